@@ -1,0 +1,1 @@
+"""Our kinds and Cluster API's as data; no I/O here."""

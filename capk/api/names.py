@@ -1,0 +1,163 @@
+"""Groups, kinds, labels, annotations, condition types and reasons: the words of the API.
+
+Conditions and reasons are an interface: each says who sets it, why, and what a person can do. Nothing here may import anything else of this package.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+INFRASTRUCTURE_GROUP: Final = "infrastructure.cluster.x-k8s.io"
+CONTROL_PLANE_GROUP: Final = "controlplane.cluster.x-k8s.io"
+CORE_GROUP: Final = "cluster.x-k8s.io"
+VERSION: Final = "v1alpha1"
+FIELD_MANAGER: Final = "capk"
+"""Field manager of every write (K23)."""
+
+
+class Resource(NamedTuple):
+    """What the API server calls a kind of object."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+KIND_CLUSTERS: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindclusters", "KINDCluster")
+KIND_CLUSTER_TEMPLATES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindclustertemplates", "KINDClusterTemplate")
+KIND_CONTROL_PLANES: Final = Resource(CONTROL_PLANE_GROUP, VERSION, "kindcontrolplanes", "KINDControlPlane")
+KIND_CONTROL_PLANE_TEMPLATES: Final = Resource(
+    CONTROL_PLANE_GROUP, VERSION, "kindcontrolplanetemplates", "KINDControlPlaneTemplate"
+)
+SECRETS: Final = Resource("", "v1", "secrets", "Secret")
+EVENTS: Final = Resource("", "v1", "events", "Event")
+
+KIND_CLUSTER_FINALIZER: Final = "kindcluster.infrastructure.cluster.x-k8s.io"
+"""Set before the first external resource exists, dropped when none is left (C8, C23)."""
+KIND_CONTROL_PLANE_FINALIZER: Final = "kindcontrolplane.controlplane.cluster.x-k8s.io"
+
+PREFIX: Final = "kind.infrastructure.cluster.x-k8s.io"
+
+CLAIM_ANNOTATION: Final = f"{PREFIX}/claim"
+"""Name of the kind cluster that this object has claimed: written, with the finalizer, before a creation starts.
+
+It survives a restart, a lost status and `clusterctl move`. A kind cluster that no object has claimed is a stranger's (C21, C27)."""
+IDENTITY_ANNOTATION: Final = f"{PREFIX}/identity"
+"""Fingerprint of the claimed kind cluster's certificate authority, once it is known.
+
+A kind cluster of the claimed name with another fingerprint was made by somebody else after ours had gone."""
+ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
+"""Set by the user to "true": take over the existing kind cluster of that name, deletion included."""
+CLUSTER_LABEL: Final = f"{PREFIX}/cluster-name"
+"""On every Secret of ours: the kind cluster's name. Only Secrets with this label are watched."""
+
+CORE_CLUSTER_NAME_LABEL: Final = "cluster.x-k8s.io/cluster-name"
+WATCH_FILTER_LABEL: Final = "cluster.x-k8s.io/watch-filter"
+PAUSED_ANNOTATION: Final = "cluster.x-k8s.io/paused"
+MANAGED_BY_ANNOTATION: Final = "cluster.x-k8s.io/managed-by"
+DELETE_FOR_MOVE_ANNOTATION: Final = "clusterctl.cluster.x-k8s.io/delete-for-move"
+BLOCK_MOVE_ANNOTATION: Final = "clusterctl.cluster.x-k8s.io/block-move"
+SECRET_TYPE: Final = "cluster.x-k8s.io/secret"
+
+
+class Condition(StrEnum):
+    """Condition types of our objects; positive polarity unless said."""
+
+    READY = "Ready"
+    """KINDCluster: summary of the others; Cluster API mirrors it as InfrastructureReady (C17)."""
+    CLUSTER_CREATED = "ClusterCreated"
+    """KINDCluster: the kind cluster exists and was brought up completely; while it is made, the reason is kind's step."""
+    ENGINE_AVAILABLE = "EngineAvailable"
+    """KINDCluster: the kind command and the container engine behind it answer."""
+    NODES_RUNNING = "NodesRunning"
+    """KINDCluster: the containers of all nodes run."""
+    KUBECONFIG_AVAILABLE = "KubeconfigAvailable"
+    """KINDCluster: the kubeconfig Secrets hold what kind gives."""
+    PAUSED = "Paused"
+    """Both kinds, negative polarity: nothing is done for this object (C7)."""
+    DELETING = "Deleting"
+    """Both kinds, negative polarity: the object is going away (C23)."""
+    AVAILABLE = "Available"
+    """KINDControlPlane: the API server of the workload cluster can be used (C42)."""
+
+
+class Reason(StrEnum):
+    """Reasons of conditions."""
+
+    READY = "Ready"
+    NOT_READY = "NotReady"
+    AVAILABLE = "Available"
+    NOT_AVAILABLE = "NotAvailable"
+    PROVISIONED = "Provisioned"
+    NOT_PROVISIONED = "NotProvisioned"
+    PAUSED = "Paused"
+    NOT_PAUSED = "NotPaused"
+    DELETING = "Deleting"
+    NOT_DELETING = "NotDeleting"
+    RUNNING = "Running"
+
+    WAITING_FOR_CLUSTER = "WaitingForCluster"
+    """No owner Cluster yet (C5). Create a Cluster whose infrastructureRef names the object, or set spec.standalone."""
+    WAITING_FOR_CONTROL_PLANE = "WaitingForControlPlane"
+    """The Cluster names a KINDControlPlane that does not exist yet, so the Kubernetes version is not known."""
+    WAITING_FOR_INFRASTRUCTURE = "WaitingForInfrastructure"
+    """KINDControlPlane: the KINDCluster has not brought the kind cluster up yet."""
+    QUEUED = "Queued"
+    """As many kind clusters as allowed are being created; this one is next in line (--max-concurrent-creates)."""
+
+    CREATING = "Creating"
+    """kind was started and has not named a step yet."""
+    ENSURING_NODE_IMAGE = "EnsuringNodeImage"
+    PREPARING_NODES = "PreparingNodes"
+    CONFIGURING_LOAD_BALANCER = "ConfiguringLoadBalancer"
+    WRITING_CONFIGURATION = "WritingConfiguration"
+    STARTING_CONTROL_PLANE = "StartingControlPlane"
+    INSTALLING_CNI = "InstallingCNI"
+    INSTALLING_STORAGE_CLASS = "InstallingStorageClass"
+    JOINING_CONTROL_PLANE_NODES = "JoiningControlPlaneNodes"
+    JOINING_WORKERS = "JoiningWorkers"
+    WAITING_FOR_READY = "WaitingForReady"
+    CLEANING_UP = "CleaningUp"
+    """A creation was cut short; what it left is removed before the next one."""
+    CREATED = "Created"
+    STARTING_NODES = "StartingNodes"
+    """Node containers had stopped (a reboot, a restart of the engine) and are started again."""
+    NODES_STOPPED = "NodesStopped"
+    """Node containers are stopped and could not be started again yet."""
+
+    MISSING = "Missing"
+    """The kind cluster was deleted behind the provider's back. Its data is gone; set spec.recreatePolicy to Always for a new one."""
+    CREATION_FAILED = "CreationFailed"
+    """kind could not create the cluster, and the cause is none of those below."""
+    DELETION_FAILED = "DeletionFailed"
+    NAME_CONFLICT = "NameConflict"
+    """A kind cluster, or an older object, has this name already. Choose another spec.clusterName or free the name."""
+    IMAGE_NOT_FOUND = "ImageNotFound"
+    """The node image is not on the engine and cannot be pulled."""
+    PORT_CONFLICT = "PortConflict"
+    """A host port that the cluster asks for is taken."""
+    ENGINE_UNREACHABLE = "EngineUnreachable"
+    """The container engine does not answer; work goes on when it does."""
+    KIND_COMMAND_MISSING = "KindCommandMissing"
+    """The kind command cannot be started on the machine of the provider."""
+    OUT_OF_DISK = "OutOfDisk"
+    OUT_OF_MEMORY = "OutOfMemory"
+    INOTIFY_LIMIT = "InotifyLimit"
+    """The kernel's inotify limits are too low for one more node."""
+    KUBEADM_FAILED = "KubeadmFailed"
+    """kubeadm could not start Kubernetes in a node: mostly a bad patch or feature gate."""
+    TIMEOUT = "Timeout"
+    INVALID_CONFIG = "InvalidConfig"
+    """kind refuses the configuration, or it contradicts the owner Cluster."""
+    COMMAND_FAILED = "CommandFailed"
+    """The command failed for a cause that is not recognised; the message holds what it printed last."""
+    KUBECONFIG_UNAVAILABLE = "KubeconfigUnavailable"
+    UNSUPPORTED_VERSION_CHANGE = "UnsupportedVersionChange"
+    """spec.version differs from what runs: a kind cluster cannot change its version. Create a new Cluster."""
+    ENGINE_ANSWERS = "EngineAnswers"
+    UNKNOWN = "Unknown"
