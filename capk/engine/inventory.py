@@ -1,0 +1,136 @@
+"""One shared list of kind clusters and their nodes, with sequence numbers.
+
+One call of kind and one listing of the container engine serve all objects. It decides nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from capk.engine.containers import Containers, Node
+from capk.engine.kind import Kind
+from capk.errors import CommandError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kind cluster that the engine has, complete or half made.
+
+    nodes: None when they are not known: there is no container engine, or the cluster is newer than the last read.
+    """
+
+    name: str
+    nodes: tuple[Node, ...] | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the engine had.
+
+    sequence: grows with each snapshot.
+    clusters: by name; with an error the last that were known.
+    error: why the last read failed.
+    """
+
+    sequence: int
+    clusters: Mapping[str, Entry]
+    error: CommandError | None = None
+
+
+class Inventory:
+    """The latest snapshot, and the way to a newer one.
+
+    latest: None before the first read has ended.
+    """
+
+    def __init__(self, kind: Kind, containers: Containers) -> None:
+        self.latest: Snapshot | None = None
+        self._kind = kind
+        self._containers = containers
+        self._sequence = 0
+        self._running: asyncio.Task[Snapshot] | None = None
+        self._next: asyncio.Task[Snapshot] | None = None
+        self._outcomes: dict[str, tuple[int, bool]] = {}
+        """Name -> when an operation on it ended, and whether the cluster is there since."""
+
+    async def refresh(self) -> Snapshot:
+        """Return a snapshot whose read began after this call; everybody who waits for the next read shares it.
+
+        A failed read is a snapshot with an error. Cancelling a caller does not end the read.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._read_after(self._running), name="inventory")
+        return await asyncio.shield(self._next)
+
+    def created(self, name: str) -> None:
+        """Enter a cluster whose creation has just ended, before anybody looks.
+
+        A read that began earlier cannot remove it again, or a second creation would start.
+        """
+        self._end(name, exists=True)
+
+    def deleted(self, name: str) -> None:
+        """Remove a cluster whose deletion has just ended; a read that began earlier cannot bring it back."""
+        self._end(name, exists=False)
+
+    async def stop(self) -> None:
+        """End the reads, with their processes."""
+        reads = [read for read in (self._running, self._next) if read]
+        for read in reads:
+            read.cancel()
+        if reads:
+            await asyncio.wait(reads)
+        self._running = self._next = None
+
+    async def _read_after(self, previous: asyncio.Task[Snapshot] | None) -> Snapshot:
+        if previous:
+            await asyncio.wait([previous])
+        self._running, self._next = self._next, None
+        began = self._tick()
+        try:
+            clusters = await self._read()
+        except CommandError as error:
+            known = self.latest.clusters if self.latest else {}
+            return self._publish(known, error)
+        self._outcomes = {name: outcome for name, outcome in self._outcomes.items() if outcome[0] > began}
+        for name, (_, exists) in self._outcomes.items():
+            _set(clusters, name, exists)
+        return self._publish(clusters, None)
+
+    async def _read(self) -> dict[str, Entry]:
+        listing = asyncio.create_task(self._containers.nodes())
+        try:
+            names = await self._kind.clusters()
+            nodes = await listing
+        finally:
+            listing.cancel()
+            with contextlib.suppress(asyncio.CancelledError, CommandError):
+                await listing
+        by_cluster: dict[str, list[Node]] = {name: [] for name in names}
+        for node in nodes or []:
+            by_cluster.setdefault(node.cluster, []).append(node)
+        return {name: Entry(name, None if nodes is None else tuple(own)) for name, own in by_cluster.items()}
+
+    def _end(self, name: str, *, exists: bool) -> None:
+        self._outcomes[name] = (self._tick(), exists)
+        if self.latest:
+            clusters = dict(self.latest.clusters)
+            _set(clusters, name, exists)
+            self._publish(clusters, self.latest.error)
+
+    def _publish(self, clusters: Mapping[str, Entry], error: CommandError | None) -> Snapshot:
+        self.latest = Snapshot(self._tick(), clusters, error)
+        return self.latest
+
+    def _tick(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+
+def _set(clusters: dict[str, Entry], name: str, exists: bool) -> None:
+    if exists:
+        # Nodes that were seen before the creation ended may not be all, or not all running.
+        clusters[name] = Entry(name, None)
+    else:
+        clusters.pop(name, None)

@@ -1,0 +1,153 @@
+"""The `kind` command line as typed async functions; nobody else knows its flags.
+
+Source: kind v0.32.0, pkg/cmd/kind. Anything that answers the same calls can stand in for it.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from capk.engine import command, progress
+from capk.engine.progress import Step
+from capk.engine.workdir import WorkDir
+
+_VERSION: Final = re.compile(r"\bv\d+\.\d+\.\d+\S*")
+
+
+class Kind:
+    """The kind command.
+
+    command: the executable and what always stands before the sub-command.
+    work_dir: for private files, a directory for each call, removed when the call ends.
+    environment: added to ours, for instance KIND_EXPERIMENTAL_PROVIDER or DOCKER_HOST.
+    Each call has a kubeconfig file of its own, so the user's is neither read nor written, and calls never wait for
+    each other's lock. Two calls for one cluster name must not run at once: the loser of two creations removes the
+    winner's nodes.
+    All methods raise CommandFailed, CommandTimedOut and CommandMissing.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        work_dir: Path,
+        environment: Mapping[str, str] | None = None,
+        query_timeout_seconds: float = 60,
+        create_timeout_seconds: float = 900,
+        delete_timeout_seconds: float = 300,
+    ) -> None:
+        self.command = tuple(command)
+        self._work_dir = WorkDir(work_dir)
+        self._environment = dict(environment or {})
+        self._query_timeout_seconds = query_timeout_seconds
+        self._create_timeout_seconds = create_timeout_seconds
+        self._delete_timeout_seconds = delete_timeout_seconds
+
+    def remove_leftovers(self) -> int:
+        """Remove the private files of killed providers; return how many providers had left some."""
+        return self._work_dir.remove_leftovers()
+
+    def close(self) -> None:
+        """Remove the private directory; no call may be running."""
+        self._work_dir.close()
+
+    async def version(self) -> str:
+        """Return kind's version, as in `v0.32.0`."""
+        printed = await self._query("version")
+        found = _VERSION.search(printed)
+        return found[0] if found else printed.strip()
+
+    async def create_cluster(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        *,
+        image: str | None = None,
+        wait_seconds: int = 0,
+        on_step: Callable[[Step], None] = lambda step: None,
+    ) -> str:
+        """Create a kind cluster and return the kubeconfig that kind wrote, with the external address.
+
+        config: a kind.x-k8s.io/v1alpha4 Cluster document; `name` and `image` win over what stands there.
+        wait_seconds: how long kind waits for control-plane nodes to be Ready. If they are not, it still succeeds and
+        the last step is `progress.NOT_READY`.
+        on_step: called at each new step.
+        When kind itself fails it removes the nodes; when it is ended (deadline, cancellation), they stay: delete first.
+        """
+        latest: Step | None = None
+
+        def read(line: str) -> None:
+            nonlocal latest
+            if (step := progress.step(line)) and step != latest:
+                latest = step
+                on_step(step)
+
+        document = yaml.safe_dump(dict(config), sort_keys=False)
+        arguments = [f"--name={name}", "--config=-", f"--wait={wait_seconds}s"]
+        if image:
+            arguments.append(f"--image={image}")
+        with self._work_dir.call() as directory:
+            file = directory / "kubeconfig"
+            await command.run(
+                [*self.command, "create", "cluster", *arguments, f"--kubeconfig={file}"],
+                timeout_seconds=self._create_timeout_seconds,
+                stdin=document,
+                env=self._env(file),
+                on_line=read,
+            )
+            return _content(file)
+
+    async def delete_cluster(self, name: str) -> None:
+        """Delete a kind cluster, or what a cut-short creation left of it; an unknown name is fine."""
+        with self._work_dir.call() as directory:
+            file = directory / "kubeconfig"
+            await command.run(
+                [*self.command, "delete", "cluster", f"--name={name}", f"--kubeconfig={file}"],
+                timeout_seconds=self._delete_timeout_seconds,
+                env=self._env(file),
+            )
+
+    async def clusters(self) -> list[str]:
+        """Return the names of all kind clusters, half-made ones included, sorted."""
+        return sorted((await self._query("get", "clusters")).split())
+
+    async def nodes(self, name: str) -> list[str]:
+        """Return the names of a cluster's node containers, running or not, its load balancer included."""
+        return sorted((await self._query("get", "nodes", f"--name={name}")).split())
+
+    async def kubeconfig(self, name: str, *, internal: bool) -> str:
+        """Return a cluster's kubeconfig.
+
+        internal: an address on the containers' network instead of one on the machine of the container engine.
+        """
+        arguments = ["--internal"] if internal else []
+        return await self._query("get", "kubeconfig", f"--name={name}", *arguments)
+
+    async def export_logs(self, name: str, directory: Path) -> None:
+        """Write the logs of a cluster's nodes into a directory, made for this user alone if it is not there yet."""
+        await self._query("export", "logs", _made(directory), f"--name={name}")
+
+    async def _query(self, *arguments: str) -> str:
+        with self._work_dir.call() as directory:
+            output = await command.run(
+                [*self.command, *arguments],
+                timeout_seconds=self._query_timeout_seconds,
+                env=self._env(directory / "kubeconfig"),
+            )
+        return output.stdout
+
+    def _env(self, kubeconfig: Path) -> dict[str, str]:
+        return {**os.environ, **self._environment, "KUBECONFIG": str(kubeconfig)}
+
+
+def _made(directory: Path) -> str:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return str(directory.absolute())
+
+
+def _content(file: Path) -> str:
+    return file.read_text(encoding="utf-8")

@@ -1,0 +1,203 @@
+"""Running work by key, in separate bounded lanes; tells when something changed. Knows nothing of what the work is."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
+from typing import Any, Final
+
+from capk.engine.progress import Step
+
+QUIET_SECONDS: Final = 2.0
+"""Steps of one key are told at most this often (product.md §7: at most 6 writes from apply to Ready)."""
+
+
+class Lane(StrEnum):
+    """Kinds of work; each lane has its own limit, so one never waits behind another."""
+
+    CREATE = "create"
+    DELETE = "delete"
+    REPAIR = "repair"
+    READ = "read"
+
+
+@dataclass(frozen=True)
+class OperationState:
+    """The latest operation of a key; exactly one of `queued`, `running` and `done` is true.
+
+    step: the last that was reported.
+    error: why it failed; None for success and for cancellation.
+    attempt: how many times this lane's work has failed in a row for this key, this time included.
+    ended_at: by the clock that was given.
+    """
+
+    lane: Lane
+    name: str
+    queued: bool = True
+    running: bool = False
+    done: bool = False
+    cancelled: bool = False
+    step: Step | None = None
+    result: Any = None
+    error: Exception | None = None
+    attempt: int = 0
+    ended_at: float | None = None
+
+
+@dataclass(eq=False)
+class _Operation:
+    key: Hashable
+    work: Callable[[Callable[[Step], None]], Awaitable[Any]]
+    state: OperationState
+    task: asyncio.Task[Any] | None = None
+    told_at: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+    forgotten: bool = False
+
+
+@dataclass(eq=False)
+class _Queue:
+    limit: int
+    waiting: deque[_Operation] = field(default_factory=deque)
+    running: int = 0
+
+
+class Operations:
+    """Work in the background, at most one piece a key.
+
+    limits: how many run at once in each lane; the others wait in the order in which they came.
+    on_change: called with the key when work begins, at a new step (at most every 2 s) and when it has ended.
+    clock: seconds; for `ended_at` only.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[Lane, int],
+        *,
+        on_change: Callable[[Hashable], None],
+        clock: Callable[[], float],
+        quiet_seconds: float = QUIET_SECONDS,
+    ) -> None:
+        self._queues = {lane: _Queue(limit) for lane, limit in limits.items()}
+        self._operations: dict[Hashable, _Operation] = {}
+        self._on_change = on_change
+        self._clock = clock
+        self._quiet_seconds = quiet_seconds
+        self._stopped = False
+
+    def start(
+        self,
+        key: Hashable,
+        lane: Lane,
+        work: Callable[[Callable[[Step], None]], Awaitable[Any]],
+        *,
+        name: str = "",
+    ) -> OperationState:
+        """Start work as soon as its lane has room, unless the key has an operation that has not ended; return that.
+
+        work: gets a function to report steps with. What it does in the end (tell the inventory) comes before
+        the last `on_change`.
+        name: what it is, for logs and metrics.
+        """
+        latest = self._operations.get(key)
+        if latest and not latest.state.done:
+            return latest.state
+        if self._stopped:
+            raise RuntimeError("operations have been stopped")
+        attempt = latest.state.attempt if latest and latest.state.lane is lane else 0
+        operation = _Operation(key, work, OperationState(lane, name or lane.value, attempt=attempt))
+        self._operations[key] = operation
+        self._queues[lane].waiting.append(operation)
+        self._fill(lane)
+        return operation.state
+
+    def get(self, key: Hashable) -> OperationState | None:
+        """Return the latest operation of a key; it is kept after its end until it is forgotten."""
+        operation = self._operations.get(key)
+        return operation.state if operation else None
+
+    def count(self, lane: Lane) -> tuple[int, int]:
+        """Return how many operations of a lane wait and how many run."""
+        return len(self._queues[lane].waiting), self._queues[lane].running
+
+    def forget(self, key: Hashable) -> None:
+        """Drop a key and its count of failures; what still runs or waits is dropped when it ends."""
+        if operation := self._operations.get(key):
+            operation.forgotten = True
+            if operation.state.done:
+                del self._operations[key]
+
+    async def cancel(self, key: Hashable) -> None:
+        """End the operation of a key, queued or running; return when its work, processes included, has ended."""
+        operation = self._operations.get(key)
+        if operation is None or operation.state.done:
+            return
+        if operation.task:
+            operation.task.cancel()
+            await asyncio.wait([operation.task])
+        else:
+            self._queues[operation.state.lane].waiting.remove(operation)
+            self._end(operation, cancelled=True)
+
+    async def stop(self) -> None:
+        """End all operations; return when nothing is left. No new one starts from now on."""
+        self._stopped = True
+        # Those that wait first, or they would begin as others end.
+        unfinished = sorted(
+            (key for key, operation in self._operations.items() if not operation.state.done),
+            key=lambda key: self._operations[key].state.running,
+        )
+        await asyncio.gather(*(self.cancel(key) for key in unfinished))
+
+    def _fill(self, lane: Lane) -> None:
+        queue = self._queues[lane]
+        while queue.waiting and queue.running < queue.limit:
+            operation = queue.waiting.popleft()
+            queue.running += 1
+            operation.state = replace(operation.state, queued=False, running=True)
+            operation.task = asyncio.create_task(self._work(operation), name=operation.state.name)
+            operation.task.add_done_callback(partial(self._ended, operation))
+            self._tell(operation)
+
+    async def _work(self, operation: _Operation) -> Any:
+        return await operation.work(lambda step: self._report(operation, step))
+
+    def _report(self, operation: _Operation, step: Step) -> None:
+        if operation.state.done or operation.state.step == step:
+            return
+        operation.state = replace(operation.state, step=step)
+        loop = asyncio.get_running_loop()
+        if (due := operation.told_at + self._quiet_seconds) <= loop.time():
+            self._tell(operation)
+        elif operation.timer is None:
+            operation.timer = loop.call_at(due, self._tell, operation)
+
+    def _tell(self, operation: _Operation) -> None:
+        if operation.timer:
+            operation.timer.cancel()
+            operation.timer = None
+        operation.told_at = asyncio.get_running_loop().time()
+        self._on_change(operation.key)
+
+    def _ended(self, operation: _Operation, task: asyncio.Task[Any]) -> None:
+        lane = operation.state.lane
+        self._queues[lane].running -= 1
+        if task.cancelled():
+            self._end(operation, cancelled=True)
+        elif error := task.exception():
+            failed = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            self._end(operation, error=failed, attempt=operation.state.attempt + 1)
+        else:
+            self._end(operation, result=task.result(), attempt=0)
+        if not self._stopped:
+            self._fill(lane)
+
+    def _end(self, operation: _Operation, **outcome: Any) -> None:
+        operation.state = replace(
+            operation.state, queued=False, running=False, done=True, ended_at=self._clock(), **outcome
+        )
+        if operation.forgotten:
+            del self._operations[operation.key]
+        self._tell(operation)

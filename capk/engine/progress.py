@@ -1,0 +1,65 @@
+"""Lines that kind prints -> the step that it is at. Pure.
+
+Source: kind pkg/internal/cli/status.go and spinner.go (the frame of a line), pkg/cluster/internal/create (the steps).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from capk.api.names import Reason
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a running command is doing.
+
+    message: for people; the same text each time for the same configuration (C18).
+    warning: the step did not end as it should, and kind went on all the same.
+    """
+
+    reason: Reason
+    message: str
+    warning: bool = False
+
+
+NOT_READY: Final = Step(
+    Reason.WAITING_FOR_READY,
+    "The control plane was not Ready within the time that kind waits for it; it goes on starting.",
+    warning=True,
+)
+"""kind gave up waiting (`--wait`); it still ends with exit status 0."""
+
+_STEPS: Final = (
+    ("Ensuring node image", Reason.ENSURING_NODE_IMAGE),
+    ("Preparing nodes", Reason.PREPARING_NODES),
+    ("Configuring the external load balancer", Reason.CONFIGURING_LOAD_BALANCER),
+    ("Writing configuration", Reason.WRITING_CONFIGURATION),
+    ("Starting control-plane", Reason.STARTING_CONTROL_PLANE),
+    ("Installing CNI", Reason.INSTALLING_CNI),
+    ("Installing StorageClass", Reason.INSTALLING_STORAGE_CLASS),
+    ("Joining more control-plane nodes", Reason.JOINING_CONTROL_PLANE_NODES),
+    ("Joining worker nodes", Reason.JOINING_WORKERS),
+    ("Waiting ≤", Reason.WAITING_FOR_READY),
+)
+
+_ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# ` • STEP  ...` when there is no terminal; on a terminal a frame of braille dots takes the place of the bullet.
+_BEGIN: Final = re.compile(r"^\s*[•\u2800-\u28ff]+\s+(?P<title>.*?)\s*(\.\.\.)?\s*$")
+_PICTURES: Final = re.compile(r"[^\x00-\x7f≤]+")
+
+
+def step(line: str) -> Step | None:
+    """Say which step a line of kind's standard error announces; None for every other line.
+
+    On a terminal kind repeats the line ten times a second, so the same step may come several times.
+    """
+    if not (begin := _BEGIN.match(_ESCAPES.sub("", line))):
+        return None
+    title = begin["title"]
+    if "Timed out waiting for Ready" in title:
+        return NOT_READY
+    for words, reason in _STEPS:
+        if title.startswith(words):
+            return Step(reason, " ".join(_PICTURES.sub(" ", title).split()))
+    return None
