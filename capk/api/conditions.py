@@ -1,0 +1,128 @@
+"""metav1 conditions: set, find, summarise, keep transition times; pure.
+
+A condition is a dictionary with `type`, `status` (True, False or Unknown, as text), `reason`, `message`,
+`lastTransitionTime` and, where there is one, `observedGeneration`. Which conditions there are, and when they hold, is
+decided in `capk.plan`.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+MESSAGE_LIMIT: Final = 10_000
+"""Characters of a message; core's copy of it may not reach 10240, or every patch of the Cluster fails (C4)."""
+
+Status = Literal["True", "False", "Unknown"]
+
+_REASON: Final = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
+_REASON_LIMIT: Final = 256
+_CUT: Final = " … (cut)"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What several conditions say together; the message is empty when all is well (C17)."""
+
+    status: Status
+    reason: str
+    message: str
+
+
+def set_condition(
+    existing: Sequence[Mapping[str, Any]],
+    type: str,
+    status: Status | bool | None,
+    reason: str,
+    message: str = "",
+    *,
+    now: datetime,
+    generation: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return the conditions with that one set; the others, ours or foreign, stay as and where they are.
+
+    status: True, False or Unknown as text, or True, False or None.
+    now: becomes lastTransitionTime, in whole seconds, if the condition is new or changes its status, only then (C18).
+    Raises ValueError for a reason that the API server would refuse (C4).
+    """
+    if len(reason) > _REASON_LIMIT or not _REASON.fullmatch(reason):
+        raise ValueError(f"{reason!r} is no reason for condition {type}: CamelCase, at most {_REASON_LIMIT} characters")
+    seen = find(existing, type)
+    wanted = {
+        "type": str(type),
+        "status": _as_status(status),
+        "reason": str(reason),
+        "message": fit_message(message),
+    }
+    keeps_time = seen is not None and seen.get("status") == wanted["status"] and seen.get("lastTransitionTime")
+    wanted["lastTransitionTime"] = str(seen["lastTransitionTime"]) if seen and keeps_time else format_time(now)
+    condition: dict[str, Any] = wanted if generation is None else {**wanted, "observedGeneration": generation}
+    if seen is None:
+        return [*(dict(other) for other in existing), condition]
+    # Comparing by identity also drops a second condition of that type, which the list's map key forbids.
+    kept = (other for other in existing if other is seen or other.get("type") != type)
+    return [condition if other is seen else dict(other) for other in kept]
+
+
+def drop_condition(existing: Iterable[Mapping[str, Any]], type: str) -> list[dict[str, Any]]:
+    """Return the conditions without that one."""
+    return [dict(condition) for condition in existing if condition.get("type") != type]
+
+
+def find(conditions: Iterable[Mapping[str, Any]], type: str) -> Mapping[str, Any] | None:
+    """Return the condition of that type, or None."""
+    return next((condition for condition in conditions if condition.get("type") == type), None)
+
+
+def has_status(conditions: Iterable[Mapping[str, Any]], type: str, status: Status | bool | None = True) -> bool:
+    """Return whether the condition of that type is there with that status."""
+    condition = find(conditions, type)
+    return condition is not None and condition.get("status") == _as_status(status)
+
+
+def summarise(
+    conditions: Sequence[Mapping[str, Any]],
+    types: Sequence[str],
+    *,
+    negative: Collection[str] = (),
+    reason: str = "Ready",
+) -> Summary:
+    """Return what the named conditions say together: the first bad one, else the first unknown one, else all is well.
+
+    types: in the order of their weight; one that is not there counts as unknown.
+    negative: those of them where True is bad.
+    reason: the summary's reason when all is well.
+    """
+    first_unknown: Summary | None = None
+    for type in types:
+        condition = find(conditions, type) or {"message": f"{type} is not known yet"}
+        status = condition.get("status")
+        if status == ("True" if type in negative else "False"):
+            return Summary("False", str(condition.get("reason") or "NotReady"), str(condition.get("message") or ""))
+        if status not in ("True", "False") and first_unknown is None:
+            first_unknown = Summary(
+                "Unknown", str(condition.get("reason") or "Unknown"), str(condition.get("message") or "")
+            )
+    return first_unknown or Summary("True", reason, "")
+
+
+def fit_message(message: str) -> str:
+    """Return the message as the API server will store it: cut to the limit, without what JSON cannot carry.
+
+    Lone surrogates come from output in odd encodings. The API server would replace them, and the stored text would then
+    differ from the wanted one for ever.
+    """
+    text = message.encode("utf-8", errors="replace").decode("utf-8").strip()
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - len(_CUT)].rstrip() + _CUT
+
+
+def format_time(moment: datetime) -> str:
+    """Return a time as the API server writes it: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _as_status(status: Status | bool | None) -> Status:
+    if isinstance(status, str):
+        return status
+    return "Unknown" if status is None else "True" if status else "False"

@@ -1,0 +1,202 @@
+"""Get, list, patch, apply and delete against the API server; maps answers to our errors.
+
+Objects are plain dictionaries. Bodies are never logged. Every write names its field manager (K23).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+import aiohttp
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity.wait import wait_base, wait_random_exponential
+
+from capk.api.names import FIELD_MANAGER, Resource
+from capk.errors import NotFound, Unreachable
+from capk.kube.connection import Connection, Credentials
+from capk.kube.door import Listing, PatchKind
+from capk.kube.request import APPLY_TYPE, JSON, METADATA_ONLY, PATCH_TYPES, Request, as_body, retry_after
+from capk.kube.throttle import Throttle
+
+RequestObserver = Callable[[str, str, str], None]
+"""Told verb, resource and HTTP status, or "none", of every request that was sent."""
+
+_WRITTEN_BY: Final = {"fieldManager": FIELD_MANAGER}
+_READ_ATTEMPTS: Final = 4
+_READ_SECONDS: Final = 45.0
+_READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
+
+
+class KubeClient:
+    """The API server of the management cluster; see `capk.kube.door.Kube` for what each call promises.
+
+    Reads are tried again a few times when the server does not answer or is overwhelmed. Writes are not: whoever wants
+    one looks again first.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        throttle: Throttle,
+        observe: RequestObserver | None = None,
+        read_wait: wait_base = _READ_WAIT,
+    ) -> None:
+        self._connection = connection
+        self._throttle = throttle
+        self._observe = observe
+        self._read_wait = read_wait
+
+    @classmethod
+    async def connect(
+        cls,
+        *,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        in_cluster: bool | None = None,
+        request_timeout_seconds: float = 30,
+        max_in_flight: int = 32,
+        requests_per_second: float = 400,
+        burst: int = 800,
+        observe: RequestObserver | None = None,
+    ) -> Self:
+        """Read the credentials and return a client; nothing is sent yet.
+
+        in_cluster: None finds out as kubectl does. Raises Unreachable when there are no usable credentials.
+        """
+        credentials = Credentials(kubeconfig, context, in_cluster)
+        connection = Connection(credentials, timeout_seconds=request_timeout_seconds, pool_size=max_in_flight)
+        await connection.open()
+        throttle = Throttle(max_in_flight=max_in_flight, rate=requests_per_second, burst=burst)
+        return cls(connection, throttle, observe)
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return self._connection.server
+
+    async def session(self, *, renew: bool = False) -> aiohttp.ClientSession:
+        """Return a new HTTP session with the same credentials, for kopf's watches; the caller closes it.
+
+        renew: read the credentials again first, because the server refused them.
+        """
+        if renew:
+            await self._connection.renew()
+        return await self._connection.session()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connection.close()
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
+        """Return one object."""
+        return await self._read(Request("get", "GET", resource, namespace, name))
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the objects of a namespace, or of all."""
+        return [*(await self.list_at(resource, namespace, label_selector=label_selector)).items]
+
+    async def list_at(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        metadata_only: bool = False,
+    ) -> Listing:
+        """Return the objects, or only their metadata, with the version at which the list was true."""
+        query = {"labelSelector": label_selector} if label_selector else {}
+        accept = METADATA_ONLY if metadata_only else JSON
+        answer = await self._read(Request("list", "GET", resource, namespace, query=query, accept=accept))
+        # Items carry no kind when it is a built-in one, and that of the metadata when only this was asked for.
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+        items = [{**item, **kind} for item in answer.get("items") or ()]
+        return Listing(items, str((answer.get("metadata") or {}).get("resourceVersion", "")))
+
+    async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object; Conflict when one of that name is there."""
+        namespace = obj["metadata"].get("namespace")
+        body = as_body(resource, obj)
+        return await self._send(Request("create", "POST", resource, namespace, query=_WRITTEN_BY, body=body))
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        subresource: str | None = None,
+        kind: PatchKind = "merge",
+    ) -> dict[str, Any]:
+        """Change an object, or its status, by a JSON merge patch or a JSON patch."""
+        request = Request(
+            "patch", "PATCH", resource, namespace, name, subresource, _WRITTEN_BY, body, content_type=PATCH_TYPES[kind]
+        )
+        return await self._send(request)
+
+    async def apply(self, resource: Resource, obj: Mapping[str, Any], *, force: bool = True) -> dict[str, Any]:
+        """Create or change an object by server-side apply."""
+        metadata = obj["metadata"]
+        query = {**_WRITTEN_BY, "force": str(force).lower()}
+        request = Request(
+            "apply",
+            "PATCH",
+            resource,
+            metadata.get("namespace"),
+            metadata["name"],
+            query=query,
+            body=as_body(resource, obj),
+            content_type=APPLY_TYPE,
+        )
+        return await self._send(request)
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
+        """Ask for the deletion of an object; with `uid`, Conflict when another object has that name now."""
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        await self._send(Request("delete", "DELETE", resource, namespace, name, body=options))
+
+    async def serves(self, group: str) -> str | None:
+        """Return the version of an API group that the server prefers, or None when it does not serve the group."""
+        try:
+            answer = await self._read(Request("get", "GET", Resource(group, "", "apigroups", "APIGroup")))
+        except NotFound:
+            return None
+        return str((answer.get("preferredVersion") or {}).get("version") or "") or None
+
+    async def _read(self, request: Request) -> dict[str, Any]:
+        # A Retry-After is kept by the throttle, for all requests; what is waited here comes on top.
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Unreachable),
+            stop=stop_after_attempt(_READ_ATTEMPTS) | stop_after_delay(_READ_SECONDS),
+            wait=self._read_wait,
+            reraise=True,
+        )
+        return await retrying(self._send, request)
+
+    async def _send(self, request: Request) -> dict[str, Any]:
+        status, content = await self._exchange(request)
+        if status == 401 and await self._connection.renew():
+            status, content = await self._exchange(request)
+        return request.read_answer(status, content)
+
+    async def _exchange(self, request: Request) -> tuple[int, bytes]:
+        async with self._throttle():
+            code = "none"
+            try:
+                status, headers, content = await self._connection.send(request)
+                code = str(status)
+            except TimeoutError as error:
+                cause = "the API server did not answer in time"
+                raise Unreachable(request.verb, request.subject, 0, cause) from error
+            except (aiohttp.ClientError, OSError) as error:
+                cause = f"the API server cannot be reached: {str(error) or type(error).__name__}"
+                raise Unreachable(request.verb, request.subject, 0, cause) from error
+            finally:
+                if self._observe:
+                    self._observe(request.verb, request.resource.plural, code)
+        if status in (429, 503):
+            self._throttle.pause(retry_after(headers))
+        return status, content

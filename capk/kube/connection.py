@@ -1,0 +1,187 @@
+"""Finds the API server and logs in, by the official client's loaders; the only module that imports `kubernetes`.
+
+Credentials are read again when the server no longer takes them. That covers rotated files, short-lived tokens and exec
+plugins alike.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import incluster_config, kube_config
+
+from capk.errors import Unreachable
+from capk.kube.request import Request
+
+USER_AGENT: Final = "capk"
+RELOAD_SECONDS: Final = 10.0
+"""Credentials that were read a moment ago and are refused are wrong, not old."""
+
+# The loaders and the REST client are not annotated.
+_config: Final = cast(Any, config)
+_kube_config: Final = cast(Any, kube_config)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Where to find the credentials.
+
+    With nothing given, as kubectl does: $KUBECONFIG, the service account of a pod, ~/.kube/config.
+    """
+
+    kubeconfig: str | None = None
+    """Path of a kubeconfig, or several as in $KUBECONFIG."""
+    context: str | None = None
+    """Context of the kubeconfig; default: its current one."""
+    in_cluster: bool | None = None
+    """True: the service account and nothing else; False: never."""
+
+    def use_service_account(self) -> bool:
+        """Return whether the service account of the pod is what to use."""
+        if self.in_cluster is not None:
+            return self.in_cluster
+        asks_for_file = bool(self.kubeconfig or self.context or os.environ.get("KUBECONFIG"))
+        in_pod = bool(os.environ.get(incluster_config.SERVICE_HOST_ENV_NAME))
+        return not asks_for_file and in_pod and Path(incluster_config.SERVICE_TOKEN_FILENAME).is_file()
+
+    def kubeconfig_paths(self) -> str:
+        """Return the path or paths of the kubeconfig; the loader fixes its own default when it is imported."""
+        return self.kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+
+    def has_kubeconfig(self) -> bool:
+        """Return whether one of the paths is a file; the loader would fail with a riddle."""
+        return any(Path(path).expanduser().is_file() for path in self.kubeconfig_paths().split(os.pathsep) if path)
+
+    def __str__(self) -> str:
+        if self.use_service_account():
+            return "the service account of the pod"
+        context = f", context {self.context}" if self.context else ""
+        return f"the kubeconfig {self.kubeconfig_paths()}{context}"
+
+
+class Connection:
+    """An HTTP connection pool with valid credentials."""
+
+    def __init__(self, credentials: Credentials, *, timeout_seconds: float, pool_size: int) -> None:
+        self._credentials = credentials
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._pool_size = pool_size
+        self._loading = asyncio.Lock()
+        self._loaded_at = float("-inf")
+        self._api: ApiClient | None = None
+        self._previous: ApiClient | None = None
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return str(self._open_api().configuration.host).rstrip("/")
+
+    async def open(self) -> None:
+        """Read the credentials; raises Unreachable when there are none that could be used."""
+        async with self._loading:
+            await self._load()
+
+    async def renew(self) -> bool:
+        """Read the credentials again after the server refused them; False when that was done just now."""
+        seen = self._loaded_at
+        async with self._loading:
+            if self._loaded_at == seen:
+                if asyncio.get_running_loop().time() - seen < RELOAD_SECONDS:
+                    return False
+                await self._load()
+            return True
+
+    async def send(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
+        """Send one request and return status, headers and body.
+
+        Raises aiohttp.ClientError, OSError or TimeoutError when there is no answer.
+        """
+        api = self._open_api()
+        headers = await self._headers(api) | {"Accept": request.accept, "Content-Type": request.content_type}
+        response = await cast(Any, api.rest_client).request(
+            request.method,
+            f"{self.server}{request.target}",
+            headers=headers,
+            body=request.body,
+            _request_timeout=self._timeout,
+        )
+        return response.status, response.headers, await response.read()
+
+    async def session(self) -> aiohttp.ClientSession:
+        """Return a new session with the same credentials, for kopf's watches; the caller closes it."""
+        api = self._open_api()
+        rest = api.rest_client
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=rest.ssl_context),
+            headers=await self._headers(api),
+            proxy=rest.proxy,
+            trust_env=True,
+            # One line of a watch is one object, larger than aiohttp's default.
+            read_bufsize=2**21,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        apis = (self._api, self._previous)
+        self._api = self._previous = None
+        for api in apis:
+            await _close(api)
+
+    async def _load(self) -> None:
+        configuration = Configuration()
+        configuration.connection_pool_maxsize = self._pool_size
+        try:
+            if self._credentials.use_service_account():
+                _config.load_incluster_config(client_configuration=configuration)
+                api = ApiClient(configuration)
+            else:
+                api = await self._load_kubeconfig(configuration)
+        except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+            raise Unreachable("get", "credentials", 0, f"{self._credentials} cannot be used: {error}") from error
+        # Requests in flight still use the one before; it is closed a generation later.
+        await _close(self._previous)
+        self._previous, self._api = self._api, api
+        self._loaded_at = asyncio.get_running_loop().time()
+
+    async def _load_kubeconfig(self, configuration: Configuration) -> ApiClient:
+        """Return a client for the kubeconfig; the key files that TLS needs exist only as long as this takes.
+
+        The loader writes them (0600), would leave them until the process ends, for ever when it is killed, and
+        remembers their names by content.
+        """
+        if not self._credentials.has_kubeconfig():
+            raise config.ConfigException("there is no such file")
+        with tempfile.TemporaryDirectory(prefix="capk-") as private:
+            try:
+                await _config.load_kube_config(
+                    config_file=self._credentials.kubeconfig_paths(),
+                    context=self._credentials.context,
+                    client_configuration=configuration,
+                    persist_config=False,  # the user's kubeconfig is never written
+                    temp_file_path=private,
+                )
+                return ApiClient(configuration)
+            finally:
+                _kube_config._cleanup_temp_files()
+
+    async def _headers(self, api: ApiClient) -> dict[str, str]:
+        headers = {"User-Agent": USER_AGENT}
+        await api.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+        return {name: value.strip() for name, value in headers.items()}
+
+    def _open_api(self) -> ApiClient:
+        if self._api is None:
+            raise Unreachable("get", "credentials", 0, "the connection is not open")
+        return self._api
+
+
+async def _close(api: ApiClient | None) -> None:
+    if api is not None:
+        await cast(Any, api).close()

@@ -1,0 +1,74 @@
+"""What the rest of the provider may ask of the API server: the Protocol that the client and every fake of it keep."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from capk.api.names import Resource
+
+PatchKind = Literal["merge", "json"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a list call answered: the state of the whole kind at one version."""
+
+    items: Sequence[dict[str, Any]]
+    resource_version: str
+
+
+class Kube(Protocol):
+    """Reads and writes objects as plain dictionaries.
+
+    All raise the ApiErrors of `capk.errors`: Conflict, NotFound, Forbidden, Unreachable, or ApiError itself when the
+    server refuses the request as such.
+    """
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
+        """Return one object."""
+        ...
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the objects of a namespace, or of all."""
+        ...
+
+    async def list_at(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        metadata_only: bool = False,
+    ) -> Listing:
+        """Return the objects with the version at which the list was true; it is read from storage, never from a cache.
+
+        metadata_only: leave out all but apiVersion, kind and metadata, as a Secret's data.
+        """
+        ...
+
+    async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object; Conflict when one of that name is there."""
+        ...
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        subresource: str | None = None,
+        kind: PatchKind = "merge",
+    ) -> dict[str, Any]:
+        """Change an object, or its status, by a JSON merge patch or a JSON patch."""
+        ...
+
+    async def apply(self, resource: Resource, obj: Mapping[str, Any], *, force: bool = True) -> dict[str, Any]:
+        """Create or change an object by server-side apply: what we no longer say is removed, what others own stays."""
+        ...
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
+        """Ask for the deletion of an object; with `uid`, Conflict when another object has that name now."""
+        ...

@@ -1,0 +1,116 @@
+"""Builds guarded merge patches for status, finalizer, annotations, owner references and spec; pure.
+
+Every patch carries `metadata.resourceVersion` and `metadata.uid` of the object it was computed from, so a stale view
+gets a 409, and a view of another object with the same name a 422, instead of undoing somebody's work (K21, K22). A
+patch that would change nothing is None (C19).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def status_patch(seen: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the merge patch of the status subresource that makes the whole status equal to the wanted one.
+
+    Fields that are not wanted become null, which removes them; lists are replaced whole.
+    """
+    change = merge_diff(seen.get("status") or {}, without_nulls(status))
+    return _guarded(seen, {"status": change}) if change else None
+
+
+def metadata_patch(
+    seen: Mapping[str, Any],
+    *,
+    add_finalizer: str | None = None,
+    remove_finalizer: str | None = None,
+    annotations: Mapping[str, str | None] | None = None,
+    labels: Mapping[str, str | None] | None = None,
+    owner_references: Sequence[Mapping[str, Any]] | None = None,
+    spec: Mapping[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """Return one merge patch of the object itself; finalizers, annotations, labels and references of others stay (C29).
+
+    annotations, labels: values to set, None removes.
+    owner_references: references that must be there; see `merge_owner_references`.
+    spec: the fields to set, None removes; fields that are not named stay.
+    """
+    metadata = seen.get("metadata") or {}
+    changes: dict[str, Any] = {}
+    finalizers = list(metadata.get("finalizers") or ())
+    wanted = [name for name in finalizers if name != remove_finalizer]
+    if add_finalizer and add_finalizer not in wanted:
+        wanted.append(add_finalizer)
+    if wanted != finalizers:
+        changes["finalizers"] = wanted
+    for field, values in (("annotations", annotations), ("labels", labels)):
+        if change := _set_diff(metadata.get(field) or {}, values or {}):
+            changes[field] = change
+    if owner_references is not None:
+        references = merge_owner_references(metadata.get("ownerReferences") or (), owner_references)
+        if references != list(metadata.get("ownerReferences") or ()):
+            changes["ownerReferences"] = references
+    body: dict[str, Any] = {"metadata": changes} if changes else {}
+    if change := _set_diff(seen.get("spec") or {}, spec or {}):
+        body["spec"] = change
+    return _guarded(seen, body) if body else None
+
+
+def merge_owner_references(
+    existing: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the existing references with the wanted ones added, or brought up to date where the uid is there (C26).
+
+    References of others stay, in their order. Only one reference of an object may be its controller: a wanted
+    `controller` yields to a foreign one.
+    """
+    references = [dict(reference) for reference in existing]
+    for reference in wanted:
+        same = next((known for known in references if known.get("uid") == reference.get("uid")), None)
+        other_controls = any(known.get("controller") for known in references if known is not same)
+        addition = {
+            key: value for key, value in reference.items() if not (key == "controller" and value and other_controls)
+        }
+        if same is None:
+            references.append(addition)
+        else:
+            same.update(addition)
+    return references
+
+
+def merge_diff(have: Mapping[str, Any], want: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch (RFC 7386) that turns one document into the other; empty when they are equal."""
+    patch: dict[str, Any] = {key: None for key in have if key not in want}
+    for key, value in want.items():
+        if isinstance(value, Mapping) and isinstance(have.get(key), Mapping):
+            if change := merge_diff(have[key], value):
+                patch[key] = change
+        elif key not in have or have[key] != value:
+            patch[key] = value
+    return patch
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a document without its nulls: a merge patch cannot store them and Cluster API must not see them (C3)."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [without_nulls(item) for item in value if item is not None]
+    return value
+
+
+def _set_diff(have: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that sets the named fields, removes those that are None, and leaves the rest."""
+    patch: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(have.get(key), Mapping):
+            if change := _set_diff(have[key], value):
+                patch[key] = change
+        elif (value is not None or key in have) and have.get(key) != value:
+            patch[key] = value
+    return patch
+
+
+def _guarded(seen: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    metadata = seen["metadata"]
+    guard = {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"]}
+    return {**body, "metadata": {**body.get("metadata", {}), **guard}}

@@ -1,0 +1,90 @@
+"""Builds requests to the API server and reads its answers; pure, sends nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from capk.api.names import Resource
+from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
+from capk.kube.door import PatchKind
+
+JSON: Final = "application/json"
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+PATCH_TYPES: Final[Mapping[PatchKind, str]] = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+}
+APPLY_TYPE: Final = "application/apply-patch+yaml"
+_MESSAGE_LIMIT: Final = 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; `verb` is the word for errors and metrics, `method` HTTP's."""
+
+    verb: str
+    method: str
+    resource: Resource
+    namespace: str | None = None
+    name: str | None = None
+    subresource: str | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = JSON
+    accept: str = JSON
+
+    @property
+    def target(self) -> str:
+        """Path and query; a resource without a version stands for its API group."""
+        group, version, plural, _ = self.resource
+        parts = ["apis", group] if group else ["api"]
+        parts += [version, *(["namespaces", self.namespace] if self.namespace else []), plural] if version else []
+        parts += [part for part in (self.name, self.subresource) if part]
+        path = "".join(f"/{quote(part, safe='')}" for part in parts)
+        return f"{path}?{urlencode(self.query)}" if self.query else path
+
+    @property
+    def subject(self) -> str:
+        """What it is about, for errors: `kindclusters default/dev`."""
+        where = "/".join(part for part in (self.namespace, self.name) if part)
+        return f"{self.resource.plural} {where}" if where else self.resource.plural
+
+    def read_answer(self, status: int, content: bytes) -> dict[str, Any]:
+        """Return the document that was answered, or raise the ApiError that the status stands for."""
+        try:
+            document = json.loads(content)
+        except ValueError:
+            document = None
+        if 200 <= status < 300:
+            if isinstance(document, dict):
+                return document
+            cause = f"the answer is no JSON object (HTTP {status}); is this an API server?"
+            raise Unreachable(self.verb, self.subject, 0, cause)
+        answer = document if isinstance(document, dict) else {}
+        message = str(answer.get("message") or "no reason given")[:_MESSAGE_LIMIT]
+        raise self._error_class(status, answer)(self.verb, self.subject, status, message)
+
+    def _error_class(self, status: int, answer: Mapping[str, Any]) -> type[ApiError]:
+        if status in (408, 429) or status >= 500:
+            return Unreachable
+        if status == 422:
+            causes = (answer.get("details") or {}).get("causes") or ()
+            foreign_uid = any(cause.get("field") == "metadata.uid" for cause in causes)
+            # A JSON patch whose `test` fails is answered 422 without causes; an invalid result has some.
+            failed_test = self.content_type == PATCH_TYPES["json"] and not causes
+            return Conflict if foreign_uid or failed_test else ApiError
+        return {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict}.get(status, ApiError)
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds of a Retry-After header, 0 without one; the API server never sends a date."""
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdecimal() else 0.0
+
+
+def as_body(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object as the body of a create or apply: with its kind, without the fields that apply refuses."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    return {**obj, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
