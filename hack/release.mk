@@ -1,0 +1,31 @@
+# Image and release. Included by the Makefile, which may set BIN, PYTHON, VERSION, IMAGE and OUT.
+
+BIN ?= bin
+PYTHON ?= python3
+OUT ?= out
+VERSION ?= v0.1.0
+IMAGE ?= cluster-api-provider-kind:$(VERSION)
+BASE_IMAGE ?= python:3.11-slim-bookworm
+
+RELEASE = $(PYTHON) hack/release.py --version $(VERSION) --image $(IMAGE) --out $(OUT)
+
+.PHONY: manifests-render release local-repository image
+
+manifests-render: ## Print what `clusterctl init --infrastructure kind` would install, variables included
+	@$(BIN)/kubectl kustomize config/default
+
+release: ## Write the release VERSION into out/, as a repository of clusterctl holds it
+	@$(RELEASE)
+
+local-repository: ## Write the release VERSION and out/clusterctl.yaml, a configuration for `clusterctl --config`
+	@$(RELEASE) --local-repository
+
+image: $(BIN)/kind $(BIN)/docker-cli ## Build the provider's image IMAGE
+	DOCKER_BUILDKIT=0 docker build --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+
+# The client only, and static; Debian's package brings the daemon and speaks a version of the API that is too old for
+# today's engines.
+$(BIN)/docker-cli: tools/docker-cli/go.mod
+	cd tools/docker-cli && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) \
+	  -ldflags "-s -w -X github.com/docker/cli/cli/version.Version=$$(sed -n 's|.*github.com/docker/cli v\([0-9.]*\).*|\1|p' go.mod)" \
+	  github.com/docker/cli/cmd/docker
