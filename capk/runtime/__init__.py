@@ -1,0 +1,1 @@
+"""Machinery of a controller; knows no kind of object."""

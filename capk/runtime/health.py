@@ -1,0 +1,131 @@
+"""Answers probes and Prometheus over HTTP; what is healthy is said by the checks it is given."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
+
+from aiohttp import web
+
+Check = Callable[[], str | None]
+"""Returns what is wrong, in words for a person, or None."""
+
+Exposition = Callable[[], tuple[bytes, str]]
+"""Returns the series and their content type."""
+
+
+class WatchedQueue(Protocol):
+    """What a work queue tells about itself."""
+
+    def longest_wait(self) -> float:
+        """Seconds that the oldest key has waited for a worker."""
+        ...
+
+    def longest_work(self) -> float:
+        """Seconds that the oldest key has been in work."""
+        ...
+
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_SHUTDOWN_SECONDS: Final = 1.0
+
+
+class Freshness:
+    """A check of something that has to happen again and again: a resync, an event of a watch, a beat of a loop.
+
+    limit_seconds: silence that is still well; it counts from the construction on.
+    """
+
+    def __init__(self, what: str, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what = what
+        self._limit = limit_seconds
+        self._clock = clock
+        self._last = clock()
+
+    def touch(self) -> None:
+        """Note that it happened."""
+        self._last = self._clock()
+
+    def __call__(self) -> str | None:
+        """Return what is wrong, or None."""
+        age = self._clock() - self._last
+        return f"no {self._what} for {age:.0f} s; at most {self._limit:.0f} s are normal" if age > self._limit else None
+
+
+class Reached:
+    """A check of something that has to happen once, before the provider is of use."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._is_reached = False
+
+    def touch(self) -> None:
+        """Note that it happened."""
+        self._is_reached = True
+
+    def __call__(self) -> str | None:
+        """Return what is missing, or None."""
+        return None if self._is_reached else f"waiting for {self._what}"
+
+
+def moving_queue(queue: WatchedQueue, limit_seconds: float) -> Check:
+    """Return a check that keys do not wait for a worker, or stay in work, longer than that."""
+
+    def check() -> str | None:
+        if (waited := queue.longest_wait()) > limit_seconds:
+            return f"an object has waited {waited:.0f} s for a worker; at most {limit_seconds:.0f} s are normal"
+        if (worked := queue.longest_work()) > limit_seconds:
+            return f"a reconcile has taken {worked:.0f} s; at most {limit_seconds:.0f} s are normal"
+        return None
+
+    return check
+
+
+class HealthServer:
+    """Serves `/healthz` (restart me if not), `/readyz` (wait for me if not) and `/metrics`.
+
+    Each probe answers 200 with `ok`, or 503 with one line a failed check: `name: what is wrong`.
+    live, ready: the checks by name. metrics: None leaves `/metrics` out.
+    """
+
+    def __init__(
+        self, *, live: Mapping[str, Check], ready: Mapping[str, Check], metrics: Exposition | None = None
+    ) -> None:
+        self._app = web.Application()
+        self._app.router.add_get("/healthz", _probe(live))
+        self._app.router.add_get("/readyz", _probe(ready))
+        if metrics is not None:
+            self._app.router.add_get("/metrics", _series(metrics))
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and return the port, which the system chose if 0 was asked for; raises OSError when it is taken."""
+        runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await runner.setup()
+        self._runner = runner
+        await web.TCPSite(runner, host, port).start()
+        return int(runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+
+def _probe(checks: Mapping[str, Check]) -> _Handler:
+    async def answer(_: web.Request) -> web.Response:
+        problems = {name: problem for name, check in checks.items() if (problem := check())}
+        if not problems:
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="".join(f"{name}: {problem}\n" for name, problem in problems.items()))
+
+    return answer
+
+
+def _series(metrics: Exposition) -> _Handler:
+    async def answer(_: web.Request) -> web.Response:
+        body, content_type = metrics()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    return answer

@@ -1,0 +1,104 @@
+"""Structured logging with secrets removed, as text for people or as JSON for collectors."""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, TextIO
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+from capk.redaction import redact
+
+
+class LogFormat(StrEnum):
+    """How a line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+_TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_QUIET: Final = {
+    "kopf.objects": logging.WARNING,  # tells of every event that was taken in (K43)
+    "aiohttp.access": logging.WARNING,
+    "kubernetes": logging.WARNING,
+}
+
+_NO_KEYS: Final[Mapping[str, str]] = MappingProxyType({})
+_context: ContextVar[Mapping[str, str]] = ContextVar("capk_log_context", default=_NO_KEYS)
+
+
+@contextmanager
+def context(**keys: str) -> Iterator[None]:
+    """Add keys to every line of the current task, as in `context(KINDCluster="default/dev")`."""
+    token = _context.set({**_context.get(), **keys})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def configure(
+    format: LogFormat | str = LogFormat.TEXT, level: str | int = "INFO", stream: TextIO | None = None
+) -> None:
+    """Let all loggers of the process write to one stream, standard error by default; may be called again.
+
+    Raises ValueError for an unknown format or level.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_JsonFormatter() if LogFormat(format) is LogFormat.JSON else _TextFormatter(_TEXT))
+    handler.addFilter(_add_context)
+    root = logging.getLogger()
+    for previous in root.handlers[:]:
+        root.removeHandler(previous)
+    root.setLevel(level.upper() if isinstance(level, str) else level)
+    root.addHandler(handler)
+    for name, quiet in _QUIET.items():
+        logging.getLogger(name).setLevel(max(quiet, root.level))
+
+
+def _add_context(record: logging.LogRecord) -> bool:
+    for key, value in _context.get().items():
+        if key not in record.__dict__:
+            setattr(record, key, value)
+    return True
+
+
+class _TextFormatter(logging.Formatter):
+    """One line, the keys of the record behind the message; a traceback below."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line without traceback."""
+        keys = "".join(f" {key}={value}" for key, value in record.__dict__.items() if key not in _STANDARD)
+        return super().formatMessage(record) + keys
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line and the traceback, without secrets.
+
+        The finished text is what is cleaned: message, arguments, keys and exception all end there, and other handlers
+        of the record, as those of tests, still get the original.
+        """
+        return redact(super().format(record))
+
+
+class _JsonFormatter(JsonFormatter):
+    """One JSON object a line."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(levelname)s %(name)s %(message)s",
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
+            timestamp="time",
+        )
+
+    def process_log_record(self, log_record: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields without secrets; each is cleaned alone, so that the line stays JSON."""
+        return {key: redact(value) if isinstance(value, str) else value for key, value in log_record.items()}
+
+
+_STANDARD: Final = frozenset(RESERVED_ATTRS) | {"taskName", "color_message"}

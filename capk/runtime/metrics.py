@@ -1,0 +1,123 @@
+"""The Prometheus series of the provider; label values come from closed lists, never from names of objects."""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+_DISTRIBUTION: Final = "cluster-api-provider-kind"
+_CREATION_BUCKETS: Final = (0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
+_SHORT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """All series, in a registry of their own; also the observer of the work queue."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        Info("capk_build", "The version of the provider.", registry=self.registry).info({"version": _version()})
+        self.creation_step_seconds = Histogram(
+            "capk_creation_step_seconds",
+            "Time that a step of a kind cluster's creation took.",
+            ("step",),
+            buckets=_CREATION_BUCKETS,
+            registry=self.registry,
+        )
+        self.operation_seconds = Histogram(
+            "capk_operation_seconds",
+            "Time that a whole operation of the engine took, by lane (create, delete, …) and outcome.",
+            ("lane", "outcome"),
+            buckets=_CREATION_BUCKETS,
+            registry=self.registry,
+        )
+        self.operations_running = Gauge(
+            "capk_operations_running", "Operations of the engine that run now.", ("lane",), registry=self.registry
+        )
+        self.operations_queued = Gauge(
+            "capk_operations_queued", "Operations that wait for a free place.", ("lane",), registry=self.registry
+        )
+        self.failures = Counter(
+            "capk_failures",
+            "Failures that a condition told the user about, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.queue_depth = Gauge("capk_queue_depth", "Objects that wait to be reconciled.", registry=self.registry)
+        self.queue_wait_seconds = Histogram(
+            "capk_queue_wait_seconds",
+            "Time that an object waited to be reconciled.",
+            buckets=_SHORT_BUCKETS,
+            registry=self.registry,
+        )
+        self.reconcile_seconds = Histogram(
+            "capk_reconcile_seconds",
+            "Time that one reconcile took.",
+            ("kind", "outcome"),
+            buckets=_SHORT_BUCKETS,
+            registry=self.registry,
+        )
+        self.api_requests = Counter(
+            "capk_api_requests",
+            "Requests to the API server of the management cluster; code none: no answer.",
+            ("verb", "resource", "code"),
+            registry=self.registry,
+        )
+        self.clusters = Gauge("capk_clusters", "KINDClusters by state.", ("state",), registry=self.registry)
+        self.inventory_seconds = Histogram(
+            "capk_inventory_seconds",
+            "Time that one look at all kind clusters took.",
+            ("outcome",),
+            buckets=_SHORT_BUCKETS,
+            registry=self.registry,
+        )
+        self.last_resync = Gauge(
+            "capk_last_resync_timestamp_seconds", "When the last complete resync ended.", registry=self.registry
+        )
+
+    def depth(self, keys: int) -> None:
+        """Record the length of the work queue."""
+        self.queue_depth.set(keys)
+
+    def waited(self, seconds: float) -> None:
+        """Record how long a key waited for a worker."""
+        self.queue_wait_seconds.observe(seconds)
+
+    def requested(self, verb: str, resource: str, code: str) -> None:
+        """Count a request to the API server."""
+        self.api_requests.labels(verb, resource, code).inc()
+
+    def reconciled(self, kind: str, outcome: str, seconds: float) -> None:
+        """Record one reconcile."""
+        self.reconcile_seconds.labels(kind, outcome).observe(seconds)
+
+    def counted(self, clusters_by_state: Mapping[str, int]) -> None:
+        """Set how many KINDClusters there are in each state; states that are not named have none."""
+        self.clusters.clear()
+        for state, count in clusters_by_state.items():
+            self.clusters.labels(state).set(count)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """Return all series in Prometheus' text format, and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+def _version() -> str:
+    try:
+        return version(_DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"

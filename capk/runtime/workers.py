@@ -1,0 +1,116 @@
+"""Workers that take keys from a queue and reconcile them, and the tick of a resync; knows no kind of object."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from typing import Literal, TypeVar
+
+from capk.errors import ApiError, Conflict, LostLease
+from capk.runtime.workqueue import WorkQueue
+
+K = TypeVar("K", bound=Hashable)
+
+Outcome = Literal["done", "requeued", "conflict", "unreachable", "error", "timeout"]
+ReconcileObserver = Callable[[K, Outcome, float], None]
+"""Told key, outcome and seconds of every reconcile."""
+
+log = logging.getLogger(__name__)
+
+
+async def run_workers(
+    queue: WorkQueue[K],
+    reconcile: Callable[[K], Awaitable[float | None]],
+    count: int,
+    *,
+    deadline_seconds: float | None = None,
+    observe: ReconcileObserver[K] | None = None,
+    heartbeat: Callable[[], None] | None = None,
+) -> None:
+    """Let `count` workers reconcile keys until the queue is shut down.
+
+    reconcile: returns after how many seconds to look again, or None for when something happens.
+    deadline_seconds: a reconcile that takes longer is cancelled and tried again.
+    heartbeat: called whenever a worker takes a key or gives one back.
+    Raises LostLease, in an ExceptionGroup, when a reconcile did; every other exception only delays its key.
+    """
+
+    async def work() -> None:
+        while (key := await queue.get()) is not None:
+            started = _now()
+            try:
+                if heartbeat:
+                    heartbeat()
+                outcome = await _reconcile_once(queue, reconcile, key, deadline_seconds)
+                if observe:
+                    observe(key, outcome, _now() - started)
+            finally:
+                queue.done(key)
+            if heartbeat:
+                heartbeat()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(work(), name=f"worker-{number}")
+
+
+async def every(
+    seconds: float, jitter: float = 0.1, *, rng: Callable[[], float] = random.random
+) -> AsyncIterator[None]:
+    """Yield again and again, each time that long after the last round has ended.
+
+    jitter: the share of the time that chance adds or takes, so that several processes do not beat as one.
+    """
+    while True:
+        await asyncio.sleep(seconds * (1 + jitter * (2 * rng() - 1)))
+        yield
+
+
+async def _reconcile_once(
+    queue: WorkQueue[K],
+    reconcile: Callable[[K], Awaitable[float | None]],
+    key: K,
+    deadline_seconds: float | None,
+) -> Outcome:
+    """Reconcile and tell the queue when the key is due again."""
+    limit = asyncio.timeout(deadline_seconds)
+    try:
+        async with limit:
+            requeue_seconds = await reconcile(key)
+    except LostLease:
+        raise
+    except Exception as error:
+        outcome = _outcome(error, is_late=limit.expired())
+        _log_failure(key, error, outcome, is_first=queue.failures(key) == 0)
+        queue.add_rate_limited(key)
+        return outcome
+    queue.forget(key)
+    if requeue_seconds is None:
+        return "done"
+    queue.add_after(key, requeue_seconds)
+    return "requeued"
+
+
+def _outcome(error: Exception, *, is_late: bool) -> Outcome:
+    if is_late and isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, Conflict):
+        return "conflict"
+    return "unreachable" if isinstance(error, ApiError) else "error"
+
+
+def _log_failure(key: Hashable, error: Exception, outcome: Outcome, *, is_first: bool) -> None:
+    if outcome == "conflict":
+        # Our view was older than the object: seven in 1,500 writes are normal (kopf-facts, section 9).
+        log.debug("%s: %s; looking again", key, error)
+    elif outcome == "unreachable":
+        log.warning("%s: %s; trying again", key, error)
+    elif outcome == "timeout":
+        log.error("%s: the reconcile was cancelled at its deadline; trying again", key)
+    else:
+        # The same failure again has the same traceback.
+        log.error("%s: %s: %s; trying again", key, type(error).__name__, error, exc_info=error if is_first else None)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
