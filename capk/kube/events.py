@@ -1,0 +1,107 @@
+"""Records Events for people: one for each object, reason and message, counted when it happens again."""
+
+import asyncio
+import hashlib
+import logging
+import os
+import socket
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from capk.api.names import EVENTS
+from capk.errors import ApiError, Conflict, NotFound
+from capk.kube.door import Kube
+from capk.redaction import redact
+
+EventType = Literal["Normal", "Warning"]
+
+MESSAGE_LIMIT: Final = 1024
+PATIENCE_SECONDS: Final = 5.0
+"""What an Event may cost the reconcile that it tells of."""
+_NAME_LIMIT: Final = 200
+_REMEMBERED: Final = 4096
+
+log = logging.getLogger(__name__)
+
+
+class EventRecorder:
+    """Writes core/v1 Events in the name of one component, best effort.
+
+    The name of an Event is computed from what it says, so that one written before a restart is counted on too.
+    """
+
+    def __init__(self, client: Kube, component: str, *, clock: Callable[[], datetime] | None = None) -> None:
+        self._client = client
+        self._component = component
+        self._instance = f"{component}-{os.environ.get('POD_NAME') or socket.gethostname()}"
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    async def record(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> None:
+        """Record that something happened to the object; a failure is logged, never raised."""
+        event = self._event(obj, type_, reason, redact(message)[:MESSAGE_LIMIT])
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._write(event)
+        except (ApiError, TimeoutError) as error:
+            cause = str(error) or f"it took longer than {PATIENCE_SECONDS:.0f} s"
+            log.warning("event %s of %s is lost: %s", reason, event["involvedObject"]["name"], cause)
+
+    async def _write(self, event: dict[str, Any]) -> None:
+        metadata = event["metadata"]
+        key = metadata["namespace"], metadata["name"]
+        if key in self._counts:
+            count = self._counts[key]
+        else:
+            try:
+                await self._client.create(EVENTS, event)
+            except Conflict:
+                count = int((await self._client.get(EVENTS, *key)).get("count") or 1)
+            else:
+                self._remember(key, 1)
+                return
+        change = {"count": count + 1, "lastTimestamp": event["lastTimestamp"]}
+        try:
+            await self._client.patch(EVENTS, *key, change)
+        except NotFound:
+            # Events live for an hour; this one's time was up.
+            count = 0
+            await self._client.create(EVENTS, event)
+        self._remember(key, count + 1)
+
+    def _remember(self, key: tuple[str, str], count: int) -> None:
+        self._counts[key] = count
+        self._counts.move_to_end(key)
+        if len(self._counts) > _REMEMBERED:
+            self._counts.popitem(last=False)
+
+    def _event(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> dict[str, Any]:
+        metadata = obj["metadata"]
+        identity = "\0".join((metadata["uid"], type_, reason, message, self._component))
+        digest = hashlib.sha256(identity.encode(errors="replace")).hexdigest()[:16]
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {
+            "metadata": {
+                "name": f"{metadata['name'][:_NAME_LIMIT]}.{digest}",
+                "namespace": metadata["namespace"],
+            },
+            "involvedObject": {
+                "apiVersion": obj["apiVersion"],
+                "kind": obj["kind"],
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": metadata["uid"],
+                "resourceVersion": metadata.get("resourceVersion", ""),
+            },
+            "type": type_,
+            "reason": reason,
+            "message": message,
+            "source": {"component": self._component},
+            "reportingComponent": self._component,
+            "reportingInstance": self._instance[:128],
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }

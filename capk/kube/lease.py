@@ -1,0 +1,191 @@
+"""Holds a Lease, so that of several replicas one acts; whoever loses it must stop at once (K41).
+
+The rules of Kubernetes' own leader election: who leads renews every retry time; who waits takes over when the lease has
+not changed for its whole duration on the waiter's own monotonic clock, so clocks need not agree.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from capk.api.names import Resource
+from capk.errors import ApiError, Conflict, LostLease, NotFound
+from capk.kube.door import Kube
+
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LeaseTimes:
+    """Seconds; the defaults are those of Kubernetes' components."""
+
+    duration: float = 15.0
+    """A lease that was not renewed for so long may be taken by others."""
+    renew_deadline: float = 10.0
+    """The leader gives up when it could not renew for so long, well before others may take over."""
+    retry: float = 2.0
+    """Between two attempts to take or renew, give or take a tenth."""
+
+
+@asynccontextmanager
+async def hold_lease(
+    client: Kube,
+    name: str,
+    namespace: str,
+    identity: str,
+    *,
+    times: LeaseTimes | None = None,
+    rng: Callable[[], float] = random.random,
+) -> AsyncIterator[None]:
+    """Wait until the lease is ours and hold it during the body, then release it.
+
+    identity: unique among the replicas, as the pod's name. client: best one of its own, so that no queue of other
+    requests delays the renewal.
+    Raises LostLease, after cancelling the body, when the lease could not be renewed in time or somebody else has it.
+    """
+    lease = _Lease(client, name, namespace, identity, times or LeaseTimes(), rng)
+    await lease.acquire()
+    body = asyncio.current_task()
+    assert body is not None
+    cancellations = body.cancelling()
+    renewal = asyncio.create_task(lease.keep(), name=f"lease-{name}")
+    renewal.add_done_callback(lambda task: None if task.cancelled() else body.cancel())
+    try:
+        yield
+        if renewal.done():
+            await asyncio.sleep(0)  # the body ended in the moment of the loss: its cancellation arrives here
+    except asyncio.CancelledError:
+        # uncancel() tells whether somebody else cancelled the body as well; then that counts.
+        if renewal.done() and not renewal.cancelled() and body.uncancel() <= cancellations:
+            raise LostLease(f"lease {namespace}/{name}: {renewal.exception()}") from None
+        raise
+    finally:
+        if not renewal.done():
+            renewal.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewal
+            await lease.release()
+
+
+class _Lease:
+    def __init__(
+        self, client: Kube, name: str, namespace: str, identity: str, times: LeaseTimes, rng: Callable[[], float]
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._namespace = namespace
+        self._identity = identity
+        self._times = times
+        self._rng = rng
+        self._seen: Mapping[str, Any] = {}
+        self._seen_at = float("-inf")
+        self._renewed_at = float("-inf")
+
+    async def acquire(self) -> None:
+        """Wait until the lease is ours."""
+        log.info("waiting for lease %s/%s as %s", self._namespace, self._name, self._identity)
+        while True:
+            started = _now()
+            try:
+                if await self._try_to_take():
+                    self._renewed_at = started
+                    log.info("leading: lease %s/%s is ours", self._namespace, self._name)
+                    return
+            except ApiError as error:
+                log.warning("lease %s/%s: %s", self._namespace, self._name, error)
+            await self._pause()
+
+    async def keep(self) -> None:
+        """Renew the lease again and again; raises LostLease when that fails for too long or somebody else has it."""
+        while True:
+            await self._pause()
+            started = _now()
+            try:
+                # The deadline counts from the start of the last renewal that worked: others count from its arrival.
+                async with asyncio.timeout_at(self._renewed_at + self._times.renew_deadline):
+                    if not await self._renew():
+                        raise LostLease(f"{self._holder or 'nobody'} holds it now")
+                self._renewed_at = started
+            except TimeoutError:
+                raise LostLease(f"it could not be renewed for {self._times.renew_deadline:.0f} s") from None
+            except ApiError as error:
+                log.warning("lease %s/%s was not renewed: %s", self._namespace, self._name, error)
+
+    async def release(self) -> None:
+        """Let others take the lease without waiting for its end."""
+        try:
+            async with asyncio.timeout(self._times.retry):
+                await self._write({"holderIdentity": "", "leaseDurationSeconds": 1})
+        except (ApiError, TimeoutError) as error:
+            log.warning("lease %s/%s was not released: %s", self._namespace, self._name, error)
+
+    async def _try_to_take(self) -> bool:
+        try:
+            self._look_at(await self._client.get(LEASES, self._namespace, self._name))
+        except NotFound:
+            metadata = {"name": self._name, "namespace": self._namespace}
+            spec = {**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": 0}
+            self._look_at(await self._client.create(LEASES, {"metadata": metadata, "spec": spec}))
+            return True
+        if self._holder == self._identity:
+            return await self._renew()
+        if self._holder and not self._is_expired():
+            return False
+        transitions = int(self._seen["spec"].get("leaseTransitions") or 0) + 1
+        try:
+            await self._write({**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": transitions})
+        except Conflict:
+            return False  # another one was quicker
+        return True
+
+    async def _renew(self) -> bool:
+        """Renew, and look who has it when somebody else wrote the lease; return whether it is ours."""
+        try:
+            await self._write(self._claim())
+        except Conflict:
+            self._look_at(await self._client.get(LEASES, self._namespace, self._name))
+            if self._holder != self._identity:
+                return False
+            await self._write(self._claim())
+        return True
+
+    async def _write(self, spec: Mapping[str, Any]) -> None:
+        guard = {"resourceVersion": self._seen["metadata"]["resourceVersion"]}
+        body = {"metadata": guard, "spec": {**spec, "renewTime": _micro_time()}}
+        self._look_at(await self._client.patch(LEASES, self._namespace, self._name, body))
+
+    def _look_at(self, lease: Mapping[str, Any]) -> None:
+        version = lease["metadata"]["resourceVersion"]
+        if not self._seen or self._seen["metadata"]["resourceVersion"] != version:
+            self._seen_at = _now()
+        self._seen = lease
+
+    def _claim(self) -> dict[str, Any]:
+        duration = round(self._times.duration)
+        return {"holderIdentity": self._identity, "leaseDurationSeconds": duration, "renewTime": _micro_time()}
+
+    @property
+    def _holder(self) -> str:
+        return str(self._seen["spec"].get("holderIdentity") or "")
+
+    def _is_expired(self) -> bool:
+        duration = float(self._seen["spec"].get("leaseDurationSeconds") or self._times.duration)
+        return _now() > self._seen_at + duration
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._times.retry * (0.9 + 0.2 * self._rng()))
+
+
+def _micro_time() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
