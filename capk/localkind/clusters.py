@@ -1,0 +1,173 @@
+"""The clusters that the stand-in keeps: a directory each, listed as soon as and as long as it exists.
+
+A directory appears complete, by one rename, and goes away by another one after its processes were ended. So a name is
+claimed by one creation only, and a creation or deletion killed at any instant leaves a cluster that `delete` removes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from capk.localkind import processes
+from capk.localkind.controlplane import API_SERVER, ETCD, ControlPlane, write_private
+
+HOME_VARIABLE = "CAPK_LOCAL_KIND_HOME"
+"""Environment variable: where clusters are kept; default is capk/local-kind under XDG_STATE_HOME."""
+CONTROL_PLANE = "control-plane"
+WORKER = "worker"
+LOAD_BALANCER = "external-load-balancer"
+_STATE = "cluster.json"
+
+
+@dataclass
+class Node:
+    """What stands for a node container.
+
+    running: whether it was started; a control plane runs only if its processes do, too.
+    started_at: RFC 3339, when it last started.
+    ports: port mappings as in kind's configuration, the API server's included.
+    """
+
+    name: str
+    role: str
+    image: str
+    running: bool = True
+    started_at: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass
+class Cluster:
+    """A cluster and its state on disk.
+
+    instant: has no processes; all else is as with the others.
+    """
+
+    directory: Path
+    name: str
+    uid: str
+    instant: bool
+    nodes: list[Node]
+
+    @property
+    def control_plane(self) -> ControlPlane:
+        """Its etcd and kube-apiserver."""
+        return ControlPlane(self.directory)
+
+    @property
+    def primary(self) -> Node:
+        """The control-plane node that stands for the local processes."""
+        return next(node for node in self.nodes if node.role == CONTROL_PLANE)
+
+    @property
+    def endpoint_node(self) -> Node:
+        """The node that clients reach the API server through: the load balancer where there is one."""
+        return next((node for node in self.nodes if node.role == LOAD_BALANCER), self.primary)
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the API server was ready once, so that there is a kubeconfig to hand out."""
+        return (self.directory / "initialized").exists()
+
+    def mark_initialized(self) -> None:
+        """Note that the API server was ready once."""
+        (self.directory / "initialized").touch()
+
+    def is_node_running(self, node: Node) -> bool:
+        """Whether a node container would be running."""
+        return node.running and (node is not self.primary or self.instant or self.control_plane.is_running)
+
+    def container_id(self, node: Node) -> str:
+        """Return an id in the form of a container's; another creation gives another one."""
+        return hashlib.sha256(f"{self.uid}/{node.name}".encode()).hexdigest()
+
+    def save(self) -> None:
+        """Write the state; what was there is replaced in one step."""
+        state = {"name": self.name, "uid": self.uid, "instant": self.instant, "nodes": [asdict(n) for n in self.nodes]}
+        write_private(self.directory / _STATE, json.dumps(state).encode())
+
+
+class Home:
+    """All clusters of one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._clusters = directory / "clusters"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Home":
+        """Return the home that CAPK_LOCAL_KIND_HOME tells, else the user's."""
+        if chosen := environment.get(HOME_VARIABLE):
+            return cls(Path(chosen).absolute())
+        state = environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return cls(Path(state) / "capk" / "local-kind")
+
+    def names(self) -> list[str]:
+        """Return the names of all clusters, sorted, half-made ones included."""
+        try:
+            return sorted(os.listdir(self._clusters))
+        except FileNotFoundError:
+            return []
+
+    def clusters(self) -> Iterator[Cluster]:
+        """Yield all clusters, by name."""
+        for name in self.names():
+            if cluster := self.find(name):
+                yield cluster
+
+    def find(self, name: str) -> Cluster | None:
+        """Return a cluster, None when there is none of that name."""
+        directory = self._clusters / name
+        try:
+            state = json.loads((directory / _STATE).read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        nodes = [Node(**node) for node in state["nodes"]]
+        return Cluster(directory, state["name"], state["uid"], state["instant"], nodes)
+
+    def claim(self, name: str, nodes: list[Node], *, instant: bool) -> Cluster | None:
+        """Return a new cluster without processes, None when the name is taken."""
+        uid = uuid.uuid4().hex
+        fresh = self.directory / "fresh" / uid
+        fresh.mkdir(mode=0o700, parents=True)
+        self._clusters.mkdir(mode=0o700, exist_ok=True)
+        for node in nodes:
+            node.started_at = now()
+        cluster = Cluster(fresh, name, uid, instant, nodes)
+        cluster.save()
+        try:
+            cluster.directory = fresh.rename(self._clusters / name)
+        except OSError:
+            shutil.rmtree(fresh)
+            return None
+        return cluster
+
+    def remove(self, cluster: Cluster) -> None:
+        """End the processes of a cluster and remove all of it; one that went meanwhile is fine."""
+        trash = self.directory / "trash"
+        trash.mkdir(mode=0o700, exist_ok=True)
+        gone = trash / uuid.uuid4().hex
+        try:
+            with processes.exclusive(cluster.directory):
+                current = self.find(cluster.name)
+                if current is None or current.uid != cluster.uid:
+                    return
+                for name in (API_SERVER, ETCD):
+                    processes.end(cluster.directory, name)
+                cluster.directory.rename(gone)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def now() -> str:
+    """Return the time as container engines print it."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,246 @@
+"""A real control plane in one directory: etcd and kube-apiserver as local processes.
+
+etcd listens on sockets inside the directory only, so nobody else on the machine can reach it and it needs no ports.
+Runs no scheduler, no controller-manager and no kubelet: nothing is garbage-collected and no pod ever starts.
+"""
+
+import json
+import os
+import random
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from capk.errors import ApiError, CapkError
+from capk.localkind import processes
+from capk.localkind.binaries import find_binary
+from capk.localkind.rest import Rest, client_context
+
+ETCD = "etcd"
+API_SERVER = "kube-apiserver"
+START_SECONDS = 60
+"""A busy two-core machine starts one in a second or two; a broken flag ends the process at once."""
+POLL_SECONDS = 0.05
+PORT_TRIES = 5
+_PORTS = range(20000, 32000)
+"""Below the ports that Linux and macOS hand out to outgoing connections, so a stopped server finds its port free."""
+_SETTINGS = "controlplane.json"
+
+
+class ControlPlaneFailed(CapkError):
+    """A process of the control plane ended, or did not get ready.
+
+    process: its name; output: the last part of its log.
+    """
+
+    def __init__(self, process: str, message: str, output: str) -> None:
+        super().__init__(f"{process} {message}")
+        self.process = process
+        self.output = output
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a control plane was asked to be.
+
+    port: 0 stands for any free one. hosts: further names and addresses in the server's certificate.
+    feature_gates, runtime_config: as kube-apiserver takes them.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = 0
+    hosts: Sequence[str] = ()
+    service_subnet: str = "10.96.0.0/16"
+    feature_gates: Mapping[str, bool] = field(default_factory=dict)
+    runtime_config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """etcd, kube-apiserver, their certificates, data and logs, all in `directory`.
+
+    binaries: where to look for the executables first.
+    die_with_parent: both processes end with the process that started them; else they survive it.
+    """
+
+    directory: Path
+    binaries: Path | None = None
+    die_with_parent: bool = False
+
+    def prepare(self, settings: Settings) -> None:
+        """Write certificates and settings for a first start."""
+        from capk.localkind.certificates import Authority, signing_key
+
+        pki = self.directory / "pki"
+        pki.mkdir(mode=0o700)
+        authority = Authority("kubernetes")
+        hosts = ["localhost", "127.0.0.1", "kubernetes.default.svc", settings.address, *settings.hosts]
+        files = {
+            "apiserver": authority.issue_server("kube-apiserver", hosts),
+            "admin": authority.issue_client("kubernetes-admin", ["system:masters"]),
+            "service-accounts": signing_key(),
+        }
+        write_private(pki / "ca.crt", authority.certificate)
+        for name, pair in files.items():
+            write_private(pki / f"{name}.crt", pair.certificate)
+            write_private(pki / f"{name}.key", pair.key)
+        self._save(settings)
+
+    def start(self) -> None:
+        """Start both processes and return when the API server is ready.
+
+        Raises ControlPlaneFailed, BinaryMissing.
+        """
+        self._spawn(ETCD, etcd_arguments())
+        asked = self.settings
+        for attempt in range(PORT_TRIES):
+            if not asked.port:
+                self._save(Settings(**{**asdict(asked), "port": free_port(asked.address)}))
+            try:
+                return self._start_api_server()
+            except ControlPlaneFailed as failure:
+                taken = "address already in use" in failure.output
+                if asked.port or not taken or attempt == PORT_TRIES - 1:
+                    raise
+        return None
+
+    def stop(self, *, grace_seconds: float = 5) -> None:
+        """End both processes; their data stays."""
+        processes.end(self.directory, API_SERVER)
+        processes.end(self.directory, ETCD, grace_seconds=grace_seconds)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether both processes run."""
+        return all(processes.running_pid(self.directory, name) is not None for name in (ETCD, API_SERVER))
+
+    @property
+    def settings(self) -> Settings:
+        """What it was asked to be; the port is known after the first start."""
+        return Settings(**json.loads((self.directory / _SETTINGS).read_text()))
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server for clients on this machine."""
+        settings = self.settings
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.address, settings.address)
+        address = f"[{address}]" if ":" in address else address
+        return f"https://{address}:{settings.port}"
+
+    def credentials(self) -> tuple[bytes, bytes, bytes]:
+        """Return authority, administrator's certificate and key, PEM."""
+        pki = self.directory / "pki"
+        return (pki / "ca.crt").read_bytes(), (pki / "admin.crt").read_bytes(), (pki / "admin.key").read_bytes()
+
+    def rest(self) -> Rest:
+        """Return a client that acts as administrator."""
+        pki = self.directory / "pki"
+        return Rest(self.server, client_context(pki / "ca.crt", pki / "admin.crt", pki / "admin.key"))
+
+    def _save(self, settings: Settings) -> None:
+        write_private(self.directory / _SETTINGS, json.dumps(asdict(settings)).encode())
+
+    def _start_api_server(self) -> None:
+        self._spawn(API_SERVER, api_server_arguments(self.settings))
+        deadline = time.monotonic() + START_SECONDS
+        rest = self.rest()
+        while time.monotonic() < deadline:
+            for name in (ETCD, API_SERVER):
+                if processes.running_pid(self.directory, name) is None:
+                    raise ControlPlaneFailed(name, "ended", processes.log_tail(self.directory, name))
+            try:
+                rest.request("GET", "/readyz")
+            except ApiError:
+                time.sleep(POLL_SECONDS)
+            else:
+                return rest.close()
+        message = f"was not ready after {START_SECONDS} s"
+        raise ControlPlaneFailed(API_SERVER, message, processes.log_tail(self.directory, API_SERVER))
+
+    def _spawn(self, name: str, arguments: Sequence[str]) -> None:
+        command = [str(find_binary(name, self.binaries)), *arguments]
+        with processes.exclusive(self.directory):
+            if processes.running_pid(self.directory, name) is not None:
+                return
+            if name == ETCD:
+                for stale_socket in self.directory.glob("*:0"):
+                    stale_socket.unlink()
+            child = processes.start(self.directory, name, command, die_with_parent=self.die_with_parent)
+            # Nobody waits for it: it is meant to outlive this process, or the lock of its pid file tells its end.
+            child.returncode = 0
+
+
+def etcd_arguments() -> list[str]:
+    """Return etcd's arguments; all paths are relative to its directory.
+
+    A path to a socket may have at most 108 characters, hence relative; etcd insists on something like a port.
+    """
+    return [
+        "--data-dir=etcd",
+        "--unsafe-no-fsync",
+        "--listen-client-urls=unix://client:0",
+        "--advertise-client-urls=unix://client:0",
+        "--listen-peer-urls=unix://peer:0",
+        "--initial-advertise-peer-urls=unix://peer:0",
+        "--initial-cluster=default=unix://peer:0",
+        "--log-level=warn",
+    ]
+
+
+def api_server_arguments(settings: Settings) -> list[str]:
+    """Return kube-apiserver's arguments; all paths are relative to its directory."""
+    arguments = [
+        "--etcd-servers=unix://client:0",
+        f"--bind-address={settings.address}",
+        f"--secure-port={settings.port}",
+        "--endpoint-reconciler-type=none",
+        "--tls-cert-file=pki/apiserver.crt",
+        "--tls-private-key-file=pki/apiserver.key",
+        "--client-ca-file=pki/ca.crt",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        "--service-account-key-file=pki/service-accounts.crt",
+        "--service-account-signing-key-file=pki/service-accounts.key",
+        f"--service-cluster-ip-range={settings.service_subnet}",
+        "--authorization-mode=RBAC",
+        "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
+        "--allow-privileged=true",
+        "--enable-priority-and-fairness=false",
+        "--profiling=false",
+    ]
+    if settings.feature_gates:
+        gates = ",".join(f"{name}={str(value).lower()}" for name, value in settings.feature_gates.items())
+        arguments.append(f"--feature-gates={gates}")
+    if settings.runtime_config:
+        groups = ",".join(f"{name}={value}" for name, value in settings.runtime_config.items())
+        arguments.append(f"--runtime-config={groups}")
+    return arguments
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """Return a port that nothing listens on now; the caller tries again if somebody was faster."""
+    for port in random.sample(_PORTS, 100):
+        if is_free(address, port):
+            return port
+    raise ControlPlaneFailed(API_SERVER, f"found no free port on {address}", "")
+
+
+def is_free(address: str, port: int, kind: int = socket.SOCK_STREAM) -> bool:
+    """Return whether a server could listen on that address and port now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, in one step."""
+    temporary = path.with_name(f".{path.name}.new")
+    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
+    temporary.replace(path)

@@ -1,0 +1,170 @@
+"""Answers the few calls that the provider makes to the container engine behind kind, in docker's shape.
+
+`ps`, `inspect`, `start`, `stop`, `images`, `image inspect`. Stopping a control plane ends its local processes, starting it
+runs them again on the same port and data.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from capk.errors import ApiError
+from capk.localkind import processes
+from capk.localkind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
+from capk.localkind.create import check_image
+from capk.localkind.goformat import render
+from capk.localkind.nodes import mark_ready
+from capk.localkind.steps import KindError
+
+CLUSTER_LABEL = "io.x-k8s.kind.cluster"
+ROLE_LABEL = "io.x-k8s.kind.role"
+NETWORK = "kind"
+
+
+def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add docker's sub-commands that this engine answers."""
+    listing = commands.add_parser("ps", help="list node containers")
+    listing.add_argument("-a", "--all", action="store_true")
+    listing.add_argument("-q", "--quiet", action="store_true", dest="ids_only")
+    listing.add_argument("--no-trunc", action="store_true")
+    listing.add_argument("--filter", action="append", default=[])
+    listing.add_argument("--format", default="")
+    images = commands.add_parser("images", help="list images: there are none")
+    images.add_argument("-q", "--quiet", action="store_true", dest="ids_only")
+    images.add_argument("--filter", action="append", default=[])
+    inspect = commands.add_parser("inspect", help="describe node containers")
+    inspect.add_argument("--type", default="container")
+    inspect.add_argument("-f", "--format", default="")
+    inspect.add_argument("names", nargs="+")
+    for verb in ("start", "stop"):
+        commands.add_parser(verb, help=f"{verb} node containers").add_argument("names", nargs="+")
+    image = commands.add_parser("image", help="node images").add_subparsers(dest="image_verb", required=True)
+    image_inspect = image.add_parser("inspect", help="tell whether a node image can be used")
+    image_inspect.add_argument("-f", "--format", default="")
+    image_inspect.add_argument("names", nargs="+")
+
+
+def run(home: Home, arguments: argparse.Namespace, environment: Mapping[str, str]) -> Iterator[str]:
+    """Carry out one call and yield the lines to print.
+
+    Raises KindError with docker's message, after the lines for what was found.
+    """
+    if arguments.verb == "ps":
+        for cluster, node in _filtered(home, arguments.filter, everything=arguments.all):
+            yield _listed(cluster, node, arguments)
+    elif arguments.verb == "inspect":
+        yield from _inspect(home, arguments.names, arguments.format)
+    elif arguments.verb == "image":
+        for image in arguments.names:
+            check_image(image, environment)
+            yield "sha256:" + "0" * 64
+    elif arguments.verb in {"start", "stop"}:
+        for name in arguments.names:
+            _switch(*_found(home, name), on=arguments.verb == "start")
+            yield name
+
+
+def document(cluster: Cluster, node: Node) -> dict[str, Any]:
+    """Return what `inspect` tells of a node container: the fields that callers use."""
+    running = cluster.is_node_running(node)
+    network = {"IPAddress": "127.0.0.1" if running else "", "GlobalIPv6Address": ""}
+    return {
+        "Id": cluster.container_id(node),
+        "Name": f"/{node.name}",
+        "Created": node.started_at,
+        "Config": {"Image": node.image, "Labels": {CLUSTER_LABEL: cluster.name, ROLE_LABEL: node.role}},
+        "State": {
+            "Running": running,
+            "Status": "running" if running else "exited",
+            "StartedAt": node.started_at,
+        },
+        "NetworkSettings": {"Networks": {NETWORK: network}, "Ports": _ports(cluster, node) if running else {}},
+    }
+
+
+def _ports(cluster: Cluster, node: Node) -> dict[str, list[dict[str, str]]]:
+    bound: dict[str, list[dict[str, str]]] = {}
+    for mapping in node.ports:
+        port = mapping.get("hostPort")
+        if node is cluster.endpoint_node and mapping is node.ports[-1]:
+            port = cluster.control_plane.settings.port if cluster.is_initialized else port
+        end = {"HostIp": mapping.get("listenAddress") or "0.0.0.0", "HostPort": str(port)}
+        protocol = (mapping.get("protocol") or "TCP").lower()
+        bound.setdefault(f"{mapping['containerPort']}/{protocol}", []).append(end)
+    return bound
+
+
+def _filtered(home: Home, filters: Sequence[str], *, everything: bool) -> Iterator[tuple[Cluster, Node]]:
+    for cluster in home.clusters():
+        for node in cluster.nodes:
+            labels = {CLUSTER_LABEL: cluster.name, ROLE_LABEL: node.role}
+            if all(_matches(labels, text) for text in filters) and (everything or cluster.is_node_running(node)):
+                yield cluster, node
+
+
+def _matches(labels: Mapping[str, str], text: str) -> bool:
+    kind, _, label = text.partition("=")
+    key, has_value, value = label.partition("=")
+    return kind == "label" and key in labels and (not has_value or labels[key] == value)
+
+
+def _listed(cluster: Cluster, node: Node, arguments: argparse.Namespace) -> str:
+    container_id = cluster.container_id(node)
+    shown = container_id if arguments.no_trunc else container_id[:12]
+    if arguments.format:
+        return render(arguments.format, {"ID": shown, "Names": node.name, "Image": node.image})
+    if arguments.ids_only:
+        return shown
+    return f"{shown}  {node.image}  {'Up' if cluster.is_node_running(node) else 'Exited'}  {node.name}"
+
+
+def _inspect(home: Home, names: Sequence[str], template: str) -> Iterator[str]:
+    known = _by_name_and_id(home)
+    found = [document(*known[name]) for name in names if name in known]
+    if template:
+        yield from (render(template, item) for item in found)
+    else:
+        yield json.dumps(found, indent=4)
+    if missing := [name for name in names if name not in known]:
+        raise KindError("\n".join(f"Error: No such container: {name}" for name in missing))
+
+
+def _by_name_and_id(home: Home) -> dict[str, tuple[Cluster, Node]]:
+    known = {}
+    for cluster in home.clusters():
+        for node in cluster.nodes:
+            known[node.name] = known[cluster.container_id(node)] = (cluster, node)
+    return known
+
+
+def _found(home: Home, name: str) -> tuple[Cluster, Node]:
+    try:
+        return _by_name_and_id(home)[name]
+    except KeyError:
+        raise KindError(f"Error response from daemon: No such container: {name}") from None
+
+
+def _switch(cluster: Cluster, node: Node, *, on: bool) -> None:
+    if cluster.is_node_running(node) == on:
+        return
+    node.running = on
+    node.started_at = now() if on else node.started_at
+    with processes.exclusive(cluster.directory):
+        cluster.save()
+    if cluster.instant or node.role == LOAD_BALANCER:
+        return
+    if node is cluster.primary:
+        _switch_processes(cluster, on=on)
+    elif cluster.control_plane.is_running:
+        mark_ready(cluster.control_plane.rest(), node, ready=on)
+
+
+def _switch_processes(cluster: Cluster, *, on: bool) -> None:
+    if not on:
+        cluster.control_plane.stop()
+    elif cluster.is_initialized:
+        try:
+            cluster.control_plane.start()
+        except ApiError as failure:
+            raise KindError(f"Error response from daemon: {failure}") from failure

@@ -1,0 +1,262 @@
+"""Reads a kind.x-k8s.io/v1alpha4 configuration as strictly as kind does, with kind's own messages.
+
+Source: kind pkg/apis/config/v1alpha4/types.go, pkg/internal/apis/config/{default,validate}.go, encoding/load.go.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from capk.errors import CapkError
+
+DEFAULT_IMAGE = "kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5"
+API_VERSION = "kind.x-k8s.io/v1alpha4"
+
+Config = dict[str, Any]
+"""A configuration with kind's field names and every default filled in."""
+
+_STRINGS = ["string"]
+_PATCH = {"group": "string", "version": "string", "kind": "string", "patch": "string"}
+_TYPES: Mapping[str, Mapping[str, Any]] = {
+    "Cluster": {
+        "kind": "string",
+        "apiVersion": "string",
+        "name": "string",
+        "nodes": ["Node"],
+        "networking": "Networking",
+        "featureGates": {"": "bool"},
+        "runtimeConfig": {"": "string"},
+        "kubeadmConfigPatches": _STRINGS,
+        "kubeadmConfigPatchesJSON6902": ["PatchJSON6902"],
+        "containerdConfigPatches": _STRINGS,
+        "containerdConfigPatchesJSON6902": _STRINGS,
+    },
+    "Node": {
+        "role": "string",
+        "image": "string",
+        "labels": {"": "string"},
+        "extraMounts": ["Mount"],
+        "extraPortMappings": ["PortMapping"],
+        "kubeadmConfigPatches": _STRINGS,
+        "kubeadmConfigPatchesJSON6902": ["PatchJSON6902"],
+    },
+    "Networking": {
+        "ipFamily": "string",
+        "apiServerPort": "int32",
+        "apiServerAddress": "string",
+        "podSubnet": "string",
+        "serviceSubnet": "string",
+        "disableDefaultCNI": "bool",
+        "kubeProxyMode": "string",
+        "dnsSearch": _STRINGS,
+    },
+    "Mount": {
+        "containerPath": "string",
+        "hostPath": "string",
+        "readOnly": "bool",
+        "selinuxRelabel": "bool",
+        "propagation": "string",
+    },
+    "PortMapping": {
+        "containerPort": "int32",
+        "hostPort": "int32",
+        "listenAddress": "string",
+        "protocol": "string",
+    },
+    "PatchJSON6902": _PATCH,
+}
+_SCALARS = {"bool": "tag:yaml.org,2002:bool", "int32": "tag:yaml.org,2002:int"}
+
+
+class InvalidConfig(CapkError):
+    """The configuration is not one that kind would take."""
+
+
+def parse(text: str) -> Config:
+    """Return the configuration in a YAML document.
+
+    Raises InvalidConfig with kind's message, one line for each wrong field.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        root = yaml.compose(text, loader)
+        document = yaml.load(text, loader)
+    except yaml.YAMLError as failure:
+        raise InvalidConfig(f"could not determine kind / apiVersion for config: yaml: {failure}") from failure
+    document = document if isinstance(document, dict) else {}
+    if document.get("apiVersion") != API_VERSION:
+        raise InvalidConfig(f"unknown apiVersion: {document.get('apiVersion') or ''}")
+    if document.get("kind") != "Cluster":
+        raise InvalidConfig(f"unknown kind {document.get('kind') or ''} for apiVersion: {API_VERSION}")
+    problems: list[str] = []
+    _check(root, "Cluster", problems)
+    if problems:
+        raise InvalidConfig("unable to decode config: yaml: unmarshal errors:\n  " + "\n  ".join(problems))
+    return document
+
+
+def with_defaults(config: Config, name: str, image: str) -> Config:
+    """Return the configuration with kind's defaults and the command line's name and image.
+
+    name, image: empty where the command line does not say.
+    """
+    networking = dict(config.get("networking") or {})
+    family = networking.get("ipFamily") or "ipv4"
+    defaults = {
+        "ipFamily": family,
+        "apiServerAddress": "::1" if family == "ipv6" else "127.0.0.1",
+        "apiServerPort": 0,
+        "podSubnet": _by_family(family, "10.244.0.0/16", "fd00:10:244::/56"),
+        "serviceSubnet": _by_family(family, "10.96.0.0/16", "fd00:10:96::/112"),
+        "kubeProxyMode": "iptables",
+    }
+    nodes = [dict(node or {}) for node in config.get("nodes") or [{}]]
+    for node in nodes:
+        node["role"] = node.get("role") or "control-plane"
+        node["image"] = image or node.get("image") or DEFAULT_IMAGE
+    given = {key: value for key, value in networking.items() if value}
+    return {
+        **config,
+        "name": name or config.get("name") or "kind",
+        "nodes": nodes,
+        "networking": defaults | given,
+    }
+
+
+def validate(config: Config) -> None:
+    """Raise InvalidConfig with everything that kind would refuse in a configuration with defaults."""
+    problems = []
+    if not re.fullmatch(r"[a-z0-9.-]+", config["name"]):
+        problems.append(f"'{config['name']}' is not a valid cluster name, cluster names must match `^[a-z0-9.-]+$`")
+    networking = config["networking"]
+    if not _is_port(networking["apiServerPort"]):
+        problems.append(f"invalid apiServerPort: invalid port number: {networking['apiServerPort']}")
+    family = networking["ipFamily"]
+    if family not in {"ipv4", "ipv6", "dual"}:
+        problems.append(f"invalid ipFamily: {family}")
+    problems += [f"invalid pod subnet {problem}" for problem in _subnet_problems(networking["podSubnet"], family)]
+    problems += [
+        f"invalid service subnet {problem}" for problem in _subnet_problems(networking["serviceSubnet"], family)
+    ]
+    if networking["kubeProxyMode"] not in {"iptables", "ipvs", "nftables", "none"}:
+        problems.append(f"invalid kubeProxyMode: {networking['kubeProxyMode']}")
+    for index, node in enumerate(config["nodes"]):
+        if found := _node_problems(node):
+            problems.append(f"invalid configuration for node {index}: {_aggregate(found)}")
+    if not any(node["role"] == "control-plane" for node in config["nodes"]):
+        problems.append("must have at least one control-plane node")
+    if problems:
+        raise InvalidConfig(_aggregate(problems))
+
+
+def _check(node: Any, expected: Any, problems: list[str]) -> None:
+    if node.tag == "tag:yaml.org,2002:null":
+        return
+    line = node.start_mark.line + 1
+    if isinstance(expected, list):
+        if node.id != "sequence":
+            problems.append(f"line {line}: cannot unmarshal {_found(node)} into []{_go_name(expected[0])}")
+            return
+        for item in node.value:
+            _check(item, expected[0], problems)
+    elif isinstance(expected, dict) or expected in _TYPES:
+        if node.id != "mapping":
+            problems.append(f"line {line}: cannot unmarshal {_found(node)} into {_go_name(expected)}")
+            return
+        for key, value in node.value:
+            _check_field(key, value, expected, problems)
+    elif node.id != "scalar" or _SCALARS.get(expected, node.tag) != node.tag:
+        problems.append(f"line {line}: cannot unmarshal {_found(node)} into {expected}")
+
+
+def _check_field(key: Any, value: Any, expected: Any, problems: list[str]) -> None:
+    fields = expected if isinstance(expected, dict) else _TYPES[expected]
+    if isinstance(expected, dict):
+        _check(value, expected[""], problems)
+    elif key.value in fields:
+        _check(value, fields[key.value], problems)
+    else:
+        problems.append(f"line {key.start_mark.line + 1}: field {key.value} not found in type v1alpha4.{expected}")
+
+
+def _found(node: Any) -> str:
+    tag = "!!" + node.tag.rpartition(":")[2]
+    return f"{tag} `{node.value[:10]}`" if node.id == "scalar" else tag
+
+
+def _go_name(expected: Any) -> str:
+    if isinstance(expected, dict):
+        return f"map[string]{expected['']}"
+    return f"v1alpha4.{expected}" if expected in _TYPES else str(expected)
+
+
+def _by_family(family: str, ipv4: str, ipv6: str) -> str:
+    return {"ipv6": ipv6, "dual": f"{ipv4},{ipv6}"}.get(family, ipv4)
+
+
+def _aggregate(problems: list[str]) -> str:
+    return problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+
+
+def _is_port(number: int) -> bool:
+    return -1 <= number <= 65535
+
+
+def _subnet_problems(subnets: str, family: str) -> list[str]:
+    versions = []
+    for subnet in subnets.split(","):
+        try:
+            if "/" not in subnet:
+                raise ValueError
+            versions.append(ipaddress.ip_network(subnet, strict=False).version)
+        except ValueError:
+            return [f'failed to parse cidr value:"{subnet}" with error: invalid CIDR address: {subnet}']
+    if family == "dual":
+        if len(versions) > 2 or (len(versions) == 2 and len(set(versions)) == 1):
+            return [
+                "expected one (IPv4 or IPv6) CIDR or two CIDRs from each family for dual-stack networking",
+            ]
+    elif len(versions) > 1:
+        return ["only one CIDR allowed for single-stack networking"]
+    elif family == "ipv4" and versions[0] != 4:
+        return ["expected IPv4 CIDR for IPv4 family"]
+    elif family == "ipv6" and versions[0] != 6:
+        return ["expected IPv6 CIDR for IPv6 family"]
+    return []
+
+
+def _node_problems(node: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if node["role"] not in {"control-plane", "worker"}:
+        problems.append(f'"{node["role"]}" is not a valid node role')
+    mappings = node.get("extraPortMappings") or []
+    for mapping in mappings:
+        for field in ("hostPort", "containerPort"):
+            if not _is_port(mapping.get(field) or 0):
+                problems.append(f"invalid {field}: invalid port number: {mapping[field]}")
+    return problems + _mapping_problems(mappings)
+
+
+def _mapping_problems(mappings: list[Mapping[str, Any]]) -> list[str]:
+    bound: dict[str, set[str]] = {}
+    for mapping in mappings:
+        if mapping.get("hostPort", 0) in {-1, 0, None}:
+            continue
+        listen = mapping.get("listenAddress") or "0.0.0.0"
+        try:
+            address = str(ipaddress.ip_address(listen))
+        except ValueError:
+            return [f"invalid portMapping: invalid listen address: {listen}"]
+        port = f"{mapping['hostPort']}/{mapping.get('protocol') or ''}"
+        wildcard = address in {"0.0.0.0", "::"}
+        others = bound.setdefault(port, set())
+        if others and (wildcard or address in others or "0.0.0.0" in others):
+            return [
+                "invalid portMapping: port mapping with same listen address, port and protocol already configured: "
+                f"{address}:{port}"
+            ]
+        others.add("0.0.0.0" if wildcard else address)
+    return []

@@ -1,0 +1,138 @@
+"""Starts, finds and ends processes that outlive the command that started them.
+
+A running process holds the lock of its own `<name>.pid` file, which it got before it was executed and which the kernel
+drops when it ends in any way. So nothing that died is taken for running, and no foreign process that inherited a pid is
+ever signalled. The new process itself writes its pid and puts the file in place: killing the starter at any instant
+leaves nothing unrecorded, and a file in place always holds the pid of the process that locked it.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+POLL_SECONDS = 0.02
+_PR_SET_PDEATHSIG = 1
+
+
+def start(
+    directory: Path,
+    name: str,
+    command: Sequence[str],
+    *,
+    die_with_parent: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a command in a directory, in a session of its own, its output appended to `<name>.log`.
+
+    Callers that may start the same one at the same time hold `exclusive(directory)`.
+    die_with_parent: the kernel kills it when the starting thread ends (Linux only).
+    Raises FileNotFoundError when the directory is gone, FileExistsError when the process runs already.
+    """
+    if running_pid(directory, name) is not None:
+        raise FileExistsError(f"{name} already runs in {directory}")
+    fresh = f".{name}.pid.{os.getpid()}"
+    lock = os.open(directory / fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(lock, "r+b", buffering=0), (directory / f"{name}.log").open("ab") as log:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return subprocess.Popen(
+            list(command),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock,),
+            env={**os.environ, **(environment or {})},
+            preexec_fn=_announce(lock, fresh, f"{name}.pid", _libc() if die_with_parent else None),
+        )
+
+
+def running_pid(directory: Path, name: str) -> int | None:
+    """Return the pid of a process started with `start`, None when it does not run."""
+    try:
+        lock = os.open(directory / f"{name}.pid", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(lock, "rb", buffering=0) as pid_file:
+        return None if _lock_is_free(lock) else int(pid_file.read(32))
+
+
+def end(directory: Path, name: str, *, grace_seconds: float = 0) -> None:
+    """End a process and return when it is gone.
+
+    grace_seconds: how long it may take over SIGTERM; 0 kills it at once.
+    """
+    if grace_seconds and _signal(directory, name, signal.SIGTERM):
+        _wait_gone(directory, name, time.monotonic() + grace_seconds)
+    while _signal(directory, name, signal.SIGKILL):
+        _wait_gone(directory, name, time.monotonic() + 1)
+
+
+@contextlib.contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold a directory against other commands that start or end processes in it.
+
+    Raises FileNotFoundError when the directory is gone, or went while this waited.
+    """
+    path = directory / "lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(lock, "r+b", buffering=0):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.samestat(os.fstat(lock), path.stat()):
+            raise FileNotFoundError(f"{directory} was replaced")
+        yield
+
+
+def log_tail(directory: Path, name: str, size: int = 4096) -> str:
+    """Return the last part of what a process printed, at most `size` bytes."""
+    with contextlib.suppress(FileNotFoundError), (directory / f"{name}.log").open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - size))
+        return log.read().decode(errors="replace")
+    return ""
+
+
+def _lock_is_free(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _signal(directory: Path, name: str, number: int) -> bool:
+    pid = running_pid(directory, name)
+    if pid is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+    return True
+
+
+def _wait_gone(directory: Path, name: str, deadline: float) -> None:
+    while running_pid(directory, name) is not None and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _libc() -> "ctypes.CDLL | None":
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _announce(lock: int, fresh: str, pid_file: str, libc: "ctypes.CDLL | None") -> Callable[[], None]:
+    parent = os.getpid()
+
+    def announce() -> None:
+        os.write(lock, str(os.getpid()).encode())
+        os.rename(fresh, pid_file)
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return announce
