@@ -1,6 +1,7 @@
 """Groups, kinds, labels, annotations, condition types and reasons: the words of the API.
 
-Conditions and reasons are an interface: each says who sets it, why, and what a person can do. Nothing here may import anything else of this package.
+Conditions and reasons are an interface: each says who sets it, why, and what a person can do. Nothing here may import
+anything else of this package.
 """
 
 from enum import StrEnum
@@ -34,8 +35,15 @@ KIND_CONTROL_PLANES: Final = Resource(CONTROL_PLANE_GROUP, VERSION, "kindcontrol
 KIND_CONTROL_PLANE_TEMPLATES: Final = Resource(
     CONTROL_PLANE_GROUP, VERSION, "kindcontrolplanetemplates", "KINDControlPlaneTemplate"
 )
+CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 EVENTS: Final = Resource("", "v1", "events", "Event")
+
+
+def clusters(version: str) -> Resource:
+    """Return Cluster API's Cluster in the version that the server prefers: old cores serve v1beta1 only (C12)."""
+    return CLUSTERS._replace(version=version)
+
 
 KIND_CLUSTER_FINALIZER: Final = "kindcluster.infrastructure.cluster.x-k8s.io"
 """Set before the first external resource exists, dropped when none is left (C8, C23)."""
@@ -46,13 +54,20 @@ PREFIX: Final = "kind.infrastructure.cluster.x-k8s.io"
 CLAIM_ANNOTATION: Final = f"{PREFIX}/claim"
 """Name of the kind cluster that this object has claimed: written, with the finalizer, before a creation starts.
 
-It survives a restart, a lost status and `clusterctl move`. A kind cluster that no object has claimed is a stranger's (C21, C27)."""
+It survives a restart, a lost status and `clusterctl move`. A kind cluster that no object has claimed is a stranger's
+(C21, C27)."""
+CLAIM_ID_ANNOTATION: Final = f"{PREFIX}/claim-id"
+"""The uid that the object had when it claimed; the node containers carry it as a mount, readable off the engine.
+
+An object gets a new uid by `clusterctl move`; the claim stays the same."""
 IDENTITY_ANNOTATION: Final = f"{PREFIX}/identity"
 """Fingerprint of the claimed kind cluster's certificate authority, once it is known.
 
 A kind cluster of the claimed name with another fingerprint was made by somebody else after ours had gone."""
 ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 """Set by the user to "true": take over the existing kind cluster of that name, deletion included."""
+DIGEST_ANNOTATION: Final = f"{PREFIX}/digest"
+"""On every Secret of ours: the digest of the data that we wrote; an edit shows as a difference."""
 CLUSTER_LABEL: Final = f"{PREFIX}/cluster-name"
 """On every Secret of ours: the kind cluster's name. Only Secrets with this label are watched."""
 
@@ -71,7 +86,7 @@ class Condition(StrEnum):
     READY = "Ready"
     """KINDCluster: summary of the others; Cluster API mirrors it as InfrastructureReady (C17)."""
     CLUSTER_CREATED = "ClusterCreated"
-    """KINDCluster: the kind cluster exists and was brought up completely; while it is made, the reason is kind's step."""
+    """KINDCluster: the kind cluster was brought up completely and exists; while it is made, the reason is kind's step."""
     ENGINE_AVAILABLE = "EngineAvailable"
     """KINDCluster: the kind command and the container engine behind it answer."""
     NODES_RUNNING = "NodesRunning"
@@ -131,7 +146,7 @@ class Reason(StrEnum):
     """Node containers are stopped and could not be started again yet."""
 
     MISSING = "Missing"
-    """The kind cluster was deleted behind the provider's back. Its data is gone; set spec.recreatePolicy to Always for a new one."""
+    """The kind cluster was deleted behind the provider's back, its data with it; spec.recreatePolicy Always makes a new one."""
     CREATION_FAILED = "CreationFailed"
     """kind could not create the cluster, and the cause is none of those below."""
     DELETION_FAILED = "DeletionFailed"

@@ -1,0 +1,97 @@
+# `make` alone explains itself.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := bin
+VENV := .venv
+PYTHON ?= python3
+export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BIN):$(PATH)
+
+-include hack/tools.mk hack/release.mk
+
+##@ Start here
+
+.PHONY: help
+help: ## Show this text
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: quickstart
+quickstart: venv ## Set up all that is needed and show a first workload cluster
+	$(PYTHON) hack/tools.py quickstart
+	python -m hack.quickstart up
+
+.PHONY: quickstart-down
+quickstart-down: venv ## Remove all that quickstart made
+	python -m hack.quickstart down
+
+.PHONY: test
+test: venv lint ## Run the unit and integration tests (no container engine needed)
+	$(PYTHON) hack/tools.py test
+	pytest -q test/unit
+	pytest -q test/contract test/integration -m "not e2e"
+
+##@ Run the provider against the current kubeconfig
+
+.PHONY: install
+install: venv ## Install the CRDs
+	kubectl apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and with them every object of these kinds
+	kubectl delete --ignore-not-found -k config/crd
+
+.PHONY: run
+run: venv ## Run the provider in the foreground; options in ARGS
+	capk run $(ARGS)
+
+##@ Develop
+
+.PHONY: venv
+venv: $(VENV)/.installed ## Install the locked dependencies into .venv
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or later is needed: no '$(PYTHON)' on the PATH."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: test-unit
+test-unit: venv ## Run the unit tests alone (seconds)
+	pytest -q test/unit
+
+.PHONY: test-integration
+test-integration: venv ## Run the provider against a real API server with Cluster API's core; tests in TESTS
+	$(PYTHON) hack/tools.py test
+	pytest -q $(or $(TESTS),test/contract test/integration) -m "not e2e"
+
+.PHONY: test-e2e
+test-e2e: venv ## Run the end-to-end tests on a container engine with the real kind command
+	$(PYTHON) hack/tools.py test kind
+	pytest -q -m e2e test/contract test/e2e
+
+.PHONY: lint
+lint: venv ## Check style, types, layers and generated files
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	python -m hack.crds --check
+
+.PHONY: format
+format: venv ## Format the code
+	ruff check --fix .
+	ruff format .
+
+.PHONY: manifests
+manifests: venv ## Generate the CRDs
+	python -m hack.crds
+
+.PHONY: requirements
+requirements: venv ## Resolve the dependencies again and lock them with hashes
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements/run.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --group test --group lint --group dev -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove what was built; clusters stay
+	rm -rf $(BIN) $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m capk` is the `capk` command."""
+
+from capk.cli import main
+
+main()

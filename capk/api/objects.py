@@ -1,0 +1,257 @@
+"""Read-only views of Kubernetes objects: the fields that matter to us, under names that say what they mean.
+
+A view wraps the object as the API server sent it and copies nothing. Nothing here decides anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from capk.api import names
+
+
+class Key(NamedTuple):
+    """What a work queue holds: which object to look at."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Object:
+    """Any namespaced object with metadata, spec and status."""
+
+    raw: Mapping[str, Any]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata as stored."""
+        return self.raw.get("metadata") or {}
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The spec as stored."""
+        return self.raw.get("spec") or {}
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The status as stored; empty before the first write."""
+        return self.raw.get("status") or {}
+
+    @property
+    def kind(self) -> str:
+        """The kind of the object."""
+        return str(self.raw.get("kind", ""))
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return str(self.metadata.get("name", ""))
+
+    @property
+    def namespace(self) -> str:
+        """metadata.namespace."""
+        return str(self.metadata.get("namespace", ""))
+
+    @property
+    def uid(self) -> str:
+        """metadata.uid: another one means another object of the same name."""
+        return str(self.metadata.get("uid", ""))
+
+    @property
+    def key(self) -> Key:
+        """The key of the object in queue and store."""
+        return Key(self.kind, self.namespace, self.name)
+
+    @property
+    def generation(self) -> int:
+        """Counts the changes of the spec."""
+        return int(self.metadata.get("generation") or 0)
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """metadata.annotations."""
+        return self.metadata.get("annotations") or {}
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """metadata.labels."""
+        return self.metadata.get("labels") or {}
+
+    @property
+    def finalizers(self) -> Sequence[str]:
+        """metadata.finalizers."""
+        return self.metadata.get("finalizers") or ()
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether somebody asked for its deletion."""
+        return bool(self.metadata.get("deletionTimestamp"))
+
+    @property
+    def created_at(self) -> datetime:
+        """metadata.creationTimestamp."""
+        return datetime.fromisoformat(self.metadata["creationTimestamp"])
+
+    @property
+    def conditions(self) -> Sequence[Mapping[str, Any]]:
+        """status.conditions."""
+        return self.status.get("conditions") or ()
+
+    def is_true(self, condition: str) -> bool:
+        """Whether that condition is there and True."""
+        return any(seen.get("type") == condition and seen.get("status") == "True" for seen in self.conditions)
+
+    @property
+    def is_externally_managed(self) -> bool:
+        """Whether another system manages the infrastructure; presence counts (C6)."""
+        return names.MANAGED_BY_ANNOTATION in self.annotations
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the object itself carries the pause annotation; presence counts (C7)."""
+        return names.PAUSED_ANNOTATION in self.annotations
+
+    @property
+    def is_deleted_for_move(self) -> bool:
+        """Whether `clusterctl move` deletes the object here after it made it elsewhere (C25)."""
+        return names.DELETE_FOR_MOVE_ANNOTATION in self.annotations
+
+    @property
+    def owner_cluster_reference(self) -> Mapping[str, Any] | None:
+        """The owner reference to a Cluster, of any version, `controller` or not; never a topology's Secret (C5, C33)."""
+        for reference in self.metadata.get("ownerReferences") or ():
+            group = str(reference.get("apiVersion", "")).partition("/")[0]
+            if reference.get("kind") == "Cluster" and group == names.CORE_GROUP:
+                return dict(reference)
+        return None
+
+    def owner_reference(self, *, controller: bool) -> dict[str, Any]:
+        """Return an owner reference that points at this object."""
+        reference = {
+            "apiVersion": self.raw["apiVersion"],
+            "kind": self.kind,
+            "name": self.name,
+            "uid": self.uid,
+        }
+        return reference | {"controller": True, "blockOwnerDeletion": True} if controller else reference
+
+
+@dataclass(frozen=True)
+class OwnerCluster(Object):
+    """The few facts of a Cluster that matter to us; works with v1beta1 and v1beta2."""
+
+    @property
+    def pauses(self) -> bool:
+        """Whether spec.paused stops work on everything that the Cluster owns (C7)."""
+        return bool(self.spec.get("paused"))
+
+    @property
+    def cluster_network(self) -> Mapping[str, Any]:
+        """spec.clusterNetwork: pods, services, serviceDomain, apiServerPort (C22)."""
+        return self.spec.get("clusterNetwork") or {}
+
+    def references(self, field: str, kind: str) -> str | None:
+        """Return the name that `infrastructureRef` or `controlPlaneRef` gives, if it is of that kind."""
+        reference = self.spec.get(field) or {}
+        return str(reference["name"]) if reference.get("kind") == kind and reference.get("name") else None
+
+    @staticmethod
+    def project(raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of a Cluster that is worth keeping in memory (K32)."""
+        metadata = raw.get("metadata") or {}
+        spec = raw.get("spec") or {}
+        kept = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "creationTimestamp", "annotations")
+        return {
+            "apiVersion": raw.get("apiVersion"),
+            "kind": "Cluster",
+            "metadata": {field: metadata[field] for field in kept if field in metadata},
+            "spec": {
+                field: spec[field]
+                for field in ("paused", "clusterNetwork", "infrastructureRef", "controlPlaneRef")
+                if field in spec
+            },
+        }
+
+
+@dataclass(frozen=True)
+class KINDCluster(Object):
+    """A KINDCluster."""
+
+    @property
+    def claim(self) -> str | None:
+        """Name of the kind cluster that this object has claimed."""
+        return self.annotations.get(names.CLAIM_ANNOTATION)
+
+    @property
+    def claim_id(self) -> str:
+        """What marks the containers of the claimed kind cluster: the uid this object had when it claimed."""
+        return self.annotations.get(names.CLAIM_ID_ANNOTATION) or self.uid
+
+    @property
+    def identity(self) -> str | None:
+        """Fingerprint of the claimed kind cluster's certificate authority; known once a creation was complete."""
+        return self.annotations.get(names.IDENTITY_ANNOTATION)
+
+    @property
+    def wants_adoption(self) -> bool:
+        """Whether the user asked to take over an existing kind cluster."""
+        return self.annotations.get(names.ADOPT_ANNOTATION) == "true"
+
+    @property
+    def has_finalizer(self) -> bool:
+        """Whether our finalizer is stored (C8)."""
+        return names.KIND_CLUSTER_FINALIZER in self.finalizers
+
+    @property
+    def is_provisioned(self) -> bool:
+        """status.initialization.provisioned: one way, never false again (C11)."""
+        return bool((self.status.get("initialization") or {}).get("provisioned"))
+
+    @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """spec.controlPlaneEndpoint, when both parts are set (C10)."""
+        endpoint = self.spec.get("controlPlaneEndpoint") or {}
+        host, port = endpoint.get("host"), endpoint.get("port")
+        return (str(host), int(port)) if host and port else None
+
+    @property
+    def retains(self) -> bool:
+        """Whether the kind cluster stays when the object goes."""
+        return self.spec.get("deletionPolicy") == "Retain"
+
+    @property
+    def recreates(self) -> bool:
+        """Whether a kind cluster that somebody deleted is made anew."""
+        return self.spec.get("recreatePolicy") == "Always"
+
+
+@dataclass(frozen=True)
+class KINDControlPlane(Object):
+    """A KINDControlPlane."""
+
+    @property
+    def version(self) -> str | None:
+        """spec.version: decides the node image of the kind cluster."""
+        return self.spec.get("version") or None
+
+    @property
+    def is_initialized(self) -> bool:
+        """status.initialization.controlPlaneInitialized: one way (C41)."""
+        return bool((self.status.get("initialization") or {}).get("controlPlaneInitialized"))
+
+
+@dataclass(frozen=True)
+class SecretFacts:
+    """What is kept of a Secret of ours: never its data."""
+
+    name: str
+    digest: str
+    """Digest of the data as it is."""
+    metadata: Mapping[str, Any]
+    """Labels, annotations, ownerReferences and resourceVersion."""

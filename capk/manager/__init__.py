@@ -1,0 +1,1 @@
+"""Composition of the provider process; the only package that imports kopf."""

@@ -1,0 +1,93 @@
+"""Turns what engine and API server say into the facts that decisions are made from; pure."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from capk.api import names
+from capk.api.objects import KINDCluster, SecretFacts
+from capk.engine.containers import Node
+from capk.engine.inventory import Snapshot
+from capk.engine.operations import OperationState
+from capk.errors import CommandError
+from capk.kindcfg.kubeconfig import secret_digest
+from capk.plan.failures import Failure, classify
+from capk.plan.observed import EngineFacts, NodeFacts, OperationFacts
+from capk.plan.plan import Request
+
+
+def engine_facts(snapshot: Snapshot | None, name: str) -> EngineFacts:
+    """Return what the engine has under that name."""
+    if snapshot is None:
+        return EngineFacts()
+    entry = snapshot.clusters.get(name)
+    nodes = tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None
+    failure = classify(snapshot.error) if snapshot.error else None
+    return EngineFacts(looked=True, failure=failure, exists=entry is not None, nodes=nodes)
+
+
+def operation_facts(state: OperationState | None, request: Request | None, clock: float) -> OperationFacts | None:
+    """Return the running or last operation; clock: now, on the clock of the operations."""
+    if state is None or request is None:
+        return None
+    return OperationFacts(
+        request=request,
+        queued=state.queued,
+        running=state.running,
+        step=state.step.reason if state.step else None,
+        failure=_failure(state.error),
+        attempt=max(state.attempt, 1),
+        ended_seconds_ago=clock - state.ended_at if state.ended_at is not None else 0.0,
+    )
+
+
+def comes_first(cluster: KINDCluster, other: KINDCluster) -> bool:
+    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older."""
+
+    def rank(candidate: KINDCluster) -> tuple[bool, datetime, str, str]:
+        return candidate.claim is None, candidate.created_at, candidate.namespace, candidate.name
+
+    return rank(other) < rank(cluster)
+
+
+def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a Secret of ours: metadata and a digest of the data, never the data itself."""
+    metadata = raw.get("metadata") or {}
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {field: metadata[field] for field in kept if field in metadata},
+        "digest": secret_digest(raw.get("data") or {}),
+    }
+
+
+def secret_facts(projected: Mapping[str, Any]) -> SecretFacts:
+    """Return the facts of a Secret that `project_secret` has been through."""
+    metadata = projected["metadata"]
+    return SecretFacts(name=metadata["name"], digest=projected["digest"], metadata=metadata)
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+def _failure(error: Exception | None) -> Failure | None:
+    if error is None:
+        return None
+    if isinstance(error, CommandError):
+        return classify(error)
+    return Failure(names.Reason.COMMAND_FAILED, f"{error}. See the provider's log.")
+
+
+def _node(node: Node) -> NodeFacts:
+    return NodeFacts(
+        name=node.name,
+        role=node.role,
+        running=node.running,
+        address=node.address,
+        claim_id=node.claim_id,
+        image=node.image,
+        started_at=node.started_at,
+    )

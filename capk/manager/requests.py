@@ -1,0 +1,85 @@
+"""What each request of a plan does to the engine; each function is one operation, run outside the reconcile workers."""
+
+import asyncio
+from collections.abc import Callable
+
+from capk.engine.containers import Containers
+from capk.engine.inventory import Inventory
+from capk.engine.kind import Kind
+from capk.engine.operations import Lane
+from capk.engine.progress import Step
+from capk.errors import CommandTimedOut
+from capk.kindcfg.images import image_version
+from capk.kindcfg.kubeconfig import read_kubeconfig
+from capk.kube.workload import server_version
+from capk.plan.observed import Access, EndpointMode
+from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
+
+LANES: dict[type, Lane] = {
+    Create: Lane.CREATE,
+    Delete: Lane.DELETE,
+    StartNodes: Lane.REPAIR,
+    ReadAccess: Lane.READ,
+}
+"""Lanes have their own bounds, so that a deletion never waits behind creations."""
+
+
+class Engine:
+    """Carries out requests with the kind command and the container engine behind it."""
+
+    def __init__(self, kind: Kind, containers: Containers, inventory: Inventory, endpoint: EndpointMode) -> None:
+        self.kind = kind
+        self.containers = containers
+        self.inventory = inventory
+        self._endpoint = endpoint
+
+    async def carry_out(self, request: Request, on_step: Callable[[Step], None]) -> Access | None:
+        """Do what the request says; return how the workload cluster is reached where that was found out.
+
+        Raises CommandError.
+        """
+        match request:
+            case Create():
+                return await self._create(request, on_step)
+            case Delete():
+                await self.kind.delete_cluster(request.name)
+                self.inventory.deleted(request.name)
+            case StartNodes():
+                await self.containers.start(request.nodes)
+                await self.inventory.refresh()
+            case ReadAccess():
+                return await self._access(request.name, await self.kind.kubeconfig(request.name, internal=False))
+        return None
+
+    async def _create(self, request: Create, on_step: Callable[[Step], None]) -> Access:
+        try:
+            external = await self.kind.create_cluster(
+                request.name,
+                request.config,
+                image=request.image,
+                wait_seconds=request.wait_seconds,
+                on_step=on_step,
+            )
+        except CommandTimedOut:
+            # kind removes the nodes of a failed creation itself, but not when it is ended.
+            await self.kind.delete_cluster(request.name)
+            self.inventory.deleted(request.name)
+            raise
+        self.inventory.created(request.name)
+        access, _ = await asyncio.gather(self._access(request.name, external, request.image), self.inventory.refresh())
+        return access
+
+    async def _access(self, name: str, external: str, image: str | None = None) -> Access:
+        internal = await self.kind.kubeconfig(name, internal=True)
+        outside, inside = read_kubeconfig(external), read_kubeconfig(internal)
+        reachable = internal if self._endpoint is EndpointMode.INTERNAL else external
+        nodes = () if self.containers.command else tuple(await self.kind.nodes(name))
+        return Access(
+            external=external,
+            internal=internal,
+            fingerprint=outside.fingerprint,
+            external_endpoint=(outside.host, outside.port),
+            internal_endpoint=(inside.host, inside.port),
+            version=await server_version(reachable) or image_version(image),
+            nodes=nodes,
+        )

@@ -1,0 +1,57 @@
+"""Starts the operations that plans ask for, and remembers which request each one carries out."""
+
+from collections.abc import Callable
+
+from capk.api.objects import Key, Object
+from capk.engine.operations import Operations
+from capk.engine.progress import Step
+from capk.manager.facts import operation_facts
+from capk.manager.requests import LANES, Engine
+from capk.plan.observed import Access, OperationFacts
+from capk.plan.plan import Request
+
+
+class Work:
+    """At most one operation an object, by its uid: an object of the same name that comes later has its own."""
+
+    def __init__(self, engine: Engine, operations: Operations, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._operations = operations
+        self._clock = clock
+        self._requests: dict[str, Request] = {}
+        self._keys: dict[str, Key] = {}
+
+    def start(self, seen: Object, request: Request) -> None:
+        """Carry out the request in the background, in the lane for its kind."""
+
+        async def carry_out(on_step: Callable[[Step], None]) -> Access | None:
+            return await self._engine.carry_out(request, on_step)
+
+        self._requests[seen.uid] = request
+        self._keys[seen.uid] = seen.key
+        self._operations.start(
+            seen.uid, LANES[type(request)], carry_out, name=f"{type(request).__name__} {request.name}"
+        )
+
+    def facts(self, seen: Object) -> OperationFacts | None:
+        """Return the running or last operation of the object."""
+        return operation_facts(self._operations.get(seen.uid), self._requests.get(seen.uid), self._clock())
+
+    def access(self, seen: Object) -> Access | None:
+        """Return how the workload cluster is reached, while the operation that found out is remembered."""
+        state = self._operations.get(seen.uid)
+        return state.result if state and isinstance(state.result, Access) else None
+
+    def key(self, uid: str) -> Key | None:
+        """Return the object that an operation is for."""
+        return self._keys.get(uid)
+
+    async def cancel(self, seen: Object) -> None:
+        """End the object's operation with its processes; return when none is left."""
+        await self._operations.cancel(seen.uid)
+
+    def forget(self, seen: Object) -> None:
+        """Drop what is remembered of the object's last operation, the kubeconfigs in it above all."""
+        self._operations.forget(seen.uid)
+        self._requests.pop(seen.uid, None)
+        self._keys.pop(seen.uid, None)

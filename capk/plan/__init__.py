@@ -1,0 +1,1 @@
+"""Decisions: observed state in, plan out; pure, nothing here reads or writes the world."""

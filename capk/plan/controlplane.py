@@ -1,0 +1,111 @@
+"""What to do for a KINDControlPlane: report what the KINDCluster made, keep Cluster API's kubeconfig Secret (C40…C45).
+
+The kind cluster is one unit, which the KINDCluster creates and deletes. So there is no finalizer here, and a deletion
+has nothing to wait for (C45).
+"""
+
+from typing import Any
+
+from capk.api import names
+from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
+from capk.kindcfg.images import same_version
+from capk.plan.observed import ControlPlaneObserved
+from capk.plan.plan import Plan
+from capk.plan.report import RUNS_FREELY, Verdict, conditions_only, false, true
+from capk.plan.secrets import differs, kubeconfig_secret_name, wanted_kubeconfig_secret
+
+
+def decide(observed: ControlPlaneObserved) -> Plan:
+    """Return the next round of work for a KINDControlPlane."""
+    control_plane = observed.object
+    if control_plane.is_externally_managed or control_plane.is_deleted_for_move:
+        return Plan()
+    if observed.is_paused:
+        return Plan(status=_paused(observed))
+    if control_plane.is_deleting or observed.owner is None:
+        return Plan()
+    secrets = _secrets(observed)
+    return Plan(secrets=secrets, status=_status(observed, secret_follows=bool(secrets)))
+
+
+def _paused(observed: ControlPlaneObserved) -> dict[str, Any]:
+    control_plane = observed.object
+    causes = ["Cluster spec.paused is set to true"] if observed.owner and observed.owner.pauses else []
+    causes += [f"KINDControlPlane has the {names.PAUSED_ANNOTATION} annotation"] if control_plane.is_paused else []
+    verdict = Verdict("True", Reason.PAUSED, ", ".join(causes))
+    return conditions_only(
+        control_plane.status, {Condition.PAUSED: verdict}, generation=control_plane.generation, now=observed.now
+    )
+
+
+def _secrets(observed: ControlPlaneObserved) -> tuple[dict[str, Any], ...]:
+    """The kubeconfig Secret, when it has to be written (C14, C15)."""
+    if observed.access is None or observed.owner is None:
+        return ()
+    wanted = wanted_kubeconfig_secret(
+        observed.object,
+        observed.owner.name,
+        observed.cluster_name,
+        observed.access.kubeconfig(observed.policy.endpoint),
+    )
+    return (wanted,) if differs(wanted, observed.secrets.get(wanted["metadata"]["name"])) else ()
+
+
+def _status(observed: ControlPlaneObserved, *, secret_follows: bool) -> dict[str, Any]:
+    control_plane, infrastructure = observed.object, observed.infrastructure
+    assert observed.owner is not None
+    has_secret = secret_follows or kubeconfig_secret_name(observed.owner.name) in observed.secrets
+    is_up = infrastructure is not None and infrastructure.is_true(Condition.CLUSTER_CREATED) and has_secret
+    initialized = control_plane.is_initialized or is_up
+    verdicts = RUNS_FREELY | {Condition.AVAILABLE: _available(observed, has_secret=has_secret)}
+    status = {
+        **control_plane.status,
+        **(_replicas(infrastructure) if infrastructure is not None and initialized else {}),
+        "initialized": initialized,
+        "ready": initialized,
+        "externalManagedControlPlane": True,
+        "observedGeneration": control_plane.generation,
+    }
+    if initialized:
+        status["initialization"] = {"controlPlaneInitialized": True}
+    return conditions_only(status, verdicts, generation=control_plane.generation, now=observed.now)
+
+
+def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
+    infrastructure = observed.infrastructure
+    if infrastructure is None:
+        return false(Reason.WAITING_FOR_INFRASTRUCTURE, "The Cluster's KINDCluster does not exist yet.")
+    for condition in infrastructure.conditions:
+        if condition["type"] == Condition.READY and condition["status"] != "True":
+            message = f"KINDCluster {infrastructure.name}: {condition.get('message') or condition['reason']}"
+            return false(Reason.WAITING_FOR_INFRASTRUCTURE, message)
+    if not infrastructure.is_true(Condition.READY) or not has_secret:
+        return false(Reason.WAITING_FOR_INFRASTRUCTURE, f"KINDCluster {infrastructure.name} is not ready yet.")
+    running = infrastructure.status.get("kubernetesVersion")
+    wanted = observed.object.version
+    if wanted and running and not same_version(wanted, running):
+        return false(
+            Reason.UNSUPPORTED_VERSION_CHANGE,
+            f"spec.version is {wanted}, but the kind cluster runs {running}. A kind cluster cannot change its version: "
+            f"create a new Cluster with {wanted}, move the workloads, and delete this one.",
+        )
+    return true(Reason.AVAILABLE)
+
+
+def _replicas(infrastructure: KINDCluster) -> dict[str, Any]:
+    """Control plane nodes as they were observed, and the version they run (C43)."""
+    nodes = [node for node in infrastructure.status.get("nodes") or () if node.get("role") == "control-plane"]
+    running = [node for node in nodes if node.get("state", "Running") == "Running"]
+    version = infrastructure.status.get("kubernetesVersion")
+    counts = {
+        "replicas": len(nodes),
+        "upToDateReplicas": len(nodes),
+        "updatedReplicas": len(nodes),
+        "readyReplicas": len(running),
+        "availableReplicas": len(running),
+        "unavailableReplicas": len(nodes) - len(running),
+    }
+    if not version:
+        return counts
+    return {**counts, "version": version, "versions": [{"version": version, "replicas": max(len(nodes), 1)}]}

@@ -1,0 +1,62 @@
+"""Which changes of a condition are worth a Kubernetes Event; conditions are the truth, events only tell the story."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from capk.api.names import Condition, Reason
+
+
+class Event(NamedTuple):
+    """What `kubectl describe` shows."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+_STORY = {
+    (Condition.CLUSTER_CREATED, Reason.CREATED): "The kind cluster is up.",
+    (Condition.CLUSTER_CREATED, Reason.CREATING): "kind creates the cluster.",
+    (Condition.CLUSTER_CREATED, Reason.CLEANING_UP): "",
+    (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CLUSTER): "",
+    (Condition.NODES_RUNNING, Reason.STARTING_NODES): "",
+    (Condition.DELETING, Reason.DELETING): "",
+    (Condition.PAUSED, Reason.PAUSED): "",
+    (Condition.AVAILABLE, Reason.AVAILABLE): "The workload cluster can be used.",
+}
+"""The ordinary turns of a life; an empty text: the condition's own message."""
+
+_PROBLEMS = frozenset(
+    {
+        Reason.MISSING,
+        Reason.CREATION_FAILED,
+        Reason.DELETION_FAILED,
+        Reason.NAME_CONFLICT,
+        Reason.IMAGE_NOT_FOUND,
+        Reason.PORT_CONFLICT,
+        Reason.ENGINE_UNREACHABLE,
+        Reason.KIND_COMMAND_MISSING,
+        Reason.OUT_OF_DISK,
+        Reason.OUT_OF_MEMORY,
+        Reason.INOTIFY_LIMIT,
+        Reason.KUBEADM_FAILED,
+        Reason.TIMEOUT,
+        Reason.INVALID_CONFIG,
+        Reason.COMMAND_FAILED,
+        Reason.KUBECONFIG_UNAVAILABLE,
+        Reason.UNSUPPORTED_VERSION_CHANGE,
+        Reason.NODES_STOPPED,
+    }
+)
+
+
+def event_of(condition: Mapping[str, Any]) -> Event | None:
+    """Return the Event for a condition that has just changed to this; None where it is no news."""
+    kind, reason, message = condition["type"], condition["reason"], condition.get("message") or ""
+    if kind == Condition.READY:
+        return None
+    if reason in _PROBLEMS:
+        return Event("Warning", reason, message)
+    if (kind, reason) in _STORY:
+        return Event("Normal", reason, _STORY[kind, reason] or message)
+    return None

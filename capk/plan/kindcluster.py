@@ -1,0 +1,139 @@
+"""What to do for a KINDCluster: an ordered list of steps, each of which may settle the matter.
+
+`decide` is the one page that holds the order of events. Nothing here waits, reads or writes.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from capk.api import names
+from capk.api.names import Condition, Reason
+from capk.errors import InvalidSpec
+from capk.kindcfg.config import check_cluster_name
+from capk.plan import creation, deletion, running
+from capk.plan.observed import Observed
+from capk.plan.ownership import Ownership, ownership, was_completed
+from capk.plan.plan import Plan
+from capk.plan.report import conditions_only, false, kindcluster_status, true
+
+FRESH_SECONDS = 3.0
+"""How long a new object may wait in silence for its owner Cluster: most get it at once, and a status costs a write."""
+
+
+def decide(observed: Observed) -> Plan:
+    """Return the next round of work for a KINDCluster."""
+    for step in _STEPS:
+        plan = step(observed)
+        if plan is not None:
+            return plan
+    return running.keep_running(observed)
+
+
+def leave_to_others(observed: Observed) -> Plan | None:
+    """Somebody else manages the infrastructure (C6), or `clusterctl move` has made the object elsewhere (C25)."""
+    return Plan() if observed.object.is_externally_managed or observed.object.is_deleted_for_move else None
+
+
+def stay_paused(observed: Observed) -> Plan | None:
+    """Do nothing while the object or its Cluster is paused, deletion included (C7)."""
+    cluster = observed.object
+    if not observed.is_paused:
+        return None
+    causes = ["Cluster spec.paused is set to true"] if observed.owner and observed.owner.pauses else []
+    causes += [f"KINDCluster has the {names.PAUSED_ANNOTATION} annotation"] if cluster.is_paused else []
+    verdict = replace(true(Reason.PAUSED), message=", ".join(causes))
+    status = conditions_only(
+        cluster.status, {Condition.PAUSED: verdict}, generation=cluster.generation, now=observed.now
+    )
+    return Plan(status=status)
+
+
+def delete(observed: Observed) -> Plan | None:
+    """The object goes away: so does its kind cluster (C23)."""
+    return deletion.plan_deletion(observed) if observed.object.is_deleting else None
+
+
+def await_owner(observed: Observed) -> Plan | None:
+    """No work before the owner Cluster has put its reference here, unless the object stands alone (C5)."""
+    cluster = observed.object
+    if observed.owner or cluster.claim or cluster.spec.get("standalone") or not observed.cluster_api_installed:
+        return None
+    age = (observed.now - cluster.created_at).total_seconds()
+    if age < FRESH_SECONDS and not cluster.status:
+        return Plan(requeue_seconds=FRESH_SECONDS - age + 0.1)
+    message = (
+        "No Cluster owns this KINDCluster. Create a Cluster whose infrastructureRef names it, "
+        "or set spec.standalone to true to use it on its own."
+    )
+    return Plan(
+        status=kindcluster_status(observed, {Condition.CLUSTER_CREATED: false(Reason.WAITING_FOR_CLUSTER, message)})
+    )
+
+
+def check_name(observed: Observed) -> Plan | None:
+    """The kind cluster's name must be one that kind and its nodes can bear."""
+    try:
+        check_cluster_name(observed.cluster_name, observed.object.spec)
+    except InvalidSpec as wrong:
+        return Plan(
+            status=kindcluster_status(observed, {Condition.CLUSTER_CREATED: false(Reason.INVALID_CONFIG, str(wrong))})
+        )
+    return None
+
+
+def yield_to_rival(observed: Observed) -> Plan | None:
+    """Another KINDCluster has the name: wait until it is free."""
+    if observed.rival is None or observed.object.claim:
+        return None
+    message = (
+        f'KINDCluster {observed.rival} already uses the kind cluster name "{observed.cluster_name}". '
+        "Give this one another spec.clusterName, or delete the other."
+    )
+    return Plan(status=kindcluster_status(observed, {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, message)}))
+
+
+def await_engine(observed: Observed) -> Plan | None:
+    """The container engine could not be asked: say so, change nothing, go on when it answers."""
+    engine = observed.engine
+    if not engine.looked and engine.failure is None:
+        return Plan(requeue_seconds=1.0)
+    if engine.failure is None:
+        return None
+    verdicts = {Condition.ENGINE_AVAILABLE: false(engine.failure.reason, engine.failure.message)}
+    return Plan(status=kindcluster_status(observed, verdicts))
+
+
+def leave_strangers_alone(observed: Observed) -> Plan | None:
+    """A kind cluster that was not made for this object is not changed, whatever its name (C21)."""
+    if ownership(observed) is not Ownership.STRANGERS:
+        return None
+    if observed.object.wants_adoption:
+        return running.adopt(observed)
+    message = (
+        f'A kind cluster named "{observed.cluster_name}" exists that was not created for this KINDCluster. '
+        "Use another spec.clusterName, delete that cluster, or set the annotation "
+        f'{names.ADOPT_ANNOTATION}: "true" to take it over.'
+    )
+    # A claim without a finished creation is given back: the name was never ours.
+    unfinished = observed.object.claim and not was_completed(observed)
+    released = {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None} if unfinished else {}
+    verdicts = {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, message)}
+    return Plan(annotations=released, status=kindcluster_status(observed, verdicts))
+
+
+def create(observed: Observed) -> Plan | None:
+    """There is no kind cluster, or only a half-made one: make it."""
+    return creation.plan_creation(observed)
+
+
+_STEPS: tuple[Callable[[Observed], Plan | None], ...] = (
+    leave_to_others,
+    stay_paused,
+    delete,
+    await_owner,
+    check_name,
+    yield_to_rival,
+    await_engine,
+    leave_strangers_alone,
+    create,
+)

@@ -1,0 +1,53 @@
+"""Whose the kind cluster is that stands under the wanted name: never touch a stranger's (C21).
+
+Three proofs, the strongest first. Every node container that the provider makes carries a mount whose path names the
+claim: the engine shows it from the first instant of the container's life. The certificate authority of a finished
+cluster has a fingerprint that the object remembers. And before a creation starts, the object claims the name.
+"""
+
+from enum import Enum, auto
+
+from capk.plan.observed import Observed
+
+
+class Ownership(Enum):
+    """Whose the kind cluster of that name is."""
+
+    ABSENT = auto()
+    """There is none."""
+    OURS = auto()
+    """It was made, or adopted, for this object."""
+    UNPROVEN = auto()
+    """Claimed, and nothing speaks against it; its fingerprint could tell for sure."""
+    STRANGERS = auto()
+    """Somebody else made it."""
+
+
+def ownership(observed: Observed) -> Ownership:
+    """Return whose the kind cluster is, as far as can be told from what was seen."""
+    cluster, engine = observed.object, observed.engine
+    if not engine.exists:
+        return Ownership.ABSENT
+    if any(node.claim_id == cluster.claim_id for node in engine.nodes or ()):
+        return Ownership.OURS
+    if cluster.claim is None:
+        return Ownership.STRANGERS
+    if cluster.identity is None:
+        # A creation of ours would have marked its nodes. Where nodes cannot be listed, the claim has to do.
+        return Ownership.STRANGERS if engine.nodes else Ownership.OURS
+    if observed.access is None:
+        return Ownership.UNPROVEN
+    return Ownership.OURS if observed.access.fingerprint == cluster.identity else Ownership.STRANGERS
+
+
+def was_completed(observed: Observed) -> bool:
+    """Return whether a creation for this object once came to its end, whatever happened since.
+
+    Any of the three traces will do, so that a lost status or a replaced manifest never makes the provider take a
+    running cluster for a half-made one.
+    """
+    return (
+        observed.object.identity is not None
+        or observed.object.is_provisioned
+        or f"{observed.cluster_name}-config" in observed.secrets
+    )
