@@ -1,6 +1,6 @@
 """The command `capk-local-kind`: answers as `kind` v0.32.0 does, without containers.
 
-A cluster is a real etcd and a real kube-apiserver, as local processes, with one real Node object for each requested node.
+A cluster is a real etcd and a real kube-apiserver, as local processes, with a real Node object for each requested node.
 There is no scheduler, no kubelet and no controller-manager: pods never start and nothing is garbage-collected. With
 several control planes there is still one etcd and one kube-apiserver. The Kubernetes version is that of the local
 kube-apiserver, whatever the node image.
@@ -214,7 +214,7 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text()
     except OSError as failure:
-        raise KindError(f"error reading file: open {path}: {failure.strerror.lower()}") from failure
+        raise KindError(f"error reading file: open {path}: {str(failure.strerror).lower()}") from failure
 
 
 def _seconds(text: str) -> int:

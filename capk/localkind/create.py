@@ -229,10 +229,11 @@ def _as_kind_says(cluster: Cluster, failure: Exception) -> Exception:
     """Translate what stopped the local processes, a deletion meanwhile included, into kind's words."""
     if not isinstance(failure, ControlPlaneFailed | ApiError | FileNotFoundError):
         return failure
-    command = f"docker exec --privileged {cluster.primary.name} kubeadm init --config=/kind/kubeadm.conf"
+    kubeadm = "kubeadm init --config=/kind/kubeadm.conf --skip-token-print --v=6"
+    command = f"docker exec --privileged {cluster.primary.name} {kubeadm}"
     output = failure.output if isinstance(failure, ControlPlaneFailed) else ""
     return KindError(
-        f'failed to init node with kubeadm: command "{command} --skip-token-print --v=6" failed with error: exit status 1',
+        f'failed to init node with kubeadm: command "{command}" failed with error: exit status 1',
         f"{failure}\n{output}",
     )
 

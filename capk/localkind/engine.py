@@ -1,7 +1,7 @@
 """Answers the few calls that the provider makes to the container engine behind kind, in docker's shape.
 
-`ps`, `inspect`, `start`, `stop`, `images`, `image inspect`. Stopping a control plane ends its local processes, starting it
-runs them again on the same port and data.
+`ps`, `inspect`, `start`, `stop`, `images`, `image inspect`. Stopping a control plane ends its local processes, starting
+it runs them again on the same port and data.
 """
 
 import argparse

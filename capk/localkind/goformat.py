@@ -1,6 +1,6 @@
 """Evaluates the small part of Go's templates that callers of a container engine's `--format` use.
 
-Fields (`.State.Running`), `json X`, `index X "key"`, parentheses, and `range $name, $item := X … end` with `$item.Field`.
+Fields (`.State.Running`), `json X`, `index X "key"`, parentheses, and `range $name, $item := X … end` with `$item.F`.
 """
 
 import json
@@ -48,7 +48,8 @@ def _block(tokens: Iterator[tuple[str, str]], scope: Scope) -> str:
 
 
 def _body(tokens: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
-    body, depth = [], 1
+    body: list[tuple[str, str]] = []
+    depth = 1
     for kind, text in tokens:
         depth += 1 if kind == "action" and text.startswith("range") else -1 if (kind, text) == ("action", "end") else 0
         if not depth:
