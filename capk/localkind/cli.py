@@ -16,8 +16,6 @@ Only what every call needs is imported at the top: tests and scale runs start th
 
 import argparse
 import os
-import platform
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,6 +123,8 @@ def _version(arguments: argparse.Namespace, home: Home, console: Console) -> Non
     if arguments.quiet:
         print(KIND_VERSION)
     else:
+        import platform
+
         print(f"kind v{KIND_VERSION} capk-local-kind {platform.system().lower()}/{platform.machine()}")
 
 
@@ -218,6 +218,8 @@ def _read(path: str) -> str:
 
 
 def _seconds(text: str) -> int:
+    import re
+
     units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 0.0}
     parts = re.findall(r"([\d.]+)(h|ms|m|s|$)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:

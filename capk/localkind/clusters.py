@@ -2,21 +2,20 @@
 
 A directory appears complete, by one rename, and goes away by another one after its processes were ended. So a name is
 claimed by one creation only, and a creation or deletion killed at any instant leaves a cluster that `delete` removes.
+Listing has to be quick: whatever it does not need is imported where it is used.
 """
 
-import hashlib
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from capk.localkind import processes
-from capk.localkind.controlplane import API_SERVER, ETCD, ControlPlane, write_private
+from capk.localkind.files import write_private
+
+if TYPE_CHECKING:
+    from capk.localkind.controlplane import ControlPlane
 
 HOME_VARIABLE = "CAPK_LOCAL_KIND_HOME"
 """Environment variable: where clusters are kept; default is capk/local-kind under XDG_STATE_HOME."""
@@ -58,8 +57,10 @@ class Cluster:
     nodes: list[Node]
 
     @property
-    def control_plane(self) -> ControlPlane:
+    def control_plane(self) -> "ControlPlane":
         """Its etcd and kube-apiserver."""
+        from capk.localkind.controlplane import ControlPlane
+
         return ControlPlane(self.directory)
 
     @property
@@ -87,6 +88,8 @@ class Cluster:
 
     def container_id(self, node: Node) -> str:
         """Return an id in the form of a container's; another creation gives another one."""
+        import hashlib
+
         return hashlib.sha256(f"{self.uid}/{node.name}".encode()).hexdigest()
 
     def save(self) -> None:
@@ -135,7 +138,7 @@ class Home:
 
     def claim(self, name: str, nodes: list[Node], *, instant: bool) -> Cluster | None:
         """Return a new cluster without processes, None when the name is taken."""
-        uid = uuid.uuid4().hex
+        uid = os.urandom(16).hex()
         fresh = self.directory / "fresh" / uid
         fresh.mkdir(mode=0o700, parents=True)
         self._clusters.mkdir(mode=0o700, exist_ok=True)
@@ -146,28 +149,37 @@ class Home:
         try:
             cluster.directory = fresh.rename(self._clusters / name)
         except OSError:
-            shutil.rmtree(fresh)
+            _remove_tree(fresh)
             return None
         return cluster
 
     def remove(self, cluster: Cluster) -> None:
         """End the processes of a cluster and remove all of it; one that went meanwhile is fine."""
+        from capk.localkind import processes
+
         trash = self.directory / "trash"
         trash.mkdir(mode=0o700, exist_ok=True)
-        gone = trash / uuid.uuid4().hex
+        gone = trash / os.urandom(16).hex()
         try:
             with processes.exclusive(cluster.directory):
                 current = self.find(cluster.name)
                 if current is None or current.uid != cluster.uid:
                     return
-                for name in (API_SERVER, ETCD):
-                    processes.end(cluster.directory, name)
+                cluster.control_plane.kill()
                 cluster.directory.rename(gone)
         except FileNotFoundError:
             return
-        shutil.rmtree(gone, ignore_errors=True)
+        _remove_tree(gone)
 
 
 def now() -> str:
     """Return the time as container engines print it."""
+    from datetime import UTC, datetime
+
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _remove_tree(directory: Path) -> None:
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)

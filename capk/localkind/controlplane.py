@@ -5,7 +5,6 @@ Runs no scheduler, no controller-manager and no kubelet: nothing is garbage-coll
 """
 
 import json
-import os
 import random
 import socket
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from capk.errors import ApiError, CapkError
 from capk.localkind import processes
 from capk.localkind.binaries import find_binary
+from capk.localkind.files import write_private
 from capk.localkind.rest import Rest, client_context
 
 ETCD = "etcd"
@@ -110,6 +110,11 @@ class ControlPlane:
         """End both processes; their data stays."""
         processes.end(self.directory, API_SERVER)
         processes.end(self.directory, ETCD, grace_seconds=grace_seconds)
+
+    def kill(self) -> None:
+        """End both processes at once, for data that is not needed any more."""
+        for name in (API_SERVER, ETCD):
+            processes.end(self.directory, name)
 
     @property
     def is_running(self) -> bool:
@@ -236,11 +241,3 @@ def is_free(address: str, port: int, kind: int = socket.SOCK_STREAM) -> bool:
         except OSError:
             return False
     return True
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, in one step."""
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(content)
-    temporary.replace(path)

@@ -3,7 +3,6 @@
 Source: kind pkg/cluster/internal/create/create.go and its actions, pkg/cluster/internal/delete/delete.go.
 """
 
-import fnmatch
 import json
 import shlex
 import socket
@@ -15,6 +14,7 @@ from capk.errors import ApiError, CapkError
 from capk.localkind import kubeconfig, nodes
 from capk.localkind.clusters import CONTROL_PLANE, LOAD_BALANCER, WORKER, Cluster, Home, Node
 from capk.localkind.controlplane import ControlPlaneFailed, Settings, free_port, is_free
+from capk.localkind.images import check_image
 from capk.localkind.kindconfig import Config, validate
 from capk.localkind.rest import Rest
 from capk.localkind.steps import Console, KindError
@@ -23,10 +23,6 @@ MODE_VARIABLE = "CAPK_LOCAL_KIND_MODE"
 """`instant`: no processes, only a directory and a well-formed kubeconfig that nothing answers to. For scale runs."""
 SECONDS_VARIABLE = "CAPK_LOCAL_KIND_CREATE_SECONDS"
 """The least time that a creation takes, in seconds."""
-ABSENT_VARIABLE = "CAPK_LOCAL_KIND_ABSENT_IMAGES"
-"""Node images that cannot be pulled: shell patterns with spaces between."""
-ABSENT_IMAGES = "*:v[02-9].*"
-"""Default of CAPK_LOCAL_KIND_ABSENT_IMAGES: there is no Kubernetes but v1."""
 NAME_LENGTH = 50
 """Above it kind warns."""
 NOTICE = (
@@ -108,17 +104,6 @@ def render_kubeconfig(cluster: Cluster, *, internal: bool) -> str:
     if internal:
         server = f"https://{cluster.endpoint_node.name}:{nodes.API_SERVER_PORT}"
     return kubeconfig.render(cluster.name, server, cluster.control_plane.credentials())
-
-
-def check_image(image: str, environment: Mapping[str, str]) -> None:
-    """Raise KindError where a node image counts as one that cannot be pulled."""
-    patterns = environment.get(ABSENT_VARIABLE, ABSENT_IMAGES).split()
-    plain = image.partition("@")[0]
-    if any(fnmatch.fnmatchcase(plain, pattern) for pattern in patterns):
-        raise KindError(
-            f'failed to pull image "{image}": command "docker pull {image}" failed with error: exit status 1',
-            f"Error response from daemon: manifest for {image} not found: manifest unknown: manifest unknown",
-        )
 
 
 def _prepare(home: Home, config: Config, *, instant: bool) -> Cluster:

@@ -10,11 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from capk.errors import ApiError
-from capk.localkind import processes
 from capk.localkind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
-from capk.localkind.create import check_image
+from capk.localkind.images import check_image
 from capk.localkind.goformat import render
-from capk.localkind.nodes import mark_ready
 from capk.localkind.steps import KindError
 
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
@@ -146,6 +144,8 @@ def _found(home: Home, name: str) -> tuple[Cluster, Node]:
 
 
 def _switch(cluster: Cluster, node: Node, *, on: bool) -> None:
+    from capk.localkind import nodes, processes
+
     if cluster.is_node_running(node) == on:
         return
     node.running = on
@@ -157,7 +157,7 @@ def _switch(cluster: Cluster, node: Node, *, on: bool) -> None:
     if node is cluster.primary:
         _switch_processes(cluster, on=on)
     elif cluster.control_plane.is_running:
-        mark_ready(cluster.control_plane.rest(), node, ready=on)
+        nodes.mark_ready(cluster.control_plane.rest(), node, ready=on)
 
 
 def _switch_processes(cluster: Cluster, *, on: bool) -> None:
