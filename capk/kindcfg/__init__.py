@@ -1,0 +1,1 @@
+"""The formats that kind reads and writes; pure."""

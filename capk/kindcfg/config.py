@@ -1,0 +1,207 @@
+"""KINDCluster spec and the owner Cluster's network → the `kind.x-k8s.io/v1alpha4` document that kind reads.
+
+What the schema of the CRD refuses already is not checked again here.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import yaml
+
+from capk.errors import InvalidSpec
+
+API_VERSION = "kind.x-k8s.io/v1alpha4"
+CONTROL_PLANE, WORKER, LOAD_BALANCER = "control-plane", "worker", "external-load-balancer"
+DEFAULT_SERVICE_DOMAIN = "cluster.local"
+
+_CLUSTER_WIDE = (
+    "featureGates",
+    "runtimeConfig",
+    "kubeadmConfigPatches",
+    "kubeadmConfigPatchesJSON6902",
+    "containerdConfigPatches",
+    "containerdConfigPatchesJSON6902",
+)
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_HOST_NAME_LIMIT = 63
+
+
+def kind_config(
+    spec: Mapping[str, Any],
+    *,
+    cluster_name: str,
+    cluster_network: Mapping[str, Any] | None = None,
+    image: str | None = None,
+) -> dict[str, Any]:
+    """Return the kind configuration of a KINDCluster.
+
+    cluster_network: the owner Cluster's `spec.clusterNetwork`; fills in what the spec leaves open (C22).
+    image: for the nodes that name none. kind's own `--image` would replace the image of every node.
+    Raises InvalidSpec where the spec and the owner Cluster say different things.
+    """
+    network = cluster_network or {}
+    config: dict[str, Any] = {"kind": "Cluster", "apiVersion": API_VERSION, "name": cluster_name}
+    nodes = _with_image(spec.get("nodes") or [], image)
+    networking = _networking(spec.get("networking") or {}, network)
+    config |= {"nodes": nodes} if nodes else {}
+    config |= {"networking": networking} if networking else {}
+    config |= {field: deepcopy(spec[field]) for field in _CLUSTER_WIDE if spec.get(field)}
+    domain = network.get("serviceDomain") or DEFAULT_SERVICE_DOMAIN
+    if domain != DEFAULT_SERVICE_DOMAIN:
+        patches = config.get("kubeadmConfigPatches", [])
+        _check_service_domain(patches, domain)
+        config["kubeadmConfigPatches"] = [_service_domain_patch(domain), *patches]
+    return config
+
+
+def check_cluster_name(cluster_name: str, spec: Mapping[str, Any]) -> None:
+    """Raise InvalidSpec when kind, the container engine or Kubernetes would refuse the name for the cluster or a node.
+
+    kind itself only warns, above 50 characters; the host name of a node ends at 63.
+    """
+    if not _NAME.fullmatch(cluster_name):
+        raise InvalidSpec(
+            "spec.clusterName",
+            f"the kind cluster cannot be named {cluster_name!r}: a name consists of lower-case letters, digits, '-' and "
+            "'.', and begins and ends with a letter or digit, also around each '.'",
+        )
+    limit = name_limit(spec)
+    if len(cluster_name) > limit:
+        raise InvalidSpec(
+            "spec.clusterName",
+            f"the kind cluster's name {cluster_name!r} has {len(cluster_name)} characters; with "
+            f"{control_plane_count(spec)} control-plane node(s) at most {limit} are allowed, so that the nodes' host "
+            "names fit into 63; set a shorter spec.clusterName",
+        )
+
+
+def name_limit(spec: Mapping[str, Any]) -> int:
+    """Return how many characters the name of the kind cluster may have."""
+    longest = LOAD_BALANCER if control_plane_count(spec) > 1 else CONTROL_PLANE
+    return _HOST_NAME_LIMIT - len(f"-{longest}")
+
+
+def control_plane_count(spec: Mapping[str, Any]) -> int:
+    """Return the number of control-plane nodes that kind makes of the spec."""
+    return _roles(spec).count(CONTROL_PLANE)
+
+
+def node_names(spec: Mapping[str, Any], cluster_name: str) -> list[str]:
+    """Return the names of the containers that kind makes of the spec: its nodes in order, then the load balancer.
+
+    Source: kind pkg/cluster/internal/providers/common/namer.go.
+    """
+    roles = _roles(spec)
+    if roles.count(CONTROL_PLANE) > 1:
+        roles.append(LOAD_BALANCER)
+    numbers = [roles[: index + 1].count(role) for index, role in enumerate(roles)]
+    return [f"{cluster_name}-{role}{number if number > 1 else ''}" for role, number in zip(roles, numbers, strict=True)]
+
+
+def _roles(spec: Mapping[str, Any]) -> list[str]:
+    return [node.get("role") or CONTROL_PLANE for node in spec.get("nodes") or [{}]]
+
+
+def _with_image(nodes: Sequence[Mapping[str, Any]], image: str | None) -> list[dict[str, Any]]:
+    if image is None:
+        return [deepcopy(dict(node)) for node in nodes]
+    return [deepcopy(dict(node)) | {"image": node.get("image") or image} for node in nodes or [{"role": CONTROL_PLANE}]]
+
+
+def _networking(own: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return kind's networking: what the spec says, completed by the owner Cluster's network.
+
+    `clusterNetwork.apiServerPort` is the published port: inside a kind node the API server always listens on 6443.
+    """
+    pods, services = _blocks(network, "pods"), _blocks(network, "services")
+    wanted = {
+        "podSubnet": ",".join(pods),
+        "serviceSubnet": ",".join(services),
+        "apiServerPort": network.get("apiServerPort") or 0,
+        "ipFamily": _family(pods, services),
+    }
+    merged = deepcopy(dict(own))
+    for field, value in wanted.items():
+        if value and not _agree(merged.setdefault(field, value), value):
+            raise InvalidSpec(
+                f"spec.networking.{field}",
+                f"is {merged[field]}, but the clusterNetwork of the owner Cluster asks for {value}; "
+                "set it in one of the two places, or the same in both",
+            )
+    return merged
+
+
+def _blocks(network: Mapping[str, Any], field: str) -> list[str]:
+    blocks = list((network.get(field) or {}).get("cidrBlocks") or ())
+    if len(blocks) > 2:
+        raise InvalidSpec(
+            "spec.networking",
+            f"clusterNetwork.{field} of the owner Cluster has {len(blocks)} CIDR blocks, and kind takes one, "
+            "or one of each IP family",
+        )
+    return blocks
+
+
+def _family(pods: Sequence[str], services: Sequence[str]) -> str:
+    """Return the ipFamily that the owner Cluster's subnets need; empty when kind's default will do."""
+    versions = [{_version(block) for block in blocks} for blocks in (pods, services) if blocks]
+    if any(len(blocks) == 2 for blocks in (pods, services)):
+        return "dual"
+    if len(versions) == 2 and versions[0] != versions[1]:
+        raise InvalidSpec(
+            "spec.networking",
+            f"clusterNetwork of the owner Cluster mixes IP families: pods {','.join(pods)}, "
+            f"services {','.join(services)}; give both the same family, or both one block of each",
+        )
+    return "ipv6" if {6} in versions else ""
+
+
+def _version(block: str) -> int:
+    try:
+        return ipaddress.ip_interface(block).version
+    except ValueError:
+        raise InvalidSpec(
+            "spec.networking", f"clusterNetwork of the owner Cluster has {block!r}, which is not a CIDR"
+        ) from None
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Whether two values mean the same; subnets may be spelled differently."""
+    return one == other or _subnets(one) == _subnets(other) is not None
+
+
+def _subnets(value: Any) -> list[Any] | None:
+    try:
+        return [ipaddress.ip_network(block, strict=False) for block in str(value).split(",")]
+    except ValueError:
+        return None
+
+
+def _service_domain_patch(domain: str) -> str:
+    """Return the patch for the service domain; without apiVersion it fits every kubeadm version."""
+    patch = {"kind": "ClusterConfiguration", "networking": {"dnsDomain": domain}}
+    return yaml.safe_dump(patch, sort_keys=False)
+
+
+def _check_service_domain(patches: Sequence[str], domain: str) -> None:
+    for index, patch in enumerate(patches):
+        for document in _documents(patch):
+            networking = document.get("networking") if document.get("kind") == "ClusterConfiguration" else None
+            own = networking.get("dnsDomain") if isinstance(networking, Mapping) else None
+            if own and own != domain:
+                raise InvalidSpec(
+                    f"spec.kubeadmConfigPatches[{index}]",
+                    f"sets networking.dnsDomain to {own}, but clusterNetwork.serviceDomain of the owner Cluster is "
+                    f"{domain}; leave one of them out",
+                )
+
+
+def _documents(patch: str) -> list[Mapping[str, Any]]:
+    """Return the mappings in a patch; none when it is not YAML, which kind reports better."""
+    try:
+        return [document for document in yaml.safe_load_all(patch) if isinstance(document, Mapping)]
+    except yaml.YAMLError:
+        return []

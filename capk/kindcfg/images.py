@@ -1,0 +1,93 @@
+"""Kubernetes version → node image, from the catalogue that belongs to the pinned kind release."""
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import yaml
+
+from capk.errors import InvalidSpec
+
+REPOSITORY = "kindest/node"
+OLDEST_MINOR = 19
+"""Older node images do not run under the pinned kind."""
+
+_VERSION = re.compile(r"v?1\.(?P<minor>0|[1-9][0-9]{0,2})(?:\.(?P<patch>0|[1-9][0-9]{0,3}))?")
+_TAG = re.compile(r":(?P<version>v[0-9]+\.[0-9]+\.[0-9]+)(?:$|[@_-])")
+
+
+class Version(NamedTuple):
+    """A version of Kubernetes 1; without a patch it stands for all of a minor version."""
+
+    minor: int
+    patch: int | None
+
+    def __str__(self) -> str:
+        return f"v1.{self.minor}" if self.patch is None else f"v1.{self.minor}.{self.patch}"
+
+
+def parse_version(text: str, *, path: str = "spec.kubernetesVersion") -> Version:
+    """Return the version that `1.34`, `v1.34` or `v1.34.3` means.
+
+    Raises InvalidSpec, naming `path`, for anything else and for versions before 1.19.
+    """
+    match = _VERSION.fullmatch(text)
+    if not match or int(match["minor"]) < OLDEST_MINOR:
+        raise InvalidSpec(
+            path,
+            f"{text!r} is not a Kubernetes version from 1.{OLDEST_MINOR} on, full as in v1.34.3 or minor as in 1.34; "
+            "for any other build set spec.image of the KINDCluster",
+        )
+    return Version(int(match["minor"]), int(match["patch"]) if match["patch"] else None)
+
+
+def node_image(
+    version: str | None, image: str | None, default: str | None, *, path: str = "spec.kubernetesVersion"
+) -> str | None:
+    """Return the node image to use, or None for kind's own default.
+
+    An exact image wins. A full version becomes a plain tag, so that an image loaded into the engine by hand is found;
+    a minor version becomes the image of the catalogue, with its digest.
+    path: the field that the version comes from.
+    Raises InvalidSpec for a version that is none, or a minor version that the catalogue does not have.
+    """
+    if image:
+        return image
+    if not version:
+        return default
+    wanted = parse_version(version, path=path)
+    if wanted.patch is not None:
+        return f"{REPOSITORY}:{wanted}"
+    try:
+        return catalogue()[wanted.minor]
+    except KeyError:
+        known = ", ".join(f"1.{minor}" for minor in sorted(catalogue(), reverse=True))
+        raise InvalidSpec(
+            path,
+            f"there is no node image for {wanted} in the catalogue of this release, which has {known}; "
+            f"give a full version such as {wanted}.0, or set spec.image of the KINDCluster",
+        ) from None
+
+
+def same_version(wanted: str, running: str) -> bool:
+    """Whether a running version is the wanted one; a minor version is met by each of its patches."""
+    try:
+        one, other = parse_version(wanted), parse_version(running)
+    except InvalidSpec:
+        return wanted.removeprefix("v") == running.removeprefix("v")
+    return one.minor == other.minor and one.patch in (None, other.patch)
+
+
+def image_version(image: str) -> str | None:
+    """Return the Kubernetes version that the tag of a node image tells, as in `v1.34.3`; None when it tells none."""
+    match = _TAG.search(image)
+    return match["version"] if match else None
+
+
+@cache
+def catalogue() -> dict[int, str]:
+    """Return the node image of each minor version, with its digest."""
+    content = yaml.safe_load(files(__package__).joinpath("node-images.yaml").read_text(encoding="utf-8"))
+    images = [entry["image"] for entry in content["images"]]
+    return {parse_version(image_version(image) or image).minor: image for image in images}

@@ -1,0 +1,155 @@
+"""The four CustomResourceDefinitions around their schemas: names, labels, columns, subresources."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from capk.api import names
+from capk.api.names import Resource
+from hack.crds import kindcluster, kindcontrolplane
+from hack.crds.schema import Schema, record
+
+Column = dict[str, Any]
+
+# Cluster API reads from the first two which version speaks which contract (C2); clusterctl selects by the third.
+LABELS = {
+    "cluster.x-k8s.io/provider": "infrastructure-kind",
+    "cluster.x-k8s.io/v1beta1": names.VERSION,
+    "cluster.x-k8s.io/v1beta2": names.VERSION,
+}
+_OWNER = r".metadata.labels.cluster\.x-k8s\.io/cluster-name"
+
+
+def all_definitions() -> list[Schema]:
+    """Return the CRDs of this provider, ready to be written as YAML."""
+    return [
+        _definition(
+            names.KIND_CLUSTERS,
+            "kc",
+            "KINDCluster is a whole kind cluster, and the infrastructure of a Cluster of Cluster API.",
+            spec=kindcluster.spec(),
+            status=kindcluster.status(),
+            rules=kindcluster.root_rules(),
+            columns=_kindcluster_columns(),
+        ),
+        _definition(
+            names.KIND_CLUSTER_TEMPLATES,
+            "kct",
+            "KINDClusterTemplate is what a ClusterClass makes KINDClusters from.",
+            spec=kindcluster.template_spec(),
+            columns=[_AGE],
+        ),
+        _definition(
+            names.KIND_CONTROL_PLANES,
+            "kicp",
+            """KINDControlPlane is the control plane of a kind cluster, as Cluster API wants to see one: it says the
+            version.""",
+            spec=kindcontrolplane.spec(),
+            status=kindcontrolplane.status(),
+            rules=kindcontrolplane.root_rules(),
+            columns=_kindcontrolplane_columns(),
+        ),
+        _definition(
+            names.KIND_CONTROL_PLANE_TEMPLATES,
+            "kicpt",
+            "KINDControlPlaneTemplate is what a ClusterClass makes KINDControlPlanes from.",
+            spec=kindcontrolplane.template_spec(),
+            columns=[_AGE],
+        ),
+    ]
+
+
+def _definition(
+    resource: Resource,
+    short_name: str,
+    doc: str,
+    *,
+    spec: Schema,
+    columns: Sequence[Column],
+    status: Schema | None = None,
+    rules: Sequence[Schema] = (),
+) -> Schema:
+    # A scale subresource is missing on purpose: the nodes of a kind cluster are fixed when it is created.
+    subresources: Schema = {"subresources": {"status": {}}} if status else {}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{resource.plural}.{resource.group}", "labels": dict(LABELS)},
+        "spec": {
+            "group": resource.group,
+            "names": {
+                "kind": resource.kind,
+                "listKind": f"{resource.kind}List",
+                "plural": resource.plural,
+                "singular": resource.kind.lower(),
+                "shortNames": [short_name],
+                "categories": ["cluster-api"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": resource.version,
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": list(columns),
+                    "schema": {"openAPIV3Schema": _object(doc, spec, status, rules)},
+                    **subresources,
+                }
+            ],
+        },
+    }
+
+
+def _object(doc: str, spec: Schema, status: Schema | None, rules: Sequence[Schema]) -> Schema:
+    properties = {
+        "apiVersion": {"description": "Group and version of the object's schema.", "type": "string"},
+        "kind": {"description": "Kind of the object.", "type": "string"},
+        "metadata": {"type": "object"},
+        "spec": spec,
+    }
+    return record(doc, properties | ({"status": status} if status else {}), rules=rules)
+
+
+def _column(name: str, path: str, doc: str, *, type_: str = "string", wide: bool = False) -> Column:
+    priority = {"priority": 1} if wide else {}
+    return {"name": name, "type": type_, "jsonPath": path, "description": doc, **priority}
+
+
+_AGE = _column("Age", ".metadata.creationTimestamp", "Time since the object was created.", type_="date")
+
+
+def _condition(type_: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{type_}")].{field}'
+
+
+def _kindcluster_columns() -> list[Column]:
+    return [
+        _column("Cluster", ".status.clusterName", "Name of the kind cluster."),
+        _column("Ready", _condition("Ready", "status"), "Whether the kind cluster can be used."),
+        _column("Reason", _condition("Ready", "reason"), "Why it is ready or not."),
+        _column("Version", ".status.kubernetesVersion", "Kubernetes version."),
+        _column("Endpoint", ".status.endpoints.external", "API server, from the machine of the container engine."),
+        _AGE,
+        _column("Owner", _OWNER, "The Cluster that it belongs to.", wide=True),
+        _column("Image", ".status.image", "Node image.", wide=True),
+        _column("Internal", ".status.endpoints.internal", "API server, from kind's container network.", wide=True),
+        _column("Paused", _condition("Paused", "status"), "Whether nothing is done for it.", wide=True),
+    ]
+
+
+def _kindcontrolplane_columns() -> list[Column]:
+    return [
+        _column("Cluster", _OWNER, "The Cluster that it belongs to."),
+        _column(
+            "Initialized",
+            ".status.initialization.controlPlaneInitialized",
+            "Whether the API server has answered once.",
+            type_="boolean",
+        ),
+        _column("Available", _condition("Available", "status"), "Whether the control plane can be used."),
+        _column("Version", ".status.version", "Kubernetes version."),
+        _AGE,
+        _column("Reason", _condition("Available", "reason"), "Why it is available or not.", wide=True),
+        _column("Wanted", ".spec.version", "Kubernetes version that is asked for.", wide=True),
+        _column("Replicas", ".status.replicas", "Control-plane nodes.", type_="integer", wide=True),
+        _column("Paused", _condition("Paused", "status"), "Whether nothing is done for it.", wide=True),
+    ]

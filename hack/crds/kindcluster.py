@@ -1,0 +1,258 @@
+"""KINDCluster and KINDClusterTemplate: one spec, with and without the fields that belong to a single cluster."""
+
+from hack.crds import kindconfig
+from hack.crds.kindnodes import image
+from hack.crds.kubernetesversion import version
+from hack.crds.schema import Schema, choice, flag, instant, integer, listing, record, report, rule, text
+from hack.crds.status import conditions, initialization, observed_generation
+
+# Written with has() and not with optional chains: for those the API server cannot bound the cost of a rule.
+_CONTROL_PLANES = "self.spec.nodes.filter(n, !has(n.role) || n.role == 'control-plane').size()"
+# The longest host names are <name>-control-plane and, with several control planes, <name>-external-load-balancer;
+# 63 is the end.
+_NAME_LIMIT = f"(has(self.spec.nodes) && {_CONTROL_PLANES} > 1 ? 40 : 49)"
+_NAME_LIMIT_MESSAGE = """must be at most 49 characters, or 40 with several control-plane nodes, so that the nodes'
+host names fit into 63"""
+
+_CREATED = """(
+  has(oldSelf.status) && (
+    has(oldSelf.status.initialization) && oldSelf.status.initialization.?provisioned.orValue(false)
+    || has(oldSelf.status.conditions)
+       && oldSelf.status.conditions.exists(c, c.type == 'ClusterCreated' && c.status == 'True')
+  )
+)"""
+
+_FIXED_AT_CREATION = {
+    "kubernetesVersion": "the Kubernetes version",
+    "image": "the node image",
+    "nodes": "the nodes",
+    "networking": "the network settings",
+    "featureGates": "the feature gates",
+    "runtimeConfig": "the runtime configuration",
+    "kubeadmConfigPatches": "the kubeadm configuration",
+    "kubeadmConfigPatchesJSON6902": "the kubeadm configuration",
+    "containerdConfigPatches": "the containerd configuration",
+    "containerdConfigPatchesJSON6902": "the containerd configuration",
+}
+
+
+def _has(owner: str, field: str) -> str:
+    return f"(has({owner}.spec) && has({owner}.spec.{field}))"
+
+
+def _same(field: str) -> str:
+    return f"""
+        {_has("self", field)} == {_has("oldSelf", field)}
+        && (!{_has("self", field)} || self.spec.{field} == oldSelf.spec.{field})
+    """
+
+
+def _fixed(field: str, meaning: str) -> Schema:
+    return rule(
+        f"!{_CREATED} || ({_same(field)})",
+        f"""cannot change: kind sets {meaning} of a cluster once, when it creates it. Delete this object and create
+        it again with the new value, or create another one under a new name""",
+        at=f".spec.{field}",
+        reason="FieldValueForbidden",
+    )
+
+
+def root_rules() -> list[Schema]:
+    """Return the CEL rules of the KINDCluster as a whole: names, and what cannot change."""
+    return [
+        rule(
+            f"!{_has('self', 'clusterName')} || self.spec.clusterName.size() <= {_NAME_LIMIT}",
+            f"{_NAME_LIMIT_MESSAGE}; choose a shorter name",
+            at=".spec.clusterName",
+        ),
+        # Only a standalone object is sure to give the kind cluster its own name; an owned one takes its Cluster's.
+        rule(
+            f"""
+            !{_has("self", "standalone")} || !self.spec.standalone || has(self.spec.clusterName)
+            || self.metadata.name.size() <= {_NAME_LIMIT}
+            """,
+            f"""the kind cluster takes metadata.name, which {_NAME_LIMIT_MESSAGE}; rename the object or set a
+            shorter spec.clusterName""",
+            at=".spec",
+        ),
+        rule(
+            f"!{_has('oldSelf', 'clusterName')} || ({_same('clusterName')})",
+            """cannot change once set: the kind cluster could no longer be found under its name. Create another
+            object with the new clusterName, and delete this one""",
+            at=".spec.clusterName",
+            reason="FieldValueForbidden",
+        ),
+        rule(
+            f"""
+            !{_CREATED} || !{_has("self", "clusterName")} || {_has("oldSelf", "clusterName")}
+            || self.spec.clusterName == oldSelf.status.?clusterName.orValue('')
+            """,
+            """cannot be another name than the one in status.clusterName: the kind cluster exists under that one.
+            Create another object with the new clusterName""",
+            at=".spec.clusterName",
+            reason="FieldValueForbidden",
+        ),
+        # The field may be taken away (`kubectl replace` with the user's own manifest); the provider writes it again.
+        rule(
+            f"""
+            !{_has("oldSelf", "controlPlaneEndpoint")} || oldSelf.spec.controlPlaneEndpoint.?host.orValue('') == ''
+            || !{_has("self", "controlPlaneEndpoint")}
+            || self.spec.controlPlaneEndpoint == oldSelf.spec.controlPlaneEndpoint
+            """,
+            """cannot change once set: Cluster API copies it once (C10). Leave it out, and the provider writes it;
+            choose address and port with spec.networking.apiServerAddress and apiServerPort before the cluster is
+            created""",
+            at=".spec.controlPlaneEndpoint",
+            reason="FieldValueForbidden",
+        ),
+        *(_fixed(field, meaning) for field, meaning in _FIXED_AT_CREATION.items()),
+    ]
+
+
+def _configuration() -> dict[str, Schema]:
+    """Return what the spec of a cluster and of a template have in common."""
+    return {
+        "kubernetesVersion": version(
+            """Kubernetes version: `v1.34.3` takes the node image `kindest/node:v1.34.3`; `1.34` takes the image of
+            that minor version that was published with the provider's kind release. Without it: the version of the
+            KINDControlPlane, else kind's default image. Any other build is chosen with `image`."""
+        ),
+        "image": image(
+            """Node image of all nodes that name none themselves, such as `kindest/node:v1.34.3@sha256:...`; wins
+            over `kubernetesVersion`."""
+        ),
+        **kindconfig.fields(),
+        "deletionPolicy": choice(
+            """What happens to the kind cluster when this object is deleted: `Delete` (as without it) removes it,
+            `Retain` leaves it running.""",
+            "Delete",
+            "Retain",
+        ),
+        "recreatePolicy": choice(
+            """What happens when the kind cluster was deleted behind the provider's back: `Never` (as without it)
+            reports it as missing, `Always` creates a new, empty one.""",
+            "Never",
+            "Always",
+        ),
+    }
+
+
+def spec() -> Schema:
+    """Return the schema of `KINDCluster.spec`."""
+    own = {
+        "clusterName": text(
+            """Name of the kind cluster, as `kind get clusters` shows it. Without it: the name of the owner Cluster,
+            else `metadata.name`. At most 49 characters, or 40 with several control-plane nodes. Cannot change.""",
+            max_length=253,
+            rules=[
+                # kind also lets a name begin or end with '-' or '.'; then the container's name, the Node's name or a
+                # label with that name is refused later.
+                rule(
+                    r"self.matches(r'^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$')",
+                    """must consist of lower-case letters, digits, '-' and '.', and begin and end with a letter or
+                    digit, also around each '.'""",
+                )
+            ],
+        ),
+        "controlPlaneEndpoint": record(
+            """Address of the workload cluster's API server, for Cluster API. Written by the provider; leave it out.
+            Choose address and port with `networking.apiServerAddress` and `networking.apiServerPort`.""",
+            {
+                "host": report("Host name or IP address."),
+                "port": integer("Port.", minimum=0, maximum=65535),
+            },
+        ),
+        "standalone": flag(
+            """Whether the object works without an owner Cluster where Cluster API is installed. Where it is not
+            installed, every KINDCluster does."""
+        ),
+    }
+    return record(
+        "The kind cluster that is wanted. Every field is optional: `{}` gives one node with kind's default image.",
+        {**own, **_configuration()},
+        rules=kindconfig.rules(),
+    )
+
+
+def template_spec() -> Schema:
+    """Return the schema of `KINDClusterTemplate.spec`.
+
+    Left out: clusterName and standalone, since several clusters come from one template and each has an owner Cluster,
+    and the endpoint, which Cluster API must never apply (C32).
+    """
+    inner = record(
+        "The `spec` of the KINDClusters made from it.",
+        _configuration(),
+        rules=kindconfig.rules(),
+    )
+    return template(inner, "KINDCluster")
+
+
+def template(inner: Schema, kind: str) -> Schema:
+    """Return the schema of a template's spec around the schema of the spec that it makes objects from (C31, C44)."""
+    strings = {"type": "object", "additionalProperties": {"type": "string"}}
+    metadata = record(
+        "Labels and annotations of the objects made from it.",
+        {
+            "labels": {"description": "Labels to put on the object.", **strings},
+            "annotations": {"description": "Annotations to put on the object.", **strings},
+        },
+    )
+    return record(
+        f"What a ClusterClass makes {kind} objects from.",
+        {"template": record(f"The {kind} to make.", {"metadata": metadata, "spec": inner}, required=["spec"])},
+        required=["template"],
+    )
+
+
+def status() -> Schema:
+    """Return the schema of `KINDCluster.status`.
+
+    There are no failure domains (C16) and no failureReason (C20) in it, on purpose.
+    """
+    node = record(
+        "A container of the kind cluster.",
+        {
+            "name": report("Name of the container; of a node, also the name of the Node object."),
+            "role": report("`control-plane`, `worker` or `external-load-balancer`."),
+            "address": report("IP address in the container network of kind."),
+            "state": report("State of the container, such as `running` or `exited`."),
+        },
+        required=["name"],
+    )
+    entry = record(
+        "Something that happened.",
+        {
+            "time": instant("When."),
+            "type": report("Which condition changed, such as `ClusterCreated`."),
+            "reason": report("Its new reason, such as `Created`."),
+            "message": report("What it means, for people.", max_length=10240),
+        },
+        required=["time", "reason"],
+    )
+    return record(
+        "What the provider observed. All of it can be rebuilt from the spec and the container engine.",
+        {
+            "ready": flag("Whether the kind cluster is up; for Cluster API's contract v1beta1 (C12)."),
+            "initialization": initialization(
+                "provisioned", "Whether the kind cluster has been up once (C11). How it is now, `Ready` says."
+            ),
+            "conditions": conditions("`Ready` sums up the others."),
+            "clusterName": report("Name of the kind cluster, as `kind get clusters` shows it."),
+            "kubernetesVersion": report("Kubernetes version that the control plane reports."),
+            "image": report("Node image that the kind cluster was created from; empty for kind's default."),
+            "nodes": listing("Containers of the kind cluster.", node, max_items=256, keys=["name"]),
+            "endpoints": record(
+                "Addresses of the API server.",
+                {
+                    "internal": report("From inside the container network of kind, as `https://<host>:<port>`."),
+                    "external": report("From the machine that runs the container engine, as `https://<host>:<port>`."),
+                },
+            ),
+            "logs": report(
+                "Where the logs of a failed creation are kept, on the machine of the provider.", max_length=4096
+            ),
+            "history": listing("The last things that happened, newest last.", entry, max_items=20),
+            "observedGeneration": observed_generation(),
+        },
+    )

@@ -1,0 +1,97 @@
+"""KINDControlPlane and KINDControlPlaneTemplate: a kind cluster's version, and its control plane for Cluster API."""
+
+from hack.crds.kindcluster import template
+from hack.crds.kubernetesversion import version
+from hack.crds.schema import Schema, flag, integer, listing, record, report, rule, text
+from hack.crds.status import conditions, initialization, observed_generation
+
+_REPLICAS = """Accepted because a topology may apply it. How many control-plane nodes there are is said by
+`KINDCluster.spec.nodes` alone; a kind cluster cannot be scaled."""
+
+
+def _properties() -> dict[str, Schema]:
+    return {
+        "version": version(
+            """Kubernetes version of the kind cluster, as in `v1.34.3`. It picks the node image unless the KINDCluster
+            says `kubernetesVersion` or `image` itself. Cannot change once the control plane is initialized: kind
+            cannot upgrade a cluster."""
+        ),
+        "replicas": integer(_REPLICAS, minimum=1),
+    }
+
+
+def spec() -> Schema:
+    """Return the schema of `KINDControlPlane.spec`.
+
+    There is no endpoint: the KINDCluster provides it (C10), and two writers would be one too many.
+    """
+    return record("The control plane that is wanted.", _properties())
+
+
+def template_spec() -> Schema:
+    """Return the schema of `KINDControlPlaneTemplate.spec`; version and replicas come from the topology (C44)."""
+    return template(record("The `spec` of the KINDControlPlanes made from it.", _properties()), "KINDControlPlane")
+
+
+def root_rules() -> list[Schema]:
+    """Return the CEL rules of the KINDControlPlane as a whole."""
+    return [
+        rule(
+            """
+            !has(oldSelf.status) || !has(oldSelf.status.initialization)
+            || !oldSelf.status.initialization.?controlPlaneInitialized.orValue(false)
+            || has(self.spec) && has(self.spec.version) && (
+              has(oldSelf.spec) && has(oldSelf.spec.version) && self.spec.version == oldSelf.spec.version
+              || has(oldSelf.status.version) && self.spec.version == oldSelf.status.version
+            )
+            || (!has(self.spec) || !has(self.spec.version)) && (!has(oldSelf.spec) || !has(oldSelf.spec.version))
+            """,
+            """cannot change: kind cannot upgrade a running cluster. Put the old version back (in
+            Cluster.spec.topology.version, where the Cluster has a topology), and create a new Cluster with the new
+            version""",
+            at=".spec.version",
+            reason="FieldValueForbidden",
+        )
+    ]
+
+
+def status() -> Schema:
+    """Return the schema of `KINDControlPlane.status` (C41, C43); replicas are nodes of the kind cluster."""
+
+    def replicas(doc: str) -> Schema:
+        return integer(doc, minimum=0)
+
+    entry = record(
+        "How many nodes have a version.",
+        {"version": text("Kubernetes version.", max_length=256), "replicas": integer("Number of nodes.", minimum=1)},
+        required=["version"],
+    )
+    return record(
+        "What the provider observed. All of it can be rebuilt from the KINDCluster and the container engine.",
+        {
+            "initialized": flag("Whether the API server has answered once; for Cluster API's contract v1beta1."),
+            "ready": flag("Whether the API server can be used; for Cluster API's contract v1beta1."),
+            "initialization": initialization(
+                "controlPlaneInitialized",
+                "Whether the API server has answered once (C41). How it is now, `Available` says.",
+            ),
+            "version": report("Lowest Kubernetes version of the control-plane nodes.", max_length=256),
+            "versions": listing(
+                "Kubernetes versions of the control-plane nodes, lowest first.", entry, max_items=64, keys=["version"]
+            ),
+            "replicas": replicas("Control-plane nodes that exist."),
+            "readyReplicas": replicas("Control-plane nodes that are ready."),
+            "availableReplicas": replicas("Control-plane nodes that can be used."),
+            "upToDateReplicas": replicas("Control-plane nodes that are as the spec wants them."),
+            "unavailableReplicas": replicas(
+                "Control-plane nodes that cannot be used; for Cluster API's contract v1beta1."
+            ),
+            "updatedReplicas": replicas("The same as `upToDateReplicas`; for Cluster API's contract v1beta1."),
+            "selector": report("Label selector of the control-plane nodes.", max_length=1024),
+            "externalManagedControlPlane": flag(
+                "Always true: the nodes of the control plane are no Machines of Cluster API."
+            ),
+            "conditions": conditions("`Available` says whether the control plane can be used (C42)."),
+            "observedGeneration": observed_generation(),
+        },
+    )
