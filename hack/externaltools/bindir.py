@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from externaltools.progress import Progress
+from hack.externaltools.progress import Progress
 
 
 @dataclass(frozen=True)

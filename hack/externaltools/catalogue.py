@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from externaltools.errors import ToolError
+from hack.externaltools.errors import ToolError
 
 MANIFESTS = "manifests"
 

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from externaltools.errors import CommandFailed
-from externaltools.progress import Progress
+from hack.externaltools.errors import CommandFailed
+from hack.externaltools.progress import Progress
 
 _TICK_SECONDS = 0.5
 

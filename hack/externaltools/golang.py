@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from externaltools.catalogue import Catalogue, Module, Program, locked_version, parse_version
-from externaltools.command import run
-from externaltools.errors import CommandFailed, ToolError
-from externaltools.progress import Progress
+from hack.externaltools.catalogue import Catalogue, Module, Program, locked_version, parse_version
+from hack.externaltools.command import run
+from hack.externaltools.errors import CommandFailed, ToolError
+from hack.externaltools.progress import Progress
 
 _USUAL_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go", "/opt/homebrew/bin/go")
 _NO_PROXY_ANSWER = ("dial tcp", "no such host", "i/o timeout", "connection refused", "TLS handshake timeout")
@@ -135,7 +135,8 @@ def _detail(printed: str) -> str:
     downloads = sum(line.startswith("go: downloading ") for line in lines)
     if lines and lines[-1].startswith("go: downloading "):
         return f"{downloads} modules downloaded"
-    return f"{len(lines) - downloads} packages compiled"
+    compiled = len(lines) - downloads
+    return f"{compiled} packages compiled" if compiled else ""
 
 
 def _last_lines(printed: str, count: int) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from externaltools.bindir import BinDir, Stamp
-from externaltools.catalogue import MANIFESTS, Catalogue, Program, parse_version
-from externaltools.errors import ToolError, Unavailable
-from externaltools.golang import GoToolchain
-from externaltools.manifests import render
-from externaltools.progress import Progress, seconds_text
-from externaltools.release import Publishers
+from hack.externaltools.bindir import BinDir, Stamp
+from hack.externaltools.catalogue import MANIFESTS, Catalogue, Program, parse_version
+from hack.externaltools.errors import ToolError, Unavailable
+from hack.externaltools.golang import GoToolchain
+from hack.externaltools.manifests import render
+from hack.externaltools.progress import Progress, seconds_text
+from hack.externaltools.release import Publishers
 
 WAYS = ("any", "release", "go")
 

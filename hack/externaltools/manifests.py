@@ -13,9 +13,9 @@ import json
 import shutil
 from pathlib import Path
 
-from externaltools.command import run
-from externaltools.errors import CommandFailed, ToolError
-from externaltools.progress import Progress
+from hack.externaltools.command import run
+from hack.externaltools.errors import CommandFailed, ToolError
+from hack.externaltools.progress import Progress
 
 
 def render(

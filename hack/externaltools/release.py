@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from externaltools.catalogue import Release
-from externaltools.errors import ToolError, Unavailable
-from externaltools.progress import Progress
+from hack.externaltools.catalogue import Release
+from hack.externaltools.errors import ToolError, Unavailable
+from hack.externaltools.progress import Progress
 
 T = TypeVar("T")
 

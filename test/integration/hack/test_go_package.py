@@ -3,18 +3,15 @@
 import hashlib
 import io
 import stat
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "hack"))
-
-from externaltools.catalogue import Catalogue
-from externaltools.errors import ToolError
-from externaltools.golang import GoToolchain
-from externaltools.progress import Progress
+from hack.externaltools.catalogue import Catalogue
+from hack.externaltools.errors import ToolError
+from hack.externaltools.golang import GoToolchain
+from hack.externaltools.progress import Progress
 
 GO = "#!/bin/sh\necho go version go1.26.4 linux/amd64\n"
 

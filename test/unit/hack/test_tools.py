@@ -21,14 +21,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from externaltools.bindir import BinDir
-from externaltools.catalogue import Catalogue, Module, Program, Release, load, locked_version, parse_version
-from externaltools.errors import ToolError, Unavailable
-from externaltools.golang import GoToolchain
-from externaltools.installer import Installer
-from externaltools.manifests import render
-from externaltools.progress import Progress
-from externaltools.release import Publishers, published_checksum
+
+from hack.externaltools.bindir import BinDir
+from hack.externaltools.catalogue import Catalogue, Module, Program, Release, load, locked_version, parse_version
+from hack.externaltools.errors import ToolError, Unavailable
+from hack.externaltools.golang import GoToolchain
+from hack.externaltools.installer import Installer
+from hack.externaltools.manifests import render
+from hack.externaltools.progress import Progress
+from hack.externaltools.release import Publishers, published_checksum
 
 ROOT = Path(__file__).parents[3]
 CATALOGUE = load(ROOT / "tools")
