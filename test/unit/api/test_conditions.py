@@ -1,0 +1,162 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capk.api.conditions import (
+    MESSAGE_LIMIT,
+    Summary,
+    drop_condition,
+    find,
+    fit_message,
+    format_time,
+    has_status,
+    set_condition,
+    summarise,
+)
+
+T0 = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+T1 = T0 + timedelta(hours=1)
+
+types = st.sampled_from(["Ready", "ClusterCreated", "Paused", "Foreign"])
+statuses = st.sampled_from(["True", "False", "Unknown"])
+reasons = st.from_regex(r"[A-Za-z]([A-Za-z0-9_,:]{0,20}[A-Za-z0-9_])?", fullmatch=True)
+steps = st.tuples(types, statuses, reasons, st.text(max_size=50), st.integers(1, 5))
+
+
+def after(*settings: tuple[str, str, str, str, int], now: datetime = T0) -> list[dict[str, object]]:
+    conditions: list[dict[str, object]] = []
+    for type, status, reason, message, generation in settings:
+        conditions = set_condition(conditions, type, status, reason, message, now=now, generation=generation)
+    return conditions
+
+
+def test_new_condition_has_all_fields() -> None:
+    assert set_condition([], "Ready", True, "Ready", now=T0, generation=3) == [
+        {
+            "type": "Ready",
+            "status": "True",
+            "reason": "Ready",
+            "message": "",
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+            "observedGeneration": 3,
+        }
+    ]
+
+
+def test_condition_without_generation_has_no_such_field() -> None:
+    assert "observedGeneration" not in set_condition([], "Ready", None, "Unknown", now=T0)[0]
+
+
+@pytest.mark.rule("C18")
+@given(st.lists(steps, max_size=8), steps)
+def test_setting_the_same_again_later_changes_nothing(before: list, step: tuple) -> None:
+    conditions = after(*before, step)
+    type, status, reason, message, generation = step
+    assert set_condition(conditions, type, status, reason, message, now=T1, generation=generation) == conditions
+
+
+@pytest.mark.rule("C18")
+@given(st.lists(steps, max_size=8), steps)
+def test_transition_time_moves_with_the_status_only(before: list, step: tuple) -> None:
+    conditions = after(*before)
+    type, status, reason, message, generation = step
+    changed = set_condition(conditions, type, status, reason, message, now=T1, generation=generation)
+    old, new = find(conditions, type), find(changed, type)
+    assert new is not None
+    moved = old is None or old["status"] != status
+    assert new["lastTransitionTime"] == format_time(T1 if moved else T0)
+
+
+@given(st.lists(steps, max_size=8), steps)
+def test_other_conditions_stay_as_and_where_they_are(before: list, step: tuple) -> None:
+    conditions = after(*before)
+    type, status, reason, message, generation = step
+    changed = set_condition(conditions, type, status, reason, message, now=T1, generation=generation)
+    assert [c for c in changed if c["type"] != type] == [c for c in conditions if c["type"] != type]
+    order = [c["type"] for c in conditions]
+    assert [c["type"] for c in changed] == order + ([] if type in order else [type])
+
+
+def test_foreign_fields_of_a_foreign_condition_are_kept() -> None:
+    foreign = {"type": "Other", "status": "True", "severity": "Info"}
+    assert set_condition([foreign], "Ready", True, "Ready", now=T0)[0] == foreign
+
+
+def test_existing_conditions_are_not_changed_in_place() -> None:
+    before = after(("Ready", "False", "NotReady", "", 1))
+    copy = [dict(condition) for condition in before]
+    set_condition(before, "Ready", True, "Ready", now=T1)
+    assert before == copy
+
+
+def test_doubled_condition_becomes_one() -> None:
+    twice = [{"type": "Ready", "status": "False"}, {"type": "Other", "status": "True"}, {"type": "Ready"}]
+    changed = set_condition(twice, "Ready", True, "Ready", now=T0)
+    assert [condition["type"] for condition in changed] == ["Ready", "Other"]
+
+
+def test_missing_transition_time_is_filled_in() -> None:
+    changed = set_condition([{"type": "Ready", "status": "True"}], "Ready", True, "Ready", now=T0)
+    assert changed[0]["lastTransitionTime"] == format_time(T0)
+
+
+@pytest.mark.rule("C4")
+@pytest.mark.parametrize("reason", ["", "not ready", "1st", "Ends:", "-", "A" * 257, "Ünicode", "Line\n"])
+def test_reason_that_the_api_server_refuses_is_refused(reason: str) -> None:
+    with pytest.raises(ValueError, match="reason"):
+        set_condition([], "Ready", False, reason, now=T0)
+
+
+@pytest.mark.rule("C4")
+@given(st.text(max_size=20), st.integers(0, 3))
+def test_message_stays_under_the_limit(text: str, factor: int) -> None:
+    message = fit_message(text * (MESSAGE_LIMIT * factor // max(len(text), 1)))
+    assert len(message) <= MESSAGE_LIMIT < 10240
+
+
+def test_cut_message_says_so() -> None:
+    message = fit_message("x" * 20_000)
+    assert len(message) == MESSAGE_LIMIT
+    assert message.endswith(" … (cut)")
+
+
+@pytest.mark.rule("C19")
+def test_message_in_an_odd_encoding_is_what_the_api_server_stores() -> None:
+    odd = b"caf\xe9".decode(errors="surrogateescape")
+    assert fit_message(odd) == "caf?"
+
+
+def test_time_is_utc_in_whole_seconds() -> None:
+    assert format_time(T0.astimezone(timezone(timedelta(hours=5)))) == "2026-01-02T03:04:05Z"
+
+
+def test_find_and_drop() -> None:
+    conditions = after(("Ready", "True", "Ready", "", 1), ("Paused", "False", "NotPaused", "", 1))
+    assert find(conditions, "Gone") is None
+    assert drop_condition(conditions, "Ready") == conditions[1:]
+    assert has_status(conditions, "Ready")
+    assert has_status(conditions, "Paused", False)
+    assert not has_status(conditions, "Gone")
+
+
+def test_summary_is_well_with_an_empty_message() -> None:
+    conditions = after(("A", "True", "Fine", "never shown", 1), ("Deleting", "False", "NotDeleting", "", 1))
+    assert summarise(conditions, ["A", "Deleting"], negative={"Deleting"}) == Summary("True", "Ready", "")
+
+
+def test_summary_takes_the_first_bad_condition_before_unknown_ones() -> None:
+    conditions = after(
+        ("A", "Unknown", "Looking", "looking", 1), ("B", "False", "Broken", "it broke", 1), ("C", "False", "Late", "", 1)
+    )
+    assert summarise(conditions, ["A", "B", "C"]) == Summary("False", "Broken", "it broke")
+
+
+def test_summary_takes_a_true_negative_condition_as_bad() -> None:
+    conditions = after(("Deleting", "True", "Deleting", "going", 1), ("A", "False", "Broken", "", 1))
+    assert summarise(conditions, ["Deleting", "A"], negative={"Deleting"}) == Summary("False", "Deleting", "going")
+
+
+def test_summary_of_a_missing_condition_is_unknown() -> None:
+    assert summarise([], ["A", "B"]) == Summary("Unknown", "Unknown", "A is not known yet")

@@ -1,0 +1,159 @@
+"""A small real implementation of `capk.kube.door.Kube` in memory: versions, guards, finalizers, owners of fields left out.
+
+It keeps every write in `writes`, so that a test can say that none happened. `fail` lets the next calls raise.
+"""
+
+import copy
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsonpatch
+
+from capk.api.names import Resource
+from capk.errors import ApiError, Conflict, NotFound
+from capk.kube.door import Listing, PatchKind
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch, as RFC 7386 spells it."""
+    if not isinstance(patch, Mapping):
+        return copy.deepcopy(patch)
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge(result.get(key), value)
+    return result
+
+
+class RecordingKube:
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str | None, str], dict[str, Any]] = {}
+        self.writes: list[tuple[str, str, str | None, str, Any]] = []
+        self.fail: list[ApiError | None] = []
+        self._versions = itertools.count(1)
+
+    def put(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Store an object as if somebody else had written it."""
+        metadata = obj["metadata"]
+        key = resource.plural, metadata.get("namespace"), metadata["name"]
+        version = next(self._versions)
+        uid = metadata.get("uid") or f"uid-{version}"
+        stored = copy.deepcopy(dict(obj))
+        stored["metadata"] = {**stored["metadata"], "uid": uid, "resourceVersion": str(version)}
+        self.objects[key] = {"apiVersion": resource.api_version, "kind": resource.kind, **stored}
+        return copy.deepcopy(self.objects[key])
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
+        self._maybe_fail()
+        return copy.deepcopy(self._find("get", resource, namespace, name))
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+    ) -> list[dict[str, Any]]:
+        return list((await self.list_at(resource, namespace, label_selector=label_selector)).items)
+
+    async def list_at(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        metadata_only: bool = False,
+    ) -> Listing:
+        self._maybe_fail()
+        items = [
+            copy.deepcopy(obj)
+            for (plural, where, _), obj in self.objects.items()
+            if plural == resource.plural
+            and namespace in (None, where)
+            and _selects(label_selector, obj["metadata"].get("labels") or {})
+        ]
+        if metadata_only:
+            items = [{key: item[key] for key in ("apiVersion", "kind", "metadata")} for item in items]
+        return Listing(items, str(next(self._versions)))
+
+    async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+        metadata = obj["metadata"]
+        self._record("create", resource, metadata.get("namespace"), metadata["name"], obj)
+        if (resource.plural, metadata.get("namespace"), metadata["name"]) in self.objects:
+            raise Conflict("create", resource.plural, 409, "already exists")
+        return self.put(resource, obj)
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        subresource: str | None = None,
+        kind: PatchKind = "merge",
+    ) -> dict[str, Any]:
+        self._record("patch", resource, namespace, name, body)
+        seen = self._find("patch", resource, namespace, name)
+        if kind == "json":
+            wanted = jsonpatch.apply_patch(seen, body)
+        else:
+            for field in ("resourceVersion", "uid"):
+                guard = body.get("metadata", {}).get(field)
+                if guard is not None and guard != seen["metadata"][field]:
+                    raise Conflict("patch", resource.plural, 409 if field == "resourceVersion" else 422, "stale")
+            wanted = merge(seen, body)
+        parts = ("status",) if subresource == "status" else tuple(key for key in wanted if key != "status")
+        kept = {key: value for key, value in seen.items() if key not in parts}
+        return self._replace(resource, seen, {**kept, **{key: wanted[key] for key in parts if key in wanted}})
+
+    async def apply(self, resource: Resource, obj: Mapping[str, Any], *, force: bool = True) -> dict[str, Any]:
+        metadata = obj["metadata"]
+        self._record("apply", resource, metadata.get("namespace"), metadata["name"], obj)
+        seen = self.objects.get((resource.plural, metadata.get("namespace"), metadata["name"]))
+        return self._replace(resource, seen, merge(seen, obj)) if seen else self.put(resource, obj)
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
+        self._record("delete", resource, namespace, name, uid)
+        seen = self._find("delete", resource, namespace, name)
+        if uid not in (None, seen["metadata"]["uid"]):
+            raise Conflict("delete", resource.plural, 409, "another object has that name")
+        if seen["metadata"].get("finalizers"):
+            self._replace(resource, seen, merge(seen, {"metadata": {"deletionTimestamp": "2000-01-01T00:00:00Z"}}))
+        else:
+            del self.objects[(resource.plural, namespace, name)]
+
+    def _find(self, verb: str, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
+        try:
+            return self.objects[(resource.plural, namespace, name)]
+        except KeyError:
+            raise NotFound(verb, f"{resource.plural} {namespace}/{name}", 404, "not found") from None
+
+    def _replace(self, resource: Resource, seen: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+        """Store what a write made of an object; one that changes nothing keeps its version (K22)."""
+        if wanted == seen:
+            return copy.deepcopy(seen)
+        if wanted["metadata"].get("deletionTimestamp") and not wanted["metadata"].get("finalizers"):
+            metadata = seen["metadata"]
+            del self.objects[(resource.plural, metadata.get("namespace"), metadata["name"])]
+            return copy.deepcopy(wanted)
+        if wanted.get("spec") != seen.get("spec"):
+            generation = (seen["metadata"].get("generation") or 0) + 1
+            wanted = merge(wanted, {"metadata": {"generation": generation}})
+        return self.put(resource, wanted)
+
+    def _record(self, verb: str, resource: Resource, namespace: str | None, name: str, body: Any) -> None:
+        self._maybe_fail()
+        self.writes.append((verb, resource.plural, namespace, name, copy.deepcopy(body)))
+
+    def _maybe_fail(self) -> None:
+        if self.fail and (error := self.fail.pop(0)) is not None:
+            raise error
+
+
+def _selects(selector: str | None, labels: Mapping[str, str]) -> bool:
+    """Understand `key` and `key=value`, joined by commas."""
+    for term in (selector or "").split(","):
+        key, _, value = term.partition("=")
+        if term and (key not in labels or (value and labels[key] != value)):
+            return False
+    return True
