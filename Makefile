@@ -17,7 +17,7 @@ help: ## Show this text
 
 .PHONY: quickstart
 quickstart: venv ## Set up all that is needed and show a first workload cluster
-	$(PYTHON) hack/tools.py quickstart
+	@$(TOOLS) test clusterctl
 	python -m hack.quickstart up
 
 .PHONY: quickstart-down
@@ -26,7 +26,7 @@ quickstart-down: venv ## Remove all that quickstart made
 
 .PHONY: test
 test: venv lint ## Run the unit and integration tests (no container engine needed)
-	$(PYTHON) hack/tools.py test
+	@$(TOOLS) test clusterctl
 	pytest -q test/unit
 	pytest -q test/contract test/integration -m "not e2e"
 
@@ -62,12 +62,12 @@ test-unit: venv ## Run the unit tests alone (seconds)
 
 .PHONY: test-integration
 test-integration: venv ## Run the provider against a real API server with Cluster API's core; tests in TESTS
-	$(PYTHON) hack/tools.py test
+	@$(TOOLS) test clusterctl
 	pytest -q $(or $(TESTS),test/contract test/integration) -m "not e2e"
 
 .PHONY: test-e2e
 test-e2e: venv ## Run the end-to-end tests on a container engine with the real kind command
-	$(PYTHON) hack/tools.py test kind
+	@$(TOOLS) all
 	pytest -q -m e2e test/contract test/e2e
 
 .PHONY: lint

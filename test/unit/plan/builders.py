@@ -1,0 +1,158 @@
+"""Objects and observations for the tests of decisions, each with just what a test wants to say."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from capk.api import names
+from capk.api.names import Condition
+from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
+from capk.kindcfg.kubeconfig import secret_digest
+from capk.plan.observed import Access, EngineFacts, NodeFacts, Observed, OperationFacts
+from capk.plan.plan import Create, Plan, Request
+
+NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
+UID = "11111111-2222-3333-4444-555555555555"
+IDENTITY = "sha256:aaaa"
+
+
+def kindcluster(
+    spec: Mapping[str, Any] | None = None,
+    *,
+    status: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    owner: str | None = None,
+    **metadata: Any,
+) -> KINDCluster:
+    references = [
+        {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": owner, "uid": f"uid-of-{owner}"}
+    ]
+    return KINDCluster(
+        {
+            "apiVersion": names.KIND_CLUSTERS.api_version,
+            "kind": "KINDCluster",
+            "metadata": {
+                "name": "dev",
+                "namespace": "default",
+                "uid": UID,
+                "generation": 1,
+                "resourceVersion": "100",
+                "creationTimestamp": (NOW - timedelta(minutes=5)).isoformat(),
+                "annotations": dict(annotations or {}),
+                **({"ownerReferences": references} if owner else {}),
+                **metadata,
+            },
+            "spec": dict(spec or {}),
+            **({"status": dict(status)} if status else {}),
+        }
+    )
+
+
+def owner_cluster(name: str = "dev", **spec: Any) -> OwnerCluster:
+    metadata = {"name": name, "namespace": "default", "uid": f"uid-of-{name}"}
+    return OwnerCluster(
+        {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "metadata": metadata, "spec": spec}
+    )
+
+
+def control_plane(version: str | None = "v1.36.1", **metadata: Any) -> KINDControlPlane:
+    return KINDControlPlane(
+        {
+            "apiVersion": names.KIND_CONTROL_PLANES.api_version,
+            "kind": "KINDControlPlane",
+            "metadata": {"name": "dev", "namespace": "default", "uid": "uid-of-cp", "generation": 1, **metadata},
+            "spec": {"version": version} if version else {},
+        }
+    )
+
+
+def node(name: str = "dev-control-plane", *, running: bool = True, claim_id: str | None = UID) -> NodeFacts:
+    role = "worker" if "worker" in name else "control-plane"
+    return NodeFacts(name=name, role=role, running=running, address="172.18.0.2", claim_id=claim_id)
+
+
+ACCESS = Access(
+    external="external kubeconfig",
+    internal="internal kubeconfig",
+    fingerprint=IDENTITY,
+    external_endpoint=("127.0.0.1", 40001),
+    internal_endpoint=("dev-control-plane", 6443),
+    version="v1.36.1",
+)
+CLAIMED = {names.CLAIM_ANNOTATION: "dev", names.CLAIM_ID_ANNOTATION: UID}
+COMPLETE = {**CLAIMED, names.IDENTITY_ANNOTATION: IDENTITY}
+NOTHING_THERE = EngineFacts(looked=True)
+RUNNING = EngineFacts(looked=True, exists=True, nodes=(node(),))
+FINALIZER = [names.KIND_CLUSTER_FINALIZER]
+
+
+def observe(cluster: KINDCluster | None = None, **facts: Any) -> Observed:
+    return Observed(**{"object": cluster or kindcluster(), "now": NOW, "engine": NOTHING_THERE, **facts})
+
+
+def running_operation(request: Request, **facts: Any) -> OperationFacts:
+    return OperationFacts(request=request, queued=False, running=True, **facts)
+
+
+def failed_operation(request: Request, failure: Any, *, attempt: int = 1, seconds_ago: float = 0.0) -> OperationFacts:
+    return OperationFacts(
+        request=request, queued=False, running=False, failure=failure, attempt=attempt, ended_seconds_ago=seconds_ago
+    )
+
+
+def create_request(generation: int = 1) -> Create:
+    return Create(name="dev", config={}, image=None, wait_seconds=120, generation=generation)
+
+
+def condition(status: Mapping[str, Any], kind: Condition) -> tuple[str, str]:
+    return next((seen["status"], seen["reason"]) for seen in status["conditions"] if seen["type"] == kind)
+
+
+def message(status: Mapping[str, Any], kind: Condition) -> str:
+    return next(seen["message"] for seen in status["conditions"] if seen["type"] == kind)
+
+
+def written(secret: Mapping[str, Any]) -> SecretFacts:
+    """What is observed of a Secret after it was written."""
+    metadata = secret["metadata"]
+    return SecretFacts(name=metadata["name"], digest=secret_digest(secret["data"]), metadata=metadata)
+
+
+def apply(observed: Observed, plan: Plan) -> Observed:
+    """What is observed once the API server has taken what the plan writes; operations are not carried out."""
+    raw = {**observed.object.raw, "metadata": {**observed.object.metadata}}
+    metadata = raw["metadata"]
+    annotations = {**observed.object.annotations, **plan.annotations}
+    if plan.identity:
+        annotations[names.IDENTITY_ANNOTATION] = plan.identity
+    metadata["annotations"] = {key: value for key, value in annotations.items() if value is not None}
+    if plan.add_finalizer:
+        metadata["finalizers"] = sorted({*observed.object.finalizers, names.KIND_CLUSTER_FINALIZER})
+    if plan.remove_finalizer:
+        metadata["finalizers"] = [own for own in observed.object.finalizers if own != names.KIND_CLUSTER_FINALIZER]
+    if plan.endpoint:
+        host, port = plan.endpoint
+        raw["spec"] = {**observed.object.spec, "controlPlaneEndpoint": {"host": host, "port": port}}
+    if plan.status is not None:
+        raw["status"] = plan.status
+    secrets = {**observed.secrets, **{secret["metadata"]["name"]: written(secret) for secret in plan.secrets}}
+    kept = {name: facts for name, facts in secrets.items() if name not in plan.delete_secrets}
+    return replace(observed, object=KINDCluster(raw), secrets=kept)
+
+
+def settled(cluster: KINDCluster | None = None, **facts: Any) -> Observed:
+    """A KINDCluster that has been brought up, with everything written and nothing left to do."""
+    from capk.plan.kindcluster import decide
+
+    start = cluster or kindcluster(annotations=COMPLETE, finalizers=FINALIZER)
+    observed = observe(start, **{"engine": RUNNING, "access": ACCESS, **facts})
+    if observed.owner and observed.control_plane:
+        from capk.plan.secrets import wanted_kubeconfig_secret
+
+        secret = wanted_kubeconfig_secret(observed.control_plane, observed.owner.name, "dev", ACCESS.external)
+        observed = replace(observed, secrets={secret["metadata"]["name"]: written(secret)})
+    observed = apply(observed, decide(observed))
+    return replace(observed, access=None)
+
+

@@ -1,0 +1,458 @@
+"""What is decided for a KINDCluster, step by step through its life."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from builders import (
+    ACCESS,
+    CLAIMED,
+    COMPLETE,
+    FINALIZER,
+    IDENTITY,
+    NOTHING_THERE,
+    NOW,
+    RUNNING,
+    UID,
+    apply,
+    condition,
+    control_plane,
+    create_request,
+    failed_operation,
+    kindcluster,
+    message,
+    node,
+    observe,
+    owner_cluster,
+    running_operation,
+    settled,
+)
+
+from capk.api import names
+from capk.api.names import Condition, Reason
+from capk.plan.failures import Failure
+from capk.plan.kindcluster import decide
+from capk.plan.observed import EndpointMode, EngineFacts, Policy
+from capk.plan.plan import Create, Delete, Plan, ReadAccess, StartNodes
+
+ENGINE_DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The container engine does not answer. Start it.")
+NO_IMAGE = Failure(Reason.IMAGE_NOT_FOUND, "The node image is not there. Load it.")
+
+
+class TestGates:
+    @pytest.mark.rule("C6")
+    def test_externally_managed_object_is_left_alone(self) -> None:
+        cluster = kindcluster(annotations={names.MANAGED_BY_ANNOTATION: ""})
+        assert decide(observe(cluster)) == Plan()
+
+    @pytest.mark.rule("C25")
+    def test_object_deleted_for_move_is_left_alone(self) -> None:
+        cluster = kindcluster(
+            annotations={names.DELETE_FOR_MOVE_ANNOTATION: ""},
+            finalizers=FINALIZER,
+            deletionTimestamp="2030-01-01T11:00:00Z",
+        )
+        assert decide(observe(cluster, engine=RUNNING)) == Plan()
+
+    @pytest.mark.rule("C5")
+    def test_no_work_before_an_owner_cluster_is_known(self) -> None:
+        plan = decide(observe(cluster_api_installed=True))
+        assert plan.operation is None
+        assert not plan.add_finalizer
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.WAITING_FOR_CLUSTER)
+
+    def test_fresh_object_waits_for_its_owner_in_silence(self) -> None:
+        cluster = kindcluster(creationTimestamp=(NOW - timedelta(seconds=1)).isoformat())
+        plan = decide(observe(cluster, cluster_api_installed=True))
+        assert plan.status is None
+        assert plan.requeue_seconds == pytest.approx(2.1)
+
+    @pytest.mark.rule("C33")
+    def test_secret_as_first_owner_is_not_taken_for_the_cluster(self) -> None:
+        shim = {"apiVersion": "v1", "kind": "Secret", "name": "shim", "uid": "u"}
+        cluster = kindcluster(ownerReferences=[shim])
+        assert cluster.owner_cluster_reference is None
+
+    @pytest.mark.parametrize("api_version", ["cluster.x-k8s.io/v1beta1", "cluster.x-k8s.io/v1beta2"])
+    @pytest.mark.rule("C5")
+    def test_owner_is_found_whatever_its_version_and_controller_flag(self, api_version: str) -> None:
+        reference = {"apiVersion": api_version, "kind": "Cluster", "name": "dev", "uid": "u"}
+        assert kindcluster(ownerReferences=[reference]).owner_cluster_reference == reference
+        assert kindcluster(ownerReferences=[{**reference, "controller": True}]).owner_cluster_reference is not None
+
+    @pytest.mark.parametrize(
+        ("cluster", "installed"),
+        [(kindcluster({"standalone": True}), True), (kindcluster(), False), (kindcluster(owner="dev"), True)],
+        ids=["standalone", "no Cluster API", "owned"],
+    )
+    def test_creation_starts_with_finalizer_and_claim(self, cluster, installed) -> None:
+        owner = owner_cluster() if cluster.owner_cluster_reference else None
+        plan = decide(observe(cluster, cluster_api_installed=installed, owner=owner))
+        assert isinstance(plan.operation, Create)
+        assert plan.add_finalizer
+        assert plan.annotations[names.CLAIM_ANNOTATION] == "dev"
+        assert plan.annotations[names.CLAIM_ID_ANNOTATION] == UID
+
+    @pytest.mark.rule("C7")
+    @pytest.mark.parametrize("deleting", [{}, {"deletionTimestamp": "2030-01-01T11:00:00Z"}])
+    @pytest.mark.parametrize("by", ["Cluster", "annotation"])
+    def test_paused_object_is_not_touched_even_when_deleted(self, deleting, by) -> None:
+        annotations = {**COMPLETE, **({names.PAUSED_ANNOTATION: ""} if by == "annotation" else {})}
+        cluster = kindcluster(annotations=annotations, finalizers=FINALIZER, owner="dev", **deleting)
+        plan = decide(
+            observe(cluster, engine=RUNNING, owner=owner_cluster(paused=by == "Cluster"), cluster_api_installed=True)
+        )
+        assert plan == Plan(status=plan.status)
+        assert condition(plan.status, Condition.PAUSED) == ("True", Reason.PAUSED)
+        assert ("paused" in message(plan.status, Condition.PAUSED)) is True
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("spec", "owner", "expected"),
+        [
+            ({"clusterName": "mine"}, "dev", "mine"),
+            ({}, "theirs", "theirs"),
+            ({}, None, "dev"),
+        ],
+    )
+    def test_name_is_the_wanted_one_else_the_owners_else_its_own(self, spec, owner, expected) -> None:
+        seen = observe(kindcluster(spec), owner=owner_cluster(owner) if owner else None)
+        assert seen.cluster_name == expected
+
+    def test_claimed_name_stays_whatever_else_changes(self) -> None:
+        cluster = kindcluster({"clusterName": "other"}, annotations={names.CLAIM_ANNOTATION: "first"})
+        assert observe(cluster).cluster_name == "first"
+
+    def test_too_long_a_name_is_reported_and_nothing_is_started(self) -> None:
+        plan = decide(observe(kindcluster({"clusterName": "a" * 50})))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.INVALID_CONFIG)
+
+    def test_second_object_of_a_name_waits(self) -> None:
+        plan = decide(observe(rival="other/dev"))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.READY) == ("False", Reason.NAME_CONFLICT)
+        assert "other/dev" in message(plan.status, Condition.READY)
+
+
+class TestOthersClusters:
+    @pytest.mark.rule("C21")
+    def test_cluster_of_a_stranger_is_neither_adopted_nor_touched(self) -> None:
+        plan = decide(observe(engine=EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))))
+        assert plan.operation is None
+        assert not plan.add_finalizer
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
+        assert names.ADOPT_ANNOTATION in message(plan.status, Condition.CLUSTER_CREATED)
+
+    def test_claim_on_a_name_that_a_stranger_took_first_is_given_back(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
+        plan = decide(observe(cluster, engine=EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))))
+        assert plan.annotations == {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None}
+
+    def test_deleting_the_object_leaves_a_strangers_cluster_of_that_name(self) -> None:
+        cluster = kindcluster(
+            annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z"
+        )
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(claim_id="somebody-else"),))
+        plan = decide(observe(cluster, engine=theirs, access=replace(ACCESS, fingerprint="sha256:other")))
+        assert plan.operation is None
+        assert plan.remove_finalizer
+
+    def test_fingerprint_is_read_before_an_unmarked_cluster_is_deleted(self) -> None:
+        cluster = kindcluster(
+            annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z"
+        )
+        unmarked = EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))
+        assert decide(observe(cluster, engine=unmarked)).operation == ReadAccess("dev")
+        assert decide(observe(cluster, engine=unmarked, access=ACCESS)).operation == Delete("dev")
+
+    def test_adoption_reads_then_claims(self) -> None:
+        cluster = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))
+        assert decide(observe(cluster, engine=theirs)).operation == ReadAccess("dev")
+        plan = decide(observe(cluster, engine=theirs, access=ACCESS))
+        assert plan.add_finalizer
+        assert plan.annotations[names.IDENTITY_ANNOTATION] == IDENTITY
+        adopted = apply(observe(cluster, engine=theirs, access=ACCESS), plan)
+        assert condition(decide(adopted).status, Condition.CLUSTER_CREATED) == ("True", Reason.CREATED)
+
+
+class TestCreation:
+    def test_progress_is_the_step_that_kind_is_at(self) -> None:
+        operation = running_operation(create_request(), step=Reason.PREPARING_NODES)
+        plan = decide(observe(kindcluster(annotations=CLAIMED, finalizers=FINALIZER), operation=operation))
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.PREPARING_NODES)
+        assert plan.operation is None
+
+    def test_failure_is_reported_and_tried_again_later(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
+        failed = failed_operation(create_request(), NO_IMAGE, attempt=3, seconds_ago=1.0)
+        plan = decide(observe(cluster, operation=failed))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.READY) == ("False", Reason.IMAGE_NOT_FOUND)
+        assert plan.requeue_seconds == pytest.approx(19.0)
+        again = decide(observe(cluster, operation=replace(failed, ended_seconds_ago=20.0)))
+        assert isinstance(again.operation, Create)
+
+    def test_fix_by_the_user_is_tried_at_once(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, generation=2)
+        failed = failed_operation(create_request(generation=1), NO_IMAGE, attempt=9)
+        assert isinstance(decide(observe(cluster, operation=failed)).operation, Create)
+
+    @pytest.mark.rule("C21")
+    def test_half_made_cluster_is_removed_before_a_new_start(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
+        plan = decide(observe(cluster, engine=RUNNING))
+        assert plan.operation == Delete("dev")
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.CLEANING_UP)
+
+    @pytest.mark.rule("C21", "C27")
+    @pytest.mark.parametrize("trace", ["identity", "status", "secret"])
+    def test_complete_cluster_is_never_taken_for_a_half_made_one(self, trace: str) -> None:
+        done = settled()
+        cluster = kindcluster(
+            annotations=COMPLETE if trace == "identity" else CLAIMED,
+            finalizers=FINALIZER,
+            status=done.object.status if trace == "status" else None,
+        )
+        secrets = done.secrets if trace == "secret" else {}
+        plan = decide(observe(cluster, engine=RUNNING, secrets=secrets))
+        assert plan.operation == ReadAccess("dev")
+
+    def test_mark_on_the_nodes_restores_a_claim_that_was_stripped(self) -> None:
+        done = settled()
+        stripped = kindcluster(finalizers=FINALIZER, status=done.object.status)
+        plan = decide(replace(done, object=stripped))
+        assert plan.annotations[names.CLAIM_ANNOTATION] == "dev"
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("True", Reason.CREATED)
+
+    def test_unreachable_engine_starts_nothing(self) -> None:
+        plan = decide(observe(engine=EngineFacts(failure=ENGINE_DOWN)))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.READY) == ("False", Reason.ENGINE_UNREACHABLE)
+
+    def test_control_planes_version_decides_the_node_image(self) -> None:
+        owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
+        cluster = kindcluster(owner="dev")
+        waits = decide(observe(cluster, owner=owner))
+        assert condition(waits.status, Condition.CLUSTER_CREATED) == ("False", Reason.WAITING_FOR_CONTROL_PLANE)
+        plan = decide(observe(cluster, owner=owner, control_plane=control_plane("v1.35.2")))
+        assert plan.operation.image == "kindest/node:v1.35.2"
+
+    def test_contradicting_versions_are_reported(self) -> None:
+        owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
+        cluster = kindcluster({"kubernetesVersion": "v1.34.1"}, owner="dev")
+        plan = decide(observe(cluster, owner=owner, control_plane=control_plane("v1.35.2")))
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.INVALID_CONFIG)
+
+    @pytest.mark.rule("C22")
+    def test_owners_network_reaches_the_kind_configuration(self) -> None:
+        owner = owner_cluster(clusterNetwork={"pods": {"cidrBlocks": ["10.1.0.0/16"]}})
+        plan = decide(observe(kindcluster(owner="dev"), owner=owner))
+        assert plan.operation.config["networking"]["podSubnet"] == "10.1.0.0/16"
+
+    def test_every_node_carries_the_claims_mark(self) -> None:
+        spec = {"nodes": [{"role": "control-plane"}, {"role": "worker", "extraMounts": [{"hostPath": "/a"}]}]}
+        config = decide(observe(kindcluster(spec))).operation.config
+        assert all(node["extraMounts"][-1]["containerPath"].endswith(UID) for node in config["nodes"])
+
+    def test_nodes_without_cni_are_not_waited_for(self) -> None:
+        plan = decide(observe(kindcluster({"networking": {"disableDefaultCNI": True}})))
+        assert plan.operation.wait_seconds == 0
+
+
+class TestRunning:
+    def test_complete_cluster_gets_secret_then_endpoint_then_status(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
+        plan = decide(observe(cluster, engine=RUNNING, access=ACCESS))
+        assert [secret["metadata"]["name"] for secret in plan.secrets] == ["dev-config"]
+        assert plan.endpoint == ("127.0.0.1", 40001)
+        assert plan.identity == IDENTITY
+        assert plan.status["ready"] is True
+        assert plan.status["initialization"] == {"provisioned": True}
+        assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
+
+    @pytest.mark.rule("C17")
+    def test_message_is_empty_when_ready(self) -> None:
+        assert message(settled().object.status, Condition.READY) == ""
+
+    @pytest.mark.rule("C19")
+    @pytest.mark.parametrize("owned", [False, True])
+    def test_nothing_is_written_once_all_is_well(self, owned: bool) -> None:
+        owner = owner_cluster() if owned else None
+        done = settled(owner=owner, cluster_api_installed=owned)
+        later = replace(done, now=NOW + timedelta(days=3))
+        plan = decide(later)
+        assert apply(later, plan) == later
+        assert plan.operation is None
+        assert plan.requeue_seconds is None
+
+    @pytest.mark.rule("C10")
+    def test_endpoint_follows_the_mode_and_is_not_changed_later(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
+        internal = Policy(endpoint=EndpointMode.INTERNAL)
+        plan = decide(observe(cluster, engine=RUNNING, access=ACCESS, policy=internal))
+        assert plan.endpoint == ("dev-control-plane", 6443)
+        fixed = kindcluster(
+            {"controlPlaneEndpoint": {"host": "10.0.0.1", "port": 1}}, annotations=COMPLETE, finalizers=FINALIZER
+        )
+        assert decide(observe(fixed, engine=RUNNING, access=ACCESS)).endpoint is None
+
+    @pytest.mark.rule("C14", "C26")
+    def test_owned_cluster_keeps_cluster_apis_kubeconfig_secret(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, owner="prod")
+        plan = decide(observe(cluster, engine=RUNNING, access=ACCESS, owner=owner_cluster("prod")))
+        secret = next(secret for secret in plan.secrets if secret["metadata"]["name"] == "prod-kubeconfig")
+        assert secret["type"] == "cluster.x-k8s.io/secret"
+        assert secret["metadata"]["labels"]["cluster.x-k8s.io/cluster-name"] == "prod"
+        assert secret["metadata"]["ownerReferences"][0]["uid"] == UID
+
+    @pytest.mark.rule("C13")
+    def test_kubeconfig_secret_of_the_control_plane_comes_before_provisioned(self) -> None:
+        owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, owner="dev")
+        facts = {"engine": RUNNING, "access": ACCESS, "owner": owner, "control_plane": control_plane()}
+        waits = decide(observe(cluster, **facts))
+        assert waits.status is None
+        assert [secret["metadata"]["name"] for secret in waits.secrets] == ["dev-config"]
+        assert decide(settled(cluster, **facts)).status["ready"] is True
+
+    @pytest.mark.rule("C15")
+    def test_edited_or_deleted_secret_is_read_anew_and_restored(self) -> None:
+        done = settled()
+        gone = replace(done, secrets={})
+        assert decide(gone).operation == ReadAccess("dev")
+        assert [secret["metadata"]["name"] for secret in decide(replace(gone, access=ACCESS)).secrets] == ["dev-config"]
+        edited = {name: replace(facts, digest="sha256:edited") for name, facts in done.secrets.items()}
+        assert decide(replace(done, secrets=edited)).operation == ReadAccess("dev")
+        assert decide(replace(done, secrets=edited, access=ACCESS)).secrets
+
+    @pytest.mark.rule("C26")
+    def test_secret_without_its_owner_gets_it_back(self) -> None:
+        done = settled()
+        orphans = {
+            name: replace(facts, metadata={**facts.metadata, "ownerReferences": []})
+            for name, facts in done.secrets.items()
+        }
+        assert decide(replace(done, secrets=orphans)).operation == ReadAccess("dev")
+        assert decide(replace(done, secrets=orphans, access=ACCESS)).secrets
+
+    @pytest.mark.rule("C8")
+    def test_removed_finalizer_is_restored(self) -> None:
+        done = settled(kindcluster(annotations=COMPLETE))
+        bare = kindcluster(done.object.spec, annotations=COMPLETE, status=done.object.status)
+        assert decide(replace(done, object=bare)).add_finalizer
+
+    @pytest.mark.rule("C27")
+    def test_lost_status_is_rebuilt(self) -> None:
+        done = settled()
+        lost = kindcluster(done.object.spec, annotations=COMPLETE, finalizers=FINALIZER)
+        seen = replace(done, object=lost)
+        assert decide(seen).operation == ReadAccess("dev")
+        rebuilt = decide(replace(seen, access=ACCESS)).status
+        assert rebuilt["initialization"] == {"provisioned": True}
+        assert rebuilt["endpoints"] == done.object.status["endpoints"]
+
+    def test_stopped_nodes_are_started(self) -> None:
+        stopped = EngineFacts(looked=True, exists=True, nodes=(node(running=False),))
+        plan = decide(replace(settled(), engine=stopped))
+        assert plan.operation == StartNodes("dev", ("dev-control-plane",))
+        assert condition(plan.status, Condition.READY) == ("False", Reason.STARTING_NODES)
+        assert plan.status["initialization"] == {"provisioned": True}
+
+    def test_deleted_cluster_is_missing_and_not_recreated(self) -> None:
+        plan = decide(replace(settled(), engine=NOTHING_THERE))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.READY) == ("False", Reason.MISSING)
+        assert plan.status["initialization"] == {"provisioned": True}
+
+    def test_deleted_cluster_is_recreated_when_asked_for(self) -> None:
+        done = settled(kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER))
+        plan = decide(replace(done, engine=NOTHING_THERE))
+        assert isinstance(plan.operation, Create)
+        assert plan.annotations[names.IDENTITY_ANNOTATION] is None
+
+
+class TestDeletion:
+    GOING = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+
+    @pytest.mark.rule("C23")
+    def test_kind_cluster_goes_first_then_secrets_and_finalizer(self) -> None:
+        done = settled()
+        going = replace(done, object=self.GOING)
+        plan = decide(going)
+        assert plan.operation == Delete("dev")
+        assert not plan.remove_finalizer
+        assert condition(plan.status, Condition.READY) == ("False", Reason.DELETING)
+        last = decide(replace(going, engine=NOTHING_THERE))
+        assert last.delete_secrets == ("dev-config",)
+        assert last.remove_finalizer
+
+    @pytest.mark.rule("C23")
+    def test_failed_deletion_keeps_the_finalizer_and_says_why(self) -> None:
+        failed = failed_operation(Delete("dev"), ENGINE_DOWN, seconds_ago=1.0)
+        plan = decide(observe(self.GOING, engine=RUNNING, operation=failed))
+        assert not plan.remove_finalizer
+        assert condition(plan.status, Condition.DELETING) == ("True", Reason.DELETION_FAILED)
+        assert plan.requeue_seconds == pytest.approx(4.0)
+
+    def test_unreachable_engine_holds_the_object(self) -> None:
+        plan = decide(observe(self.GOING, engine=EngineFacts(failure=ENGINE_DOWN)))
+        assert plan.operation is None
+        assert not plan.remove_finalizer
+        assert condition(plan.status, Condition.DELETING) == ("True", Reason.ENGINE_UNREACHABLE)
+
+    def test_running_creation_is_ended_first(self) -> None:
+        plan = decide(observe(self.GOING, engine=RUNNING, operation=running_operation(create_request())))
+        assert plan.cancel_operation
+        assert plan.operation is None
+
+    def test_retained_cluster_stays(self) -> None:
+        cluster = kindcluster(
+            {"deletionPolicy": "Retain"},
+            annotations=COMPLETE,
+            finalizers=FINALIZER,
+            deletionTimestamp="2030-01-01T11:00:00Z",
+        )
+        plan = decide(observe(cluster, engine=RUNNING))
+        assert plan.operation is None
+        assert plan.remove_finalizer
+
+    @pytest.mark.rule("C24")
+    def test_object_that_never_had_a_cluster_goes_at_once(self) -> None:
+        cluster = kindcluster(finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        plan = decide(observe(cluster, engine=RUNNING, cluster_api_installed=True))
+        assert plan.remove_finalizer
+        assert plan.operation is None
+
+    def test_owner_that_is_gone_does_not_hold_the_deletion(self) -> None:
+        cluster = kindcluster(
+            annotations=COMPLETE, finalizers=FINALIZER, owner="dev", deletionTimestamp="2030-01-01T11:00:00Z"
+        )
+        assert decide(observe(cluster, engine=RUNNING, cluster_api_installed=True)).operation == Delete("dev")
+
+
+class TestReport:
+    @pytest.mark.rule("C17")
+    def test_every_condition_is_there_from_the_first_visit(self) -> None:
+        plan = decide(observe(cluster_api_installed=True))
+        kinds = {seen["type"] for seen in plan.status["conditions"]}
+        assert kinds == {
+            Condition.READY,
+            Condition.CLUSTER_CREATED,
+            Condition.ENGINE_AVAILABLE,
+            Condition.NODES_RUNNING,
+            Condition.KUBECONFIG_AVAILABLE,
+            Condition.PAUSED,
+            Condition.DELETING,
+        }
+
+    def test_history_tells_the_story_and_is_bounded(self) -> None:
+        seen = observe(kindcluster(annotations=CLAIMED, finalizers=FINALIZER))
+        steps = [Reason.PREPARING_NODES, Reason.STARTING_CONTROL_PLANE] * 20
+        for step in steps:
+            seen = apply(seen, decide(replace(seen, operation=running_operation(create_request(), step=step))))
+        history = seen.object.status["history"]
+        assert len(history) == 20
+        assert history[-1]["reason"] == steps[-1]

@@ -1,0 +1,270 @@
+"""Whatever happens to a KINDCluster, in any order: what decisions keep true all along, and where they lead in the end.
+
+The world here is a small model: an API server that takes every write, an engine that holds at most one kind cluster of the
+name, and a provider that may be killed at any moment. What cannot be true in it cannot be true in the real one.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from builders import ACCESS, FINALIZER, NOW, apply, condition, kindcluster, node
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from capk.api import names
+from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
+from capk.plan.creation import CLAIM_MOUNT_FOLDER
+from capk.plan.failures import Failure
+from capk.plan.kindcluster import decide
+from capk.plan.observed import EngineFacts, Observed, OperationFacts
+from capk.plan.plan import Create, Delete, ReadAccess, StartNodes
+
+DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The engine does not answer.")
+BROKEN = Failure(Reason.COMMAND_FAILED, "It failed.")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A kind cluster on the model's engine."""
+
+    mark: str | None
+    """The claim's id on its containers; None: a stranger made it."""
+    fingerprint: str
+    complete: bool
+    running: bool = True
+
+
+class Life(RuleBasedStateMachine):
+    """One KINDCluster, one name on the engine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = 0
+        self.standing: Standing | None = None
+        self.lists_nodes = True
+        self.engine_up = True
+        self.was_provisioned = False
+        self.was_deleted_by_hand = False
+        self.gone = False
+        self.seen = Observed(object=kindcluster(), now=NOW)
+
+    # What the provider does.
+
+    @rule()
+    def reconcile(self) -> None:
+        if self.gone:
+            return
+        self.look()
+        plan = decide(self.seen)
+        if plan.cancel_operation:
+            self.interrupt()
+        before = self.seen
+        self.seen = apply(self.seen, plan)
+        if plan.operation is not None:
+            self.check_request(plan.operation)
+            self.seen = replace(
+                self.seen, operation=OperationFacts(request=plan.operation, queued=False, running=True), access=None
+            )
+        if plan.delete_secrets or plan.remove_finalizer:
+            assert before.object.is_deleting
+        if plan.remove_finalizer and not self.seen.object.finalizers:
+            self.gone = True
+            mine = self.standing is not None and self.standing.mark == before.object.claim_id
+            assert not mine or before.object.retains
+            assert not self.seen.secrets
+
+    def look(self) -> None:
+        standing = self.standing
+        nodes = (node(claim_id=standing.mark, running=standing.running),) if standing and self.lists_nodes else ()
+        facts = EngineFacts(
+            looked=True,
+            failure=None if self.engine_up else DOWN,
+            exists=standing is not None,
+            nodes=nodes if self.lists_nodes else None,
+        )
+        self.seen = replace(self.seen, engine=facts, now=self.seen.now + timedelta(seconds=10))
+
+    def check_request(self, request) -> None:
+        stored = self.seen.object
+        assert self.engine_up
+        assert not stored.is_paused
+        match request:
+            case Create():
+                assert self.standing is None
+                assert stored.claim == request.name == "dev"
+                assert stored.finalizers
+                assert not stored.is_deleting
+            case Delete() | StartNodes():
+                assert self.standing is None or self.standing.mark is not None, "a stranger's cluster is touched"
+            case ReadAccess():
+                pass
+
+    @precondition(lambda self: self.busy)
+    @rule()
+    def operation_succeeds(self) -> None:
+        request = self.seen.operation.request
+        if not self.engine_up:
+            return
+        match request:
+            case Create() if self.standing is None:
+                self.made += 1
+                mark = request.config["nodes"][0]["extraMounts"][-1]["containerPath"].removeprefix(CLAIM_MOUNT_FOLDER)
+                self.standing = Standing(mark, f"sha256:{self.made}", complete=True)
+                self.end(access=True)
+            case Create():
+                self.end(failure=Failure(Reason.NAME_CONFLICT, "The name is taken."))
+            case Delete():
+                self.standing = None
+                self.end()
+            case StartNodes() if self.standing:
+                self.standing = replace(self.standing, running=True)
+                self.end()
+            case ReadAccess() if self.standing and self.standing.complete and self.standing.running:
+                self.end(access=True)
+            case _:
+                self.end(failure=BROKEN)
+
+    @precondition(lambda self: self.busy)
+    @rule()
+    def operation_fails(self) -> None:
+        # kind removes what a failed creation of its own has made.
+        self.end(failure=BROKEN)
+
+    def end(self, *, failure: Failure | None = None, access: bool = False) -> None:
+        ended = replace(self.seen.operation, running=False, failure=failure, ended_seconds_ago=600.0)
+        found = replace(ACCESS, fingerprint=self.standing.fingerprint) if access and self.standing else None
+        self.seen = replace(self.seen, operation=ended, access=found)
+
+    def interrupt(self) -> None:
+        """The operation's processes are ended; a creation leaves what it has made so far."""
+        operation = self.seen.operation
+        if operation and operation.in_progress and isinstance(operation.request, Create) and self.standing is None:
+            mark = self.seen.object.claim_id
+            self.standing = Standing(mark, "sha256:half", complete=False)
+        self.seen = replace(self.seen, operation=None)
+
+    @property
+    def busy(self) -> bool:
+        return self.seen.operation is not None and self.seen.operation.in_progress
+
+    @rule()
+    def provider_is_killed(self) -> None:
+        self.interrupt()
+        self.seen = replace(self.seen, operation=None, access=None)
+
+    # What the world does.
+
+    @precondition(lambda self: self.standing is None and not self.busy)
+    @rule()
+    def stranger_takes_the_name(self) -> None:
+        self.made += 1
+        self.standing = Standing(None, f"sha256:{self.made}", complete=True)
+
+    @precondition(lambda self: self.standing is not None and self.standing.mark is None)
+    @rule()
+    def stranger_leaves(self) -> None:
+        self.standing = None
+
+    @precondition(lambda self: self.standing is not None and self.standing.mark is not None and not self.busy)
+    @rule()
+    def somebody_deletes_the_kind_cluster(self) -> None:
+        self.standing = None
+
+    @precondition(lambda self: self.standing is not None and self.standing.mark is not None)
+    @rule()
+    def nodes_stop(self) -> None:
+        self.standing = replace(self.standing, running=False)
+
+    @rule()
+    def engine_goes_down(self) -> None:
+        self.engine_up = False
+
+    @rule()
+    def engine_comes_back(self) -> None:
+        self.engine_up = True
+
+    @rule()
+    def user_pauses(self) -> None:
+        self.annotate(**{names.PAUSED_ANNOTATION: ""})
+
+    @rule()
+    def user_unpauses(self) -> None:
+        self.annotate(**{names.PAUSED_ANNOTATION: None})
+
+    @rule()
+    def user_strips_the_annotations_and_finalizer(self) -> None:
+        if not self.seen.object.is_deleting:
+            raw = self.seen.object.raw
+            self.store({**raw, "metadata": {**raw["metadata"], "annotations": {}, "finalizers": []}})
+
+    @rule()
+    def user_replaces_the_spec(self) -> None:
+        self.store({**self.seen.object.raw, "spec": {}})
+
+    @rule()
+    def status_is_lost(self) -> None:
+        if self.seen.object.claim:
+            self.was_provisioned = False
+            self.store({key: value for key, value in self.seen.object.raw.items() if key != "status"})
+
+    @rule()
+    def secrets_are_deleted(self) -> None:
+        if self.seen.object.identity:
+            self.seen = replace(self.seen, secrets={})
+
+    @precondition(lambda self: bool(self.seen.object.finalizers))
+    @rule()
+    def user_deletes_the_object(self) -> None:
+        raw = self.seen.object.raw
+        self.store({**raw, "metadata": {**raw["metadata"], "deletionTimestamp": "2030-01-02T00:00:00Z"}})
+
+    def annotate(self, **values: str | None) -> None:
+        raw = self.seen.object.raw
+        merged = {**self.seen.object.annotations, **values}
+        kept = {key: value for key, value in merged.items() if value is not None}
+        self.store({**raw, "metadata": {**raw["metadata"], "annotations": kept}})
+
+    def store(self, raw) -> None:
+        self.seen = replace(self.seen, object=KINDCluster(raw))
+
+    # What is always so.
+
+    @invariant()
+    def provisioned_is_one_way(self) -> None:
+        if self.was_provisioned:
+            assert self.seen.object.is_provisioned
+        self.was_provisioned = self.seen.object.is_provisioned
+
+    @invariant()
+    def ready_is_never_said_of_a_half_made_cluster(self) -> None:
+        created = [seen for seen in self.seen.object.conditions if seen["type"] == Condition.CLUSTER_CREATED]
+        if created and created[0]["status"] == "True" and self.standing is not None:
+            assert self.standing.complete or self.standing.fingerprint == "sha256:half"
+
+    def teardown(self) -> None:
+        """Leave the world in peace: all comes to an end, and nothing is written from then on."""
+        self.engine_up = True
+        self.user_unpauses()
+        for _ in range(30):
+            self.reconcile()
+            if self.busy:
+                self.operation_succeeds()
+        if self.gone:
+            return
+        self.look()
+        last = decide(self.seen)
+        assert apply(self.seen, last).object.raw == self.seen.object.raw
+        assert last.operation is None
+        assert not self.seen.object.is_deleting
+        ready = condition(self.seen.object.status, Condition.READY)
+        assert ready[1] in {Reason.READY, Reason.NAME_CONFLICT, Reason.MISSING}
+        if ready[1] == Reason.READY:
+            assert self.standing is not None
+            assert self.standing.mark is not None
+            assert self.standing.running
+            assert self.seen.object.finalizers == FINALIZER
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
