@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capk.localkind.files import write_private
+from capk.localkind.files import remove_tree, write_private
 
 if TYPE_CHECKING:
     from capk.localkind.controlplane import ControlPlane
@@ -149,7 +149,7 @@ class Home:
         try:
             cluster.directory = fresh.rename(self._clusters / name)
         except OSError:
-            _remove_tree(fresh)
+            remove_tree(fresh)
             return None
         return cluster
 
@@ -169,7 +169,7 @@ class Home:
                 cluster.directory.rename(gone)
         except FileNotFoundError:
             return
-        _remove_tree(gone)
+        remove_tree(gone)
 
 
 def now() -> str:
@@ -177,9 +177,3 @@ def now() -> str:
     from datetime import UTC, datetime
 
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _remove_tree(directory: Path) -> None:
-    import shutil
-
-    shutil.rmtree(directory, ignore_errors=True)

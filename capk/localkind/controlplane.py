@@ -8,14 +8,14 @@ import json
 import random
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from capk.errors import ApiError, CapkError
 from capk.localkind import processes
 from capk.localkind.binaries import find_binary
-from capk.localkind.files import write_private
+from capk.localkind.files import remove_tree, write_private
 from capk.localkind.rest import Rest, client_context
 
 ETCD = "etcd"
@@ -62,12 +62,12 @@ class ControlPlane:
     """etcd, kube-apiserver, their certificates, data and logs, all in `directory`.
 
     binaries: where to look for the executables first.
-    die_with_parent: both processes end with the process that started them; else they survive it.
+    on_start: called with the pid of each process that was started.
     """
 
     directory: Path
     binaries: Path | None = None
-    die_with_parent: bool = False
+    on_start: Callable[[int], None] = lambda pid: None
 
     def prepare(self, settings: Settings) -> None:
         """Write certificates and settings for a first start."""
@@ -88,16 +88,25 @@ class ControlPlane:
             write_private(pki / f"{name}.key", pair.key)
         self._save(settings)
 
+    def prepare_once(self, settings: Settings) -> None:
+        """Prepare for a first start; where that was done before, make sure that the port is a free one."""
+        if not (self.directory / _SETTINGS).exists():
+            remove_tree(self.directory)
+            self.directory.mkdir(mode=0o700)
+            self.prepare(settings)
+        elif not is_free(self.settings.address, self.settings.port):
+            self._save(replace(self.settings, port=0))
+
     def start(self) -> None:
         """Start both processes and return when the API server is ready.
 
         Raises ControlPlaneFailed, BinaryMissing.
         """
-        self._spawn(ETCD, etcd_arguments())
+        self.start_process(ETCD)
         asked = self.settings
         for attempt in range(PORT_TRIES):
             if not asked.port:
-                self._save(Settings(**{**asdict(asked), "port": free_port(asked.address)}))
+                self._save(replace(asked, port=free_port(asked.address)))
             try:
                 return self._start_api_server()
             except ControlPlaneFailed as failure:
@@ -148,7 +157,7 @@ class ControlPlane:
         write_private(self.directory / _SETTINGS, json.dumps(asdict(settings)).encode())
 
     def _start_api_server(self) -> None:
-        self._spawn(API_SERVER, api_server_arguments(self.settings))
+        self.start_process(API_SERVER)
         deadline = time.monotonic() + START_SECONDS
         rest = self.rest()
         while time.monotonic() < deadline:
@@ -164,7 +173,9 @@ class ControlPlane:
         message = f"was not ready after {START_SECONDS} s"
         raise ControlPlaneFailed(API_SERVER, message, processes.log_tail(self.directory, API_SERVER))
 
-    def _spawn(self, name: str, arguments: Sequence[str]) -> None:
+    def start_process(self, name: str) -> None:
+        """Start etcd or kube-apiserver; one that runs already is fine."""
+        arguments = etcd_arguments() if name == ETCD else api_server_arguments(self.settings)
         command = [str(find_binary(name, self.binaries)), *arguments]
         with processes.exclusive(self.directory):
             if processes.running_pid(self.directory, name) is not None:
@@ -172,7 +183,8 @@ class ControlPlane:
             if name == ETCD:
                 for stale_socket in self.directory.glob("*:0"):
                     stale_socket.unlink()
-            child = processes.start(self.directory, name, command, die_with_parent=self.die_with_parent)
+            child = processes.start(self.directory, name, command)
+            self.on_start(child.pid)
             # Nobody waits for it: it is meant to outlive this process, or the lock of its pid file tells its end.
             child.returncode = 0
 

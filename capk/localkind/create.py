@@ -103,7 +103,7 @@ def render_kubeconfig(cluster: Cluster, *, internal: bool) -> str:
     server = cluster.control_plane.server
     if internal:
         server = f"https://{cluster.endpoint_node.name}:{nodes.API_SERVER_PORT}"
-    return kubeconfig.render(cluster.name, server, cluster.control_plane.credentials())
+    return kubeconfig.render(f"kind-{cluster.name}", server, cluster.control_plane.credentials())
 
 
 def _prepare(home: Home, config: Config, *, instant: bool) -> Cluster:

@@ -11,8 +11,8 @@ from typing import Any
 
 from capk.errors import ApiError
 from capk.localkind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
-from capk.localkind.images import check_image
 from capk.localkind.goformat import render
+from capk.localkind.images import check_image
 from capk.localkind.steps import KindError
 
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"

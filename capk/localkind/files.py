@@ -10,3 +10,10 @@ def write_private(path: Path, content: bytes) -> None:
     with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(content)
     temporary.replace(path)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory with all in it; what somebody else removed meanwhile is fine."""
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)

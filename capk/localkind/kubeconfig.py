@@ -21,13 +21,13 @@ class KubeconfigLocked(CapkError):
     """Another program holds the lock of the kubeconfig file, or left it behind."""
 
 
-def render(cluster: str, server: str, credentials: tuple[bytes, bytes, bytes]) -> str:
-    """Return the kubeconfig of one kind cluster as YAML, fields in kind's order.
+def render(name: str, server: str, credentials: tuple[bytes, bytes, bytes]) -> str:
+    """Return a kubeconfig as YAML, fields in kind's order.
 
+    name: of its cluster, user and context; `kind-NAME` for a kind cluster.
     credentials: authority, client certificate and key, PEM.
     """
     authority, certificate, key = (base64.b64encode(item).decode() for item in credentials)
-    name = f"kind-{cluster}"
     return (
         "apiVersion: v1\n"
         "clusters:\n"

@@ -7,18 +7,18 @@ leaves nothing unrecorded, and a file in place always holds the pid of the proce
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 POLL_SECONDS = 0.02
-_PR_SET_PDEATHSIG = 1
+_ANNOUNCE_SECONDS = 0.001
+_LAUNCHER = 'echo $$ >"$1" && mv -f "$1" "$2" && shift 2 && exec "$@"'
+"""Runs between fork and exec, where Python code would not be safe in a process that has threads."""
 
 
 def start(
@@ -26,32 +26,33 @@ def start(
     name: str,
     command: Sequence[str],
     *,
-    die_with_parent: bool = False,
     environment: Mapping[str, str] | None = None,
+    stdin: int | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Start a command in a directory, in a session of its own, its output appended to `<name>.log`.
 
     Callers that may start the same one at the same time hold `exclusive(directory)`.
-    die_with_parent: the kernel kills it when the starting thread ends (Linux only).
+    stdin: a file descriptor; None for nothing to read.
     Raises FileNotFoundError when the directory is gone, FileExistsError when the process runs already.
     """
     if running_pid(directory, name) is not None:
         raise FileExistsError(f"{name} already runs in {directory}")
-    fresh = f".{name}.pid.{os.getpid()}"
+    pid_file, fresh = f"{name}.pid", f".{name}.pid.{os.getpid()}"
     lock = os.open(directory / fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(lock, "r+b", buffering=0), (directory / f"{name}.log").open("ab") as log:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return subprocess.Popen(
-            list(command),
+        child = subprocess.Popen(
+            ["/bin/sh", "-c", _LAUNCHER, name, fresh, pid_file, *command],
             cwd=directory,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=(lock,),
             env={**os.environ, **(environment or {})},
-            preexec_fn=_announce(lock, fresh, f"{name}.pid", _libc() if die_with_parent else None),
         )
+        _wait_announced(child, directory / pid_file, lock)
+    return child
 
 
 def running_pid(directory: Path, name: str) -> int | None:
@@ -120,19 +121,10 @@ def _wait_gone(directory: Path, name: str, deadline: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _libc() -> "ctypes.CDLL | None":
-    return ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _announce(lock: int, fresh: str, pid_file: str, libc: "ctypes.CDLL | None") -> Callable[[], None]:
-    parent = os.getpid()
-
-    def announce() -> None:
-        os.write(lock, str(os.getpid()).encode())
-        os.rename(fresh, pid_file)
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
-    return announce
+def _wait_announced(child: "subprocess.Popen[bytes]", pid_file: Path, lock: int) -> None:
+    """Wait until the child put its pid file in place, or ended without."""
+    while child.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), pid_file.stat()):
+                return
+        time.sleep(_ANNOUNCE_SECONDS)

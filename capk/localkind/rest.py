@@ -23,12 +23,14 @@ _ERRORS = {401: errors.Forbidden, 403: errors.Forbidden, 404: errors.NotFound, 4
 class Rest:
     """One keep-alive connection to an API server. Not for use by several threads."""
 
-    def __init__(self, server: str, context: ssl.SSLContext, timeout_seconds: float = 30) -> None:
+    def __init__(self, server: str, context: ssl.SSLContext | None = None, timeout_seconds: float = 30) -> None:
         parts = urllib.parse.urlsplit(server)
         self.server = server
-        self._connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port or 443, context=context, timeout=timeout_seconds
-        )
+        self._connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            self._connection = http.client.HTTPSConnection(parts.netloc, context=context, timeout=timeout_seconds)
+        else:
+            self._connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_seconds)
 
     def request(self, method: str, path: str, body: object = None, content_type: str = JSON) -> Any:
         """Send one request and return the decoded answer, a string where it is not JSON.
@@ -74,10 +76,11 @@ class Rest:
         return response.status, response.read()
 
 
-def client_context(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return the TLS settings of a client that proves itself with a certificate; all three are PEM files."""
+def client_context(authority: Path, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """Return the TLS settings of a client, one that proves itself where it has a certificate; all are PEM files."""
     context = ssl.create_default_context(cafile=str(authority))
-    context.load_cert_chain(certificate, key)
+    if certificate:
+        context.load_cert_chain(certificate, key)
     return context
 
 

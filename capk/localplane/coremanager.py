@@ -1,0 +1,101 @@
+"""Cluster API's core manager as a local process: definitions, webhooks and certificates that fit it, and its arguments."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from capk.errors import ApiError, CapkError
+from capk.localkind import processes
+from capk.localkind.binaries import find_binary, find_manifest
+from capk.localkind.certificates import Authority
+from capk.localkind.controlplane import free_port
+from capk.localkind.files import write_private
+from capk.localkind.rest import Rest, client_context
+from capk.localplane import install, manifests
+from capk.localplane.options import CORE_MANAGER
+
+READY_SECONDS = 60
+_WEBHOOKS = "webhooks"
+
+
+@dataclass
+class CoreManager:
+    """One core manager; all paths in its arguments are relative to the plane's directory."""
+
+    directory: Path
+    binaries: Path | None = None
+    _webhook_port: int = field(default_factory=free_port)
+    _health_port: int = field(default_factory=free_port)
+
+    @property
+    def health(self) -> str:
+        """Where /readyz answers."""
+        return f"http://127.0.0.1:{self._health_port}"
+
+    def prepare(self, rest: Rest) -> None:
+        """Install definitions and webhooks that lead to the core manager, and the certificate that it serves them with."""
+        place = self.directory / _WEBHOOKS
+        place.mkdir(mode=0o700, exist_ok=True)
+        authority = Authority("capk-local-webhooks")
+        pair = authority.issue_server(CORE_MANAGER, ["127.0.0.1"])
+        write_private(place / "ca.crt", authority.certificate)
+        write_private(place / "tls.crt", pair.certificate)
+        write_private(place / "tls.key", pair.key)
+        definitions = [
+            manifests.with_conversion_at(
+                manifests.labelled(definition, "cluster-api"), self._server, authority.certificate
+            )
+            for definition in manifests.load(find_manifest("cluster-api-crds.yaml", self.binaries))
+        ]
+        webhooks = manifests.load(find_manifest("cluster-api-webhooks.yaml", self.binaries))
+        install.install_definitions(rest, definitions)
+        install.install_webhooks(rest, manifests.with_webhooks_at(webhooks, self._server, authority.certificate))
+
+    def command(self) -> list[str]:
+        """Return the command line."""
+        return [
+            str(find_binary(CORE_MANAGER, self.binaries)),
+            "--kubeconfig=kubeconfig",
+            f"--webhook-port={self._webhook_port}",
+            f"--webhook-cert-dir={_WEBHOOKS}",
+            f"--health-addr=127.0.0.1:{self._health_port}",
+            "--diagnostics-address=127.0.0.1:0",
+            "--insecure-diagnostics=true",
+            "--leader-elect=false",
+            "--feature-gates=ClusterTopology=true,MachinePool=true",
+        ]
+
+    def await_ready(self) -> None:
+        """Return when it is ready and its webhooks answer.
+
+        Raises CapkError with the last lines that it printed.
+        """
+        health, deadline = Rest(self.health), time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if processes.running_pid(self.directory, CORE_MANAGER) is None:
+                raise self._failure("ended")
+            try:
+                health.request("GET", "/readyz")
+            except ApiError:
+                time.sleep(install.POLL_SECONDS)
+            else:
+                if self._serves_webhooks():
+                    return
+        raise self._failure(f"was not ready after {READY_SECONDS} s")
+
+    @property
+    def _server(self) -> str:
+        return f"https://127.0.0.1:{self._webhook_port}"
+
+    def _serves_webhooks(self) -> bool:
+        webhooks = Rest(self._server, client_context(self.directory / _WEBHOOKS / "ca.crt"))
+        try:
+            webhooks.request("GET", "/")
+        except ApiError as answer:
+            return answer.status == 404
+        finally:
+            webhooks.close()
+        return True
+
+    def _failure(self, what: str) -> CapkError:
+        return CapkError(f"{CORE_MANAGER} {what}\n{processes.log_tail(self.directory, CORE_MANAGER)}")

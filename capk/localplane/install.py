@@ -1,0 +1,43 @@
+"""Puts definitions and webhooks into an API server and waits until it serves them."""
+
+import time
+from collections.abc import Sequence
+
+from capk.errors import CapkError
+from capk.localkind.rest import Rest
+from capk.localplane.manifests import Manifest
+
+FIELD_MANAGER = "capk-local"
+SERVED_SECONDS = 30
+POLL_SECONDS = 0.05
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
+
+
+def install_definitions(rest: Rest, definitions: Sequence[Manifest]) -> None:
+    """Apply custom resource definitions and return when all their kinds are served."""
+    for definition in definitions:
+        rest.apply(f"{_DEFINITIONS}/{definition['metadata']['name']}", definition, FIELD_MANAGER)
+    wanted = {definition["metadata"]["name"] for definition in definitions}
+    deadline = time.monotonic() + SERVED_SECONDS
+    while missing := wanted - _established(rest):
+        if time.monotonic() > deadline:
+            raise CapkError(f"the API server does not serve {', '.join(sorted(missing))} after {SERVED_SECONDS} s")
+        time.sleep(POLL_SECONDS)
+
+
+def install_webhooks(rest: Rest, configurations: Sequence[Manifest]) -> None:
+    """Apply webhook configurations."""
+    for configuration in configurations:
+        plural = f"{configuration['kind'].lower()}s"
+        rest.apply(f"{_WEBHOOKS}/{plural}/{configuration['metadata']['name']}", configuration, FIELD_MANAGER)
+
+
+def _established(rest: Rest) -> set[str]:
+    found = rest.request("GET", _DEFINITIONS)["items"]
+    return {
+        item["metadata"]["name"]
+        for item in found
+        for condition in item.get("status", {}).get("conditions") or ()
+        if condition["type"] == "Established" and condition["status"] == "True"
+    }
