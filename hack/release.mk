@@ -4,7 +4,7 @@ BIN ?= bin
 PYTHON ?= python3
 OUT ?= out
 VERSION ?= v0.1.0
-IMAGE ?= cluster-api-provider-kind:$(VERSION)
+IMAGE ?= localhost/cluster-api-provider-kind:$(VERSION)
 BASE_IMAGE ?= python:3.11-slim-bookworm
 
 RELEASE = $(PYTHON) hack/release.py --version $(VERSION) --image $(IMAGE) --out $(OUT)

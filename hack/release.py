@@ -24,7 +24,7 @@ import yaml
 ROOT: Final = Path(__file__).resolve().parent.parent
 LABEL: Final = "infrastructure-kind"
 """The provider's folder in a repository; clusterctl insists on this very name."""
-IMAGE: Final = "cluster-api-provider-kind"
+IMAGE: Final = "localhost/cluster-api-provider-kind"
 """Name of the image in config/manager, which a release replaces."""
 OVERLAYS: Final[Mapping[str, str]] = {
     "default": "infrastructure-components.yaml",
@@ -87,7 +87,13 @@ def run(*command: str) -> str:
 
 
 def image_fields(image: str) -> dict[str, str]:
-    """Split an image reference into the fields of kustomize's `images`."""
+    """Split an image reference into the fields of kustomize's `images`.
+
+    Raises ReleaseError where clusterctl would refuse the Deployment: it reads names with a registry only.
+    """
+    registry, slash, _ = image.partition("/")
+    if not slash or not (registry == "localhost" or "." in registry or ":" in registry):
+        raise ReleaseError(f"The image {image!r} names no registry. Say, for example, localhost/{image}.")
     name, at, digest = image.partition("@")
     if at:
         return {"newName": name, "digest": digest}

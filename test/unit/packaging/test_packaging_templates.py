@@ -1,0 +1,171 @@
+"""The cluster templates and the ClusterClass: variables, flavors and references that fit together."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaged import ROOT
+
+TEMPLATES = ROOT / "templates"
+FLAVORS = ["", "-development", "-ha", "-ports", "-registry", "-standalone", "-topology"]
+COMMON = {
+    "CLUSTER_NAME": "dev",
+    "NAMESPACE": "team-a",
+    "KUBERNETES_VERSION": "v1.36.1",
+    "CONTROL_PLANE_MACHINE_COUNT": "3",
+    "WORKER_MACHINE_COUNT": "2",
+}
+VARIABLE = re.compile(r"\$\{(\w+)(?::=([^${}]*))?\}")
+
+
+def rendered(path: Path, values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Render as clusterctl does: values first, then defaults, which may hold variables; a missing one is an error."""
+    text = path.read_text()
+    while VARIABLE.search(text):
+        text = VARIABLE.sub(
+            lambda match: values[match[1]] if match[2] is None else values.get(match[1], match[2]), text
+        )
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def flavor(suffix: str, **values: str) -> dict[str, dict[str, Any]]:
+    """The objects of a flavor by kind."""
+    objects = rendered(TEMPLATES / f"cluster-template{suffix}.yaml", {**COMMON, **values})
+    assert len({one["kind"] for one in objects}) == len(objects)
+    return {one["kind"]: one for one in objects}
+
+
+def cluster_class() -> dict[str, dict[str, Any]]:
+    return {one["kind"]: one for one in rendered(TEMPLATES / "clusterclass-kind.yaml", {})}
+
+
+@pytest.mark.rule("C37")
+def test_flavors_are_those_of_the_documentation() -> None:
+    assert {path.name for path in TEMPLATES.iterdir()} == {
+        *(f"cluster-template{suffix}.yaml" for suffix in FLAVORS),
+        "clusterclass-kind.yaml",
+    }
+
+
+@pytest.mark.rule("C37")
+@pytest.mark.parametrize("suffix", FLAVORS)
+def test_template_needs_nothing_but_the_common_variables(suffix: str) -> None:
+    for one in flavor(suffix).values():
+        assert one["metadata"]["namespace"] == "team-a"
+        assert one["metadata"]["name"] == "dev"
+
+
+@pytest.mark.rule("C37")
+@pytest.mark.parametrize("suffix", ["", "-ha", "-ports", "-registry"])
+def test_cluster_refers_to_the_objects_beside_it(suffix: str) -> None:
+    objects = flavor(suffix)
+    assert set(objects) == {"Cluster", "KINDCluster", "KINDControlPlane"}
+    for field, kind in (("infrastructureRef", "KINDCluster"), ("controlPlaneRef", "KINDControlPlane")):
+        reference = objects["Cluster"]["spec"][field]
+        assert reference == {
+            "apiGroup": objects[kind]["apiVersion"].partition("/")[0],
+            "kind": kind,
+            "name": objects[kind]["metadata"]["name"],
+        }
+    assert objects["KINDControlPlane"]["spec"] == {"version": "v1.36.1"}
+
+
+@pytest.mark.rule("C22", "C37")
+@pytest.mark.parametrize("suffix", [one for one in FLAVORS if one != "-standalone"])
+def test_network_of_the_cluster_can_be_set_as_in_the_quick_start(suffix: str) -> None:
+    network = flavor(suffix, POD_CIDR='["10.1.0.0/16"]', SERVICE_CIDR='["10.2.0.0/16"]', SERVICE_DOMAIN="x.local")
+    assert network["Cluster"]["spec"]["clusterNetwork"] == {
+        "pods": {"cidrBlocks": ["10.1.0.0/16"]},
+        "services": {"cidrBlocks": ["10.2.0.0/16"]},
+        "serviceDomain": "x.local",
+    }
+
+
+def test_ha_flavor_has_three_control_planes_and_a_worker() -> None:
+    nodes = [one["role"] for one in flavor("-ha")["KINDCluster"]["spec"]["nodes"]]
+    assert nodes == ["control-plane", "control-plane", "control-plane", "worker"]
+
+
+def test_ports_flavor_publishes_what_the_variables_say() -> None:
+    (node,) = flavor("-ports", KIND_HTTP_PORT="81", KIND_LISTEN_ADDRESS="0.0.0.0")["KINDCluster"]["spec"]["nodes"]
+    assert node["extraPortMappings"] == [
+        {"containerPort": 80, "hostPort": 81, "listenAddress": "0.0.0.0", "protocol": "TCP"},
+        {"containerPort": 443, "hostPort": 8443, "listenAddress": "0.0.0.0", "protocol": "TCP"},
+    ]
+
+
+def test_registry_flavor_writes_a_patch_that_containerd_understands() -> None:
+    import tomllib
+
+    spec = flavor("-registry", KIND_REGISTRY="docker.io", KIND_REGISTRY_ENDPOINT="https://mirror.example")[
+        "KINDCluster"
+    ]["spec"]
+    (patch,) = (tomllib.loads(one) for one in spec["containerdConfigPatches"])
+    mirrors = patch["plugins"]["io.containerd.grpc.v1.cri"]["registry"]["mirrors"]
+    assert mirrors == {"docker.io": {"endpoint": ["https://mirror.example"]}}
+
+
+def test_standalone_flavor_needs_no_cluster_api() -> None:
+    objects = flavor("-standalone")
+    assert set(objects) == {"KINDCluster"}
+    assert objects["KINDCluster"]["spec"]["standalone"] is True
+    assert objects["KINDCluster"]["spec"]["kubernetesVersion"] == "v1.36.1"
+
+
+@pytest.mark.rule("C37")
+@pytest.mark.parametrize("suffix", ["-topology", "-development"])
+def test_topology_passes_counts_to_variables_that_the_class_has(suffix: str) -> None:
+    topology = flavor(suffix)["Cluster"]["spec"]["topology"]
+    values = {one["name"]: one["value"] for one in topology["variables"]}
+    assert values["controlPlaneCount"] == 3
+    assert values["workerCount"] == 2
+    assert topology["classRef"] == {"name": "kind", "namespace": "team-a"}
+    assert topology["version"] == "v1.36.1"
+    known = {one["name"] for one in cluster_class()["ClusterClass"]["spec"]["variables"]}
+    assert set(values) <= known
+
+
+def test_class_may_live_in_another_namespace() -> None:
+    topology = flavor("-topology", CLUSTER_CLASS_NAMESPACE="classes")["Cluster"]["spec"]["topology"]
+    assert topology["classRef"]["namespace"] == "classes"
+
+
+@pytest.mark.rule("C31", "C37", "C44")
+def test_class_refers_to_the_templates_beside_it() -> None:
+    objects = cluster_class()
+    spec = objects["ClusterClass"]["spec"]
+    for part, kind in (("infrastructure", "KINDClusterTemplate"), ("controlPlane", "KINDControlPlaneTemplate")):
+        template = objects[kind]
+        assert spec[part]["templateRef"] == {
+            "apiVersion": template["apiVersion"],
+            "kind": kind,
+            "name": template["metadata"]["name"],
+        }
+        assert template["spec"]["template"]["spec"] == {}
+    assert "namespace" not in "".join(str(one["metadata"]) for one in objects.values())
+
+
+def test_class_has_no_dollar_that_clusterctl_could_take_for_a_variable() -> None:
+    assert "$" not in (TEMPLATES / "clusterclass-kind.yaml").read_text().replace("+$\n", "").replace("]+$", "")
+
+
+@pytest.mark.rule("C37")
+def test_every_variable_of_the_class_is_used_and_has_a_default() -> None:
+    spec = cluster_class()["ClusterClass"]["spec"]
+    patches = str(spec["patches"])
+    for variable in spec["variables"]:
+        assert "default" in variable["schema"]["openAPIV3Schema"], variable["name"]
+        assert f".{variable['name']}" in patches or f"'variable': '{variable['name']}'" in patches
+
+
+@pytest.mark.rule("C32")
+def test_patches_never_touch_the_endpoint() -> None:
+    patches = cluster_class()["ClusterClass"]["spec"]["patches"]
+    paths = [
+        one["path"] for patch in patches for definition in patch["definitions"] for one in definition["jsonPatches"]
+    ]
+    assert paths
+    assert not any("controlPlaneEndpoint" in path for path in paths)
