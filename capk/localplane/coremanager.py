@@ -1,4 +1,4 @@
-"""Cluster API's core manager as a local process: definitions, webhooks and certificates that fit it, and its arguments."""
+"""Cluster API's core manager as a local process, with the definitions, webhooks and certificates that fit it."""
 
 import time
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class CoreManager:
         return f"http://127.0.0.1:{self._health_port}"
 
     def prepare(self, rest: Rest) -> None:
-        """Install definitions and webhooks that lead to the core manager, and the certificate that it serves them with."""
+        """Install definitions and webhooks that lead to the core manager, and the certificate that it serves with."""
         place = self.directory / _WEBHOOKS
         place.mkdir(mode=0o700, exist_ok=True)
         authority = Authority("capk-local-webhooks")
@@ -42,13 +42,11 @@ class CoreManager:
         write_private(place / "tls.crt", pair.certificate)
         write_private(place / "tls.key", pair.key)
         definitions = [
-            manifests.with_conversion_at(
-                manifests.labelled(definition, "cluster-api"), self._server, authority.certificate
-            )
+            manifests.with_conversion_at(definition, self._server, authority.certificate)
             for definition in manifests.load(find_manifest("cluster-api-crds.yaml", self.binaries))
         ]
         webhooks = manifests.load(find_manifest("cluster-api-webhooks.yaml", self.binaries))
-        install.install_definitions(rest, definitions)
+        install.install_definitions(rest, [manifests.labelled(item, "cluster-api") for item in definitions])
         install.install_webhooks(rest, manifests.with_webhooks_at(webhooks, self._server, authority.certificate))
 
     def command(self) -> list[str]:

@@ -18,12 +18,13 @@ def install_definitions(rest: Rest, definitions: Sequence[Manifest]) -> None:
     """Apply custom resource definitions and return when all their kinds are served."""
     for definition in definitions:
         rest.apply(f"{_DEFINITIONS}/{definition['metadata']['name']}", definition, FIELD_MANAGER)
-    wanted = {definition["metadata"]["name"] for definition in definitions}
     deadline = time.monotonic() + SERVED_SECONDS
-    while missing := wanted - _established(rest):
-        if time.monotonic() > deadline:
-            raise CapkError(f"the API server does not serve {', '.join(sorted(missing))} after {SERVED_SECONDS} s")
-        time.sleep(POLL_SECONDS)
+    for definition in definitions:
+        while not _is_established(rest, definition["metadata"]["name"]):
+            if time.monotonic() > deadline:
+                name = definition["metadata"]["name"]
+                raise CapkError(f"the API server does not serve {name} after {SERVED_SECONDS} s")
+            time.sleep(POLL_SECONDS)
 
 
 def install_webhooks(rest: Rest, configurations: Sequence[Manifest]) -> None:
@@ -33,11 +34,6 @@ def install_webhooks(rest: Rest, configurations: Sequence[Manifest]) -> None:
         rest.apply(f"{_WEBHOOKS}/{plural}/{configuration['metadata']['name']}", configuration, FIELD_MANAGER)
 
 
-def _established(rest: Rest) -> set[str]:
-    found = rest.request("GET", _DEFINITIONS)["items"]
-    return {
-        item["metadata"]["name"]
-        for item in found
-        for condition in item.get("status", {}).get("conditions") or ()
-        if condition["type"] == "Established" and condition["status"] == "True"
-    }
+def _is_established(rest: Rest, name: str) -> bool:
+    conditions = rest.request("GET", f"{_DEFINITIONS}/{name}").get("status", {}).get("conditions") or ()
+    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)

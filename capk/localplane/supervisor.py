@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -52,6 +53,7 @@ class Supervisor:
     options: Options
     guard: Guard = field(default_factory=Guard)
     _watched: list[_Watched] = field(default_factory=list)
+    _began: float = field(default_factory=time.monotonic)
 
     def run(self) -> int:
         """Start everything, watch it until somebody asks to stop, and return the exit status."""
@@ -80,6 +82,7 @@ class Supervisor:
         self._end_leftovers()
         self._save("starting", "starting etcd and kube-apiserver")
         rest = self._start_control_plane()
+        self._save("starting", "installing definitions")
         if self.options.definitions:
             install.install_definitions(rest, manifests.own_definitions())
         if self.options.core:
@@ -93,9 +96,7 @@ class Supervisor:
         place = self.directory / "control-plane"
         control_plane = ControlPlane(place, self._binaries, on_start=self.guard.watch)
         for name in (ETCD, API_SERVER):
-            self._watched.append(
-                _Watched(Member(name, str(place)), lambda name=name: control_plane.start_process(name))
-            )
+            self._watched.append(_Watched(Member(name, str(place)), partial(control_plane.start_process, name)))
         control_plane.prepare_once(Settings(hosts=["capk-local"]))
         control_plane.start()
         self._watched[1].member = Member(API_SERVER, str(place), control_plane.server)
@@ -156,6 +157,7 @@ class Supervisor:
         ControlPlane(self.directory / "control-plane").kill()
 
     def _save(self, phase: str, message: str = "") -> None:
+        print(f"capk local: {phase} {message}".rstrip(), f"({time.monotonic() - self._began:.1f} s)", flush=True)
         State(phase, message, [watched.member for watched in self._watched]).save(self.directory)
 
 
