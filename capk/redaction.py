@@ -12,8 +12,8 @@ REMOVED: Final = "[removed]"
 _SHAPES: Final = (
     # A PEM block; one whose end was cut off reaches to the end of the text.
     (re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL), REMOVED),
-    # The same in base64, as kubeconfigs and Secrets hold it: "-----BEGIN" encodes to this prefix.
-    (re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=_\s\\-]*"), REMOVED),
+    # The same in base64, as kubeconfigs and Secrets hold it, wrapped or not: "-----BEGIN" encodes to this prefix.
+    (re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=]*(?:\s+[A-Za-z0-9+/=]{48,})*"), REMOVED),
     # A key of a kubeconfig, a Secret or an exec plugin and its value, in YAML, in JSON and in JSON inside JSON.
     (
         re.compile(

@@ -6,7 +6,7 @@ No error text here ever quotes a kubeconfig: not its YAML, not what a parser say
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,31 +36,6 @@ class KubeconfigFacts:
     """When the client certificate expires, in UTC; None for a user with a token."""
 
 
-@dataclass(frozen=True)
-class Access:
-    """How one workload cluster is reached; the texts are secret and not shown by repr."""
-
-    external: str = field(repr=False)
-    """Kubeconfig that works on the machine of the container engine."""
-    internal: str = field(repr=False)
-    """Kubeconfig that works on the engine's kind network."""
-    fingerprint: str
-    """Identity of the workload cluster: the fingerprint of its certificate authority."""
-    not_after: datetime | None
-    """When the client certificate expires, in UTC."""
-
-
-def read_access(external: str, internal: str) -> Access:
-    """Return both kubeconfigs of one workload cluster with what they say.
-
-    Raises BadKubeconfig, also when the two do not belong to one cluster.
-    """
-    facts = read_kubeconfig(external)
-    if read_kubeconfig(internal).fingerprint != facts.fingerprint:
-        raise BadKubeconfig("the internal and the external kubeconfig have different certificate authorities")
-    return Access(external, internal, facts.fingerprint, facts.not_after)
-
-
 def read_kubeconfig(text: str) -> KubeconfigFacts:
     """Read the current context of a kubeconfig.
 
@@ -84,12 +59,6 @@ def read_kubeconfig(text: str) -> KubeconfigFacts:
     digest = hashlib.sha256(b"".join(certificate.public_bytes(Encoding.DER) for certificate in authority))
     not_after = min((certificate.not_valid_after_utc for certificate in chain), default=None)
     return KubeconfigFacts(server, host, port, f"sha256:{digest.hexdigest()}", not_after)
-
-
-def server_address(kubeconfig: str) -> tuple[str, int]:
-    """Return host and port of the API server that a kubeconfig names; raises BadKubeconfig."""
-    facts = read_kubeconfig(kubeconfig)
-    return facts.host, facts.port
 
 
 def kubeconfig_secret(

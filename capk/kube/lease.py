@@ -104,19 +104,18 @@ class _Lease:
 
     async def keep(self) -> None:
         """Renew the lease again and again; raises LostLease when that fails for too long or somebody else has it."""
-        while True:
-            await self._pause()
-            started = _now()
+        await self._pause()
+        # Counts from the start of the last renewal that worked: others count from its arrival, which is later.
+        while (started := _now()) < (deadline := self._renewed_at + self._times.renew_deadline):
             try:
-                # The deadline counts from the start of the last renewal that worked: others count from its arrival.
-                async with asyncio.timeout_at(self._renewed_at + self._times.renew_deadline):
+                async with asyncio.timeout_at(deadline):
                     if not await self._renew():
                         raise LostLease(f"{self._holder or 'nobody'} holds it now")
                 self._renewed_at = started
-            except TimeoutError:
-                raise LostLease(f"it could not be renewed for {self._times.renew_deadline:.0f} s") from None
-            except ApiError as error:
-                log.warning("lease %s/%s was not renewed: %s", self._namespace, self._name, error)
+            except (ApiError, TimeoutError) as error:
+                log.warning("lease %s/%s was not renewed: %s", self._namespace, self._name, error or "no answer")
+            await self._pause()
+        raise LostLease(f"it could not be renewed for {self._times.renew_deadline:.0f} s")
 
     async def release(self) -> None:
         """Let others take the lease without waiting for its end."""
@@ -130,9 +129,7 @@ class _Lease:
         try:
             self._look_at(await self._client.get(LEASES, self._namespace, self._name))
         except NotFound:
-            metadata = {"name": self._name, "namespace": self._namespace}
-            spec = {**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": 0}
-            self._look_at(await self._client.create(LEASES, {"metadata": metadata, "spec": spec}))
+            await self._create()
             return True
         if self._holder == self._identity:
             return await self._renew()
@@ -149,6 +146,8 @@ class _Lease:
         """Renew, and look who has it when somebody else wrote the lease; return whether it is ours."""
         try:
             await self._write(self._claim())
+        except NotFound:
+            await self._create()  # only one of those who try succeeds
         except Conflict:
             self._look_at(await self._client.get(LEASES, self._namespace, self._name))
             if self._holder != self._identity:
@@ -156,9 +155,14 @@ class _Lease:
             await self._write(self._claim())
         return True
 
+    async def _create(self) -> None:
+        metadata = {"name": self._name, "namespace": self._namespace}
+        spec = {**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": 0}
+        self._look_at(await self._client.create(LEASES, {"metadata": metadata, "spec": spec}))
+
     async def _write(self, spec: Mapping[str, Any]) -> None:
         guard = {"resourceVersion": self._seen["metadata"]["resourceVersion"]}
-        body = {"metadata": guard, "spec": {**spec, "renewTime": _micro_time()}}
+        body = {"metadata": guard, "spec": {"renewTime": _micro_time(), **spec}}
         self._look_at(await self._client.patch(LEASES, self._namespace, self._name, body))
 
     def _look_at(self, lease: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A small real implementation of `capk.kube.door.Kube` in memory: versions, guards, finalizers, owners of fields left out.
+"""A small real implementation of `capk.kube.door.Kube` in memory: versions, guards, finalizers; no field owners.
 
 It keeps every write in `writes`, so that a test can say that none happened. `fail` lets the next calls raise.
 """

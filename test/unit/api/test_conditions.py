@@ -148,7 +148,9 @@ def test_summary_is_well_with_an_empty_message() -> None:
 
 def test_summary_takes_the_first_bad_condition_before_unknown_ones() -> None:
     conditions = after(
-        ("A", "Unknown", "Looking", "looking", 1), ("B", "False", "Broken", "it broke", 1), ("C", "False", "Late", "", 1)
+        ("A", "Unknown", "Looking", "looking", 1),
+        ("B", "False", "Broken", "it broke", 1),
+        ("C", "False", "Late", "", 1),
     )
     assert summarise(conditions, ["A", "B", "C"]) == Summary("False", "Broken", "it broke")
 

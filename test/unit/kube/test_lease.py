@@ -1,0 +1,288 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from recording_kube import RecordingKube
+from virtual_time import now, run
+
+from capk.errors import Conflict, LostLease, Unreachable
+from capk.kube.lease import LEASES, hold_lease
+
+KEY = ("leases", "capk-system", "capk")
+
+
+def hold(kube: RecordingKube, identity: str = "a") -> Any:
+    return hold_lease(kube, "capk", "capk-system", identity, rng=lambda: 0.5)
+
+
+def spec(kube: RecordingKube) -> dict[str, Any]:
+    return kube.objects[KEY]["spec"]
+
+
+def someone_elses(kube: RecordingKube, **changes: Any) -> None:
+    lease_spec = {"holderIdentity": "b", "leaseDurationSeconds": 15, "leaseTransitions": 2, **changes}
+    kube.put(LEASES, {"metadata": {"name": "capk", "namespace": "capk-system"}, "spec": lease_spec})
+
+
+def virtually(body: Callable[[RecordingKube], Awaitable[Any]]) -> Any:
+    async def with_kube() -> Any:
+        return await body(RecordingKube())
+
+    return run(with_kube())
+
+
+def test_free_lease_is_taken_at_once_and_released() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube):
+            assert now() == 0
+            assert spec(kube)["holderIdentity"] == "a"
+            assert spec(kube)["leaseDurationSeconds"] == 15
+        assert spec(kube)["holderIdentity"] == ""
+
+    virtually(body)
+
+
+def test_leader_renews_every_two_seconds() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube):
+            kube.writes.clear()
+            await asyncio.sleep(60.5)
+            assert [verb for verb, *_ in kube.writes] == ["patch"] * 30
+
+    virtually(body)
+
+
+@pytest.mark.rule("K41")
+def test_released_lease_is_taken_over_at_the_next_look() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube, "b"):
+            waiter = asyncio.create_task(lead(kube, "a"))
+            await asyncio.sleep(31)
+        assert 31 < await waiter <= 33.5
+        assert spec(kube)["leaseTransitions"] == 1
+
+    virtually(body)
+
+
+async def lead(kube: RecordingKube, identity: str) -> float:
+    """Return when the lease was ours."""
+    async with hold(kube, identity):
+        return now()
+
+
+@pytest.mark.rule("K41")
+def test_dead_leader_is_succeeded_after_the_lease_duration() -> None:
+    async def body(kube: RecordingKube) -> None:
+        someone_elses(kube, renewTime="2999-01-01T00:00:00.000000Z")  # a clock far ahead must not matter
+        assert 15 < await lead(kube, "a") <= 17.5
+        assert spec(kube)["leaseTransitions"] == 3
+
+    virtually(body)
+
+
+def test_living_leader_is_not_succeeded() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube, "b"):
+            waiter = asyncio.create_task(lead(kube, "a"))
+            await asyncio.sleep(300)
+            assert not waiter.done()
+            waiter.cancel()
+            await asyncio.gather(waiter, return_exceptions=True)
+            assert spec(kube)["holderIdentity"] == "b"
+
+    virtually(body)
+
+
+def test_two_waiters_never_lead_together() -> None:
+    async def body(kube: RecordingKube) -> None:
+        leading: list[str] = []
+
+        async def replica(identity: str) -> None:
+            async with hold(kube, identity):
+                leading.append(identity)
+                assert leading == [identity]
+                await asyncio.sleep(7)
+                leading.remove(identity)
+
+        someone_elses(kube)
+        await asyncio.gather(*(replica(identity) for identity in ("a", "c", "d")))
+
+    virtually(body)
+
+
+@pytest.mark.rule("K41")
+def test_leader_that_cannot_renew_is_stopped_before_others_take_over() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube):
+            kube.fail = [Unreachable("patch", "leases", 0, "no answer")] * 100
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                assert 10 <= now() < 13
+
+    with pytest.raises(LostLease, match="10 s"):
+        virtually(body)
+
+
+def test_leader_whose_renewal_hangs_is_stopped() -> None:
+    class HangingKube(RecordingKube):
+        async def patch(self, *_: Any, **__: Any) -> dict[str, Any]:
+            await asyncio.sleep(1000)
+            return {}
+
+    async def body() -> None:
+        async with hold(HangingKube()):
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                assert 10 <= now() < 13
+
+    with pytest.raises(LostLease):
+        run(body())
+
+
+def test_short_outage_is_survived() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube):
+            for _ in range(5):
+                kube.fail = [Unreachable("patch", "leases", 0, "no answer")] * 3
+                await asyncio.sleep(20)
+        assert spec(kube)["holderIdentity"] == ""
+
+    virtually(body)
+
+
+def test_lease_taken_by_somebody_else_stops_the_leader_and_is_left_alone() -> None:
+    kube = RecordingKube()
+
+    async def body() -> None:
+        async with hold(kube):
+            someone_elses(kube)
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                assert now() <= 2.5
+
+    with pytest.raises(LostLease, match="b holds it now"):
+        run(body())
+    assert spec(kube)["holderIdentity"] == "b"
+
+
+def test_lease_that_somebody_edited_but_that_is_still_ours_is_kept() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube):
+            kube.put(LEASES, {**kube.objects[KEY], "extra": 1})
+            await asyncio.sleep(60)
+        assert spec(kube)["holderIdentity"] == ""
+
+    virtually(body)
+
+
+def test_deleted_lease_is_made_again_by_its_leader() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube):
+            kube.objects.clear()
+            await asyncio.sleep(60)
+            assert spec(kube)["holderIdentity"] == "a"
+
+    virtually(body)
+
+
+def test_deleted_lease_that_another_one_made_again_stops_the_leader() -> None:
+    class Contested(RecordingKube):
+        async def create(self, *args: Any) -> dict[str, Any]:
+            if self.writes:
+                someone_elses(self)
+            return await super().create(*args)
+
+    async def body() -> None:
+        kube = Contested()
+        async with hold(kube):
+            kube.objects.clear()
+            await asyncio.sleep(1000)
+
+    with pytest.raises(LostLease, match="b holds it now"):
+        run(body())
+
+
+def test_lease_of_an_earlier_run_of_the_same_replica_is_taken_at_once() -> None:
+    async def body(kube: RecordingKube) -> None:
+        someone_elses(kube, holderIdentity="a")
+        assert await lead(kube, "a") == 0
+
+    virtually(body)
+
+
+def test_api_server_that_is_away_at_the_start_is_waited_for() -> None:
+    async def body(kube: RecordingKube) -> None:
+        kube.fail = [Unreachable("get", "leases", 0, "no answer")] * 5
+        assert await lead(kube, "a") == pytest.approx(10)
+
+    virtually(body)
+
+
+def test_quicker_replica_wins_the_takeover() -> None:
+    class Contested(RecordingKube):
+        async def patch(self, *args: Any, **options: Any) -> dict[str, Any]:
+            if spec(self)["holderIdentity"] == "":
+                someone_elses(self)
+                raise Conflict("patch", "leases", 409, "stale")
+            return await super().patch(*args, **options)
+
+    async def body() -> None:
+        kube = Contested()
+        someone_elses(kube, holderIdentity="")
+        assert await lead(kube, "a") > 15
+
+    run(body())
+
+
+def test_error_of_the_body_passes_through_and_releases() -> None:
+    async def body(kube: RecordingKube) -> None:
+        with pytest.raises(ValueError, match="broken"):
+            async with hold(kube):
+                raise ValueError("broken")
+        assert spec(kube)["holderIdentity"] == ""
+
+    virtually(body)
+
+
+def test_cancelling_the_leader_from_outside_releases() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async def leader() -> None:
+            async with hold(kube):
+                await asyncio.sleep(1000)
+
+        task = asyncio.create_task(leader())
+        await asyncio.sleep(5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+        assert spec(kube)["holderIdentity"] == ""
+
+    virtually(body)
+
+
+def test_body_that_ends_in_the_moment_of_the_loss_tells_of_it() -> None:
+    async def leader(kube: RecordingKube) -> None:
+        async with hold(kube):
+            await asyncio.sleep(0)  # the renewal goes first
+            someone_elses(kube)
+            await asyncio.sleep(2)  # as long as the pause before the renewal that finds out
+
+    async def body(kube: RecordingKube) -> None:
+        with pytest.raises(LostLease):
+            await leader(kube)
+        await asyncio.sleep(1)  # nobody cancels us later
+
+    virtually(body)
+
+
+def test_failed_release_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube):
+            kube.fail = [Unreachable("patch", "leases", 0, "no answer")]
+        assert "not released" in caplog.text
+
+    virtually(body)

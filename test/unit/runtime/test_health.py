@@ -1,0 +1,108 @@
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from capk.runtime.health import Freshness, HealthServer, Reached, moving_queue
+from capk.runtime.metrics import Metrics
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeQueue:
+    waited = worked = 0.0
+
+    def longest_wait(self) -> float:
+        return self.waited
+
+    def longest_work(self) -> float:
+        return self.worked
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def test_probes_tell_what_is_wrong(session: aiohttp.ClientSession) -> None:
+    synced = Reached("the first list of kindclusters")
+    server = HealthServer(live={"resync": lambda: None}, ready={"stores": synced, "engine": Reached("the engine")})
+    port = await server.start("127.0.0.1", 0)
+    try:
+        async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+            assert (answer.status, await answer.text()) == (200, "ok\n")
+        synced.touch()
+        async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+            assert (answer.status, await answer.text()) == (503, "engine: waiting for the engine\n")
+        async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert answer.status == 404
+    finally:
+        await server.stop()
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await session.get(f"http://127.0.0.1:{port}/healthz")
+
+
+async def test_metrics_are_served_in_prometheus_format(session: aiohttp.ClientSession) -> None:
+    metrics = Metrics()
+    metrics.requested("get", "kindclusters", "200")
+    server = HealthServer(live={}, ready={}, metrics=metrics.exposition)
+    port = await server.start("127.0.0.1", 0)
+    try:
+        async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = await answer.text()
+            assert answer.headers["Content-Type"].startswith("text/plain")
+    finally:
+        await server.stop()
+    assert 'capk_api_requests_total{code="200",resource="kindclusters",verb="get"} 1.0' in text
+
+
+async def test_stop_without_start_does_nothing() -> None:
+    await HealthServer(live={}, ready={}).stop()
+
+
+async def test_taken_port_is_an_error() -> None:
+    first, second = HealthServer(live={}, ready={}), HealthServer(live={}, ready={})
+    port = await first.start("127.0.0.1", 0)
+    try:
+        with pytest.raises(OSError, match=str(port)):
+            await second.start("127.0.0.1", port)
+    finally:
+        await second.stop()
+        await first.stop()
+
+
+@pytest.mark.rule("K44")
+def test_freshness_notices_silence() -> None:
+    clock = Clock()
+    check = Freshness("resync", 30, clock)
+    clock.now += 30
+    assert check() is None
+    clock.now += 1
+    assert check() == "no resync for 31 s; at most 30 s are normal"
+    check.touch()
+    assert check() is None
+
+
+def test_reached_is_reached_for_good() -> None:
+    check = Reached("the first list")
+    assert check() == "waiting for the first list"
+    check.touch()
+    assert check() is None
+
+
+@pytest.mark.rule("K44")
+def test_queue_that_does_not_move_is_noticed() -> None:
+    queue = FakeQueue()
+    check = moving_queue(queue, 60)
+    assert check() is None
+    queue.waited = 61
+    assert "has waited 61 s for a worker" in str(check())
+    queue.waited, queue.worked = 0, 90
+    assert "has taken 90 s" in str(check())

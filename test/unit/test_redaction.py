@@ -1,0 +1,66 @@
+import base64
+import json
+
+import pytest
+
+from capk.redaction import REMOVED, redact
+
+PEM = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmg\nAwIBAgIRAN\n-----END CERTIFICATE-----"
+ENCODED = base64.b64encode(PEM.encode()).decode()
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrOHMifQ.c2lnbmF0dXJl"
+KUBECONFIG = f"""\
+users:
+- name: kind-dev
+  user:
+    client-certificate-data: {ENCODED}
+    client-key-data: bm90IGEgcGVtIGJsb2Nr
+    token: 'plain-token'
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        (PEM, ["MIIBszCCAVmg"]),
+        (f"before {PEM} between {PEM} after", ["MIIBszCCAVmg"]),
+        (PEM[:50], ["MIIBszCCAVmg"]),
+        (json.dumps({"ca": PEM}), ["MIIBszCCAVmg"]),
+        (repr(PEM.encode()), ["MIIBszCCAVmg"]),
+        (ENCODED, [ENCODED[20:40]]),
+        (KUBECONFIG, [ENCODED[20:40], "bm90IGEg", "plain-token"]),
+        (json.dumps({"log": json.dumps({"client-key-data": "bm90IGEgcGVtIGJsb2Nr"})}), ["bm90IGEg"]),
+        (f"Authorization: Bearer {JWT}", ["eyJ", "c2lnbmF0dXJl"]),
+        (f"got {JWT} instead", ["c2lnbmF0dXJl"]),
+        ("Authorization: Basic dXNlcjpwYXNz", ["dXNlcjpwYXNz"]),
+        ("kubeadm join 172.18.0.2:6443 --token abcdef.0123456789abcdef", ["0123456789abcdef"]),
+        ("--certificate-key 9b1c5c0f6c1d9b1c5c0f6c1d", ["9b1c5c0f"]),
+        ("password=hunter2, user=me", ["hunter2"]),
+    ],
+)
+def test_secret_is_removed(text: str, secrets: list[str]) -> None:
+    cleaned = redact(text)
+    assert REMOVED in cleaned
+    for secret in secrets:
+        assert secret in text
+        assert secret not in cleaned
+
+
+def test_text_around_a_secret_stays() -> None:
+    assert redact(f"before {PEM} after") == f"before {REMOVED} after"
+    assert redact(KUBECONFIG).startswith("users:\n- name: kind-dev\n  user:\n    client-certificate-data: [removed]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Creating cluster dev: token is missing",
+        'ERROR: failed to create cluster: command "docker run" failed with error: exit status 125',
+        "port is already allocated: 127.0.0.1:6443 -> 6443/tcp",
+        "image kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a",
+        "the secret default/dev-kubeconfig was written",
+        "uid 0a1b2c3d-1111-2222-3333-444455556666",
+    ],
+)
+def test_text_without_secrets_stays_as_it_is(text: str) -> None:
+    assert redact(text) == text
