@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.engine import command
 from capk.errors import CommandFailed
 
@@ -21,7 +22,9 @@ _FORMAT: Final = (
     f'["{{{{.Id}}}}","{{{{.Name}}}}",{{{{json (index .Config.Labels "{CLUSTER_LABEL}")}}}},'
     f'{{{{json (index .Config.Labels "{ROLE_LABEL}")}}}},{{{{json .State.Running}}}},{{{{json .State.StartedAt}}}},'
     '"{{range $name, $end := .NetworkSettings.Networks}}'
-    '{{$name}}={{$end.IPAddress}} {{$name}}={{$end.GlobalIPv6Address}} {{end}}"]'
+    '{{$name}}={{$end.IPAddress}} {{$name}}={{$end.GlobalIPv6Address}} {{end}}",'
+    # A user chooses the paths of mounts, quotation marks and all.
+    '{{json .Config.Image}},[{{range $index, $mount := .Mounts}}{{json $mount.Destination}},{{end}}""]]'
 )
 
 
@@ -32,6 +35,8 @@ class Node:
     role: control-plane, worker or external-load-balancer.
     address: on kind's network, IPv4 where there is one; empty while it is stopped.
     started_at: when the container last started, in the engine's words; only good for comparing.
+    image: as it was given when the container was made.
+    claim_id: the mark that its creator put on it, by a mount below CLAIM_MOUNT_FOLDER.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Node:
     container_id: str
     address: str
     started_at: str
+    image: str = ""
+    claim_id: str | None = None
 
 
 def engine_command(
@@ -123,7 +130,7 @@ class Containers:
         )
 
     def _node(self, line: str) -> Node:
-        container_id, name, cluster, role, running, started_at, addresses = json.loads(line)
+        container_id, name, cluster, role, running, started_at, addresses, image, mounts = json.loads(line)
         return Node(
             # docker puts a slash before the name
             name=name.lstrip("/"),
@@ -133,7 +140,14 @@ class Containers:
             container_id=container_id,
             address=_address(addresses, self._network),
             started_at=started_at or "",
+            image=image or "",
+            claim_id=_claim_id(mounts),
         )
+
+
+def _claim_id(mounts: Sequence[str]) -> str | None:
+    marks = (mount.removeprefix(CLAIM_MOUNT_FOLDER) for mount in mounts if mount.startswith(CLAIM_MOUNT_FOLDER))
+    return next(marks, None)
 
 
 def _address(addresses: str, network: str) -> str:

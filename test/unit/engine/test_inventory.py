@@ -1,0 +1,186 @@
+import asyncio
+
+import pytest
+
+from capk.engine.containers import Node
+from capk.engine.inventory import Entry, Inventory
+from capk.errors import CommandFailed
+
+
+def node(cluster: str) -> Node:
+    return Node(f"{cluster}-control-plane", cluster, "control-plane", True, "id", "172.18.0.2", "now")
+
+
+class Engine:
+    """Both commands in one: what it has is a list of names, and each read can be held back."""
+
+    def __init__(self, *names: str, known_nodes: bool = True) -> None:
+        self.names = list(names)
+        self.known_nodes = known_nodes
+        self.reads = 0
+        self.error: CommandFailed | None = None
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def clusters(self) -> list[str]:
+        self.reads += 1
+        names, error = list(self.names), self.error
+        await self.open.wait()
+        if error:
+            raise error
+        return names
+
+    async def nodes(self) -> list[Node] | None:
+        return [node(name) for name in self.names] if self.known_nodes else None
+
+
+def inventory_of(engine: Engine) -> Inventory:
+    return Inventory(engine, engine)
+
+
+async def ticks() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_refresh_lists_clusters_with_their_nodes():
+    inventory = inventory_of(Engine("a", "b"))
+    assert inventory.latest is None
+    snapshot = await inventory.refresh()
+    assert snapshot.clusters == {"a": Entry("a", (node("a"),)), "b": Entry("b", (node("b"),))}
+    assert inventory.latest is snapshot
+
+
+async def test_nodes_are_unknown_without_a_container_engine():
+    snapshot = await inventory_of(Engine("a", known_nodes=False)).refresh()
+    assert snapshot.clusters == {"a": Entry("a", None)}
+
+
+async def test_callers_share_a_read_that_has_not_begun():
+    engine = Engine("a")
+    inventory = inventory_of(engine)
+    snapshots = await asyncio.gather(*(inventory.refresh() for _ in range(50)))
+    assert engine.reads == 1
+    assert all(snapshot is snapshots[0] for snapshot in snapshots)
+
+
+async def test_caller_during_a_read_gets_one_that_began_later():
+    engine = Engine()
+    engine.open.clear()
+    inventory = inventory_of(engine)
+    early = asyncio.create_task(inventory.refresh())
+    await ticks()
+    assert engine.reads == 1
+    engine.names.append("new")
+    late = [asyncio.create_task(inventory.refresh()) for _ in range(10)]
+    await ticks()
+    engine.open.set()
+    assert (await early).clusters == {}
+    assert [list((await task).clusters) for task in late] == [["new"]] * 10
+    assert engine.reads == 2
+
+
+async def test_failed_read_keeps_what_was_known_and_says_why():
+    engine = Engine("a")
+    inventory = inventory_of(engine)
+    before = await inventory.refresh()
+    engine.error = CommandFailed(["kind"], "no engine", 1)
+    snapshot = await inventory.refresh()
+    assert snapshot.error is engine.error
+    assert snapshot.clusters == before.clusters
+    engine.error = None
+    assert (await inventory.refresh()).error is None
+
+
+async def test_failed_first_read_knows_nothing():
+    engine = Engine("a")
+    engine.error = CommandFailed(["kind"], "no engine", 1)
+    snapshot = await inventory_of(engine).refresh()
+    assert (snapshot.clusters, snapshot.error) == ({}, engine.error)
+
+
+async def test_ended_operations_show_at_once():
+    inventory = inventory_of(Engine("a"))
+    first = await inventory.refresh()
+    inventory.created("b")
+    inventory.deleted("a")
+    assert inventory.latest.clusters == {"b": Entry("b", None)}
+    assert inventory.latest.sequence > first.sequence
+    assert list(first.clusters) == ["a"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_read_that_began_before_an_operation_ended_cannot_undo_it(fails):
+    engine = Engine("old")
+    inventory = inventory_of(engine)
+    await inventory.refresh()
+    engine.open.clear()
+    engine.error = CommandFailed(["kind"], "", 1) if fails else None
+    read = asyncio.create_task(inventory.refresh())
+    await ticks()
+    inventory.created("new")
+    inventory.deleted("old")
+    engine.open.set()
+    assert list((await read).clusters) == ["new"]
+    engine.names, engine.error = ["new"], None
+    assert (await inventory.refresh()).clusters == {"new": Entry("new", (node("new"),))}
+
+
+async def test_read_that_began_after_an_operation_ended_counts():
+    engine = Engine("a")
+    inventory = inventory_of(engine)
+    inventory.deleted("a")
+    inventory.created("b")
+    assert inventory.latest is None
+    assert list((await inventory.refresh()).clusters) == ["a"]
+
+
+async def test_created_after_a_deletion_of_the_same_name_is_there():
+    engine = Engine("a")
+    inventory = inventory_of(engine)
+    await inventory.refresh()
+    engine.open.clear()
+    read = asyncio.create_task(inventory.refresh())
+    await ticks()
+    inventory.deleted("a")
+    inventory.created("a")
+    engine.open.set()
+    assert list((await read).clusters) == ["a"]
+
+
+async def test_cancelled_caller_does_not_end_the_read_of_others():
+    engine = Engine("a")
+    engine.open.clear()
+    inventory = inventory_of(engine)
+    impatient, patient = (asyncio.create_task(inventory.refresh()) for _ in range(2))
+    await ticks()
+    impatient.cancel()
+    await ticks()
+    assert impatient.cancelled()
+    engine.open.set()
+    assert list((await patient).clusters) == ["a"]
+
+
+async def test_stop_ends_running_and_waiting_reads():
+    engine = Engine("a")
+    engine.open.clear()
+    inventory = inventory_of(engine)
+    before = asyncio.all_tasks()
+    readers = [asyncio.create_task(inventory.refresh())]
+    await ticks()
+    readers.append(asyncio.create_task(inventory.refresh()))
+    await ticks()
+    await inventory.stop()
+    await asyncio.wait(readers)
+    assert all(reader.cancelled() for reader in readers)
+    assert asyncio.all_tasks() == before
+    await inventory.stop()
+
+
+async def test_sequence_grows_with_every_snapshot():
+    inventory = inventory_of(Engine("a"))
+    seen = [(await inventory.refresh()).sequence]
+    inventory.created("b")
+    seen.append(inventory.latest.sequence)
+    seen.append((await inventory.refresh()).sequence)
+    assert seen == sorted(set(seen))

@@ -1,0 +1,318 @@
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capk.api.names import Reason
+from capk.engine import command
+from capk.engine.operations import Lane, Operations
+from capk.engine.progress import Step
+from capk.errors import CommandFailed
+
+LIMITS = {Lane.CREATE: 2, Lane.DELETE: 1, Lane.REPAIR: 1, Lane.READ: 4}
+
+
+class Work:
+    """A piece of work that tells when it began and ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.go = asyncio.Event()
+        self.report = None
+        self.failure: Exception | None = None
+        self.cancelled = False
+
+    async def __call__(self, report):
+        self.report = report
+        self.began.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        if self.failure:
+            raise self.failure
+        return "result"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def changes():
+    return []
+
+
+@pytest.fixture
+async def operations(changes):
+    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), quiet_seconds=0.05)
+    yield operations
+    await operations.stop()
+
+
+async def ticks() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def run_to_end(operations, key, work, lane=Lane.CREATE):
+    operations.start(key, lane, work)
+    await ticks()
+    work.go.set()
+    await ticks()
+    return operations.get(key)
+
+
+async def test_operation_goes_from_running_to_done(operations, changes):
+    work = Work()
+    started = operations.start("a", Lane.CREATE, work, name="create cluster a")
+    assert (started.running, started.queued, started.done) == (True, False, False)
+    assert (started.name, started.lane) == ("create cluster a", Lane.CREATE)
+    await work.began.wait()
+    assert changes == ["a"]
+    work.go.set()
+    await ticks()
+    done = operations.get("a")
+    assert (done.running, done.queued, done.done) == (False, False, True)
+    assert (done.result, done.error, done.cancelled, done.attempt, done.ended_at) == ("result", None, False, 0, 100.0)
+    assert changes == ["a", "a"]
+
+
+async def test_one_operation_at_a_time_per_key(operations):
+    first, second = Work(), Work()
+    state = operations.start("a", Lane.CREATE, first)
+    assert operations.start("a", Lane.DELETE, second) == state
+    await ticks()
+    assert not second.began.is_set()
+
+
+async def test_lane_is_bounded_and_first_come_first_served(operations):
+    works = [Work() for _ in range(5)]
+    states = [operations.start(n, Lane.CREATE, work) for n, work in enumerate(works)]
+    assert [state.queued for state in states] == [False, False, True, True, True]
+    assert operations.count(Lane.CREATE) == (3, 2)
+    order = []
+    for n, work in enumerate(works):
+        await work.began.wait()
+        order.append(n)
+        assert sum(operations.get(m).running for m in range(5)) <= 2
+        work.go.set()
+        await ticks()
+    assert order == [0, 1, 2, 3, 4]
+    assert operations.count(Lane.CREATE) == (0, 0)
+
+
+async def test_deletion_does_not_wait_behind_creations(operations):
+    for n in range(5):
+        operations.start(n, Lane.CREATE, Work())
+    deletion = Work()
+    assert operations.start("gone", Lane.DELETE, deletion).running
+    await asyncio.wait_for(deletion.began.wait(), 1)
+
+
+async def test_failure_is_kept_and_frees_the_lane(operations):
+    error = CommandFailed(["kind"], "", 1)
+    work = Work()
+    work.failure = error
+    failed = await run_to_end(operations, "a", work)
+    assert (failed.done, failed.error, failed.result, failed.attempt) == (True, error, None, 1)
+    assert operations.count(Lane.CREATE) == (0, 0)
+
+
+async def test_attempts_count_failures_in_a_row_of_one_lane(operations):
+    async def attempt(lane: Lane, failure: Exception | None) -> int:
+        work = Work()
+        work.failure = failure
+        return (await run_to_end(operations, "a", work, lane)).attempt
+
+    broken = ValueError("broken")
+    counts = [await attempt(Lane.CREATE, failure) for failure in (broken, broken, None, broken)]
+    assert counts == [1, 2, 0, 1]
+    assert await attempt(Lane.DELETE, broken) == 1
+    assert await attempt(Lane.CREATE, broken) == 1
+    operations.forget("a")
+    assert operations.get("a") is None
+    assert await attempt(Lane.CREATE, broken) == 1
+
+
+async def test_cancelled_operation_is_done_without_an_error_and_keeps_the_count(operations, changes):
+    failing, work = Work(), Work()
+    failing.failure = ValueError("broken")
+    await run_to_end(operations, "a", failing)
+    operations.start("a", Lane.CREATE, work)
+    await work.began.wait()
+    await operations.cancel("a")
+    state = operations.get("a")
+    assert work.cancelled
+    assert (state.done, state.cancelled, state.error, state.attempt) == (True, True, None, 1)
+    assert operations.count(Lane.CREATE) == (0, 0)
+
+
+async def test_cancelled_queued_operation_never_begins(operations, changes):
+    works = [Work() for _ in range(4)]
+    for n, work in enumerate(works):
+        operations.start(n, Lane.CREATE, work)
+    await operations.cancel(2)
+    assert operations.get(2).cancelled
+    for work in works:
+        work.go.set()
+    await works[3].began.wait()
+    assert not works[2].began.is_set()
+
+
+async def test_operation_cancelled_before_its_first_step_is_done(operations):
+    operations.start("a", Lane.CREATE, Work())
+    await operations.cancel("a")
+    assert operations.get("a").cancelled
+
+
+async def test_cancel_of_nothing_is_fine(operations):
+    await operations.cancel("nobody")
+    await run_to_end(operations, "a", Work())
+    await operations.cancel("a")
+    assert not operations.get("a").cancelled
+
+
+async def test_forgotten_running_operation_vanishes_at_its_end(operations, changes):
+    work = Work()
+    operations.start("a", Lane.CREATE, work)
+    operations.forget("a")
+    assert operations.get("a").running
+    work.go.set()
+    await ticks()
+    assert operations.get("a") is None
+    assert changes == ["a", "a"]
+
+
+async def test_steps_are_told_at_most_once_in_a_while(operations, changes):
+    work = Work()
+    operations.start("a", Lane.CREATE, work)
+    await work.began.wait()
+    for n in range(20):
+        work.report(Step(Reason.PREPARING_NODES, f"{n}"))
+        assert operations.get("a").step.message == f"{n}"
+    assert changes == ["a"]
+    await asyncio.sleep(0.07)
+    assert changes == ["a", "a"]
+    await asyncio.sleep(0.07)
+    assert changes == ["a", "a"]
+    work.report(Step(Reason.PREPARING_NODES, "late"))
+    assert changes == ["a", "a", "a"]
+    work.report(Step(Reason.PREPARING_NODES, "late"))
+    work.report(Step(Reason.PREPARING_NODES, "last"))
+    work.go.set()
+    await ticks()
+    assert changes == ["a"] * 4
+    await asyncio.sleep(0.07)
+    assert changes == ["a"] * 4
+    assert operations.get("a").step.message == "last"
+
+
+async def test_step_after_the_end_is_ignored(operations, changes):
+    work = Work()
+    await run_to_end(operations, "a", work)
+    work.report(Step(Reason.PREPARING_NODES, "late"))
+    assert operations.get("a").step is None
+    assert len(changes) == 2
+
+
+async def test_end_is_told_after_the_work_put_its_result_down():
+    seen = []
+    inventory = []
+
+    async def work(report):
+        await asyncio.sleep(0)
+        inventory.append("a")
+
+    operations = Operations(
+        LIMITS, on_change=lambda key: seen.append((operations.get(key).done, list(inventory))), clock=Clock()
+    )
+    operations.start("a", Lane.CREATE, work)
+    await ticks()
+    assert seen == [(False, []), (True, ["a"])]
+
+
+async def test_new_work_may_start_from_within_on_change():
+    second = Work()
+    started = []
+
+    def changed(key):
+        if operations.get(key).done and not started:
+            started.append(operations.start(key, Lane.DELETE, second))
+
+    operations = Operations(LIMITS, on_change=changed, clock=Clock())
+    first = Work()
+    operations.start("a", Lane.CREATE, first)
+    first.go.set()
+    await asyncio.wait_for(second.began.wait(), 1)
+    assert operations.get("a").lane is Lane.DELETE
+    await operations.stop()
+
+
+async def test_stop_ends_everything_and_lets_nothing_begin(changes):
+    operations = Operations(LIMITS, on_change=changes.append, clock=Clock())
+    works = [Work() for _ in range(6)]
+    before = asyncio.all_tasks()
+    for n, work in enumerate(works):
+        operations.start(n, Lane.CREATE, work)
+    await works[1].began.wait()
+    await operations.stop()
+    assert [work.began.is_set() for work in works] == [True, True, False, False, False, False]
+    assert all(operations.get(n).cancelled for n in range(6))
+    assert asyncio.all_tasks() == before
+    with pytest.raises(RuntimeError, match="stopped"):
+        operations.start("new", Lane.CREATE, Work())
+
+
+@pytest.mark.rule("K36")
+async def test_stop_ends_the_processes_of_the_work(operations, tmp_path):
+    file = tmp_path / "ended"
+    ready = asyncio.Event()
+    script = f"trap 'touch {file}; exit' TERM; echo ready >&2; while :; do sleep 0.05; done"
+
+    async def work(report):
+        await command.run(["/bin/sh", "-c", script], timeout_seconds=600, on_line=lambda line: ready.set())
+
+    operations.start("a", Lane.CREATE, work)
+    await ready.wait()
+    await operations.stop()
+    assert file.exists()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["start", "end", "fail", "cancel"]), st.integers(0, 4)), max_size=40))
+def test_any_history_keeps_the_lane_bounded_and_loses_nothing(history):
+    async def play() -> None:
+        changes = Counter()
+        operations = Operations({Lane.CREATE: 2}, on_change=lambda key: changes.update([key]), clock=Clock())
+        works: dict[int, Work] = {}
+        for action, key in history:
+            state = operations.get(key)
+            active = state is not None and not state.done
+            if action == "start" and not active:
+                works[key] = Work()
+                operations.start(key, Lane.CREATE, works[key])
+            elif action in ("end", "fail") and key in works:
+                works[key].failure = ValueError("broken") if action == "fail" else None
+                works[key].go.set()
+            elif action == "cancel":
+                await operations.cancel(key)
+            await ticks()
+            states = [operations.get(key) for key in works]
+            running = [state for state in states if state.running]
+            queued = [state for state in states if state.queued]
+            assert operations.count(Lane.CREATE) == (len(queued), len(running))
+            assert len(running) <= 2
+            assert not queued or len(running) == 2
+            assert all(state.running + state.queued + state.done == 1 for state in states)
+        await operations.stop()
+        assert all(operations.get(key).done for key in works)
+        assert all(changes[key] for key in works)
+
+    asyncio.run(play())

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from capk.api.names import Reason
+from capk.engine import progress
+from capk.engine.progress import Step
+
+RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.32.0"
+
+STEPS_OF_ONE_NODE = [
+    Step(Reason.ENSURING_NODE_IMAGE, "Ensuring node image (kindest/node:v1.36.3)"),
+    Step(Reason.PREPARING_NODES, "Preparing nodes"),
+    Step(Reason.WRITING_CONFIGURATION, "Writing configuration"),
+    Step(Reason.STARTING_CONTROL_PLANE, "Starting control-plane"),
+    Step(Reason.INSTALLING_CNI, "Installing CNI"),
+    Step(Reason.INSTALLING_STORAGE_CLASS, "Installing StorageClass"),
+    Step(Reason.WAITING_FOR_READY, "Waiting ≤ 2m0s for control-plane = Ready"),
+]
+
+
+def steps(recording: str) -> list[Step]:
+    lines = (RECORDED / f"{recording}.txt").read_text().splitlines()
+    return [step for line in lines if (step := progress.step(line))]
+
+
+def test_steps_of_one_node():
+    assert steps("create-one-node") == STEPS_OF_ONE_NODE
+
+
+def test_steps_of_two_nodes_join_the_worker():
+    joining = Step(Reason.JOINING_WORKERS, "Joining worker nodes")
+    assert steps("create-two-nodes") == [*STEPS_OF_ONE_NODE[:-1], joining, STEPS_OF_ONE_NODE[-1]]
+
+
+def test_steps_of_several_control_planes():
+    assert [step.reason for step in steps("create-two-control-planes")] == [
+        Reason.ENSURING_NODE_IMAGE,
+        Reason.PREPARING_NODES,
+        Reason.CONFIGURING_LOAD_BALANCER,
+        Reason.WRITING_CONFIGURATION,
+        Reason.STARTING_CONTROL_PLANE,
+        Reason.INSTALLING_CNI,
+        Reason.INSTALLING_STORAGE_CLASS,
+        Reason.JOINING_CONTROL_PLANE_NODES,
+        Reason.JOINING_WORKERS,
+        Reason.WAITING_FOR_READY,
+    ]
+
+
+def test_a_wait_in_vain_is_a_warning():
+    assert steps("create-wait-timeout")[-1] == progress.NOT_READY
+    assert progress.NOT_READY.warning
+
+
+def test_steps_of_a_terminal_are_the_same():
+    line = " \x1b[32m✓\x1b[0m Ensuring node image (kindest/node:v1.36.3) 🖼"
+    assert progress.step(line) is None
+    frame = "\x1b[?7l ⠈⠑ Starting control-plane 🕹️ \x1b[?7h"
+    assert progress.step(frame) == Step(Reason.STARTING_CONTROL_PLANE, "Starting control-plane")
+    assert progress.step("\x1b[?7l⢎⡰ Waiting ≤ 1m0s for control-plane = Ready ⏳ \x1b[?7h") == Step(
+        Reason.WAITING_FOR_READY, "Waiting ≤ 1m0s for control-plane = Ready"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "•",
+        " • ",
+        " • Ready after 5s 💚",
+        " ✓ Installing CNI 🔌",
+        " ✗ Preparing nodes 📦",
+        " • something new that kind may say one day  ...",
+        "ERROR: Preparing nodes",
+        "Installing CNI",
+        "\x1b[?7l",
+        "\ufffd\ufffd",
+    ],
+)
+def test_other_lines_are_no_steps(line):
+    assert progress.step(line) is None
