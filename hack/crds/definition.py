@@ -106,7 +106,9 @@ def _object(doc: str, spec: Schema, status: Schema | None, rules: Sequence[Schem
         "metadata": {"type": "object"},
         "spec": spec,
     }
-    return record(doc, properties | ({"status": status} if status else {}), rules=rules)
+    if status is None:  # a template, which is nothing without its spec
+        return record(doc, properties, required=["spec"])
+    return record(doc, properties | {"status": status}, rules=rules)
 
 
 def _column(name: str, path: str, doc: str, *, type_: str = "string", wide: bool = False) -> Column:

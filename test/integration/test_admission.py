@@ -1,0 +1,417 @@
+"""The CRDs on a real API server: what is accepted, what is refused with which words, what cannot change."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from apiserver import ApiServer, running_api_server
+
+from capk.api import names
+
+ROOT = Path(__file__).parents[2]
+TABLES = ROOT / "test" / "fixtures" / "admission"
+SAMPLES = ROOT / "config" / "samples"
+RESOURCES = {
+    resource.kind: resource
+    for resource in (
+        names.KIND_CLUSTERS,
+        names.KIND_CLUSTER_TEMPLATES,
+        names.KIND_CONTROL_PLANES,
+        names.KIND_CONTROL_PLANE_TEMPLATES,
+    )
+}
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+def table(file: str) -> list[Any]:
+    return [
+        pytest.param(case, id=case["case"].replace(" ", "_")) for case in yaml.safe_load((TABLES / file).read_text())
+    ]
+
+
+def path(manifest: Mapping[str, Any], *, with_name: bool = False) -> str:
+    resource = RESOURCES[manifest["kind"]]
+    collection = f"/apis/{resource.api_version}/namespaces/default/{resource.plural}"
+    return f"{collection}/{manifest['metadata']['name']}" if with_name else collection
+
+
+def manifest(kind: str, name: str, spec: Any = None, **fields: Any) -> dict[str, Any]:
+    resource = RESOURCES[kind]
+    given = {} if spec is None else {"spec": spec}
+    return {"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": name}, **given, **fields}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with running_api_server(tmp_path_factory.mktemp("plane")) as server:
+        for file in sorted((ROOT / "config" / "crd" / "bases").glob("*.yaml")):
+            crd = yaml.safe_load(file.read_text())
+            crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+            status, answer = server.request("POST", crds, crd)
+            assert status == 201, answer
+        for resource in RESOURCES.values():
+            wait_until_served(server, resource)
+        yield server
+
+
+def wait_until_served(server: ApiServer, resource: names.Resource) -> None:
+    deadline = time.monotonic() + 30
+    while server.request("GET", f"/apis/{resource.api_version}/namespaces/default/{resource.plural}")[0] != 200:
+        assert time.monotonic() < deadline, f"{resource.kind} is not served"
+        time.sleep(0.05)
+
+
+def judge(api: ApiServer, kind: str, case: Mapping[str, Any]) -> None:
+    """Check that the API server accepts the case, or refuses it naming the field and what is accepted."""
+    body = manifest(kind, case.get("name", "case"), case.get("spec"))
+    status, answer = api.request("POST", path(body), body, dryRun="All", fieldValidation="Strict")
+    if "refused" not in case:
+        assert status == 201, answer["message"]
+        return
+    assert status in (400, 422), f"accepted: {answer}"
+    if status == 400 and "unknown field" in answer["message"]:
+        assert f'unknown field "{case["refused"]}"' in answer["message"]
+        return
+    said = [cause["message"] for cause in answer["details"]["causes"] if cause["field"] == case["refused"]]
+    assert any(case["says"] in message for message in said), answer["message"]
+
+
+@pytest.mark.rule("C3", "C32")
+@pytest.mark.parametrize("case", table("kindcluster.yaml"))
+def test_kindcluster_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
+    judge(api, "KINDCluster", case)
+
+
+@pytest.mark.rule("C40", "C43")
+@pytest.mark.parametrize("case", table("kindcontrolplane.yaml"))
+def test_kindcontrolplane_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
+    judge(api, "KINDControlPlane", case)
+
+
+@pytest.mark.rule("C31", "C44")
+@pytest.mark.parametrize("case", table("templates.yaml"))
+def test_template_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
+    judge(api, case["kind"], case)
+
+
+def test_refusal_of_hundreds_of_ports_stays_within_the_cost_limit(api: ApiServer) -> None:
+    ports = [{"containerPort": 1 + n, "hostPort": 30000 + n} for n in range(128)]
+    nodes = [{"extraPortMappings": ports}, {"role": "worker", "extraPortMappings": [{"containerPort": 1}]}]
+    judge(api, "KINDCluster", {"spec": {"nodes": nodes}})
+    twice = [*nodes, {"role": "worker", "extraPortMappings": [{"containerPort": 9, "hostPort": 30127}]}]
+    judge(api, "KINDCluster", {"spec": {"nodes": twice}, "refused": "spec.nodes", "says": "take the same port"})
+
+
+# --- samples ---
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.yaml")), ids=lambda sample: sample.stem)
+def test_sample_is_accepted(api: ApiServer, sample: Path) -> None:
+    ours = [document for document in documents(sample) if document["kind"] in RESOURCES]
+    assert ours or sample.stem == "kustomization"
+    for document in ours:
+        status, answer = api.request("POST", path(document), document, dryRun="All", fieldValidation="Strict")
+        assert status == 201, answer["message"]
+
+
+@pytest.mark.parametrize("sample", sorted((SAMPLES / "invalid").glob("*.yaml")), ids=lambda sample: sample.stem)
+def test_invalid_sample_is_refused(api: ApiServer, sample: Path) -> None:
+    expected = sample.read_text().splitlines()[0].removeprefix("# Refused: ")
+    (document,) = documents(sample)
+    status, answer = api.request("POST", path(document), document, dryRun="All", fieldValidation="Strict")
+    assert status in (400, 422)
+    assert expected in answer["message"]
+
+
+# --- what cannot change ---
+
+PROVISIONED = {"initialization": {"provisioned": True}, "clusterName": "fixed"}
+CREATED = {
+    "clusterName": "fixed",
+    "conditions": [
+        {
+            "type": "ClusterCreated",
+            "status": "True",
+            "reason": "Created",
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+    ],
+}
+FAILED = {"conditions": [{**CREATED["conditions"][0], "status": "False", "reason": "ImageNotFound"}]}
+FULL_SPEC = {
+    "kubernetesVersion": "v1.34.3",
+    "image": "kindest/node:v1.34.3",
+    "nodes": [{"role": "control-plane"}],
+    "networking": {"podSubnet": "10.244.0.0/16"},
+    "featureGates": {"A": True},
+    "runtimeConfig": {"api/all": "true"},
+    "kubeadmConfigPatches": ["kind: ClusterConfiguration\n"],
+    "kubeadmConfigPatchesJSON6902": [{"kind": "ClusterConfiguration", "patch": "[]"}],
+    "containerdConfigPatches": ["[debug]\n"],
+    "containerdConfigPatchesJSON6902": ["[]"],
+}
+OTHER_SPEC = {
+    "kubernetesVersion": "v1.35.0",
+    "image": "kindest/node:v1.35.0",
+    "nodes": [{"role": "control-plane"}, {"role": "worker"}],
+    "networking": {"podSubnet": "10.245.0.0/16"},
+    "featureGates": {"A": False},
+    "runtimeConfig": {"api/all": "false"},
+    "kubeadmConfigPatches": ["kind: InitConfiguration\n"],
+    "kubeadmConfigPatchesJSON6902": [],
+    "containerdConfigPatches": ["[grpc]\n"],
+    "containerdConfigPatchesJSON6902": [],
+}
+
+
+class Stored:
+    """An object on the API server that a test changes step by step."""
+
+    def __init__(self, api: ApiServer, body: Mapping[str, Any]) -> None:
+        self.api = api
+        self.body = body
+        self.path = path(body, with_name=True)
+        status, answer = api.request("POST", path(body), body)
+        assert status == 201, answer
+
+    def set_status(self, status: Mapping[str, Any]) -> None:
+        code, answer = self._merge(f"{self.path}/status", {"status": status})
+        assert code == 200, answer
+
+    def change_spec(self, **fields: Any) -> tuple[int, dict[str, Any]]:
+        """Merge fields into the spec; None takes a field away."""
+        return self._merge(self.path, {"spec": fields})
+
+    def _merge(self, path: str, patch: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        return self.api.request("PATCH", path, patch, content_type="application/merge-patch+json")
+
+    def delete(self) -> None:
+        assert self.api.request("DELETE", self.path)[0] == 200
+
+
+@pytest.fixture
+def stored(api: ApiServer) -> Iterator[Any]:
+    objects: list[Stored] = []
+
+    def store(kind: str, spec: Any = None) -> Stored:
+        objects.append(Stored(api, manifest(kind, f"stored-{len(objects)}", spec)))
+        return objects[-1]
+
+    yield store
+    for one in objects:
+        one.delete()
+
+
+def assert_refused(answer: tuple[int, dict[str, Any]], field: str, says: str) -> None:
+    status, body = answer
+    assert status == 422, body
+    assert any(cause["field"] == field and says in cause["message"] for cause in body["details"]["causes"]), body
+
+
+def assert_accepted(answer: tuple[int, dict[str, Any]]) -> None:
+    assert answer[0] == 200, answer[1]["message"]
+
+
+@pytest.mark.parametrize("field", FULL_SPEC)
+@pytest.mark.parametrize("status", [PROVISIONED, CREATED], ids=["provisioned", "created"])
+def test_configuration_of_a_running_cluster_cannot_change(stored: Any, field: str, status: Mapping[str, Any]) -> None:
+    cluster = stored("KINDCluster", FULL_SPEC)
+    cluster.set_status(status)
+    assert_refused(
+        cluster.change_spec(**{field: OTHER_SPEC[field]}), f"spec.{field}", "Delete this object and create it"
+    )
+    assert_refused(cluster.change_spec(**{field: None}), f"spec.{field}", "cannot change")
+    assert_accepted(cluster.change_spec(**{field: FULL_SPEC[field]}))
+
+
+@pytest.mark.parametrize("field", FULL_SPEC)
+def test_configuration_cannot_be_added_to_a_running_cluster(stored: Any, field: str) -> None:
+    cluster = stored("KINDCluster")
+    cluster.set_status(PROVISIONED)
+    assert_refused(
+        cluster.change_spec(**{field: FULL_SPEC[field]}), f"spec.{field}", "create another one under a new name"
+    )
+
+
+def test_configuration_can_change_before_and_after_a_failed_creation(stored: Any) -> None:
+    cluster = stored("KINDCluster", FULL_SPEC)
+    assert_accepted(cluster.change_spec(image="kindest/node:v9.9.9"))
+    cluster.set_status(FAILED)
+    assert_accepted(cluster.change_spec(**OTHER_SPEC))
+
+
+def test_policies_and_standalone_can_always_change(stored: Any) -> None:
+    cluster = stored("KINDCluster", FULL_SPEC)
+    cluster.set_status(PROVISIONED | CREATED)
+    assert_accepted(cluster.change_spec(deletionPolicy="Retain", recreatePolicy="Always", standalone=True))
+    assert_accepted(cluster.change_spec(deletionPolicy=None, recreatePolicy="Never", standalone=None))
+
+
+def test_cluster_name_cannot_change_once_set(stored: Any) -> None:
+    cluster = stored("KINDCluster", {"clusterName": "one"})
+    assert_refused(cluster.change_spec(clusterName="two"), "spec.clusterName", "cannot change once set")
+    assert_refused(cluster.change_spec(clusterName=None), "spec.clusterName", "cannot change once set")
+    assert_accepted(cluster.change_spec(clusterName="one", deletionPolicy="Retain"))
+
+
+def test_cluster_name_of_a_running_cluster_can_only_be_the_one_it_has(stored: Any) -> None:
+    cluster = stored("KINDCluster")
+    cluster.set_status(PROVISIONED)
+    assert_refused(cluster.change_spec(clusterName="other"), "spec.clusterName", "status.clusterName")
+    assert_accepted(cluster.change_spec(clusterName="fixed"))
+
+
+def test_cluster_name_can_be_chosen_before_the_cluster_exists(stored: Any) -> None:
+    cluster = stored("KINDCluster")
+    cluster.set_status(FAILED | {"clusterName": "stored-0"})
+    assert_accepted(cluster.change_spec(clusterName="chosen"))
+
+
+@pytest.mark.rule("C10")
+def test_endpoint_cannot_change_once_set_but_may_be_left_out(stored: Any) -> None:
+    cluster = stored("KINDCluster", {"controlPlaneEndpoint": {"host": "", "port": 0}})
+    assert_accepted(cluster.change_spec(controlPlaneEndpoint={"host": "127.0.0.1", "port": 6443}))
+    for other in ({"host": "127.0.0.2"}, {"port": 6444}, {"host": None}, {"port": None}, {"host": ""}):
+        assert_refused(
+            cluster.change_spec(controlPlaneEndpoint=other), "spec.controlPlaneEndpoint", "cannot change once set"
+        )
+    assert_accepted(cluster.change_spec(controlPlaneEndpoint=None))
+    assert_accepted(cluster.change_spec(controlPlaneEndpoint={"host": "127.0.0.1", "port": 6443}))
+
+
+def test_status_can_still_change_when_the_spec_cannot(stored: Any) -> None:
+    cluster = stored("KINDCluster", FULL_SPEC)
+    cluster.set_status(PROVISIONED)
+    cluster.set_status({"ready": False, "nodes": [{"name": "fixed-control-plane", "state": "exited"}]})
+
+
+@pytest.mark.rule("C43")
+def test_version_of_an_initialized_control_plane_cannot_change(stored: Any) -> None:
+    control_plane = stored("KINDControlPlane", {"version": "v1.34.3"})
+    assert_accepted(control_plane.change_spec(version="v1.34.2"))
+    control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "version": "v1.34.2"})
+    assert_refused(control_plane.change_spec(version="v1.35.0"), "spec.version", "create a new Cluster")
+    assert_refused(control_plane.change_spec(version=None), "spec.version", "cannot change")
+    assert_accepted(control_plane.change_spec(version="v1.34.2", replicas=3))
+
+
+def test_version_of_an_initialized_control_plane_can_become_the_running_one(stored: Any) -> None:
+    control_plane = stored("KINDControlPlane")
+    control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "version": "v1.36.1"})
+    assert_accepted(control_plane.change_spec(replicas=1))
+    assert_refused(
+        control_plane.change_spec(version="v1.35.0"), "spec.version", "kind cannot upgrade a running cluster"
+    )
+    assert_accepted(control_plane.change_spec(version="v1.36.1"))
+
+
+# --- status, server-side apply, columns ---
+
+
+@pytest.mark.rule("C4")
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"reason": "not a word"}, "reason"),
+        ({"reason": ""}, "reason"),
+        ({"message": "x" * 10241}, "message"),
+        ({"message": None}, "message"),
+        ({"status": "Maybe"}, "status"),
+        ({"lastTransitionTime": "yesterday"}, "lastTransitionTime"),
+        ({"observedGeneration": "1"}, "observedGeneration"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["KINDCluster", "KINDControlPlane"])
+def test_condition_that_would_break_cluster_api_is_refused(
+    stored: Any, kind: str, change: Mapping[str, Any], says: str
+) -> None:
+    one = stored(kind)
+    good = CREATED["conditions"][0]
+    one.set_status({"conditions": [good | {"message": "x" * 10240}]})
+    bad = {field: value for field, value in (good | change).items() if value is not None}
+    code, answer = one._merge(f"{one.path}/status", {"status": {"conditions": [bad]}})
+    assert code == 422
+    assert f"status.conditions[0].{says}" in answer["message"]
+
+
+@pytest.mark.rule("C4")
+def test_more_than_32_conditions_are_refused(stored: Any) -> None:
+    cluster = stored("KINDCluster")
+    conditions = [{**CREATED["conditions"][0], "type": f"Type{n}"} for n in range(33)]
+    cluster.set_status({"conditions": conditions[:32]})
+    assert cluster._merge(f"{cluster.path}/status", {"status": {"conditions": conditions}})[0] == 422
+
+
+@pytest.mark.rule("C32")
+def test_server_side_apply_settles_at_once(api: ApiServer, stored: Any) -> None:
+    cluster = stored("KINDCluster")
+    body = manifest("KINDCluster", cluster.body["metadata"]["name"], FULL_SPEC)
+
+    def apply() -> str:
+        status, answer = api.request(
+            "PATCH",
+            cluster.path,
+            body,
+            content_type="application/apply-patch+yaml",
+            fieldManager="capi-topology",
+            force="true",
+            fieldValidation="Strict",
+        )
+        assert status == 200, answer
+        assert answer["spec"] == FULL_SPEC, "the API server added or dropped something"
+        return answer["metadata"]["resourceVersion"]
+
+    first = apply()
+    cluster.change_spec(controlPlaneEndpoint={"host": "127.0.0.1", "port": 6443})
+    api.request("GET", cluster.path)
+    status, answer = api.request(
+        "PATCH",
+        cluster.path,
+        body,
+        content_type="application/apply-patch+yaml",
+        fieldManager="capi-topology",
+        force="true",
+    )
+    assert status == 200
+    assert answer["spec"] == FULL_SPEC | {"controlPlaneEndpoint": {"host": "127.0.0.1", "port": 6443}}
+    assert first != answer["metadata"]["resourceVersion"]
+    again = api.request(
+        "PATCH",
+        cluster.path,
+        body,
+        content_type="application/apply-patch+yaml",
+        fieldManager="capi-topology",
+        force="true",
+    )[1]
+    assert again["metadata"]["resourceVersion"] == answer["metadata"]["resourceVersion"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "wide"),
+    [
+        (
+            "KINDCluster",
+            ["Name", "Cluster", "Ready", "Reason", "Version", "Endpoint", "Age"],
+            ["Owner", "Image", "Internal", "Paused"],
+        ),
+        (
+            "KINDControlPlane",
+            ["Name", "Cluster", "Initialized", "Available", "Version", "Age"],
+            ["Reason", "Wanted", "Replicas", "Paused"],
+        ),
+    ],
+)
+def test_kubectl_get_shows_what_people_look_for(api: ApiServer, kind: str, columns: list[str], wide: list[str]) -> None:
+    body = manifest(kind, "unused")
+    status, answer = api.request("GET", path(body), accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    assert status == 200
+    shown = [column["name"] for column in answer["columnDefinitions"] if not column["priority"]]
+    assert shown == columns
+    assert [column["name"] for column in answer["columnDefinitions"] if column["priority"]] == wide
