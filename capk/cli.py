@@ -91,8 +91,10 @@ def run(
     ] = None,
     log_format: Annotated[LogFormat, _option(_PROCESS, "How log lines look.")] = LogFormat.TEXT,
     log_level: Annotated[str, _option(_PROCESS, "debug, info, warning or error.")] = "info",
-    health_addr: Annotated[str, _option(_PROCESS, "Where /healthz and /readyz answer; empty: nowhere.")] = ":9440",
-    diagnostics_address: Annotated[str, _option(_PROCESS, "Where /metrics answers; empty: nowhere.")] = ":8080",
+    health_addr: Annotated[
+        str, _option(_PROCESS, "Where /healthz, /readyz and /metrics answer; empty: nowhere.")
+    ] = ":9440",
+    diagnostics_address: Annotated[str, _option(_PROCESS, "Where else /metrics answers.")] = "",
     leader_elect: Annotated[bool, _option(_PROCESS, "Act only while holding a Lease.", "--leader-elect")] = False,
     leader_election_namespace: Annotated[
         str | None, _option(_PROCESS, "Where the Lease lives. Default: the pod's namespace, else default.")

@@ -65,9 +65,9 @@ class Settings:
     log_format: LogFormat = LogFormat.TEXT
     log_level: str = "info"
     health_address: str = ":9440"
-    """Where /healthz and /readyz answer; empty: nowhere."""
-    diagnostics_address: str = ":8080"
-    """Where /metrics answers; empty: nowhere."""
+    """Where /healthz, /readyz and /metrics answer; empty: nowhere."""
+    diagnostics_address: str = ""
+    """Where else /metrics answers; it always does beside the probes."""
     leader_elect: bool = False
     leader_election_namespace: str | None = None
 
@@ -80,6 +80,17 @@ class Settings:
     def gives_internal_endpoint(self) -> bool:
         """Whether Cluster API is given the address on the engine's network."""
         return self.endpoint is Endpoint.INTERNAL or (self.endpoint is Endpoint.AUTO and self.in_pod)
+
+
+def socket_address(text: str) -> tuple[str, int]:
+    """Return host and port of `host:port` or `:port`, which means every address of the machine.
+
+    Raises ValueError with what is accepted.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError(f"{text!r} is no address; use for example :9440 or 127.0.0.1:9440")
+    return host.strip("[]") or "0.0.0.0", int(port)
 
 
 def command_line(text: str) -> tuple[str, ...]:

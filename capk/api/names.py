@@ -60,6 +60,10 @@ CLAIM_ID_ANNOTATION: Final = f"{PREFIX}/claim-id"
 """The uid that the object had when it claimed; the node containers carry it as a mount, readable off the engine.
 
 An object gets a new uid by `clusterctl move`; the claim stays the same."""
+CLAIM_MOUNT_FOLDER: Final = "/etc/capk/claim/"
+"""A node container of ours has `/dev/null` mounted below this folder, under the claim's id.
+
+kind offers no container labels, but mounts are visible in the engine as well, from a container's first instant."""
 IDENTITY_ANNOTATION: Final = f"{PREFIX}/identity"
 """Fingerprint of the claimed kind cluster's certificate authority, once it is known.
 
@@ -86,7 +90,7 @@ class Condition(StrEnum):
     READY = "Ready"
     """KINDCluster: summary of the others; Cluster API mirrors it as InfrastructureReady (C17)."""
     CLUSTER_CREATED = "ClusterCreated"
-    """KINDCluster: the kind cluster was brought up completely and exists; while it is made, the reason is kind's step."""
+    """KINDCluster: the kind cluster was brought up completely; while it is made, the reason is kind's step."""
     ENGINE_AVAILABLE = "EngineAvailable"
     """KINDCluster: the kind command and the container engine behind it answer."""
     NODES_RUNNING = "NodesRunning"
@@ -146,7 +150,7 @@ class Reason(StrEnum):
     """Node containers are stopped and could not be started again yet."""
 
     MISSING = "Missing"
-    """The kind cluster was deleted behind the provider's back, its data with it; spec.recreatePolicy Always makes a new one."""
+    """The kind cluster was deleted behind the provider's back; spec.recreatePolicy Always makes a new one."""
     CREATION_FAILED = "CreationFailed"
     """kind could not create the cluster, and the cause is none of those below."""
     DELETION_FAILED = "DeletionFailed"

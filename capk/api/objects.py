@@ -124,7 +124,7 @@ class Object:
 
     @property
     def owner_cluster_reference(self) -> Mapping[str, Any] | None:
-        """The owner reference to a Cluster, of any version, `controller` or not; never a topology's Secret (C5, C33)."""
+        """The owner reference to a Cluster of any version, `controller` or not; no topology's Secret (C5, C33)."""
         for reference in self.metadata.get("ownerReferences") or ():
             group = str(reference.get("apiVersion", "")).partition("/")[0]
             if reference.get("kind") == "Cluster" and group == names.CORE_GROUP:

@@ -32,6 +32,7 @@ class Node:
     running: whether it was started; a control plane runs only if its processes do, too.
     started_at: RFC 3339, when it last started.
     ports: port mappings as in kind's configuration, the API server's included.
+    mounts: paths in the container that kind's configuration mounts something at; only told, as nothing runs in it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Node:
     started_at: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: Sequence[Mapping[str, Any]] = ()
+    mounts: Sequence[str] = ()
 
 
 @dataclass

@@ -60,9 +60,12 @@ def create_cluster(home: Home, console: Console, creation: Creation, environment
         with console.step(f"Ensuring node image ({image.partition('@sha256:')[0]}) 🖼"):
             check_image(image, environment)
     instant = environment.get(MODE_VARIABLE) == "instant"
-    with console.step(f"Preparing nodes {'📦 ' * len(config['nodes'])}"):
-        cluster = _prepare(home, config, instant=instant)
+    cluster = home.claim(name, nodes.planned_nodes(config), instant=instant)
+    if cluster is None:
+        raise _already_exists(name)
     try:
+        with console.step(f"Preparing nodes {'📦 ' * len(config['nodes'])}"):
+            _check_ports(home, cluster)
         _set_up(cluster, console, creation, float(environment.get(SECONDS_VARIABLE) or 0))
     except (CapkError, FileNotFoundError) as failure:
         if not creation.retain:
@@ -91,41 +94,38 @@ def render_kubeconfig(cluster: Cluster, *, internal: bool) -> str:
     """Return the kubeconfig of a cluster.
 
     internal: with the address on the containers' network, which does not exist here, so it is not reachable.
-    Raises KindError while the control plane has not been set up.
+    Raises KindError while the control plane does not run or has not been set up.
     """
-    if not cluster.is_initialized:
-        node = cluster.primary.name
-        raise KindError(
-            f'failed to get cluster internal kubeconfig: command "docker exec --privileged {node} cat '
-            '/etc/kubernetes/admin.conf" failed with error: exit status 1',
-            "cat: /etc/kubernetes/admin.conf: No such file or directory",
-        )
+    cause = ""
+    if not cluster.is_node_running(cluster.primary):
+        cause = f"Error response from daemon: Container {cluster.container_id(cluster.primary)} is not running"
+    elif not cluster.is_initialized:
+        cause = "cat: /etc/kubernetes/admin.conf: No such file or directory"
+    if cause:
+        command = f"docker exec --privileged {cluster.primary.name} cat /etc/kubernetes/admin.conf"
+        message = f'failed to get cluster internal kubeconfig: command "{command}" failed with error: exit status 1'
+        raise KindError(message, cause)
     server = cluster.control_plane.server
     if internal:
         server = f"https://{cluster.endpoint_node.name}:{nodes.API_SERVER_PORT}"
     return kubeconfig.render(f"kind-{cluster.name}", server, cluster.control_plane.credentials())
 
 
-def _prepare(home: Home, config: Config, *, instant: bool) -> Cluster:
-    planned = nodes.planned_nodes(config)
+def _check_ports(home: Home, cluster: Cluster) -> None:
+    """Fail where kind's engine would; no container is here to hold a port, so other clusters' ports count as held."""
     mapped = {
         (mapping["hostPort"], mapping.get("protocol") or "TCP")
-        for cluster in home.clusters()
-        for node in cluster.nodes
+        for other in home.clusters()
+        for node in other.nodes
         for mapping in node.ports
-        if mapping.get("hostPort")
+        if mapping.get("hostPort") and other.uid != cluster.uid
     }
-    for node in planned:
+    for node in cluster.nodes:
         for mapping in node.ports:
             _check_port(node, mapping, mapped)
-    cluster = home.claim(config["name"], planned, instant=instant)
-    if cluster is None:
-        raise _already_exists(config["name"])
-    return cluster
 
 
 def _check_port(node: Node, mapping: Mapping[str, object], mapped: set[tuple[int, str]]) -> None:
-    """Fail where kind's engine would; no container is here to hold a port, so other clusters' ports count as held."""
     port = int(str(mapping.get("hostPort") or 0))
     protocol = str(mapping.get("protocol") or "TCP")
     if port <= 0:
@@ -137,7 +137,7 @@ def _check_port(node: Node, mapping: Mapping[str, object], mapped: set[tuple[int
             f'command "docker run --name {node.name} ..." failed with error: exit status 125',
             "docker: Error response from daemon: driver failed programming external connectivity on endpoint "
             f"{node.name}: Error starting userland proxy: listen {protocol.lower()}4 {address}:{port}: "
-            "bind: address already in use.",
+            "bind: address already in use\n\nRun 'docker run --help' for more information",
         )
 
 

@@ -55,11 +55,11 @@ def run(home: Home, arguments: argparse.Namespace, environment: Mapping[str, str
         yield from _inspect(home, arguments.names, arguments.format)
     elif arguments.verb == "image":
         for image in arguments.names:
-            check_image(image, environment)
+            _check_present(image, environment)
             yield "sha256:" + "0" * 64
     elif arguments.verb in {"start", "stop"}:
         for name in arguments.names:
-            _switch(*_found(home, name), on=arguments.verb == "start")
+            _switch(*_found(home, name, arguments.verb), on=arguments.verb == "start")
             yield name
 
 
@@ -77,8 +77,16 @@ def document(cluster: Cluster, node: Node) -> dict[str, Any]:
             "Status": "running" if running else "exited",
             "StartedAt": node.started_at,
         },
+        "Mounts": [{"Destination": path} for path in node.mounts],
         "NetworkSettings": {"Networks": {NETWORK: network}, "Ports": _ports(cluster, node) if running else {}},
     }
+
+
+def _check_present(image: str, environment: Mapping[str, str]) -> None:
+    try:
+        check_image(image, environment)
+    except KindError:
+        raise KindError(f"\nError response from daemon: no such image: {image}: No such image: {image}") from None
 
 
 def _ports(cluster: Cluster, node: Node) -> dict[str, list[dict[str, str]]]:
@@ -125,7 +133,7 @@ def _inspect(home: Home, names: Sequence[str], template: str) -> Iterator[str]:
     else:
         yield json.dumps(found, indent=4)
     if missing := [name for name in names if name not in known]:
-        raise KindError("\n".join(f"Error: No such container: {name}" for name in missing))
+        raise KindError("\n" + "\n".join(f"Error response from daemon: No such container: {name}" for name in missing))
 
 
 def _by_name_and_id(home: Home) -> dict[str, tuple[Cluster, Node]]:
@@ -136,11 +144,13 @@ def _by_name_and_id(home: Home) -> dict[str, tuple[Cluster, Node]]:
     return known
 
 
-def _found(home: Home, name: str) -> tuple[Cluster, Node]:
+def _found(home: Home, name: str, verb: str) -> tuple[Cluster, Node]:
     try:
         return _by_name_and_id(home)[name]
     except KeyError:
-        raise KindError(f"Error response from daemon: No such container: {name}") from None
+        raise KindError(
+            f"Error response from daemon: No such container: {name}\nError: failed to {verb} containers: {name}"
+        ) from None
 
 
 def _switch(cluster: Cluster, node: Node, *, on: bool) -> None:

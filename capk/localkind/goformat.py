@@ -40,7 +40,8 @@ def _block(tokens: Iterator[tuple[str, str]], scope: Scope) -> str:
             break
         elif match := _RANGE.fullmatch(text):
             body = _body(tokens)
-            items = _evaluate(match[3], scope) or {}
+            found = _evaluate(match[3], scope) or {}
+            items = dict(enumerate(found)) if isinstance(found, list) else found
             printed += [_block(iter(body), {**scope, match[1]: key, match[2]: items[key]}) for key in sorted(items)]
         else:
             printed.append(_printed(_evaluate(text, scope)))

@@ -85,7 +85,9 @@ def parse(text: str) -> Config:
         root = yaml.compose(text, loader)
         document = yaml.load(text, loader)
     except yaml.YAMLError as failure:
-        raise InvalidConfig(f"could not determine kind / apiVersion for config: yaml: {failure}") from failure
+        raise InvalidConfig(
+            f"could not determine kind / apiVersion for config: yaml: {_go_words(failure)}"
+        ) from failure
     document = document if isinstance(document, dict) else {}
     if document.get("apiVersion") != API_VERSION:
         raise InvalidConfig(f"unknown apiVersion: {document.get('apiVersion') or ''}")
@@ -180,6 +182,14 @@ def _check_field(key: Any, value: Any, expected: Any, problems: list[str]) -> No
         _check(value, fields[key.value], problems)
     else:
         problems.append(f"line {key.start_mark.line + 1}: field {key.value} not found in type v1alpha4.{expected}")
+
+
+def _go_words(failure: Any) -> str:
+    """Say what is wrong with a document as Go's parser would, which counts lines in two ways."""
+    mark = getattr(failure, "problem_mark", None)
+    if mark is None:
+        return str(failure)
+    return f"line {mark.line + (type(failure).__name__ == 'ScannerError')}: {failure.problem}"
 
 
 def _found(node: Any) -> str:

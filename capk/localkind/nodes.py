@@ -30,9 +30,10 @@ def planned_nodes(config: Config) -> list[Node]:
         seen[role] = seen.get(role, 0) + 1
         suffix = str(seen[role]) if seen[role] > 1 else ""
         ports = list(entry.get("extraPortMappings") or [])
-        nodes.append(
-            Node(f"{name}-{role}{suffix}", role, entry["image"], labels=entry.get("labels") or {}, ports=ports)
-        )
+        mounts = [mount.get("containerPath") or "" for mount in entry.get("extraMounts") or ()]
+        node = Node(f"{name}-{role}{suffix}", role, entry["image"], ports=ports, mounts=mounts)
+        node.labels = entry.get("labels") or {}
+        nodes.append(node)
     if seen[CONTROL_PLANE] > 1:
         nodes.append(Node(f"{name}-{LOAD_BALANCER}", LOAD_BALANCER, "envoyproxy/envoy", ports=[endpoint]))
     else:

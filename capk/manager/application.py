@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
@@ -19,12 +21,14 @@ from capk.engine.operations import Lane, Operations
 from capk.errors import NotFound
 from capk.kube.client import KubeClient
 from capk.kube.events import EventRecorder
-from capk.manager.facts import project_secret
+from capk.manager.facts import project_secret, ready_reason
 from capk.manager.observe import Observer
 from capk.manager.reconcile import Reconciler
 from capk.manager.requests import Engine
 from capk.manager.work import Work
 from capk.plan.observed import EndpointMode, Policy
+from capk.runtime.health import Freshness, Reached
+from capk.runtime.metrics import Metrics
 from capk.runtime.store import Store
 from capk.runtime.workers import every, run_workers
 from capk.runtime.workqueue import WorkQueue
@@ -39,12 +43,16 @@ SETTLE_SECONDS = 0.1
 class Application:
     """Everything that one provider process holds; kopf's memo."""
 
-    def __init__(self, settings: Settings, client: KubeClient) -> None:
+    def __init__(self, settings: Settings, client: KubeClient, metrics: Metrics) -> None:
         loop = asyncio.get_running_loop()
+        self.metrics = metrics
+        self.ready = Reached("the first look at all objects and at the engine")
+        self.looked = Freshness("look at the engine", 10 * settings.inventory_period_seconds + 120)
+        self.resynced = Freshness("resync", 3 * settings.sync_period_seconds + 60)
         self.settings = settings
         self.client = client
         self._kopf_has_logged_in = False
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(observer=metrics)
         self.store = Store()
         self.store.project(names.CLUSTERS, OwnerCluster.project)
         self.store.project(names.SECRETS, project_secret)
@@ -69,7 +77,7 @@ class Application:
         )
         endpoint = EndpointMode.INTERNAL if settings.gives_internal_endpoint else EndpointMode.EXTERNAL
         engine = Engine(self.kind, self.containers, self.inventory, endpoint)
-        self.work = Work(engine, self.operations, loop.time)
+        self.work = Work(engine, self.operations, metrics, loop.time)
         policy = Policy(
             endpoint=endpoint,
             default_image=settings.node_image,
@@ -79,11 +87,12 @@ class Application:
             store=self.store, client=client, inventory=self.inventory, work=self.work, policy=policy
         )
         self.reconciler = Reconciler(
-            store=self.store,
             client=client,
             observer=self.observer,
             work=self.work,
             recorder=EventRecorder(client, "capk"),
+            metrics=metrics,
+            wrote=self.wrote,
         )
 
     def __copy__(self) -> Self:
@@ -107,6 +116,7 @@ class Application:
             for resource in (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES):
                 for key in self.store.keys(resource):
                     self.queue.add(key)
+            self.ready.touch()
             yield
 
     def seen(self, resource: Resource, type: str | None, obj: Mapping[str, Any]) -> None:
@@ -123,6 +133,12 @@ class Application:
             # Its own changes come in bursts, most of them our own writes; what others did is worth a look at once.
             self.queue.add_after(key, SETTLE_SECONDS if known and key == itself else 0.0)
 
+    def wrote(self, resource: Resource, obj: Mapping[str, Any]) -> None:
+        """Take in the answer to a write of ours: the watch tells nothing new of it, so its relatives are woken here."""
+        self.store.put(resource, obj)
+        for key in self.observer.related(resource, obj) - {_key(resource, obj)}:
+            self.queue.add(key)
+
     async def kopf_connection(self) -> kopf.AiohttpSession:
         """Return what kopf logs in with, at first and whenever the server refuses it: our own client's credentials."""
         session = await self.client.session(renew=self._kopf_has_logged_in)
@@ -138,7 +154,12 @@ class Application:
         return not (wanted and is_ours) or Object(obj).labels.get(names.WATCH_FILTER_LABEL) == wanted
 
     async def _work(self) -> None:
-        await run_workers(self.queue, self.reconciler.reconcile, self.settings.workers)
+        await run_workers(
+            self.queue,
+            self.reconciler.reconcile,
+            self.settings.workers,
+            observe=lambda key, outcome, seconds: self.metrics.reconciled(key.kind, outcome, seconds),
+        )
 
     async def _watch_engine(self) -> None:
         """Ask the engine what it has, for all objects at once, and wake those for which the answer is another one."""
@@ -147,7 +168,16 @@ class Application:
 
     async def _look_at_engine(self) -> None:
         before = self.inventory.latest
+        began = time.monotonic()
         after = await self.inventory.refresh()
+        self.looked.touch()
+        outcome = "failed" if after.error else "ok"
+        self.metrics.inventory_seconds.labels(outcome).observe(time.monotonic() - began)
+        for lane in Lane:
+            waiting, running = self.operations.count(lane)
+            self.metrics.operations_queued.labels(lane.value).set(waiting)
+            self.metrics.operations_running.labels(lane.value).set(running)
+        self.metrics.counted(Counter(ready_reason(obj) for obj in self.store.values(names.KIND_CLUSTERS)))
         if before is None or (before.error is None) != (after.error is None):
             if after.error:
                 log.warning("The container engine does not answer: %s", after.error)
@@ -164,6 +194,8 @@ class Application:
             except Exception:
                 log.exception("The resync failed; it is tried again.")
                 continue
+            self.resynced.touch()
+            self.metrics.last_resync.set_to_current_time()
             self.observer.forget_foreign_secrets()
             self._wake_all()
 

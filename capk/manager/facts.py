@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from capk.api import names
+from capk.api.conditions import find
 from capk.api.objects import KINDCluster, SecretFacts
 from capk.engine.containers import Node
 from capk.engine.inventory import Snapshot
@@ -60,6 +61,12 @@ def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
         "metadata": {field: metadata[field] for field in kept if field in metadata},
         "digest": secret_digest(raw.get("data") or {}),
     }
+
+
+def ready_reason(raw: Mapping[str, Any]) -> str:
+    """Return the state of a KINDCluster in one word: the reason of its Ready condition."""
+    ready = find((raw.get("status") or {}).get("conditions") or (), names.Condition.READY)
+    return str(ready["reason"]) if ready else str(names.Reason.UNKNOWN)
 
 
 def secret_facts(projected: Mapping[str, Any]) -> SecretFacts:

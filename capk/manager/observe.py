@@ -57,9 +57,7 @@ class Observer:
             rival=self._rival(cluster, name),
             engine=engine_facts(self._inventory.latest, name),
             secrets=self._secrets(key.namespace, name),
-            foreign_secrets=frozenset(
-                secret for namespace, secret in self._foreign_secrets if namespace == key.namespace
-            ),
+            foreign_secrets=self._foreign(key.namespace),
         )
 
     async def control_plane(self, key: Key) -> ControlPlaneObserved | None:
@@ -80,6 +78,7 @@ class Observer:
             cluster_name=name,
             access=self._work.access(infrastructure) if infrastructure else None,
             secrets=self._secrets(key.namespace, name),
+            foreign_secrets=self._foreign(key.namespace),
         )
 
     def wanting(self, cluster_names: Iterable[str]) -> set[Key]:
@@ -158,6 +157,9 @@ class Observer:
     def _secrets(self, namespace: str, cluster_name: str) -> dict[str, SecretFacts]:
         found = self._store.find(names.CLUSTER_LABEL, cluster_name, names.SECRETS)
         return {key.name: secret_facts(self._store.get(key)) for key in found if key.namespace == namespace}
+
+    def _foreign(self, namespace: str) -> frozenset[str]:
+        return frozenset(name for where, name in self._foreign_secrets if where == namespace)
 
     def _want(self, key: Key, name: str | None) -> None:
         before = self._wanted_names.pop(key, None)

@@ -1,40 +1,99 @@
-"""From settings to a running process: log in, lead if asked to, let kopf watch, stop."""
+"""From settings to a running process: log in, answer probes, lead if asked to, let kopf watch, stop."""
 
-import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import kopf
 
+from capk.errors import CapkError
 from capk.kube.client import KubeClient
+from capk.kube.lease import hold_lease
 from capk.manager.application import Application
 from capk.manager.handlers import kopf_settings, registry
 from capk.runtime import logs
-from capk.settings import Settings
+from capk.runtime.health import Check, HealthServer, moving_queue
+from capk.runtime.metrics import Metrics
+from capk.settings import Settings, socket_address
 
-log = logging.getLogger(__name__)
+LEASE = "capk-leader-election"
+STUCK_SECONDS = 300.0
+"""A reconcile only waits for the API server, never for kind: minutes mean that something hangs."""
+
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 async def run_provider(settings: Settings) -> None:
     """Run the provider until SIGTERM or SIGINT.
 
-    Raises CapkError when it cannot start; anything else that ends it is for the supervisor to restart (K29).
+    Raises CapkError when it cannot start, LostLease when another replica leads now; anything else that ends it is for
+    the supervisor to restart (K29).
     """
     logs.configure(format=settings.log_format.value, level=settings.log_level)
-    client = await KubeClient.connect(kubeconfig=settings.kubeconfig, context=settings.context)
-    try:
-        app = Application(settings, client)
-        async with app.running():
-            await _watch(app)
-    finally:
-        await client.close()
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        client = await _connect(settings, metrics)
+        stack.push_async_callback(client.close)
+        app = Application(settings, client, metrics)
+        await stack.enter_async_context(_probes(settings, app, metrics))
+        if settings.leader_elect:
+            own_client = await _connect(settings, metrics)
+            stack.push_async_callback(own_client.close)
+            app.ready.touch()
+            identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}_{os.getpid()}"
+            await stack.enter_async_context(hold_lease(own_client, LEASE, _lease_namespace(settings), identity))
+        await stack.enter_async_context(app.running())
+        await _watch(app)
+
+
+async def _connect(settings: Settings, metrics: Metrics) -> KubeClient:
+    return await KubeClient.connect(kubeconfig=settings.kubeconfig, context=settings.context, observe=metrics.requested)
+
+
+@asynccontextmanager
+async def _probes(settings: Settings, app: Application, metrics: Metrics) -> AsyncIterator[None]:
+    """Answer probes, and on the same address or another one Prometheus."""
+    live: dict[str, Check] = {
+        "queue": moving_queue(app.queue, STUCK_SECONDS),
+        "engine": app.looked,
+        "resync": app.resynced,
+    }
+    apart = settings.diagnostics_address not in ("", settings.health_address)
+    exposition = metrics.exposition
+    servers = {settings.health_address: HealthServer(live=live, ready={"start": app.ready}, metrics=exposition)}
+    if apart:
+        servers[settings.diagnostics_address] = HealthServer(live={}, ready={}, metrics=exposition)
+    async with AsyncExitStack() as stack:
+        for address, server in servers.items():
+            if not address:
+                continue
+            try:
+                await server.start(*socket_address(address))
+            except OSError as error:
+                raise CapkError(
+                    f"cannot listen on {address}: {error.strerror}. Another program, maybe another provider, uses it; "
+                    "choose another with --health-addr or --diagnostics-address."
+                ) from error
+            stack.push_async_callback(server.stop)
+        yield
+
+
+def _lease_namespace(settings: Settings) -> str:
+    if settings.leader_election_namespace:
+        return settings.leader_election_namespace
+    return _POD_NAMESPACE.read_text(encoding="utf-8").strip() if _POD_NAMESPACE.is_file() else "default"
 
 
 async def _watch(app: Application) -> None:
+    """Let kopf list and watch until the process is told to stop."""
     namespace = app.settings.namespace
-    scope = {"namespaces": [namespace]} if namespace else {"clusterwide": True}
     await kopf.operator(
         registry=registry(),
         settings=kopf_settings(app.settings),
         memo=app,
         standalone=True,
-        **scope,
+        clusterwide=namespace is None,
+        namespaces=[namespace] if namespace else [],
     )

@@ -1,7 +1,7 @@
 """Observe, decide, carry out: one round for one object, always in the same order (kopf-facts, pattern 3)."""
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ from capk.plan import controlplane, kindcluster
 from capk.plan.events import event_of
 from capk.plan.plan import Plan
 from capk.plan.report import transitions
-from capk.runtime.store import Store
+from capk.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,23 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Brings one object at a time nearer to what it asks for."""
 
-    def __init__(self, *, store: Store, client: Kube, observer: Observer, work: Work, recorder: EventRecorder) -> None:
-        self._store = store
+    def __init__(
+        self,
+        *,
+        client: Kube,
+        observer: Observer,
+        work: Work,
+        recorder: EventRecorder,
+        metrics: Metrics,
+        wrote: Callable[[Resource, Mapping[str, Any]], None],
+    ) -> None:
+        """Take the doors to the world; wrote: told every object that was written, as it is then."""
+        self._wrote = wrote
         self._client = client
         self._observer = observer
         self._work = work
         self._recorder = recorder
+        self._metrics = metrics
 
     async def reconcile(self, key: Key) -> float | None:
         """Do one round for the object; return after how many seconds to look again, None for when something happens.
@@ -78,7 +89,7 @@ class Reconciler:
             return raw
         metadata = raw["metadata"]
         answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], patch)
-        self._store.put(resource, answer)
+        self._wrote(resource, answer)
         return answer
 
     async def _write_status(
@@ -91,7 +102,7 @@ class Reconciler:
         answer = await self._client.patch(
             resource, metadata["namespace"], metadata["name"], patch, subresource="status"
         )
-        self._store.put(resource, answer)
+        self._wrote(resource, answer)
         before = (raw.get("status") or {}).get("conditions") or ()
         for condition in transitions(before, status.get("conditions") or ()):
             await self._tell(answer, condition)
@@ -109,6 +120,8 @@ class Reconciler:
             text,
             extra={raw["kind"]: f"{metadata['namespace']}/{metadata['name']}"},
         )
+        if event is not None and event.type == "Warning":
+            self._metrics.failures.labels(event.reason).inc()
         if event is not None:
             await self._recorder.record(raw, *event)
 
@@ -127,9 +140,9 @@ class Reconciler:
                     self._observer.found_foreign_secret(metadata["namespace"], metadata["name"])
                     raise
             else:
-                self._store.put(names.SECRETS, answer)
+                self._wrote(names.SECRETS, answer)
                 return
-        self._store.put(names.SECRETS, await self._client.apply(names.SECRETS, secret))
+        self._wrote(names.SECRETS, await self._client.apply(names.SECRETS, secret))
 
     @staticmethod
     async def _ignore_missing(call: Awaitable[Any]) -> None:

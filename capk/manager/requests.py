@@ -80,6 +80,6 @@ class Engine:
             fingerprint=outside.fingerprint,
             external_endpoint=(outside.host, outside.port),
             internal_endpoint=(inside.host, inside.port),
-            version=await server_version(reachable) or image_version(image),
+            version=await server_version(reachable) or (image_version(image) if image else None),
             nodes=nodes,
         )

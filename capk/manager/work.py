@@ -9,29 +9,43 @@ from capk.manager.facts import operation_facts
 from capk.manager.requests import LANES, Engine
 from capk.plan.observed import Access, OperationFacts
 from capk.plan.plan import Request
+from capk.runtime.metrics import Metrics
 
 
 class Work:
     """At most one operation an object, by its uid: an object of the same name that comes later has its own."""
 
-    def __init__(self, engine: Engine, operations: Operations, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, operations: Operations, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._operations = operations
+        self._metrics = metrics
         self._clock = clock
         self._requests: dict[str, Request] = {}
         self._keys: dict[str, Key] = {}
 
     def start(self, seen: Object, request: Request) -> None:
         """Carry out the request in the background, in the lane for its kind."""
+        lane = LANES[type(request)]
 
         async def carry_out(on_step: Callable[[Step], None]) -> Access | None:
-            return await self._engine.carry_out(request, on_step)
+            steps = StepTimes(self._metrics, self._clock)
+            began, outcome = self._clock(), "failed"
+
+            def report(step: Step) -> None:
+                steps.began(step)
+                on_step(step)
+
+            try:
+                result = await self._engine.carry_out(request, report)
+                outcome = "ok"
+                return result
+            finally:
+                steps.end()
+                self._metrics.operation_seconds.labels(lane.value, outcome).observe(self._clock() - began)
 
         self._requests[seen.uid] = request
         self._keys[seen.uid] = seen.key
-        self._operations.start(
-            seen.uid, LANES[type(request)], carry_out, name=f"{type(request).__name__} {request.name}"
-        )
+        self._operations.start(seen.uid, lane, carry_out, name=f"{type(request).__name__} {request.name}")
 
     def facts(self, seen: Object) -> OperationFacts | None:
         """Return the running or last operation of the object."""
@@ -55,3 +69,24 @@ class Work:
         self._operations.forget(seen.uid)
         self._requests.pop(seen.uid, None)
         self._keys.pop(seen.uid, None)
+
+
+class StepTimes:
+    """Measures how long each step of a creation takes, from one step to the next."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._current: tuple[str, float] | None = None
+
+    def began(self, step: Step) -> None:
+        """Note that a step begins, and so that the one before has ended."""
+        self.end()
+        self._current = (step.reason.value, self._clock())
+
+    def end(self) -> None:
+        """Note that the last step has ended."""
+        if self._current is not None:
+            reason, since = self._current
+            self._metrics.creation_step_seconds.labels(reason).observe(self._clock() - since)
+            self._current = None

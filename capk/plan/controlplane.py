@@ -49,7 +49,9 @@ def _secrets(observed: ControlPlaneObserved) -> tuple[dict[str, Any], ...]:
         observed.cluster_name,
         observed.access.kubeconfig(observed.policy.endpoint),
     )
-    return (wanted,) if differs(wanted, observed.secrets.get(wanted["metadata"]["name"])) else ()
+    name = wanted["metadata"]["name"]
+    is_due = name not in observed.foreign_secrets and differs(wanted, observed.secrets.get(name))
+    return (wanted,) if is_due else ()
 
 
 def _status(observed: ControlPlaneObserved, *, secret_follows: bool) -> dict[str, Any]:

@@ -13,9 +13,6 @@ from capk.plan.ownership import Ownership, ownership, was_completed
 from capk.plan.plan import Create, Delete, Plan
 from capk.plan.report import false, kindcluster_status
 
-CLAIM_MOUNT_FOLDER = "/etc/capk/claim/"
-"""A node container of ours has `/dev/null` mounted at this folder and the claim's id."""
-
 
 def plan_creation(observed: Observed) -> Plan | None:
     """Return what to do where no kind cluster stands that a creation has completed; None where one does."""
@@ -96,7 +93,7 @@ def retry_delay(attempt: int, policy: Policy) -> float:
 
 def _marked(config: dict[str, Any], claim_id: str) -> dict[str, Any]:
     """Put the claim's mark on every node: kind offers no container labels, but mounts show in the engine as well."""
-    mount = {"hostPath": "/dev/null", "containerPath": CLAIM_MOUNT_FOLDER + claim_id, "readOnly": True}
+    mount = {"hostPath": "/dev/null", "containerPath": names.CLAIM_MOUNT_FOLDER + claim_id, "readOnly": True}
     nodes = config.get("nodes") or [{"role": "control-plane"}]
     marked = [{**node, "extraMounts": [*(node.get("extraMounts") or ()), mount]} for node in nodes]
     return {**config, "nodes": marked}

@@ -175,6 +175,8 @@ class ControlPlaneObserved:
     """Name of the kind cluster."""
     access: Access | None = None
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
+    foreign_secrets: frozenset[str] = frozenset()
+    """Names of Secrets that we want to write and that are somebody else's."""
 
     @property
     def is_paused(self) -> bool:

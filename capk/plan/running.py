@@ -11,6 +11,7 @@ from capk.plan.report import Verdict, false, kindcluster_status, true
 from capk.plan.secrets import (
     are_intact,
     differs,
+    foreign_among,
     kubeconfig_secret_name,
     wanted_config_secret,
     wanted_kubeconfig_secret,
@@ -29,7 +30,10 @@ def keep_running(observed: Observed) -> Plan:
         annotations=_restored_claim(observed),
         operation=operation,
         secrets=tuple(
-            secret for secret in secrets if differs(secret, observed.secrets.get(secret["metadata"]["name"]))
+            secret
+            for secret in secrets
+            if (name := secret["metadata"]["name"]) not in observed.foreign_secrets
+            and differs(secret, observed.secrets.get(name))
         ),
         endpoint=endpoint,
         identity=access.fingerprint if access and cluster.identity is None else None,
@@ -143,7 +147,7 @@ def _status(observed: Observed) -> dict[str, Any]:
     if images:
         fields["image"] = min(images)
     # The endpoint is stored before this status is (C10, C13).
-    if access is not None or (cluster.is_provisioned and cluster.endpoint):
+    if (access is not None and not foreign_among(observed)) or (cluster.is_provisioned and cluster.endpoint):
         fields |= {"ready": True, "initialization": {"provisioned": True}}
     return kindcluster_status(observed, verdicts, **fields)
 
@@ -160,6 +164,12 @@ def _nodes_verdict(observed: Observed) -> Verdict:
 
 
 def _kubeconfig_verdict(observed: Observed) -> Verdict:
+    if foreign := foreign_among(observed):
+        message = (
+            f"Secret {', '.join(foreign)} exists and is not this provider's, so it is not overwritten. "
+            "Delete or rename it."
+        )
+        return false(Reason.NAME_CONFLICT, message)
     if observed.access is not None or not _needs_access(observed):
         return true(Reason.PROVISIONED)
     last = observed.operation

@@ -59,10 +59,18 @@ def are_intact(observed: Observed) -> bool:
 
     Saves reading the kubeconfigs of a thousand clusters after a restart.
     """
-    expected = [config_secret_name(observed.cluster_name)]
-    if observed.owner:
-        expected.append(kubeconfig_secret_name(observed.owner.name))
-    return all(_is_intact(observed.secrets.get(name)) for name in expected)
+    return all(_is_intact(observed.secrets.get(name)) for name in expected_names(observed))
+
+
+def expected_names(observed: Observed) -> list[str]:
+    """Return the names of the Secrets that have to be there, whichever of our objects keeps them."""
+    config = [config_secret_name(observed.cluster_name)]
+    return [*config, kubeconfig_secret_name(observed.owner.name)] if observed.owner else config
+
+
+def foreign_among(observed: Observed) -> list[str]:
+    """Return the expected names under which somebody else's Secret stands: it is not overwritten."""
+    return [name for name in expected_names(observed) if name in observed.foreign_secrets]
 
 
 def _is_intact(seen: SecretFacts | None) -> bool:
