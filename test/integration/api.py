@@ -1,0 +1,109 @@
+"""Speaks with an API server in a test's words: objects in, objects out, kinds found by discovery."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import yaml
+
+from capk.api.names import Resource
+from capk.errors import NotFound
+from capk.localkind.rest import MERGE_PATCH, Rest
+
+CLUSTERS = Resource("cluster.x-k8s.io", "v1beta2", "clusters", "Cluster")
+NODES = Resource("", "v1", "nodes", "Node")
+
+Object = dict[str, Any]
+Seen = TypeVar("Seen")
+
+
+class Api:
+    """Objects of one API server, as administrator."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Return an object. Raises NotFound."""
+        return self.rest.request("GET", path(resource, namespace, name))
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """Return an object, None when there is none."""
+        try:
+            return self.get(resource, namespace, name)
+        except NotFound:
+            return None
+
+    def list(self, resource: Resource, namespace: str = "", selector: str = "") -> list[Object]:
+        """Return all objects of a namespace, or of all."""
+        query = f"?labelSelector={selector}" if selector else ""
+        return self.rest.request("GET", path(resource, namespace) + query)["items"]
+
+    def create(self, namespace: str, *documents: Mapping[str, Any] | str) -> Object:
+        """Create objects, given as dictionaries or as YAML with several documents, and return the last one."""
+        for document in _documents(documents):
+            created = self.rest.request("POST", self._path_of(document, namespace), document)
+        return created
+
+    def apply(self, namespace: str, *documents: Mapping[str, Any] | str, manager: str = "test") -> Object:
+        """Apply objects on the server side, as `kubectl apply --server-side`, and return the last one."""
+        for document in _documents(documents):
+            name = document["metadata"]["name"]
+            applied = self.rest.apply(f"{self._path_of(document, namespace)}/{name}", document, manager)
+        return applied
+
+    def patch(self, resource: Resource, namespace: str, name: str, body: object, subresource: str = "") -> Object:
+        """Merge a patch into an object, or into its status."""
+        target = path(resource, namespace, name) + (f"/{subresource}" if subresource else "")
+        return self.rest.request("PATCH", target, body, MERGE_PATCH)
+
+    def delete(self, resource: Resource, namespace: str, name: str) -> None:
+        """Ask for the deletion of an object; none there is fine."""
+        with contextlib.suppress(NotFound):
+            self.rest.request("DELETE", path(resource, namespace, name))
+
+    def _path_of(self, document: Mapping[str, Any], namespace: str) -> str:
+        group, _, version = document["apiVersion"].rpartition("/")
+        found = self.rest.request("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")["resources"]
+        served = next(item for item in found if item["kind"] == document["kind"] and "/" not in item["name"])
+        resource = Resource(group, version, served["name"], served["kind"])
+        return path(resource, namespace if served["namespaced"] else "")
+
+
+def path(resource: Resource, namespace: str = "", name: str = "") -> str:
+    """Return the path of an object, of a namespace's objects, or of all objects of a kind."""
+    parts = ["/apis", resource.group] if resource.group else ["/api"]
+    parts += [resource.version, *(["namespaces", namespace] if namespace else []), resource.plural]
+    return "/".join([*parts, name] if name else parts)
+
+
+def condition(seen: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
+    """Return a condition of an object, an empty one when it is not there."""
+    conditions = ((seen or {}).get("status") or {}).get("conditions") or []
+    return next((item for item in conditions if item["type"] == kind), {})
+
+
+def eventually(look: Callable[[], Seen], seconds: float = 30, interval_seconds: float = 0.1) -> Seen:
+    """Call `look` until it returns something true, and return that.
+
+    While it raises AssertionError, KeyError or NotFound it is called again. At the end the last answer is shown.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if seen := look():
+                return seen
+            last = f"last answer:\n{yaml.safe_dump(seen)}"
+        except (AssertionError, KeyError, NotFound) as failure:
+            last = f"last failure: {type(failure).__name__}: {failure}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s; {last}")
+        time.sleep(interval_seconds)
+
+
+def _documents(documents: tuple[Mapping[str, Any] | str, ...]) -> list[Object]:
+    parsed: list[Object] = []
+    for document in documents:
+        parsed += [part for part in yaml.safe_load_all(document) if part] if isinstance(document, str) else [document]
+    return parsed

@@ -1,0 +1,97 @@
+"""The provider as users run it: a process of its own against a plane, with the stand-in for kind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from capk.errors import ApiError
+from capk.localkind.clusters import HOME_VARIABLE, Home
+from capk.localkind.controlplane import free_port
+from capk.localkind.rest import Rest
+from capk.localplane.plane import LocalPlane
+
+READY_SECONDS = 30
+STOP_SECONDS = 30
+STAND_IN = f"{sys.executable} -m capk.localkind"
+
+
+class ProviderProcess:
+    """One provider, which can be killed and started again on the same kind clusters.
+
+    home: where its stand-in keeps kind clusters. log: what it printed, over all starts.
+    """
+
+    def __init__(
+        self, plane: LocalPlane, directory: Path, flags: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        self.home = Home(directory / "kind")
+        self.log = directory / "provider.log"
+        self.health = f"127.0.0.1:{free_port()}"
+        self._environment = {**os.environ, HOME_VARIABLE: str(self.home.directory), **environment}
+        self._command = [
+            *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(plane.kubeconfig)),
+            *("--kind-command", STAND_IN, "--engine-command", f"{STAND_IN} engine"),
+            *("--work-dir", str(directory / "work"), "--endpoint", "external"),
+            *("--health-addr", self.health, "--diagnostics-address", self.health, "--inventory-period", "2s", *flags),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "ProviderProcess":
+        """Start it and return when it is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        deadline = time.monotonic() + READY_SECONDS
+        health = Rest(f"http://{self.health}")
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise AssertionError(f"the provider ended with {self._process.returncode}:\n{self.log_text()}")
+            try:
+                health.request("GET", "/readyz")
+            except ApiError:
+                time.sleep(0.05)
+            else:
+                health.close()
+                return self
+        raise AssertionError(f"the provider was not ready after {READY_SECONDS} s:\n{self.log_text()}")
+
+    def kill(self) -> None:
+        """End it without a chance to clean up, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to end and return its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def metrics(self) -> str:
+        """Return what it exposes to Prometheus."""
+        rest = Rest(f"http://{self.health}")
+        try:
+            return str(rest.request("GET", "/metrics"))
+        finally:
+            rest.close()
+
+    def log_text(self) -> str:
+        """Return all that it printed."""
+        return self.log.read_text(errors="replace")
+
+    def remove_clusters(self) -> None:
+        """Remove all kind clusters that were left."""
+        for cluster in self.home.clusters():
+            self.home.remove(cluster)
+
+    def _end(self, number: int) -> int:
+        if self._process is None or self._process.poll() is not None:
+            return self._process.returncode if self._process else 0
+        self._process.send_signal(number)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"the provider did not end within {STOP_SECONDS} s:\n{self.log_text()}") from None
