@@ -19,6 +19,7 @@ from kubernetes.aio.config import incluster_config, kube_config
 
 from capk.errors import Unreachable
 from capk.kube.request import Request
+from capk.redaction import redact
 
 USER_AGENT: Final = "capk"
 RELOAD_SECONDS: Final = 10.0
@@ -69,10 +70,18 @@ class Credentials:
 class Connection:
     """An HTTP connection pool with valid credentials."""
 
-    def __init__(self, credentials: Credentials, *, timeout_seconds: float, pool_size: int) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        timeout_seconds: float,
+        pool_size: int,
+        reload_seconds: float = RELOAD_SECONDS,
+    ) -> None:
         self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._pool_size = pool_size
+        self._reload_seconds = reload_seconds
         self._loading = asyncio.Lock()
         self._loaded_at = float("-inf")
         self._api: ApiClient | None = None
@@ -93,7 +102,7 @@ class Connection:
         seen = self._loaded_at
         async with self._loading:
             if self._loaded_at == seen:
-                if asyncio.get_running_loop().time() - seen < RELOAD_SECONDS:
+                if asyncio.get_running_loop().time() - seen < self._reload_seconds:
                     return False
                 await self._load()
             return True
@@ -143,8 +152,10 @@ class Connection:
                 api = ApiClient(configuration)
             else:
                 api = await self._load_kubeconfig(configuration)
-        except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            raise Unreachable("get", "credentials", 0, f"{self._credentials} cannot be used: {error}") from error
+        except Exception as error:
+            # The loaders raise whatever comes up in a file that is not as they expect, and quote from it.
+            cause = redact(str(error)) if isinstance(error, config.ConfigException | OSError) else "it is malformed"
+            raise Unreachable("get", "credentials", 0, f"{self._credentials} cannot be used: {cause}") from None
         # Requests in flight still use the one before; it is closed a generation later.
         await _close(self._previous)
         self._previous, self._api = self._api, api

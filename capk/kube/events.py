@@ -32,11 +32,19 @@ class EventRecorder:
     The name of an Event is computed from what it says, so that one written before a restart is counted on too.
     """
 
-    def __init__(self, client: Kube, component: str, *, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        client: Kube,
+        component: str,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        remembered: int = _REMEMBERED,
+    ) -> None:
         self._client = client
         self._component = component
         self._instance = f"{component}-{os.environ.get('POD_NAME') or socket.gethostname()}"
         self._clock = clock or (lambda: datetime.now(UTC))
+        self._remembered = remembered
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     async def record(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> None:
@@ -74,7 +82,7 @@ class EventRecorder:
     def _remember(self, key: tuple[str, str], count: int) -> None:
         self._counts[key] = count
         self._counts.move_to_end(key)
-        if len(self._counts) > _REMEMBERED:
+        if len(self._counts) > self._remembered:
             self._counts.popitem(last=False)
 
     def _event(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> dict[str, Any]:

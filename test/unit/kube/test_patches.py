@@ -7,11 +7,13 @@ from recording_kube import merge
 
 from capk.kube.patches import merge_diff, merge_owner_references, metadata_patch, status_patch, without_nulls
 
-scalars = st.text(max_size=3) | st.integers(0, 3)
+scalars = st.sampled_from(["", "x", 0, 7])
 documents = st.recursive(
-    scalars | st.none(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner)
+    scalars | st.none(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=2),
+    max_leaves=4,
 )
-objects = st.dictionaries(st.text("abc", max_size=2), documents, max_size=4)
+objects = st.dictionaries(st.sampled_from("abc"), documents, max_size=3)
 names = st.sampled_from(["a", "b", "ours"])
 string_maps = st.dictionaries(names, st.text("xy", max_size=2), max_size=3)
 

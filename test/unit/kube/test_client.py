@@ -1,0 +1,497 @@
+import asyncio
+import json
+import logging
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tenacity
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
+from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
+from capk.kube.client import KubeClient
+from capk.kube.connection import Connection, Credentials
+from capk.kube.throttle import Throttle
+
+CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/namespaces/default/kindclusters"
+DEV = {"metadata": {"name": "dev", "namespace": "default"}}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ApiServer:
+    """Answers each request with the next scripted answer, the last one again and again, and keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, dict[str, str], Any]] = []
+        self.answers: list[Handler] = [answer(200, {})]
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self.server = TestServer(app)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        text = await request.text()
+        self.requests.append(
+            (request.method, request.raw_path, dict(request.headers), json.loads(text) if text else None)
+        )
+        handler = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return await handler(request)
+
+
+def answer(status: int, body: Any = None, **headers: str) -> Handler:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        if isinstance(body, bytes):
+            return web.Response(status=status, body=body, headers=headers)
+        return web.json_response(body if body is not None else failure(status), status=status, headers=headers)
+
+    return handler
+
+
+def failure(status: int, **details: Any) -> dict[str, Any]:
+    return {"kind": "Status", "status": "Failure", "code": status, "message": f"server says {status}", **details}
+
+
+async def never(_: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(1000)
+    raise AssertionError
+
+
+class NotedThrottle(Throttle):
+    """Notes the pauses that were asked for instead of keeping them."""
+
+    def __init__(self) -> None:
+        super().__init__(max_in_flight=10, rate=10_000, burst=10_000)
+        self.pauses: list[float] = []
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[ApiServer]:
+    api = ApiServer()
+    await api.server.start_server()
+    yield api
+    await api.server.close()
+
+
+@pytest.fixture
+def kubeconfig(api: ApiServer, tmp_path: Path) -> Path:
+    path = tmp_path / "kubeconfig"
+    write_kubeconfig(path, str(api.server.make_url("")), token="first")
+    return path
+
+
+def write_kubeconfig(path: Path, server: str, **user: str) -> None:
+    cluster = {"server": server}
+    if server.startswith("https"):
+        cluster["insecure-skip-tls-verify"] = True  # type: ignore[assignment]
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path.write_text(yaml.safe_dump(document))
+
+
+class Requests:
+    """Counts requests as the metrics would."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str]] = []
+
+    def __call__(self, verb: str, resource: str, code: str) -> None:
+        self.seen.append((verb, resource, code))
+
+
+@pytest.fixture
+async def throttle() -> NotedThrottle:
+    return NotedThrottle()
+
+
+@pytest.fixture
+def requests() -> Requests:
+    return Requests()
+
+
+@pytest.fixture
+async def client(kubeconfig: Path, throttle: NotedThrottle, requests: Requests) -> AsyncIterator[KubeClient]:
+    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4, reload_seconds=0)
+    await connection.open()
+    client = KubeClient(connection, throttle, requests, read_wait=tenacity.wait_none())
+    yield client
+    await client.close()
+
+
+async def test_get_asks_with_the_token_and_returns_the_object(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(200, {"spec": {"a": 1}})]
+    assert await client.get(KIND_CLUSTERS, "default", "dev") == {"spec": {"a": 1}}
+    method, path, headers, _ = api.requests[0]
+    assert (method, path) == ("GET", f"{CLUSTERS}/dev")
+    assert headers["Authorization"] == "Bearer first"
+    assert headers["User-Agent"] == "capk"
+
+
+async def test_core_group_has_its_own_path(api: ApiServer, client: KubeClient) -> None:
+    await client.get(SECRETS, "default", "dev-config")
+    await client.get(Resource("", "v1", "nodes", "Node"), None, "n")
+    assert [path for _, path, *_ in api.requests] == [
+        "/api/v1/namespaces/default/secrets/dev-config",
+        "/api/v1/nodes/n",
+    ]
+
+
+async def test_odd_name_cannot_leave_its_place_in_the_path(api: ApiServer, client: KubeClient) -> None:
+    await client.get(KIND_CLUSTERS, "default", "../x?y#z%2f")
+    assert api.requests[0][1] == f"{CLUSTERS}/..%2Fx%3Fy%23z%252f"
+
+
+async def test_list_gives_items_their_kind(api: ApiServer, client: KubeClient) -> None:
+    items = {"metadata": {"resourceVersion": "77"}, "items": [{"metadata": {"name": "s"}}]}
+    api.answers = [answer(200, items)]
+    listing = await client.list_at(SECRETS, label_selector="a=b,c")
+    assert listing.resource_version == "77"
+    assert listing.items == [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}]
+    assert await client.list(SECRETS, "default") == listing.items
+    assert [path for _, path, *_ in api.requests] == [
+        "/api/v1/secrets?labelSelector=a%3Db,c",
+        "/api/v1/namespaces/default/secrets",
+    ]
+
+
+async def test_list_of_metadata_asks_for_nothing_else(api: ApiServer, client: KubeClient) -> None:
+    await client.list_at(SECRETS, metadata_only=True)
+    assert "as=PartialObjectMetadataList" in api.requests[0][2]["Accept"]
+
+
+@pytest.mark.rule("K23")
+async def test_every_write_names_its_field_manager(api: ApiServer, client: KubeClient) -> None:
+    await client.create(KIND_CLUSTERS, DEV)
+    await client.patch(KIND_CLUSTERS, "default", "dev", {"a": 1})
+    await client.patch(KIND_CLUSTERS, "default", "dev", {"status": {}}, subresource="status")
+    await client.apply(KIND_CLUSTERS, DEV)
+    assert [(method, path) for method, path, *_ in api.requests] == [
+        ("POST", f"{CLUSTERS}?fieldManager=capk"),
+        ("PATCH", f"{CLUSTERS}/dev?fieldManager=capk"),
+        ("PATCH", f"{CLUSTERS}/dev/status?fieldManager=capk"),
+        ("PATCH", f"{CLUSTERS}/dev?fieldManager=capk&force=true"),
+    ]
+
+
+async def test_patches_say_of_which_type_they_are(api: ApiServer, client: KubeClient) -> None:
+    await client.patch(KIND_CLUSTERS, "default", "dev", {"a": None})
+    await client.patch(KIND_CLUSTERS, "default", "dev", [{"op": "remove", "path": "/a"}], kind="json")
+    await client.apply(KIND_CLUSTERS, DEV, force=False)
+    assert [(headers["Content-Type"], body) for _, _, headers, body in api.requests[:2]] == [
+        ("application/merge-patch+json", {"a": None}),
+        ("application/json-patch+json", [{"op": "remove", "path": "/a"}]),
+    ]
+    _, path, headers, _ = api.requests[2]
+    assert headers["Content-Type"] == "application/apply-patch+yaml"
+    assert path.endswith("force=false")
+
+
+async def test_applied_object_has_its_kind_and_no_managed_fields(api: ApiServer, client: KubeClient) -> None:
+    obj = {"metadata": {**DEV["metadata"], "managedFields": [{"manager": "x"}]}, "spec": {}}
+    await client.apply(KIND_CLUSTERS, obj)
+    assert api.requests[0][3] == {
+        "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1",
+        "kind": "KINDCluster",
+        "metadata": DEV["metadata"],
+        "spec": {},
+    }
+    assert "managedFields" in obj["metadata"]
+
+
+async def test_delete_can_insist_on_the_uid(api: ApiServer, client: KubeClient) -> None:
+    await client.delete(KIND_CLUSTERS, "default", "dev")
+    await client.delete(KIND_CLUSTERS, "default", "dev", uid="u1")
+    without, with_uid = (body for *_, body in api.requests)
+    assert "preconditions" not in without
+    assert with_uid["preconditions"] == {"uid": "u1"}
+    assert with_uid["propagationPolicy"] == "Background"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, ApiError),
+        (401, Forbidden),
+        (403, Forbidden),
+        (404, NotFound),
+        (408, Unreachable),
+        (409, Conflict),
+        (410, ApiError),
+        (422, ApiError),
+        (429, Unreachable),
+        (500, Unreachable),
+        (503, Unreachable),
+        (504, Unreachable),
+    ],
+)
+async def test_status_becomes_our_error(status: int, error: type[ApiError], api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(status)]
+    with pytest.raises(ApiError) as raised:
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+    assert type(raised.value) is error
+    assert str(raised.value) == f"patch kindclusters default/dev: server says {status} (HTTP {status})"
+
+
+@pytest.mark.rule("K22")
+async def test_foreign_uid_is_a_conflict(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(422, failure(422, details={"causes": [{"field": "metadata.uid", "message": "immutable"}]}))]
+    with pytest.raises(Conflict):
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+    api.answers = [answer(422, failure(422, details={"causes": [{"field": "spec.clusterName"}]}))]
+    with pytest.raises(ApiError) as raised:
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+    assert not isinstance(raised.value, Conflict)
+
+
+async def test_failed_test_of_a_json_patch_is_a_conflict(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(422)]
+    with pytest.raises(Conflict):
+        await client.patch(KIND_CLUSTERS, "default", "dev", [], kind="json")
+
+
+async def test_read_is_tried_again_when_the_server_is_in_trouble(
+    api: ApiServer, client: KubeClient, requests: Requests
+) -> None:
+    api.answers = [answer(500), answer(429), answer(200, {"ok": True})]
+    assert await client.get(KIND_CLUSTERS, "default", "dev") == {"ok": True}
+    assert requests.seen == [("get", "kindclusters", code) for code in ("500", "429", "200")]
+
+
+async def test_read_gives_up_in_the_end(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(503)]
+    with pytest.raises(Unreachable):
+        await client.list(KIND_CLUSTERS)
+    assert len(api.requests) == 4
+
+
+async def test_missing_object_is_not_asked_for_again(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(404)]
+    with pytest.raises(NotFound):
+        await client.get(KIND_CLUSTERS, "default", "dev")
+    assert len(api.requests) == 1
+
+
+async def test_write_is_never_tried_again(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(500), answer(200, {})]
+    with pytest.raises(Unreachable):
+        await client.create(KIND_CLUSTERS, DEV)
+    assert len(api.requests) == 1
+
+
+async def test_server_that_asks_for_silence_gets_it(
+    api: ApiServer, client: KubeClient, throttle: NotedThrottle
+) -> None:
+    api.answers = [
+        answer(429, **{"Retry-After": "7"}),
+        answer(503, **{"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}),
+        answer(429, **{"Retry-After": "-5"}),
+        answer(200, {}, **{"Retry-After": "9"}),
+    ]
+    await client.get(KIND_CLUSTERS, "default", "dev")
+    assert throttle.pauses == [7, 0, 0]
+
+
+async def test_no_answer_in_time_is_unreachable(kubeconfig: Path, api: ApiServer, requests: Requests) -> None:
+    api.answers = [never]
+    client = await KubeClient.connect(kubeconfig=str(kubeconfig), request_timeout_seconds=0.05, observe=requests)
+    with pytest.raises(Unreachable, match="did not answer in time"):
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+    assert requests.seen == [("patch", "kindclusters", "none")]
+    await client.close()
+
+
+async def test_no_server_is_unreachable(client: KubeClient, api: ApiServer) -> None:
+    await api.server.close()
+    with pytest.raises(Unreachable, match="cannot be reached") as raised:
+        await client.get(KIND_CLUSTERS, "default", "dev")
+    assert raised.value.status == 0
+
+
+async def test_connection_cut_in_the_middle_is_unreachable(client: KubeClient, api: ApiServer) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    api.answers = [cut]
+    with pytest.raises(Unreachable):
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+
+
+@pytest.mark.parametrize("garbage", [b"", b"<html>a proxy</html>", b"[1]", b'"text"', b"\xff\xfe{"])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_garbage_is_unreachable(status: int, garbage: bytes, api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(status, garbage)]
+    with pytest.raises(Unreachable):
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+
+
+async def test_cancelled_request_frees_its_place(kubeconfig: Path, api: ApiServer) -> None:
+    api.answers = [never, answer(200, {})]
+    client = await KubeClient.connect(kubeconfig=str(kubeconfig), max_in_flight=1)
+    asking = asyncio.create_task(client.patch(KIND_CLUSTERS, "default", "dev", {}))
+    while not api.requests:
+        await asyncio.sleep(0.005)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert await client.get(KIND_CLUSTERS, "default", "dev") == {}
+    await client.close()
+
+
+async def test_served_group_tells_its_preferred_version(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(200, {"preferredVersion": {"version": "v1beta2"}}), answer(404), answer(200, {})]
+    assert await client.serves("cluster.x-k8s.io") == "v1beta2"
+    assert await client.serves("cluster.x-k8s.io") is None
+    assert await client.serves("cluster.x-k8s.io") is None
+    assert api.requests[0][1] == "/apis/cluster.x-k8s.io"
+
+
+async def test_refused_credentials_are_read_again(
+    api: ApiServer, client: KubeClient, kubeconfig: Path, requests: Requests
+) -> None:
+    write_kubeconfig(kubeconfig, client.server, token="second")
+    api.answers = [answer(401), answer(200, {"ok": True})]
+    assert await client.patch(KIND_CLUSTERS, "default", "dev", {}) == {"ok": True}
+    assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer first", "Bearer second"]
+    assert [code for *_, code in requests.seen] == ["401", "200"]
+
+
+async def test_credentials_that_stay_refused_are_an_error(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(401)]
+    with pytest.raises(Forbidden):
+        await client.get(KIND_CLUSTERS, "default", "dev")
+    assert len(api.requests) == 2
+
+
+async def test_many_refusals_at_once_read_the_credentials_once(
+    api: ApiServer, kubeconfig: Path, throttle: NotedThrottle
+) -> None:
+    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
+    await connection.open()
+    client = KubeClient(connection, throttle)
+    api.answers = [answer(401)]
+    answers = await asyncio.gather(
+        *(client.patch(KIND_CLUSTERS, "default", "dev", {}) for _ in range(5)), return_exceptions=True
+    )
+    assert {type(error) for error in answers} == {Forbidden}
+    assert len(api.requests) == 5  # just read: wrong, not old
+    await client.close()
+
+
+async def test_exec_plugin_is_asked_for_the_token(api: ApiServer, tmp_path: Path) -> None:
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "t"}}
+    path = tmp_path / "exec"
+    plugin = {"apiVersion": credential["apiVersion"], "command": "echo", "args": [json.dumps(credential)]}
+    write_kubeconfig(path, str(api.server.make_url("")), exec=plugin)  # type: ignore[arg-type]
+    client = await KubeClient.connect(kubeconfig=str(path))
+    await client.get(KIND_CLUSTERS, "default", "dev")
+    assert api.requests[0][2]["Authorization"] == "Bearer t"
+    await client.close()
+
+
+async def test_session_for_watches_has_the_same_credentials(api: ApiServer, client: KubeClient) -> None:
+    async with await client.session() as session, session.get(f"{client.server}/x") as response:
+        assert response.status == 200
+    assert api.requests[0][2]["Authorization"] == "Bearer first"
+
+
+async def test_session_can_be_renewed(api: ApiServer, client: KubeClient, kubeconfig: Path) -> None:
+    write_kubeconfig(kubeconfig, client.server, token="second")
+    async with await client.session(renew=True) as session:
+        assert session.headers["Authorization"] == "Bearer second"
+
+
+async def test_bodies_and_tokens_are_never_logged(
+    api: ApiServer, client: KubeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = {"metadata": {"name": "s", "namespace": "default"}, "data": {"value": "aHVzaC1odXNo"}}
+    api.answers = [answer(200, secret), answer(500)]
+    await client.apply(SECRETS, secret)
+    with pytest.raises(Unreachable):
+        await client.apply(SECRETS, secret)
+    assert "aHVzaC1odXNo" not in caplog.text
+    assert "first" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (None, "there is no such file"),
+        ("token: hush\n\t{unclosed", "it is malformed"),
+        ("[hush]", "it is malformed"),
+        ("", "it is malformed"),
+        ("kind: Config", "current-context"),
+        ("kind: Config\ncurrent-context: x\ncontexts: []\nclusters: []\nusers: []", "name x"),
+        ("current-context: x\ncontexts: [{name: x, token: hush}]", "Expected key context"),
+    ],
+)
+async def test_unusable_kubeconfig_is_told_by_its_path(text: str | None, cause: str, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(Unreachable, match=cause) as raised:
+        await KubeClient.connect(kubeconfig=str(path))
+    assert f"the kubeconfig {path} cannot be used" in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+async def test_unknown_context_is_told(kubeconfig: Path) -> None:
+    with pytest.raises(Unreachable, match="context elsewhere"):
+        await KubeClient.connect(kubeconfig=str(kubeconfig), context="elsewhere")
+
+
+async def test_service_account_is_missed_outside_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(Unreachable, match="service account"):
+        await KubeClient.connect(in_cluster=True)
+
+
+def test_credentials_are_looked_for_as_kubectl_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Credentials().kubeconfig_paths() == str(tmp_path / ".kube" / "config")
+    assert not Credentials().has_kubeconfig()
+    monkeypatch.setenv("KUBECONFIG", "/a:/b")
+    assert Credentials().kubeconfig_paths() == "/a:/b"
+    assert Credentials("/c").kubeconfig_paths() == "/c"
+    assert not Credentials().use_service_account()
+    assert Credentials(in_cluster=True).use_service_account()
+
+
+async def test_closed_client_says_so(client: KubeClient) -> None:
+    await client.close()
+    with pytest.raises(Unreachable, match="not open"):
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+
+
+async def test_requests_in_flight_are_bounded(kubeconfig: Path, api: ApiServer) -> None:
+    in_flight = most = 0
+
+    async def slow(_: web.Request) -> web.StreamResponse:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        await asyncio.sleep(0.002)
+        in_flight -= 1
+        return web.json_response({})
+
+    api.answers = [slow]
+    client = await KubeClient.connect(kubeconfig=str(kubeconfig), max_in_flight=3)
+    await asyncio.gather(*(client.get(KIND_CLUSTERS, "default", str(number)) for number in range(30)))
+    assert most == 3
+    await client.close()
