@@ -4,8 +4,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from capk.errors import ApiError, CapkError
-from capk.localkind import processes
+from capk.errors import ApiError
 from capk.localkind.binaries import find_binary, find_manifest
 from capk.localkind.certificates import Authority
 from capk.localkind.controlplane import free_port
@@ -13,8 +12,8 @@ from capk.localkind.files import write_private
 from capk.localkind.rest import Rest, client_context
 from capk.localplane import install, manifests
 from capk.localplane.options import CORE_MANAGER
+from capk.localplane.readiness import POLL_SECONDS, READY_SECONDS, await_ready, failure
 
-READY_SECONDS = 60
 _WEBHOOKS = "webhooks"
 
 
@@ -68,18 +67,12 @@ class CoreManager:
 
         Raises CapkError with the last lines that it printed.
         """
-        health, deadline = Rest(self.health), time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            if processes.running_pid(self.directory, CORE_MANAGER) is None:
-                raise self._failure("ended")
-            try:
-                health.request("GET", "/readyz")
-            except ApiError:
-                time.sleep(install.POLL_SECONDS)
-            else:
-                if self._serves_webhooks():
-                    return
-        raise self._failure(f"was not ready after {READY_SECONDS} s")
+        await_ready(self.directory, CORE_MANAGER, self.health)
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._serves_webhooks():
+            if time.monotonic() > deadline:
+                raise failure(self.directory, CORE_MANAGER, f"served no webhooks after {READY_SECONDS} s")
+            time.sleep(POLL_SECONDS)
 
     @property
     def _server(self) -> str:
@@ -94,6 +87,3 @@ class CoreManager:
         finally:
             webhooks.close()
         return True
-
-    def _failure(self, what: str) -> CapkError:
-        return CapkError(f"{CORE_MANAGER} {what}\n{processes.log_tail(self.directory, CORE_MANAGER)}")

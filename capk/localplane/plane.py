@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -64,10 +65,11 @@ class LocalPlane:
         """Return a new client that acts as administrator."""
         return ControlPlane(self.directory / "control-plane").rest()
 
-    def start(self, *, attached: bool = False) -> None:
+    def start(self, *, attached: bool = False, on_progress: Callable[[str], None] = lambda message: None) -> None:
         """Start the plane and return when it is ready.
 
         attached: it ends with this process; else it stays until `stop`.
+        on_progress: called with what it is doing.
         Raises PlaneFailed.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,9 +77,9 @@ class LocalPlane:
             if self.is_running:
                 raise PlaneFailed(f"a plane runs already in {self.directory}; `capk local down` ends it")
             self._options(attached=attached).save(self.directory)
-            State("starting", "starting").save(self.directory)
+            State("starting").save(self.directory)
             self._spawn(attached=attached)
-        self._await_ready()
+        self._await_ready(on_progress)
 
     def stop(self) -> None:
         """End all processes of the plane; its data stays and the next start goes on with it."""
@@ -103,9 +105,12 @@ class LocalPlane:
         # Nobody waits for it: the lock of its pid file tells its end.
         child.returncode = 0
 
-    def _await_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+    def _await_ready(self, on_progress: Callable[[str], None]) -> None:
+        deadline, said = time.monotonic() + START_SECONDS, ""
         while (state := self.state).phase == "starting" and time.monotonic() < deadline:
+            if state.message and state.message != said:
+                said = state.message
+                on_progress(f"{said[:1].upper()}{said[1:]} ...")
             time.sleep(POLL_SECONDS)
         if state.phase == "ready":
             return

@@ -25,6 +25,7 @@ from capk.localkind.rest import Rest
 from capk.localplane import install, manifests
 from capk.localplane.coremanager import CoreManager
 from capk.localplane.options import CORE_MANAGER, PROVIDER, Member, Options, State
+from capk.localplane.readiness import await_ready
 
 LOOK_SECONDS = 0.2
 RESTART_SECONDS = 30
@@ -112,12 +113,15 @@ class Supervisor:
 
     def _start_provider(self, arguments: Sequence[str]) -> None:
         address = f"127.0.0.1:{free_port()}"
+        member = Member(PROVIDER, str(self.directory), f"http://{address}")
         command = [
             *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(self.directory / "kubeconfig")),
             *("--health-addr", address, "--diagnostics-address", f"127.0.0.1:{free_port()}"),
             *("--work-dir", str(self.directory / "work"), "--endpoint", "external", *arguments),
         ]
-        self._launch(Member(PROVIDER, str(self.directory), f"http://{address}"), command)
+        self._launch(member, command)
+        if "--health-addr" not in arguments:
+            await_ready(self.directory, PROVIDER, member.address)
 
     def _launch(self, member: Member, command: Sequence[str]) -> None:
         def start() -> None:
