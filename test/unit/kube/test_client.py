@@ -1,8 +1,6 @@
 import asyncio
 import json
 import logging
-import ssl
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -341,11 +339,16 @@ async def test_garbage_is_unreachable(status: int, garbage: bytes, api: ApiServe
 
 
 async def test_cancelled_request_frees_its_place(kubeconfig: Path, api: ApiServer) -> None:
-    api.answers = [never, answer(200, {})]
+    arrived = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        return await never(request)
+
+    api.answers = [hang, answer(200, {})]
     client = await KubeClient.connect(kubeconfig=str(kubeconfig), max_in_flight=1)
     asking = asyncio.create_task(client.patch(KIND_CLUSTERS, "default", "dev", {}))
-    while not api.requests:
-        await asyncio.sleep(0.005)
+    await arrived.wait()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     assert await client.get(KIND_CLUSTERS, "default", "dev") == {}

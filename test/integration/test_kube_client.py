@@ -1,0 +1,255 @@
+"""Our client, our patches, our events and our lease against a real API server."""
+
+import asyncio
+import base64
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capk.api.names import CORE_GROUP, EVENTS, INFRASTRUCTURE_GROUP, KIND_CLUSTERS, SECRETS
+from capk.errors import ApiError, Conflict, LostLease, NotFound
+from capk.kube.client import KubeClient
+from capk.kube.events import EventRecorder
+from capk.kube.lease import LEASES, LeaseTimes, hold_lease
+from capk.kube.patches import metadata_patch, status_patch
+from capk.localplane.plane import LocalPlane
+from capk.runtime.store import Store
+
+FINALIZER = "kindcluster.infrastructure.cluster.x-k8s.io"
+
+
+@pytest.fixture
+async def client(bare_plane: LocalPlane) -> AsyncIterator[KubeClient]:
+    client = await KubeClient.connect(kubeconfig=str(bare_plane.kubeconfig))
+    yield client
+    await client.close()
+
+
+def cluster(namespace: str, name: str = "dev", **parts: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": namespace, **parts.pop("metadata", {})}, "spec": {}, **parts}
+
+
+def names_in(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+def version(obj: dict[str, Any]) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+async def test_object_lives_from_creation_to_deletion(client: KubeClient, bare_namespace: str) -> None:
+    made = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    assert made["kind"] == "KINDCluster"
+    assert await client.get(KIND_CLUSTERS, bare_namespace, "dev") == made
+    assert [item["metadata"]["name"] for item in await client.list(KIND_CLUSTERS, bare_namespace)] == ["dev"]
+    with pytest.raises(Conflict):
+        await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    await client.delete(KIND_CLUSTERS, bare_namespace, "dev")
+    with pytest.raises(NotFound):
+        await client.get(KIND_CLUSTERS, bare_namespace, "dev")
+    with pytest.raises(NotFound):
+        await client.delete(KIND_CLUSTERS, bare_namespace, "dev")
+
+
+@pytest.mark.rule("C8", "C29")
+async def test_finalizer_holds_the_object_until_it_is_removed(client: KubeClient, bare_namespace: str) -> None:
+    made = await client.create(KIND_CLUSTERS, cluster(bare_namespace, metadata={"finalizers": ["example.org/other"]}))
+    patch = metadata_patch(made, add_finalizer=FINALIZER, annotations={"example.org/claim": "dev"})
+    assert patch is not None
+    held = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", patch)
+    assert held["metadata"]["finalizers"] == ["example.org/other", FINALIZER]
+    assert metadata_patch(held, add_finalizer=FINALIZER, annotations={"example.org/claim": "dev"}) is None
+    await client.delete(KIND_CLUSTERS, bare_namespace, "dev")
+    for finalizer in (FINALIZER, "example.org/other"):
+        seen = await client.get(KIND_CLUSTERS, bare_namespace, "dev")
+        assert seen["metadata"]["deletionTimestamp"]
+        patch = metadata_patch(seen, remove_finalizer=finalizer)
+        assert patch is not None
+        await client.patch(KIND_CLUSTERS, bare_namespace, "dev", patch)
+    with pytest.raises(NotFound):
+        await client.get(KIND_CLUSTERS, bare_namespace, "dev")
+
+
+@pytest.mark.rule("K22", "C19")
+async def test_status_becomes_exactly_what_is_wanted(client: KubeClient, bare_namespace: str) -> None:
+    seen = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    first = {"ready": False, "kubernetesVersion": "v1.34.0", "initialization": {"provisioned": False}}
+    for wanted in (first, {"ready": True, "initialization": {"provisioned": True}}):
+        patch = status_patch(seen, wanted)
+        assert patch is not None
+        seen = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", patch, subresource="status")
+        assert seen["status"] == wanted
+        assert status_patch(seen, wanted) is None
+
+
+@pytest.mark.rule("K22")
+async def test_stale_view_is_a_conflict_and_changes_nothing(client: KubeClient, bare_namespace: str) -> None:
+    old = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    new = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", {"metadata": {"labels": {"a": "b"}}})
+    for patch, subresource in (
+        (status_patch(old, {"ready": True}), "status"),
+        (metadata_patch(old, add_finalizer=FINALIZER), None),
+    ):
+        assert patch is not None
+        with pytest.raises(Conflict) as raised:
+            await client.patch(KIND_CLUSTERS, bare_namespace, "dev", patch, subresource=subresource)
+        assert raised.value.status == 409
+    assert await client.get(KIND_CLUSTERS, bare_namespace, "dev") == new
+
+
+@pytest.mark.rule("K22")
+async def test_view_of_another_object_of_that_name_is_a_conflict(client: KubeClient, bare_namespace: str) -> None:
+    old = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    await client.delete(KIND_CLUSTERS, bare_namespace, "dev", uid=old["metadata"]["uid"])
+    new = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    assert version(new) > version(old)
+    with pytest.raises(Conflict):
+        await client.delete(KIND_CLUSTERS, bare_namespace, "dev", uid=old["metadata"]["uid"])
+    foreign = {"metadata": {"uid": old["metadata"]["uid"], "labels": {"a": "b"}}}
+    with pytest.raises(Conflict) as raised:
+        await client.patch(KIND_CLUSTERS, bare_namespace, "dev", foreign)
+    assert raised.value.status == 422
+    assert await client.get(KIND_CLUSTERS, bare_namespace, "dev") == new
+
+
+async def test_json_patch_whose_test_fails_is_a_conflict(client: KubeClient, bare_namespace: str) -> None:
+    made = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    operations = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": str(version(made) - 1)},
+        {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}},
+    ]
+    with pytest.raises(Conflict):
+        await client.patch(KIND_CLUSTERS, bare_namespace, "dev", operations, kind="json")
+    operations[0]["value"] = str(version(made))
+    changed = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", operations, kind="json")
+    assert changed["metadata"]["labels"] == {"a": "b"}
+
+
+@pytest.mark.rule("C19")
+async def test_patch_that_changes_nothing_keeps_the_version(client: KubeClient, bare_namespace: str) -> None:
+    made = await client.create(KIND_CLUSTERS, cluster(bare_namespace, metadata={"labels": {"a": "b"}}))
+    again = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", {"metadata": {"labels": {"a": "b"}}})
+    assert version(again) == version(made)
+
+
+async def test_refused_object_is_an_error_of_its_own(client: KubeClient, bare_namespace: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        await client.create(KIND_CLUSTERS, cluster(bare_namespace, spec={"clusterName": 7}))
+    assert type(raised.value) is ApiError
+    assert raised.value.status == 422
+    assert "clusterName" in str(raised.value)
+
+
+@pytest.mark.rule("C29", "K23")
+async def test_apply_removes_what_we_no_longer_say_and_keeps_what_others_own(
+    client: KubeClient, bare_namespace: str
+) -> None:
+    def secret(**data: str) -> dict[str, Any]:
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        return {"metadata": {"name": "s", "namespace": bare_namespace, "labels": {"ours": "1"}}, "data": encoded}
+
+    made = await client.apply(SECRETS, secret(value="one", old="x"))
+    assert {field["manager"] for field in made["metadata"]["managedFields"]} == {"capk"}
+    other = {"metadata": {"labels": {"theirs": "2"}}}
+    await client.patch(SECRETS, bare_namespace, "s", other)
+    changed = await client.apply(SECRETS, secret(value="two"))
+    assert changed["data"] == secret(value="two")["data"]
+    assert changed["metadata"]["labels"] == {"ours": "1", "theirs": "2"}
+    assert version(await client.apply(SECRETS, secret(value="two"))) == version(changed)
+
+
+async def test_list_of_metadata_holds_no_secret(client: KubeClient, bare_namespace: str) -> None:
+    secret = {
+        "metadata": {"name": "s", "namespace": bare_namespace, "labels": {"a": "b"}},
+        "data": {"value": "aHVzaA=="},
+    }
+    await client.create(SECRETS, secret)
+    listing = await client.list_at(SECRETS, bare_namespace, label_selector="a=b", metadata_only=True)
+    assert [item["metadata"]["name"] for item in listing.items] == ["s"]
+    assert listing.items[0]["kind"] == "Secret"
+    assert "aHVzaA" not in json.dumps(listing.items)
+    assert (await client.list_at(SECRETS, bare_namespace, label_selector="a=c")).items == []
+
+
+async def test_groups_that_are_served_are_told_from_those_that_are_not(client: KubeClient) -> None:
+    assert await client.serves(INFRASTRUCTURE_GROUP) == "v1alpha1"
+    assert await client.serves("apps") == "v1"
+    assert await client.serves(CORE_GROUP) is None
+
+
+@pytest.mark.rule("K27")
+async def test_store_and_list_agree_on_what_vanished(client: KubeClient, bare_namespace: str) -> None:
+    store = Store()
+    for name in ("gone", "stays", "made-again"):
+        store.put(KIND_CLUSTERS, await client.create(KIND_CLUSTERS, cluster(bare_namespace, name)))
+    for name in ("gone", "made-again"):
+        await client.delete(KIND_CLUSTERS, bare_namespace, name)
+    await client.create(KIND_CLUSTERS, cluster(bare_namespace, "made-again"))
+    listing = await client.list_at(KIND_CLUSTERS, bare_namespace, metadata_only=True)
+    late = await client.create(KIND_CLUSTERS, cluster(bare_namespace, "late"))
+    store.put(KIND_CLUSTERS, late)
+    drift = store.prune(KIND_CLUSTERS, listing.items, listing.resource_version, namespace=bare_namespace)
+    assert sorted(key.name for key in drift.vanished) == ["gone", "made-again"]
+    assert [key.name for key in drift.behind] == ["made-again"]
+    assert sorted(key.name for key in store.keys(KIND_CLUSTERS)) == ["late", "stays"]
+
+
+@pytest.mark.rule("K42")
+async def test_events_are_accepted_and_counted(client: KubeClient, bare_namespace: str) -> None:
+    made = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    for recorder in (EventRecorder(client, "capk"), EventRecorder(client, "capk")):
+        for _ in range(2):
+            await recorder.record(made, "Warning", "ImageNotFound", "there is no such image")
+    (event,) = await client.list(EVENTS, bare_namespace)
+    assert event["count"] == 4
+    assert event["involvedObject"]["uid"] == made["metadata"]["uid"]
+
+
+@pytest.mark.rule("K41")
+async def test_lease_goes_from_one_replica_to_the_next(client: KubeClient, bare_namespace: str) -> None:
+    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2)
+    order: list[str] = []
+
+    async def replica(identity: str) -> None:
+        async with hold_lease(client, "capk", bare_namespace, identity, times=times):
+            order.append(f"{identity} leads")
+            await asyncio.sleep(0.5)
+            order.append(f"{identity} stops")
+
+    await asyncio.gather(replica("a"), replica("b"))
+    first, second = ("a", "b") if order[0].startswith("a") else ("b", "a")
+    assert order == [f"{first} leads", f"{first} stops", f"{second} leads", f"{second} stops"]
+    lease = await client.get(LEASES, bare_namespace, "capk")
+    assert lease["spec"]["leaseTransitions"] == 1
+    assert not lease["spec"]["holderIdentity"]
+
+
+@pytest.mark.rule("K41")
+async def test_lease_that_another_one_takes_stops_the_leader(client: KubeClient, bare_namespace: str) -> None:
+    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2)
+
+    async def lead() -> None:
+        async with hold_lease(client, "capk", bare_namespace, "a", times=times):
+            await client.patch(LEASES, bare_namespace, "capk", {"spec": {"holderIdentity": "thief"}})
+            await asyncio.sleep(60)
+
+    with pytest.raises(LostLease, match="thief"):
+        await lead()
+    assert (await client.get(LEASES, bare_namespace, "capk"))["spec"]["holderIdentity"] == "thief"
+
+
+async def test_login_leaves_no_key_behind(
+    bare_plane: LocalPlane, bare_namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for _ in range(2):  # the loader remembers files by their content, gone or not
+        client = await KubeClient.connect(kubeconfig=str(bare_plane.kubeconfig))
+        assert names_in(tmp_path) == []
+        assert await client.list(KIND_CLUSTERS, bare_namespace) == []
+        async with await client.session() as session, session.get(f"{client.server}/version") as response:
+            assert response.status == 200
+        await client.close()
