@@ -38,11 +38,11 @@ def up(
     from capk.localplane.options import Options
     from capk.localplane.plane import LocalPlane
 
+    if LocalPlane(directory).is_running:
+        typer.echo(f"The plane in {directory} runs already; `capk local status{_same(directory)}` shows it.")
+        return
     arguments = [*_engine_arguments(engine), *(provider_arguments or [])] if provider else None
     plane = LocalPlane(directory, Options(core=core, provider=arguments))
-    if plane.is_running:
-        typer.echo(f"The plane in {directory} runs already; `capk local status` shows it.")
-        return
     try:
         plane.start(on_progress=typer.echo)
     except CapkError as failure:
@@ -68,8 +68,9 @@ def down(
         typer.echo(f"capk: these would be left without anybody who can delete them: {', '.join(left)}", err=True)
         typer.echo("Delete them first, with `kubectl delete`; nothing was changed.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"The plane in {directory} has ended." if plane.is_running else f"No plane runs in {directory}.")
+    ended = f"The plane in {directory} has ended." if plane.is_running else f"No plane runs in {directory}."
     plane.stop()
+    typer.echo(ended)
     if left:
         typer.echo(f"Still there, without anybody who looks after them: {', '.join(left)}.")
         typer.echo(f"`capk local up{_same(directory)}` takes care of them again, so that they can be deleted.")
@@ -117,7 +118,7 @@ def _engine_arguments(engine: str) -> list[str]:
     if engine not in {"auto", "stand-in"}:
         raise typer.BadParameter(f"{engine} is none of auto, kind, stand-in", param_hint="--engine")
     choice = choose_engine() if engine == "auto" else stand_in("as you asked")
-    typer.echo(choice.why[0].upper() + choice.why[1:] + ".")
+    typer.echo(f"Engine: {choice.why}.")
     return choice.provider_arguments
 
 
