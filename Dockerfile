@@ -3,22 +3,22 @@
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
 # Two environments without a pip of their own: one goes into the image, one has what builds the project's wheel.
 RUN python3 -m venv --without-pip /opt/capk && python3 -m venv --without-pip /opt/build
 COPY requirements /src/requirements
-RUN python3 -m pip --python /opt/capk/bin/python install --require-hashes -r /src/requirements/run.txt \
- && python3 -m pip --python /opt/build/bin/python install --require-hashes -r /src/requirements/build.txt
+RUN python3 -m pip --python /opt/capk/bin/python install --no-compile --require-hashes -r /src/requirements/run.txt \
+ && python3 -m pip --python /opt/build/bin/python install --no-compile --require-hashes -r /src/requirements/build.txt
 COPY pyproject.toml README.md LICENSE /src/
 COPY capk /src/capk
 RUN cd /src && /opt/build/bin/python -c "from setuptools import build_meta; build_meta.build_wheel('/tmp')" \
- && python3 -m pip --python /opt/capk/bin/python install --no-deps --no-index /tmp/*.whl \
+ && python3 -m pip --python /opt/capk/bin/python install --no-compile --no-deps --no-index /tmp/*.whl \
  # The typed calls of the Kubernetes client, 80 MB of generated code, are never imported: the provider sends its own.
  && rm -r /opt/capk/lib/python3.*/site-packages/kubernetes/client/api \
           /opt/capk/lib/python3.*/site-packages/kubernetes/aio/client/api \
  # Compiled once, here: at run time the file system is read-only. Of the Kubernetes client, only what is imported.
  && /opt/capk/bin/python -m compileall -q -x /kubernetes/ /opt/capk/lib \
- && /opt/capk/bin/capk --help >/dev/null
+ && /opt/capk/bin/python -c "import capk.cli, capk.manager.process"
 COPY bin/kind /usr/local/bin/kind
 COPY bin/docker-cli /usr/local/bin/docker
 ARG KIND_VERSION=v0.32.0

@@ -65,14 +65,22 @@ class Release:
 
 
 def check_series(version: str, metadata: Path) -> None:
-    """Refuse a version that clusterctl would refuse: not semantic, or without a series in metadata.yaml (C36)."""
+    """Refuse what clusterctl would refuse (C36): no semantic version, no series for it, or a series after it.
+
+    clusterctl looks for the newest patch of the newest series that the newest release knows, and fails where none is.
+    """
     match = VERSION.fullmatch(version)
     if not match:
         raise ReleaseError(f"{version!r} is not a version. Say vMAJOR.MINOR.PATCH, for example v0.1.0.")
-    series = yaml.safe_load(metadata.read_text())["releaseSeries"]
-    if (int(match[1]), int(match[2])) not in {(one["major"], one["minor"]) for one in series}:
+    wanted = (int(match[1]), int(match[2]))
+    series = {(one["major"], one["minor"]) for one in yaml.safe_load(metadata.read_text())["releaseSeries"]}
+    if wanted not in series:
         raise ReleaseError(
-            f"{metadata.name} has no series for {version}. Add one for {match[1]}.{match[2]} with its contract."
+            f"{metadata.name} has no series for {version}. Add {wanted[0]}.{wanted[1]} with its contract."
+        )
+    if (newest := max(series)) > wanted:
+        raise ReleaseError(
+            f"{metadata.name} has {newest[0]}.{newest[1]}, which comes after {version}. Remove it till then."
         )
 
 

@@ -1,0 +1,268 @@
+"""The real clusterctl against an embedded plane, from a repository that hack/release.py wrote. No network.
+
+The plane has an API server and nothing else: no pod runs, and namespaces that are deleted stay Terminating.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from capk.localplane.options import Options
+from capk.localplane.plane import LocalPlane
+
+ROOT = Path(__file__).parents[2]
+BIN = ROOT / "bin"
+CORE = "v1.14.2"
+FLAVORS = ["", "development", "ha", "ports", "registry", "standalone", "topology"]
+INIT = ["init", "--core", f"cluster-api:{CORE}", "--bootstrap", "-", "--control-plane", "-"]
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Releases of the provider and of Cluster API's core, and the configuration that leads to them."""
+
+    folder: Path
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "clusterctl.yaml"
+
+    def write(self, *versions: str) -> None:
+        """Write releases of the provider, oldest first, and one of core."""
+        metadata = yaml.safe_load((ROOT / "metadata.yaml").read_text())
+        file = self.folder / "metadata.yaml"
+        for minor, version in enumerate(versions, start=1):
+            metadata["releaseSeries"] = [
+                {"major": 0, "minor": one, "contract": "v1beta2"} for one in range(1, minor + 1)
+            ]
+            file.write_text(yaml.safe_dump(metadata))
+            run(
+                *(sys.executable, ROOT / "hack" / "release.py", "--version", version, "--out", self.folder),
+                *("--metadata", file, "--no-sbom", "--local-repository"),
+            )
+        core = self.folder / "cluster-api" / CORE
+        core.mkdir(parents=True)
+        shutil.copy(BIN / "manifests" / "cluster-api-components.yaml", core / "core-components.yaml")
+        shutil.copy(BIN / "manifests" / "cluster-api-metadata.yaml", core / "metadata.yaml")
+        configuration = yaml.safe_load(self.configuration.read_text())
+        url = (core / "core-components.yaml").as_uri()
+        configuration["providers"].append({"name": "cluster-api", "type": "CoreProvider", "url": url})
+        self.configuration.write_text(yaml.safe_dump(configuration))
+
+
+@dataclass(frozen=True)
+class ManagementCluster:
+    """A plane and the repository that clusterctl uses with it."""
+
+    kubeconfig: Path
+    repository: Repository
+
+    def clusterctl(self, *arguments: str, **variables: str) -> str:
+        """Run clusterctl and return its output; variables go into its environment."""
+        return self.attempt("clusterctl", "--config", str(self.repository.configuration), *arguments, **variables)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.attempt("kubectl", *arguments, stdin=stdin)
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        return json.loads(self.kubectl("get", "-o", "json", *arguments))
+
+    def attempt(self, command: str, *arguments: str, stdin: str | None = None, **variables: str) -> str:
+        offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "KUBECONFIG": str(self.kubeconfig)}
+        return run(BIN / command, *arguments, stdin=stdin, env={**os.environ, **offline, **variables})
+
+
+def run(*command: str | Path, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
+    """Run a command and return its standard output; an AssertionError holds what it printed."""
+    result = subprocess.run(
+        [str(word) for word in command], input=stdin, env=env, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, f"{command[0]} failed:\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+@pytest.fixture
+def empty_cluster(tmp_path: Path) -> Iterator[ManagementCluster]:
+    """A plane without Cluster API."""
+    yield from planes(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagementCluster]:
+    """A plane after `clusterctl init`."""
+    for one in planes(tmp_path_factory.mktemp("initialised")):
+        initialise(one)
+        yield one
+
+
+def planes(folder: Path) -> Iterator[ManagementCluster]:
+    repository = Repository(folder / "repository")
+    repository.folder.mkdir()
+    repository.write("v0.1.0", "v0.2.0")
+    with LocalPlane(folder / "plane", Options(core=False, definitions=False)) as plane:
+        one = ManagementCluster(plane.kubeconfig, repository)
+        # clusterctl takes cert-manager for installed when its kinds are served.
+        one.kubectl("apply", "--server-side", "-f", str(BIN / "manifests" / "cert-manager-crds.yaml"))
+        yield one
+
+
+def initialise(cluster: ManagementCluster) -> None:
+    cluster.clusterctl(*INIT, "--infrastructure", "kind:v0.1.0", CLUSTER_TOPOLOGY="true")
+    # Nobody plays core's webhooks here.
+    for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
+        cluster.kubectl("delete", kind, "--all")
+
+
+def generate(cluster: ManagementCluster, flavor: str, *arguments: str, name: str = "dev") -> str:
+    chosen = ["--flavor", flavor] if flavor else []
+    version = ["--kubernetes-version", "v1.36.1"]
+    return cluster.clusterctl("generate", "cluster", name, *version, *chosen, *arguments)
+
+
+def deployment(documents: str) -> dict[str, Any]:
+    (one,) = (one for one in yaml.safe_load_all(documents) if one and one["kind"] == "Deployment")
+    return one
+
+
+@pytest.mark.rule("C34", "C35", "C36", "C38")
+def test_init_installs_the_provider(cluster: ManagementCluster) -> None:
+    provider = cluster.get("provider", "infrastructure-kind", "-n", "capkind-system")
+    assert (provider["type"], provider["version"]) == ("InfrastructureProvider", "v0.1.0")
+    manager = cluster.get("deployment", "capkind-controller-manager", "-n", "capkind-system")
+    (container,) = manager["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "localhost/cluster-api-provider-kind:v0.1.0"
+    assert "--endpoint=auto" in container["args"]
+    assert "--leader-election-namespace=$(POD_NAMESPACE)" in container["args"]
+
+
+@pytest.mark.rule("C34")
+def test_init_labels_the_kinds_that_a_move_looks_for(cluster: ManagementCluster) -> None:
+    crds = cluster.get("crd", "-l", "clusterctl.cluster.x-k8s.io,cluster.x-k8s.io/provider=infrastructure-kind")
+    assert {one["spec"]["names"]["kind"] for one in crds["items"]} == {
+        "KINDCluster",
+        "KINDClusterTemplate",
+        "KINDControlPlane",
+        "KINDControlPlaneTemplate",
+    }
+
+
+@pytest.mark.rule("C34")
+def test_components_follow_the_variables(cluster: ManagementCluster) -> None:
+    components = cluster.clusterctl(
+        *("generate", "provider", "--infrastructure", "kind:v0.1.0", "--target-namespace", "elsewhere"),
+        CAPKIND_RUN_AS_USER="65532",
+        CAPKIND_DOCKER_GROUP="998",
+        CAPKIND_DOCKER_SOCKET="/run/docker.sock",
+        CAPKIND_ENDPOINT="internal",
+    )
+    one = deployment(components)
+    pod = one["spec"]["template"]["spec"]
+    assert one["metadata"]["namespace"] == "elsewhere"
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["supplementalGroups"]) == (65532, [998])
+    assert {"path": "/run/docker.sock", "type": "Socket"} in [volume.get("hostPath") for volume in pod["volumes"]]
+    assert "--endpoint=internal" in pod["containers"][0]["args"]
+    binding = next(one for one in yaml.safe_load_all(components) if one["kind"] == "ClusterRoleBinding")
+    assert binding["subjects"][0]["namespace"] == "elsewhere"
+
+
+def test_image_can_come_from_a_mirror(cluster: ManagementCluster, tmp_path: Path) -> None:
+    configuration = yaml.safe_load(cluster.repository.configuration.read_text())
+    configuration["images"] = {"infrastructure-kind": {"repository": "registry.example/mirror"}}
+    path = tmp_path / "clusterctl.yaml"
+    path.write_text(yaml.safe_dump(configuration))
+    components = cluster.clusterctl("generate", "provider", "--infrastructure", "kind:v0.1.0", "--config", str(path))
+    (container,) = deployment(components)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example/mirror/cluster-api-provider-kind:v0.1.0"
+
+
+@pytest.mark.rule("C34")
+@pytest.mark.parametrize("overlay", ["podman", "remote"])
+def test_other_overlays_are_accepted(cluster: ManagementCluster, tmp_path: Path, overlay: str) -> None:
+    """The name of the file in the URL chooses the overlay."""
+    configuration = yaml.safe_load(cluster.repository.configuration.read_text())
+    provider = next(one for one in configuration["providers"] if one["name"] == "kind")
+    provider["url"] = provider["url"].replace("components.yaml", f"components-{overlay}.yaml")
+    path = tmp_path / "clusterctl.yaml"
+    path.write_text(yaml.safe_dump(configuration))
+    components = cluster.clusterctl(
+        *("generate", "provider", "--infrastructure", "kind:v0.1.0", "--config", str(path)),
+        CAPKIND_DOCKER_HOST="tcp://engine.example:2376",
+    )
+    applied = cluster.kubectl(
+        *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-"), stdin=components
+    )
+    assert "deployment.apps/capkind-controller-manager serverside-applied" in applied
+
+
+def test_plain_installation_is_accepted(cluster: ManagementCluster) -> None:
+    install = cluster.repository.folder / "infrastructure-kind" / "v0.1.0" / "install.yaml"
+    applied = cluster.kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", str(install))
+    assert "deployment.apps/capkind-controller-manager serverside-applied" in applied
+
+
+@pytest.mark.rule("C37")
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_every_flavor_is_accepted(cluster: ManagementCluster, flavor: str) -> None:
+    manifests = generate(cluster, flavor, "--target-namespace", "default")
+    applied = cluster.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=manifests)
+    assert len(applied.splitlines()) == len(list(yaml.safe_load_all(manifests)))
+
+
+@pytest.mark.rule("C37")
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_kubernetes_version_is_the_only_variable_to_give(cluster: ManagementCluster, flavor: str) -> None:
+    chosen = ["--flavor", flavor] if flavor else []
+    listing = cluster.clusterctl("generate", "cluster", "dev", "--list-variables", *chosen)
+    required = re.search(r"Required Variables:\n((?:  - .*\n)*)", listing)
+    assert required is not None
+    assert required[1].split() == ["-", "KUBERNETES_VERSION"]
+
+
+@pytest.mark.rule("C31", "C37", "C44")
+def test_topology_brings_its_class_and_honours_the_counts(cluster: ManagementCluster) -> None:
+    counts = ["--control-plane-machine-count", "3", "--worker-machine-count", "2"]
+    objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, "topology", *counts))}
+    assert set(objects) == {"Cluster", "ClusterClass", "KINDClusterTemplate", "KINDControlPlaneTemplate"}
+    assert objects["ClusterClass"]["metadata"]["name"] == objects["Cluster"]["spec"]["topology"]["classRef"]["name"]
+    variables = {one["name"]: one["value"] for one in objects["Cluster"]["spec"]["topology"]["variables"]}
+    assert variables == {"controlPlaneCount": 3, "workerCount": 2}
+    # A template of the class goes through clusterctl's substitution and must come out whole.
+    source = next(yaml.safe_load_all((ROOT / "templates" / "clusterclass-kind.yaml").read_text()))
+    assert objects["ClusterClass"]["spec"] == source["spec"]
+
+
+def test_describe_shows_infrastructure_and_control_plane(cluster: ManagementCluster) -> None:
+    cluster.kubectl("apply", "-f", "-", stdin=generate(cluster, "", name="shown"))
+    tree = cluster.clusterctl("describe", "cluster", "shown")
+    assert "KINDCluster default/shown" in tree
+    assert "KINDControlPlane default/shown, v1.36.1" in tree
+
+
+@pytest.mark.rule("C34", "C36")
+def test_upgrade_keeps_clusters_and_delete_removes_all_but_them(empty_cluster: ManagementCluster) -> None:
+    initialise(empty_cluster)
+    empty_cluster.kubectl("apply", "-f", "-", stdin=generate(empty_cluster, "standalone"))
+    before = empty_cluster.get("kindcluster", "dev")["metadata"]["uid"]
+
+    plan = empty_cluster.clusterctl("upgrade", "plan")
+    assert re.search(r"infrastructure-kind +capkind-system +InfrastructureProvider +v0\.1\.0 +v0\.2\.0", plan)
+    empty_cluster.clusterctl("upgrade", "apply", "--infrastructure", "kind:v0.2.0")
+    manager = empty_cluster.get("deployment", "capkind-controller-manager", "-n", "capkind-system")
+    assert manager["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":v0.2.0")
+    assert empty_cluster.get("kindcluster", "dev")["metadata"]["uid"] == before
+
+    empty_cluster.clusterctl("delete", "--infrastructure", "kind")
+    assert empty_cluster.get("kindcluster", "dev")["metadata"]["uid"] == before
+    kinds = "deployments,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,providers"
+    left = empty_cluster.get(kinds, "-A", "-l", "cluster.x-k8s.io/provider=infrastructure-kind")
+    assert left["items"] == []
