@@ -65,8 +65,8 @@ def check_cluster_name(cluster_name: str, spec: Mapping[str, Any]) -> None:
     if not _NAME.fullmatch(cluster_name):
         raise InvalidSpec(
             "spec.clusterName",
-            f"the kind cluster cannot be named {cluster_name!r}: a name consists of lower-case letters, digits, '-' and "
-            "'.', and begins and ends with a letter or digit, also around each '.'",
+            f"the kind cluster cannot be named {cluster_name!r}: a name consists of lower-case letters, digits, '-' "
+            "and '.', and begins and ends with a letter or digit, also around each '.'",
         )
     limit = name_limit(spec)
     if len(cluster_name) > limit:

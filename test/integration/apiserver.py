@@ -1,16 +1,14 @@
 """A real API server for tests: etcd and kube-apiserver as processes of their own, gone when the test is."""
 
 import contextlib
+import http.client
 import json
 import secrets
 import socket
 import ssl
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,13 +20,14 @@ BIN = Path(__file__).parents[2] / "bin"
 STARTUP_SECONDS = 60
 
 
-@dataclass(frozen=True)
 class ApiServer:
-    """A running API server and how to speak with it as an administrator."""
+    """A running API server and how to speak with it as an administrator, over one connection."""
 
-    url: str
-    token: str
-    ca_file: Path
+    def __init__(self, port: int, token: str, ca_file: Path) -> None:
+        self.port = port
+        self.token = token
+        self.ca_file = ca_file
+        self._connection: http.client.HTTPSConnection | None = None
 
     def request(
         self,
@@ -41,19 +40,24 @@ class ApiServer:
         **query: str,
     ) -> tuple[int, dict[str, Any]]:
         """Return the HTTP status and the decoded answer."""
-        request = urllib.request.Request(
-            f"{self.url}{path}?{urlencode(query)}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": content_type, "Accept": accept},
-        )
-        context = ssl.create_default_context(cafile=str(self.ca_file))
+        if self._connection is None:
+            context = ssl.create_default_context(cafile=str(self.ca_file))
+            self._connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=30)
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type, "Accept": accept}
+        content = None if body is None else json.dumps(body)
         try:
-            with urllib.request.urlopen(request, context=context, timeout=30) as answer:
-                return answer.status, _decode(answer.read())
-        except urllib.error.HTTPError as refusal:
-            with refusal:
-                return refusal.code, _decode(refusal.read())
+            self._connection.request(method, f"{path}?{urlencode(query)}", body=content, headers=headers)
+            answer = self._connection.getresponse()
+            return answer.status, _decode(answer.read())
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _decode(raw: bytes) -> dict[str, Any]:
@@ -95,9 +99,10 @@ def running_api_server(folder: Path) -> Iterator[ApiServer]:
         "--service-cluster-ip-range=10.0.0.0/24",
     ]
     with _process(etcd, folder / "etcd.log"), _process(api_server, folder / "kube-apiserver.log") as process:
-        server = ApiServer(f"https://127.0.0.1:{secure_port}", token, folder / "certificates" / "apiserver.crt")
-        _wait_until_ready(server, process, folder / "kube-apiserver.log")
-        yield server
+        server = ApiServer(secure_port, token, folder / "certificates" / "apiserver.crt")
+        with contextlib.closing(server):
+            _wait_until_ready(server, process, folder / "kube-apiserver.log")
+            yield server
 
 
 @contextlib.contextmanager

@@ -1,0 +1,146 @@
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hack.crds.__main__ import rendered
+from hack.crds.definition import all_definitions
+
+CRDS = {crd["spec"]["names"]["kind"]: crd for crd in all_definitions()}
+SAMPLES = Path(__file__).parents[3] / "config" / "samples"
+EVERY_CRD = pytest.mark.parametrize("crd", CRDS.values(), ids=CRDS.keys())
+
+
+def schema(kind: str) -> dict[str, Any]:
+    return CRDS[kind]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def nodes_of(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, node
+    for name, child in (node.get("properties") or {}).items():
+        yield from nodes_of(child, f"{path}.{name}")
+    for name, child in (("[]", node.get("items")), ("{}", node.get("additionalProperties"))):
+        if child:
+            yield from nodes_of(child, path + name)
+
+
+def test_written_crds_are_up_to_date() -> None:
+    for path, text in rendered().items():
+        assert path.read_text() == text, f"{path.name} is stale; run `make manifests`"
+
+
+def test_no_other_crd_lies_around() -> None:
+    (folder,) = {path.parent for path in rendered()}
+    assert set(folder.iterdir()) == set(rendered())
+    listed = yaml.safe_load((folder.parent / "kustomization.yaml").read_text())["resources"]
+    assert {folder.parent / resource for resource in listed} == set(rendered())
+
+
+@pytest.mark.rule("C1", "C40")
+@EVERY_CRD
+def test_crd_is_named_as_cluster_api_computes_it(crd: dict[str, Any]) -> None:
+    names = crd["spec"]["names"]
+    assert crd["metadata"]["name"] == f"{names['kind'].lower()}s.{crd['spec']['group']}"
+    assert names["listKind"] == f"{names['kind']}List"
+    assert names["categories"] == ["cluster-api"]
+    assert crd["spec"]["scope"] == "Namespaced"
+
+
+@pytest.mark.rule("C1", "C40")
+@EVERY_CRD
+def test_status_is_a_subresource_where_there_is_one(crd: dict[str, Any]) -> None:
+    (version,) = crd["spec"]["versions"]
+    has_status = "status" in version["schema"]["openAPIV3Schema"]["properties"]
+    assert version.get("subresources", {}) == ({"status": {}} if has_status else {})
+    assert has_status != crd["spec"]["names"]["kind"].endswith("Template")
+
+
+@pytest.mark.rule("C2", "C31", "C40", "C44")
+@EVERY_CRD
+def test_contract_labels_name_served_versions(crd: dict[str, Any]) -> None:
+    served = {version["name"] for version in crd["spec"]["versions"] if version["served"]}
+    for contract in ("v1beta1", "v1beta2"):
+        assert crd["metadata"]["labels"][f"cluster.x-k8s.io/{contract}"] in served
+    folder = next(iter(rendered())).parent.parent
+    (labels,) = yaml.safe_load((folder / "kustomization.yaml").read_text())["labels"]
+    assert labels["pairs"] == crd["metadata"]["labels"]
+
+
+def test_short_names_do_not_collide() -> None:
+    short = list(itertools.chain.from_iterable(crd["spec"]["names"]["shortNames"] for crd in CRDS.values()))
+    assert len(set(short)) == len(short)
+    assert "kcp" not in short, "Cluster API's KubeadmControlPlane has it"
+
+
+@pytest.mark.rule("C3", "C32")
+@EVERY_CRD
+def test_schema_is_closed_bounded_and_without_defaults(crd: dict[str, Any]) -> None:
+    root = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for path, node in nodes_of(root):
+        assert node["type"], path
+        assert "default" not in node, path
+        assert not any(field.startswith("x-kubernetes-preserve") or field == "nullable" for field in node), path
+        if node["type"] == "array":
+            assert node["x-kubernetes-list-type"] in ("atomic", "map"), path
+            assert node["maxItems"], path
+        if node["type"] == "object" and path != ".metadata":
+            assert node.get("properties") or node.get("additionalProperties"), path
+
+
+@EVERY_CRD
+def test_every_field_is_described(crd: dict[str, Any]) -> None:
+    root = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for path, node in nodes_of(root):
+        if path != ".metadata" and not path.endswith("{}"):
+            assert node["description"].strip().endswith((".", "`.")), path
+            assert "\n" not in node["description"], path
+
+
+@EVERY_CRD
+def test_every_rule_says_what_to_do(crd: dict[str, Any]) -> None:
+    root = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for path, node in nodes_of(root):
+        for rule in node.get("x-kubernetes-validations", ()):
+            assert re.search(r"\b(must|cannot|may not|Choose)\b", rule["message"]), path
+            assert len(rule["message"]) <= 2048, path
+
+
+def test_kindcluster_and_its_template_share_one_schema() -> None:
+    own = schema("KINDCluster")["properties"]["spec"]["properties"]
+    template = schema("KINDClusterTemplate")["properties"]["spec"]["properties"]["template"]["properties"]["spec"]
+    assert set(own) - set(template["properties"]) == {"clusterName", "controlPlaneEndpoint", "standalone"}
+    assert all(own[field] == node for field, node in template["properties"].items())
+
+
+@pytest.mark.rule("C16", "C20")
+@pytest.mark.parametrize("kind", ["KINDCluster", "KINDControlPlane"])
+def test_status_leaves_out_what_must_not_be_there(kind: str) -> None:
+    status = schema(kind)["properties"]["status"]["properties"]
+    assert not {"failureDomains", "failureReason", "failureMessage"} & set(status)
+
+
+@pytest.mark.rule("C43", "C44")
+def test_control_plane_template_requires_neither_version_nor_replicas() -> None:
+    template = schema("KINDControlPlaneTemplate")["properties"]["spec"]["properties"]["template"]["properties"]["spec"]
+    assert {"version", "replicas"} <= set(template["properties"])
+    assert "required" not in template
+
+
+def test_crds_fit_into_the_annotation_of_kubectl_apply() -> None:
+    assert max(len(text.encode()) for text in rendered().values()) < 256 * 1024
+
+
+def test_samples_cover_the_ways_to_use_it() -> None:
+    names = {path.stem for path in SAMPLES.glob("*.yaml")}
+    assert {"standalone", "versioned", "multi-node", "ports-and-mounts", "ha", "cluster"} <= names
+
+
+@pytest.mark.parametrize("sample", sorted((SAMPLES / "invalid").glob("*.yaml")), ids=lambda sample: sample.stem)
+def test_invalid_sample_says_how_it_is_refused_and_is_short(sample: Path) -> None:
+    text = sample.read_text()
+    assert text.startswith("# Refused: ")
+    assert len(text.splitlines()) <= 16
