@@ -216,7 +216,7 @@ def status() -> Schema:
             "name": report("Name of the container; of a node, also the name of the Node object."),
             "role": report("`control-plane`, `worker` or `external-load-balancer`."),
             "address": report("IP address in the container network of kind."),
-            "state": report("State of the container, such as `running` or `exited`."),
+            "state": report("State of the container: `Running` or `Stopped`."),
         },
         required=["name"],
     )
