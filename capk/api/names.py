@@ -58,6 +58,7 @@ It survives a restart, a lost status and `clusterctl move`. A kind cluster that 
 (C21, C27)."""
 CLAIM_ID_ANNOTATION: Final = f"{PREFIX}/claim-id"
 """The uid that the object had when it claimed; the node containers carry it as a mount, readable off the engine.
+For an adopted kind cluster: the id of its control plane's container.
 
 An object gets a new uid by `clusterctl move`; the claim stays the same."""
 CLAIM_MOUNT_FOLDER: Final = "/etc/capk/claim/"

@@ -190,7 +190,7 @@ class KINDCluster(Object):
 
     @property
     def claim_id(self) -> str:
-        """What marks the containers of the claimed kind cluster: the uid this object had when it claimed."""
+        """What the containers of the claimed kind cluster are known by: see CLAIM_ID_ANNOTATION."""
         return self.annotations.get(names.CLAIM_ID_ANNOTATION) or self.uid
 
     @property

@@ -95,6 +95,7 @@ def _node(node: Node) -> NodeFacts:
         running=node.running,
         address=node.address,
         claim_id=node.claim_id,
+        container_id=node.container_id,
         image=node.image,
         started_at=node.started_at,
     )

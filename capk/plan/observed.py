@@ -45,6 +45,7 @@ class NodeFacts:
     address: str
     claim_id: str | None
     """The mark that its creator put on it; None when there is none."""
+    container_id: str = ""
     image: str = ""
     started_at: str = ""
 

@@ -1,8 +1,9 @@
 """Whose the kind cluster is that stands under the wanted name: never touch a stranger's (C21).
 
 Three proofs, the strongest first. Every node container that the provider makes carries a mount whose path names the
-claim: the engine shows it from the first instant of the container's life. The certificate authority of a finished
-cluster has a fingerprint that the object remembers. And before a creation starts, the object claims the name.
+claim: the engine shows it from the first instant of the container's life. (An adopted cluster is known by the id of its
+container.) The certificate authority of a finished cluster has a fingerprint that the object remembers. And before a
+creation starts, the object claims the name. The last two are for engines that cannot be asked for containers.
 """
 
 from enum import Enum, auto
@@ -28,16 +29,22 @@ def ownership(observed: Observed) -> Ownership:
     cluster, engine = observed.object, observed.engine
     if not engine.exists:
         return Ownership.ABSENT
-    if any(node.claim_id == cluster.claim_id for node in engine.nodes or ()):
-        return Ownership.OURS
+    if engine.nodes:
+        is_ours = any(cluster.claim_id in (node.claim_id, node.container_id) for node in engine.nodes)
+        return Ownership.OURS if is_ours else Ownership.STRANGERS
     if cluster.claim is None:
         return Ownership.STRANGERS
     if cluster.identity is None:
-        # A creation of ours would have marked its nodes. Where nodes cannot be listed, the claim has to do.
-        return Ownership.STRANGERS if engine.nodes else Ownership.OURS
+        return Ownership.OURS
     if observed.access is None:
         return Ownership.UNPROVEN
     return Ownership.OURS if observed.access.fingerprint == cluster.identity else Ownership.STRANGERS
+
+
+def adopted_claim_id(observed: Observed) -> str:
+    """Return what an adopted kind cluster will be known by: its nodes carry no mark of ours."""
+    control_planes = [node for node in observed.engine.nodes or () if node.role == "control-plane"]
+    return min(node.container_id for node in control_planes) if control_planes else observed.object.uid
 
 
 def was_completed(observed: Observed) -> bool:

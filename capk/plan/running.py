@@ -6,6 +6,7 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.plan.creation import retry_delay
 from capk.plan.observed import NodeFacts, Observed
+from capk.plan.ownership import adopted_claim_id
 from capk.plan.plan import Plan, ReadAccess, Request, StartNodes
 from capk.plan.report import Verdict, false, kindcluster_status, true
 from capk.plan.secrets import (
@@ -50,7 +51,7 @@ def adopt(observed: Observed) -> Plan:
         return Plan(operation=operation, requeue_seconds=requeue, status=kindcluster_status(observed, {}))
     claim: dict[str, str | None] = {
         names.CLAIM_ANNOTATION: observed.cluster_name,
-        names.CLAIM_ID_ANNOTATION: observed.object.claim_id,
+        names.CLAIM_ID_ANNOTATION: adopted_claim_id(observed),
         names.IDENTITY_ANNOTATION: observed.access.fingerprint,
     }
     return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0)

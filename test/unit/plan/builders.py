@@ -67,9 +67,13 @@ def control_plane(version: str | None = "v1.36.1", **metadata: Any) -> KINDContr
     )
 
 
-def node(name: str = "dev-control-plane", *, running: bool = True, claim_id: str | None = UID) -> NodeFacts:
+def node(
+    name: str = "dev-control-plane", *, running: bool = True, claim_id: str | None = UID, container_id: str = "c1"
+) -> NodeFacts:
     role = "worker" if "worker" in name else "control-plane"
-    return NodeFacts(name=name, role=role, running=running, address="172.18.0.2", claim_id=claim_id)
+    return NodeFacts(
+        name=name, role=role, running=running, address="172.18.0.2", claim_id=claim_id, container_id=container_id
+    )
 
 
 ACCESS = Access(
@@ -154,5 +158,3 @@ def settled(cluster: KINDCluster | None = None, **facts: Any) -> Observed:
         observed = replace(observed, secrets={secret["metadata"]["name"]: written(secret)})
     observed = apply(observed, decide(observed))
     return replace(observed, access=None)
-
-

@@ -151,19 +151,15 @@ class TestOthersClusters:
         assert plan.annotations == {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None}
 
     def test_deleting_the_object_leaves_a_strangers_cluster_of_that_name(self) -> None:
-        cluster = kindcluster(
-            annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z"
-        )
+        cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         theirs = EngineFacts(looked=True, exists=True, nodes=(node(claim_id="somebody-else"),))
         plan = decide(observe(cluster, engine=theirs, access=replace(ACCESS, fingerprint="sha256:other")))
         assert plan.operation is None
         assert plan.remove_finalizer
 
-    def test_fingerprint_is_read_before_an_unmarked_cluster_is_deleted(self) -> None:
-        cluster = kindcluster(
-            annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z"
-        )
-        unmarked = EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))
+    def test_fingerprint_is_read_before_a_cluster_with_unknown_nodes_is_deleted(self) -> None:
+        cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        unmarked = EngineFacts(looked=True, exists=True, nodes=None)
         assert decide(observe(cluster, engine=unmarked)).operation == ReadAccess("dev")
         assert decide(observe(cluster, engine=unmarked, access=ACCESS)).operation == Delete("dev")
 

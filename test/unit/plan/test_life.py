@@ -14,7 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
-from capk.plan.creation import CLAIM_MOUNT_FOLDER
 from capk.plan.failures import Failure
 from capk.plan.kindcluster import decide
 from capk.plan.observed import EngineFacts, Observed, OperationFacts
@@ -42,10 +41,8 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.made = 0
         self.standing: Standing | None = None
-        self.lists_nodes = True
         self.engine_up = True
         self.was_provisioned = False
-        self.was_deleted_by_hand = False
         self.gone = False
         self.seen = Observed(object=kindcluster(), now=NOW)
 
@@ -76,12 +73,12 @@ class Life(RuleBasedStateMachine):
 
     def look(self) -> None:
         standing = self.standing
-        nodes = (node(claim_id=standing.mark, running=standing.running),) if standing and self.lists_nodes else ()
+        nodes = (node(claim_id=standing.mark, running=standing.running),) if standing else ()
         facts = EngineFacts(
             looked=True,
             failure=None if self.engine_up else DOWN,
             exists=standing is not None,
-            nodes=nodes if self.lists_nodes else None,
+            nodes=nodes,
         )
         self.seen = replace(self.seen, engine=facts, now=self.seen.now + timedelta(seconds=10))
 
@@ -109,7 +106,9 @@ class Life(RuleBasedStateMachine):
         match request:
             case Create() if self.standing is None:
                 self.made += 1
-                mark = request.config["nodes"][0]["extraMounts"][-1]["containerPath"].removeprefix(CLAIM_MOUNT_FOLDER)
+                mark = request.config["nodes"][0]["extraMounts"][-1]["containerPath"].removeprefix(
+                    names.CLAIM_MOUNT_FOLDER
+                )
                 self.standing = Standing(mark, f"sha256:{self.made}", complete=True)
                 self.end(access=True)
             case Create():
@@ -267,4 +266,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestLife.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
