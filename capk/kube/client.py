@@ -79,7 +79,7 @@ class KubeClient:
         renew: read the credentials again first, because the server refused them.
         """
         if renew:
-            await self._connection.renew()
+            await self._connection.renew(self._connection.generation)
         return await self._connection.session()
 
     async def close(self) -> None:
@@ -177,8 +177,9 @@ class KubeClient:
         return await retrying(self._send, request)
 
     async def _send(self, request: Request) -> dict[str, Any]:
+        generation = self._connection.generation
         status, content = await self._exchange(request)
-        if status == 401 and await self._connection.renew():
+        if status == 401 and await self._connection.renew(generation):
             status, content = await self._exchange(request)
         return request.read_answer(status, content)
 

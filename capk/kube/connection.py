@@ -84,6 +84,8 @@ class Connection:
         self._reload_seconds = reload_seconds
         self._loading = asyncio.Lock()
         self._loaded_at = float("-inf")
+        self.generation = 0
+        """Counts how often the credentials were read."""
         self._api: ApiClient | None = None
         self._previous: ApiClient | None = None
 
@@ -97,12 +99,14 @@ class Connection:
         async with self._loading:
             await self._load()
 
-    async def renew(self) -> bool:
-        """Read the credentials again after the server refused them; False when that was done just now."""
-        seen = self._loaded_at
+    async def renew(self, refused: int) -> bool:
+        """Read the credentials again, unless that was done just now; return whether there are newer ones than before.
+
+        refused: the generation of those that the server no longer takes.
+        """
         async with self._loading:
-            if self._loaded_at == seen:
-                if asyncio.get_running_loop().time() - seen < self._reload_seconds:
+            if self.generation == refused:
+                if asyncio.get_running_loop().time() - self._loaded_at < self._reload_seconds:
                     return False
                 await self._load()
             return True
@@ -160,6 +164,7 @@ class Connection:
         await _close(self._previous)
         self._previous, self._api = self._api, api
         self._loaded_at = asyncio.get_running_loop().time()
+        self.generation += 1
 
     async def _load_kubeconfig(self, configuration: Configuration) -> ApiClient:
         """Return a client for the kubeconfig; the key files that TLS needs exist only as long as this takes.

@@ -7,15 +7,21 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
+from kubernetes.aio.config import incluster_config
 
 from capk.api.names import CORE_GROUP, EVENTS, INFRASTRUCTURE_GROUP, KIND_CLUSTERS, SECRETS
-from capk.errors import ApiError, Conflict, LostLease, NotFound
+from capk.errors import ApiError, Conflict, Forbidden, LostLease, NotFound
+from capk.kindcfg.kubeconfig import read_kubeconfig
 from capk.kube.client import KubeClient
+from capk.kube.connection import Connection, Credentials
 from capk.kube.events import EventRecorder
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
 from capk.kube.patches import metadata_patch, status_patch
+from capk.kube.throttle import Throttle
 from capk.localplane.plane import LocalPlane
 from capk.runtime.store import Store
 
@@ -253,3 +259,45 @@ async def test_login_leaves_no_key_behind(
         async with await client.session() as session, session.get(f"{client.server}/version") as response:
             assert response.status == 200
         await client.close()
+
+
+async def test_rotated_token_of_a_pod_is_picked_up(
+    bare_plane: LocalPlane, bare_namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, authority = service_account(bare_plane, bare_namespace)
+    server = urlsplit(read_kubeconfig(bare_plane.kubeconfig.read_text()).server)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(server.hostname))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    for field, content in (("TOKEN", "expired"), ("CERT", authority)):
+        (tmp_path / field).write_text(content)
+        monkeypatch.setattr(incluster_config, f"SERVICE_{field}_FILENAME", str(tmp_path / field))
+    codes: list[str] = []
+    connection = Connection(Credentials(in_cluster=True), timeout_seconds=30, pool_size=4, reload_seconds=0)
+    await connection.open()
+    throttle = Throttle(max_in_flight=4, rate=100, burst=100)
+    client = KubeClient(connection, throttle, lambda verb, resource, code: codes.append(code))
+    (tmp_path / "TOKEN").write_text(f"{token}\n")
+    assert await client.list(KIND_CLUSTERS, bare_namespace) == []
+    assert (codes[0], codes.count("401"), codes[-1]) == ("401", 1, "200")
+    with pytest.raises(Forbidden):
+        await client.list(SECRETS, bare_namespace)
+    await client.close()
+
+
+def service_account(plane: LocalPlane, namespace: str) -> tuple[str, str]:
+    """Return a token that may read KINDClusters and nothing else, and the authority of the API server."""
+    rest = plane.rest()
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    account = {"metadata": {"name": "pod"}}
+    rest.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
+    rules = [{"apiGroups": [INFRASTRUCTURE_GROUP], "resources": ["kindclusters"], "verbs": ["list"]}]
+    rest.request("POST", f"{rbac}/roles", {**account, "rules": rules})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "pod"}
+    subject = {"kind": "ServiceAccount", "name": "pod", "namespace": namespace}
+    rest.request("POST", f"{rbac}/rolebindings", {**account, "roleRef": role, "subjects": [subject]})
+    wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = rest.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/pod/token", wanted)
+    rest.close()
+    (entry,) = yaml.safe_load(plane.kubeconfig.read_text())["clusters"]
+    authority = base64.b64decode(entry["cluster"]["certificate-authority-data"]).decode()
+    return answer["status"]["token"], authority

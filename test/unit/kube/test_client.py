@@ -395,6 +395,19 @@ async def test_many_refusals_at_once_read_the_credentials_once(
     await client.close()
 
 
+async def test_many_refusals_at_once_are_all_cured_by_one_reading(
+    api: ApiServer, kubeconfig: Path, client: KubeClient, throttle: NotedThrottle
+) -> None:
+    async def only_second(request: web.Request) -> web.StreamResponse:
+        return await answer(200 if "second" in request.headers["Authorization"] else 401, {})(request)
+
+    api.answers = [only_second]
+    write_kubeconfig(kubeconfig, client.server, token="second")
+    connection = client._connection
+    await asyncio.gather(*(client.patch(KIND_CLUSTERS, "default", "dev", {}) for _ in range(9)))
+    assert connection.generation == 2
+
+
 async def test_exec_plugin_is_asked_for_the_token(api: ApiServer, tmp_path: Path) -> None:
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "t"}}
     path = tmp_path / "exec"
