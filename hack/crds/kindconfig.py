@@ -1,14 +1,19 @@
 """The schema of kind's configuration, `kind.x-k8s.io/v1alpha4`, field for field.
 
-The rules refuse what kind refuses; where this is stricter, the comment at the rule says why.
-Source: kind pkg/apis/config/v1alpha4/types.go and default.go,
-pkg/internal/apis/config/validate.go.
+The rules refuse what kind refuses; where they are stricter, the comment at the rule says why.
+Source: kind pkg/apis/config/v1alpha4/{types,default}.go, pkg/internal/apis/config/validate.go.
 """
 
 from hack.crds.kindnetworking import networking
 from hack.crds.kindnodes import nodes
 from hack.crds.kindpatches import containerd_patches, kubeadm_patches
 from hack.crds.schema import Schema, mapping, rule
+
+# The API server limits what a rule may cost, and comparing all ports with each other costs the square of their number.
+_MOST_PORTS = 256
+_HAS_HOST_PORT = "has(p.hostPort) && p.hostPort > 0"
+_TOO_MANY_PORTS = f"""self.nodes.map(n, has(n.extraPortMappings),
+          n.extraPortMappings.filter(p, {_HAS_HOST_PORT}).size()).sum() > {_MOST_PORTS}"""
 
 
 def fields() -> dict[str, Schema]:
@@ -34,7 +39,16 @@ def fields() -> dict[str, Schema]:
 
 def rules() -> list[Schema]:
     """Return the rules about the configuration as a whole."""
-    return [_published_ports_rule()]
+    return [_port_count_rule(), _published_ports_rule()]
+
+
+def _port_count_rule() -> Schema:
+    return rule(
+        f"!has(self.nodes) || !({_TOO_MANY_PORTS})",
+        f"""a cluster must not have more than {_MOST_PORTS} extraPortMappings with a hostPort; leave hostPort out where
+        any free port will do""",
+        at=".nodes",
+    )
 
 
 def _published_ports_rule() -> Schema:
@@ -59,8 +73,8 @@ def _published_ports_rule() -> Schema:
     )
     return rule(
         f"""
-        !has(self.nodes) || [
-          self.nodes.map(n, has(n.extraPortMappings), n.extraPortMappings.map(p, has(p.hostPort) && p.hostPort > 0,
+        !has(self.nodes) || {_TOO_MANY_PORTS} || [
+          self.nodes.map(n, has(n.extraPortMappings), n.extraPortMappings.map(p, {_HAS_HOST_PORT},
             {mapping}))
           + [has(self.networking) && has(self.networking.apiServerPort) && self.networking.apiServerPort > 0
             ? [{api_server}] : []]

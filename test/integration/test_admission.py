@@ -100,12 +100,16 @@ def test_template_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]
     judge(api, case["kind"], case)
 
 
-def test_refusal_of_hundreds_of_ports_stays_within_the_cost_limit(api: ApiServer) -> None:
-    ports = [{"containerPort": 1 + n, "hostPort": 30000 + n} for n in range(128)]
-    nodes = [{"extraPortMappings": ports}, {"role": "worker", "extraPortMappings": [{"containerPort": 1}]}]
-    judge(api, "KINDCluster", {"spec": {"nodes": nodes}})
-    twice = [*nodes, {"role": "worker", "extraPortMappings": [{"containerPort": 9, "hostPort": 30127}]}]
-    judge(api, "KINDCluster", {"spec": {"nodes": twice}, "refused": "spec.nodes", "says": "take the same port"})
+def test_256_published_ports_can_be_compared_and_no_more(api: ApiServer) -> None:
+    def ports(first: int, count: int) -> list[dict[str, int]]:
+        return [{"containerPort": 80, "hostPort": 30000 + first + n} for n in range(count)]
+
+    nodes = [{"extraPortMappings": ports(0, 128)}, {"extraPortMappings": ports(128, 127)}]
+    judge(api, "KINDCluster", {"spec": {"nodes": [*nodes, {"extraPortMappings": ports(255, 1)}]}})
+    twice = {"nodes": [*nodes, {"extraPortMappings": ports(254, 1)}]}
+    judge(api, "KINDCluster", {"spec": twice, "refused": "spec.nodes", "says": "take the same port"})
+    many = {"nodes": [*nodes, {"extraPortMappings": ports(255, 128)}]}
+    judge(api, "KINDCluster", {"spec": many, "refused": "spec.nodes", "says": "must not have more than 256"})
 
 
 # --- samples ---
