@@ -39,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     console = Console(quiet="-q" in argv or "--quiet" in argv)
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parser(argv).parse_args(argv)
         arguments.run(arguments, Home.from_environment(), console)
     except KindError as failure:
         if "engine" in argv[:1]:
@@ -58,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
         raise KindError(message)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("-q", "--quiet", action="store_true", help="silence all stderr output")
     common.add_argument("-v", "--verbosity", type=int, default=0, help="accepted, and of no effect")
@@ -99,12 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     add(get, "nodes", _get_nodes, named).add_argument("-A", "--all-clusters", action="store_true")
     add(get, "kubeconfig", _get_kubeconfig, named).add_argument("--internal", action="store_true")
     add(group("export"), "logs", _export_logs, named).add_argument("directory", nargs="?", default="")
-    _add_engine(commands)
+    _add_engine(commands, wanted="engine" in argv[:1])
     return parser
 
 
-def _add_engine(commands: Any) -> None:
-    if "engine" not in sys.argv[1:2]:
+def _add_engine(commands: Any, *, wanted: bool) -> None:
+    """Add the container engine's calls; what they need is imported only where one of them is wanted."""
+    if not wanted:
         commands.add_parser("engine", help="stand in for the container engine's command")
         return
     from capk.localkind import engine
