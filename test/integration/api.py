@@ -1,8 +1,10 @@
 """Speaks with an API server in a test's words: objects in, objects out, kinds found by discovery."""
 
 import contextlib
+import itertools
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import yaml
@@ -10,6 +12,7 @@ import yaml
 from capk.api.names import Resource
 from capk.errors import NotFound
 from capk.localkind.rest import MERGE_PATCH, Rest
+from capk.localplane.plane import LocalPlane
 
 CLUSTERS = Resource("cluster.x-k8s.io", "v1beta2", "clusters", "Cluster")
 NODES = Resource("", "v1", "nodes", "Node")
@@ -63,12 +66,29 @@ class Api:
         with contextlib.suppress(NotFound):
             self.rest.request("DELETE", path(resource, namespace, name))
 
+    def new_namespace(self) -> str:
+        """Create a namespace that nobody else uses and return its name."""
+        name = f"test-{os.getpid()}-{next(_numbers)}"
+        self.create("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        return name
+
     def _path_of(self, document: Mapping[str, Any], namespace: str) -> str:
         group, _, version = document["apiVersion"].rpartition("/")
         found = self.rest.request("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")["resources"]
         served = next(item for item in found if item["kind"] == document["kind"] and "/" not in item["name"])
         resource = Resource(group, version, served["name"], served["kind"])
         return path(resource, namespace if served["namespaced"] else "")
+
+
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def connected(plane: LocalPlane) -> Iterator[Api]:
+    """Give the objects of a plane, over a connection of its own."""
+    rest = plane.rest()
+    yield Api(rest)
+    rest.close()
 
 
 def path(resource: Resource, namespace: str = "", name: str = "") -> str:

@@ -1,12 +1,15 @@
 """The provider as users run it: a process of its own against a plane, with the stand-in for kind."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 from capk.errors import ApiError
 from capk.localkind.clusters import HOME_VARIABLE, Home
@@ -16,7 +19,9 @@ from capk.localplane.plane import LocalPlane
 
 READY_SECONDS = 30
 STOP_SECONDS = 30
+LOG_LINES = 60
 STAND_IN = f"{sys.executable} -m capk.localkind"
+FAILED = pytest.StashKey[bool]()
 
 
 class ProviderProcess:
@@ -95,3 +100,41 @@ class ProviderProcess:
             self._process.kill()
             self._process.wait()
             raise AssertionError(f"the provider did not end within {STOP_SECONDS} s:\n{self.log_text()}") from None
+
+
+StartProvider = Callable[..., ProviderProcess]
+
+
+@contextlib.contextmanager
+def starting_providers(
+    request: pytest.FixtureRequest, directory: Path, flags: Sequence[str] = ()
+) -> Iterator[StartProvider]:
+    """Give a function that starts providers: `start(plane, namespace, *flags, **environment)`.
+
+    flags: for all of them. All end with the test, their kind clusters on the stand-in too; a failed test shows what
+    they printed.
+    """
+    started: list[ProviderProcess] = []
+
+    def start(plane: LocalPlane, namespace: str, *more: str, **environment: str) -> ProviderProcess:
+        place = directory / f"provider{len(started) or ''}"
+        place.mkdir()
+        process = ProviderProcess(plane, place, ["--namespace", namespace, *flags, *more], environment)
+        started.append(process)
+        return process.start()
+
+    yield start
+    for process in started:
+        process.kill()
+        process.remove_clusters()
+        if request.node.stash.get(FAILED, False):
+            print(f"\n--- {process.log}\n" + "\n".join(process.log_text().splitlines()[-LOG_LINES:]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Remember for the fixtures of a test that it failed; a conftest imports this."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
