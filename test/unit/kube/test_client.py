@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 from capk.kube.client import KubeClient
-from capk.kube.connection import Connection, Credentials
+from capk.kube.connection import Connection, Credentials, proxy_of_environment
 from capk.kube.throttle import Throttle
 
 CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/namespaces/default/kindclusters"
@@ -161,7 +161,7 @@ async def test_list_gives_items_their_kind(api: ApiServer, client: KubeClient) -
     assert listing.items == [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}]
     assert await client.list(SECRETS, "default") == listing.items
     assert [path for _, path, *_ in api.requests] == [
-        "/api/v1/secrets?labelSelector=a%3Db,c",
+        "/api/v1/secrets?labelSelector=a%3Db%2Cc",
         "/api/v1/namespaces/default/secrets",
     ]
 
@@ -487,6 +487,34 @@ def test_credentials_are_looked_for_as_kubectl_does(monkeypatch: pytest.MonkeyPa
     assert Credentials("/c").kubeconfig_paths() == "/c"
     assert not Credentials().use_service_account()
     assert Credentials(in_cluster=True).use_service_account()
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"https_proxy": "http://proxy:3128", "no_proxy": "other.example"}, "http://proxy:3128"),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "localhost,.example.org"}, None),
+        ({"HTTP_PROXY": "http://proxy:3128"}, None),
+    ],
+)
+def test_proxy_of_the_environment_is_used_unless_excluded(
+    environment: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_of_environment("https://api.example.org:6443") == proxy
+
+
+async def test_redirect_is_not_followed(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(302, {}, Location="/elsewhere")]
+    with pytest.raises(ApiError):
+        await client.get(KIND_CLUSTERS, "default", "dev")
+    assert len(api.requests) == 1
 
 
 async def test_closed_client_says_so(client: KubeClient) -> None:
