@@ -159,17 +159,17 @@ class ControlPlane:
     def _start_api_server(self) -> None:
         self.start_process(API_SERVER)
         deadline = time.monotonic() + START_SECONDS
-        rest = self.rest()
-        while time.monotonic() < deadline:
-            for name in (ETCD, API_SERVER):
-                if processes.running_pid(self.directory, name) is None:
-                    raise ControlPlaneFailed(name, "ended", processes.log_tail(self.directory, name))
-            try:
-                rest.request("GET", "/readyz")
-            except ApiError:
-                time.sleep(POLL_SECONDS)
-            else:
-                return rest.close()
+        with self.rest() as rest:
+            while time.monotonic() < deadline:
+                for name in (ETCD, API_SERVER):
+                    if processes.running_pid(self.directory, name) is None:
+                        raise ControlPlaneFailed(name, "ended", processes.log_tail(self.directory, name))
+                try:
+                    rest.request("GET", "/readyz")
+                except ApiError:
+                    time.sleep(POLL_SECONDS)
+                else:
+                    return
         message = f"was not ready after {START_SECONDS} s"
         raise ControlPlaneFailed(API_SERVER, message, processes.log_tail(self.directory, API_SERVER))
 

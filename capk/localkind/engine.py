@@ -167,7 +167,8 @@ def _switch(cluster: Cluster, node: Node, *, on: bool) -> None:
     if node is cluster.primary:
         _switch_processes(cluster, on=on)
     elif cluster.control_plane.is_running:
-        nodes.mark_ready(cluster.control_plane.rest(), node, ready=on)
+        with cluster.control_plane.rest() as rest:
+            nodes.mark_ready(rest, node, ready=on)
 
 
 def _switch_processes(cluster: Cluster, *, on: bool) -> None:

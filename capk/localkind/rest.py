@@ -10,7 +10,8 @@ import ssl
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from capk import errors
 
@@ -21,7 +22,7 @@ _ERRORS = {401: errors.Forbidden, 403: errors.Forbidden, 404: errors.NotFound, 4
 
 
 class Rest:
-    """One keep-alive connection to an API server. Not for use by several threads."""
+    """One keep-alive connection to an API server, closed at the end of a `with`. Not for use by several threads."""
 
     def __init__(self, server: str, context: ssl.SSLContext | None = None, timeout_seconds: float = 30) -> None:
         parts = urllib.parse.urlsplit(server)
@@ -31,6 +32,14 @@ class Rest:
             self._connection = http.client.HTTPSConnection(parts.netloc, context=context, timeout=timeout_seconds)
         else:
             self._connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def request(self, method: str, path: str, body: object = None, content_type: str = JSON) -> Any:
         """Send one request and return the decoded answer, a string where it is not JSON.

@@ -124,7 +124,8 @@ def _engine_arguments(engine: str) -> list[str]:
 
 def _kind_clusters(plane: "LocalPlane") -> list[str]:
     try:
-        found = plane.rest().request("GET", _KIND_CLUSTERS)["items"]
+        with plane.rest() as rest:
+            found = rest.request("GET", _KIND_CLUSTERS)["items"]
     except (ApiError, OSError):
         return []
     return [f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found]

@@ -79,11 +79,9 @@ class CoreManager:
         return f"https://127.0.0.1:{self._webhook_port}"
 
     def _serves_webhooks(self) -> bool:
-        webhooks = Rest(self._server, client_context(self.directory / _WEBHOOKS / "ca.crt"))
-        try:
-            webhooks.request("GET", "/")
-        except ApiError as answer:
-            return answer.status == 404
-        finally:
-            webhooks.close()
+        with Rest(self._server, client_context(self.directory / _WEBHOOKS / "ca.crt")) as webhooks:
+            try:
+                webhooks.request("GET", "/")
+            except ApiError as answer:
+                return answer.status == 404
         return True

@@ -16,16 +16,17 @@ def await_ready(directory: Path, name: str, address: str) -> None:
 
     Raises CapkError with the last lines that the process printed when it ended, or was not ready in time.
     """
-    health, deadline = Rest(address), time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        if processes.running_pid(directory, name) is None:
-            raise failure(directory, name, "ended")
-        try:
-            health.request("GET", "/readyz")
-        except ApiError:
-            time.sleep(POLL_SECONDS)
-        else:
-            return health.close()
+    deadline = time.monotonic() + READY_SECONDS
+    with Rest(address) as health:
+        while time.monotonic() < deadline:
+            if processes.running_pid(directory, name) is None:
+                raise failure(directory, name, "ended")
+            try:
+                health.request("GET", "/readyz")
+            except ApiError:
+                time.sleep(POLL_SECONDS)
+            else:
+                return
     raise failure(directory, name, f"was not ready after {READY_SECONDS} s")
 
 
