@@ -56,7 +56,6 @@ class Engine:
             external = await self.kind.create_cluster(
                 request.name,
                 request.config,
-                image=request.image,
                 wait_seconds=request.wait_seconds,
                 on_step=on_step,
             )

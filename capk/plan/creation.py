@@ -63,11 +63,6 @@ def creation_request(observed: Observed) -> Create:
     Raises InvalidSpec where they contradict each other or ask for what kind cannot do.
     """
     cluster = observed.object
-    config = kind_config(
-        cluster.spec,
-        cluster_name=observed.cluster_name,
-        cluster_network=observed.owner.cluster_network if observed.owner else None,
-    )
     version = cluster.spec.get("kubernetesVersion")
     wanted = observed.control_plane.version if observed.control_plane else None
     if version and wanted and _bare(version) != _bare(wanted):
@@ -75,12 +70,19 @@ def creation_request(observed: Observed) -> Create:
             "spec.kubernetesVersion",
             f"is {version}, but the KINDControlPlane asks for {wanted}; set only the KINDControlPlane's spec.version",
         )
+    image = node_image(version or wanted, cluster.spec.get("image"), observed.policy.default_image)
+    config = kind_config(
+        cluster.spec,
+        cluster_name=observed.cluster_name,
+        cluster_network=observed.owner.cluster_network if observed.owner else None,
+        image=image,
+    )
     # Nodes never become Ready without a CNI, so waiting for them would only lose time.
     has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
     return Create(
         name=observed.cluster_name,
         config=_marked(config, cluster.claim_id),
-        image=node_image(version or wanted, cluster.spec.get("image"), observed.policy.default_image),
+        image=image,
         wait_seconds=observed.policy.wait_seconds if has_cni else 0,
         generation=cluster.generation,
     )

@@ -11,6 +11,7 @@ class Create:
 
     name: str
     config: Mapping[str, Any]
+    """A kind.x-k8s.io/v1alpha4 document; the node image stands in it, as `--image` would override a node's own."""
     image: str | None
     wait_seconds: int
     generation: int

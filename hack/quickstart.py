@@ -1,0 +1,215 @@
+"""From nothing to a first workload cluster, told as it happens; run by `make quickstart` and `make quickstart-down`.
+
+Everything is made with the commands that users have themselves: `capk local`, kubectl, clusterctl.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from capk.api import names
+from capk.engine.containers import engine_command
+from capk.errors import ApiError, CapkError
+from capk.kindcfg.images import image_version
+from capk.localkind.rest import Rest
+from capk.localplane.engines import EngineChoice, choose_engine
+from capk.localplane.options import Options
+from capk.localplane.plane import LocalPlane
+
+ROOT = Path(__file__).resolve().parent.parent
+DIRECTORY = ROOT / ".capk" / "quickstart"
+NAME = "quickstart"
+NAMESPACE = "default"
+PATIENCE_SECONDS = 900
+POLL_SECONDS = 0.3
+
+app = typer.Typer(no_args_is_help=True)
+console = Console(highlight=False, soft_wrap=True)
+
+
+@app.command()
+def up() -> None:
+    """Start a management plane, create a workload cluster and show it."""
+    began = time.monotonic()
+    _bring_kind()
+    choice = choose_engine()
+    _say("1", f"A container engine or a stand-in: {choice.why}.")
+    plane = _plane(choice)
+    _say("3", f"A Cluster with its KINDCluster and KINDControlPlane, applied as in {_relative(manifest_file())}:")
+    documents = _documents(choice)
+    console.print(yaml.safe_dump_all(documents, sort_keys=False).strip(), style="dim")
+    rest = plane.rest()
+    for document in documents:
+        _apply(rest, document)
+    _say("4", "What the provider reports while it works:")
+    _show_progress(rest)
+    _say("5", "What Cluster API says of it:")
+    _run("clusterctl", "describe", "cluster", NAME, kubeconfig=plane.kubeconfig)
+    _say("6", "The nodes of the workload cluster, through the kubeconfig that the provider stored:")
+    workload = plane.directory / f"{NAME}.kubeconfig"
+    workload.touch(mode=0o600)
+    workload.write_text(_output("clusterctl", "get", "kubeconfig", NAME, kubeconfig=plane.kubeconfig))
+    _run("kubectl", "get", "nodes", "-o", "wide", kubeconfig=workload)
+    _farewell(plane, workload, time.monotonic() - began)
+
+
+@app.command()
+def down() -> None:
+    """Delete the workload cluster and end the management plane."""
+    plane = LocalPlane(DIRECTORY)
+    if not DIRECTORY.exists():
+        console.print("There is nothing to clean up.")
+        return
+    if not plane.is_running:
+        console.print("The management plane is not running; it is started again to delete its clusters.")
+        _plane(choose_engine())
+    rest = plane.rest()
+    for path in (_path(names.CLUSTERS), _path(names.KIND_CLUSTERS)):
+        for item in rest.request("GET", path)["items"]:
+            console.print(f"Deleting {item['metadata']['name']} …")
+            rest.request("DELETE", f"{path}/{item['metadata']['name']}")
+        _await(lambda path=path: not rest.request("GET", path)["items"], "the clusters to go")
+    rest.close()
+    _run(sys.executable, "-m", "capk", "local", "down", "--directory", str(DIRECTORY), "--delete-data")
+    console.print("All that the quickstart made is gone.")
+
+
+def manifest_file() -> Path:
+    """Return the sample that the quickstart applies."""
+    return ROOT / "config" / "samples" / "cluster.yaml"
+
+
+def _bring_kind() -> None:
+    """The real kind is only worth having where a container engine answers."""
+    engine = engine_command(os.environ)
+    if engine and subprocess.run([*engine, "info"], capture_output=True, check=False).returncode == 0:
+        _run(sys.executable, str(ROOT / "hack" / "tools.py"), "--bin", str(ROOT / "bin"), "kind")
+
+
+def _plane(choice: EngineChoice) -> LocalPlane:
+    plane = LocalPlane(DIRECTORY, Options(provider=choice.provider_arguments))
+    if plane.is_running:
+        _say("2", "The management plane of an earlier quickstart is still running.")
+        return plane
+    _say("2", "A management plane of local processes: API server, Cluster API's core manager, this provider.")
+    try:
+        plane.start(on_progress=lambda message: console.print(f"   {message}", style="dim"))
+    except CapkError as failure:
+        console.print(f"[red]{failure}[/red]")
+        raise typer.Exit(1) from failure
+    return plane
+
+
+def _documents(choice: EngineChoice) -> list[dict[str, Any]]:
+    """The sample, under the quickstart's name, with the version of the node image at hand where one was chosen."""
+    documents = [document for document in yaml.safe_load_all(manifest_file().read_text()) if document]
+    version = image_version(choice.node_image) if choice.node_image else None
+    for document in documents:
+        document["metadata"] = {"name": NAME, "namespace": NAMESPACE}
+        for reference in ("infrastructureRef", "controlPlaneRef"):
+            if reference in document["spec"]:
+                document["spec"][reference]["name"] = NAME
+        if document["kind"] == names.KIND_CONTROL_PLANES.kind:
+            document["spec"] = {"version": version} if version else {}
+    return documents
+
+
+def _apply(rest: Rest, document: Mapping[str, Any]) -> None:
+    resources = (names.CLUSTERS, names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES)
+    resource = next(one for one in resources if one.kind == document["kind"])
+    rest.apply(f"{_path(resource)}/{document['metadata']['name']}", document, "quickstart")
+
+
+def _show_progress(rest: Rest) -> None:
+    """Print every line of the KINDCluster's history as it comes, until core calls the Cluster Available."""
+    began, shown = time.monotonic(), 0
+
+    def is_available() -> bool:
+        nonlocal shown
+        history = (_get(rest, names.KIND_CLUSTERS).get("status") or {}).get("history") or []
+        for entry in history[shown:]:
+            _line(time.monotonic() - began, entry["type"], entry["reason"], entry.get("message", ""))
+        shown = max(shown, len(history))
+        conditions = (_get(rest, names.CLUSTERS).get("status") or {}).get("conditions") or []
+        return any(seen["type"] == "Available" and seen["status"] == "True" for seen in conditions)
+
+    _await(is_available, "the Cluster to become Available")
+    _line(time.monotonic() - began, "Cluster", "Available", "")
+
+
+def _line(seconds: float, kind: str, reason: str, message: str) -> None:
+    colour = "green" if reason in {"Created", "Available", "Provisioned", "Running"} else "cyan"
+    console.print(f"   {seconds:6.1f} s  {kind:20} [{colour}]{reason:24}[/{colour}] {message}")
+
+
+def _get(rest: Rest, resource: names.Resource) -> dict[str, Any]:
+    try:
+        return dict(rest.request("GET", f"{_path(resource)}/{NAME}"))
+    except ApiError:
+        return {}
+
+
+def _await(is_so: Any, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            console.print(f"[red]Gave up waiting for {what}.[/red] The logs are in {_relative(DIRECTORY)}.")
+            raise typer.Exit(1)
+        time.sleep(POLL_SECONDS)
+
+
+def _path(resource: names.Resource) -> str:
+    return f"/apis/{resource.group}/{resource.version}/namespaces/{NAMESPACE}/{resource.plural}"
+
+
+def _farewell(plane: LocalPlane, workload: Path, seconds: float) -> None:
+    _say("✓", f"Done in {seconds:.0f} s. Look around:")
+    for command in _look_around(plane, workload):
+        console.print(f"     {command}")
+    console.print("   and clean up with:\n     make quickstart-down\n")
+
+
+def _look_around(plane: LocalPlane, workload: Path) -> Iterator[str]:
+    yield f"export KUBECONFIG={_relative(plane.kubeconfig)} PATH=$PWD/bin:$PATH"
+    yield f"kubectl describe kindcluster {NAME}      # every step, with its time"
+    yield "kubectl get cluster,kindcluster,kindcontrolplane,secret"
+    yield f"kubectl --kubeconfig {_relative(workload)} get pods -A"
+    yield f"capk local status --directory {_relative(DIRECTORY)}     # the processes and their logs"
+
+
+def _run(*command: str, kubeconfig: Path | None = None) -> None:
+    if subprocess.run(command, env=_environment(kubeconfig), check=False).returncode != 0:
+        console.print(f"[red]{shlex.join(command)} failed.[/red]")
+        raise typer.Exit(1)
+
+
+def _output(*command: str, kubeconfig: Path) -> str:
+    return subprocess.run(command, env=_environment(kubeconfig), check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _environment(kubeconfig: Path | None) -> dict[str, str]:
+    path = f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    # clusterctl looks for a newer release of itself, which takes long where the internet cannot be reached.
+    quiet = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true"}
+    return {**os.environ, **quiet, "PATH": path, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
+
+
+def _say(number: str, text: str) -> None:
+    console.print(f"\n[bold]{number}[/bold]  {text}")
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+if __name__ == "__main__":
+    app()
