@@ -213,9 +213,10 @@ class Application:
             # Its CRD is not installed (yet); kopf watches it as soon as it is (K49).
             return
         served = [obj for obj in listing.items if self._serves(resource, obj)]
+        # First what vanished: an API server restored from a backup goes back in time, and older versions are the truth.
+        self.store.prune(resource, served, listing.resource_version, namespace=self.settings.namespace)
         for obj in served:
             self.store.put(resource, obj)
-        self.store.prune(resource, served, listing.resource_version, namespace=self.settings.namespace)
 
     def _wake_all(self) -> None:
         for resource in (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES):
