@@ -1,0 +1,43 @@
+"""The engines of `engines`, as a fixture."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+from engines import BIN, REAL, USERS_KUBECONFIG, Engine
+
+from capk.engine.containers import Containers
+from capk.engine.kind import Kind
+
+
+@pytest.fixture(scope="session", params=[REAL, "capk-local-kind"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    home = tmp_path_factory.mktemp(f"home-{request.param}")
+    work_dir = tmp_path_factory.mktemp("work")
+    (home / ".kube").mkdir()
+    for name in ("config", "other"):
+        (home / ".kube" / name).write_text(USERS_KUBECONFIG)
+    environment = {"HOME": str(home), "KUBECONFIG": str(home / ".kube" / "other")}
+    is_real = request.param == "kind"
+    local = (sys.executable, "-m", "capk.localkind")
+    if not is_real:
+        environment |= {"CAPK_LOCAL_KIND_HOME": str(home / "clusters"), "CAPK_BIN": str(BIN)}
+    engine = Engine(
+        is_real,
+        Kind(["kind"] if is_real else local, work_dir=work_dir, environment=environment),
+        Containers(["docker"] if is_real else [*local, "engine"], environment=environment),
+        os.environ.get("KIND_NODE_IMAGE") if is_real else None,
+        home,
+        work_dir,
+        environment,
+    )
+    yield engine
+    asyncio.run(_delete(engine))
+    engine.kind.close()
+
+
+async def _delete(engine: Engine) -> None:
+    for name in set(engine.names) & set(await engine.kind.clusters()):
+        await engine.kind.delete_cluster(name)

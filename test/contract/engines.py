@@ -1,0 +1,71 @@
+"""The two engines that the suite runs against: the real kind with its containers, and the stand-in.
+
+The real one takes part where a container engine answers and KIND_NODE_IMAGE names a node image that it has, or
+CAPK_E2E=1 asks for it.
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capk.engine.containers import Containers
+from capk.engine.kind import Kind
+
+BIN = Path(__file__).parents[2] / "bin"
+USERS_KUBECONFIG = "# the user's own\napiVersion: v1\nkind: Config\n"
+
+
+@dataclass
+class Engine:
+    """One engine, and what was created with it."""
+
+    is_real: bool
+    kind: Kind
+    containers: Containers
+    image: str | None
+    home: Path
+    work_dir: Path
+    environment: dict[str, str]
+    prefix: str = field(default_factory=lambda: f"eng-{secrets.token_hex(2)}")
+    names: list[str] = field(default_factory=list)
+
+    def name(self, purpose: str) -> str:
+        """Return a cluster name that nobody else uses; the cluster is deleted at the end of the session."""
+        name = f"{self.prefix}-{purpose}"
+        self.names.append(name)
+        return name
+
+    def stop_node(self, name: str) -> None:
+        subprocess.run(
+            [*(self.containers.command or ()), "stop", name],
+            env={**os.environ, **self.environment},
+            check=True,
+            capture_output=True,
+        )
+
+
+def config(*roles: str, **more: Any) -> dict[str, Any]:
+    nodes = [{"role": role} for role in roles or ["control-plane"]]
+    return {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": nodes, **more}
+
+
+def _why_no_real_kind() -> str:
+    if not shutil.which("kind"):
+        return "there is no kind command on the PATH"
+    if not shutil.which("docker") or subprocess.run(["docker", "version"], capture_output=True).returncode:
+        return "no container engine answers"
+    if not os.environ.get("KIND_NODE_IMAGE") and os.environ.get("CAPK_E2E") != "1":
+        return "neither KIND_NODE_IMAGE nor CAPK_E2E=1 is set"
+    return ""
+
+
+WHY_NO_REAL_KIND = _why_no_real_kind()
+REAL = pytest.param(
+    "kind", marks=[pytest.mark.e2e, pytest.mark.skipif(bool(WHY_NO_REAL_KIND), reason=WHY_NO_REAL_KIND)]
+)
