@@ -1,0 +1,117 @@
+"""Real kind clusters for end-to-end tests: every one has a name of the session's own and goes with its test."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from api import Api, connected
+from journeys import Place
+from provider_process import StartProvider, pytest_runtest_makereport, starting_providers
+from real_kind import RealKind
+from terminal import Terminal
+
+from capk.localplane.engines import choose_engine
+from capk.localplane.plane import LocalPlane
+
+__all__ = ["pytest_runtest_makereport"]
+
+USERS_KUBECONFIG = b"# This one is the user's own.\napiVersion: v1\nkind: Config\n"
+
+NewName = Callable[[str], str]
+StartPlace = Callable[..., Place]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def users_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home directory with a kubeconfig that nothing may touch, for this process and all that it starts."""
+    home = tmp_path_factory.mktemp("home")
+    file = home / ".kube" / "config"
+    file.parent.mkdir()
+    file.write_bytes(USERS_KUBECONFIG)
+    before = file.stat()
+    with pytest.MonkeyPatch.context() as patch:
+        # The engine's command finds its contexts in the home directory.
+        contexts = os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker"))
+        patch.setenv("DOCKER_CONFIG", contexts)
+        patch.setenv("HOME", str(home))
+        patch.delenv("KUBECONFIG", raising=False)
+        yield file
+    assert file.read_bytes() == USERS_KUBECONFIG
+    assert file.stat().st_mtime_ns == before.st_mtime_ns
+    assert not list(file.parent.glob("config?*"))
+
+
+@pytest.fixture(scope="session")
+def kind(users_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> RealKind:
+    """The real kind. Without a container engine the tests are skipped, and fail where CAPK_E2E=1 asks for them."""
+    choice = choose_engine()
+    if choice.is_stand_in:
+        why = f"end-to-end tests need the real kind command and a container engine with a node image, but {choice.why}"
+        if os.environ.get("CAPK_E2E") == "1":
+            pytest.exit(why, returncode=1)
+        pytest.skip(why)
+    return RealKind(choice, tmp_path_factory.mktemp("by-hand"))
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory, kind: RealKind) -> Iterator[LocalPlane]:
+    """A management plane with Cluster API's core manager; no provider."""
+    with LocalPlane(tmp_path_factory.mktemp("plane")) as started:
+        yield started
+
+
+@pytest.fixture
+def api(plane: LocalPlane) -> Iterator[Api]:
+    """The objects of `plane`."""
+    with connected(plane) as api:
+        yield api
+
+
+@pytest.fixture
+def terminal(plane: LocalPlane) -> Terminal:
+    """A shell that leads to `plane`."""
+    return Terminal(plane.kubeconfig)
+
+
+@pytest.fixture
+def new_name(kind: RealKind) -> Iterator[NewName]:
+    """Gives names of kind clusters that nobody else uses; those that are left are deleted after the test."""
+    given: list[str] = []
+
+    def new(purpose: str) -> str:
+        given.append(f"e2e-{os.getpid()}-{purpose}")
+        return given[-1]
+
+    yield new
+    for name in set(given) & set(kind.names()):
+        kind.delete(name)
+
+
+@pytest.fixture
+def provider(
+    request: pytest.FixtureRequest, kind: RealKind, new_name: NewName, tmp_path: Path
+) -> Iterator[StartProvider]:
+    """Starts providers with the real kind: `provider(plane, namespace, *flags, **environment)`.
+
+    Of a flag that is given twice the last one counts, so these win over the stand-in. All end before their clusters do.
+    """
+    with starting_providers(request, tmp_path, kind.provider_flags) as start:
+        yield start
+
+
+@pytest.fixture
+def start_place(api: Api, plane: LocalPlane, provider: StartProvider) -> StartPlace:
+    """Starts a provider for a fresh namespace of `plane`: `start_place(*flags, **environment)`."""
+
+    def start(*flags: str, namespace: str | None = None, **environment: str) -> Place:
+        namespace = namespace or api.new_namespace()
+        return Place(api, namespace, provider(plane, namespace, *flags, **environment))
+
+    return start
+
+
+@pytest.fixture
+def place(start_place: StartPlace) -> Place:
+    """A fresh namespace of `plane` and its provider."""
+    return start_place()

@@ -1,0 +1,93 @@
+"""The real kind command and its container engine, as a person at a terminal uses them."""
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from capk.kindcfg.images import image_version
+from capk.localkind.kindconfig import DEFAULT_IMAGE
+from capk.localplane.engines import EngineChoice
+
+RUN_SECONDS = 300
+LABEL = "io.x-k8s.kind.cluster"
+
+
+class RealKind:
+    """kind clusters on the container engine of this machine.
+
+    directory: for the kubeconfigs that kind writes.
+    """
+
+    def __init__(self, choice: EngineChoice, directory: Path) -> None:
+        self.provider_flags = choice.provider_arguments
+        self.command = shlex.split(choice.kind)
+        self.image = choice.node_image or DEFAULT_IMAGE
+        self._engine = shlex.split(choice.engine)
+        self._directory = directory
+
+    @property
+    def version(self) -> str:
+        """The Kubernetes version of the node image, as in v1.36.3."""
+        version = image_version(self.image)
+        assert version, f"the tag of node image {self.image} is no version"
+        return version
+
+    def names(self) -> list[str]:
+        """Return the names of all kind clusters."""
+        return run([*self.command, "get", "clusters"]).split()
+
+    def containers(self, name: str) -> dict[str, str]:
+        """Return the ids of the node containers of a kind cluster by their names, stopped ones included."""
+        listing = self.engine("ps", "-a", "--no-trunc", "--filter", f"label={LABEL}={name}", "--format", "{{json .}}")
+        return {item["Names"]: item["ID"] for item in map(json.loads, listing.splitlines())}
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        """Return what the engine knows of a container."""
+        (found,) = json.loads(self.engine("inspect", container))
+        return found
+
+    def volumes(self, container: str) -> list[str]:
+        """Return the names of the volumes that the engine made for a container."""
+        return [mount["Name"] for mount in self.inspect(container)["Mounts"] if mount["Type"] == "volume"]
+
+    def all_volumes(self) -> list[str]:
+        """Return the names of all volumes of the engine."""
+        return self.engine("volume", "ls", "--quiet").split()
+
+    def create(self, name: str) -> None:
+        """Create a kind cluster by hand."""
+        kubeconfig = str(self._directory / name)
+        run([*self.command, "create", "cluster", "--name", name, "--image", self.image, "--kubeconfig", kubeconfig])
+
+    def delete(self, name: str) -> None:
+        """Delete a kind cluster by hand."""
+        run([*self.command, "delete", "cluster", "--name", name, "--kubeconfig", str(self._directory / name)])
+
+    def engine(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run the container engine's command and return what it printed."""
+        return run([*self._engine, *arguments], stdin=stdin)
+
+
+def run(command: Sequence[str], *, stdin: str | None = None, **environment: str) -> str:
+    """Run a command and return its standard output; an AssertionError holds what it printed."""
+    ended = subprocess.run(
+        command,
+        input=stdin,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{shlex.join(command)} failed:\n{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+def processes_of(name: str) -> list[str]:
+    """Return the command lines of all kind and engine processes that work for a kind cluster."""
+    listing = run(["ps", "-eo", "args"]).splitlines()
+    return [line for line in listing if f"--name={name} " in line or f"--name {name}-" in line]

@@ -1,0 +1,59 @@
+"""kubectl and clusterctl against a management plane or a workload cluster, as a person types them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from real_kind import run
+
+from capk.localkind.binaries import find_binary
+from capk.localkind.files import write_private
+
+OFFLINE = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off"}
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A shell whose kubeconfig leads to one cluster."""
+
+    kubeconfig: Path
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl and return its output."""
+        return self._run("kubectl", *arguments, stdin=stdin)
+
+    def clusterctl(self, *arguments: str) -> str:
+        """Run clusterctl and return its output."""
+        return self._run("clusterctl", *arguments)
+
+    def apply(self, namespace: str, manifests: str) -> None:
+        """Apply manifests into a namespace."""
+        self.kubectl("apply", "--namespace", namespace, "--filename", "-", stdin=manifests)
+
+    def generate(self, name: str, namespace: str, template: Path, version: str, **counts: int) -> str:
+        """Return the manifests of a Cluster; counts: of machines, as in worker=1."""
+        flags = [word for role, count in counts.items() for word in (f"--{role}-machine-count", str(count))]
+        return self.clusterctl(
+            *("generate", "cluster", name, "--target-namespace", namespace, "--from", str(template)),
+            *("--kubernetes-version", version, *flags),
+        )
+
+    def workload(self, name: str, namespace: str) -> "Terminal":
+        """Return a terminal for a workload cluster, by `clusterctl get kubeconfig`."""
+        kubeconfig = self.kubeconfig.with_name(f"{namespace}-{name}")
+        write_private(kubeconfig, self.clusterctl("get", "kubeconfig", name, "--namespace", namespace).encode())
+        return Terminal(kubeconfig)
+
+    def ready_nodes(self) -> list[str]:
+        """Return the names of the cluster's Ready nodes, sorted."""
+        nodes = json.loads(self.kubectl("get", "nodes", "--output", "json"))["items"]
+        return sorted(node["metadata"]["name"] for node in nodes if _is_ready(node))
+
+    def _run(self, command: str, *arguments: str, stdin: str | None = None) -> str:
+        words = [str(find_binary(command)), *arguments]
+        return run(words, stdin=stdin, KUBECONFIG=str(self.kubeconfig), **OFFLINE)
+
+
+def _is_ready(node: dict[str, Any]) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"]["conditions"])

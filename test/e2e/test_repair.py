@@ -1,0 +1,56 @@
+"""What happens to a kind cluster behind the provider's back."""
+
+from pathlib import Path
+
+import pytest
+from api import eventually
+from conftest import NewName
+from journeys import Place, node_names, standalone, unchanged
+from real_kind import RealKind
+
+from capk.api.names import KIND_CLUSTERS, SECRETS
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+CREATE_SECONDS = 300
+
+
+@pytest.mark.rule("C26")
+def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_asked(
+    place: Place, kind: RealKind, new_name: NewName, tmp_path: Path
+) -> None:
+    name = new_name("lost")
+    node = f"{name}-control-plane"
+
+    def nodes() -> list[str]:
+        return node_names(place.get(SECRETS, f"{name}-config"), tmp_path, key="config")
+
+    place.create(standalone(name))
+    place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
+    first = kind.containers(name)
+
+    kind.engine("stop", "--time", "5", node)
+    eventually(lambda: "StartingNodes" in reasons(place, name), 60)
+    place.await_condition(name, "Ready", seconds=120)
+    assert kind.containers(name) == first
+    assert kind.inspect(node)["State"]["Running"]
+    eventually(lambda: nodes() == [node], 120, 1)
+
+    kind.delete(name)
+    missing = place.await_condition(name, "Ready", reason="Missing", seconds=60)
+    assert missing["status"] == "False"
+    assert "recreatePolicy" in missing["message"]
+    unchanged(lambda: (kind.containers(name), place.condition(name, "Ready")["reason"]), 6)
+
+    place.patch(KIND_CLUSTERS, name, {"spec": {"recreatePolicy": "Always"}})
+    place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
+    assert list(kind.containers(name)) == [node]
+    assert kind.containers(name) != first
+    eventually(lambda: nodes() == [node], 60, 1)
+
+    place.delete(KIND_CLUSTERS, name)
+    place.await_gone(name, seconds=60)
+    assert kind.containers(name) == {}
+
+
+def reasons(place: Place, name: str) -> list[str]:
+    return [entry["reason"] for entry in place.get(KIND_CLUSTERS, name)["status"]["history"]]

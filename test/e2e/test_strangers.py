@@ -1,0 +1,42 @@
+"""Somebody else's kind cluster with the name that an object wants."""
+
+from pathlib import Path
+
+import pytest
+from conftest import NewName
+from journeys import Place, node_names, standalone, unchanged
+from real_kind import RealKind
+
+from capk.api.names import ADOPT_ANNOTATION, KIND_CLUSTERS, SECRETS
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+@pytest.mark.rule("C21")
+def test_strangers_cluster_is_left_alone_until_the_user_gives_it_away(
+    place: Place, kind: RealKind, new_name: NewName, tmp_path: Path
+) -> None:
+    name = new_name("theirs")
+    kind.create(name)
+    theirs = kind.containers(name)
+    place.create(standalone(name))
+    conflict = place.await_condition(name, "Ready", reason="NameConflict", seconds=60)
+    assert ADOPT_ANNOTATION in conflict["message"]
+    unchanged(lambda: kind.containers(name), 6)
+    place.delete(KIND_CLUSTERS, name)
+    place.await_gone(name, seconds=60)
+    assert kind.containers(name) == theirs
+    assert place.api.list(SECRETS, place.namespace) == []
+
+    adopting = standalone(name)
+    adopting["metadata"]["annotations"] = {ADOPT_ANNOTATION: "true"}
+    place.create(adopting)
+    place.await_condition(name, "Ready", seconds=60)
+    assert kind.containers(name) == theirs
+    nodes = node_names(place.get(SECRETS, f"{name}-config"), tmp_path, key="config")
+    assert nodes == [f"{name}-control-plane"]
+
+    # It is the object's now, to the end.
+    place.delete(KIND_CLUSTERS, name)
+    place.await_gone(name, seconds=60)
+    assert kind.containers(name) == {}

@@ -1,0 +1,67 @@
+"""A Cluster of the ClusterClass, and its move to another management cluster."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api import CLUSTERS, connected, eventually
+from conftest import NewName
+from journeys import Place
+from provider_process import StartProvider
+from real_kind import RealKind
+from terminal import Terminal
+
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.localplane.plane import LocalPlane
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+TEMPLATES = Path(__file__).parents[2] / "templates"
+CREATE_SECONDS = 400
+
+
+@pytest.fixture
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
+    """A second management plane."""
+    with LocalPlane(tmp_path_factory.mktemp("target")) as started:
+        yield started
+
+
+@pytest.mark.rule("C21", "C25", "C27", "C31", "C44")
+def test_topology_becomes_available_and_moves_without_a_new_container(
+    place: Place,
+    terminal: Terminal,
+    kind: RealKind,
+    new_name: NewName,
+    target: LocalPlane,
+    provider: StartProvider,
+) -> None:
+    name, namespace = new_name("class"), place.namespace
+    nodes = [f"{name}-control-plane", f"{name}-worker"]
+    terminal.apply(namespace, (TEMPLATES / "clusterclass-kind.yaml").read_text())
+    template = TEMPLATES / "cluster-template-topology.yaml"
+    terminal.apply(namespace, terminal.generate(name, namespace, template, kind.version, worker=1))
+    available = place.await_condition(name, "Available", resource=CLUSTERS, seconds=CREATE_SECONDS)
+    assert available["message"] == ""
+    assert place.condition(name, "TopologyReconciled", CLUSTERS)["status"] == "True"
+    eventually(lambda: terminal.workload(name, namespace).ready_nodes() == nodes, 120, 2)
+    containers = kind.containers(name)
+    assert sorted(containers) == nodes
+
+    moved = Terminal(target.kubeconfig)
+    moved.kubectl("create", "namespace", namespace)
+    with connected(target) as api:
+        there = Place(api, namespace, provider(target, namespace))
+        terminal.clusterctl("move", "--namespace", namespace, "--to-kubeconfig", str(target.kubeconfig))
+        for resource in (CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS):
+            assert place.api.list(resource, namespace) == []
+        there.await_condition(name, "Available", resource=CLUSTERS, seconds=120)
+        there.await_condition(name, "Ready", seconds=60)
+        assert kind.containers(name) == containers
+        status = there.get(KIND_CLUSTERS, name)["status"]
+        assert [node["name"] for node in status["nodes"]] == nodes
+        assert status["kubernetesVersion"] == kind.version
+        eventually(lambda: moved.workload(name, namespace).ready_nodes() == nodes, 60, 2)
+
+        moved.kubectl("delete", "cluster", name, "--namespace", namespace)
+        assert kind.containers(name) == {}
+        assert there.api.list(SECRETS, namespace) == []
