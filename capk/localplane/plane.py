@@ -15,7 +15,7 @@ from capk.localkind.controlplane import ControlPlane
 from capk.localkind.rest import Rest
 from capk.localplane.options import SUPERVISOR, Options, State
 
-START_SECONDS = 120
+START_SECONDS = 240
 STOP_SECONDS = 60
 POLL_SECONDS = 0.05
 

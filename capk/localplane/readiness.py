@@ -7,7 +7,7 @@ from capk.errors import ApiError, CapkError
 from capk.localkind import processes
 from capk.localkind.rest import Rest
 
-READY_SECONDS = 60
+READY_SECONDS = 120
 POLL_SECONDS = 0.05
 
 
