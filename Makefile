@@ -33,11 +33,11 @@ test: venv lint ## Run the unit and integration tests (no container engine neede
 ##@ Run the provider against the current kubeconfig
 
 .PHONY: install
-install: venv ## Install the CRDs
+install: venv $(BIN)/kubectl ## Install the CRDs
 	kubectl apply --server-side -k config/crd
 
 .PHONY: uninstall
-uninstall: ## Remove the CRDs, and with them every object of these kinds
+uninstall: $(BIN)/kubectl ## Remove the CRDs, and with them every object of these kinds
 	kubectl delete --ignore-not-found -k config/crd
 
 .PHONY: run
