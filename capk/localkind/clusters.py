@@ -59,6 +59,11 @@ class Cluster:
     nodes: list[Node]
 
     @property
+    def home(self) -> Path:
+        """Where all clusters are kept."""
+        return self.directory.parents[1]
+
+    @property
     def control_plane(self) -> "ControlPlane":
         """Its etcd and kube-apiserver."""
         from capk.localkind.controlplane import ControlPlane

@@ -4,19 +4,23 @@ etcd listens on sockets inside the directory only, so nobody else on the machine
 Runs no scheduler, no controller-manager and no kubelet: nothing is garbage-collected and no pod ever starts.
 """
 
+import contextlib
 import json
-import random
-import socket
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from capk.errors import ApiError, CapkError
 from capk.localkind import processes
 from capk.localkind.binaries import find_binary
 from capk.localkind.files import remove_tree, write_private
-from capk.localkind.rest import Rest, client_context
+from capk.localkind.ports import free_port, is_free
+
+if TYPE_CHECKING:
+    from capk.localkind.rest import Rest
 
 ETCD = "etcd"
 API_SERVER = "kube-apiserver"
@@ -24,8 +28,6 @@ START_SECONDS = 120
 """A quiet two-core machine needs two or three, a busy one a minute; a broken flag ends the process at once."""
 POLL_SECONDS = 0.05
 PORT_TRIES = 5
-_PORTS = range(20000, 32000)
-"""Below the ports that Linux and macOS hand out to outgoing connections, so a stopped server finds its port free."""
 _SETTINGS = "controlplane.json"
 
 
@@ -69,11 +71,29 @@ class ControlPlane:
     binaries: Path | None = None
     on_start: Callable[[int], None] = lambda pid: None
 
-    def prepare(self, settings: Settings) -> None:
-        """Write certificates and settings for a first start."""
+    def prepare(self, settings: Settings, *, share: Path | None = None) -> None:
+        """Write certificates and settings for a first start.
+
+        share: a directory of certificates to use instead of new ones; they are made there the first time.
+        """
+        if share:
+            self._share_certificates(settings, share)
+        else:
+            self._issue_certificates(settings, self.directory / "pki")
+        self._save(settings)
+
+    def _share_certificates(self, settings: Settings, share: Path) -> None:
+        if not share.exists():
+            self._issue_certificates(settings, fresh := share.with_name(f"{share.name}.{os.getpid()}"))
+            # Of several that are made at once the first to be in place is kept.
+            with contextlib.suppress(OSError):
+                fresh.rename(share)
+            remove_tree(fresh)
+        (self.directory / "pki").symlink_to(share)
+
+    def _issue_certificates(self, settings: Settings, pki: Path) -> None:
         from capk.localkind.certificates import Authority, signing_key
 
-        pki = self.directory / "pki"
         pki.mkdir(mode=0o700)
         authority = Authority("kubernetes")
         hosts = ["localhost", "127.0.0.1", "kubernetes.default.svc", settings.address, *settings.hosts]
@@ -86,7 +106,6 @@ class ControlPlane:
         for name, pair in files.items():
             write_private(pki / f"{name}.crt", pair.certificate)
             write_private(pki / f"{name}.key", pair.key)
-        self._save(settings)
 
     def prepare_once(self, settings: Settings) -> None:
         """Prepare for a first start; where that was done before, make sure that the port is a free one."""
@@ -148,8 +167,10 @@ class ControlPlane:
         pki = self.directory / "pki"
         return (pki / "ca.crt").read_bytes(), (pki / "admin.crt").read_bytes(), (pki / "admin.key").read_bytes()
 
-    def rest(self) -> Rest:
+    def rest(self) -> "Rest":
         """Return a client that acts as administrator."""
+        from capk.localkind.rest import Rest, client_context
+
         pki = self.directory / "pki"
         return Rest(self.server, client_context(pki / "ca.crt", pki / "admin.crt", pki / "admin.key"))
 
@@ -233,23 +254,3 @@ def api_server_arguments(settings: Settings) -> list[str]:
         groups = ",".join(f"{name}={value}" for name, value in settings.runtime_config.items())
         arguments.append(f"--runtime-config={groups}")
     return arguments
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    """Return a port that nothing listens on now; the caller tries again if somebody was faster."""
-    for port in random.sample(_PORTS, 100):
-        if is_free(address, port):
-            return port
-    raise ControlPlaneFailed(API_SERVER, f"found no free port on {address}", "")
-
-
-def is_free(address: str, port: int, kind: int = socket.SOCK_STREAM) -> bool:
-    """Return whether a server could listen on that address and port now."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True

@@ -9,18 +9,24 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from capk.errors import ApiError, CapkError
 from capk.localkind import kubeconfig, nodes
 from capk.localkind.clusters import CONTROL_PLANE, LOAD_BALANCER, WORKER, Cluster, Home, Node
-from capk.localkind.controlplane import ControlPlaneFailed, Settings, free_port, is_free
+from capk.localkind.controlplane import ControlPlaneFailed, Settings
 from capk.localkind.images import check_image
 from capk.localkind.kindconfig import Config, validate
-from capk.localkind.rest import Rest
+from capk.localkind.ports import free_port, is_free
 from capk.localkind.steps import Console, KindError
 
+if TYPE_CHECKING:
+    from capk.localkind.rest import Rest
+
 MODE_VARIABLE = "CAPK_LOCAL_KIND_MODE"
-"""`instant`: no processes, only a directory and a well-formed kubeconfig that nothing answers to. For scale runs."""
+"""`instant`: no processes, only a directory and a well-formed kubeconfig that nothing answers to. For scale runs.
+
+All such clusters share one certificate authority, because making certificates takes longer than all the rest."""
 SECONDS_VARIABLE = "CAPK_LOCAL_KIND_CREATE_SECONDS"
 """The least time that a creation takes, in seconds."""
 NAME_LENGTH = 50
@@ -148,7 +154,8 @@ def _set_up(cluster: Cluster, console: Console, creation: Creation, least_second
         with console.step("Configuring the external load balancer ⚖️"):
             pass
     with console.step("Writing configuration 📜"):
-        cluster.control_plane.prepare(_settings(cluster, config))
+        share = cluster.home / "instant-pki" if cluster.instant else None
+        cluster.control_plane.prepare(_settings(cluster, config), share=share)
     with console.step("Starting control-plane 🕹️"):
         rest = None if cluster.instant else _start(cluster)
         version = str(rest.request("GET", "/version")["gitVersion"]) if rest else ""
@@ -189,13 +196,13 @@ def _settings(cluster: Cluster, config: Config) -> Settings:
     )
 
 
-def _start(cluster: Cluster) -> Rest:
+def _start(cluster: Cluster) -> "Rest":
     control_plane = cluster.control_plane
     control_plane.start()
     return control_plane.rest()
 
 
-def _register(rest: Rest | None, cluster: Cluster, joining: list[Node], version: str) -> None:
+def _register(rest: "Rest | None", cluster: Cluster, joining: list[Node], version: str) -> None:
     if rest:
         nodes.register(rest, cluster, joining, version)
 

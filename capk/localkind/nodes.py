@@ -1,12 +1,13 @@
 """Node names as kind gives them, and the Node objects that stand for node containers."""
 
-import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from capk.localkind.clusters import CONTROL_PLANE, LOAD_BALANCER, Cluster, Node, now
 from capk.localkind.kindconfig import Config
-from capk.localkind.rest import Rest
+
+if TYPE_CHECKING:
+    from capk.localkind.rest import Rest
 
 API_SERVER_PORT = 6443
 _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
@@ -42,19 +43,19 @@ def planned_nodes(config: Config) -> list[Node]:
     return nodes
 
 
-def register(rest: Rest, cluster: Cluster, nodes: Sequence[Node], version: str) -> None:
+def register(rest: "Rest", cluster: Cluster, nodes: Sequence[Node], version: str) -> None:
     """Create the Node objects of these nodes, as the kubelets would that do not run here."""
     for node in nodes:
         rest.request("POST", "/api/v1/nodes", _node_object(cluster, node, version))
 
 
-def mark_ready(rest: Rest, node: Node, *, ready: bool) -> None:
+def mark_ready(rest: "Rest", node: Node, *, ready: bool) -> None:
     """Set the Ready condition as the kubelet, or the node controller in its absence, would."""
     patch = {"status": {"conditions": _conditions(ready)}}
     rest.request("PATCH", f"/api/v1/nodes/{node.name}/status", patch, "application/merge-patch+json")
 
 
-def install_storage_class(rest: Rest) -> None:
+def install_storage_class(rest: "Rest") -> None:
     """Create kind's default StorageClass; nothing provisions volumes for it here."""
     document = {
         "apiVersion": "storage.k8s.io/v1",
@@ -71,6 +72,8 @@ def install_storage_class(rest: Rest) -> None:
 
 
 def _node_object(cluster: Cluster, node: Node, version: str) -> Mapping[str, Any]:
+    import platform
+
     machine = platform.machine()
     architecture = _ARCHITECTURES.get(machine, machine)
     labels = {

@@ -10,10 +10,13 @@ import contextlib
 import fcntl
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 POLL_SECONDS = 0.02
 _ANNOUNCE_SECONDS = 0.001
@@ -35,6 +38,8 @@ def start(
     stdin: a file descriptor; None for nothing to read.
     Raises FileNotFoundError when the directory is gone, FileExistsError when the process runs already.
     """
+    import subprocess
+
     if running_pid(directory, name) is not None:
         raise FileExistsError(f"{name} already runs in {directory}")
     pid_file, fresh = f"{name}.pid", f".{name}.pid.{os.getpid()}"

@@ -7,8 +7,8 @@ from pathlib import Path
 from capk.errors import ApiError
 from capk.localkind.binaries import find_binary, find_manifest
 from capk.localkind.certificates import Authority
-from capk.localkind.controlplane import free_port
 from capk.localkind.files import write_private
+from capk.localkind.ports import free_port
 from capk.localkind.rest import Rest, client_context
 from capk.localplane import install, manifests
 from capk.localplane.options import CORE_MANAGER

@@ -19,8 +19,9 @@ from types import FrameType
 from capk.engine.guard import Guard
 from capk.errors import CapkError
 from capk.localkind import kubeconfig, processes
-from capk.localkind.controlplane import API_SERVER, ETCD, ControlPlane, Settings, free_port
+from capk.localkind.controlplane import API_SERVER, ETCD, ControlPlane, Settings
 from capk.localkind.files import write_private
+from capk.localkind.ports import free_port
 from capk.localkind.rest import Rest
 from capk.localplane import install, manifests
 from capk.localplane.coremanager import CoreManager

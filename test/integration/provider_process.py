@@ -13,7 +13,7 @@ import pytest
 
 from capk.errors import ApiError
 from capk.localkind.clusters import HOME_VARIABLE, Home
-from capk.localkind.controlplane import free_port
+from capk.localkind.ports import free_port
 from capk.localkind.rest import Rest
 from capk.localplane.plane import LocalPlane
 
