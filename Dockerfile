@@ -35,7 +35,9 @@ COPY --from=build /usr/local/bin/kind /usr/local/bin/docker /usr/local/bin/
 COPY --from=build /opt/capk /opt/capk
 # Cluster API's Tilt environment runs /manager, whatever the Deployment says.
 RUN printf '#!/bin/sh\nexec /opt/capk/bin/capk run "$@"\n' >/manager && chmod 755 /manager
+# A name for whatever user the pod runs as: most numbers have none, and kopf asks for one.
 ENV PATH=/opt/capk/bin:/usr/local/bin:/usr/bin:/bin \
+    LOGNAME=capk \
     HOME=/var/run/capk \
     TMPDIR=/var/run/capk \
     PYTHONDONTWRITEBYTECODE=1 \
