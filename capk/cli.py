@@ -9,7 +9,7 @@ import typer
 
 from capk.errors import CapkError
 from capk.localplane.cli import app as local_app
-from capk.settings import Endpoint, LogFormat, Settings, command_line, default_concurrent_creates, seconds
+from capk.settings import Endpoint, LogFormat, Settings, command_line, default_concurrent_creates, paths, seconds
 
 app = typer.Typer(
     help="Cluster API infrastructure provider for kind clusters.",
@@ -75,6 +75,13 @@ def run(
             "or auto: internal in a pod, else external.",
         ),
     ] = Endpoint.AUTO,
+    allowed_host_paths: Annotated[
+        str | None,
+        _option(
+            _ENGINE,
+            "Paths of the engine's host that nodes may mount, separated by commas. Default: none in a pod, else all.",
+        ),
+    ] = None,
     wait_for_nodes: Annotated[
         str, _option(_ENGINE, "How long kind waits for control plane nodes to be Ready; 0 for not at all.")
     ] = "2m",
@@ -112,6 +119,7 @@ def run(
         engine_command=None if engine_command is None else command_line(engine_command),
         node_image=node_image or None,
         endpoint=endpoint,
+        allowed_host_paths=None if allowed_host_paths is None else paths(allowed_host_paths),
         wait_for_nodes_seconds=int(_duration(wait_for_nodes)),
         max_concurrent_creates=max_concurrent_creates or default_concurrent_creates(),
         create_timeout_seconds=_duration(create_timeout),

@@ -41,12 +41,14 @@ class CommandError(CapkError):
 
     command: the argument list; never holds a secret.
     output: the last part of what it printed on standard output and standard error.
+    logs: directory in which more is kept; empty when there is none.
     """
 
     def __init__(self, command: Sequence[str], output: str, message: str) -> None:
         super().__init__(f"{' '.join(command)}: {message}")
         self.command = list(command)
         self.output = output
+        self.logs = ""
 
 
 class CommandFailed(CommandError):

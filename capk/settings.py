@@ -62,6 +62,8 @@ class Settings:
     """Node image where an object asks for no image and no version; None: kind's own default."""
     work_dir: Path = field(default_factory=lambda: Path(os.environ.get("TMPDIR", "/tmp")) / f"capk-{os.getuid()}")
     """Private files of running kind calls; nothing in it outlives its call."""
+    allowed_host_paths: tuple[str, ...] | None = None
+    """Paths of the engine's host that nodes may mount, with all below; None: none in a pod, all elsewhere."""
     log_format: LogFormat = LogFormat.TEXT
     log_level: str = "info"
     health_address: str = ":9440"
@@ -75,6 +77,18 @@ class Settings:
     def in_pod(self) -> bool:
         """Whether the provider runs in a pod of the management cluster."""
         return self.kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the logs of failed creations are kept."""
+        return self.work_dir / "failed"
+
+    @property
+    def host_paths(self) -> tuple[str, ...]:
+        """The paths that nodes may mount. Whoever runs the provider on a machine of their own may mount all of it."""
+        if self.allowed_host_paths is not None:
+            return self.allowed_host_paths
+        return () if self.in_pod else ("/",)
 
     @property
     def gives_internal_endpoint(self) -> bool:
@@ -91,6 +105,17 @@ def socket_address(text: str) -> tuple[str, int]:
     if not colon or not port.isdigit():
         raise ValueError(f"{text!r} is no address; use for example :9440 or 127.0.0.1:9440")
     return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def paths(text: str) -> tuple[str, ...]:
+    """Return the absolute paths of a comma-separated list.
+
+    Raises ValueError for a relative one.
+    """
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if relative := [path for path in found if not path.startswith("/")]:
+        raise ValueError(f"{', '.join(relative)} is not absolute")
+    return found
 
 
 def command_line(text: str) -> tuple[str, ...]:

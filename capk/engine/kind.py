@@ -68,6 +68,7 @@ class Kind:
         *,
         image: str | None = None,
         wait_seconds: int = 0,
+        retain: bool = False,
         on_step: Callable[[Step], None] = lambda step: None,
     ) -> str:
         """Create a kind cluster and return the kubeconfig that kind wrote, with the external address.
@@ -75,6 +76,8 @@ class Kind:
         config: a kind.x-k8s.io/v1alpha4 Cluster document; `name` and `image` win over what stands there.
         wait_seconds: how long kind waits for control-plane nodes to be Ready. If they are not, it still succeeds and
         the last step is `progress.NOT_READY`.
+        retain: leave the nodes of a failed creation for the caller to look at and to delete. Without it kind removes
+        every container of that cluster name, also those of somebody who was quicker.
         on_step: called at each new step.
         When kind itself fails it removes the nodes; when it is ended (deadline, cancellation), they stay: delete first.
         """
@@ -90,6 +93,8 @@ class Kind:
         arguments = [f"--name={name}", "--config=-", f"--wait={wait_seconds}s"]
         if image:
             arguments.append(f"--image={image}")
+        if retain:
+            arguments.append("--retain")
         with self._work_dir.call() as directory:
             file = directory / "kubeconfig"
             await command.run(

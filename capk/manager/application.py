@@ -15,6 +15,7 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, Object, OwnerCluster
 from capk.engine.containers import Containers, engine_command
+from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory, Snapshot
 from capk.engine.kind import Kind
 from capk.engine.operations import Lane, Operations
@@ -76,12 +77,14 @@ class Application:
             clock=loop.time,
         )
         endpoint = EndpointMode.INTERNAL if settings.gives_internal_endpoint else EndpointMode.EXTERNAL
-        engine = Engine(self.kind, self.containers, self.inventory, endpoint)
+        logs = FailureLogs(settings.log_dir)
+        engine = Engine(self.kind, self.containers, self.inventory, logs, endpoint)
         self.work = Work(engine, self.operations, metrics, loop.time)
         policy = Policy(
             endpoint=endpoint,
             default_image=settings.node_image,
             wait_seconds=settings.wait_for_nodes_seconds,
+            allowed_host_paths=settings.host_paths,
         )
         self.observer = Observer(
             store=self.store, client=client, inventory=self.inventory, work=self.work, policy=policy

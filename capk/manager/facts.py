@@ -37,6 +37,7 @@ def operation_facts(state: OperationState | None, request: Request | None, clock
         running=state.running,
         step=state.step.reason if state.step else None,
         failure=_failure(state.error),
+        logs=state.error.logs if isinstance(state.error, CommandError) else "",
         attempt=max(state.attempt, 1),
         ended_seconds_ago=clock - state.ended_at if state.ended_at is not None else 0.0,
     )

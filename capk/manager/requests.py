@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
+from capk.api.names import Reason
 from capk.engine.containers import Containers
-from capk.engine.inventory import Inventory
+from capk.engine.failurelogs import FailureLogs
+from capk.engine.inventory import Entry, Inventory
 from capk.engine.kind import Kind
 from capk.engine.operations import Lane
 from capk.engine.progress import Step
-from capk.errors import CommandTimedOut
+from capk.errors import CommandError
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import read_kubeconfig
 from capk.kube.workload import server_version
+from capk.plan.failures import classify
 from capk.plan.observed import Access, EndpointMode
 from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
 
@@ -27,10 +31,13 @@ LANES: dict[type, Lane] = {
 class Engine:
     """Carries out requests with the kind command and the container engine behind it."""
 
-    def __init__(self, kind: Kind, containers: Containers, inventory: Inventory, endpoint: EndpointMode) -> None:
+    def __init__(
+        self, kind: Kind, containers: Containers, inventory: Inventory, logs: FailureLogs, endpoint: EndpointMode
+    ) -> None:
         self.kind = kind
         self.containers = containers
         self.inventory = inventory
+        self.logs = logs
         self._endpoint = endpoint
 
     async def carry_out(self, request: Request, on_step: Callable[[Step], None]) -> Access | None:
@@ -44,6 +51,7 @@ class Engine:
             case Delete():
                 await self.kind.delete_cluster(request.name)
                 self.inventory.deleted(request.name)
+                self.logs.drop(request.name)
             case StartNodes():
                 await self.containers.start(request.nodes)
                 await self.inventory.refresh()
@@ -57,16 +65,35 @@ class Engine:
                 request.name,
                 request.config,
                 wait_seconds=request.wait_seconds,
+                retain=True,
                 on_step=on_step,
             )
-        except CommandTimedOut:
-            # kind removes the nodes of a failed creation itself, but not when it is ended.
-            await self.kind.delete_cluster(request.name)
-            self.inventory.deleted(request.name)
+        except CommandError as error:
+            await self._clean_up(request, error)
             raise
         self.inventory.created(request.name)
+        self.logs.drop(request.name)
         access, _ = await asyncio.gather(self._access(request.name, external, request.image), self.inventory.refresh())
         return access
+
+    async def _clean_up(self, request: Create, error: CommandError) -> None:
+        """Keep the logs of a failed creation and remove its nodes, unless they are those of somebody quicker."""
+        snapshot = await self.inventory.refresh()
+        entry = snapshot.clusters.get(request.name)
+        place = self.logs.begin(request.name, error.output)
+        error.logs = str(place)
+        if entry is not None and snapshot.error is None and self._is_ours(request, entry, error):
+            with suppress(CommandError):
+                await self.kind.export_logs(request.name, place)
+            await self.kind.delete_cluster(request.name)
+            self.inventory.deleted(request.name)
+        self.logs.end(place)
+
+    @staticmethod
+    def _is_ours(request: Create, entry: Entry, error: CommandError) -> bool:
+        if entry.nodes is None:
+            return classify(error).reason is not Reason.NAME_CONFLICT
+        return any(node.claim_id == request.claim_id for node in entry.nodes)
 
     async def _access(self, name: str, external: str, image: str | None = None) -> Access:
         internal = await self.kind.kubeconfig(name, internal=True)

@@ -1,6 +1,8 @@
 """What to do while there is no whole kind cluster yet: create, show progress, clean up, try again."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from posixpath import normpath
 from typing import Any
 
 from capk.api import names
@@ -48,7 +50,9 @@ def _start(observed: Observed) -> Plan:
     if last and last.failure and isinstance(last.request, Create) and last.request.generation == cluster.generation:
         remaining = retry_delay(last.attempt, observed.policy) - last.ended_seconds_ago
         if remaining > 0:
-            return Plan(status=_waiting(observed, last.failure.reason, last.failure.message), requeue_seconds=remaining)
+            failed = false(last.failure.reason, last.failure.message)
+            status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: failed}, logs=last.logs or None)
+            return Plan(status=status, requeue_seconds=remaining)
     claim: dict[str, str | None] = {
         names.CLAIM_ANNOTATION: request.name,
         names.CLAIM_ID_ANNOTATION: cluster.claim_id,
@@ -77,6 +81,7 @@ def creation_request(observed: Observed) -> Create:
         cluster_network=observed.owner.cluster_network if observed.owner else None,
         image=image,
     )
+    check_host_paths(cluster.spec, observed.policy.allowed_host_paths)
     # Nodes never become Ready without a CNI, so waiting for them would only lose time.
     has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
     return Create(
@@ -84,8 +89,25 @@ def creation_request(observed: Observed) -> Create:
         config=_marked(config, cluster.claim_id),
         image=image,
         wait_seconds=observed.policy.wait_seconds if has_cni else 0,
+        claim_id=cluster.claim_id,
         generation=cluster.generation,
     )
+
+
+def check_host_paths(spec: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Raise InvalidSpec for a node that mounts a path of the engine's host outside of the allowed ones.
+
+    Links on the host are not followed: whoever may write below an allowed path decides what it leads to.
+    """
+    for number, node in enumerate(spec.get("nodes") or ()):
+        for place, mount in enumerate(node.get("extraMounts") or ()):
+            path = normpath(mount.get("hostPath") or "")
+            if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in map(normpath, allowed)):
+                raise InvalidSpec(
+                    f"spec.nodes[{number}].extraMounts[{place}].hostPath",
+                    f"{path} is not among the paths of the container engine's host that this provider may mount "
+                    f"({', '.join(allowed) or 'none'}). Ask who runs the provider to add it to --allowed-host-paths.",
+                )
 
 
 def retry_delay(attempt: int, policy: Policy) -> float:

@@ -29,6 +29,8 @@ class Policy:
 
     endpoint: EndpointMode = EndpointMode.EXTERNAL
     default_image: str | None = None
+    allowed_host_paths: tuple[str, ...] = ("/",)
+    """Paths of the engine's host that nodes may mount, with all below them."""
     wait_seconds: int = 120
     """How long kind waits for its control plane nodes to be Ready; 0 for not at all."""
     retry_base_seconds: float = 5.0
@@ -78,6 +80,8 @@ class OperationFacts:
     step: Reason | None = None
     failure: Failure | None = None
     """Why it failed; None while it runs and when it succeeded."""
+    logs: str = ""
+    """Directory where more about the failure is kept."""
     attempt: int = 1
     """Consecutive failures, this one included."""
     ended_seconds_ago: float = 0.0

@@ -14,6 +14,8 @@ class Create:
     """A kind.x-k8s.io/v1alpha4 document; the node image stands in it, as `--image` would override a node's own."""
     image: str | None
     wait_seconds: int
+    claim_id: str
+    """What marks the nodes as this object's."""
     generation: int
     """Generation of the spec it was made from: a fix by the user is tried at once."""
 

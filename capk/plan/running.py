@@ -137,7 +137,7 @@ def _status(observed: Observed) -> dict[str, Any]:
         Condition.NODES_RUNNING: _nodes_verdict(observed),
         Condition.KUBECONFIG_AVAILABLE: _kubeconfig_verdict(observed),
     }
-    fields: dict[str, Any] = {"nodes": _nodes(observed)}
+    fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
     if access is not None:
         fields["endpoints"] = {
             "external": _url(access.external_endpoint),

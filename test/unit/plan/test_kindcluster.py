@@ -191,6 +191,35 @@ class TestCreation:
         again = decide(observe(cluster, operation=replace(failed, ended_seconds_ago=20.0)))
         assert isinstance(again.operation, Create)
 
+    def test_status_names_the_logs_of_a_failure_until_the_cluster_is_up(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
+        failed = replace(failed_operation(create_request(), NO_IMAGE), logs="/work/failed/dev")
+        seen = observe(cluster, operation=failed)
+        reported = apply(seen, decide(seen))
+        assert reported.object.status["logs"] == "/work/failed/dev"
+        up = decide(replace(reported, operation=None, engine=RUNNING, access=ACCESS))
+        assert "logs" not in up.status
+
+    @pytest.mark.parametrize(
+        ("path", "allowed", "refused"),
+        [
+            ("/srv/data", ("/srv",), False),
+            ("/srv", ("/srv/",), False),
+            ("/srv/../etc", ("/srv",), True),
+            ("/srvother", ("/srv",), True),
+            ("/etc", (), True),
+            ("/etc", ("/",), False),
+        ],
+    )
+    def test_only_allowed_paths_of_the_host_are_mounted(self, path, allowed, refused) -> None:
+        mount = {"hostPath": path, "containerPath": "/mnt"}
+        cluster = kindcluster({"nodes": [{"role": "control-plane", "extraMounts": [mount]}]})
+        plan = decide(observe(cluster, policy=Policy(allowed_host_paths=allowed)))
+        assert (plan.operation is None) is refused
+        if refused:
+            assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.INVALID_CONFIG)
+            assert "--allowed-host-paths" in message(plan.status, Condition.CLUSTER_CREATED)
+
     def test_fix_by_the_user_is_tried_at_once(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, generation=2)
         failed = failed_operation(create_request(generation=1), NO_IMAGE, attempt=9)

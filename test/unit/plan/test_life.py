@@ -1,7 +1,7 @@
 """Whatever happens to a KINDCluster, in any order: what decisions keep true all along, and where they lead in the end.
 
-The world here is a small model: an API server that takes every write, an engine that holds at most one kind cluster of the
-name, and a provider that may be killed at any moment. What cannot be true in it cannot be true in the real one.
+The world here is a small model: an API server that takes every write, an engine that holds at most one kind cluster of
+the name, and a provider that may be killed at any moment. What cannot be true in it cannot be true in the real one.
 """
 
 from dataclasses import dataclass, replace
