@@ -37,6 +37,8 @@ from capk.settings import Settings
 
 log = logging.getLogger(__name__)
 
+RECONCILE_SECONDS = 240.0
+"""A reconcile only waits for the API server, never for kind: one that takes minutes is given up and tried again."""
 SETTLE_SECONDS = 0.1
 """How long a change of a known object may wait for the next one: a burst of edits costs one round."""
 
@@ -161,6 +163,7 @@ class Application:
             self.queue,
             self.reconciler.reconcile,
             self.settings.workers,
+            deadline_seconds=RECONCILE_SECONDS,
             observe=lambda key, outcome, seconds: self.metrics.reconciled(key.kind, outcome, seconds),
         )
 
@@ -217,7 +220,10 @@ class Application:
             return
         served = [obj for obj in listing.items if self._serves(resource, obj)]
         # First what vanished: an API server restored from a backup goes back in time, and older versions are the truth.
-        self.store.prune(resource, served, listing.resource_version, namespace=self.settings.namespace)
+        drift = self.store.prune(resource, served, listing.resource_version, namespace=self.settings.namespace)
+        missed = len(drift.vanished) + len(drift.behind)
+        if missed and self.ready() is None:
+            log.warning("The watch of %s had missed %d changes; the list has told of them.", resource.plural, missed)
         for obj in served:
             self.store.put(resource, obj)
 

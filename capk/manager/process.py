@@ -20,7 +20,7 @@ from capk.settings import Settings, socket_address
 
 LEASE = "capk-leader-election"
 STUCK_SECONDS = 300.0
-"""A reconcile only waits for the API server, never for kind: minutes mean that something hangs."""
+"""Longer than a reconcile is let run: then the workers themselves hang."""
 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from capk.api import names
-from capk.api.names import Resource
+from capk.api.names import Condition, Resource
 from capk.api.objects import Key, Object
 from capk.errors import Conflict, NotFound
 from capk.kube.door import Kube
@@ -17,7 +17,8 @@ from capk.manager.work import Work
 from capk.plan import controlplane, kindcluster
 from capk.plan.events import event_of
 from capk.plan.plan import Plan
-from capk.plan.report import transitions
+from capk.plan.report import UNEVENTFUL, transitions
+from capk.runtime import logs
 from capk.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,10 @@ class Reconciler:
 
         Raises ApiError where a write failed; the next round starts from what is there then.
         """
+        with logs.context(**{key.kind: f"{key.namespace}/{key.name}"}):
+            return await self._reconcile(key)
+
+    async def _reconcile(self, key: Key) -> float | None:
         plan: Plan
         if key.kind == names.KIND_CLUSTERS.kind:
             cluster = await self._observer.kindcluster(key)
@@ -111,18 +116,13 @@ class Reconciler:
     async def _tell(self, raw: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
         """Log a change of a condition, and record an Event where a person would want one."""
         event = event_of(condition)
-        metadata = raw["metadata"]
-        text = condition.get("message") or ""
-        log.info(
-            "%s %s: %s",
-            condition["type"],
-            condition["reason"],
-            text,
-            extra={raw["kind"]: f"{metadata['namespace']}/{metadata['name']}"},
-        )
-        if event is not None and event.type == "Warning":
-            self._metrics.failures.labels(event.reason).inc()
+        if condition["type"] != Condition.READY and condition["reason"] not in UNEVENTFUL:
+            text = f": {condition['message']}" if condition.get("message") else ""
+            level = logging.WARNING if event and event.type == "Warning" else logging.INFO
+            log.log(level, "%s %s%s", condition["type"], condition["reason"], text)
         if event is not None:
+            if event.type == "Warning":
+                self._metrics.failures.labels(event.reason).inc()
             await self._recorder.record(raw, *event)
 
     async def _write_secret(self, secret: Mapping[str, Any], *, known: bool) -> None:

@@ -41,6 +41,8 @@ def false(reason: Reason, message: str = "") -> Verdict:
 
 
 UNKNOWN = Verdict("Unknown", Reason.UNKNOWN, "Not observed yet.")
+UNEVENTFUL = frozenset({Reason.NOT_PAUSED, Reason.NOT_DELETING, Reason.ENGINE_ANSWERS, Reason.UNKNOWN})
+"""Reasons that conditions begin with: no news."""
 RUNS_FREELY = {
     Condition.PAUSED: false(Reason.NOT_PAUSED),
     Condition.DELETING: false(Reason.NOT_DELETING),
@@ -125,7 +127,6 @@ def _transitions(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], now: datetime
 ) -> list[dict[str, str]]:
     """Changes worth a line of history: not Ready, which follows from the others, and not the uneventful first ones."""
-    quiet = {Reason.NOT_PAUSED, Reason.NOT_DELETING, Reason.ENGINE_ANSWERS, Reason.UNKNOWN}
     known = {condition["type"] for condition in before}
     return [
         {
@@ -135,5 +136,6 @@ def _transitions(
             "message": condition.get("message", ""),
         }
         for condition in transitions(before, after)
-        if condition["type"] != Condition.READY and (condition["type"] in known or condition["reason"] not in quiet)
+        if condition["type"] != Condition.READY
+        and (condition["type"] in known or condition["reason"] not in UNEVENTFUL)
     ]
