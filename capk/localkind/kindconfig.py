@@ -9,64 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from capk.errors import CapkError
+from capk.localkind.kindtypes import repeated_keys, type_problems
 
 DEFAULT_IMAGE = "kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5"
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 
 Config = dict[str, Any]
 """A configuration with kind's field names and every default filled in."""
-
-_STRINGS = ["string"]
-_PATCH = {"group": "string", "version": "string", "kind": "string", "patch": "string"}
-_TYPES: Mapping[str, Mapping[str, Any]] = {
-    "Cluster": {
-        "kind": "string",
-        "apiVersion": "string",
-        "name": "string",
-        "nodes": ["Node"],
-        "networking": "Networking",
-        "featureGates": {"": "bool"},
-        "runtimeConfig": {"": "string"},
-        "kubeadmConfigPatches": _STRINGS,
-        "kubeadmConfigPatchesJSON6902": ["PatchJSON6902"],
-        "containerdConfigPatches": _STRINGS,
-        "containerdConfigPatchesJSON6902": _STRINGS,
-    },
-    "Node": {
-        "role": "string",
-        "image": "string",
-        "labels": {"": "string"},
-        "extraMounts": ["Mount"],
-        "extraPortMappings": ["PortMapping"],
-        "kubeadmConfigPatches": _STRINGS,
-        "kubeadmConfigPatchesJSON6902": ["PatchJSON6902"],
-    },
-    "Networking": {
-        "ipFamily": "string",
-        "apiServerPort": "int32",
-        "apiServerAddress": "string",
-        "podSubnet": "string",
-        "serviceSubnet": "string",
-        "disableDefaultCNI": "bool",
-        "kubeProxyMode": "string",
-        "dnsSearch": _STRINGS,
-    },
-    "Mount": {
-        "containerPath": "string",
-        "hostPath": "string",
-        "readOnly": "bool",
-        "selinuxRelabel": "bool",
-        "propagation": "string",
-    },
-    "PortMapping": {
-        "containerPort": "int32",
-        "hostPort": "int32",
-        "listenAddress": "string",
-        "protocol": "string",
-    },
-    "PatchJSON6902": _PATCH,
-}
-_SCALARS = {"bool": "tag:yaml.org,2002:bool", "int32": "tag:yaml.org,2002:int"}
 
 
 class InvalidConfig(CapkError):
@@ -88,15 +37,17 @@ def parse(text: str) -> Config:
         raise InvalidConfig(
             f"could not determine kind / apiVersion for config: yaml: {_go_words(failure)}"
         ) from failure
+    if repeated := repeated_keys(root):
+        cause = "yaml: unmarshal errors:\n  " + "\n  ".join(repeated)
+        raise InvalidConfig(f"could not determine kind / apiVersion for config: {cause}")
     document = document if isinstance(document, dict) else {}
     if document.get("apiVersion") != API_VERSION:
         raise InvalidConfig(f"unknown apiVersion: {document.get('apiVersion') or ''}")
     if document.get("kind") != "Cluster":
         raise InvalidConfig(f"unknown kind {document.get('kind') or ''} for apiVersion: {API_VERSION}")
-    problems: list[str] = []
-    _check(root, "Cluster", problems)
-    if problems:
+    if problems := type_problems(root):
         raise InvalidConfig("unable to decode config: yaml: unmarshal errors:\n  " + "\n  ".join(problems))
+    _check_choices(document)
     return document
 
 
@@ -154,34 +105,23 @@ def validate(config: Config) -> None:
         raise InvalidConfig(_aggregate(problems))
 
 
-def _check(node: Any, expected: Any, problems: list[str]) -> None:
-    if node.tag == "tag:yaml.org,2002:null":
-        return
-    line = node.start_mark.line + 1
-    if isinstance(expected, list):
-        if node.id != "sequence":
-            problems.append(f"line {line}: cannot unmarshal {_found(node)} into []{_go_name(expected[0])}")
-            return
-        for item in node.value:
-            _check(item, expected[0], problems)
-    elif isinstance(expected, dict) or expected in _TYPES:
-        if node.id != "mapping":
-            problems.append(f"line {line}: cannot unmarshal {_found(node)} into {_go_name(expected)}")
-            return
-        for key, value in node.value:
-            _check_field(key, value, expected, problems)
-    elif node.id != "scalar" or _SCALARS.get(expected, node.tag) != node.tag:
-        problems.append(f"line {line}: cannot unmarshal {_found(node)} into {expected}")
+def _check_choices(document: Config) -> None:
+    """Raise for the first mount or port mapping with a value that kind does not know, and spell protocols as kind does.
+
+    Source: kind pkg/apis/config/v1alpha4/yaml.go.
+    """
+    nodes = _mappings(document.get("nodes"))
+    for mount in (mount for node in nodes for mount in _mappings(node.get("extraMounts"))):
+        if mount.get("propagation") not in {None, "", "None", "HostToContainer", "Bidirectional"}:
+            raise InvalidConfig(f'unable to decode config: Unknown MountPropagation: "{mount["propagation"]}"')
+    for port in (port for node in nodes for port in _mappings(node.get("extraPortMappings"))):
+        port["protocol"] = str(port.get("protocol") or "").upper()
+        if port["protocol"] not in {"", "TCP", "UDP", "SCTP"}:
+            raise InvalidConfig(f'unable to decode config: Unknown PortMappingProtocol: "{port["protocol"]}"')
 
 
-def _check_field(key: Any, value: Any, expected: Any, problems: list[str]) -> None:
-    fields = expected if isinstance(expected, dict) else _TYPES[expected]
-    if isinstance(expected, dict):
-        _check(value, expected[""], problems)
-    elif key.value in fields:
-        _check(value, fields[key.value], problems)
-    else:
-        problems.append(f"line {key.start_mark.line + 1}: field {key.value} not found in type v1alpha4.{expected}")
+def _mappings(items: Any) -> list[Config]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _go_words(failure: Any) -> str:
@@ -190,17 +130,6 @@ def _go_words(failure: Any) -> str:
     if mark is None:
         return str(failure)
     return f"line {mark.line + (type(failure).__name__ == 'ScannerError')}: {failure.problem}"
-
-
-def _found(node: Any) -> str:
-    tag = "!!" + node.tag.rpartition(":")[2]
-    return f"{tag} `{node.value[:10]}`" if node.id == "scalar" else tag
-
-
-def _go_name(expected: Any) -> str:
-    if isinstance(expected, dict):
-        return f"map[string]{expected['']}"
-    return f"v1alpha4.{expected}" if expected in _TYPES else str(expected)
 
 
 def _by_family(family: str, ipv4: str, ipv6: str) -> str:
