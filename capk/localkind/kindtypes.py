@@ -119,7 +119,7 @@ def _check_field(key: Any, value: Any, expected: Any, problems: list[str]) -> No
 def _is_scalar(node: Any, expected: str) -> bool:
     if node.id != "scalar" or _SCALARS.get(expected, node.tag) != node.tag:
         return False
-    return expected != "int32" or len(node.value) < len("2147483647") or int(node.value, 0) in _INT32
+    return expected != "int32" or not node.value.lstrip("+-").isdecimal() or int(node.value) in _INT32
 
 
 def _found(node: Any) -> str:
