@@ -1,27 +1,34 @@
-# Image and release. Included by the Makefile, which may set BIN, PYTHON, VERSION, IMAGE and OUT.
+# The quick loop, the image and releases. Included by the Makefile, which may set BIN, VERSION, IMAGE and OUT.
 
 BIN ?= bin
-PYTHON ?= python3
 OUT ?= out
 VERSION ?= v0.1.0
 IMAGE ?= localhost/cluster-api-provider-kind:$(VERSION)
 BASE_IMAGE ?= python:3.11-slim-bookworm
 
-RELEASE = $(PYTHON) hack/release.py --version $(VERSION) --image $(IMAGE) --out $(OUT)
+RELEASE = python hack/release.py --version $(VERSION) --image $(IMAGE) --out $(OUT)
 
-.PHONY: manifests-render release local-repository image
+ENGINE ?= kind
+ENGINE_FLAGS_stand-in = --kind-command "capk-local-kind" --engine-command "capk-local-kind engine"
 
-manifests-render: ## Print what `clusterctl init --infrastructure kind` would install, variables included
+.PHONY: dev manifests-render release local-repository image
+
+dev: venv ## Run an embedded plane, and the provider again at each saved file; ENGINE=stand-in without a container engine
+	@$(TOOLS) test
+	@trap 'capk local down' EXIT; capk local up --no-provider && \
+	  watchfiles --filter python 'capk run --kubeconfig .capk/kubeconfig $(ENGINE_FLAGS_$(ENGINE)) $(ARGS)' capk
+
+manifests-render: $(BIN)/kubectl ## Print what `clusterctl init --infrastructure kind` would install, variables included
 	@$(BIN)/kubectl kustomize config/default
 
-release: ## Write the release VERSION into out/, as a repository of clusterctl holds it
+release: venv ## Write the release VERSION into out/, as a repository of clusterctl holds it
 	@$(RELEASE)
 
-local-repository: ## Write the release VERSION and out/clusterctl.yaml, a configuration for `clusterctl --config`
+local-repository: venv ## Write the release VERSION and out/clusterctl.yaml, a configuration for `clusterctl --config`
 	@$(RELEASE) --local-repository
 
 image: $(BIN)/kind $(BIN)/docker-cli ## Build the provider's image IMAGE
-	DOCKER_BUILDKIT=0 docker build --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+	docker build --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
 # The client only, and static; Debian's package brings the daemon and speaks a version of the API that is too old for
 # today's engines.

@@ -79,14 +79,16 @@ class ManagementCluster:
 
     def attempt(self, command: str, *arguments: str, stdin: str | None = None, **variables: str) -> str:
         offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "KUBECONFIG": str(self.kubeconfig)}
-        return run(BIN / command, *arguments, stdin=stdin, env={**os.environ, **offline, **variables})
+        return run(BIN / command, *arguments, input=stdin, env={**os.environ, **offline, **variables})
 
 
-def run(*command: str | Path, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a command and return its standard output; an AssertionError holds what it printed."""
-    result = subprocess.run(
-        [str(word) for word in command], input=stdin, env=env, capture_output=True, text=True, timeout=120
-    )
+def run(*command: str | Path, **options: Any) -> str:
+    """Run a command and return its standard output; an AssertionError holds what it printed.
+
+    options: those of subprocess.run; `input` is a text.
+    """
+    words = [str(word) for word in command]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=180, **options)
     assert result.returncode == 0, f"{command[0]} failed:\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
@@ -266,3 +268,33 @@ def test_upgrade_keeps_clusters_and_delete_removes_all_but_them(empty_cluster: M
     kinds = "deployments,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,providers"
     left = empty_cluster.get(kinds, "-A", "-l", "cluster.x-k8s.io/provider=infrastructure-kind")
     assert left["items"] == []
+
+
+def blocks(name: str) -> str:
+    """The commands of the documentation that a test runs, in their order."""
+    text = "".join((ROOT / "docs" / file).read_text() for file in ("development.md", "install.md"))
+    return "".join(re.findall(rf"<!-- run: {name} -->\n```sh\n(.*?)```", text, re.DOTALL))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """This checkout without its out/, by links; its environment counts as up to date."""
+    folder = tmp_path / "checkout"
+    (folder / ".venv").mkdir(parents=True)
+    for path in (*ROOT.iterdir(), *(ROOT / ".venv").iterdir()):
+        if path.name not in {"out", ".venv", ".installed"}:
+            (folder / path.relative_to(ROOT)).symlink_to(path)
+    (folder / ".venv" / ".installed").touch()
+    return folder
+
+
+def test_commands_of_the_documentation_work_word_for_word(tmp_path: Path, checkout: Path) -> None:
+    script = "set -euo pipefail\n" + blocks("release") + blocks("checkout") + blocks("plain")
+    with LocalPlane(tmp_path / "plane", Options(core=False, definitions=False)) as plane:
+        offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "KUBECONFIG": str(plane.kubeconfig)}
+        path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+        printed = run("bash", "-c", script, cwd=checkout, env={**os.environ, **offline, "PATH": path})
+    files = {path.name for path in (checkout / "out" / "infrastructure-kind" / "v0.1.0").iterdir()}
+    assert {"infrastructure-components.yaml", "install.yaml", "sbom.cdx.json", "SHA256SUMS"} <= files
+    assert "deployment.apps/capkind-controller-manager serverside-applied" in printed
+    assert "kindcluster.infrastructure.cluster.x-k8s.io/dev created" in printed
