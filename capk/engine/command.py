@@ -82,8 +82,8 @@ async def run(
 
 async def _start(child: "_Child", command: Sequence[str], stdin: str | None, env: Mapping[str, str] | None) -> None:
     pipe = asyncio.subprocess.PIPE
-    try:
-        await asyncio.get_running_loop().subprocess_exec(
+    starting = asyncio.ensure_future(
+        asyncio.get_running_loop().subprocess_exec(
             lambda: child,
             *command,
             stdin=asyncio.subprocess.DEVNULL if stdin is None else pipe,
@@ -92,6 +92,14 @@ async def _start(child: "_Child", command: Sequence[str], stdin: str | None, env
             env=env,
             start_new_session=True,
         )
+    )
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # asyncio would kill the new process at once, and not what it has started by now; `end` does it properly.
+        with contextlib.suppress(OSError, ValueError):
+            await starting
+        raise
     except OSError as error:
         raise CommandMissing(command, error.strerror or str(error)) from error
     except ValueError as error:

@@ -34,7 +34,8 @@ class Guard:
     logged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shell: str = "/bin/sh") -> None:
+        self._program = shell
         self._groups: set[int] = set()
         self._shell: subprocess.Popen[bytes] | None = None
         self._refused = False
@@ -72,7 +73,7 @@ class Guard:
             # Away from our directory and output, so that nothing waits for the shell; in a session of its own, so that
             # a Ctrl-C meant for us does not reach it.
             self._shell = subprocess.Popen(
-                ["/bin/sh", "-c", _SCRIPT],
+                [self._program, "-c", _SCRIPT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -83,7 +84,7 @@ class Guard:
             )
         except OSError as error:
             if not self._refused:
-                _log.warning("commands would outlive a killed provider: /bin/sh cannot be started: %s", error)
+                _log.warning("commands would outlive a killed provider: %s cannot be started: %s", self._program, error)
             self._refused = True
             return
         atexit.register(self.close)

@@ -191,8 +191,7 @@ class Operations:
             self._end(operation, error=failed, attempt=operation.state.attempt + 1)
         else:
             self._end(operation, result=task.result(), attempt=0)
-        if not self._stopped:
-            self._fill(lane)
+        self._fill(lane)
 
     def _end(self, operation: _Operation, **outcome: Any) -> None:
         operation.state = replace(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from engines import BIN, REAL, USERS_KUBECONFIG, Engine
+from engines import BIN, KIND, REAL, USERS_KUBECONFIG, Engine
 
 from capk.engine.containers import Containers
 from capk.engine.kind import Kind
@@ -26,7 +26,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         environment |= {"CAPK_LOCAL_KIND_HOME": str(home / "clusters"), "CAPK_BIN": str(BIN)}
     engine = Engine(
         is_real,
-        Kind(["kind"] if is_real else local, work_dir=work_dir, environment=environment),
+        Kind([str(KIND)] if is_real else local, work_dir=work_dir, environment=environment),
         Containers(["docker"] if is_real else [*local, "engine"], environment=environment),
         os.environ.get("KIND_NODE_IMAGE") if is_real else None,
         home,

@@ -18,6 +18,7 @@ from capk.engine.containers import Containers
 from capk.engine.kind import Kind
 
 BIN = Path(__file__).parents[2] / "bin"
+KIND = shutil.which("kind", path=os.pathsep.join([str(BIN), os.environ.get("PATH", "")]))
 USERS_KUBECONFIG = "# the user's own\napiVersion: v1\nkind: Config\n"
 
 
@@ -56,8 +57,8 @@ def config(*roles: str, **more: Any) -> dict[str, Any]:
 
 
 def _why_no_real_kind() -> str:
-    if not shutil.which("kind"):
-        return "there is no kind command on the PATH"
+    if not KIND:
+        return "there is no kind command in bin/ or on the PATH"
     if not shutil.which("docker") or subprocess.run(["docker", "version"], capture_output=True).returncode:
         return "no container engine answers"
     if not os.environ.get("KIND_NODE_IMAGE") and os.environ.get("CAPK_E2E") != "1":

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import USERS_KUBECONFIG, WHY_NO_REAL_KIND, Engine, config
+from engines import KIND, USERS_KUBECONFIG, WHY_NO_REAL_KIND, Engine, config
 from workload import authority, get, server
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, Reason
@@ -349,7 +349,7 @@ def commands_about(name: str) -> list[str]:
 @pytest.mark.skipif(bool(WHY_NO_REAL_KIND), reason=WHY_NO_REAL_KIND)
 async def test_engine_that_is_down_is_told_apart_from_no_clusters(tmp_path):
     down = {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
-    kind, containers = Kind(["kind"], work_dir=tmp_path, environment=down), Containers(["docker"], environment=down)
+    kind, containers = Kind([str(KIND)], work_dir=tmp_path, environment=down), Containers(["docker"], environment=down)
     for call in (kind.clusters(), containers.nodes(), containers.image_present("kindest/node:v1")):
         assert (await failure_of(call)).reason is Reason.ENGINE_UNREACHABLE
     snapshot = await Inventory(kind, containers).refresh()

@@ -56,6 +56,16 @@ def test_guard_ignores_the_signals_of_a_terminal(sleepers):
     assert sleepers[0].wait(5) == -signal.SIGKILL
 
 
+def test_guard_without_a_shell_says_so_once(sleepers, caplog):
+    guard = Guard(shell="/no/such/sh")
+    for sleeper in sleepers:
+        guard.watch(sleeper.pid)
+        guard.release(sleeper.pid)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "/no/such/sh" in caplog.text
+    guard.close()
+
+
 def test_guard_that_watches_nothing_is_no_process():
     guard = Guard()
     guard.release(1)

@@ -125,6 +125,13 @@ async def test_create_reports_each_step_once(kind, script):
     ]
 
 
+async def test_create_reports_a_step_once_that_a_terminal_repeats(kind, script):
+    script.behave(r'''for n in 1 2 3; do printf '\r⠈⠑ Preparing nodes 📦 ' >&2; done; touch "$file"''')
+    steps = []
+    await kind.create_cluster("dev", {}, on_step=steps.append)
+    assert [step.reason for step in steps] == [Reason.PREPARING_NODES]
+
+
 async def test_failed_create_tells_all_that_kind_printed_and_leaves_no_file(kind, script):
     script.print_recording("create-port-taken")
     with pytest.raises(CommandFailed) as failure:
