@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from capk.engine.containers import Containers, Node
 from capk.engine.kind import Kind
-from capk.errors import CommandError
+from capk.errors import CommandError, CommandMissing
+
+RETRY_SECONDS = 0.5
+"""Pause between a failed read and the second one."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Inventory:
         self._running, self._next = self._next, None
         began = self._tick()
         try:
-            clusters = await self._read()
+            clusters = await self._read_twice()
         except CommandError as error:
             known = self.latest.clusters if self.latest else {}
             return self._publish(known, error)
@@ -97,6 +100,16 @@ class Inventory:
         for name, (_, exists) in self._outcomes.items():
             _set(clusters, name, exists)
         return self._publish(clusters, None)
+
+    async def _read_twice(self) -> dict[str, Entry]:
+        """Read; once more if that fails: a container that goes away meanwhile must not make the engine look broken."""
+        try:
+            return await self._read()
+        except CommandMissing:
+            raise
+        except CommandError:
+            await asyncio.sleep(RETRY_SECONDS)
+            return await self._read()
 
     async def _read(self) -> dict[str, Entry]:
         listing = asyncio.create_task(self._containers.nodes())

@@ -127,7 +127,15 @@ def _listed(cluster: Cluster, node: Node, arguments: argparse.Namespace) -> str:
 
 def _inspect(home: Home, names: Sequence[str], template: str) -> Iterator[str]:
     known = _by_name_and_id(home)
-    found = [document(*known[name]) for name in names if name in known]
+    found = []
+    for name in names:
+        try:
+            found.append(document(*known[name]))
+        except FileNotFoundError:
+            # Its cluster was deleted since: it is missing like any other that is not there.
+            del known[name]
+        except KeyError:
+            continue
     if template:
         yield from (render(template, item) for item in found)
     else:

@@ -184,3 +184,17 @@ async def test_sequence_grows_with_every_snapshot():
     seen.append(inventory.latest.sequence)
     seen.append((await inventory.refresh()).sequence)
     assert seen == sorted(set(seen))
+
+
+async def test_one_failed_read_is_not_yet_a_broken_engine():
+    engine = Engine("a")
+    engine.error = CommandFailed(["docker"], "No such container", 1)
+
+    async def recovers() -> None:
+        while engine.reads == 0:
+            await asyncio.sleep(0)
+        engine.error = None
+
+    snapshot, _ = await asyncio.gather(inventory_of(engine).refresh(), recovers())
+    assert snapshot.error is None
+    assert set(snapshot.clusters) == {"a"}
