@@ -176,7 +176,8 @@ class Home:
                 cluster.directory.rename(gone)
         except FileNotFoundError:
             return
-        remove_tree(gone)
+        for left in trash.iterdir():
+            remove_tree(left)
 
 
 def now() -> str:
