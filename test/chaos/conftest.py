@@ -1,0 +1,69 @@
+"""One plane and one nursery for all disturbances; a stage with its own namespace and provider for each test."""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lives import Stage, staged
+from nursery import Nursery
+from tally import Tally
+
+from capk.localplane.plane import LocalPlane
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """The seed of all that chance decides; CAPK_CHAOS_SEED repeats a run."""
+    return int(os.environ.get("CAPK_CHAOS_SEED") or random.SystemRandom().randrange(2**32))
+
+
+@pytest.fixture
+def chance(seed: int, request: pytest.FixtureRequest) -> random.Random:
+    """A source of random numbers of the test's own; a failed test shows its seed."""
+    print(f"CAPK_CHAOS_SEED={seed}")
+    return random.Random(f"{seed}/{request.node.name}")
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
+    """An API server with our definitions, Cluster API's and its core manager; no provider."""
+    with LocalPlane(tmp_path_factory.mktemp("plane")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Forks providers."""
+    with Nursery() as nursery:
+        yield nursery
+
+
+@pytest.fixture
+def stage(plane: LocalPlane, nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Sets up stages: `stage(*flags, owned=, create_seconds=, instant=)`."""
+    with ExitStack() as stack:
+
+        def set_up(*flags: str, **choices: Any) -> Stage:
+            directory = tmp_path / f"stage{len(list(tmp_path.iterdir()))}"
+            return stack.enter_context(staged(plane, nursery, directory, *flags, **choices))
+
+        yield set_up
+
+
+FIGURES = pytest.StashKey[Tally]()
+
+
+@pytest.fixture
+def tally(pytestconfig: pytest.Config) -> Tally:
+    """Figures that are printed at the end of the run."""
+    return pytestconfig.stash.setdefault(FIGURES, Tally())
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the figures."""
+    for what, count in config.stash.get(FIGURES, Tally()).items():
+        terminalreporter.write_line(f"{what}: {count}")

@@ -1,0 +1,91 @@
+"""Lives with a provider that is killed: at a given write, or at a moment that chance chooses."""
+
+import random
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lives import Stage
+from proxy import Call, Fault
+
+Moment = Literal["before", "in flight", "after"]
+MOMENTS: tuple[Moment, ...] = ("before", "in flight", "after")
+"""The write is never sent; it is on its way when the provider dies; it was answered, and the provider never hears."""
+DOWN_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Life:
+    """What came of one disturbed life."""
+
+    outcome: Any
+    writes: int
+    creations: int
+    kills: int
+
+
+class KillAtWrite:
+    """Kills the provider once, at its n-th write; `done` tells that it came to that."""
+
+    def __init__(self, stage: Stage, number: int, moment: Moment) -> None:
+        self._stage, self._number, self._moment = stage, number, moment
+        self.done = False
+
+    def __call__(self, call: Call) -> Fault | None:
+        if self.done or call.write != self._number:
+            return None
+        self.done = True
+        kill = self._stage.process.kill
+        if self._moment == "after":
+            return Fault(after=kill, cut=True)
+        return Fault(before=kill, forwarded=self._moment == "in flight", cut=True)
+
+
+def live(stage: Stage, name: str, trouble: KillAtWrite | None = None, **spec: Any) -> Life:
+    """Let a workload cluster be made and deleted, and check what is left; a killed provider is started again.
+
+    The provider runs before and afterwards.
+    """
+    kills = stage.process.kills
+    stage.proxy.begin(trouble or (lambda call: None))
+    stage.give_birth(name, **spec)
+    with restarting(stage):
+        stage.await_ready(name)
+        outcome = stage.outcome(name)
+        stage.check_residue(name)
+        stage.end(name)
+        stage.await_end(name)
+    stage.check_residue()
+    writes, creations = len(stage.proxy.writes), stage.kind.creations(name)
+    life = Life(outcome, writes, creations, stage.process.kills - kills)
+    assert creations <= 1 + life.kills, f"{creations} creations with {life.kills} kills"
+    return life
+
+
+class restarting:
+    """Starts the provider again, a moment after it has ended, as long as the block lasts."""
+
+    def __init__(self, stage: Stage) -> None:
+        import threading
+
+        self._stage, self._ended = stage, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(DOWN_SECONDS):
+            if self._stage.process.pid is None:
+                self._stage.process.start()
+
+
+def kill_at_random(stage: Stage, chance: random.Random, shortest: float, longest: float) -> None:
+    """Kill the provider after a random while and start it again."""
+    time.sleep(chance.uniform(shortest, longest))
+    stage.process.kill()
+    stage.process.start()

@@ -1,0 +1,169 @@
+"""Lives of KINDClusters that a test disturbs: how they begin and end, and what must be true whatever happened."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api import CLUSTERS, Api, Object, connected, eventually
+from journeys import Place, SwitchableKind, control_plane, kindcluster, owner, standalone
+from nursery import MortalProvider, Nursery
+from proxy import Call, Proxy
+
+from capk.api.names import CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
+from capk.localkind.clusters import HOME_VARIABLE, Home
+from capk.localkind.create import MODE_VARIABLE, SECONDS_VARIABLE
+from capk.localplane.plane import LocalPlane
+
+PERIODS = ("--sync-period", "3s", "--inventory-period", "1s")
+PATIENCE_SECONDS = float(os.environ.get("CAPK_CHAOS_PATIENCE", "120"))
+"""How long a very busy machine may take to get back to rest after a disturbance."""
+
+
+@dataclass(frozen=True)
+class Stage(Place):
+    """A namespace, a provider that can be killed, and the proxy between it and its API server."""
+
+    process: MortalProvider
+    proxy: Proxy
+    owned: bool = False
+    """Whether each KINDCluster has a Cluster and a KINDControlPlane."""
+
+    def give_birth(self, name: str, **spec: Any) -> None:
+        """Create all objects of one workload cluster."""
+        if self.owned:
+            self.create(owner(name), control_plane(name), kindcluster(name, **spec))
+        else:
+            self.create(standalone(name, **spec))
+
+    def end(self, name: str) -> None:
+        """Ask for the deletion of a workload cluster."""
+        self.delete(CLUSTERS if self.owned else KIND_CLUSTERS, name)
+
+    def await_end(self, name: str) -> None:
+        """Wait until all objects of a workload cluster are gone."""
+        for resource in (CLUSTERS, KIND_CLUSTERS):
+            self.await_gone(name, resource, PATIENCE_SECONDS)
+
+    def await_ready(self, name: str) -> None:
+        """Wait until a workload cluster is ready, as Cluster API sees it where there is one."""
+        self.await_condition(name, seconds=PATIENCE_SECONDS)
+        if self.owned:
+            for kind in ("InfrastructureReady", "ControlPlaneInitialized"):
+                self.await_condition(name, kind, resource=CLUSTERS, seconds=PATIENCE_SECONDS)
+
+    def outcome(self, name: str) -> Mapping[str, Any]:
+        """Return what a life has led to, without what differs from one life to another."""
+        seen = self.get(KIND_CLUSTERS, name)
+        status = seen["status"]
+        conditions = {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
+        return {
+            "finalizers": sorted(seen["metadata"]["finalizers"]),
+            "annotations": sorted(seen["metadata"]["annotations"]),
+            "endpoint": sorted(seen["spec"]["controlPlaneEndpoint"]),
+            "status": sorted(status),
+            "ready": status["ready"],
+            "initialization": status["initialization"],
+            "conditions": conditions,
+            "nodes": [(node["role"], node["state"]) for node in status["nodes"]],
+            "secrets": sorted(
+                secret["metadata"]["name"].removeprefix(name) for secret in self.secrets(name) if self._is_whole(secret)
+            ),
+        }
+
+    def secrets(self, name: str = "") -> list[Object]:
+        """Return the Secrets of one kind cluster, or of all here."""
+        selector = f"{CLUSTER_LABEL}%3D{name}" if name else CLUSTER_LABEL
+        return self.api.list(SECRETS, self.namespace, selector)
+
+    def check_residue(self, *names: str) -> None:
+        """Assert that nothing is there but these kind clusters and what belongs to them."""
+        assert self.process.home.names() == sorted(names)
+        left = [secret["metadata"]["name"] for secret in self.secrets()]
+        assert len(left) == len(names) * (2 if self.owned else 1), left
+        eventually(lambda: not self.children(), 30)
+        # Its look at the engine has files for a moment.
+        eventually(lambda: files_below(self.process.work) == files_below(self.process.temporary) == [], 30)
+        parts = list(self.process.work.iterdir()) if self.process.work.exists() else []
+        assert len(parts) <= 1, "killed providers have left their private directories"
+        assert self.proxy.objections == []
+
+    def children(self) -> list[str]:
+        """Return the command lines of all commands that work for this provider, those of killed ones included.
+
+        Its look at the engine, which never ends for long, does not count.
+        """
+        mark = f"{HOME_VARIABLE}={self.process.home.directory}".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        looks = ("get clusters", "engine ps", "engine inspect")
+        return [line for line in found if not any(look in line for look in looks)]
+
+    @staticmethod
+    def _is_whole(secret: Object) -> bool:
+        return bool(secret.get("data")) and bool(secret["metadata"].get("ownerReferences"))
+
+
+class ReadyWitness:
+    """Objects when the provider is about to call a kind cluster ready that is not whole, or not reachable as promised.
+
+    At that moment the kind cluster has to be complete, the Secret and the endpoint have to be stored.
+    """
+
+    def __init__(self, api: Api, namespace: str, home: Home) -> None:
+        self._api, self._namespace, self._home = api, namespace, home
+        self.seen = 0
+
+    def __call__(self, call: Call) -> None:
+        if call.method != "PATCH" or not call.path.endswith("/status") or "/kindclusters/" not in call.path:
+            return
+        status = call.body["status"]
+        conditions = {item["type"]: item["status"] for item in status.get("conditions") or ()}
+        if not status.get("ready") and conditions.get("Ready") != "True":
+            return
+        self.seen += 1
+        seen = self._api.get(KIND_CLUSTERS, self._namespace, call.path.split("/")[-2])
+        name = seen["metadata"]["annotations"]["kind.infrastructure.cluster.x-k8s.io/claim"]
+        standing = self._home.find(name)
+        assert standing is not None, "called ready, and there is no kind cluster"
+        assert standing.is_initialized, "called ready, and the kind cluster is half made"
+        assert seen["spec"].get("controlPlaneEndpoint"), "called ready without an endpoint"
+        assert self._api.find(SECRETS, self._namespace, f"{name}-config"), "called ready without its Secret"
+
+
+def files_below(directory: Path) -> list[Path]:
+    """Return all files in a directory, at any depth."""
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+@contextlib.contextmanager
+def staged(
+    plane: LocalPlane,
+    nursery: Nursery,
+    directory: Path,
+    *flags: str,
+    owned: bool = False,
+    create_seconds: float = 0.2,
+    instant: bool = True,
+) -> Iterator[Stage]:
+    """Give a stage whose provider is not started yet; everything on it ends with it."""
+    directory.mkdir(exist_ok=True)
+    with connected(plane) as api, connected(plane) as witness_api, Proxy(plane, directory / "proxy") as proxy:
+        namespace, kind = api.new_namespace(), SwitchableKind(directory / "bin")
+        environment = {SECONDS_VARIABLE: str(create_seconds), **({MODE_VARIABLE: "instant"} if instant else {})}
+        arguments = ["--namespace", namespace, *PERIODS, *kind.flags, "--kubeconfig", str(proxy.kubeconfig), *flags]
+        process = MortalProvider(nursery, plane, directory, arguments, environment)
+        proxy.witness = ReadyWitness(witness_api, namespace, process.home)
+        try:
+            yield Stage(plane, api, namespace, process, kind, proxy, owned)
+        except BaseException:
+            print(f"\n--- {process.log}\n" + "\n".join(process.log_text().splitlines()[-80:]))
+            raise
+        finally:
+            process.kill()
+            process.remove_clusters()

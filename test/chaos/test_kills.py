@@ -1,0 +1,79 @@
+"""The provider is killed at every write and at random moments: every life ends as if nothing had happened."""
+
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+from kills import MOMENTS, KillAtWrite, Moment, kill_at_random, live, restarting
+from lives import Stage
+from tally import Tally
+
+from capk.api.names import KIND_CLUSTERS
+
+RANDOM_KILLS = int(os.environ.get("CAPK_CHAOS_KILLS", "120"))
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+@pytest.mark.rule("C21", "C23", "K37")
+@pytest.mark.parametrize("owned", [False, True], ids=["standalone", "owned"])
+def test_life_is_the_same_with_a_kill_at_any_write(stage: Callable[..., Stage], owned: bool, tally: Tally) -> None:
+    stage = stage(owned=owned)
+    stage.process.start()
+    undisturbed = live(stage, "peace")
+    assert undisturbed.creations == 1
+    number, done = 0, True
+    while done:
+        number, done = number + 1, False
+        for moment in MOMENTS:
+            done |= _killed_once(stage, number, moment, undisturbed.outcome)
+    assert number > 8, "a life without writes"
+    tally.add("kills at a write", stage.process.kills)
+
+
+def _killed_once(stage: Stage, number: int, moment: Moment, wanted: object) -> bool:
+    trouble = KillAtWrite(stage, number, moment)
+    life = live(stage, f"w{number}-{moment.replace(' ', '-')}", trouble)
+    assert life.outcome == wanted, f"killed {moment} write {number}"
+    return trouble.done
+
+
+@pytest.mark.rule("C21", "C23", "K37")
+def test_lives_survive_kills_at_random_moments(
+    stage: Callable[..., Stage], chance: random.Random, tally: Tally
+) -> None:
+    """Several lives at a time, each at another step; every one is made and deleted while the provider keeps dying."""
+    stage = stage("--max-concurrent-creates", "3", create_seconds=0.4)
+    stage.process.start()
+    living: set[str] = set()
+    born = 0
+    while stage.process.kills < RANDOM_KILLS:
+        while len(living) < 4:
+            born += 1
+            living.add(f"life{born}")
+            stage.give_birth(f"life{born}")
+        kill_at_random(stage, chance, 0.1, 3.0)
+        for name in sorted(living):
+            seen = stage.find(KIND_CLUSTERS, name)
+            if seen is None:
+                living.discard(name)
+            elif chance.random() < 0.25 and "deletionTimestamp" not in seen["metadata"]:
+                stage.end(name)
+    ends = {
+        name for name in living if "deletionTimestamp" in (stage.find(KIND_CLUSTERS, name) or {}).get("metadata", {})
+    }
+    stays = {name for name in living - ends if stage.find(KIND_CLUSTERS, name)}
+    with restarting(stage):
+        for name in ends:
+            stage.await_end(name)
+        for name in stays:
+            stage.await_ready(name)
+        stage.check_residue(*stays)
+        for name in stays:
+            stage.end(name)
+        for name in stays:
+            stage.await_end(name)
+        stage.check_residue()
+    tally.add("kills at random moments", stage.process.kills)
+    tally.add("lives through them", born)
