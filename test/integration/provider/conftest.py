@@ -1,0 +1,51 @@
+"""Providers that a whole session shares: a start costs more than most journeys. Names are a test's own."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from api import Api, connected
+from journeys import SHORT_PERIODS, Place, SwitchableKind
+from provider_process import LOG_LINES, ProviderProcess, StartProvider
+
+from capk.localkind.create import MODE_VARIABLE
+from capk.localplane.plane import LocalPlane
+
+
+@pytest.fixture(scope="session")
+def place(plane: LocalPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A provider whose kind clusters are real API servers."""
+    yield from _place(plane, tmp_path_factory.mktemp("place"), {})
+
+
+@pytest.fixture(scope="session")
+def quick_place(plane: LocalPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A provider whose kind clusters exist on paper only: nothing answers at their addresses."""
+    yield from _place(plane, tmp_path_factory.mktemp("quick"), {MODE_VARIABLE: "instant"})
+
+
+def _place(plane: LocalPlane, directory: Path, environment: Mapping[str, str]) -> Iterator[Place]:
+    with connected(plane) as api:
+        namespace = api.new_namespace()
+        kind = SwitchableKind(directory / "bin")
+        flags = ["--namespace", namespace, *SHORT_PERIODS, *kind.flags]
+        process = ProviderProcess(plane, directory, flags, environment).start()
+        yield Place(plane, api, namespace, process, kind)
+        process.kill()
+        process.remove_clusters()
+        print(f"--- {process.log}\n" + "\n".join(process.log_text().splitlines()[-LOG_LINES:]))
+
+
+@pytest.fixture
+def own_place(
+    plane: LocalPlane, api: Api, namespace: str, provider: StartProvider, tmp_path: Path
+) -> Callable[..., Place]:
+    """Starts a provider that may be killed or disturbed: `own_place(*flags, **environment)`; on paper unless said."""
+
+    def start(*flags: str, **environment: str) -> Place:
+        kind = SwitchableKind(tmp_path / "bin")
+        variables = {MODE_VARIABLE: "instant", **environment}
+        process = provider(plane, namespace, *SHORT_PERIODS, *kind.flags, *flags, **variables)
+        return Place(plane, api, namespace, process, kind)
+
+    return start

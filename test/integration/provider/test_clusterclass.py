@@ -1,0 +1,112 @@
+"""ClusterClass with the real topology controller: a Cluster of a few lines becomes Available, and stays quiet."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api import CLUSTERS, Object, condition, eventually
+from journeys import Place, unchanged
+
+from capk.api.names import KIND_CLUSTER_TEMPLATES, KIND_CLUSTERS, KIND_CONTROL_PLANE_TEMPLATES, KIND_CONTROL_PLANES
+
+CLASS = Path(__file__).parents[3] / "templates" / "clusterclass-kind.yaml"
+NAME = "classy"
+QUIET_SECONDS = float(os.environ.get("CAPK_TEST_QUIET_SECONDS", "6"))
+"""How long nothing may be written after each topology reconcile; issue-sized runs set 150."""
+
+
+def topology(name: str, version: str) -> Object:
+    return {
+        "apiVersion": CLUSTERS.api_version,
+        "kind": "Cluster",
+        "metadata": {"name": name},
+        "spec": {
+            "clusterNetwork": {"pods": {"cidrBlocks": ["10.70.0.0/16"]}},
+            "topology": {
+                "classRef": {"name": "kind"},
+                "version": version,
+                "variables": [
+                    {"name": "workerCount", "value": 1},
+                    {"name": "featureGates", "value": {"AllAlpha": False}},
+                    {"name": "portMappings", "value": [{"containerPort": 80}]},
+                    {
+                        "name": "registryMirrors",
+                        "value": [{"registry": "docker.io", "endpoints": ["http://mirror.example:5000"]}],
+                    },
+                ],
+            },
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def classy(place: Place) -> Iterator[Place]:
+    """A Cluster of the class, Available."""
+    place.create(CLASS.read_text())
+    place.create(topology(NAME, place.version))
+    place.await_condition(NAME, "Available", resource=CLUSTERS, seconds=120)
+    yield place
+    place.delete(CLUSTERS, NAME)
+
+
+@pytest.mark.rule("C29", "C31", "C33", "C43", "C44")
+def test_cluster_of_the_class_is_available(classy: Place) -> None:
+    assert condition(classy.get(CLUSTERS, NAME), "Available").get("message", "") == ""
+    assert condition(classy.get(CLUSTERS, NAME), "TopologyReconciled")["status"] == "True"
+    cluster = classy.get(KIND_CLUSTERS, NAME)
+    control_plane = classy.get(KIND_CONTROL_PLANES, NAME)
+    for seen, template in ((cluster, "kind-cluster"), (control_plane, "kind-control-plane")):
+        metadata = seen["metadata"]
+        assert metadata["labels"]["topology.cluster.x-k8s.io/owned"] == ""
+        assert metadata["labels"]["cluster.x-k8s.io/cluster-name"] == NAME
+        assert metadata["annotations"]["cluster.x-k8s.io/cloned-from-name"] == template
+        assert [one["kind"] for one in metadata["ownerReferences"]] == ["Cluster"]
+    assert control_plane["spec"]["version"] == classy.version
+    assert [node["role"] for node in cluster["spec"]["nodes"]] == ["control-plane", "worker"]
+    configuration = classy.kind.configuration(NAME)
+    assert configuration["networking"]["podSubnet"] == "10.70.0.0/16"
+    assert configuration["featureGates"] == {"AllAlpha": False}
+    assert "mirror.example" in configuration["containerdConfigPatches"][0]
+    for resource, template in (
+        (KIND_CLUSTER_TEMPLATES, "kind-cluster"),
+        (KIND_CONTROL_PLANE_TEMPLATES, "kind-control-plane"),
+    ):
+        owners = classy.get(resource, template)["metadata"]["ownerReferences"]
+        assert [one["kind"] for one in owners] == ["ClusterClass"]
+
+
+@pytest.mark.rule("C19", "C32")
+def test_topology_reconciles_change_nothing(classy: Place) -> None:
+    """Twice the topology controller is made to compare; our objects and Secrets stay as they are."""
+
+    def ours() -> dict[str, str]:
+        return {
+            key: version for key, version in classy.resource_versions(NAME).items() if not key.startswith("Cluster ")
+        }
+
+    unchanged(ours, QUIET_SECONDS)
+    before = ours()
+    for turn in ("first", "second"):
+        classy.patch(CLUSTERS, NAME, {"metadata": {"annotations": {"example.org/turn": turn}}})
+        unchanged(ours, QUIET_SECONDS)
+    assert ours() == before
+
+
+@pytest.mark.rule("C18", "C43")
+def test_new_version_is_refused_in_plain_words_and_without_a_hot_loop(classy: Place) -> None:
+    major, minor, patch = classy.version.split(".")
+    wanted = f"{major}.{minor}.{int(patch) + 1}"
+    classy.patch(CLUSTERS, NAME, {"spec": {"topology": {"version": wanted}}})
+
+    def refused() -> Object:
+        seen = condition(classy.get(CLUSTERS, NAME), "TopologyReconciled")
+        assert seen["status"] == "False"
+        return dict(seen)
+
+    assert "kind cannot upgrade a running cluster" in eventually(refused, 60)["message"]
+    assert classy.get(KIND_CONTROL_PLANES, NAME)["spec"]["version"] == classy.version
+    unchanged(lambda: classy.resource_versions(NAME), QUIET_SECONDS)
+
+    classy.patch(CLUSTERS, NAME, {"spec": {"topology": {"version": classy.version}}})
+    classy.await_condition(NAME, "Available", resource=CLUSTERS)

@@ -1,0 +1,65 @@
+"""`clusterctl move` between two management planes that share one container engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api import CLUSTERS, connected
+from journeys import SHORT_PERIODS, Place, clusterctl, control_plane, kindcluster, node_names, owner
+from provider_process import StartProvider
+
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.localkind.clusters import HOME_VARIABLE
+from capk.localplane.plane import LocalPlane
+
+NAME = "nomad"
+
+
+@pytest.fixture
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
+    """Another management plane."""
+    with LocalPlane(tmp_path_factory.mktemp("target")) as started:
+        yield started
+
+
+@pytest.mark.rule("C7", "C21", "C25", "C26", "C27", "C29")
+def test_moved_cluster_is_the_same_one_and_belongs_to_the_target(
+    place: Place, target: LocalPlane, provider: StartProvider, tmp_path: Path
+) -> None:
+    place.create(owner(NAME), kindcluster(NAME), control_plane(NAME, place.version))
+    place.await_condition(NAME, "Available", resource=CLUSTERS, seconds=120)
+    node = place.kind_cluster(NAME)
+    container, before = node.container_id(node.primary), place.get(KIND_CLUSTERS, NAME)
+    with connected(target) as api:
+        api.create("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place.namespace}})
+        home = {HOME_VARIABLE: str(place.process.home.directory)}
+        process = provider(target, place.namespace, *SHORT_PERIODS, *place.kind.flags, **home)
+        process.home = place.process.home
+        moved = Place(target, api, place.namespace, process, place.kind)
+
+        clusterctl(place, "move", "--to-kubeconfig", str(target.kubeconfig))
+        assert place.resource_versions(NAME) == {}
+        moved.await_condition(NAME, "Available", resource=CLUSTERS, seconds=120)
+
+        node = moved.kind_cluster(NAME)
+        assert node.container_id(node.primary) == container
+        assert moved.kind.creations(NAME) == 1
+        assert not moved.kind.calls("delete", f"--name={NAME}")
+        _check_rebuilt(moved, before, tmp_path)
+
+        moved.delete(CLUSTERS, NAME)
+        moved.await_gone(NAME, CLUSTERS)
+        assert moved.process.home.find(NAME) is None
+        assert moved.resource_versions(NAME) == {}
+
+
+def _check_rebuilt(moved: Place, before: dict, directory: Path) -> None:
+    after = moved.get(KIND_CLUSTERS, NAME)
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    assert after["spec"] == before["spec"]
+    for field in ("ready", "initialization", "kubernetesVersion", "nodes", "endpoints"):
+        assert after["status"][field] == before["status"][field], field
+    for name, resource in ((f"{NAME}-config", KIND_CLUSTERS), (f"{NAME}-kubeconfig", KIND_CONTROL_PLANES)):
+        (reference,) = moved.get(SECRETS, name)["metadata"]["ownerReferences"]
+        assert reference["uid"] == moved.get(resource, NAME)["metadata"]["uid"]
+    assert node_names(moved.get(SECRETS, f"{NAME}-kubeconfig"), directory) == [f"{NAME}-control-plane"]

@@ -1,0 +1,96 @@
+"""Pause: nothing is done, whoever pauses; afterwards everything that was missed is made good."""
+
+import pytest
+from api import CLUSTERS, eventually
+from journeys import FINALIZERS, Place, control_plane, kindcluster, owner, standalone, unchanged
+
+from capk.api.names import DELETE_FOR_MOVE_ANNOTATION, KIND_CLUSTERS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION, SECRETS
+
+
+@pytest.mark.rule("C7")
+@pytest.mark.parametrize("by_annotation", [False, True], ids=["by its Cluster", "by annotation"])
+def test_paused_object_is_not_created(quick_place: Place, by_annotation: bool) -> None:
+    name = "stopped" if by_annotation else "paused"
+    cluster = kindcluster(name)
+    if by_annotation:
+        cluster["metadata"]["annotations"] = {PAUSED_ANNOTATION: ""}
+    quick_place.create(owner(name, with_control_plane=False, **({} if by_annotation else {"paused": True})))
+    if not by_annotation:
+        # Core gives a paused Cluster's objects no owner; clusterctl move brings them with their owner.
+        uid = quick_place.get(CLUSTERS, name)["metadata"]["uid"]
+        reference = {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "name": name, "uid": uid}
+        cluster["metadata"]["ownerReferences"] = [reference]
+    quick_place.create(cluster)
+    paused = quick_place.await_condition(name, "Paused", "Paused")
+    cause = "KINDCluster has the cluster.x-k8s.io/paused annotation" if by_annotation else "Cluster spec.paused is set"
+    assert cause in paused["message"]
+    unchanged(lambda: quick_place.get(KIND_CLUSTERS, name)["metadata"]["resourceVersion"], 2)
+    assert quick_place.kind.creations(name) == 0
+
+    if by_annotation:
+        quick_place.patch(KIND_CLUSTERS, name, {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
+    else:
+        quick_place.patch(CLUSTERS, name, {"spec": {"paused": None}})
+    quick_place.await_condition(name)
+    assert quick_place.condition(name, "Paused")["reason"] == "NotPaused"
+    quick_place.delete(CLUSTERS, name)
+
+
+@pytest.mark.rule("C7", "C8", "C15", "C26")
+def test_what_was_removed_during_a_pause_comes_back_after_it(quick_place: Place) -> None:
+    """As the framework of Cluster API checks it: finalizers and owner references of everything, ours and Secrets'."""
+    name = "stripped"
+    quick_place.create(owner(name), kindcluster(name), control_plane(name))
+    quick_place.await_condition(name)
+    quick_place.await_condition(name, "Available", resource=KIND_CONTROL_PLANES)
+    quick_place.patch(CLUSTERS, name, {"spec": {"paused": True}})
+    for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES):
+        quick_place.await_condition(name, "Paused", "Paused", resource=resource)
+    secrets = (f"{name}-config", f"{name}-kubeconfig")
+    owners = {secret: quick_place.get(SECRETS, secret)["metadata"]["ownerReferences"] for secret in secrets}
+    bare = {"metadata": {"finalizers": None, "ownerReferences": None}}
+    for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES):
+        quick_place.patch(resource, name, bare)
+    for secret in secrets:
+        quick_place.patch(SECRETS, secret, bare)
+    # Without a reference the object does not know that its Cluster is paused; its own status says so until then.
+    unchanged(lambda: quick_place.resource_versions(f"{name}-"), 2)
+
+    quick_place.patch(CLUSTERS, name, {"spec": {"paused": None}})
+
+    def restored() -> bool:
+        assert quick_place.get(KIND_CLUSTERS, name)["metadata"]["finalizers"] == FINALIZERS
+        for secret, references in owners.items():
+            assert quick_place.get(SECRETS, secret)["metadata"]["ownerReferences"] == references
+        return True
+
+    eventually(restored, 60)
+    quick_place.await_condition(name)
+    quick_place.delete(CLUSTERS, name)
+    quick_place.await_gone(name, CLUSTERS)
+
+
+@pytest.mark.rule("C25")
+def test_object_that_was_moved_away_takes_nothing_with_it(quick_place: Place) -> None:
+    """What `clusterctl move` does at its source, in that order."""
+    quick_place.create(standalone("moved"))
+    quick_place.await_condition("moved")
+    container = quick_place.kind_cluster("moved").uid
+    replaced = {"metadata": {"annotations": None}}
+    quick_place.patch(KIND_CLUSTERS, "moved", {"metadata": {"annotations": {PAUSED_ANNOTATION: ""}}})
+    quick_place.await_condition("moved", "Paused", "Paused")
+    quick_place.patch(
+        KIND_CLUSTERS, "moved", replaced | {"metadata": {"annotations": _only_delete_for_move(quick_place)}}
+    )
+    quick_place.delete(KIND_CLUSTERS, "moved")
+    unchanged(lambda: quick_place.get(KIND_CLUSTERS, "moved")["metadata"]["resourceVersion"], 3)
+    quick_place.patch(KIND_CLUSTERS, "moved", {"metadata": {"finalizers": None}})
+    quick_place.await_gone("moved")
+    assert quick_place.kind_cluster("moved").uid == container
+    quick_place.process.home.remove(quick_place.kind_cluster("moved"))
+    quick_place.delete(SECRETS, "moved-config")
+
+
+def _only_delete_for_move(place: Place) -> dict[str, str | None]:
+    annotations = place.get(KIND_CLUSTERS, "moved")["metadata"]["annotations"]
+    return dict.fromkeys(annotations) | {DELETE_FOR_MOVE_ANNOTATION: ""}

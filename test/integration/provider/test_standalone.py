@@ -1,0 +1,131 @@
+"""A KINDCluster on its own: the original project's flow, with Cluster API and without."""
+
+from pathlib import Path
+
+import pytest
+from api import CLUSTERS, Api
+from journeys import (
+    FINALIZERS,
+    SHORT_PERIODS,
+    Place,
+    SwitchableKind,
+    control_plane,
+    kindcluster,
+    node_names,
+    owner,
+    standalone,
+)
+from provider_process import StartProvider
+
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.localplane.plane import LocalPlane
+
+SAMPLES = Path(__file__).parents[3] / "config" / "samples"
+
+
+@pytest.mark.rule("C8", "C10", "C11", "C17", "C23", "C24", "C26")
+def test_samples_need_no_cluster_api(
+    bare_plane: LocalPlane, bare_api: Api, bare_namespace: str, provider: StartProvider, tmp_path: Path
+) -> None:
+    """One sample is applied before the provider starts, another one afterwards, and one without the flag."""
+    bare_api.create(bare_namespace, (SAMPLES / "standalone.yaml").read_text())
+    kind = SwitchableKind(tmp_path / "bin")
+    process = provider(bare_plane, bare_namespace, *SHORT_PERIODS, *kind.flags)
+    place = Place(bare_plane, bare_api, bare_namespace, process, kind)
+    place.create((SAMPLES / "multi-node.yaml").read_text(), kindcluster("plain"))
+    for name in ("dev", "multi-node", "plain"):
+        place.await_condition(name)
+    assert process.home.names() == ["dev", "multi-node", "plain"]
+
+    _check_ready(place)
+    secret = place.get(SECRETS, "multi-node-config")
+    assert node_names(secret, tmp_path, key="config") == [
+        "multi-node-control-plane",
+        "multi-node-worker",
+        "multi-node-worker2",
+    ]
+    assert place.find(SECRETS, "dev-kubeconfig") is None
+
+    for name in ("dev", "multi-node", "plain"):
+        place.delete(KIND_CLUSTERS, name)
+    for name in ("dev", "multi-node", "plain"):
+        place.await_gone(name)
+    assert process.home.names() == []
+    assert bare_api.list(SECRETS, bare_namespace) == []
+    assert process.stop() == 0
+
+
+def _check_ready(place: Place) -> None:
+    """What people see of a cluster that is up: status, Events, history."""
+    seen = place.get(KIND_CLUSTERS, "multi-node")
+    assert seen["metadata"]["finalizers"] == FINALIZERS
+    status = seen["status"]
+    verdicts = {one["type"]: (one["status"], one.get("message", "")) for one in status["conditions"]}
+    good = ("Ready", "ClusterCreated", "EngineAvailable", "NodesRunning", "KubeconfigAvailable")
+    assert {kind: verdicts[kind] for kind in good} == dict.fromkeys(good, ("True", ""))
+    assert {kind: verdicts[kind][0] for kind in ("Paused", "Deleting")} == {"Paused": "False", "Deleting": "False"}
+    assert status["ready"] is True
+    assert status["initialization"] == {"provisioned": True}
+    assert status["observedGeneration"] == seen["metadata"]["generation"]
+    assert status["kubernetesVersion"] == place.version
+    assert [(node["name"], node["state"]) for node in status["nodes"]] == [
+        ("multi-node-control-plane", "Running"),
+        ("multi-node-worker", "Running"),
+        ("multi-node-worker2", "Running"),
+    ]
+    endpoint = seen["spec"]["controlPlaneEndpoint"]
+    assert status["endpoints"]["external"] == f"https://{endpoint['host']}:{endpoint['port']}"
+    assert status["endpoints"]["internal"] == "https://multi-node-control-plane:6443"
+    assert [entry["reason"] for entry in status["history"]][-3:] == ["Created", "Running", "Provisioned"]
+    assert place.events("multi-node")["Created"]["type"] == "Normal"
+
+
+@pytest.mark.rule("C5", "C24", "C33")
+def test_kindcluster_waits_for_its_cluster_where_cluster_api_is_installed(quick_place: Place) -> None:
+    """A reference to a topology's Secret is not the Cluster's; the Cluster's reference alone starts the work."""
+    shim = {"apiVersion": "v1", "kind": "Secret", "name": "shim", "uid": "5e7f0d2c-0000-4000-8000-000000000000"}
+    waiting = kindcluster("waiting")
+    waiting["metadata"]["ownerReferences"] = [shim]
+    quick_place.create(waiting, kindcluster("never"))
+    for name in ("waiting", "never"):
+        quick_place.await_condition(name, reason="WaitingForCluster")
+        assert "finalizers" not in quick_place.get(KIND_CLUSTERS, name)["metadata"]
+        assert quick_place.process.home.find(name) is None
+
+    quick_place.create(owner("waiting", with_control_plane=False))
+    quick_place.await_condition("waiting")
+    assert quick_place.process.home.find("waiting") is not None
+    references = quick_place.get(KIND_CLUSTERS, "waiting")["metadata"]["ownerReferences"]
+    assert {reference["kind"] for reference in references} == {"Secret", "Cluster"}
+
+    quick_place.delete(KIND_CLUSTERS, "never")
+    assert quick_place.find(KIND_CLUSTERS, "never") is None
+    quick_place.delete(CLUSTERS, "waiting")
+    quick_place.await_gone("waiting", CLUSTERS)
+    assert quick_place.process.home.find("waiting") is None
+
+
+@pytest.mark.rule("C5", "C24")
+def test_standalone_flag_works_beside_cluster_api(quick_place: Place) -> None:
+    quick_place.create(standalone("alone", clusterName="on-its-own"))
+    quick_place.await_condition("alone")
+    assert quick_place.kind_cluster("on-its-own").name == "on-its-own"
+    assert quick_place.get(SECRETS, "on-its-own-config")["metadata"]["ownerReferences"][0]["name"] == "alone"
+    quick_place.delete(KIND_CLUSTERS, "alone")
+    quick_place.await_gone("alone")
+    assert quick_place.process.home.find("on-its-own") is None
+    assert quick_place.find(SECRETS, "on-its-own-config") is None
+
+
+@pytest.mark.rule("C5", "C22")
+def test_creation_waits_for_the_control_plane_that_the_cluster_names(quick_place: Place) -> None:
+    """Its version decides the node image."""
+    quick_place.create(owner("early"), kindcluster("early"))
+    quick_place.await_condition("early", reason="WaitingForControlPlane")
+    quick_place.create(control_plane("early", "v1.35.0"))
+    quick_place.await_condition("early")
+    (node,) = quick_place.kind.configuration("early")["nodes"]
+    assert node["image"] == "kindest/node:v1.35.0"
+    quick_place.delete(CLUSTERS, "early")
+    quick_place.await_gone("early", CLUSTERS)
+    assert quick_place.find(KIND_CONTROL_PLANES, "early") is None
