@@ -104,7 +104,7 @@ def condition(seen: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
     return next((item for item in conditions if item["type"] == kind), {})
 
 
-def eventually(look: Callable[[], Seen], seconds: float = 30, interval_seconds: float = 0.1) -> Seen:
+def eventually(look: Callable[[], Seen], seconds: float = 60, interval_seconds: float = 0.1) -> Seen:
     """Call `look` until it returns something true, and return that.
 
     While it raises AssertionError, KeyError or NotFound it is called again. At the end the last answer is shown.
