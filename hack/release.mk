@@ -16,7 +16,7 @@ ENGINE_FLAGS_stand-in = --kind-command "capk-local-kind" --engine-command "capk-
 dev: venv ## Run an embedded plane, and the provider again at each saved file; ENGINE=stand-in without a container engine
 	@$(TOOLS) test
 	@trap 'capk local down' EXIT; capk local up --no-provider && \
-	  watchfiles --filter python 'capk run --kubeconfig .capk/kubeconfig $(ENGINE_FLAGS_$(ENGINE)) $(ARGS)' capk
+	  watchfiles --sigint-timeout 2 --filter python 'capk run --kubeconfig .capk/kubeconfig $(ENGINE_FLAGS_$(ENGINE)) $(ARGS)' capk
 
 manifests-render: $(BIN)/kubectl ## Print what `clusterctl init --infrastructure kind` would install, variables included
 	@$(BIN)/kubectl kustomize config/default
