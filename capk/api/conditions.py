@@ -1,4 +1,4 @@
-"""metav1 conditions: set, find, summarise, keep transition times; pure.
+"""metav1 conditions: set, find, keep transition times; pure.
 
 A condition is a dictionary with `type`, `status` (True, False or Unknown, as text), `reason`, `message`,
 `lastTransitionTime` and, where there is one, `observedGeneration`. Which conditions there are, and when they hold, is
@@ -6,8 +6,7 @@ decided in `capk.plan`.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -19,15 +18,6 @@ Status = Literal["True", "False", "Unknown"]
 _REASON: Final = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 _REASON_LIMIT: Final = 256
 _CUT: Final = " … (cut)"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What several conditions say together; the message is empty when all is well (C17)."""
-
-    status: Status
-    reason: str
-    message: str
 
 
 def set_condition(
@@ -65,46 +55,9 @@ def set_condition(
     return [condition if other is seen else dict(other) for other in kept]
 
 
-def drop_condition(existing: Iterable[Mapping[str, Any]], type: str) -> list[dict[str, Any]]:
-    """Return the conditions without that one."""
-    return [dict(condition) for condition in existing if condition.get("type") != type]
-
-
 def find(conditions: Iterable[Mapping[str, Any]], type: str) -> Mapping[str, Any] | None:
     """Return the condition of that type, or None."""
     return next((condition for condition in conditions if condition.get("type") == type), None)
-
-
-def has_status(conditions: Iterable[Mapping[str, Any]], type: str, status: Status | bool | None = True) -> bool:
-    """Return whether the condition of that type is there with that status."""
-    condition = find(conditions, type)
-    return condition is not None and condition.get("status") == _as_status(status)
-
-
-def summarise(
-    conditions: Sequence[Mapping[str, Any]],
-    types: Sequence[str],
-    *,
-    negative: Collection[str] = (),
-    reason: str = "Ready",
-) -> Summary:
-    """Return what the named conditions say together: the first bad one, else the first unknown one, else all is well.
-
-    types: in the order of their weight; one that is not there counts as unknown.
-    negative: those of them where True is bad.
-    reason: the summary's reason when all is well.
-    """
-    first_unknown: Summary | None = None
-    for type in types:
-        condition = find(conditions, type) or {"message": f"{type} is not known yet"}
-        status = condition.get("status")
-        if status == ("True" if type in negative else "False"):
-            return Summary("False", str(condition.get("reason") or "NotReady"), str(condition.get("message") or ""))
-        if status not in ("True", "False") and first_unknown is None:
-            first_unknown = Summary(
-                "Unknown", str(condition.get("reason") or "Unknown"), str(condition.get("message") or "")
-            )
-    return first_unknown or Summary("True", reason, "")
 
 
 def fit_message(message: str) -> str:

@@ -5,7 +5,7 @@ gets a 409, and a view of another object with the same name a 422, instead of un
 patch that would change nothing is None (C19).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -24,14 +24,11 @@ def metadata_patch(
     add_finalizer: str | None = None,
     remove_finalizer: str | None = None,
     annotations: Mapping[str, str | None] | None = None,
-    labels: Mapping[str, str | None] | None = None,
-    owner_references: Sequence[Mapping[str, Any]] | None = None,
     spec: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Return one merge patch of the object itself; finalizers, annotations, labels and references of others stay (C29).
 
-    annotations, labels: values to set, None removes.
-    owner_references: references that must be there; see `merge_owner_references`.
+    annotations: values to set, None removes.
     spec: the fields to set, None removes; fields that are not named stay.
     """
     metadata = seen.get("metadata") or {}
@@ -42,39 +39,12 @@ def metadata_patch(
         wanted.append(add_finalizer)
     if wanted != finalizers:
         changes["finalizers"] = wanted
-    for field, values in (("annotations", annotations), ("labels", labels)):
-        if change := _set_diff(metadata.get(field) or {}, values or {}):
-            changes[field] = change
-    if owner_references is not None:
-        references = merge_owner_references(metadata.get("ownerReferences") or (), owner_references)
-        if references != list(metadata.get("ownerReferences") or ()):
-            changes["ownerReferences"] = references
+    if change := _set_diff(metadata.get("annotations") or {}, annotations or {}):
+        changes["annotations"] = change
     body: dict[str, Any] = {"metadata": changes} if changes else {}
     if change := _set_diff(seen.get("spec") or {}, spec or {}):
         body["spec"] = change
     return _guarded(seen, body) if body else None
-
-
-def merge_owner_references(
-    existing: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the existing references with the wanted ones added, or brought up to date where the uid is there (C26).
-
-    References of others stay, in their order. Only one reference of an object may be its controller: a wanted
-    `controller` yields to a foreign one.
-    """
-    references = [dict(reference) for reference in existing]
-    for reference in wanted:
-        same = next((known for known in references if known.get("uid") == reference.get("uid")), None)
-        other_controls = any(known.get("controller") for known in references if known is not same)
-        addition = {
-            key: value for key, value in reference.items() if not (key == "controller" and value and other_controls)
-        }
-        if same is None:
-            references.append(addition)
-        else:
-            same.update(addition)
-    return references
 
 
 def merge_diff(have: Mapping[str, Any], want: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,10 @@ def are_intact(observed: Observed) -> bool:
 
     Saves reading the kubeconfigs of a thousand clusters after a restart.
     """
-    return all(_is_intact(observed.secrets.get(name)) for name in expected_names(observed))
+    return all(
+        _is_intact(observed.secrets.get(name), _keeper(observed, name).owner_reference(controller=True))
+        for name in expected_names(observed)
+    )
 
 
 def expected_names(observed: Observed) -> list[str]:
@@ -73,11 +76,17 @@ def foreign_among(observed: Observed) -> list[str]:
     return [name for name in expected_names(observed) if name in observed.foreign_secrets]
 
 
-def _is_intact(seen: SecretFacts | None) -> bool:
+def _keeper(observed: Observed, name: str) -> Object:
+    """The object of ours that writes the Secret and owns it."""
+    is_config = name == config_secret_name(observed.cluster_name)
+    return observed.object if is_config or observed.control_plane is None else observed.control_plane
+
+
+def _is_intact(seen: SecretFacts | None, owner: Mapping[str, Any]) -> bool:
     return (
         seen is not None
         and seen.digest == (seen.metadata.get("annotations") or {}).get(names.DIGEST_ANNOTATION)
-        and bool(seen.metadata.get("ownerReferences"))
+        and owner in (seen.metadata.get("ownerReferences") or ())
     )
 
 

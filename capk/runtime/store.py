@@ -40,7 +40,7 @@ class Store:
     def __init__(self) -> None:
         self._entries: dict[str, dict[Key, _Entry]] = {}
         self._projections: dict[str, Callable[[Body], Any]] = {}
-        self._indexes: dict[str, Callable[[Body], Iterable[str]]] = {"owner-uid": _owner_uids}
+        self._indexes: dict[str, Callable[[Body], Iterable[str]]] = {}
         self._indexed: dict[tuple[str, str], dict[Key, None]] = {}
         self._listed_at: dict[str, int] = {}
         # Uids never come back, so a late event or answer of a deleted object must not bring it back. Two generations,
@@ -98,10 +98,6 @@ class Store:
         """Return the keys of the objects, of all kinds or one, for which the index has that value."""
         keys = self._indexed.get((index, value), {})
         return [key for key in keys if resource is None or key.kind == resource.kind]
-
-    def owned_by(self, uid: str, resource: Resource | None = None) -> list[Key]:
-        """Return the keys of the objects with an owner reference to that uid."""
-        return self.find("owner-uid", uid, resource)
 
     def prune(
         self, resource: Resource, listed: Iterable[Body], resource_version: str, *, namespace: str | None = None
@@ -165,10 +161,6 @@ def _identify(resource: Resource, obj: Body) -> tuple[Key, str, int]:
     metadata = obj["metadata"]
     key = Key(resource.kind, metadata.get("namespace", ""), metadata["name"])
     return key, metadata.get("uid", ""), int(metadata.get("resourceVersion") or 0)
-
-
-def _owner_uids(obj: Body) -> Iterable[str]:
-    return (reference["uid"] for reference in obj["metadata"].get("ownerReferences") or ())
 
 
 def _without_managed_fields(obj: Body) -> Body:

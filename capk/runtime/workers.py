@@ -25,13 +25,11 @@ async def run_workers(
     *,
     deadline_seconds: float | None = None,
     observe: ReconcileObserver[K] | None = None,
-    heartbeat: Callable[[], None] | None = None,
 ) -> None:
     """Let `count` workers reconcile keys until the queue is shut down.
 
     reconcile: returns after how many seconds to look again, or None for when something happens.
     deadline_seconds: a reconcile that takes longer is cancelled and tried again.
-    heartbeat: called whenever a worker takes a key or gives one back.
     Raises LostLease, in an ExceptionGroup, when a reconcile did; every other exception only delays its key.
     """
 
@@ -39,15 +37,11 @@ async def run_workers(
         while (key := await queue.get()) is not None:
             started = _now()
             try:
-                if heartbeat:
-                    heartbeat()
                 outcome = await _reconcile_once(queue, reconcile, key, deadline_seconds)
                 if observe:
                     observe(key, outcome, _now() - started)
             finally:
                 queue.done(key)
-            if heartbeat:
-                heartbeat()
 
     async with asyncio.TaskGroup() as group:
         for number in range(count):

@@ -6,14 +6,10 @@ from hypothesis import strategies as st
 
 from capk.api.conditions import (
     MESSAGE_LIMIT,
-    Summary,
-    drop_condition,
     find,
     fit_message,
     format_time,
-    has_status,
     set_condition,
-    summarise,
 )
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -130,35 +126,3 @@ def test_message_in_an_odd_encoding_is_what_the_api_server_stores() -> None:
 
 def test_time_is_utc_in_whole_seconds() -> None:
     assert format_time(T0.astimezone(timezone(timedelta(hours=5)))) == "2026-01-02T03:04:05Z"
-
-
-def test_find_and_drop() -> None:
-    conditions = after(("Ready", "True", "Ready", "", 1), ("Paused", "False", "NotPaused", "", 1))
-    assert find(conditions, "Gone") is None
-    assert drop_condition(conditions, "Ready") == conditions[1:]
-    assert has_status(conditions, "Ready")
-    assert has_status(conditions, "Paused", False)
-    assert not has_status(conditions, "Gone")
-
-
-def test_summary_is_well_with_an_empty_message() -> None:
-    conditions = after(("A", "True", "Fine", "never shown", 1), ("Deleting", "False", "NotDeleting", "", 1))
-    assert summarise(conditions, ["A", "Deleting"], negative={"Deleting"}) == Summary("True", "Ready", "")
-
-
-def test_summary_takes_the_first_bad_condition_before_unknown_ones() -> None:
-    conditions = after(
-        ("A", "Unknown", "Looking", "looking", 1),
-        ("B", "False", "Broken", "it broke", 1),
-        ("C", "False", "Late", "", 1),
-    )
-    assert summarise(conditions, ["A", "B", "C"]) == Summary("False", "Broken", "it broke")
-
-
-def test_summary_takes_a_true_negative_condition_as_bad() -> None:
-    conditions = after(("Deleting", "True", "Deleting", "going", 1), ("A", "False", "Broken", "", 1))
-    assert summarise(conditions, ["Deleting", "A"], negative={"Deleting"}) == Summary("False", "Deleting", "going")
-
-
-def test_summary_of_a_missing_condition_is_unknown() -> None:
-    assert summarise([], ["A", "B"]) == Summary("Unknown", "Unknown", "A is not known yet")

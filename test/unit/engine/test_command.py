@@ -237,6 +237,14 @@ async def test_child_left_behind_on_purpose_neither_delays_nor_dies(tmp_path, mo
         os.kill(daemon, signal.SIGKILL)
 
 
+async def test_failed_command_leaves_no_child(tmp_path):
+    file = tmp_path / "child"
+    with pytest.raises(CommandFailed):
+        await command.run(shell(f"sleep 600 >/dev/null 2>&1 & echo $! > {file}; exit 1"), timeout_seconds=60)
+    child = await read_pid(file)
+    assert await eventually(lambda: not is_alive(child))
+
+
 PROVIDER = """
 import asyncio, sys
 from capk.engine import command

@@ -163,8 +163,35 @@ async def test_cancelled_create_leaves_no_file(kind, script):
 
 
 async def test_delete_has_its_own_kubeconfig(kind, script):
+    script.behave('[ "$1" = get ] || cp "$here/arguments" "$here/kubeconfig-variable" "$here/deletion"')
+    (script.directory / "deletion").mkdir()
     await kind.delete_cluster("dev")
-    assert script.arguments == ["delete", "cluster", "--name=dev", f"--kubeconfig={private_file(script)}"]
+    file = script.noted("deletion/kubeconfig-variable")
+    assert script.noted("deletion/arguments").splitlines() == [
+        "delete",
+        "cluster",
+        "--name=dev",
+        f"--kubeconfig={file}",
+    ]
+
+
+async def test_delete_goes_on_until_no_node_is_left(kind, script, monkeypatch):
+    monkeypatch.setattr("capk.engine.kind.PAUSE_SECONDS", 0.01)
+    script.behave("""
+        if [ "$1" = delete ]; then echo >>"$here/deletions"
+        elif [ "$(wc -l <"$here/deletions")" -lt 3 ]; then echo dev-control-plane
+        fi""")
+    await kind.delete_cluster("dev")
+    assert len(script.noted("deletions").splitlines()) == 3
+
+
+async def test_nodes_that_never_go_are_a_failure(script, tmp_path, monkeypatch):
+    monkeypatch.setattr("capk.engine.kind.PAUSE_SECONDS", 0.01)
+    script.behave('[ "$1" = delete ] || echo dev-control-plane')
+    kind = Kind([str(script.path)], work_dir=tmp_path / "work", delete_timeout_seconds=1)
+    with pytest.raises(CommandTimedOut) as failure:
+        await kind.delete_cluster("dev")
+    assert "dev-control-plane" in failure.value.output
 
 
 async def test_queries(kind, script):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recording_kube import merge
 
-from capk.kube.patches import merge_diff, merge_owner_references, metadata_patch, status_patch, without_nulls
+from capk.kube.patches import merge_diff, metadata_patch, status_patch, without_nulls
 
 scalars = st.sampled_from(["", "x", 0, 7])
 documents = st.recursive(
@@ -95,7 +95,6 @@ def test_one_patch_carries_all_changes_of_the_object() -> None:
         obj,
         add_finalizer="ours",
         annotations={"claim": "dev"},
-        labels={"l": "1"},
         spec={"controlPlaneEndpoint": {"host": "h", "port": 1}},
     )
     assert patch is not None
@@ -105,9 +104,8 @@ def test_one_patch_carries_all_changes_of_the_object() -> None:
         **obj["metadata"],
         "finalizers": ["ours"],
         "annotations": {"claim": "dev"},
-        "labels": {"l": "1"},
     }
-    assert metadata_patch(result, add_finalizer="ours", annotations={"claim": "dev"}, labels={"l": "1"}) is None
+    assert metadata_patch(result, add_finalizer="ours", annotations={"claim": "dev"}) is None
 
 
 @given(objects, objects)
@@ -128,31 +126,6 @@ def test_spec_field_can_be_removed() -> None:
 
 def test_nothing_asked_for_gives_no_patch() -> None:
     assert metadata_patch(seen()) is None
-
-
-@pytest.mark.rule("C26")
-def test_owner_reference_is_added_and_its_version_refreshed() -> None:
-    cluster = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "dev", "uid": "c1"}
-    other = {"apiVersion": "v1", "kind": "Secret", "name": "shim", "uid": "s1", "controller": True}
-    assert merge_owner_references([other], [cluster]) == [other, cluster]
-    old = {**cluster, "apiVersion": "cluster.x-k8s.io/v1beta1", "blockOwnerDeletion": True}
-    assert merge_owner_references([old, other], [cluster]) == [{**cluster, "blockOwnerDeletion": True}, other]
-
-
-def test_owner_reference_never_becomes_a_second_controller() -> None:
-    other = {"kind": "Secret", "name": "shim", "uid": "s1", "controller": True}
-    ours = {"kind": "Cluster", "name": "dev", "uid": "c1", "controller": True}
-    assert merge_owner_references([other], [ours])[1] == {"kind": "Cluster", "name": "dev", "uid": "c1"}
-    assert merge_owner_references([ours], [ours]) == [ours]
-
-
-@pytest.mark.rule("C26", "C19")
-def test_owner_references_that_are_right_give_no_patch() -> None:
-    reference = {"apiVersion": "v1", "kind": "Cluster", "name": "dev", "uid": "c1"}
-    assert metadata_patch(seen(metadata={"ownerReferences": [reference]}), owner_references=[reference]) is None
-    patch = metadata_patch(seen(), owner_references=[reference])
-    assert patch is not None
-    assert patch["metadata"]["ownerReferences"] == [reference]
 
 
 @given(objects, objects)

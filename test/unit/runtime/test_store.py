@@ -123,22 +123,6 @@ def test_kinds_of_one_name_do_not_mix() -> None:
     assert version_of(store, Key("Secret", "default", "dev")) == "9"
 
 
-def test_owner_index_follows_changes_and_deletions() -> None:
-    def owned(*uids: str) -> dict:
-        return {"ownerReferences": [{"uid": uid} for uid in uids]}
-
-    store = Store()
-    store.put(KIND_CLUSTERS, cluster(1, metadata=owned("c1")))
-    store.put(SECRETS, cluster(2, uid="s1", metadata=owned("c1")))
-    assert store.owned_by("c1", KIND_CLUSTERS) == [DEV]
-    assert len(store.owned_by("c1")) == 2
-    store.put(KIND_CLUSTERS, cluster(3, metadata=owned("c2", "c3")))
-    assert store.owned_by("c1", KIND_CLUSTERS) == []
-    assert store.owned_by("c2") == store.owned_by("c3") == [DEV]
-    store.apply_event(KIND_CLUSTERS, "DELETED", cluster(4))
-    assert store.owned_by("c2") == []
-
-
 def test_custom_index_finds_by_value() -> None:
     store = Store()
     store.index("cluster-name", lambda obj: [obj.get("spec", {}).get("clusterName", obj["metadata"]["name"])])
