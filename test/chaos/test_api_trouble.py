@@ -1,0 +1,135 @@
+"""An API server that refuses, fails, forgets to answer or drops its watches: all comes right, nothing is done twice."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import pytest
+from kills import live
+from lives import PATIENCE_SECONDS, Stage
+from proxy import Call, Fault, Trouble
+from tally import Tally
+
+from capk.api.names import KIND_CLUSTERS
+
+pytestmark = pytest.mark.timeout(1800)
+
+REFUSALS: Mapping[str, Fault] = {
+    "conflict": Fault(forwarded=False, answer=(409, {})),
+    "too many requests": Fault(forwarded=False, answer=(429, {"Retry-After": "1"})),
+    "internal error": Fault(forwarded=False, answer=(500, {})),
+    "unavailable": Fault(forwarded=False, answer=(503, {"Retry-After": "1"})),
+    "internal error after the write": Fault(answer=(500, {})),
+    "connection refused": Fault(forwarded=False, cut=True),
+    "lost answer": Fault(cut=True),
+    "late and lost answer": Fault(delay_seconds=2, cut=True),
+}
+
+
+def every_other(fault: Fault) -> Trouble:
+    """Return trouble that meets each write at its first attempt, and lets its repetition through."""
+    return lambda call: fault if call.write % 2 == 1 else None
+
+
+@pytest.mark.rule("K21", "K29", "C21")
+def test_write_that_fails_is_made_good_whatever_it_was(stage: Callable[..., Stage], tally: Tally) -> None:
+    owned = stage(owned=True)
+    owned.process.start()
+    undisturbed = live(owned, "peace")
+    for number, (name, fault) in enumerate(REFUSALS.items()):
+        life = live(owned, f"trouble{number}", every_other(fault))
+        assert life.outcome == undisturbed.outcome, name
+        assert life.creations == 1, f"{name}: created twice"
+        assert life.writes < 6 * undisturbed.writes, f"{name}: {life.writes} writes, {undisturbed.writes} in peace"
+        tally.add("failed writes", (life.writes + 1) // 2)
+
+
+@pytest.mark.rule("K27", "K28")
+@pytest.mark.parametrize("expired", [False, True], ids=["cut", "410"])
+def test_broken_watches_lose_no_change(stage: Callable[..., Stage], expired: bool, tally: Tally) -> None:
+    broken = stage("--sync-period", "20s")
+    broken.process.start()
+    for number in range(4):
+        name = f"watched{number}"
+        broken.give_birth(name)
+        tally.add("watches broken", broken.proxy.break_watches(expired=expired))
+        broken.await_ready(name)
+        broken.proxy.break_watches(expired=expired)
+        broken.end(name)
+        broken.proxy.break_watches(expired=expired)
+        broken.await_end(name)
+        assert broken.kind.creations(name) == 1
+    broken.check_residue()
+
+
+@pytest.mark.rule("K29")
+def test_api_server_that_fails_is_not_flooded(stage: Callable[..., Stage], tally: Tally) -> None:
+    failing = stage()
+    failing.process.start()
+    names = [f"patient{number}" for number in range(5)]
+    for name in names:
+        failing.give_birth(name)
+    for name in names:
+        failing.await_ready(name)
+    # Every write is due, none succeeds.
+    seconds = 12.0
+    failing.proxy.begin(lambda call: Fault(forwarded=False, answer=(500, {})) if call.write else None)
+    for name in names:
+        failing.end(name)
+    time.sleep(seconds)
+    asked = len(failing.proxy.calls)
+    failing.proxy.begin()
+    assert asked < 200, f"{asked} requests in {seconds} s for {len(names)} objects"
+    for name in names:
+        failing.await_end(name)
+    failing.check_residue()
+    tally.add("requests for 5 objects in 12 s of failures", asked)
+
+
+@pytest.mark.rule("K29")
+def test_api_server_that_asks_for_silence_gets_it(stage: Callable[..., Stage]) -> None:
+    silenced = stage()
+    silenced.process.start()
+    silenced.give_birth("first")
+    silenced.await_ready("first")
+    refusals: list[float] = []
+
+    def refuse_once(call: Call) -> Fault | None:
+        if call.write != 1:
+            return None
+        refusals.append(call.at)
+        return Fault(forwarded=False, answer=(429, {"Retry-After": "3"}))
+
+    silenced.proxy.begin(refuse_once)
+    silenced.patch(KIND_CLUSTERS, "first", {"spec": {"deletionPolicy": "Retain"}})
+    for number in range(4):
+        silenced.give_birth(f"more{number}")
+    silenced.await_ready("more3")
+    (refused,) = refusals
+    later = [call.at - refused for call in silenced.proxy.writes if call.write > 1]
+    # What was on its way already could not be held back.
+    assert [wait for wait in later if 0.5 < wait < 2.9] == []
+    for name in ("first", *(f"more{number}" for number in range(4))):
+        silenced.patch(KIND_CLUSTERS, name, {"spec": {"deletionPolicy": "Delete"}})
+        silenced.end(name)
+        silenced.await_end(name)
+
+
+@pytest.mark.rule("K29")
+def test_outage_during_creation_makes_no_second_cluster(stage: Callable[..., Stage]) -> None:
+    dark = stage(create_seconds=3)
+    dark.process.start()
+    dark.proxy.begin()
+    dark.give_birth("dark")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not dark.kind.creations("dark"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    dark.proxy.begin(lambda call: Fault(forwarded=False, cut=True))
+    dark.proxy.break_watches(expired=False)
+    time.sleep(8)
+    dark.proxy.begin()
+    dark.await_ready("dark")
+    assert dark.kind.creations("dark") == 1
+    dark.end("dark")
+    dark.await_end("dark")
+    dark.check_residue()

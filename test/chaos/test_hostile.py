@@ -1,0 +1,167 @@
+"""Names and values that try to be something else reach no shell, no other argument and no other file."""
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from api import eventually
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from journeys import standalone
+from lives import Stage
+from tally import Tally
+
+from capk.api.names import CLAIM_MOUNT_FOLDER, KIND_CLUSTERS
+from capk.engine.kind import Kind
+from capk.errors import ApiError, CommandMissing
+from capk.kindcfg.config import kind_config
+
+pytestmark = pytest.mark.timeout(900)
+
+RECORDER = """#!/usr/bin/env python3
+import json, pathlib, sys
+place = pathlib.Path(sys.argv[0]).parent
+(place / "seen.json").write_text(json.dumps([sys.argv[1:], sys.stdin.read()]))
+for word in sys.argv[1:]:
+    if word.startswith("--kubeconfig="):
+        pathlib.Path(word.partition("=")[2]).write_text("made")
+"""
+
+FAILURES = {"InvalidConfig", "ImageNotFound", "KubeadmFailed", "CommandFailed", "PortConflict", "NameConflict"}
+"""What a hostile value may come to."""
+TRICKS = (
+    "$(touch {canary})",
+    "`touch {canary}`",
+    "; touch {canary};",
+    "| touch {canary}",
+    "a\ntouch {canary}\n",
+    "--kubeconfig=/etc/passwd",
+    "-n other",
+    "../../../{canary}",
+    "/etc/shadow",
+    "name: other\nkind: Evil",
+    "x\u2028nodes: []",
+    "\u202egnp.exe",
+    "*alias",
+    "!!python/object/apply:os.system ['touch {canary}']",
+    "%s%n{}",
+    "'\"\\",
+    "\x1b[2J",
+    "yes",
+    "0x10",
+    "~",
+)
+
+
+@pytest.mark.rule("K36")
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(min_size=1), patch=st.text(), label=st.text())
+@example(name="--config=/etc/passwd", patch="a: b\n---\nname: x", label="\u2028")
+async def test_any_text_stays_one_argument_and_one_value(tmp_path: Path, name: str, patch: str, label: str) -> None:
+    """Straight to the command, past the API server's admission and our own checks."""
+    recorder = tmp_path / "kind"
+    recorder.write_text(RECORDER)
+    recorder.chmod(stat.S_IRWXU)
+    (tmp_path / "seen.json").unlink(missing_ok=True)
+    kind = Kind([str(recorder)], work_dir=tmp_path / "work")
+    spec = {"kubeadmConfigPatches": [patch], "nodes": [{"role": "worker", "labels": {label: label}}]}
+    config = kind_config(spec, cluster_name=name)
+    try:
+        await kind.create_cluster(name, config)
+    except (CommandMissing, UnicodeEncodeError):
+        # No process can be given a zero byte or half a character.
+        assert "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name + patch + label)
+        return
+    finally:
+        kind.close()
+    arguments, document = json.loads((tmp_path / "seen.json").read_text())
+    assert arguments[:2] == ["create", "cluster"]
+    assert arguments[2:5] == [f"--name={name}", "--config=-", "--wait=0s"]
+    assert arguments[5].startswith(f"--kubeconfig={tmp_path}/work/")
+    assert len(arguments) == 6
+    read = yaml.safe_load(document)
+    assert read["name"] == name
+    assert read["kubeadmConfigPatches"] == config["kubeadmConfigPatches"]
+    assert read["nodes"] == config["nodes"]
+
+
+def _variants(trick: str) -> list[dict[str, Any]]:
+    return [
+        {"clusterName": trick},
+        {"image": trick},
+        {"kubeadmConfigPatches": [trick]},
+        {"containerdConfigPatches": [trick]},
+        {"nodes": [{"role": "control-plane", "labels": {"trick": trick}}]},
+        {"nodes": [{"role": "control-plane", "extraMounts": [{"hostPath": trick, "containerPath": "/data"}]}]},
+        {"nodes": [{"role": "control-plane", "extraMounts": [{"hostPath": "/data", "containerPath": trick}]}]},
+        {"nodes": [{"role": "control-plane", "image": trick}]},
+        {"featureGates": {trick: True}},
+        {"networking": {"podSubnet": trick}},
+        {"networking": {"apiServerAddress": trick}},
+    ]
+
+
+def _create(stage: Stage, name: str, spec: dict[str, Any]) -> int:
+    """Create an object and return the API server's status."""
+    try:
+        stage.create(standalone(name, **spec))
+    except ApiError as refusal:
+        return refusal.status
+    return 201
+
+
+def _settled(stage: Stage, name: str) -> str:
+    """Wait until the creation of a kind cluster has succeeded or failed, and return with which reason."""
+
+    def ended() -> str | None:
+        seen = stage.condition(name, "ClusterCreated")
+        failed = stage.condition(name, "Ready").get("reason") in FAILURES
+        return seen["reason"] if failed or seen["status"] == "True" else None
+
+    return eventually(ended, 300)
+
+
+@pytest.mark.rule("C21", "K36")
+def test_hostile_objects_end_as_a_refusal_or_as_plain_text(
+    stage: Callable[..., Stage], tmp_path: Path, tally: Tally
+) -> None:
+    stage = stage("--max-concurrent-creates", "4", "--allowed-host-paths", "/")
+    stage.process.start()
+    canary = tmp_path / "canary"
+    admitted: dict[str, dict[str, Any]] = {}
+    refused = 0
+    for index, trick in enumerate(TRICKS):
+        for variant, spec in enumerate(_variants(trick.replace("{canary}", str(canary)))):
+            name = f"hostile-{index}-{variant}"
+            status = _create(stage, name, spec)
+            assert status in (201, 422), (status, spec)
+            refused += status == 422
+            if status == 201:
+                admitted[name] = spec
+    assert admitted
+    assert refused
+    # Every one comes to an end: ready, or with a reason that is not the lack of one.
+    for name in admitted:
+        assert _settled(stage, name) != "Unknown", name
+    assert not canary.exists()
+    for call in stage.kind.calls("create"):
+        assert call.startswith("create cluster --name=hostile-"), call
+    for name, spec in admitted.items():
+        if stage.kind.creations(name):
+            made = stage.kind.configuration(name)
+            for field in ("kubeadmConfigPatches", "containerdConfigPatches", "featureGates"):
+                assert made.get(field) == spec.get(field), name
+            mounts = [mount["containerPath"] for mount in made["nodes"][0]["extraMounts"]]
+            assert mounts[-1].startswith(CLAIM_MOUNT_FOLDER)
+    for name in admitted:
+        stage.end(name)
+    for name in admitted:
+        stage.await_gone(name, KIND_CLUSTERS, 300)
+    stage.check_residue()
+    assert not canary.exists()
+    tally.add("hostile objects refused at admission", refused)
+    tally.add("hostile objects let in", len(admitted))
