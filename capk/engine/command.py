@@ -56,7 +56,8 @@ async def run(
     env: the whole environment; None passes ours on.
     on_line: called with each line of standard error as it arrives; must not raise.
     check: False returns a failure's output too, with its exit status.
-    At the deadline and when cancelled, the whole process group gets SIGTERM, 5 s later SIGKILL, and is awaited.
+    At the deadline and when cancelled, the whole process group gets SIGTERM, 5 s later SIGKILL, and is awaited. What a
+    failed command left running is killed; what a successful one left may live.
     Raises CommandFailed (last 64 KiB of output), CommandTimedOut, CommandMissing.
     """
     child = _Child(on_line)
@@ -73,6 +74,9 @@ async def run(
         raise
     finally:
         child.close()
+    if child.exit_status != 0:
+        # kind gives up at the first failure and leaves the engine's commands that it runs at the same time.
+        child.kill()
     if child.overflow:
         raise CommandFailed(command, f"{child.tail}\nstandard output exceeds {MAX_STDOUT} bytes", child.exit_status)
     if check and child.exit_status != 0:
@@ -148,7 +152,7 @@ class _Child(asyncio.SubprocessProtocol):
             self._split(data)
         elif len(self.stdout) + len(data) > MAX_STDOUT:
             self.overflow = True
-            self._signal(signal.SIGKILL)
+            self.kill()
         else:
             self.stdout += data
 
@@ -184,10 +188,14 @@ class _Child(asyncio.SubprocessProtocol):
                 self._signal(signal.SIGTERM)
                 await _within(GRACE_SECONDS, self.exited)
         finally:
-            self._signal(signal.SIGKILL)
+            self.kill()
             # Bounded, because a process that hangs in the kernel does not even end by SIGKILL.
             await _within(GRACE_SECONDS, self.exited)
             await self.drained()
+
+    def kill(self) -> None:
+        """End what is left of the process group, at once."""
+        self._signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Let go of the pipes."""

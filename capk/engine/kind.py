@@ -3,6 +3,7 @@
 Source: kind v0.32.0, pkg/cmd/kind. Anything that answers the same calls can stand in for it.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,10 @@ import yaml
 from capk.engine import command, progress
 from capk.engine.progress import Step
 from capk.engine.workdir import WorkDir
+from capk.errors import CommandTimedOut
 
+PAUSE_SECONDS: Final = 1.0
+"""Between two attempts to delete nodes that the engine is still making."""
 _VERSION: Final = re.compile(r"\bv\d+\.\d+\.\d+\S*")
 
 
@@ -107,14 +111,21 @@ class Kind:
             return _content(file)
 
     async def delete_cluster(self, name: str) -> None:
-        """Delete a kind cluster, or what a cut-short creation left of it; an unknown name is fine."""
-        with self._work_dir.call() as directory:
-            file = directory / "kubeconfig"
-            await command.run(
-                [*self.command, "delete", "cluster", f"--name={name}", f"--kubeconfig={file}"],
-                timeout_seconds=self._delete_timeout_seconds,
-                env=self._env(file),
-            )
+        """Delete a kind cluster, or what a cut-short creation left of it; an unknown name is fine.
+
+        Returns when no node is left. kind alone does not promise that: of containers that the engine is still making
+        (it copies a volume for seconds) it says that they were deleted, exits with 0, and they stay.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._delete_timeout_seconds
+        while True:
+            await self._delete_nodes(name)
+            if not (left := await self.nodes(name)):
+                return
+            if clock() + PAUSE_SECONDS >= deadline:
+                output = f"still there after their deletion: {', '.join(left)}"
+                raise CommandTimedOut([*self.command, "delete", "cluster"], output, self._delete_timeout_seconds)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def clusters(self) -> list[str]:
         """Return the names of all kind clusters, half-made ones included, sorted."""
@@ -135,6 +146,15 @@ class Kind:
     async def export_logs(self, name: str, directory: Path) -> None:
         """Write the logs of a cluster's nodes into a directory, made for this user alone if it is not there yet."""
         await self._query("export", "logs", _made(directory), f"--name={name}")
+
+    async def _delete_nodes(self, name: str) -> None:
+        with self._work_dir.call() as directory:
+            file = directory / "kubeconfig"
+            await command.run(
+                [*self.command, "delete", "cluster", f"--name={name}", f"--kubeconfig={file}"],
+                timeout_seconds=self._delete_timeout_seconds,
+                env=self._env(file),
+            )
 
     async def _query(self, *arguments: str) -> str:
         with self._work_dir.call() as directory:

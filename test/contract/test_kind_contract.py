@@ -296,6 +296,19 @@ async def test_cancelled_creation_stays_listed_until_it_is_deleted(engine):
     assert await nodes_of(engine, name) == []
 
 
+async def test_nodes_that_are_still_being_made_are_deleted_too(engine):
+    name = engine.name("early")
+    task = await create_until(engine, name, Reason.PREPARING_NODES)
+    while not task.done() and name not in await engine.kind.clusters():
+        pass
+    task.cancel()
+    await asyncio.wait([task])
+    await engine.kind.delete_cluster(name)
+    assert name not in await engine.kind.clusters()
+    await asyncio.sleep(5)
+    assert await nodes_of(engine, name) == []
+
+
 PROVIDER = """
 import asyncio, json, sys
 from pathlib import Path
