@@ -5,6 +5,8 @@ OUT ?= out
 VERSION ?= v0.1.0
 IMAGE ?= localhost/cluster-api-provider-kind:$(VERSION)
 BASE_IMAGE ?= python:3.11-slim-bookworm
+# For example --network=host where the engine has no bridge of its own.
+IMAGE_FLAGS ?=
 
 RELEASE = python hack/release.py --version $(VERSION) --image $(IMAGE) --out $(OUT)
 
@@ -28,7 +30,7 @@ local-repository: venv ## Write the release VERSION and out/clusterctl.yaml, a c
 	@$(RELEASE) --local-repository
 
 image: $(BIN)/kind $(BIN)/docker-cli ## Build the provider's image IMAGE
-	docker build --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+	docker build $(IMAGE_FLAGS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
 # The client only, and static; Debian's package brings the daemon and speaks a version of the API that is too old for
 # today's engines.
