@@ -68,7 +68,8 @@ kind offers no container labels, but mounts are visible in the engine as well, f
 IDENTITY_ANNOTATION: Final = f"{PREFIX}/identity"
 """Fingerprint of the claimed kind cluster's certificate authority, once it is known.
 
-A kind cluster of the claimed name with another fingerprint was made by somebody else after ours had gone."""
+A kind cluster of the claimed name with another fingerprint was made by somebody else after ours had gone. Empty while
+a creation is under way, whatever was complete before: what stands then is half made."""
 ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 """Set by the user to "true": take over the existing kind cluster of that name, deletion included."""
 DIGEST_ANNOTATION: Final = f"{PREFIX}/digest"
@@ -82,6 +83,8 @@ PAUSED_ANNOTATION: Final = "cluster.x-k8s.io/paused"
 MANAGED_BY_ANNOTATION: Final = "cluster.x-k8s.io/managed-by"
 DELETE_FOR_MOVE_ANNOTATION: Final = "clusterctl.cluster.x-k8s.io/delete-for-move"
 BLOCK_MOVE_ANNOTATION: Final = "clusterctl.cluster.x-k8s.io/block-move"
+HELD_BY_CREATION: Final = "creating"
+"""Value of the block-move annotation that is ours to remove (C30)."""
 SECRET_TYPE: Final = "cluster.x-k8s.io/secret"
 
 

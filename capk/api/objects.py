@@ -196,7 +196,12 @@ class KINDCluster(Object):
     @property
     def identity(self) -> str | None:
         """Fingerprint of the claimed kind cluster's certificate authority; known once a creation was complete."""
-        return self.annotations.get(names.IDENTITY_ANNOTATION)
+        return self.annotations.get(names.IDENTITY_ANNOTATION) or None
+
+    @property
+    def is_being_created(self) -> bool:
+        """Whether a creation has begun that is not known to have come to its end."""
+        return self.annotations.get(names.IDENTITY_ANNOTATION) == ""
 
     @property
     def wants_adoption(self) -> bool:

@@ -56,7 +56,7 @@ def _start(observed: Observed) -> Plan:
     claim: dict[str, str | None] = {
         names.CLAIM_ANNOTATION: request.name,
         names.CLAIM_ID_ANNOTATION: cluster.claim_id,
-        names.IDENTITY_ANNOTATION: None,
+        names.IDENTITY_ANNOTATION: "",
     }
     return Plan(add_finalizer=True, annotations=claim, operation=request)
 

@@ -48,13 +48,12 @@ def adopted_claim_id(observed: Observed) -> str:
 
 
 def was_completed(observed: Observed) -> bool:
-    """Return whether a creation for this object once came to its end, whatever happened since.
+    """Return whether the last creation for this object came to its end, whatever happened since.
 
     Any of the three traces will do, so that a lost status or a replaced manifest never makes the provider take a
     running cluster for a half-made one.
     """
-    return (
-        observed.object.identity is not None
-        or observed.object.is_provisioned
-        or f"{observed.cluster_name}-config" in observed.secrets
+    cluster = observed.object
+    return not cluster.is_being_created and (
+        cluster.identity is not None or cluster.is_provisioned or f"{observed.cluster_name}-config" in observed.secrets
     )

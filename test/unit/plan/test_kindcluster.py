@@ -54,6 +54,25 @@ class TestGates:
         )
         assert decide(observe(cluster, engine=RUNNING)) == Plan()
 
+    @pytest.mark.rule("C30")
+    def test_move_waits_for_a_creation_and_for_nothing_else(self) -> None:
+        start = observe()
+        plan = decide(start)
+        assert plan.annotations[names.BLOCK_MOVE_ANNOTATION] == names.HELD_BY_CREATION
+        creating = replace(
+            apply(start, plan), operation=OperationFacts(request=plan.operation, queued=False, running=True)
+        )
+        assert names.BLOCK_MOVE_ANNOTATION not in decide(creating).annotations
+        paused = replace(
+            creating,
+            object=kindcluster(annotations={**creating.object.annotations, names.PAUSED_ANNOTATION: ""}),
+        )
+        assert names.BLOCK_MOVE_ANNOTATION not in decide(paused).annotations
+        ended = replace(paused, operation=OperationFacts(request=plan.operation, queued=False, running=False))
+        assert decide(ended).annotations == {names.BLOCK_MOVE_ANNOTATION: None}
+        users = kindcluster(annotations={**COMPLETE, names.BLOCK_MOVE_ANNOTATION: ""}, finalizers=FINALIZER)
+        assert names.BLOCK_MOVE_ANNOTATION not in decide(observe(users, engine=RUNNING)).annotations
+
     @pytest.mark.rule("C5")
     def test_no_work_before_an_owner_cluster_is_known(self) -> None:
         plan = decide(observe(cluster_api_installed=True))
@@ -396,7 +415,17 @@ class TestRunning:
         done = settled(kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER))
         plan = decide(replace(done, engine=NOTHING_THERE))
         assert isinstance(plan.operation, Create)
-        assert plan.annotations[names.IDENTITY_ANNOTATION] is None
+        assert plan.annotations[names.IDENTITY_ANNOTATION] == ""
+
+    @pytest.mark.rule("C21")
+    def test_half_made_recreation_is_cleaned_up_though_a_cluster_was_complete_before(self) -> None:
+        done = settled(kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER))
+        begun = apply(done, decide(replace(done, engine=NOTHING_THERE)))
+        assert begun.object.is_provisioned
+        assert begun.secrets
+        # The provider was killed: the nodes stand, and nobody remembers the operation.
+        assert decide(replace(begun, engine=RUNNING, operation=None, access=None)).operation == Delete("dev")
+        assert isinstance(decide(replace(begun, engine=NOTHING_THERE, operation=None)).operation, Create)
 
 
 class TestDeletion:
