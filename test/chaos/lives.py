@@ -12,7 +12,7 @@ from journeys import Place, SwitchableKind, control_plane, kindcluster, owner, s
 from nursery import MortalProvider, Nursery
 from proxy import Call, Proxy
 
-from capk.api.names import CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
+from capk.api.names import CLAIM_ANNOTATION, CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
 from capk.localkind.clusters import HOME_VARIABLE, Home
 from capk.localkind.create import MODE_VARIABLE, SECONDS_VARIABLE
 from capk.localplane.plane import LocalPlane
@@ -128,7 +128,7 @@ class ReadyWitness:
             return
         self.seen += 1
         seen = self._api.get(KIND_CLUSTERS, self._namespace, call.path.split("/")[-2])
-        name = seen["metadata"]["annotations"]["kind.infrastructure.cluster.x-k8s.io/claim"]
+        name = seen["metadata"]["annotations"][CLAIM_ANNOTATION]
         standing = self._home.find(name)
         assert standing is not None, "called ready, and there is no kind cluster"
         assert standing.is_initialized, "called ready, and the kind cluster is half made"

@@ -1,0 +1,296 @@
+"""Random lives of several KINDClusters in a hostile world, step by step, and what has to be true all along.
+
+Every step can be taken at any time and does nothing where it has no sense, so each part of a sequence is one, too: that
+is how a failing one is made shorter.
+"""
+
+import base64
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from api import Object, condition, eventually
+from journeys import standalone
+from kills import restarting
+from lives import PATIENCE_SECONDS, Stage
+from proxy import Call, Fault
+
+from capk.api.names import (
+    CLAIM_ID_ANNOTATION,
+    CLAIM_MOUNT_FOLDER,
+    IDENTITY_ANNOTATION,
+    KIND_CLUSTERS,
+    PAUSED_ANNOTATION,
+    SECRETS,
+)
+from capk.errors import ApiError
+from capk.localkind.clusters import CONTROL_PLANE, Cluster, Node
+
+OBJECTS = {"a": "a", "b": "b", "rival-of-a": "a"}
+"""Objects, and the kind cluster that each wants."""
+
+Step = tuple[str, str]
+"""What happens, and to which object; also its own record."""
+
+
+class World:
+    """The objects, the engine and the API server of one sequence.
+
+    prefix: of all names, so that sequences may share a namespace.
+    """
+
+    def __init__(self, stage: Stage, prefix: str) -> None:
+        self.stage = stage
+        self._prefix = prefix
+        self._strangers: dict[str, str] = {}
+        self._whole: dict[str, tuple[str, str]] = {}
+        self._disturbed: set[str] = set()
+        self.steps: Mapping[str, Callable[[str], None]] = {
+            name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
+        }
+
+    def take(self, step: Step) -> None:
+        """Let one thing happen, and check what is always true."""
+        what, name = step
+        self.steps[what](name)
+        self._remember_whole_ones()
+        self._check()
+
+    def object_name(self, name: str) -> str:
+        return f"{self._prefix}-{name}"
+
+    def kind_name(self, name: str) -> str:
+        return f"{self._prefix}-{OBJECTS[name]}"
+
+    def find(self, name: str) -> Object | None:
+        return self.stage.find(KIND_CLUSTERS, self.object_name(name))
+
+    def standing(self, name: str) -> Cluster | None:
+        return self.stage.process.home.find(self.kind_name(name))
+
+    # What users do.
+
+    def do_apply(self, name: str) -> None:
+        if self.find(name) is None:
+            self.stage.create(standalone(self.object_name(name), clusterName=self.kind_name(name)))
+
+    def do_delete(self, name: str) -> None:
+        self.stage.delete(KIND_CLUSTERS, self.object_name(name))
+
+    def do_recreate(self, name: str) -> None:
+        self._patch(name, {"spec": {"recreatePolicy": "Always"}})
+
+    def do_do_not_recreate(self, name: str) -> None:
+        self._patch(name, {"spec": {"recreatePolicy": "Never"}})
+
+    def do_label(self, name: str) -> None:
+        self._patch(name, {"metadata": {"labels": {"touched": str(time.monotonic())}}})
+
+    def do_pause(self, name: str) -> None:
+        self._patch(name, {"metadata": {"annotations": {PAUSED_ANNOTATION: ""}}})
+
+    def do_unpause(self, name: str) -> None:
+        self._patch(name, {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
+
+    def do_lose_status(self, name: str) -> None:
+        self._patch(name, {"status": None}, "status")
+
+    def do_delete_secret(self, name: str) -> None:
+        self.stage.delete(SECRETS, f"{self.kind_name(name)}-config")
+
+    def do_edit_secret(self, name: str) -> None:
+        secret, edited = f"{self.kind_name(name)}-config", {"data": {"config": base64.b64encode(b"x").decode()}}
+        if self.stage.find(SECRETS, secret):
+            self._ignore(lambda: self.stage.patch(SECRETS, secret, edited))
+
+    # What happens behind the provider's back.
+
+    def do_remove_cluster(self, name: str) -> None:
+        standing = self.standing(name)
+        if standing and self.kind_name(name) not in self._strangers:
+            self._disturbed.add(self.kind_name(name))
+            self.stage.process.home.remove(standing)
+
+    def do_stop_node(self, name: str) -> None:
+        standing = self.standing(name)
+        if standing and standing.is_initialized:
+            self._ignore(lambda: self.stage.stop_node(f"{self.kind_name(name)}-control-plane"))
+
+    def do_stranger_comes(self, name: str) -> None:
+        kind_name = self.kind_name(name)
+        node = Node(f"{kind_name}-control-plane", CONTROL_PLANE, "kindest/node:v1.36.1")
+        if self.standing(name) is None:
+            made = self.stage.process.home.claim(kind_name, [node], instant=True)
+            if made:
+                self._disturbed.add(kind_name)
+                self._strangers[kind_name] = made.uid
+
+    def do_stranger_leaves(self, name: str) -> None:
+        standing = self.standing(name)
+        if standing and self._strangers.pop(self.kind_name(name), None):
+            self.stage.process.home.remove(standing)
+
+    def do_engine_down(self, name: str) -> None:
+        self.stage.kind.answer(False)
+
+    def do_engine_up(self, name: str) -> None:
+        self.stage.kind.answer(True)
+
+    def do_kill(self, name: str) -> None:
+        self.stage.process.kill()
+        self.stage.process.start()
+
+    def do_trouble(self, name: str) -> None:
+        chance = random.Random(name)
+        faults = (
+            Fault(forwarded=False, answer=(409, {})),
+            Fault(forwarded=False, answer=(429, {"Retry-After": "1"})),
+            Fault(answer=(500, {})),
+            Fault(cut=True),
+        )
+
+        def some(call: Call) -> Fault | None:
+            return chance.choice(faults) if call.write and chance.random() < 0.4 else None
+
+        self.stage.proxy.begin(some)
+
+    def do_peace(self, name: str) -> None:
+        self.stage.proxy.begin()
+
+    def do_break_watches(self, name: str) -> None:
+        self.stage.proxy.break_watches(expired=False)
+
+    def do_expire_watches(self, name: str) -> None:
+        self.stage.proxy.break_watches(expired=True)
+
+    def do_wait(self, name: str) -> None:
+        time.sleep(1)
+
+    def do_await_rest(self, name: str) -> None:
+        seen = self.find(name)
+        if seen and PAUSED_ANNOTATION not in (seen["metadata"].get("annotations") or {}):
+            self._ignore(lambda: self.stage.await_condition(self.object_name(name), seconds=5))
+
+    # What is always true.
+
+    def _check(self) -> None:
+        for name, uid in self._strangers.items():
+            standing = self.stage.process.home.find(name)
+            assert standing, f"the stranger's cluster {name} is gone"
+            assert standing.uid == uid, f"the stranger's cluster {name} was replaced"
+        for name, (uid, owner) in self._whole.items():
+            standing = self.stage.process.home.find(name)
+            if not self._was_given_up(name, owner):
+                assert standing, f"kind cluster {name} is gone, and nobody asked for that"
+                assert standing.uid == uid, f"kind cluster {name} was replaced, and nobody asked for that"
+        assert self.stage.proxy.objections == []
+
+    def _remember_whole_ones(self) -> None:
+        """Note which kind clusters were ready for which object, until somebody removes the one or deletes the other."""
+        self._whole = {name: seen for name, seen in self._whole.items() if not self._was_given_up(name, seen[1])}
+        for name in OBJECTS:
+            standing, seen = self.standing(name), self.find(name)
+            if standing and seen and self._is_whole(standing, seen):
+                self._disturbed.discard(standing.name)
+                self._whole[standing.name] = standing.uid, seen["metadata"]["uid"]
+
+    def _is_whole(self, standing: Cluster, seen: Object) -> bool:
+        """Whether the provider knows that this very kind cluster is complete; status may tell of one before it."""
+        known = (seen["metadata"].get("annotations") or {}).get(IDENTITY_ANNOTATION)
+        ready = condition(seen, "Ready").get("status") == "True"
+        return bool(
+            known and ready and self._bears_mark(standing, seen) and "deletionTimestamp" not in seen["metadata"]
+        )
+
+    def _was_given_up(self, kind_name: str, owner: str) -> bool:
+        living = [
+            seen["metadata"]["uid"]
+            for name in OBJECTS
+            if (seen := self.find(name)) and "deletionTimestamp" not in seen["metadata"]
+        ]
+        return kind_name in self._disturbed or owner not in living
+
+    @staticmethod
+    def _bears_mark(standing: Cluster, seen: Object) -> bool:
+        claim = (seen["metadata"].get("annotations") or {}).get(CLAIM_ID_ANNOTATION)
+        return any(f"{CLAIM_MOUNT_FOLDER}{claim}" in node.mounts for node in standing.nodes)
+
+    # Where it ends.
+
+    def settle(self) -> None:
+        """Leave the world in peace: all has to come to rest where it should, and nothing is written from then on."""
+        self.stage.kind.answer(True)
+        self.stage.proxy.begin()
+        for name in OBJECTS:
+            self.do_unpause(name)
+        with restarting(self.stage):
+            for name in OBJECTS:
+                eventually(lambda name=name: self._is_settled(name), PATIENCE_SECONDS)
+            self._check_rivals()
+            self._check_steady()
+            self._clean_up()
+
+    def _is_settled(self, name: str) -> bool:
+        seen = self.find(name)
+        if seen is None:
+            return True
+        assert "deletionTimestamp" not in seen["metadata"], seen.get("status")
+        ready, kind_name = condition(seen, "Ready"), self.kind_name(name)
+        standing = self.standing(name)
+        reason = ready.get("reason")
+        if kind_name in self._strangers:
+            assert reason == "NameConflict", ready
+        elif reason == "NameConflict":
+            assert "already uses" in ready["message"], ready
+        elif reason == "Missing":
+            assert standing is None
+            assert seen["spec"].get("recreatePolicy") != "Always"
+        else:
+            assert reason == "Ready", ready
+            assert standing
+            assert self._bears_mark(standing, seen)
+            assert all(node.running for node in standing.nodes)
+            secret = self.stage.get(SECRETS, f"{kind_name}-config")
+            assert len(base64.b64decode(secret["data"]["config"])) > 100
+            assert secret["metadata"]["ownerReferences"][0]["uid"] == seen["metadata"]["uid"]
+        return True
+
+    def _check_rivals(self) -> None:
+        ready = [name for name in OBJECTS if condition(self.find(name), "Ready").get("status") == "True"]
+        assert len({self.kind_name(name) for name in ready}) == len(ready), f"one kind cluster for several of {ready}"
+
+    def _check_steady(self) -> None:
+        self.stage.proxy.begin()
+        time.sleep(3.5)
+        assert [str(call) for call in self.stage.proxy.writes] == []
+
+    def _clean_up(self) -> None:
+        for name in OBJECTS:
+            self.do_delete(name)
+        for name in OBJECTS:
+            self.stage.await_gone(self.object_name(name), seconds=PATIENCE_SECONDS)
+        assert self.stage.process.home.names() == sorted(self._strangers)
+        for name in OBJECTS:
+            self.do_stranger_leaves(name)
+        self.stage.check_residue()
+
+    def _patch(self, name: str, body: Mapping[str, Any], subresource: str = "") -> None:
+        if self.find(name):
+            self._ignore(lambda: self.stage.patch(KIND_CLUSTERS, self.object_name(name), body, subresource))
+
+    @staticmethod
+    def _ignore(act: Callable[[], object]) -> None:
+        """The object or container may have gone meanwhile, or be elsewhere already."""
+        try:
+            act()
+        except (ApiError, AssertionError, OSError, ValueError):
+            return
+
+
+def draw(chance: random.Random, steps: Sequence[str], length: int) -> list[Step]:
+    """Return a random sequence: something to live with first, then anything."""
+    drawn = [("apply", "a"), ("apply", "b")]
+    weights = [4 if step in ("apply", "await_rest", "kill") else 1 for step in steps]
+    drawn += [(chance.choices(steps, weights)[0], chance.choice(list(OBJECTS))) for _ in range(length)]
+    return drawn

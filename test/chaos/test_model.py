@@ -1,0 +1,79 @@
+"""Random sequences of all that can happen, against what is promised; a failing one is made shorter and shown."""
+
+import itertools
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+from lives import Stage
+from model import Step, World, draw
+from tally import Tally
+
+from capk.api.names import KIND_CLUSTERS, SECRETS
+
+SEQUENCES = int(os.environ.get("CAPK_CHAOS_LIVES", "12"))
+LENGTH = 15
+SHRINK_SECONDS = 300
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+@pytest.mark.rule("C7", "C11", "C21", "C23", "C26", "C27", "K27", "K28", "K37")
+def test_random_lives_keep_every_promise(
+    stage: Callable[..., Stage], chance: random.Random, seed: int, tally: Tally
+) -> None:
+    stage = stage(create_seconds=0.3)
+    stage.process.start()
+    number = itertools.count(1)
+
+    def failure(sequence: Sequence[Step]) -> str | None:
+        world = World(stage, f"s{next(number)}")
+        try:
+            for step in sequence:
+                world.take(step)
+            world.settle()
+        except AssertionError as broken:
+            _abandon(stage)
+            return str(broken)
+        tally.add("random sequences", 1)
+        tally.add("random steps", len(sequence))
+        return None
+
+    steps = sorted(World(stage, "none").steps)
+    for _ in range(SEQUENCES):
+        sequence = draw(chance, steps, LENGTH)
+        print(" ".join("/".join(step) for step in sequence), flush=True)
+        if broken := failure(sequence):
+            shortest, why = _shortened(sequence, broken, failure)
+            pytest.fail(f"CAPK_CHAOS_SEED={seed}\n{shortest}\n{why}\n\nat first: {sequence}\n{broken}")
+
+
+def _shortened(
+    sequence: list[Step], why: str, failure: Callable[[Sequence[Step]], str | None]
+) -> tuple[list[Step], str]:
+    """Leave out what is not needed for the failure, as long as there is time."""
+    deadline = time.monotonic() + SHRINK_SECONDS
+    index = len(sequence) - 1
+    while index >= 0 and time.monotonic() < deadline:
+        shorter = sequence[:index] + sequence[index + 1 :]
+        if still := failure(shorter):
+            sequence, why = shorter, still
+        index -= 1
+    return sequence, why
+
+
+def _abandon(stage: Stage) -> None:
+    """Clear the stage for the next sequence after one that failed."""
+    stage.kind.answer(True)
+    stage.proxy.begin()
+    stage.proxy.objections.clear()
+    stage.process.kill()
+    for seen in stage.api.list(KIND_CLUSTERS, stage.namespace):
+        stage.patch(KIND_CLUSTERS, seen["metadata"]["name"], {"metadata": {"finalizers": None}})
+        stage.delete(KIND_CLUSTERS, seen["metadata"]["name"])
+    for secret in stage.secrets():
+        stage.delete(SECRETS, secret["metadata"]["name"])
+    stage.process.remove_clusters()
+    stage.process.start()

@@ -1,0 +1,118 @@
+"""The provider is killed ten times in the life of one real kind cluster."""
+
+import contextlib
+import os
+import random
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api import Api, connected, eventually
+from journeys import condition, standalone
+from nursery import MortalProvider, Nursery
+from tally import Tally
+
+from capk.api.names import KIND_CLUSTERS, SECRETS
+from capk.localplane.engines import EngineChoice, choose_engine
+from capk.localplane.plane import LocalPlane
+
+KILLS_IN_CREATION, KILLS_AT_REST, KILLS_IN_DELETION = 6, 2, 2
+SECONDS = 900
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
+
+
+class Engine:
+    """What the container engine holds of one kind cluster."""
+
+    def __init__(self, choice: EngineChoice, name: str) -> None:
+        self.choice, self.name = choice, name
+
+    def containers(self) -> list[str]:
+        """Return the ids of its containers, stopped ones included."""
+        return self._ask("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=io.x-k8s.kind.cluster={self.name}")
+
+    def volumes(self) -> list[str]:
+        """Return the names of all volumes of the engine that no container uses."""
+        return self._ask("volume", "ls", "--quiet", "--filter", "dangling=true")
+
+    def remove(self, directory: Path) -> None:
+        """Delete the kind cluster, whatever is there of it."""
+        kubeconfig = str(directory / "kubeconfig")
+        command = [*shlex.split(self.choice.kind), "delete", "cluster", "--name", self.name, "--kubeconfig", kubeconfig]
+        subprocess.run(command, timeout=300, check=True, capture_output=True)
+
+    def _ask(self, *arguments: str) -> list[str]:
+        command = [*shlex.split(self.choice.engine), *arguments]
+        return subprocess.run(command, timeout=120, check=True, capture_output=True, text=True).stdout.split()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    choice = choose_engine()
+    if choice.is_stand_in:
+        pytest.skip(choice.why)
+    engine = Engine(choice, f"chaos-{os.getpid()}")
+    yield engine
+    engine.remove(tmp_path)
+
+
+@pytest.mark.rule("C21", "C23", "K37")
+def test_real_kind_cluster_outlives_ten_kills(
+    plane: LocalPlane, nursery: Nursery, engine: Engine, tmp_path: Path, chance: random.Random, tally: Tally
+) -> None:
+    with connected(plane) as api:
+        namespace, place = api.new_namespace(), tmp_path / "provider"
+        place.mkdir()
+        arguments = ["--namespace", namespace, "--inventory-period", "2s", *engine.choice.provider_arguments]
+        provider = MortalProvider(nursery, plane, place, arguments, {})
+        try:
+            provider.start()
+            _live(api, namespace, engine, provider, chance)
+        except BaseException:
+            print("\n".join(provider.log_text().splitlines()[-60:]))
+            raise
+        finally:
+            provider.kill()
+    tally.add("kills on real kind", provider.kills - 1)
+
+
+def _live(api: Api, namespace: str, engine: Engine, provider: MortalProvider, chance: random.Random) -> None:
+    name, volumes = engine.name, set(engine.volumes())
+
+    def ready() -> bool:
+        return condition(api.find(KIND_CLUSTERS, namespace, name), "Ready").get("status") == "True"
+
+    def kill() -> None:
+        provider.kill()
+        provider.start()
+
+    api.create(namespace, standalone(name))
+    for _ in range(KILLS_IN_CREATION):
+        eventually(lambda: engine.containers() or ready(), SECONDS)
+        time.sleep(chance.uniform(0, 20))
+        kill()
+    eventually(ready, SECONDS)
+    whole = engine.containers()
+    assert len(whole) == 1
+    for _ in range(KILLS_AT_REST):
+        api.delete(SECRETS, namespace, f"{name}-config")
+        time.sleep(chance.uniform(0, 1))
+        kill()
+        eventually(lambda: api.find(SECRETS, namespace, f"{name}-config"), 120)
+    eventually(ready, SECONDS)
+    assert engine.containers() == whole
+    api.delete(KIND_CLUSTERS, namespace, name)
+    for _ in range(KILLS_IN_DELETION):
+        time.sleep(chance.uniform(0.2, 3))
+        kill()
+    eventually(lambda: api.find(KIND_CLUSTERS, namespace, name) is None, SECONDS)
+    assert engine.containers() == []
+    assert api.find(SECRETS, namespace, f"{name}-config") is None
+    with contextlib.suppress(FileNotFoundError):
+        assert [path for path in provider.work.rglob("*") if path.is_file()] == []
+    # Other people may use the engine: of ours, and new since we began, there is none.
+    assert not [volume for volume in set(engine.volumes()) - volumes if name in volume]

@@ -1,0 +1,30 @@
+"""A slice of the kills that `make test-chaos` does by the hundred: one at each of the first and last writes of a life."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kills import MOMENTS, KillAtWrite, live
+from lives import Stage, staged
+from nursery import Nursery
+
+from capk.localplane.plane import LocalPlane
+
+KILLS = 15
+
+
+@pytest.fixture
+def stage(plane: LocalPlane, tmp_path: Path) -> Iterator[Stage]:
+    with Nursery() as nursery, staged(plane, nursery, tmp_path / "stage", create_seconds=0) as stage:
+        stage.process.start()
+        yield stage
+
+
+@pytest.mark.rule("C21", "C23", "K37")
+def test_life_is_the_same_with_kills_all_along_it(stage: Stage) -> None:
+    undisturbed = live(stage, "peace")
+    for number in range(1, KILLS + 1):
+        moment = MOMENTS[number % len(MOMENTS)]
+        life = live(stage, f"killed{number}", KillAtWrite(stage, number, moment))
+        assert life.outcome == undisturbed.outcome, f"killed {moment} write {number}"
+    assert stage.process.kills > KILLS / 2
