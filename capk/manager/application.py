@@ -121,7 +121,6 @@ class Application:
             for resource in (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES):
                 for key in self.store.keys(resource):
                     self.queue.add(key)
-            self.ready.touch()
             yield
 
     def seen(self, resource: Resource, type: str | None, obj: Mapping[str, Any]) -> None:

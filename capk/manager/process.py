@@ -1,5 +1,6 @@
 """From settings to a running process: log in, answer probes, lead if asked to, let kopf watch, stop."""
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from capk.kube.lease import hold_lease
 from capk.manager.application import Application
 from capk.manager.handlers import kopf_settings, registry
 from capk.runtime import logs
-from capk.runtime.health import Check, HealthServer, moving_queue
+from capk.runtime.health import Check, HealthServer, Reached, moving_queue
 from capk.runtime.metrics import Metrics
 from capk.settings import Settings, socket_address
 
@@ -42,8 +43,7 @@ async def run_provider(settings: Settings) -> None:
             own_client = await _connect(settings, metrics)
             stack.push_async_callback(own_client.close)
             app.ready.touch()
-            identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}_{os.getpid()}"
-            await stack.enter_async_context(hold_lease(own_client, LEASE, _lease_namespace(settings), identity))
+            await stack.enter_async_context(hold_lease(own_client, LEASE, _lease_namespace(settings), _identity()))
         await stack.enter_async_context(app.running())
         await _watch(app)
 
@@ -87,9 +87,13 @@ def _lease_namespace(settings: Settings) -> str:
 
 
 async def _watch(app: Application) -> None:
-    """Let kopf list and watch until the process is told to stop."""
+    """Let kopf list and watch until the process is told to stop; ready once it does."""
     namespace = app.settings.namespace
+    started = asyncio.Event()
+    readiness = asyncio.create_task(_touch_when(started, app.ready))
     await kopf.operator(
+        identity=_identity(),  # type: ignore[arg-type]  # a NewType that kopf does not export
+        ready_flag=started,
         registry=registry(),
         settings=kopf_settings(app.settings),
         memo=app,
@@ -97,3 +101,14 @@ async def _watch(app: Application) -> None:
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
     )
+    readiness.cancel()
+
+
+async def _touch_when(started: asyncio.Event, ready: Reached) -> None:
+    await started.wait()
+    ready.touch()
+
+
+def _identity() -> str:
+    """Name of this process among its replicas; kopf's own guess fails for a user without a name."""
+    return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{os.getpid()}"

@@ -78,7 +78,7 @@ class Reconciler:
             self._work.start(seen, plan.operation)
         for secret in plan.secrets:
             await self._write_secret(secret, known=secret["metadata"]["name"] in secrets)
-        raw = await self._patch(resource, raw, **_completion(plan))
+        raw = await self._patch(resource, raw, **_completion(plan, raw))
         if plan.status is not None:
             raw = await self._write_status(resource, raw, plan.status)
         for name in plan.delete_secrets:
@@ -150,11 +150,13 @@ class Reconciler:
             await call
 
 
-def _completion(plan: Plan) -> dict[str, Any]:
+def _completion(plan: Plan, raw: Mapping[str, Any]) -> dict[str, Any]:
     """What is written to the object once its kind cluster is complete: endpoint and identity in one write (C10)."""
     changes: dict[str, Any] = {}
     if plan.identity:
         changes["annotations"] = {names.IDENTITY_ANNOTATION: plan.identity}
+        if Object(raw).annotations.get(names.BLOCK_MOVE_ANNOTATION) == names.HELD_BY_CREATION:
+            changes["annotations"][names.BLOCK_MOVE_ANNOTATION] = None
     if plan.endpoint:
         host, port = plan.endpoint
         changes["spec"] = {"controlPlaneEndpoint": {"host": host, "port": port}}
