@@ -101,12 +101,12 @@ def provider(
 
 
 @pytest.fixture
-def start_place(api: Api, plane: LocalPlane, provider: StartProvider) -> StartPlace:
+def start_place(api: Api, plane: LocalPlane, provider: StartProvider, kind: RealKind) -> StartPlace:
     """Starts a provider for a fresh namespace of `plane`: `start_place(*flags, **environment)`."""
 
     def start(*flags: str, namespace: str | None = None, **environment: str) -> Place:
         namespace = namespace or api.new_namespace()
-        return Place(api, namespace, provider(plane, namespace, *flags, **environment))
+        return Place(plane, api, namespace, provider(plane, namespace, *flags, **environment), kind)
 
     return start
 

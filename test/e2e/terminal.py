@@ -1,6 +1,8 @@
 """kubectl and clusterctl against a management plane or a workload cluster, as a person types them."""
 
+import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,13 @@ class Terminal:
     """A shell whose kubeconfig leads to one cluster."""
 
     kubeconfig: Path
+
+    @classmethod
+    def of_secret(cls, secret: Mapping[str, Any], key: str, directory: Path) -> "Terminal":
+        """Return a terminal for what the kubeconfig in a Secret leads to; its file is written into the directory."""
+        kubeconfig = directory / f"{secret['metadata']['name']}.kubeconfig"
+        write_private(kubeconfig, base64.b64decode(secret["data"][key]))
+        return cls(kubeconfig)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl and return its output."""
@@ -47,7 +56,7 @@ class Terminal:
 
     def ready_nodes(self) -> list[str]:
         """Return the names of the cluster's Ready nodes, sorted."""
-        nodes = json.loads(self.kubectl("get", "nodes", "--output", "json"))["items"]
+        nodes = json.loads(self.kubectl("get", "nodes", "--output", "json", "--request-timeout", "10s"))["items"]
         return sorted(node["metadata"]["name"] for node in nodes if _is_ready(node))
 
     def _run(self, command: str, *arguments: str, stdin: str | None = None) -> str:

@@ -19,7 +19,7 @@ def test_absent_image_is_told_with_its_remedy_and_a_fixed_object_recovers(
     failed = place.await_condition(name, "Ready", reason="ImageNotFound", seconds=180)
     assert failed["status"] == "False"
     assert ABSENT in failed["message"]
-    assert "spec.image" in failed["message"]
+    assert "bring the image there (`docker pull` or `docker load`)" in failed["message"].lower()
     assert place.condition(name, "ClusterCreated")["reason"] == "ImageNotFound"
     assert place.events(name)["ImageNotFound"]["type"] == "Warning"
     assert kind.containers(name) == {}

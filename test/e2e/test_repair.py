@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from api import eventually
 from conftest import NewName
-from journeys import Place, node_names, standalone, unchanged
+from journeys import Place, standalone, unchanged
 from real_kind import RealKind
+from terminal import Terminal
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 
@@ -21,8 +22,9 @@ def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_aske
     name = new_name("lost")
     node = f"{name}-control-plane"
 
-    def nodes() -> list[str]:
-        return node_names(place.get(SECRETS, f"{name}-config"), tmp_path, key="config")
+    def ready_nodes() -> list[str]:
+        secret = place.get(SECRETS, f"{name}-config")
+        return Terminal.of_secret(secret, "config", tmp_path).ready_nodes()
 
     place.create(standalone(name))
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
@@ -33,7 +35,7 @@ def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_aske
     place.await_condition(name, "Ready", seconds=120)
     assert kind.containers(name) == first
     assert kind.inspect(node)["State"]["Running"]
-    eventually(lambda: nodes() == [node], 120, 1)
+    eventually(lambda: ready_nodes() == [node], 180, 1)
 
     kind.delete(name)
     missing = place.await_condition(name, "Ready", reason="Missing", seconds=60)
@@ -45,7 +47,7 @@ def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_aske
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
     assert list(kind.containers(name)) == [node]
     assert kind.containers(name) != first
-    eventually(lambda: nodes() == [node], 60, 1)
+    eventually(lambda: ready_nodes() == [node], 60, 1)
 
     place.delete(KIND_CLUSTERS, name)
     place.await_gone(name, seconds=60)

@@ -1,6 +1,5 @@
 """A KINDCluster on its own, from the sample that a newcomer applies to the end of its life."""
 
-import base64
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from real_kind import RealKind
 from terminal import Terminal
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
-from capk.localkind.files import write_private
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SAMPLE = Path(__file__).parents[2] / "config" / "samples" / "standalone.yaml"
@@ -41,10 +39,8 @@ def test_sample_becomes_a_cluster_and_leaves_nothing_behind(
     node = f"{name}-control-plane"
     assert list(kind.containers(name)) == [node]
 
-    secret = place.get(SECRETS, f"{name}-config")
-    kubeconfig = tmp_path / "workload"
-    write_private(kubeconfig, base64.b64decode(secret["data"]["config"]))
-    assert Terminal(kubeconfig).ready_nodes() == [node]
+    workload = Terminal.of_secret(place.get(SECRETS, f"{name}-config"), "config", tmp_path)
+    assert workload.ready_nodes() == [node]
 
     status = place.get(KIND_CLUSTERS, name)["status"]
     inspected = kind.inspect(node)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from conftest import NewName
-from journeys import Place, node_names, standalone, unchanged
+from journeys import Place, standalone, unchanged
 from real_kind import RealKind
+from terminal import Terminal
 
 from capk.api.names import ADOPT_ANNOTATION, KIND_CLUSTERS, SECRETS
 
@@ -33,8 +34,8 @@ def test_strangers_cluster_is_left_alone_until_the_user_gives_it_away(
     place.create(adopting)
     place.await_condition(name, "Ready", seconds=60)
     assert kind.containers(name) == theirs
-    nodes = node_names(place.get(SECRETS, f"{name}-config"), tmp_path, key="config")
-    assert nodes == [f"{name}-control-plane"]
+    workload = Terminal.of_secret(place.get(SECRETS, f"{name}-config"), "config", tmp_path)
+    assert workload.ready_nodes() == [f"{name}-control-plane"]
 
     # It is the object's now, to the end.
     place.delete(KIND_CLUSTERS, name)

@@ -11,7 +11,7 @@ from provider_process import StartProvider
 from real_kind import RealKind
 from terminal import Terminal
 
-from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
 from capk.localplane.plane import LocalPlane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -47,10 +47,13 @@ def test_topology_becomes_available_and_moves_without_a_new_container(
     containers = kind.containers(name)
     assert sorted(containers) == nodes
 
+    for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES):
+        drop_dangling_owners(place, resource, name)
+
     moved = Terminal(target.kubeconfig)
     moved.kubectl("create", "namespace", namespace)
     with connected(target) as api:
-        there = Place(api, namespace, provider(target, namespace))
+        there = Place(target, api, namespace, provider(target, namespace), kind)
         terminal.clusterctl("move", "--namespace", namespace, "--to-kubeconfig", str(target.kubeconfig))
         for resource in (CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS):
             assert place.api.list(resource, namespace) == []
@@ -65,3 +68,15 @@ def test_topology_becomes_available_and_moves_without_a_new_container(
         moved.kubectl("delete", "cluster", name, "--namespace", namespace)
         assert kind.containers(name) == {}
         assert there.api.list(SECRETS, namespace) == []
+
+
+def drop_dangling_owners(place: Place, resource: Resource, name: str) -> None:
+    """Do what the garbage collector of a real management cluster does, which a plane does not have.
+
+    The topology controller makes a Secret the first owner of what it creates, for a moment only. clusterctl moves no
+    object that still names it.
+    """
+    references = place.get(resource, name)["metadata"]["ownerReferences"]
+    kept = [reference for reference in references if reference["kind"] == "Cluster"]
+    assert len(kept) == 1
+    place.patch(resource, name, {"metadata": {"ownerReferences": kept}})
