@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import Api, connected, eventually
-from journeys import condition, standalone
+from api import Api, condition, connected, eventually
+from journeys import standalone
 from nursery import MortalProvider, Nursery
 from tally import Tally
 

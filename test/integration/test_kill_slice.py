@@ -1,4 +1,4 @@
-"""A slice of the kills that `make test-chaos` does by the hundred: one at each of the first and last writes of a life."""
+"""A slice of the kills that `make test-chaos` does by the hundred: one at each of the first writes of a life."""
 
 from collections.abc import Iterator
 from pathlib import Path
