@@ -13,7 +13,7 @@ from capk.kindcfg.config import check_cluster_name
 from capk.plan import creation, deletion, running
 from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, ownership, was_completed
-from capk.plan.plan import Plan
+from capk.plan.plan import Create, Plan
 from capk.plan.report import conditions_only, false, kindcluster_status, true
 
 FRESH_SECONDS = 3.0
@@ -25,8 +25,8 @@ def decide(observed: Observed) -> Plan:
     for step in _STEPS:
         plan = step(observed)
         if plan is not None:
-            return plan
-    return running.keep_running(observed)
+            return hold_move(observed, plan)
+    return hold_move(observed, running.keep_running(observed))
 
 
 def leave_to_others(observed: Observed) -> Plan | None:
@@ -46,6 +46,25 @@ def stay_paused(observed: Observed) -> Plan | None:
         cluster.status, {Condition.PAUSED: verdict}, generation=cluster.generation, now=observed.now
     )
     return Plan(status=status)
+
+
+def hold_move(observed: Observed, plan: Plan) -> Plan:
+    """Let `clusterctl move` wait while a creation runs, for nobody could go on with it at the target (C30).
+
+    The annotation comes with the claim and goes with the identity, so it costs no write; a paused object loses it too.
+    """
+    cluster, latest = observed.object, observed.operation
+    held = cluster.annotations.get(names.BLOCK_MOVE_ANNOTATION)
+    if cluster.is_externally_managed or cluster.is_deleted_for_move or cluster.is_deleting:
+        return plan
+    creates = isinstance(plan.operation, Create) or (
+        latest is not None and latest.in_progress and isinstance(latest.request, Create)
+    )
+    if creates and held is None:
+        return replace(plan, annotations={**plan.annotations, names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION})
+    if not creates and held == names.HELD_BY_CREATION and plan.identity is None:
+        return replace(plan, annotations={**plan.annotations, names.BLOCK_MOVE_ANNOTATION: None})
+    return plan
 
 
 def delete(observed: Observed) -> Plan | None:

@@ -130,6 +130,7 @@ def apply(observed: Observed, plan: Plan) -> Observed:
     annotations = {**observed.object.annotations, **plan.annotations}
     if plan.identity:
         annotations[names.IDENTITY_ANNOTATION] = plan.identity
+        annotations.pop(names.BLOCK_MOVE_ANNOTATION, None)
     metadata["annotations"] = {key: value for key, value in annotations.items() if value is not None}
     if plan.add_finalizer:
         metadata["finalizers"] = sorted({*observed.object.finalizers, names.KIND_CLUSTER_FINALIZER})

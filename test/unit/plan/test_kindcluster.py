@@ -32,7 +32,7 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.plan.failures import Failure
 from capk.plan.kindcluster import decide
-from capk.plan.observed import EndpointMode, EngineFacts, Policy
+from capk.plan.observed import EndpointMode, EngineFacts, OperationFacts, Policy
 from capk.plan.plan import Create, Delete, Plan, ReadAccess, StartNodes
 
 ENGINE_DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The container engine does not answer. Start it.")
