@@ -68,7 +68,7 @@ test-integration: venv ## Run the provider against a real API server with Cluste
 .PHONY: test-e2e
 test-e2e: venv ## Run the end-to-end tests on a container engine with the real kind command
 	@$(TOOLS) all
-	pytest -q -m e2e test/contract test/e2e
+	CAPK_E2E=1 pytest -q -m e2e test/contract test/e2e
 
 .PHONY: lint
 lint: venv ## Check style, types, layers and generated files

@@ -47,7 +47,8 @@ def kind(users_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
     """The real kind. Without a container engine the tests are skipped, and fail where CAPK_E2E=1 asks for them."""
     choice = choose_engine()
     if choice.is_stand_in:
-        why = f"end-to-end tests need the real kind command and a container engine with a node image, but {choice.why}"
+        cause = choice.why.partition(": kind clusters are")[0]
+        why = f"end-to-end tests need the real kind command and a container engine with a node image, but {cause}"
         if os.environ.get("CAPK_E2E") == "1":
             pytest.exit(why, returncode=1)
         pytest.skip(why)
