@@ -44,10 +44,14 @@ def operation_facts(state: OperationState | None, request: Request | None, clock
 
 
 def comes_first(cluster: KINDCluster, other: KINDCluster) -> bool:
-    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older."""
+    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older.
 
-    def rank(candidate: KINDCluster) -> tuple[bool, datetime, str, str]:
-        return candidate.claim is None, candidate.created_at, candidate.namespace, candidate.name
+    A copy of an object has its claim as well, but not the uid that the claim was made with.
+    """
+
+    def rank(candidate: KINDCluster) -> tuple[bool, bool, datetime, str, str]:
+        is_unclaimed, is_copy = candidate.claim is None, candidate.claim_id != candidate.uid
+        return is_unclaimed, is_copy, candidate.created_at, candidate.namespace, candidate.name
 
     return rank(other) < rank(cluster)
 

@@ -19,7 +19,7 @@ def plan_deletion(observed: Observed) -> Plan:
         return _farewell(observed)
     if operation and operation.in_progress:
         return Plan(cancel_operation=not isinstance(operation.request, Delete), status=_deleting(observed))
-    if cluster.retains:
+    if cluster.retains or observed.rival is not None:
         return _farewell(observed)
     if not observed.engine.answers:
         return _await_engine(observed)
@@ -56,7 +56,9 @@ def _await_engine(observed: Observed) -> Plan:
 
 
 def _farewell(observed: Observed) -> Plan:
-    return Plan(delete_secrets=tuple(sorted(observed.secrets)), remove_finalizer=True)
+    # Where another object has the name, kind cluster and Secrets are that one's.
+    secrets = sorted(observed.secrets) if observed.rival is None else []
+    return Plan(delete_secrets=tuple(secrets), remove_finalizer=True)
 
 
 def _deleting(

@@ -102,7 +102,7 @@ def check_name(observed: Observed) -> Plan | None:
 
 def yield_to_rival(observed: Observed) -> Plan | None:
     """Another KINDCluster has the name: wait until it is free."""
-    if observed.rival is None or observed.object.claim:
+    if observed.rival is None:
         return None
     message = (
         f'KINDCluster {observed.rival} already uses the kind cluster name "{observed.cluster_name}". '

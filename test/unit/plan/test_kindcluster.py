@@ -154,6 +154,20 @@ class TestNames:
         assert condition(plan.status, Condition.READY) == ("False", Reason.NAME_CONFLICT)
         assert "other/dev" in message(plan.status, Condition.READY)
 
+    @pytest.mark.rule("C21", "C23")
+    def test_copy_of_an_object_neither_uses_nor_deletes_the_kind_cluster(self) -> None:
+        """A manifest that was read from the API server and applied under another name brings the claim along."""
+        done = settled()
+        plan = decide(replace(done, rival="default/original", secrets={}))
+        assert plan.operation is None
+        assert plan.secrets == ()
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
+        going = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        last = decide(replace(done, object=going, rival="default/original"))
+        assert last.operation is None
+        assert last.delete_secrets == ()
+        assert last.remove_finalizer
+
 
 class TestOthersClusters:
     @pytest.mark.rule("C21")
