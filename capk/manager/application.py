@@ -55,6 +55,7 @@ class Application:
         self.settings = settings
         self.client = client
         self._kopf_has_logged_in = False
+        self._told: Snapshot | None = None
         self.queue: WorkQueue[Key] = WorkQueue(observer=metrics)
         self.store = Store()
         self.store.project(names.CLUSTERS, OwnerCluster.project)
@@ -172,9 +173,10 @@ class Application:
             await self._look_at_engine()
 
     async def _look_at_engine(self) -> None:
-        before = self.inventory.latest
         began = time.monotonic()
         after = await self.inventory.refresh()
+        # Compared with what was told last: others refresh the inventory too, and wake nobody.
+        before, self._told = self._told, after
         self.looked.touch()
         outcome = "failed" if after.error else "ok"
         self.metrics.inventory_seconds.labels(outcome).observe(time.monotonic() - began)

@@ -61,8 +61,9 @@ class Work:
         return self._keys.get(uid)
 
     async def cancel(self, seen: Object) -> None:
-        """End the object's operation with its processes; return when none is left."""
+        """End the object's operation with its processes; return when none is left and its traces are seen."""
         await self._operations.cancel(seen.uid)
+        await self._engine.inventory.refresh()
 
     def forget(self, seen: Object) -> None:
         """Drop what is remembered of the object's last operation, the kubeconfigs in it above all."""

@@ -6,7 +6,7 @@ from capk.api.names import Condition, Reason
 from capk.plan.creation import retry_delay
 from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, ownership
-from capk.plan.plan import Delete, Plan, ReadAccess
+from capk.plan.plan import Create, Delete, Plan, ReadAccess
 from capk.plan.report import Verdict, kindcluster_status
 
 
@@ -24,6 +24,9 @@ def plan_deletion(observed: Observed) -> Plan:
     if not observed.engine.answers:
         return _await_engine(observed)
     match ownership(observed):
+        case Ownership.ABSENT if operation and isinstance(operation.request, Create):
+            # Of a creation that was ended midway the engine may still bring a node to light.
+            return _delete(observed)
         case Ownership.ABSENT | Ownership.STRANGERS:
             return _farewell(observed)
         case Ownership.UNPROVEN if not (operation and isinstance(operation.request, ReadAccess)):

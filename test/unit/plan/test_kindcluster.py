@@ -476,6 +476,14 @@ class TestDeletion:
         assert plan.cancel_operation
         assert plan.operation is None
 
+    @pytest.mark.rule("C23")
+    def test_ended_creation_is_deleted_although_no_node_is_seen(self) -> None:
+        """The last look at the engine may be older than the container."""
+        ended = replace(running_operation(create_request()), running=False)
+        plan = decide(observe(self.GOING, engine=NOTHING_THERE, operation=ended))
+        assert plan.operation == Delete("dev")
+        assert not plan.remove_finalizer
+
     def test_retained_cluster_stays(self) -> None:
         cluster = kindcluster(
             {"deletionPolicy": "Retain"},
