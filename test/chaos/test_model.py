@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import time
+import traceback
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -34,9 +35,10 @@ def test_random_lives_keep_every_promise(
             for step in sequence:
                 world.take(step)
             world.settle()
-        except AssertionError as broken:
+        except AssertionError:
+            why = traceback.format_exc(limit=-4)
             _abandon(stage)
-            return str(broken)
+            return why
         tally.add("random sequences", 1)
         tally.add("random steps", len(sequence))
         return None
