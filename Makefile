@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BIN):$(PATH)
 
--include hack/tools.mk hack/release.mk
+-include hack/tools.mk hack/release.mk hack/chaos.mk
 
 ##@ Start here
 
@@ -26,9 +26,9 @@ quickstart-down: venv ## Remove all that quickstart made
 
 .PHONY: test
 test: venv lint ## Run the unit and integration tests (no container engine needed)
-	@$(TOOLS) test clusterctl
-	pytest -q test/unit
-	pytest -q test/contract test/integration -m "not e2e"
+	@$(TOOLS) all
+	pytest -q -n 2 test/unit
+	pytest -q -n 2 --dist loadfile test/contract test/integration -m "not e2e"
 
 ##@ Run the provider against the current kubeconfig
 
@@ -62,7 +62,7 @@ test-unit: venv ## Run the unit tests alone (seconds)
 
 .PHONY: test-integration
 test-integration: venv ## Run the provider against a real API server with Cluster API's core; tests in TESTS
-	@$(TOOLS) test clusterctl
+	@$(TOOLS) all
 	pytest -q $(or $(TESTS),test/contract test/integration) -m "not e2e"
 
 .PHONY: test-e2e
