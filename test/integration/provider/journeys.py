@@ -185,7 +185,9 @@ def unchanged(look: Callable[[], Any], seconds: float) -> None:
     before, deadline = look(), time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(0.25)
-        assert look() == before
+        after = look()
+        if after != before:
+            raise AssertionError(f"it was\n{yaml.safe_dump(before)}\nand became\n{yaml.safe_dump(after)}")
 
 
 class SwitchableKind:

@@ -61,7 +61,8 @@ def test_cluster_of_the_class_is_available(classy: Place) -> None:
         assert metadata["labels"]["topology.cluster.x-k8s.io/owned"] == ""
         assert metadata["labels"]["cluster.x-k8s.io/cluster-name"] == NAME
         assert metadata["annotations"]["cluster.x-k8s.io/cloned-from-name"] == template
-        assert [one["kind"] for one in metadata["ownerReferences"]] == ["Cluster"]
+        # The Secret that owned it at first is gone; only a garbage collector would clear its reference away.
+        assert "Cluster" in {one["kind"] for one in metadata["ownerReferences"]}
     assert control_plane["spec"]["version"] == classy.version
     assert [node["role"] for node in cluster["spec"]["nodes"]] == ["control-plane", "worker"]
     configuration = classy.kind.configuration(NAME)
@@ -79,18 +80,18 @@ def test_cluster_of_the_class_is_available(classy: Place) -> None:
 @pytest.mark.rule("C19", "C32")
 def test_topology_reconciles_change_nothing(classy: Place) -> None:
     """Twice the topology controller is made to compare; our objects and Secrets stay as they are."""
-
-    def ours() -> dict[str, str]:
-        return {
-            key: version for key, version in classy.resource_versions(NAME).items() if not key.startswith("Cluster ")
-        }
-
-    unchanged(ours, QUIET_SECONDS)
-    before = ours()
+    unchanged(lambda: ours(classy), QUIET_SECONDS)
+    before = ours(classy)
     for turn in ("first", "second"):
         classy.patch(CLUSTERS, NAME, {"metadata": {"annotations": {"example.org/turn": turn}}})
-        unchanged(ours, QUIET_SECONDS)
-    assert ours() == before
+        unchanged(lambda: ours(classy), QUIET_SECONDS)
+    assert ours(classy) == before
+
+
+def ours(place: Place) -> dict[str, str]:
+    """Return the resourceVersion of everything but the Cluster, which is core's."""
+    versions = place.resource_versions(NAME)
+    return {key: version for key, version in versions.items() if not key.startswith("Cluster ")}
 
 
 @pytest.mark.rule("C18", "C43")
@@ -106,7 +107,7 @@ def test_new_version_is_refused_in_plain_words_and_without_a_hot_loop(classy: Pl
 
     assert "kind cannot upgrade a running cluster" in eventually(refused, 60)["message"]
     assert classy.get(KIND_CONTROL_PLANES, NAME)["spec"]["version"] == classy.version
-    unchanged(lambda: classy.resource_versions(NAME), QUIET_SECONDS)
+    unchanged(lambda: ours(classy), QUIET_SECONDS)
 
     classy.patch(CLUSTERS, NAME, {"spec": {"topology": {"version": classy.version}}})
     classy.await_condition(NAME, "Available", resource=CLUSTERS)

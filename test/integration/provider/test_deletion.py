@@ -31,8 +31,9 @@ def test_cluster_takes_all_with_it_the_control_plane_first(quick_place: Place) -
     quick_place.delete(CLUSTERS, "whole")
     quick_place.await_gone("whole", KIND_CONTROL_PLANES)
     eventually(lambda: quick_place.get(KIND_CLUSTERS, "whole")["metadata"].get("deletionTimestamp"), 60)
-    unchanged(lambda: quick_place.get(KIND_CLUSTERS, "whole")["metadata"]["resourceVersion"], 2)
+    unchanged(lambda: quick_place.get(KIND_CLUSTERS, "whole")["metadata"]["finalizers"], 2)
     assert quick_place.kind_cluster("whole")
+    assert not quick_place.kind.calls("delete", "--name=whole")
 
     quick_place.patch(KIND_CLUSTERS, "whole", {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
     quick_place.await_gone("whole", CLUSTERS)
@@ -55,7 +56,7 @@ def test_kindcluster_may_go_before_its_cluster(quick_place: Place) -> None:
 @pytest.mark.rule("C23", "C24")
 def test_kindcluster_goes_although_its_cluster_is_gone_already(quick_place: Place) -> None:
     create_owned(quick_place, "orphan")
-    quick_place.patch(CLUSTERS, "orphan", {"metadata": {"finalizers": None}, "spec": {"paused": True}})
+    quick_place.patch(CLUSTERS, "orphan", {"spec": {"paused": True}})
     quick_place.delete(CLUSTERS, "orphan")
     quick_place.patch(CLUSTERS, "orphan", {"metadata": {"finalizers": None}})
     quick_place.await_gone("orphan", CLUSTERS)

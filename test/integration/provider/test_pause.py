@@ -1,10 +1,20 @@
 """Pause: nothing is done, whoever pauses; afterwards everything that was missed is made good."""
 
+from collections.abc import Callable
+
 import pytest
 from api import CLUSTERS, eventually
 from journeys import FINALIZERS, Place, control_plane, kindcluster, owner, standalone, unchanged
 
-from capk.api.names import DELETE_FOR_MOVE_ANNOTATION, KIND_CLUSTERS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION, SECRETS
+from capk.api.names import (
+    BLOCK_MOVE_ANNOTATION,
+    DELETE_FOR_MOVE_ANNOTATION,
+    KIND_CLUSTERS,
+    KIND_CONTROL_PLANES,
+    PAUSED_ANNOTATION,
+    SECRETS,
+)
+from capk.localkind.create import SECONDS_VARIABLE
 
 
 @pytest.mark.rule("C7")
@@ -24,6 +34,7 @@ def test_paused_object_is_not_created(quick_place: Place, by_annotation: bool) -
     paused = quick_place.await_condition(name, "Paused", "Paused")
     cause = "KINDCluster has the cluster.x-k8s.io/paused annotation" if by_annotation else "Cluster spec.paused is set"
     assert cause in paused["message"]
+    eventually(lambda: quick_place.get(KIND_CLUSTERS, name)["metadata"].get("ownerReferences"), 60)
     unchanged(lambda: quick_place.get(KIND_CLUSTERS, name)["metadata"]["resourceVersion"], 2)
     assert quick_place.kind.creations(name) == 0
 
@@ -94,3 +105,26 @@ def test_object_that_was_moved_away_takes_nothing_with_it(quick_place: Place) ->
 def _only_delete_for_move(place: Place) -> dict[str, str | None]:
     annotations = place.get(KIND_CLUSTERS, "moved")["metadata"]["annotations"]
     return dict.fromkeys(annotations) | {DELETE_FOR_MOVE_ANNOTATION: ""}
+
+
+@pytest.mark.rule("C7", "C30")
+def test_move_waits_for_a_creation_even_while_it_is_paused(own_place: Callable[..., Place]) -> None:
+    """`clusterctl move` pauses first and then waits for the annotation to go."""
+    place = own_place(**{SECONDS_VARIABLE: "4"})
+    place.create(standalone("busy"))
+    eventually(lambda: place.process.home.find("busy"), 60)
+    assert BLOCK_MOVE_ANNOTATION in place.get(KIND_CLUSTERS, "busy")["metadata"]["annotations"]
+    place.patch(KIND_CLUSTERS, "busy", {"metadata": {"annotations": {PAUSED_ANNOTATION: ""}}})
+    place.await_condition("busy", "Paused", "Paused")
+    assert BLOCK_MOVE_ANNOTATION in place.get(KIND_CLUSTERS, "busy")["metadata"]["annotations"]
+
+    def released() -> bool:
+        return BLOCK_MOVE_ANNOTATION not in place.get(KIND_CLUSTERS, "busy")["metadata"]["annotations"]
+
+    eventually(released, 60)
+    assert place.condition("busy", "Ready")["status"] == "False"
+    container = place.kind_cluster("busy").uid
+    place.patch(KIND_CLUSTERS, "busy", {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
+    place.await_condition("busy")
+    assert place.kind_cluster("busy").uid == container
+    assert place.kind.creations("busy") == 1

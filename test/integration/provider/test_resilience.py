@@ -4,14 +4,10 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from api import Api, eventually
-from journeys import FINALIZERS, SHORT_PERIODS, Place, SwitchableKind, kindcluster, standalone, unchanged
-from provider_process import StartProvider
+from api import eventually
+from journeys import FINALIZERS, Place, standalone, unchanged
 
 from capk.api.names import CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
-from capk.localkind import processes
-from capk.localkind.controlplane import API_SERVER
-from capk.localplane.plane import LocalPlane
 
 
 @pytest.mark.rule("C8", "C14", "C15", "C26", "C29")
@@ -121,20 +117,3 @@ def test_burst_of_edits_ends_at_the_last_one(quick_place: Place) -> None:
     )
     assert quick_place.kind.creations("restless") == 1
     quick_place.delete(KIND_CLUSTERS, "restless")
-
-
-@pytest.mark.rule("K26", "K29")
-def test_provider_outlives_a_restart_of_the_api_server(
-    bare_plane: LocalPlane, bare_api: Api, bare_namespace: str, provider: StartProvider, tmp_path
-) -> None:
-    kind = SwitchableKind(tmp_path / "bin")
-    process = provider(bare_plane, bare_namespace, *SHORT_PERIODS, *kind.flags, CAPK_LOCAL_KIND_MODE="instant")
-    place = Place(bare_plane, bare_api, bare_namespace, process, kind)
-    place.create(kindcluster("before"))
-    place.await_condition("before")
-    control_plane = bare_plane.directory / "control-plane"
-    processes.end(control_plane, API_SERVER)
-    eventually(lambda: bare_plane.rest().request("GET", "/readyz"), 60)
-    place.create(kindcluster("after"))
-    place.await_condition("after")
-    assert place.condition("before", "Ready")["status"] == "True"

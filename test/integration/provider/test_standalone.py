@@ -1,5 +1,6 @@
 """A KINDCluster on its own: the original project's flow, with Cluster API and without."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,13 @@ from journeys import (
 )
 from provider_process import StartProvider
 
-from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capk.localkind.binaries import find_manifest
+from capk.localkind.create import MODE_VARIABLE
+from capk.localplane import install, manifests
 from capk.localplane.plane import LocalPlane
 
+DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 SAMPLES = Path(__file__).parents[3] / "config" / "samples"
 
 
@@ -129,3 +134,42 @@ def test_creation_waits_for_the_control_plane_that_the_cluster_names(quick_place
     quick_place.delete(CLUSTERS, "early")
     quick_place.await_gone("early", CLUSTERS)
     assert quick_place.find(KIND_CONTROL_PLANES, "early") is None
+
+
+@pytest.fixture
+def install_clusters(bare_api: Api) -> Iterator[Callable[[], None]]:
+    """Installs Cluster API's definition of Clusters, and nothing of it that acts; it is gone after the test."""
+    documents = manifests.load(find_manifest("cluster-api-crds.yaml"))
+    definition = next(one for one in documents if one["spec"]["names"]["kind"] == "Cluster")
+    definition["spec"]["conversion"] = {"strategy": "None"}
+    yield lambda: install.install_definitions(bare_api.rest, [definition])
+    bare_api.delete(DEFINITIONS, "", definition["metadata"]["name"])
+    eventually(lambda: bare_api.find(DEFINITIONS, "", definition["metadata"]["name"]) is None, 60)
+
+
+@pytest.mark.rule("C5", "K49")
+def test_cluster_api_may_come_after_the_provider(
+    bare_plane: LocalPlane,
+    bare_api: Api,
+    bare_namespace: str,
+    provider: StartProvider,
+    install_clusters: Callable[[], None],
+    tmp_path: Path,
+) -> None:
+    kind = SwitchableKind(tmp_path / "bin")
+    process = provider(bare_plane, bare_namespace, *SHORT_PERIODS, *kind.flags, **{MODE_VARIABLE: "instant"})
+    place = Place(bare_plane, bare_api, bare_namespace, process, kind)
+    place.create(kindcluster("before"))
+    place.await_condition("before")
+
+    install_clusters()
+    uid = place.create(owner("late", with_control_plane=False))["metadata"]["uid"]
+    late = kindcluster("late")
+    reference = {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "name": "late", "uid": uid}
+    late["metadata"]["ownerReferences"] = [reference]
+    place.create(late)
+    place.await_condition("late")
+    assert place.get(SECRETS, "late-kubeconfig")["metadata"]["labels"]["cluster.x-k8s.io/cluster-name"] == "late"
+    place.create(kindcluster("unowned"))
+    place.await_condition("unowned", reason="WaitingForCluster")
+    assert place.condition("before", "Ready")["status"] == "True"

@@ -1,0 +1,1 @@
+"""Which test proves which rule: collected from the tests' marks, written to docs/contract.md."""
