@@ -142,7 +142,12 @@ class Reconciler:
             else:
                 self._wrote(names.SECRETS, answer)
                 return
-        self._wrote(names.SECRETS, await self._client.apply(names.SECRETS, secret))
+        answer = await self._client.apply(names.SECRETS, secret)
+        if added := (answer.get("data") or {}).keys() - secret["data"].keys():
+            # Applying leaves what others have put in; somebody would read the wrong key.
+            metadata, without = secret["metadata"], {"data": dict.fromkeys(added)}
+            answer = await self._client.patch(names.SECRETS, metadata["namespace"], metadata["name"], without)
+        self._wrote(names.SECRETS, answer)
 
     @staticmethod
     async def _ignore_missing(call: Awaitable[Any]) -> None:
