@@ -21,6 +21,8 @@ PERIODS = ("--sync-period", "3s", "--inventory-period", "1s")
 PATIENCE_SECONDS = float(os.environ.get("CAPK_CHAOS_PATIENCE", "120"))
 """How long a very busy machine may take to get back to rest after a disturbance."""
 
+FAILURE_LOGS = "failed"
+
 
 @dataclass(frozen=True)
 class Stage(Place):
@@ -85,10 +87,14 @@ class Stage(Place):
         assert len(left) == len(names) * (2 if self.owned else 1), left
         eventually(lambda: not self.children(), 30)
         # Its look at the engine has files for a moment.
-        eventually(lambda: files_below(self.process.work) == files_below(self.process.temporary) == [], 30)
-        parts = list(self.process.work.iterdir()) if self.process.work.exists() else []
-        assert len(parts) <= 1, "killed providers have left their private directories"
+        eventually(lambda: not [file for part in self.parts() for file in files_below(part)], 30)
+        assert files_below(self.process.temporary) == []
+        assert len(self.parts()) <= 1, "killed providers have left their private directories"
         assert self.proxy.objections == []
+
+    def parts(self) -> list[Path]:
+        """Return the private directories of providers, dead or alive; logs of failed creations are kept elsewhere."""
+        return [part for part in self.process.work.glob("*") if part.name != FAILURE_LOGS]
 
     def children(self) -> list[str]:
         """Return the command lines of all commands that work for this provider, those of killed ones included.
