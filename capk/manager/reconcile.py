@@ -80,7 +80,7 @@ class Reconciler:
             await self._write_secret(secret, known=secret["metadata"]["name"] in secrets)
         raw = await self._patch(resource, raw, **_completion(plan, raw))
         if plan.status is not None:
-            raw = await self._write_status(resource, raw, plan.status)
+            raw = await self._write_status(resource, raw, _made_for(plan.status, seen, Object(raw)))
         for name in plan.delete_secrets:
             await self._ignore_missing(self._client.delete(names.SECRETS, seen.namespace, name))
         if plan.remove_finalizer:
@@ -166,6 +166,18 @@ def _completion(plan: Plan, raw: Mapping[str, Any]) -> dict[str, Any]:
         host, port = plan.endpoint
         changes["spec"] = {"controlPlaneEndpoint": {"host": host, "port": port}}
     return changes
+
+
+def _made_for(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
+    """Return the status as of the generation that is stored now.
+
+    Only our own endpoint can lie between the two, as every write is guarded; without this it would cost one more.
+    """
+    if decided.generation == stored.generation:
+        return status
+    now, before = {"observedGeneration": stored.generation}, {"observedGeneration": decided.generation}
+    judged = [{**one, **now} if one.items() >= before.items() else one for one in status["conditions"]]
+    return {**status, "conditions": judged, **now}
 
 
 def is_ours(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
