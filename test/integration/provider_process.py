@@ -17,7 +17,7 @@ from capk.localkind.ports import free_port
 from capk.localkind.rest import Rest
 from capk.localplane.plane import LocalPlane
 
-READY_SECONDS = 30
+READY_SECONDS = 120
 STOP_SECONDS = 30
 LOG_LINES = 60
 STAND_IN = f"{sys.executable} -m capk.localkind"

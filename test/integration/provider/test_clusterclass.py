@@ -109,5 +109,8 @@ def test_new_version_is_refused_in_plain_words_and_without_a_hot_loop(classy: Pl
     assert classy.get(KIND_CONTROL_PLANES, NAME)["spec"]["version"] == classy.version
     unchanged(lambda: ours(classy), QUIET_SECONDS)
 
-    classy.patch(CLUSTERS, NAME, {"spec": {"topology": {"version": classy.version}}})
+    # As the refusal says: core takes a lower version with this annotation only.
+    way_back = {"unsafe.topology.cluster.x-k8s.io/disable-update-version-check": ""}
+    former = {"metadata": {"annotations": way_back}, "spec": {"topology": {"version": classy.version}}}
+    classy.patch(CLUSTERS, NAME, former)
     classy.await_condition(NAME, "Available", resource=CLUSTERS)

@@ -108,7 +108,7 @@ def test_deletion_waits_for_an_engine_that_does_not_answer(own_place: Callable[.
     seen = place.await_condition("cut-off", reason="EngineUnreachable")
     assert seen["status"] == "False"
     assert "Start it" in seen["message"]
-    assert place.events("cut-off")["EngineUnreachable"]["type"] == "Warning"
+    assert eventually(lambda: place.events("cut-off")["EngineUnreachable"])["type"] == "Warning"
 
     place.delete(KIND_CLUSTERS, "cut-off")
     deleting = place.await_condition("cut-off", "Deleting", "EngineUnreachable")

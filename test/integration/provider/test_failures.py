@@ -17,8 +17,7 @@ def test_absent_image_is_named_and_a_corrected_one_is_tried_at_once(quick_place:
     assert "kindest/node:v9.9.9" in seen["message"]
     assert "Check spec.image" in seen["message"]
     assert quick_place.condition("typo", "ClusterCreated")["reason"] == "ImageNotFound"
-    event = quick_place.events("typo")["ImageNotFound"]
-    assert event["type"] == "Warning"
+    assert eventually(lambda: quick_place.events("typo")["ImageNotFound"])["type"] == "Warning"
     assert quick_place.process.home.find("typo") is None
     assert not quick_place.get(KIND_CLUSTERS, "typo")["status"].get("ready")
 

@@ -73,7 +73,7 @@ def test_kind_cluster_deleted_by_hand_is_missed_and_not_made_again(quick_place: 
     assert status.get("ready") is not True
     unchanged(lambda: quick_place.get(KIND_CLUSTERS, "lost")["metadata"]["resourceVersion"], 3)
     assert quick_place.kind.creations("lost") == 1
-    assert quick_place.events("lost")["Missing"]["type"] == "Warning"
+    assert eventually(lambda: quick_place.events("lost")["Missing"])["type"] == "Warning"
 
     quick_place.patch(KIND_CLUSTERS, "lost", {"spec": {"recreatePolicy": "Always"}})
     old = quick_place.get(SECRETS, "lost-config")["data"]

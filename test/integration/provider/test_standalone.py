@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from api import CLUSTERS, Api
+from api import CLUSTERS, Api, eventually
 from journeys import (
     FINALIZERS,
     SHORT_PERIODS,
@@ -82,7 +82,7 @@ def _check_ready(place: Place) -> None:
     assert status["endpoints"]["external"] == f"https://{endpoint['host']}:{endpoint['port']}"
     assert status["endpoints"]["internal"] == "https://multi-node-control-plane:6443"
     assert [entry["reason"] for entry in status["history"]][-3:] == ["Created", "Running", "Provisioned"]
-    assert place.events("multi-node")["Created"]["type"] == "Normal"
+    assert eventually(lambda: place.events("multi-node")["Created"])["type"] == "Normal"
 
 
 @pytest.mark.rule("C5", "C24", "C33")
