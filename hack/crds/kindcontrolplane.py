@@ -46,8 +46,8 @@ def root_rules() -> list[Schema]:
             )
             || (!has(self.spec) || !has(self.spec.version)) && (!has(oldSelf.spec) || !has(oldSelf.spec.version))
             """,
-            """cannot change: kind cannot upgrade a running cluster. Create a new Cluster with the new version. To put the
-            old one back into Cluster.spec.topology.version, give the Cluster the annotation
+            """cannot change: kind cannot upgrade a running cluster. Create a new Cluster with the new version. To put
+            the old one back into Cluster.spec.topology.version, give the Cluster the annotation
             unsafe.topology.cluster.x-k8s.io/disable-update-version-check: Cluster API refuses a lower version without
             it""",
             at=".spec.version",
