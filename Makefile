@@ -77,6 +77,7 @@ lint: venv ## Check style, types, layers and generated files
 	mypy
 	lint-imports
 	python -m hack.crds --check
+	python -m hack.rules --check
 
 .PHONY: format
 format: venv ## Format the code
@@ -86,6 +87,10 @@ format: venv ## Format the code
 .PHONY: manifests
 manifests: venv ## Generate the CRDs
 	python -m hack.crds
+
+.PHONY: rules
+rules: venv ## Write docs/contract.md: which test proves which rule of Cluster API
+	python -m hack.rules
 
 .PHONY: requirements
 requirements: venv ## Resolve the dependencies again and lock them with hashes
