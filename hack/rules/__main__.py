@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hack.rules.marks import tests_by_rule
+from hack.rules.marks import proofs
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = Path(__file__).parent / "rules.yaml"
@@ -22,7 +22,7 @@ SECTIONS = {"contract": "Rules of the contract", "kopf": "Traps of kopf"}
 
 def main(arguments: Sequence[str]) -> int:
     rules = yaml.safe_load(RULES.read_text(encoding="utf-8"))
-    tests = tests_by_rule(ROOT / "test")
+    tests = proofs(ROOT / "test")
     problems = find_problems(rules, tests)
     table = render(rules, tests)
     if "--check" not in arguments:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def tests_by_rule(directory: Path) -> dict[str, list[str]]:
+def proofs(directory: Path) -> dict[str, list[str]]:
     """Return for each rule the tests that carry its mark, as `path::test` below `directory`, sorted.
 
     Marks on a class and `pytestmark` of a module count for all tests in it.

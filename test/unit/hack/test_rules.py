@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from hack.rules.__main__ import RULES, find_problems, render
-from hack.rules.marks import tests_by_rule
+from hack.rules.marks import proofs
 
 MARKED = """
 import pytest
@@ -27,7 +27,7 @@ def collected(directory: Path) -> dict[str, list[str]]:
     tests = directory / "test"
     tests.mkdir()
     (tests / "test_marked.py").write_text(MARKED)
-    return tests_by_rule(tests)
+    return proofs(tests)
 
 
 def test_marks_of_functions_classes_and_modules_are_found(tmp_path: Path) -> None:
