@@ -93,9 +93,11 @@ class Containers:
         output = await self._query("inspect", "--type=container", "--format", _FORMAT, *ids, check=False)
         nodes = [self._node(line) for line in output.stdout.splitlines() if line.startswith("[")]
         if output.exit_status != 0:
-            # A container that went away between the two calls makes the second one fail for all.
+            # A container that went away between the two calls makes the second one fail for all. docker goes on listing
+            # one for seconds after it has forgotten it, so what it says of each counts more than another listing.
             missing = set(ids) - {node.container_id for node in nodes}
-            if not missing or missing & set(await self._ids()):
+            unexplained = {container for container in missing if not _is_gone(container, output.stderr)}
+            if not missing or (unexplained and unexplained & set(await self._ids())):
                 raise CommandFailed([*self.command, "inspect"], output.stderr, output.exit_status)
         return sorted(nodes, key=lambda node: node.name)
 
@@ -143,6 +145,11 @@ class Containers:
             image=image or "",
             claim_id=_claim_id(mounts),
         )
+
+
+def _is_gone(container_id: str, printed: str) -> bool:
+    """Whether the engine says that there is no such container (docker), or no such object (podman, nerdctl)."""
+    return any(container_id in line and "no such" in line.lower() for line in printed.splitlines())
 
 
 def _claim_id(mounts: Sequence[str]) -> str | None:

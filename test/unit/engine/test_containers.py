@@ -112,6 +112,24 @@ async def test_container_that_goes_away_in_between_is_left_out(docker, container
     assert [node.name for node in await containers.nodes()] == ["dev-worker"]
 
 
+@pytest.mark.parametrize(
+    "printed", ["Error response from daemon: No such container: 22\n", 'Error: no such object: "22"\n']
+)
+async def test_container_that_is_still_listed_while_it_is_removed_is_left_out(docker, containers, printed):
+    docker.write("ids", "11\n22\n")
+    docker.write("inspected", inspected("dev-worker", id="11"))
+    docker.write("error", printed)
+    assert [node.name for node in await containers.nodes()] == ["dev-worker"]
+
+
+async def test_vanished_container_does_not_explain_the_failure_of_another(docker, containers):
+    docker.write("ids", "11\n22\n33\n")
+    docker.write("inspected", inspected("dev-worker", id="11"))
+    docker.write("error", "Error response from daemon: No such container: 22\nsomething broke\n")
+    with pytest.raises(CommandFailed):
+        await containers.nodes()
+
+
 async def test_failure_that_no_vanished_container_explains_is_one(docker, containers):
     docker.write("ids", "11\n22\n")
     docker.write("inspected", inspected("dev-worker", id="11"))
