@@ -70,8 +70,7 @@ def test_killed_provider_cleans_up_and_creates_again_after_its_restart(
     whole = kind.containers(name)
     assert list(whole) == [f"{name}-control-plane"]
     assert not set(whole.values()) & set(unknown.values())
-    history = place.get(KIND_CLUSTERS, name)["status"]["history"]
-    assert [entry["reason"] for entry in history].count("CleaningUp") == 2
+    assert "CleaningUp" in place.events(name)
 
     # A kill in the middle of a deletion.
     place.delete(KIND_CLUSTERS, name)
