@@ -1,5 +1,6 @@
 """Reads a line of JSON for each provider that is wanted, forks it and prints its process id."""
 
+import ctypes
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ from typing import Any
 
 import capk.cli
 import capk.manager.process
+
+PR_SET_PDEATHSIG = 1
 
 
 def nurse() -> None:
@@ -28,6 +31,8 @@ def nurse() -> None:
 
 def _become(order: Mapping[str, Any]) -> None:
     os.setsid()
+    # A test run that is killed takes its providers along.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(order["environment"])
