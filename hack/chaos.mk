@@ -2,7 +2,7 @@
 #
 #   CAPK_CHAOS_SEED=1234   repeats the run that printed it
 #   CAPK_CHAOS_KILLS=200   kills at random moments
-#   CAPK_CHAOS_LIVES=60    steps of random lives
+#   CAPK_CHAOS_LIVES=60    random sequences of 17 steps
 #   CAPK_CHAOS_LOAD=2000   objects of the load test
 
 .PHONY: test-chaos
