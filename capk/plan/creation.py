@@ -10,7 +10,7 @@ from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
 from capk.kindcfg.config import kind_config
 from capk.kindcfg.images import node_image
-from capk.plan.observed import Observed, OperationFacts, Policy
+from capk.plan.observed import EndpointMode, Observed, OperationFacts, Policy
 from capk.plan.ownership import Ownership, ownership, was_completed
 from capk.plan.plan import Create, Delete, Plan
 from capk.plan.report import false, kindcluster_status
@@ -86,7 +86,7 @@ def creation_request(observed: Observed) -> Create:
     has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
     return Create(
         name=observed.cluster_name,
-        config=_marked(config, cluster.claim_id),
+        config=_marked(_with_known_port(observed, config), cluster.claim_id),
         image=image,
         wait_seconds=observed.policy.wait_seconds if has_cni else 0,
         claim_id=cluster.claim_id,
@@ -121,6 +121,14 @@ def _marked(config: dict[str, Any], claim_id: str) -> dict[str, Any]:
     nodes = config.get("nodes") or [{"role": "control-plane"}]
     marked = [{**node, "extraMounts": [*(node.get("extraMounts") or ()), mount]} for node in nodes]
     return {**config, "nodes": marked}
+
+
+def _with_known_port(observed: Observed, config: dict[str, Any]) -> dict[str, Any]:
+    """Publish a recreated cluster on the port that the endpoint names already: that one never changes (C10)."""
+    endpoint = observed.object.endpoint
+    if endpoint is None or observed.policy.endpoint is not EndpointMode.EXTERNAL:
+        return config
+    return {**config, "networking": {"apiServerPort": endpoint[1], **(config.get("networking") or {})}}
 
 
 def _bare(version: str) -> str:

@@ -441,6 +441,12 @@ class TestRunning:
         assert decide(replace(begun, engine=RUNNING, operation=None, access=None)).operation == Delete("dev")
         assert isinstance(decide(replace(begun, engine=NOTHING_THERE, operation=None)).operation, Create)
 
+    @pytest.mark.rule("C10")
+    def test_recreated_cluster_keeps_the_port_of_its_endpoint(self) -> None:
+        done = settled(kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER))
+        plan = decide(replace(done, engine=NOTHING_THERE))
+        assert plan.operation.config["networking"]["apiServerPort"] == ACCESS.external_endpoint[1]
+
 
 class TestDeletion:
     GOING = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
