@@ -60,13 +60,11 @@ def test_what_was_removed_during_a_pause_comes_back_after_it(quick_place: Place)
     secrets = (f"{name}-config", f"{name}-kubeconfig")
     owners = {secret: quick_place.get(SECRETS, secret)["metadata"]["ownerReferences"] for secret in secrets}
     bare = {"metadata": {"finalizers": None, "ownerReferences": None}}
-    for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES):
-        quick_place.patch(resource, name, bare)
     for secret in secrets:
         quick_place.patch(SECRETS, secret, bare)
-    # Without a reference the object does not know that its Cluster is paused; its own status says so until then.
     unchanged(lambda: quick_place.resource_versions(f"{name}-"), 2)
-
+    for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES):
+        quick_place.patch(resource, name, bare)
     quick_place.patch(CLUSTERS, name, {"spec": {"paused": None}})
 
     def restored() -> bool:
