@@ -117,8 +117,13 @@ def measure(pairs: int, bench: Bench) -> list[Pair]:
     with bench.plane as plane:
         rest = plane.rest()
         for number in range(1, pairs + 1):
-            bare = bench.bare(f"bench-{os.getpid()}-bare{number}")
-            found.append(Pair(bare, *bench.applied(rest, f"bench-{os.getpid()}-applied{number}")))
+            name = f"bench-{os.getpid()}-{number}"
+            # By turns, so that neither always has the warmer caches.
+            if number % 2:
+                bare, applied = bench.bare(name), bench.applied(rest, name)
+            else:
+                applied, bare = bench.applied(rest, name), bench.bare(name)
+            found.append(Pair(bare, *applied))
             typer.echo(f"pair {number}: {found[-1]}", err=True)
     return found
 
