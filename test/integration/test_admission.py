@@ -301,7 +301,7 @@ def test_version_of_an_initialized_control_plane_cannot_change(stored: Any) -> N
     control_plane = stored("KINDControlPlane", {"version": "v1.34.3"})
     assert_accepted(control_plane.change_spec(version="v1.34.2"))
     control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "version": "v1.34.2"})
-    assert_refused(control_plane.change_spec(version="v1.35.0"), "spec.version", "create a new Cluster")
+    assert_refused(control_plane.change_spec(version="v1.35.0"), "spec.version", "Create a new Cluster")
     assert_refused(control_plane.change_spec(version=None), "spec.version", "cannot change")
     assert_accepted(control_plane.change_spec(version="v1.34.2", replicas=3))
 

@@ -41,7 +41,8 @@ def test_standalone_journey_works_word_for_word(bare_plane: LocalPlane, tmp_path
         "CAPK_KIND_COMMAND": STAND_IN,
         "CAPK_ENGINE_COMMAND": f"{STAND_IN} engine",
         "CAPK_WORK_DIR": str(tmp_path / "work"),
-        "ARGS": f"--health-addr 127.0.0.1:{free_port()}",
+        # The plane is shared: the namespace of the journey alone is this provider's.
+        "ARGS": f"--namespace default --health-addr 127.0.0.1:{free_port()}",
         "PATH": f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}",
         HOME_VARIABLE: str(tmp_path / "kind"),
     }
