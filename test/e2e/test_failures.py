@@ -1,6 +1,7 @@
 """A kind cluster that cannot be created: the reason, the remedy, and the way back."""
 
 import pytest
+from api import eventually
 from conftest import NewName
 from journeys import Place, standalone
 from real_kind import RealKind
@@ -21,7 +22,7 @@ def test_absent_image_is_told_with_its_remedy_and_a_fixed_object_recovers(
     assert ABSENT in failed["message"]
     assert "bring the image there (`docker pull` or `docker load`)" in failed["message"].lower()
     assert place.condition(name, "ClusterCreated")["reason"] == "ImageNotFound"
-    assert place.events(name)["ImageNotFound"]["type"] == "Warning"
+    eventually(lambda: place.events(name)["ImageNotFound"]["type"] == "Warning")
     assert kind.containers(name) == {}
 
     place.patch(KIND_CLUSTERS, name, {"spec": {"image": kind.image}})

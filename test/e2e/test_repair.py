@@ -28,7 +28,7 @@ def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_aske
 
     place.create(standalone(name))
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
-    first = kind.containers(name)
+    first, endpoints = kind.containers(name), place.get(KIND_CLUSTERS, name)["status"]["endpoints"]
 
     kind.engine("stop", "--time", "5", node)
     eventually(lambda: "StartingNodes" in reasons(place, name), 60)
@@ -47,6 +47,8 @@ def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_aske
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
     assert list(kind.containers(name)) == [node]
     assert kind.containers(name) != first
+    # The endpoint in the spec cannot change, so the new cluster has to be where the old one was.
+    assert place.get(KIND_CLUSTERS, name)["status"]["endpoints"] == endpoints
     eventually(lambda: ready_nodes() == [node], 60, 1)
 
     place.delete(KIND_CLUSTERS, name)

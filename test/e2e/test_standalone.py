@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from api import Api
+from api import Api, eventually
 from conftest import USERS_KUBECONFIG, NewName, StartPlace
 from real_kind import RealKind
 from terminal import Terminal
@@ -59,7 +59,7 @@ def test_sample_becomes_a_cluster_and_leaves_nothing_behind(
     steps = [entry["reason"] for entry in status["history"] if entry["type"] == "ClusterCreated"]
     assert steps[-1] == "Created"
     assert "StartingControlPlane" in steps
-    assert "Created" in place.events(name)
+    eventually(lambda: "Created" in place.events(name))
     assert "127.0.0.1" in terminal.kubectl("get", "kc", name, "--namespace", namespace)
 
     volumes = kind.volumes(node)
