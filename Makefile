@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BIN):$(PATH)
 
--include hack/tools.mk hack/release.mk hack/chaos.mk
+-include hack/tools.mk hack/release.mk hack/chaos.mk hack/oldercore.mk
 
 ##@ Start here
 

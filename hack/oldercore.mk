@@ -1,0 +1,18 @@
+# The last core of Cluster API that speaks the contract v1beta1 only (C12). Nobody supports it any more, so it is built
+# with Go when it is asked for, and not by `make tools`. Its version stands in tools/older-core/go.mod.
+
+OLDER_CORE := $(abspath $(BIN))/older-core
+
+.PHONY: test-older-core
+test-older-core: venv $(OLDER_CORE)/core-manager ## Run the provider against a core of the contract v1beta1 (builds it: minutes)
+	@$(TOOLS) test
+	CAPK_OLDER_CORE=$(OLDER_CORE) pytest -q test/integration/provider/test_older_core.py
+
+$(OLDER_CORE)/core-manager: tools/older-core/go.mod tools/older-core/go.sum
+	@command -v go >/dev/null || { echo "Go is needed to build the older core of Cluster API: https://go.dev/dl"; exit 1; }
+	@$(TOOLS) kubectl
+	mkdir -p $(OLDER_CORE)/manifests
+	config=$$(cd tools/older-core && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api)/config && \
+		kubectl kustomize $$config/crd >$(OLDER_CORE)/manifests/cluster-api-crds.yaml && \
+		kubectl kustomize $$config/webhook >$(OLDER_CORE)/manifests/cluster-api-webhooks.yaml
+	cd tools/older-core && CGO_ENABLED=0 go build -ldflags "-s -w" -o $@ sigs.k8s.io/cluster-api
