@@ -83,7 +83,7 @@ async def test_any_text_stays_one_argument_and_one_value(tmp_path: Path, name: s
     arguments, document = json.loads((tmp_path / "seen.json").read_text())
     assert arguments[:2] == ["create", "cluster"]
     assert arguments[2:5] == [f"--name={name}", "--config=-", "--wait=0s"]
-    assert arguments[5].startswith(f"--kubeconfig={tmp_path}/work/")
+    assert arguments[5].startswith(f"--kubeconfig={tmp_path / 'work'}/")
     assert len(arguments) == 6
     read = yaml.safe_load(document)
     assert read["name"] == name

@@ -226,10 +226,10 @@ class TestCreation:
 
     def test_status_names_the_logs_of_a_failure_until_the_cluster_is_up(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
-        failed = replace(failed_operation(create_request(), NO_IMAGE), logs="/work/failed/dev")
+        failed = replace(failed_operation(create_request(), NO_IMAGE), logs="/var/capk/failed/dev")
         seen = observe(cluster, operation=failed)
         reported = apply(seen, decide(seen))
-        assert reported.object.status["logs"] == "/work/failed/dev"
+        assert reported.object.status["logs"] == "/var/capk/failed/dev"
         up = decide(replace(reported, operation=None, engine=RUNNING, access=ACCESS))
         assert "logs" not in up.status
 
