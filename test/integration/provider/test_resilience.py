@@ -61,10 +61,12 @@ def test_secret_that_went_while_the_provider_was_away_comes_back(own_place: Call
     eventually(lambda: place.find(SECRETS, "away-config"), 60)
 
 
-@pytest.mark.rule("C11", "C17", "C21")
+@pytest.mark.rule("C10", "C11", "C17", "C21")
 def test_kind_cluster_deleted_by_hand_is_missed_and_not_made_again(quick_place: Place) -> None:
     quick_place.create(standalone("lost"))
     quick_place.await_condition("lost")
+    container = quick_place.kind_cluster("lost").uid
+    endpoint = quick_place.get(KIND_CLUSTERS, "lost")["spec"]["controlPlaneEndpoint"]
     quick_place.process.home.remove(quick_place.kind_cluster("lost"))
     seen = quick_place.await_condition("lost", reason="Missing")
     assert "recreatePolicy" in seen["message"]
@@ -76,10 +78,10 @@ def test_kind_cluster_deleted_by_hand_is_missed_and_not_made_again(quick_place: 
     assert eventually(lambda: quick_place.events("lost")["Missing"])["type"] == "Warning"
 
     quick_place.patch(KIND_CLUSTERS, "lost", {"spec": {"recreatePolicy": "Always"}})
-    old = quick_place.get(SECRETS, "lost-config")["data"]
     quick_place.await_condition("lost")
     assert quick_place.kind.creations("lost") == 2
-    assert quick_place.get(SECRETS, "lost-config")["data"] != old
+    assert quick_place.kind_cluster("lost").uid != container
+    assert quick_place.get(KIND_CLUSTERS, "lost")["spec"]["controlPlaneEndpoint"] == endpoint
     quick_place.delete(KIND_CLUSTERS, "lost")
     quick_place.await_gone("lost")
 
