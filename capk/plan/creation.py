@@ -1,7 +1,6 @@
 """What to do while there is no whole kind cluster yet: create, show progress, clean up, try again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from posixpath import normpath
 from typing import Any
 
@@ -149,7 +148,7 @@ def _missing(observed: Observed) -> dict[str, Any]:
         "Delete the object, or set spec.recreatePolicy to Always to get a new, empty cluster."
     )
     gone = {Condition.NODES_RUNNING: false(Reason.MISSING, "There is no kind cluster.")}
-    status = _waiting(replace(observed), Reason.MISSING, message, gone)
+    status = _waiting(observed, Reason.MISSING, message, gone)
     return {**status, "ready": False, "nodes": []}
 
 
