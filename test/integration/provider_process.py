@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from capk.engine.guard import Guard
 from capk.errors import ApiError
 from capk.localkind.clusters import HOME_VARIABLE, Home
 from capk.localkind.ports import free_port
@@ -22,6 +23,9 @@ STOP_SECONDS = 30
 LOG_LINES = 60
 STAND_IN = f"{sys.executable} -m capk.localkind"
 FAILED = pytest.StashKey[bool]()
+
+_guard = Guard()
+"""Kills the providers of a test run that is itself killed."""
 
 
 class ProviderProcess:
@@ -51,6 +55,7 @@ class ProviderProcess:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
+        _guard.watch(self._process.pid)
         deadline = time.monotonic() + READY_SECONDS
         health = Rest(f"http://{self.health}")
         while time.monotonic() < deadline:
@@ -95,11 +100,13 @@ class ProviderProcess:
             return self._process.returncode if self._process else 0
         self._process.send_signal(number)
         try:
-            return self._process.wait(STOP_SECONDS)
+            status = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
             raise AssertionError(f"the provider did not end within {STOP_SECONDS} s:\n{self.log_text()}") from None
+        _guard.release(self._process.pid)
+        return status
 
 
 StartProvider = Callable[..., ProviderProcess]
