@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from capk.engine.progress import Step
 
+FIRST_SECONDS: Final = 1.0
+"""Work that ends within this time is told of by its end only: each word costs a write."""
 QUIET_SECONDS: Final = 2.0
 """Steps of one key are told at most this often (product.md §7: at most 6 writes from apply to Ready)."""
 
@@ -27,7 +29,8 @@ class Lane(StrEnum):
 class OperationState:
     """The latest operation of a key; exactly one of `queued`, `running` and `done` is true.
 
-    step: the last that was reported.
+    told: whether `on_change` has been called for it; what changes in between stays hidden until the next call.
+    step: the last that was reported by then.
     error: why it failed; None for success and for cancellation.
     attempt: how many times this lane's work has failed in a row for this key, this time included.
     ended_at: by the clock that was given.
@@ -39,6 +42,7 @@ class OperationState:
     running: bool = False
     done: bool = False
     cancelled: bool = False
+    told: bool = False
     step: Step | None = None
     result: Any = None
     error: Exception | None = None
@@ -51,8 +55,10 @@ class _Operation:
     key: Hashable
     work: Callable[[Callable[[Step], None]], Awaitable[Any]]
     state: OperationState
+    due: float
+    """When it may be told of next, by the loop's clock."""
+    step: Step | None = None
     task: asyncio.Task[Any] | None = None
-    told_at: float = 0.0
     timer: asyncio.TimerHandle | None = None
     forgotten: bool = False
 
@@ -68,7 +74,8 @@ class Operations:
     """Work in the background, at most one piece a key.
 
     limits: how many run at once in each lane; the others wait in the order in which they came.
-    on_change: called with the key when work begins, at a new step (at most every 2 s) and when it has ended.
+    on_change: called with the key when work has been asked for a second ago, when it begins or reaches a new step
+    after that (at most every 2 s), and when it has ended.
     clock: seconds; for `ended_at` only.
     """
 
@@ -78,12 +85,14 @@ class Operations:
         *,
         on_change: Callable[[Hashable], None],
         clock: Callable[[], float],
+        first_seconds: float = FIRST_SECONDS,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self._queues = {lane: _Queue(limit) for lane, limit in limits.items()}
         self._operations: dict[Hashable, _Operation] = {}
         self._on_change = on_change
         self._clock = clock
+        self._first_seconds = first_seconds
         self._quiet_seconds = quiet_seconds
         self._stopped = False
 
@@ -107,8 +116,10 @@ class Operations:
         if self._stopped:
             raise RuntimeError("operations have been stopped")
         attempt = latest.state.attempt if latest and latest.state.lane is lane else 0
-        operation = _Operation(key, work, OperationState(lane, name or lane.value, attempt=attempt))
+        due = asyncio.get_running_loop().time() + self._first_seconds
+        operation = _Operation(key, work, OperationState(lane, name or lane.value, attempt=attempt), due)
         self._operations[key] = operation
+        self._tell_when_due(operation)
         self._queues[lane].waiting.append(operation)
         self._fill(lane)
         return operation.state
@@ -159,26 +170,30 @@ class Operations:
             operation.state = replace(operation.state, queued=False, running=True)
             operation.task = asyncio.create_task(self._work(operation), name=operation.state.name)
             operation.task.add_done_callback(partial(self._ended, operation))
-            self._tell(operation)
+            self._tell_when_due(operation)
 
     async def _work(self, operation: _Operation) -> Any:
         return await operation.work(lambda step: self._report(operation, step))
 
     def _report(self, operation: _Operation, step: Step) -> None:
-        if operation.state.done or operation.state.step == step:
+        if operation.state.done or operation.step == step:
             return
-        operation.state = replace(operation.state, step=step)
+        operation.step = step
+        self._tell_when_due(operation)
+
+    def _tell_when_due(self, operation: _Operation) -> None:
         loop = asyncio.get_running_loop()
-        if (due := operation.told_at + self._quiet_seconds) <= loop.time():
+        if operation.due <= loop.time():
             self._tell(operation)
         elif operation.timer is None:
-            operation.timer = loop.call_at(due, self._tell, operation)
+            operation.timer = loop.call_at(operation.due, self._tell, operation)
 
     def _tell(self, operation: _Operation) -> None:
         if operation.timer:
             operation.timer.cancel()
             operation.timer = None
-        operation.told_at = asyncio.get_running_loop().time()
+        operation.due = asyncio.get_running_loop().time() + self._quiet_seconds
+        operation.state = replace(operation.state, told=True, step=operation.step)
         self._on_change(operation.key)
 
     def _ended(self, operation: _Operation, task: asyncio.Task[Any]) -> None:

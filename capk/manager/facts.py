@@ -35,6 +35,7 @@ def operation_facts(state: OperationState | None, request: Request | None, clock
         request=request,
         queued=state.queued,
         running=state.running,
+        told=state.told,
         step=state.step.reason if state.step else None,
         failure=_failure(state.error),
         logs=state.error.logs if isinstance(state.error, CommandError) else "",

@@ -79,8 +79,9 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
     if infrastructure is None:
         return false(Reason.WAITING_FOR_INFRASTRUCTURE, "The Cluster's KINDCluster does not exist yet.")
     for condition in infrastructure.conditions:
-        if condition["type"] == Condition.READY and condition["status"] != "True":
-            message = f"KINDCluster {infrastructure.name}: {condition.get('message') or condition['reason']}"
+        # Without a message it is a step of the creation: the KINDCluster tells of those, once is enough.
+        if condition["type"] == Condition.READY and condition["status"] != "True" and condition.get("message"):
+            message = f"KINDCluster {infrastructure.name}: {condition['message']}"
             return false(Reason.WAITING_FOR_INFRASTRUCTURE, message)
     if not infrastructure.is_true(Condition.READY) or not has_secret:
         return false(Reason.WAITING_FOR_INFRASTRUCTURE, f"KINDCluster {infrastructure.name} is not ready yet.")

@@ -19,7 +19,7 @@ def plan_creation(observed: Observed) -> Plan | None:
     """Return what to do where no kind cluster stands that a creation has completed; None where one does."""
     operation = observed.operation
     if operation and operation.in_progress and isinstance(operation.request, Create | Delete):
-        return Plan(status=_progress(observed, operation))
+        return Plan(status=_progress(observed, operation) if operation.told else None)
     exists = ownership(observed) is not Ownership.ABSENT
     if exists and (was_completed(observed) or observed.access is not None):
         return None

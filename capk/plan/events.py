@@ -16,7 +16,7 @@ class Event(NamedTuple):
 
 _STORY = {
     (Condition.CLUSTER_CREATED, Reason.CREATED): "The kind cluster is up.",
-    (Condition.CLUSTER_CREATED, Reason.CREATING): "kind creates the cluster.",
+    (Condition.CLUSTER_CREATED, Reason.PREPARING_NODES): "kind creates the cluster.",
     (Condition.CLUSTER_CREATED, Reason.CLEANING_UP): "",
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CLUSTER): "",
     (Condition.NODES_RUNNING, Reason.STARTING_NODES): "",

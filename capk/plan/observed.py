@@ -77,6 +77,8 @@ class OperationFacts:
     request: Request
     queued: bool
     running: bool
+    told: bool = True
+    """Whether it has gone on for long enough to be worth a write of the status."""
     step: Reason | None = None
     failure: Failure | None = None
     """Why it failed; None while it runs and when it succeeded."""

@@ -52,7 +52,7 @@ def changes():
 
 @pytest.fixture
 async def operations(changes):
-    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), quiet_seconds=0.05)
+    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.0, quiet_seconds=0.05)
     yield operations
     await operations.stop()
 
@@ -197,10 +197,11 @@ async def test_steps_are_told_at_most_once_in_a_while(operations, changes):
     await work.began.wait()
     for n in range(20):
         work.report(Step(Reason.PREPARING_NODES, f"{n}"))
-        assert operations.get("a").step.message == f"{n}"
+        assert operations.get("a").step is None, "what is not told yet must not show, or each look would be a write"
     assert changes == ["a"]
     await asyncio.sleep(0.07)
     assert changes == ["a", "a"]
+    assert operations.get("a").step.message == "19"
     await asyncio.sleep(0.07)
     assert changes == ["a", "a"]
     work.report(Step(Reason.PREPARING_NODES, "late"))
@@ -213,6 +214,33 @@ async def test_steps_are_told_at_most_once_in_a_while(operations, changes):
     await asyncio.sleep(0.07)
     assert changes == ["a"] * 4
     assert operations.get("a").step.message == "last"
+
+
+async def test_short_work_is_told_of_by_its_end_only(changes):
+    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05)
+    short, long = Work(), Work()
+    operations.start("long", Lane.CREATE, long)
+    await long.began.wait()
+    long.report(Step(Reason.PREPARING_NODES, ""))
+    assert not operations.get("long").told
+    await run_to_end(operations, "short", short)
+    assert changes == ["short"]
+    await asyncio.sleep(0.07)
+    assert changes == ["short", "long"]
+    assert operations.get("long").told
+    assert operations.get("long").step.reason is Reason.PREPARING_NODES
+    await operations.stop()
+
+
+async def test_work_that_has_to_wait_is_told_of(changes):
+    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05)
+    for n in range(3):
+        operations.start(n, Lane.CREATE, Work())
+    await asyncio.sleep(0.07)
+    assert operations.get(2).queued
+    assert operations.get(2).told
+    assert sorted(changes) == [0, 1, 2]
+    await operations.stop()
 
 
 async def test_step_after_the_end_is_ignored(operations, changes):
@@ -232,7 +260,10 @@ async def test_end_is_told_after_the_work_put_its_result_down():
         inventory.append("a")
 
     operations = Operations(
-        LIMITS, on_change=lambda key: seen.append((operations.get(key).done, list(inventory))), clock=Clock()
+        LIMITS,
+        on_change=lambda key: seen.append((operations.get(key).done, list(inventory))),
+        clock=Clock(),
+        first_seconds=0.0,
     )
     operations.start("a", Lane.CREATE, work)
     await ticks()

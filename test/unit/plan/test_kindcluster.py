@@ -214,6 +214,13 @@ class TestCreation:
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.PREPARING_NODES)
         assert plan.operation is None
 
+    def test_creation_that_has_only_begun_is_not_worth_a_write(self) -> None:
+        operation = running_operation(create_request(), step=Reason.PREPARING_NODES, told=False)
+        cluster = kindcluster(
+            annotations={**CLAIMED, names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION}, finalizers=FINALIZER
+        )
+        assert decide(observe(cluster, operation=operation)) == Plan()
+
     def test_failure_is_reported_and_tried_again_later(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
         failed = failed_operation(create_request(), NO_IMAGE, attempt=3, seconds_ago=1.0)
