@@ -52,13 +52,13 @@ venv: $(VENV)/.installed ## Install the locked dependencies into .venv
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or later is needed: no '$(PYTHON)' on the PATH."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: test-unit
 test-unit: venv ## Run the unit tests alone (seconds)
-	pytest -q test/unit
+	pytest -q -n 2 test/unit
 
 .PHONY: test-integration
 test-integration: venv ## Run the provider against a real API server with Cluster API's core; tests in TESTS
