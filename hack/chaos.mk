@@ -8,4 +8,4 @@
 .PHONY: test-chaos
 test-chaos: venv ## Break things on purpose and see that nothing is lost (10 minutes); tests in TESTS
 	@$(TOOLS) test
-	timeout 3600 pytest -q $(or $(TESTS),test/chaos)
+	CAPK_CASES=thorough timeout 3600 pytest -q $(or $(TESTS),test/unit test/chaos)

@@ -1,1 +1,9 @@
-"""Makes the modules next to it importable for all unit tests: `virtual_time`, `recording_kube`."""
+"""How many cases the property-based tests try; makes `virtual_time` and `recording_kube` importable."""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=30, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("CAPK_CASES", "quick"))

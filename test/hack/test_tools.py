@@ -31,7 +31,7 @@ from hack.externaltools.manifests import render
 from hack.externaltools.progress import Progress
 from hack.externaltools.release import Publishers, published_checksum
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 CATALOGUE = load(ROOT / "tools")
 SYSTEMS = (sys.platform,)
 

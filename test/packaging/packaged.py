@@ -1,6 +1,5 @@
 """What the tests of this folder share: where things are, and a rendered overlay of config/."""
 
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,11 +7,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT))
+from hack import release
 
-from hack import release  # noqa: E402  hack/ is not installed
-
+ROOT = Path(__file__).parents[2]
 IMAGE = "registry.example/cluster-api-provider-kind:v0.1.0"
 
 
