@@ -48,7 +48,7 @@ class Settings:
     """What a control plane was asked to be.
 
     port: 0 stands for any free one. hosts: further names and addresses in the server's certificate.
-    feature_gates, runtime_config: as kube-apiserver takes them.
+    feature_gates, runtime_config: as kube-apiserver takes them. arguments: further ones of its own.
     """
 
     address: str = "127.0.0.1"
@@ -57,6 +57,7 @@ class Settings:
     service_subnet: str = "10.96.0.0/16"
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     runtime_config: Mapping[str, str] = field(default_factory=dict)
+    arguments: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -253,4 +254,4 @@ def api_server_arguments(settings: Settings) -> list[str]:
     if settings.runtime_config:
         groups = ",".join(f"{name}={value}" for name, value in settings.runtime_config.items())
         arguments.append(f"--runtime-config={groups}")
-    return arguments
+    return [*arguments, *settings.arguments]

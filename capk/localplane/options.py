@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from capk.localkind.files import write_private
@@ -21,7 +21,7 @@ class Options:
     core: Cluster API's definitions and core manager. definitions: ours.
     provider: the arguments of `capk run`; None for no provider.
     attached: everything ends when the process that started the plane ends, in whatever way.
-    binaries: where to look for executables first.
+    binaries: where to look for executables first. api_server: further arguments of kube-apiserver.
     """
 
     core: bool = True
@@ -29,6 +29,7 @@ class Options:
     provider: Sequence[str] | None = None
     attached: bool = False
     binaries: str | None = None
+    api_server: Sequence[str] = field(default_factory=list)
 
     def save(self, directory: Path) -> None:
         """Write the options for the supervisor."""

@@ -1,4 +1,7 @@
-"""Planes, providers and namespaces for integration tests. A plane is shared by a session, a namespace never."""
+"""Planes, providers and namespaces for integration tests. A plane is shared by a session, a namespace never.
+
+A session fails at its end when the API server has refused the provider anything.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +9,8 @@ from pathlib import Path
 import pytest
 from api import Api, connected
 from provider_process import StartProvider, pytest_runtest_makereport, starting_providers
+from service_account import audited, refused, requests
 
-from capk.localplane.options import Options
 from capk.localplane.plane import LocalPlane
 
 __all__ = ["pytest_runtest_makereport"]
@@ -16,15 +19,17 @@ __all__ = ["pytest_runtest_makereport"]
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
     """An API server with our definitions, Cluster API's and its core manager; no provider."""
-    with LocalPlane(tmp_path_factory.mktemp("plane")) as started:
+    with audited(tmp_path_factory.mktemp("plane")) as started:
         yield started
+        assert refused(requests(started)) == []
 
 
 @pytest.fixture(scope="session")
 def bare_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
     """An API server with our definitions and without Cluster API."""
-    with LocalPlane(tmp_path_factory.mktemp("bare"), Options(core=False)) as started:
+    with audited(tmp_path_factory.mktemp("bare"), core=False) as started:
         yield started
+        assert refused(requests(started)) == []
 
 
 @pytest.fixture

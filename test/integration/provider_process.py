@@ -1,4 +1,7 @@
-"""The provider as users run it: a process of its own against a plane, with the stand-in for kind."""
+"""The provider as users run it: a process of its own against a plane, with the stand-in for kind.
+
+It may do what its ServiceAccount may, and nothing else.
+"""
 
 import contextlib
 import os
@@ -10,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from service_account import account_kubeconfig
 
 from capk.engine.guard import Guard
 from capk.errors import ApiError
@@ -42,7 +46,7 @@ class ProviderProcess:
         self.health = f"127.0.0.1:{free_port()}"
         self._environment = {**os.environ, HOME_VARIABLE: str(self.home.directory), **environment}
         self._command = [
-            *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(plane.kubeconfig)),
+            *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(account_kubeconfig(plane))),
             *("--kind-command", STAND_IN, "--engine-command", f"{STAND_IN} engine"),
             *("--work-dir", str(directory / "work"), "--endpoint", "external"),
             *("--health-addr", self.health, "--diagnostics-address", self.health, "--inventory-period", "2s", *flags),

@@ -12,6 +12,7 @@ import yaml
 from packaged import IMAGE, ROOT, Bundle
 
 from capk import cli
+from capk.manager.process import LEASE
 
 PROVIDER_LABEL = ("cluster.x-k8s.io/provider", "infrastructure-kind")
 CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
@@ -174,7 +175,9 @@ def test_provider_has_no_right_to_anything_else(each_bundle: Bundle) -> None:
 @pytest.mark.rule("C39")
 def test_leases_are_a_right_in_the_own_namespace_only(each_bundle: Bundle) -> None:
     (role,) = each_bundle.of_kind("Role")
-    assert [rule["resources"] for rule in role["rules"]] == [["leases"]]
+    assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"leases"}
+    names = {rule["verbs"][0]: rule.get("resourceNames") for rule in role["rules"]}
+    assert names == {"create": None, "get": [LEASE]}
     wide = [
         resource
         for role in each_bundle.of_kind("ClusterRole")

@@ -9,6 +9,7 @@ import yaml
 from packaged import ROOT, Bundle, release
 
 INSTALL = ROOT / "docs" / "install.md"
+PERMISSIONS = ROOT / "docs" / "permissions.md"
 MARKS = {"run: checkout", "run: plain", "run: dev", "run: release", "needs: engine", "needs: internet"}
 
 
@@ -53,3 +54,20 @@ def test_every_command_block_says_who_runs_it(name: str) -> None:
 def test_released_files_are_documented() -> None:
     text = INSTALL.read_text()
     assert all(f"`{name}`" in text for name in (*release.OVERLAYS.values(), release.INSTALL))
+
+
+@pytest.mark.rule("C39")
+def test_every_right_of_the_provider_is_explained(default_bundle: Bundle) -> None:
+    sections = PERMISSIONS.read_text().split("\n## ")
+    for section, kind in ((sections[1], "ClusterRole"), (sections[2], "Role")):
+        rows = re.findall(r"^\| `(\S+)`(?: `(\S+)`)? \| ([a-z, ]+) \| (.+) \|$", section, re.MULTILINE)
+        roles = [one for one in default_bundle.of_kind(kind) if f"`{one['metadata']['name']}`" in section]
+        rules = {
+            ("/".join((*filter(None, (group,)), resource)), name, ", ".join(rule["verbs"]))
+            for role in roles
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for name in rule.get("resourceNames") or [""]
+        }
+        assert {row[:3] for row in rows} == rules

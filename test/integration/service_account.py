@@ -1,0 +1,128 @@
+"""The provider's own account: the ServiceAccount of config/ with the roles that config/ ships, and no other right.
+
+An audited plane notes each of its requests: what it was refused, and what it never asked for.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from api import Api, Object
+
+from capk.localkind.binaries import find_binary
+from capk.localkind.files import write_private
+from capk.localplane.options import Options
+from capk.localplane.plane import LocalPlane
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "capkind-system"
+ACCOUNT = "capkind-manager"
+USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+KINDS = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+DAY_SECONDS = 86400
+_AUDIT_LOG = "audit.log"
+_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}],
+}
+
+
+class Asked(NamedTuple):
+    """What was asked for, or what a rule allows: one verb on one resource."""
+
+    verb: str
+    resource: str
+    """`group/resource` or `group/resource/subresource`; the core group is empty."""
+
+
+def audited(directory: Path, **choices: Any) -> LocalPlane:
+    """Return a plane, not started, that notes what the provider's account asks for; choices: as of Options."""
+    policy = directory / "audit-policy.yaml"
+    directory.mkdir(parents=True, exist_ok=True)
+    policy.write_text(yaml.safe_dump(_POLICY))
+    arguments = [
+        f"--audit-policy-file={policy}",
+        f"--audit-log-path={directory / _AUDIT_LOG}",
+        # Off by default, on in many clusters: owners may be named only by who may set their finalizers.
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+    ]
+    return LocalPlane(directory, Options(api_server=arguments, **choices))
+
+
+def shipped(*kinds: str) -> list[Object]:
+    """Return the objects of these kinds as `clusterctl init --infrastructure kind` installs them."""
+    command = [str(find_binary("kubectl")), "kustomize", str(ROOT / "config" / "default")]
+    rendered = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
+    return [one for one in yaml.load_all(rendered, yaml.CSafeLoader) if one["kind"] in kinds]
+
+
+def account_kubeconfig(plane: LocalPlane) -> Path:
+    """Return the kubeconfig of the provider's account; it and its roles are made the first time."""
+    file = plane.directory / "provider.kubeconfig"
+    if not file.exists():
+        with plane.rest() as rest:
+            for one in sorted(shipped(*KINDS), key=lambda one: KINDS.index(one["kind"])):
+                Api(rest).apply(one["metadata"].get("namespace", ""), one)
+            write_private(file, _kubeconfig(plane, token(Api(rest), NAMESPACE, ACCOUNT)))
+    return file
+
+
+def token(api: Api, namespace: str, account: str) -> str:
+    """Return a new token of a ServiceAccount, as a pod would get it."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    asked = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": DAY_SECONDS},
+    }
+    return str(api.rest.request("POST", path, asked)["status"]["token"])
+
+
+def _kubeconfig(plane: LocalPlane, bearer: str) -> bytes:
+    config = yaml.safe_load(plane.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": bearer}
+    return yaml.safe_dump(config).encode()
+
+
+def requests(plane: LocalPlane) -> list[Object]:
+    """Return what the provider's account has asked for so far: audit events, oldest first."""
+    log = plane.directory / _AUDIT_LOG
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def asked(events: Iterable[Object]) -> set[Asked]:
+    """Return the verbs and resources of audit events; requests for no resource, as of versions, are left out."""
+    return {_asked(event["verb"], event["objectRef"]) for event in events if event.get("objectRef")}
+
+
+def _asked(verb: str, subject: Mapping[str, str]) -> Asked:
+    parts = (subject.get("apiGroup", ""), subject.get("resource", ""), subject.get("subresource", ""))
+    return Asked(verb, "/".join(parts).rstrip("/"))
+
+
+def refused(events: Iterable[Object]) -> list[str]:
+    """Return what was forbidden, in words; a namespace that is going away is no matter of rights."""
+    answers = ((event, event.get("responseStatus") or {}) for event in events)
+    return [
+        f"{event['verb']} {event['requestURI']}: {answer.get('message', '')}"
+        for event, answer in answers
+        if answer.get("code") == 403 and "is being terminated" not in answer.get("message", "")
+    ]
+
+
+def allowed(roles: Iterable[Object]) -> set[Asked]:
+    """Return what roles allow, each verb with each resource."""
+    return {
+        Asked(verb, f"{group}/{resource}")
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }

@@ -1,0 +1,169 @@
+"""The roles of config/ against what the provider really asks for: nothing is refused, nothing is granted in vain."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api import CLUSTERS, Object, connected, eventually
+from journeys import SHORT_PERIODS, Place, SwitchableKind, control_plane, kindcluster, owner, standalone
+from provider_process import ProviderProcess
+from service_account import (
+    NAMESPACE,
+    ROOT,
+    Asked,
+    account_kubeconfig,
+    allowed,
+    asked,
+    audited,
+    refused,
+    requests,
+    shipped,
+)
+
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capk.localkind.create import MODE_VARIABLE
+from capk.localplane.plane import LocalPlane
+
+CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
+ROLE = "capkind-system-manager"
+NOBODY = {
+    "apiVersion": CLUSTERS.api_version,
+    "kind": "Cluster",
+    "name": "nobody",
+    "uid": "5e7f0d2c-0000-4000-8000-000000000000",
+}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
+    """A plane of this module's own: another provider's requests prove nothing, and roles are changed."""
+    with audited(tmp_path_factory.mktemp("rbac")) as started:
+        yield started
+
+
+@pytest.fixture
+def place(plane: LocalPlane, tmp_path: Path) -> Iterator[Place]:
+    """A provider as its Deployment runs it, not started yet."""
+    with connected(plane) as api:
+        kind = SwitchableKind(tmp_path / "bin")
+        flags = [*SHORT_PERIODS, *kind.flags, "--leader-elect", "--leader-election-namespace", NAMESPACE]
+        process = ProviderProcess(plane, tmp_path, flags, {MODE_VARIABLE: "instant"})
+        yield Place(plane, api, api.new_namespace(), process, kind)
+        process.kill()
+        process.remove_clusters()
+
+
+@pytest.mark.rule("C39")
+def test_every_right_is_used_and_none_is_missing(place: Place) -> None:
+    place.process.start()
+    live(place)
+    used, granted = asked(requests(place.plane)), allowed(roles())
+    assert refused(requests(place.plane)) == []
+    assert used - granted == set()
+    assert granted - used == {
+        Asked("update", f"{group}.cluster.x-k8s.io/{plural}/finalizers")
+        for group, plural in (("infrastructure", "kindclusters"), ("controlplane", "kindcontrolplanes"))
+    }
+    check_that_finalizers_are_needed(place)
+
+
+def roles() -> list[Object]:
+    """The roles that are bound to the provider's account."""
+    bound = {binding["roleRef"]["name"] for binding in shipped("ClusterRoleBinding", "RoleBinding")}
+    return [role for role in shipped("ClusterRole", "Role") if role["metadata"]["name"] in bound]
+
+
+def live(place: Place) -> None:
+    """Everything that makes the provider ask the API server for something, once."""
+    # A Secret that is somebody else's, and an owner that no watch tells of: both are asked for by name.
+    place.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "taken-config"}})
+    place.create({**kindcluster("orphan"), "metadata": {"name": "orphan", "ownerReferences": [NOBODY]}})
+    place.create(standalone("taken"), owner("owned"), kindcluster("owned"), control_plane("owned"))
+    place.await_condition("taken", "KubeconfigAvailable", status="False")
+    place.await_condition("orphan", reason="WaitingForCluster")
+    place.await_condition("owned", "Available", resource=KIND_CONTROL_PLANES)
+
+    place.delete(SECRETS, "owned-config")
+    eventually(lambda: place.find(SECRETS, "owned-config"))
+    place.patch(SECRETS, "owned-config", {"data": {"config": "eA=="}})
+    eventually(lambda: place.get(SECRETS, "owned-config")["data"]["config"] != "eA==")
+
+    for paused in (True, None):
+        place.patch(CLUSTERS, "owned", {"spec": {"paused": paused}})
+        place.await_condition("owned", "Paused", "Paused" if paused else "NotPaused")
+
+    # The same happens before and after a restart: an Event that is there already is counted on.
+    lose_nodes(place, times=1)
+    assert place.process.stop() == 0
+    place.process.start()
+    lose_nodes(place, times=2)
+
+    place.delete(CLUSTERS, "owned")
+    place.delete(KIND_CLUSTERS, "taken")
+    for name in ("owned", "taken"):
+        place.await_gone(name)
+    assert place.process.home.names() == []
+
+
+def lose_nodes(place: Place, times: int) -> None:
+    """Stop a node, and wait until the Event that tells of its start has been counted so often."""
+    place.stop_node("owned-control-plane")
+    eventually(lambda: place.events("owned")["StartingNodes"]["count"] == times)
+    place.await_condition("owned")
+
+
+def check_that_finalizers_are_needed(place: Place) -> None:
+    """No request asks for `finalizers`: an admission plugin does, on behalf of whoever names an owner."""
+    place.create(standalone("proof"))
+    place.await_condition("proof")
+    role = place.api.get(CLUSTER_ROLES, "", ROLE)
+    without = [rule for rule in role["rules"] if not rule["resources"][0].endswith("/finalizers")]
+    assert len(without) == len(role["rules"]) - 2
+    place.api.patch(CLUSTER_ROLES, "", ROLE, {"rules": without})
+    place.delete(SECRETS, "proof-config")
+    message = eventually(lambda: refused(requests(place.plane)))[0]
+    assert "cannot set blockOwnerDeletion" in message
+    assert place.find(SECRETS, "proof-config") is None
+    place.api.patch(CLUSTER_ROLES, "", ROLE, {"rules": role["rules"]})
+    eventually(lambda: place.find(SECRETS, "proof-config"))
+
+
+@pytest.mark.rule("C9", "C39")
+def test_one_namespace_is_all_that_a_provider_of_one_needs(plane: LocalPlane, tmp_path: Path) -> None:
+    with connected(plane) as api:
+        (binding,) = shipped("ClusterRoleBinding")
+        before = len(requests(plane))
+        bind_to_one_namespace(plane)
+        kind = SwitchableKind(tmp_path / "bin")
+        flags = [*SHORT_PERIODS, *kind.flags, "--namespace", "default"]
+        process = ProviderProcess(plane, tmp_path, flags, {MODE_VARIABLE: "instant"}).start()
+        place = Place(plane, api, "default", process, kind)
+        try:
+            place.create(standalone("alone"), owner("owned"), kindcluster("owned"), control_plane("owned"))
+            place.await_condition("alone")
+            place.await_condition("owned", "Available", resource=KIND_CONTROL_PLANES)
+            place.delete(KIND_CLUSTERS, "alone")
+            place.delete(CLUSTERS, "owned")
+            for name in ("alone", "owned"):
+                place.await_gone(name)
+        finally:
+            process.kill()
+            process.remove_clusters()
+            api.apply("", binding)
+        since = refused(requests(plane)[before:])
+        # kopf looks whether it may watch what is in no namespace, and does without.
+        beyond = re.compile(r"(list|watch) \S+/(customresourcedefinitions|namespaces)(\?\S*)?: ")
+        assert [one for one in since if not beyond.match(one)] == []
+
+
+def bind_to_one_namespace(plane: LocalPlane) -> None:
+    """Do as docs/permissions.md says."""
+    account_kubeconfig(plane)
+    text = (ROOT / "docs" / "permissions.md").read_text()
+    (block,) = re.findall(r"<!-- run: namespaced -->\n```sh\n(.*?)```", text, re.DOTALL)
+    path = f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig), "PATH": path}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", block], env=environment, timeout=60, check=True)
