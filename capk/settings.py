@@ -57,7 +57,8 @@ class Settings:
     create_timeout_seconds: float = 900.0
     delete_timeout_seconds: float = 300.0
     wait_for_nodes_seconds: int = 120
-    """kind's own --wait: 0 calls a cluster created before its nodes are Ready."""
+    """kind's own --wait: 0 calls a cluster created before its nodes are Ready. After a restart of nodes, how long the
+    kind cluster's API server is waited for."""
     node_image: str | None = None
     """Node image where an object asks for no image and no version; None: kind's own default."""
     work_dir: Path = field(default_factory=lambda: Path(os.environ.get("TMPDIR", "/tmp")) / f"capk-{os.getuid()}")

@@ -167,7 +167,7 @@ class Reason(StrEnum):
     ENGINE_UNREACHABLE = "EngineUnreachable"
     """The container engine does not answer; work goes on when it does."""
     KIND_COMMAND_MISSING = "KindCommandMissing"
-    """The kind command cannot be started on the machine of the provider."""
+    """The kind command cannot be started on the machine of the provider, or is something else than kind."""
     OUT_OF_DISK = "OutOfDisk"
     OUT_OF_MEMORY = "OutOfMemory"
     INOTIFY_LIMIT = "InotifyLimit"

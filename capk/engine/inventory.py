@@ -5,12 +5,12 @@ One call of kind and one listing of the container engine serve all objects. It d
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from capk.engine.containers import Containers, Node
 from capk.engine.kind import Kind
-from capk.errors import CommandError, CommandMissing
+from capk.errors import CommandError, CommandFailed, CommandMissing
 
 RETRY_SECONDS = 0.5
 """Pause between a failed read and the second one."""
@@ -21,10 +21,12 @@ class Entry:
     """A kind cluster that the engine has, complete or half made.
 
     nodes: None when they are not known: there is no container engine, or the cluster is newer than the last read.
+    restarted: whether a node has started anew since the cluster was last known to answer.
     """
 
     name: str
     nodes: tuple[Node, ...] | None
+    restarted: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,12 @@ class Inventory:
     """The latest snapshot, and the way to a newer one.
 
     latest: None before the first read has ended.
+    kind_version: as in v0.32.0, empty where kind does not tell; None until it is asked, which each read does then.
     """
 
     def __init__(self, kind: Kind, containers: Containers) -> None:
         self.latest: Snapshot | None = None
+        self.kind_version: str | None = None
         self._kind = kind
         self._containers = containers
         self._sequence = 0
@@ -56,6 +60,8 @@ class Inventory:
         self._next: asyncio.Task[Snapshot] | None = None
         self._outcomes: dict[str, tuple[int, bool]] = {}
         """Name -> when an operation on it ended, and whether the cluster is there since."""
+        self._starts: dict[str, Mapping[str, str]] = {}
+        """Name -> when its nodes started, by name, as it was when the cluster was last known to answer."""
 
     async def refresh(self) -> Snapshot:
         """Return a snapshot whose read began after this call; everybody who waits for the next read shares it.
@@ -77,6 +83,12 @@ class Inventory:
         """Remove a cluster whose deletion has just ended; a read that began earlier cannot bring it back."""
         self._end(name, exists=False)
 
+    def answered(self, name: str) -> None:
+        """Note that a cluster answers, whatever starts of its nodes have been seen so far."""
+        if self.latest and (entry := self.latest.clusters.get(name)):
+            self._starts[name] = _starts(entry.nodes or ())
+            self._publish({**self.latest.clusters, name: replace(entry, restarted=False)}, self.latest.error)
+
     async def stop(self) -> None:
         """End the reads, with their processes."""
         reads = [read for read in (self._running, self._next) if read]
@@ -95,11 +107,13 @@ class Inventory:
             clusters = await self._read_twice()
         except CommandError as error:
             known = self.latest.clusters if self.latest else {}
+            # What answers next may be another kind.
+            self.kind_version = None
             return self._publish(known, error)
         self._outcomes = {name: outcome for name, outcome in self._outcomes.items() if outcome[0] > began}
         for name, (_, exists) in self._outcomes.items():
             _set(clusters, name, exists)
-        return self._publish(clusters, None)
+        return self._publish(self._with_restarts(clusters), None)
 
     async def _read_twice(self) -> dict[str, Entry]:
         """Read; once more if that fails: a container that goes away meanwhile must not make the engine look broken."""
@@ -112,6 +126,8 @@ class Inventory:
             return await self._read()
 
     async def _read(self) -> dict[str, Entry]:
+        if self.kind_version is None:
+            self.kind_version = await self._version()
         listing = asyncio.create_task(self._containers.nodes())
         try:
             names = await self._kind.clusters()
@@ -125,7 +141,29 @@ class Inventory:
             by_cluster.setdefault(node.cluster, []).append(node)
         return {name: Entry(name, None if nodes is None else tuple(own)) for name, own in by_cluster.items()}
 
+    def _with_restarts(self, clusters: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Mark the clusters whose nodes have started anew; one that is seen for the first time is taken as it is."""
+        known, self._starts = self._starts, {}
+        marked = {}
+        for name, entry in clusters.items():
+            now = _starts(entry.nodes or ())
+            self._starts[name] = {**now, **known.get(name, {})}
+            running = {node.name for node in entry.nodes or () if node.running}
+            marked[name] = replace(
+                entry,
+                restarted=any(self._starts[name][node] != start for node, start in now.items() if node in running),
+            )
+        return marked
+
+    async def _version(self) -> str:
+        try:
+            return await self._kind.version()
+        except CommandFailed:
+            # It can be told another way whether this answers like kind: by all other calls.
+            return ""
+
     def _end(self, name: str, *, exists: bool) -> None:
+        self._starts.pop(name, None)
         self._outcomes[name] = (self._tick(), exists)
         if self.latest:
             clusters = dict(self.latest.clusters)
@@ -139,6 +177,10 @@ class Inventory:
     def _tick(self) -> int:
         self._sequence += 1
         return self._sequence
+
+
+def _starts(nodes: Iterable[Node]) -> dict[str, str]:
+    return {node.name: node.started_at for node in nodes}
 
 
 def _set(clusters: dict[str, Entry], name: str, exists: bool) -> None:

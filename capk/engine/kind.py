@@ -15,7 +15,7 @@ import yaml
 from capk.engine import command, progress
 from capk.engine.progress import Step
 from capk.engine.workdir import WorkDir
-from capk.errors import CommandTimedOut
+from capk.errors import CommandMissing, CommandTimedOut
 
 PAUSE_SECONDS: Final = 1.0
 """Between two attempts to delete nodes that the engine is still making."""
@@ -60,10 +60,17 @@ class Kind:
         self._work_dir.close()
 
     async def version(self) -> str:
-        """Return kind's version, as in `v0.32.0`."""
+        """Return kind's version, as in `v0.32.0`.
+
+        Raises CommandMissing where the answer holds no version: whatever the command is, it is not kind, and its empty
+        answers must not be taken for an engine without clusters.
+        """
         printed = await self._query("version")
-        found = _VERSION.search(printed)
-        return found[0] if found else printed.strip()
+        if found := _VERSION.search(printed):
+            return found[0]
+        raise CommandMissing(
+            [*self.command, "version"], f"it is not kind, for asked for its version it says {printed.strip()[:80]!r}"
+        )
 
     async def create_cluster(
         self,

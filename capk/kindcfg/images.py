@@ -3,7 +3,7 @@
 import re
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -85,9 +85,18 @@ def image_version(image: str) -> str | None:
     return match["version"] if match else None
 
 
+def kind_release() -> str:
+    """Return the release of kind that the catalogue belongs to, as in `v0.32.0`."""
+    return str(_content()["kind"])
+
+
 @cache
 def catalogue() -> dict[int, str]:
     """Return the node image of each minor version, with its digest."""
-    content = yaml.safe_load(files(__package__).joinpath("node-images.yaml").read_text(encoding="utf-8"))
-    images = [entry["image"] for entry in content["images"]]
+    images = [entry["image"] for entry in _content()["images"]]
     return {parse_version(image_version(image) or image).minor: image for image in images}
+
+
+@cache
+def _content() -> Any:
+    return yaml.safe_load(files(__package__).joinpath("node-images.yaml").read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ from capk.engine.operations import Lane, Operations
 from capk.errors import NotFound
 from capk.kube.client import KubeClient
 from capk.kube.events import EventRecorder
-from capk.manager.facts import project_secret, ready_reason
+from capk.manager.facts import project_secret, ready_reason, version_note
 from capk.manager.observe import Observer
 from capk.manager.reconcile import Reconciler
 from capk.manager.requests import Engine
@@ -56,6 +56,7 @@ class Application:
         self.client = client
         self._kopf_has_logged_in = False
         self._told: Snapshot | None = None
+        self._told_version: str | None = None
         self.queue: WorkQueue[Key] = WorkQueue(observer=metrics)
         self.store = Store()
         self.store.project(names.CLUSTERS, OwnerCluster.project)
@@ -81,7 +82,9 @@ class Application:
         )
         endpoint = EndpointMode.INTERNAL if settings.gives_internal_endpoint else EndpointMode.EXTERNAL
         logs = FailureLogs(settings.log_dir)
-        engine = Engine(self.kind, self.containers, self.inventory, logs, endpoint)
+        engine = Engine(
+            self.kind, self.containers, self.inventory, logs, endpoint, float(settings.wait_for_nodes_seconds)
+        )
         self.work = Work(engine, self.operations, metrics, loop.time)
         policy = Policy(
             endpoint=endpoint,
@@ -185,6 +188,7 @@ class Application:
             self.metrics.operations_queued.labels(lane.value).set(waiting)
             self.metrics.operations_running.labels(lane.value).set(running)
         self.metrics.counted(Counter(ready_reason(obj) for obj in self.store.values(names.KIND_CLUSTERS)))
+        self._tell_version()
         if before is None or (before.error is None) != (after.error is None):
             if after.error:
                 log.warning("The container engine does not answer: %s", after.error)
@@ -192,6 +196,16 @@ class Application:
         else:
             for key in self.observer.wanting(_changed(before, after)):
                 self.queue.add(key)
+
+    def _tell_version(self) -> None:
+        version = self.inventory.kind_version
+        if not version or version == self._told_version:
+            return
+        self._told_version = version
+        self.metrics.told_kind_version(version)
+        log.info("kind is %s.", version)
+        if note := version_note(version):
+            log.warning(note)
 
     async def _resync(self) -> None:
         """Look at everything now and then: only a list tells of what vanished while a watch was down (K27)."""
@@ -204,6 +218,8 @@ class Application:
             self.resynced.touch()
             self.metrics.last_resync.set_to_current_time()
             self.observer.forget_foreign_secrets()
+            # It may have been replaced by another release meanwhile.
+            self.inventory.kind_version = None
             self._wake_all()
 
     async def _relist(self) -> None:

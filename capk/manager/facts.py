@@ -11,10 +11,23 @@ from capk.engine.containers import Node
 from capk.engine.inventory import Snapshot
 from capk.engine.operations import OperationState
 from capk.errors import CommandError
+from capk.kindcfg.images import kind_release
 from capk.kindcfg.kubeconfig import secret_digest
 from capk.plan.failures import Failure, classify
 from capk.plan.observed import EngineFacts, NodeFacts, OperationFacts
 from capk.plan.plan import Request
+
+
+def version_note(version: str | None) -> str | None:
+    """Return what a person should know about this version of kind; None where it is the release we were made for."""
+    wanted = kind_release()
+    if not version or version.split(".")[:2] == wanted.split(".")[:2]:
+        return None
+    return (
+        f"kind is {version}, and this provider was made for {wanted}: it goes on, but node images of its catalogue may "
+        f"not run, and causes of failures may not be recognised. Install {wanted} where the provider runs, or name it "
+        "with --kind-command."
+    )
 
 
 def engine_facts(snapshot: Snapshot | None, name: str) -> EngineFacts:
@@ -24,7 +37,8 @@ def engine_facts(snapshot: Snapshot | None, name: str) -> EngineFacts:
     entry = snapshot.clusters.get(name)
     nodes = tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None
     failure = classify(snapshot.error) if snapshot.error else None
-    return EngineFacts(looked=True, failure=failure, exists=entry is not None, nodes=nodes)
+    restarted = entry is not None and entry.restarted
+    return EngineFacts(looked=True, failure=failure, exists=entry is not None, nodes=nodes, restarted=restarted)
 
 
 def operation_facts(state: OperationState | None, request: Request | None, clock: float) -> OperationFacts | None:

@@ -50,6 +50,7 @@ class Observer:
             control_plane=self._control_plane_of(owner),
             operation=self._work.facts(cluster),
             access=self._work.access(cluster),
+            recheck=not cluster.is_deleting and self._work.is_access_old(cluster),
         )
         name = observed.cluster_name
         self._want(key, name)

@@ -32,13 +32,21 @@ class Engine:
     """Carries out requests with the kind command and the container engine behind it."""
 
     def __init__(
-        self, kind: Kind, containers: Containers, inventory: Inventory, logs: FailureLogs, endpoint: EndpointMode
+        self,
+        kind: Kind,
+        containers: Containers,
+        inventory: Inventory,
+        logs: FailureLogs,
+        endpoint: EndpointMode,
+        wait_seconds: float,
     ) -> None:
+        """Take the doors to the world; wait_seconds: how long a kind cluster may need to answer after a restart."""
         self.kind = kind
         self.containers = containers
         self.inventory = inventory
         self.logs = logs
         self._endpoint = endpoint
+        self._wait_seconds = wait_seconds
 
     async def carry_out(self, request: Request, on_step: Callable[[Step], None]) -> Access | None:
         """Do what the request says; return how the workload cluster is reached where that was found out.
@@ -55,6 +63,10 @@ class Engine:
             case StartNodes():
                 await self.containers.start(request.nodes)
                 await self.inventory.refresh()
+                await self._await_api_server(request.name)
+                self.inventory.answered(request.name)
+                # Addresses and certificates may be others now.
+                return await self._access(request.name, await self.kind.kubeconfig(request.name, internal=False))
             case ReadAccess():
                 return await self._access(request.name, await self.kind.kubeconfig(request.name, internal=False))
         return None
@@ -75,6 +87,16 @@ class Engine:
         self.logs.drop(request.name)
         access, _ = await asyncio.gather(self._access(request.name, external, request.image), self.inventory.refresh())
         return access
+
+    async def _await_api_server(self, name: str) -> None:
+        """Wait until the API server of a kind cluster answers, for a bounded time: it may be out of reach from here."""
+        kubeconfig = await self.kind.kubeconfig(name, internal=self._endpoint is EndpointMode.INTERNAL)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_seconds):
+                while True:
+                    if await server_version(kubeconfig):
+                        return
+                    await asyncio.sleep(1)
 
     async def _clean_up(self, request: Create, error: CommandError) -> None:
         """Keep the logs of a failed creation and remove its nodes, unless they are those of somebody quicker."""

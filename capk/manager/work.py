@@ -1,8 +1,10 @@
 """Starts the operations that plans ask for, and remembers which request each one carries out."""
 
+import hashlib
 from collections.abc import Callable
+from typing import Final
 
-from capk.api.objects import Key, Object
+from capk.api.objects import Key, KINDCluster, Object
 from capk.engine.operations import Operations
 from capk.engine.progress import Step
 from capk.manager.facts import operation_facts
@@ -10,6 +12,11 @@ from capk.manager.requests import LANES, Engine
 from capk.plan.observed import Access, OperationFacts
 from capk.plan.plan import Request
 from capk.runtime.metrics import Metrics
+
+ACCESS_SECONDS: Final = 60.0
+"""How long kubeconfigs are kept in memory: until all is written; they are read again when they are needed again."""
+RECHECK_SECONDS: Final = 12 * 3600.0
+"""How often they are read again without need: nothing else tells of certificates that were renewed inside a node."""
 
 
 class Work:
@@ -22,6 +29,7 @@ class Work:
         self._clock = clock
         self._requests: dict[str, Request] = {}
         self._keys: dict[str, Key] = {}
+        self._read_at: dict[str, float] = {}
 
     def start(self, seen: Object, request: Request) -> None:
         """Carry out the request in the background, in the lane for its kind."""
@@ -51,10 +59,30 @@ class Work:
         """Return the running or last operation of the object."""
         return operation_facts(self._operations.get(seen.uid), self._requests.get(seen.uid), self._clock())
 
-    def access(self, seen: Object) -> Access | None:
-        """Return how the workload cluster is reached, while the operation that found out is remembered."""
+    def access(self, seen: KINDCluster) -> Access | None:
+        """Return how the workload cluster is reached, for a while after that was found out.
+
+        As long as the object does not say that its kind cluster is complete, this is all that tells a whole one from a
+        half-made one, so it is kept.
+        """
         state = self._operations.get(seen.uid)
-        return state.result if state and isinstance(state.result, Access) else None
+        if state is None or not isinstance(state.result, Access) or state.ended_at is None:
+            return None
+        self._read_at[seen.uid] = state.ended_at
+        is_stored = seen.identity and seen.is_provisioned
+        if is_stored and self._clock() - state.ended_at > ACCESS_SECONDS:
+            self._operations.forget(seen.uid)
+            return None
+        return state.result
+
+    def is_access_old(self, seen: Object) -> bool:
+        """Tell whether the kubeconfigs are to be read again although nothing asks for them.
+
+        The first time is taken from the uid, so that the clusters of a provider do not all have their turn at once.
+        """
+        share = int(hashlib.sha256(seen.uid.encode()).hexdigest()[:8], 16) / 2**32
+        since = self._read_at.setdefault(seen.uid, self._clock() - share * RECHECK_SECONDS / 2)
+        return self._clock() - since > RECHECK_SECONDS
 
     def key(self, uid: str) -> Key | None:
         """Return the object that an operation is for."""
@@ -70,6 +98,7 @@ class Work:
         self._operations.forget(seen.uid)
         self._requests.pop(seen.uid, None)
         self._keys.pop(seen.uid, None)
+        self._read_at.pop(seen.uid, None)
 
 
 class StepTimes:

@@ -62,7 +62,7 @@ def _missing(error: CommandMissing) -> Failure:
     name, cause = error.command[0], str(error).removeprefix(f"{' '.join(error.command)}: ")
     if _is_kind(error):
         remedy = "Install kind where the provider runs, or name the command with --kind-command."
-        return Failure(Reason.KIND_COMMAND_MISSING, f"The command {name} cannot be started: {cause}. {remedy}")
+        return Failure(Reason.KIND_COMMAND_MISSING, f"The command {name} cannot be used: {cause}. {remedy}")
     remedy = "Install it where the provider runs."
     return Failure(
         Reason.ENGINE_UNREACHABLE,

@@ -63,6 +63,8 @@ class EngineFacts:
     exists: bool = False
     nodes: tuple[NodeFacts, ...] | None = None
     """None when the engine cannot be asked for containers."""
+    restarted: bool = False
+    """Whether nodes have started anew and the kind cluster is not known to answer since."""
 
     @property
     def answers(self) -> bool:
@@ -135,6 +137,8 @@ class Observed:
     engine: EngineFacts = EngineFacts()
     operation: OperationFacts | None = None
     access: Access | None = None
+    recheck: bool = False
+    """Whether the kubeconfigs were read so long ago that their certificates may have been renewed since."""
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     """Our Secrets in the object's namespace that carry its kind cluster's name, by name."""
     foreign_secrets: frozenset[str] = frozenset()

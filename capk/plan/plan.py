@@ -29,7 +29,10 @@ class Delete:
 
 @dataclass(frozen=True)
 class StartNodes:
-    """Start node containers that have stopped."""
+    """Start node containers that have stopped, and wait until the kind cluster answers again.
+
+    nodes: none where they have started by themselves.
+    """
 
     name: str
     nodes: tuple[str, ...]

@@ -95,11 +95,12 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
     if running and running.in_progress:
         return None, None
     stopped = _stopped(observed)
-    if stopped:
+    if stopped or observed.engine.restarted:
         request = StartNodes(observed.cluster_name, tuple(node.name for node in stopped))
         remaining = _remaining_backoff(observed, StartNodes)
         return (None, remaining) if remaining > 0 else (request, None)
-    return _read(observed) if _needs_access(observed) else (None, None)
+    due = observed.access is None and (observed.recheck or _needs_access(observed))
+    return _read(observed) if due else (None, None)
 
 
 def _read(observed: Observed) -> tuple[Request | None, float | None]:
@@ -155,6 +156,8 @@ def _status(observed: Observed) -> dict[str, Any]:
 
 def _nodes_verdict(observed: Observed) -> Verdict:
     stopped = _stopped(observed)
+    if not stopped and observed.engine.restarted:
+        return false(Reason.STARTING_NODES, "Nodes were started again; waiting for the kind cluster's API server.")
     if not stopped:
         return true(Reason.RUNNING)
     names_of_stopped = ", ".join(node.name for node in stopped)

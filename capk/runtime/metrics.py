@@ -31,6 +31,7 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         Info("capk_build", "The version of the provider.", registry=self.registry).info({"version": _version()})
+        self._kind = Info("capk_kind", "The version of the kind command.", registry=self.registry)
         self.creation_step_seconds = Histogram(
             "capk_creation_step_seconds",
             "Time that a step of a kind cluster's creation took.",
@@ -110,6 +111,10 @@ class Metrics:
         self.clusters.clear()
         for state, count in clusters_by_state.items():
             self.clusters.labels(state).set(count)
+
+    def told_kind_version(self, version: str) -> None:
+        """Set which kind answers."""
+        self._kind.info({"version": version})
 
     def exposition(self) -> tuple[bytes, str]:
         """Return all series in Prometheus' text format, and its content type."""

@@ -162,7 +162,9 @@ def staged(
     with connected(plane) as api, connected(plane) as witness_api, Proxy(plane, directory / "proxy") as proxy:
         namespace, kind = api.new_namespace(), SwitchableKind(directory / "bin")
         environment = {SECONDS_VARIABLE: str(create_seconds), **({MODE_VARIABLE: "instant"} if instant else {})}
-        arguments = ["--namespace", namespace, *PERIODS, *kind.flags, "--kubeconfig", str(proxy.kubeconfig), *flags]
+        waits = ("--wait-for-nodes", "0") if instant else ()
+        kubeconfig = ("--kubeconfig", str(proxy.kubeconfig))
+        arguments = ["--namespace", namespace, *PERIODS, *kind.flags, *kubeconfig, *waits, *flags]
         process = MortalProvider(nursery, plane, directory, arguments, environment)
         proxy.witness = ReadyWitness(witness_api, namespace, process.home)
         try:

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from journeys import FINALIZERS
 from kills import MOMENTS, KillAtWrite, live
 from lives import Stage, staged
 from nursery import Nursery
+from proxy import Call, Fault
 
+from capk.api.names import CLAIM_ANNOTATION
 from capk.localplane.plane import LocalPlane
 
 KILLS = 15
@@ -18,6 +21,27 @@ def stage(plane: LocalPlane, tmp_path: Path) -> Iterator[Stage]:
     with Nursery() as nursery, staged(plane, nursery, tmp_path / "stage", create_seconds=0) as stage:
         stage.process.start()
         yield stage
+
+
+@pytest.mark.rule("C8", "C21")
+def test_nothing_is_made_before_finalizer_and_claim_are_stored(stage: Stage) -> None:
+    made: list[int] = []
+
+    def slow(call: Call) -> Fault | None:
+        if call.write != 1:
+            return None
+        # Time for whatever would not wait for the answer.
+        return Fault(delay_seconds=1.5, after=lambda: made.append(stage.kind.creations("patient")))
+
+    stage.proxy.begin(slow)
+    stage.give_birth("patient")
+    stage.await_ready("patient")
+    assert made == [0]
+    first = stage.proxy.writes[0].body["metadata"]
+    assert first["finalizers"] == FINALIZERS
+    assert first["annotations"][CLAIM_ANNOTATION] == "patient"
+    stage.end("patient")
+    stage.await_end("patient")
 
 
 @pytest.mark.rule("C21", "C23", "K37")

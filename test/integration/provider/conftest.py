@@ -1,6 +1,6 @@
 """Providers that a whole session shares: a start costs more than most journeys. Names are a test's own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,24 +11,27 @@ from provider_process import LOG_LINES, ProviderProcess, StartProvider
 from capk.localkind.create import MODE_VARIABLE
 from capk.localplane.plane import LocalPlane
 
+NOTHING_ANSWERS = ("--wait-for-nodes", "0")
+"""Flags of a provider whose kind clusters exist on paper only: there is no API server to wait for."""
+
 
 @pytest.fixture(scope="session")
 def place(plane: LocalPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A provider whose kind clusters are real API servers."""
-    yield from _place(plane, tmp_path_factory.mktemp("place"), {})
+    yield from _place(plane, tmp_path_factory.mktemp("place"))
 
 
 @pytest.fixture(scope="session")
 def quick_place(plane: LocalPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A provider whose kind clusters exist on paper only: nothing answers at their addresses."""
-    yield from _place(plane, tmp_path_factory.mktemp("quick"), {MODE_VARIABLE: "instant"})
+    yield from _place(plane, tmp_path_factory.mktemp("quick"), *NOTHING_ANSWERS, **{MODE_VARIABLE: "instant"})
 
 
-def _place(plane: LocalPlane, directory: Path, environment: Mapping[str, str]) -> Iterator[Place]:
+def _place(plane: LocalPlane, directory: Path, *more: str, **environment: str) -> Iterator[Place]:
     with connected(plane) as api:
         namespace = api.new_namespace()
         kind = SwitchableKind(directory / "bin")
-        flags = ["--namespace", namespace, *SHORT_PERIODS, *kind.flags]
+        flags = ["--namespace", namespace, *SHORT_PERIODS, *kind.flags, *more]
         process = ProviderProcess(plane, directory, flags, environment).start()
         yield Place(plane, api, namespace, process, kind)
         process.kill()
@@ -45,7 +48,8 @@ def own_place(
     def start(*flags: str, **environment: str) -> Place:
         kind = SwitchableKind(tmp_path / "bin")
         variables = {MODE_VARIABLE: "instant", **environment}
-        process = provider(plane, namespace, *SHORT_PERIODS, *kind.flags, *flags, **variables)
+        waits = NOTHING_ANSWERS if variables[MODE_VARIABLE] == "instant" else ()
+        process = provider(plane, namespace, *SHORT_PERIODS, *kind.flags, *waits, *flags, **variables)
         return Place(plane, api, namespace, process, kind)
 
     return start

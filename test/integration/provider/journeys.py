@@ -94,9 +94,9 @@ class Place:
         assert found is not None, self.process.home.names()
         return found
 
-    def stop_node(self, name: str) -> None:
-        """Stop a node container, as a reboot or a person would."""
-        command = [*STAND_IN.split(), "engine", "stop", name]
+    def stop_node(self, name: str, verb: str = "stop") -> None:
+        """Stop a node container, as a reboot or a person would; or start it."""
+        command = [*STAND_IN.split(), "engine", verb, name]
         environment = {**os.environ, HOME_VARIABLE: str(self.process.home.directory)}
         subprocess.run(command, env=environment, timeout=30, check=True, stdout=subprocess.DEVNULL)
 

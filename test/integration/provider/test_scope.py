@@ -1,12 +1,16 @@
 """Which objects a provider looks after: a namespace, a watch filter, and what others manage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from api import Api
-from journeys import Place, standalone, unchanged
+from journeys import SHORT_PERIODS, Place, SwitchableKind, standalone, unchanged
+from provider_process import ProviderProcess
 
-from capk.api.names import KIND_CLUSTERS, MANAGED_BY_ANNOTATION, WATCH_FILTER_LABEL
+from capk.api.names import KIND_CLUSTERS, MANAGED_BY_ANNOTATION, SECRETS, WATCH_FILTER_LABEL
+from capk.localkind.create import MODE_VARIABLE
+from capk.localplane.plane import LocalPlane
 
 
 @pytest.mark.rule("C9", "K7")
@@ -34,6 +38,49 @@ def test_provider_leaves_alone_what_is_outside_its_namespace_and_filter(
 
     place.patch(KIND_CLUSTERS, "nobodys", {"metadata": {"labels": {WATCH_FILTER_LABEL: "blue"}}})
     place.await_condition("nobodys")
+
+
+@pytest.fixture
+def everywhere(plane: LocalPlane, tmp_path: Path) -> Iterator[ProviderProcess]:
+    """A provider for all namespaces, with objects that no other one looks after."""
+    flags = [*SHORT_PERIODS, "--watch-filter", "everywhere", "--wait-for-nodes", "0"]
+    process = ProviderProcess(plane, tmp_path, flags, {MODE_VARIABLE: "instant"}).start()
+    yield process
+    process.kill()
+    process.remove_clusters()
+    print(process.log_text())
+
+
+@pytest.mark.rule("C21")
+def test_two_namespaces_with_one_cluster_name_share_nothing(
+    everywhere: ProviderProcess, plane: LocalPlane, api: Api, tmp_path: Path
+) -> None:
+    kind = SwitchableKind(tmp_path / "bin")
+    first, second = (Place(plane, api, api.new_namespace(), everywhere, kind) for _ in range(2))
+    cluster = standalone("dev")
+    cluster["metadata"]["labels"] = {WATCH_FILTER_LABEL: "everywhere"}
+    first.create(cluster)
+    first.await_condition("dev")
+    uid = first.kind_cluster("dev").uid
+    second.create(cluster)
+    seen = second.await_condition("dev", reason="NameConflict")
+    assert f"{first.namespace}/dev" in seen["message"]
+    assert second.find(SECRETS, "dev-config") is None
+
+    # The one who waits goes: nothing of the other's goes with it.
+    second.delete(KIND_CLUSTERS, "dev")
+    second.await_gone("dev")
+    assert first.kind_cluster("dev").uid == uid
+    assert first.find(SECRETS, "dev-config")
+
+    # The one who has it goes: the next one gets a kind cluster of its own.
+    second.create(cluster)
+    second.await_condition("dev", reason="NameConflict")
+    first.delete(KIND_CLUSTERS, "dev")
+    first.await_gone("dev")
+    second.await_condition("dev")
+    assert second.kind_cluster("dev").uid != uid
+    assert first.find(SECRETS, "dev-config") is None
 
 
 @pytest.mark.rule("C6")

@@ -1,10 +1,11 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from capk.engine.containers import Node
 from capk.engine.inventory import Entry, Inventory
-from capk.errors import CommandFailed
+from capk.errors import CommandError, CommandFailed, CommandMissing
 
 
 def node(cluster: str) -> Node:
@@ -17,10 +18,17 @@ class Engine:
     def __init__(self, *names: str, known_nodes: bool = True) -> None:
         self.names = list(names)
         self.known_nodes = known_nodes
-        self.reads = 0
+        self.reads = self.version_reads = 0
+        self.version_error: CommandError | None = None
         self.error: CommandFailed | None = None
         self.open = asyncio.Event()
         self.open.set()
+
+    async def version(self) -> str:
+        self.version_reads += 1
+        if self.version_error:
+            raise self.version_error
+        return "v0.32.0"
 
     async def clusters(self) -> list[str]:
         self.reads += 1
@@ -194,3 +202,76 @@ async def test_one_failed_read_is_not_yet_a_broken_engine():
     snapshot = await inventory_of(engine).refresh()
     assert snapshot.error is None
     assert set(snapshot.clusters) == {"a"}
+
+
+async def test_version_is_asked_once_and_again_after_a_failure():
+    engine = Engine("a")
+    inventory = inventory_of(engine)
+    await inventory.refresh()
+    await inventory.refresh()
+    assert (inventory.kind_version, engine.version_reads) == ("v0.32.0", 1)
+    engine.error = CommandFailed(["kind", "get", "clusters"], "down", 1)
+    await inventory.refresh()
+    engine.error = None
+    await inventory.refresh()
+    assert (inventory.kind_version, engine.version_reads) == ("v0.32.0", 2)
+
+
+async def test_what_is_not_kind_is_not_asked_for_clusters():
+    engine = Engine()
+    engine.version_error = CommandMissing(["true", "version"], "it is not kind")
+    snapshot = await inventory_of(engine).refresh()
+    assert snapshot.error is engine.version_error
+    assert engine.reads == 0
+
+
+async def test_kind_that_hides_its_version_is_believed():
+    engine = Engine("a")
+    engine.version_error = CommandFailed(["kind", "version"], "unknown command", 64)
+    inventory = inventory_of(engine)
+    assert list((await inventory.refresh()).clusters) == ["a"]
+    assert inventory.kind_version == ""
+
+
+def started(cluster: str, at: str, *, running: bool = True) -> Node:
+    return replace(node(cluster), started_at=at, running=running)
+
+
+async def test_cluster_whose_node_started_anew_is_marked_until_it_answers():
+    engine = Engine("a", "b")
+    inventory = inventory_of(engine)
+    engine.nodes = lambda: _nodes(started("a", "1"), started("b", "1"))
+    assert not (await inventory.refresh()).clusters["a"].restarted
+
+    engine.nodes = lambda: _nodes(started("a", "2"), started("b", "1"))
+    for _ in range(2):
+        seen = (await inventory.refresh()).clusters
+        assert seen["a"].restarted
+        assert not seen["b"].restarted
+    inventory.answered("a")
+    assert inventory.latest
+    assert not inventory.latest.clusters["a"].restarted
+    assert not (await inventory.refresh()).clusters["a"].restarted
+
+
+async def test_node_that_is_stopped_has_not_started_anew():
+    engine = Engine("a")
+    inventory = inventory_of(engine)
+    for at, running, restarted in (("1", True, False), ("1", False, False), ("2", True, True)):
+        engine.nodes = lambda at=at, running=running: _nodes(started("a", at, running=running))
+        assert (await inventory.refresh()).clusters["a"].restarted is restarted
+
+
+async def test_cluster_that_was_made_anew_has_not_restarted():
+    engine = Engine("a")
+    inventory = inventory_of(engine)
+    engine.nodes = lambda: _nodes(started("a", "1"))
+    await inventory.refresh()
+    inventory.deleted("a")
+    inventory.created("a")
+    engine.nodes = lambda: _nodes(started("a", "2"))
+    assert not (await inventory.refresh()).clusters["a"].restarted
+
+
+async def _nodes(*nodes: Node) -> list[Node]:
+    return list(nodes)

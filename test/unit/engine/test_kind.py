@@ -225,6 +225,13 @@ async def test_version(kind, script, printed, version):
     assert await kind.version() == version
 
 
+@pytest.mark.parametrize("printed", ["", "docker-compose of old", "true"])
+async def test_something_else_is_not_taken_for_kind(kind, script, printed):
+    script.behave(f"echo {printed}")
+    with pytest.raises(CommandMissing, match="it is not kind"):
+        await kind.version()
+
+
 async def test_export_logs_makes_a_private_directory(kind, script, tmp_path):
     await kind.export_logs("dev", tmp_path / "logs" / "dev")
     assert script.arguments == ["export", "logs", str(tmp_path / "logs" / "dev"), "--name=dev"]

@@ -1,10 +1,11 @@
-"""Who is first for the name of a kind cluster."""
+"""Who is first for the name of a kind cluster, and which kind is worth a note."""
 
 import pytest
 
 from capk.api import names
 from capk.api.objects import KINDCluster
-from capk.manager.facts import comes_first
+from capk.kindcfg.images import kind_release
+from capk.manager.facts import comes_first, version_note
 
 
 def wanting(name: str, uid: str, created: int, *, claim_id: str | None = None) -> KINDCluster:
@@ -41,3 +42,14 @@ def test_object_that_was_moved_wins_over_a_later_copy() -> None:
     moved, copy = wanting("moved", "u2", 1, claim_id="u1"), wanting("copy", "u3", 2, claim_id="u1")
     assert comes_first(copy, moved)
     assert not comes_first(moved, copy)
+
+
+def test_only_another_release_of_kind_is_worth_a_note():
+    release = kind_release()
+    assert version_note(release) is None
+    assert version_note(f"{release}-alpha+1") is None
+    assert version_note("") is None
+    note = version_note("v0.20.0")
+    assert note is not None
+    assert "kind is v0.20.0" in note
+    assert f"Install {release}" in note

@@ -326,7 +326,7 @@ def test_long_output_is_told_by_its_end():
 def test_missing_kind_and_missing_engine_are_told_apart():
     kind = classify(CommandMissing(["kind", "create", "cluster"], "No such file or directory"))
     assert kind.reason is Reason.KIND_COMMAND_MISSING
-    assert "The command kind cannot be started: No such file or directory. Install kind" in kind.message
+    assert "The command kind cannot be used: No such file or directory. Install kind" in kind.message
     assert classify(CommandMissing(["/opt/kind", "version"], "x")).reason is Reason.KIND_COMMAND_MISSING
     assert classify(CommandMissing(["docker", "ps", "--all"], "x")).reason is Reason.ENGINE_UNREACHABLE
 

@@ -266,6 +266,14 @@ class TestCreation:
         assert isinstance(decide(observe(cluster, operation=failed)).operation, Create)
 
     @pytest.mark.rule("C21")
+    def test_creation_backs_off_and_the_wait_is_bounded(self) -> None:
+        def wait(attempt: int) -> float | None:
+            failed = failed_operation(create_request(), NO_IMAGE, attempt=attempt)
+            return decide(observe(kindcluster(annotations=CLAIMED), operation=failed)).requeue_seconds
+
+        assert [wait(attempt) for attempt in (1, 2, 3)] == [5.0, 10.0, 20.0]
+        assert {wait(attempt) for attempt in (7, 50, 10_000)} == {300.0}
+
     def test_half_made_cluster_is_removed_before_a_new_start(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
         plan = decide(observe(cluster, engine=RUNNING))
@@ -394,6 +402,14 @@ class TestRunning:
         assert decide(replace(done, secrets=edited, access=ACCESS)).secrets
 
     @pytest.mark.rule("C26")
+    def test_kubeconfig_is_read_again_now_and_then_and_ready_all_the_while(self) -> None:
+        observed = settled()
+        plan = decide(replace(observed, recheck=True))
+        assert plan == Plan(operation=ReadAccess("dev"), status=plan.status)
+        assert plan.status == observed.object.status
+        renewed = replace(observed, recheck=False, access=replace(ACCESS, external="kubeconfig with new certificates"))
+        assert [secret["metadata"]["name"] for secret in decide(renewed).secrets] == ["dev-config"]
+
     def test_secret_without_its_owner_gets_it_back(self) -> None:
         done = settled()
         orphans = {
@@ -425,6 +441,20 @@ class TestRunning:
         assert plan.operation == StartNodes("dev", ("dev-control-plane",))
         assert condition(plan.status, Condition.READY) == ("False", Reason.STARTING_NODES)
         assert plan.status["initialization"] == {"provisioned": True}
+
+    def test_restarted_cluster_is_not_ready_before_it_answers(self) -> None:
+        observed = settled()
+        again = replace(observed, engine=replace(RUNNING, restarted=True))
+        plan = decide(again)
+        assert plan.operation == StartNodes("dev", ())
+        assert plan.status is not None
+        assert condition(plan.status, Condition.NODES_RUNNING) == ("False", Reason.STARTING_NODES)
+        assert condition(plan.status, Condition.READY) == ("False", Reason.STARTING_NODES)
+        under_way = replace(apply(again, plan), operation=running_operation(plan.operation))
+        assert decide(under_way).operation is None
+        answered = decide(replace(under_way, engine=RUNNING, operation=None))
+        assert answered.status is not None
+        assert condition(answered.status, Condition.READY) == ("True", Reason.READY)
 
     def test_deleted_cluster_is_missing_and_not_recreated(self) -> None:
         plan = decide(replace(settled(), engine=NOTHING_THERE))
