@@ -1,5 +1,6 @@
 """A KINDCluster on its own: the original project's flow, with Cluster API and without."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -173,3 +174,25 @@ def test_cluster_api_may_come_after_the_provider(
     place.create(kindcluster("unowned"))
     place.await_condition("unowned", reason="WaitingForCluster")
     assert place.condition("before", "Ready")["status"] == "True"
+
+
+@pytest.mark.rule("C19")
+def test_life_to_ready_costs_five_writes_and_those_that_tell_of_progress(own_place: Callable[..., Place]) -> None:
+    """Finalizer and claim, the Secret, endpoint and identity, the status, an Event."""
+    place = own_place()
+    place.create(standalone("thrifty"))
+    place.await_condition("thrifty")
+    created = eventually(lambda: place.events("thrifty").get("Created"))
+    assert created is not None
+    history = place.get(KIND_CLUSTERS, "thrifty")["status"]["history"]
+    steps = [entry for entry in history if entry["type"] == "ClusterCreated" and entry["reason"] != "Created"]
+    started = [event for event in place.events("thrifty") if event != "Created"]
+    assert _writes(place) == 5 + len(steps) + len(started)
+
+
+def _writes(place: Place) -> int:
+    """Return how many writes the provider has made, whatever came of them."""
+    counted = re.findall(
+        r'^capk_api_requests_total\{.*verb="(?:create|patch|apply|delete)"\} (\d+)', place.process.metrics(), re.M
+    )
+    return sum(int(number) for number in counted)
