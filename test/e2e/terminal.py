@@ -48,6 +48,12 @@ class Terminal:
             *("--kubernetes-version", version, *flags),
         )
 
+    def assert_green(self, name: str, namespace: str) -> None:
+        """Assert that `clusterctl describe cluster` finds nothing that is not well."""
+        tree = self.clusterctl("describe", "cluster", name, "--namespace", namespace)
+        assert "True" in tree
+        assert not {"False", "Unknown"} & set(tree.split()), tree
+
     def workload(self, name: str, namespace: str) -> "Terminal":
         """Return a terminal for a workload cluster, by `clusterctl get kubeconfig`."""
         kubeconfig = self.kubeconfig.with_name(f"{namespace}-{name}")

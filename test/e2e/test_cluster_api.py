@@ -45,9 +45,7 @@ def test_two_clusters_at_once_become_available_and_go_one_by_one(
     for name in (one, two):
         available = place.await_condition(name, "Available", resource=CLUSTERS, seconds=CREATE_SECONDS)
         assert available["message"] == ""
-        tree = terminal.clusterctl("describe", "cluster", name, "--namespace", namespace)
-        assert "True" in tree
-        assert not {"False", "Unknown"} & set(tree.split()), tree
+        terminal.assert_green(name, namespace)
         eventually(lambda name=name: terminal.workload(name, namespace).ready_nodes() == nodes[name], 120, 2)
         control_plane = place.get(KIND_CONTROL_PLANES, name)["status"]
         assert (control_plane["replicas"], control_plane["version"]) == (1, kind.version)

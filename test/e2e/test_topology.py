@@ -44,6 +44,7 @@ def test_topology_becomes_available_and_moves_without_a_new_container(
     assert available["message"] == ""
     assert place.condition(name, "TopologyReconciled", CLUSTERS)["status"] == "True"
     eventually(lambda: terminal.workload(name, namespace).ready_nodes() == nodes, 120, 2)
+    terminal.assert_green(name, namespace)
     containers = kind.containers(name)
     assert sorted(containers) == nodes
 
@@ -59,6 +60,7 @@ def test_topology_becomes_available_and_moves_without_a_new_container(
             assert place.api.list(resource, namespace) == []
         there.await_condition(name, "Available", resource=CLUSTERS, seconds=120)
         there.await_condition(name, "Ready", seconds=60)
+        moved.assert_green(name, namespace)
         assert kind.containers(name) == containers
         status = there.get(KIND_CLUSTERS, name)["status"]
         assert [node["name"] for node in status["nodes"]] == nodes

@@ -13,7 +13,7 @@ from capk.api.names import KIND_CLUSTER_TEMPLATES, KIND_CLUSTERS, KIND_CONTROL_P
 CLASS = Path(__file__).parents[3] / "templates" / "clusterclass-kind.yaml"
 NAME = "classy"
 QUIET_SECONDS = float(os.environ.get("CAPK_TEST_QUIET_SECONDS", "4"))
-"""How long nothing may be written after each topology reconcile; issue-sized runs set 150."""
+"""How long nothing may be written after each topology reconcile; 150 makes it five minutes for two of them."""
 
 
 def topology(name: str, version: str) -> Object:
