@@ -38,6 +38,7 @@ KIND_CONTROL_PLANE_TEMPLATES: Final = Resource(
 CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 EVENTS: Final = Resource("", "v1", "events", "Event")
+NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 
 
 def clusters(version: str) -> Resource:

@@ -21,6 +21,7 @@ RequestObserver = Callable[[str, str, str], None]
 """Told verb, resource and HTTP status, or "none", of every request that was sent."""
 
 _WRITTEN_BY: Final = {"fieldManager": FIELD_MANAGER}
+_ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 _READ_ATTEMPTS: Final = 4
 _READ_SECONDS: Final = 45.0
 _READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
@@ -165,6 +166,13 @@ class KubeClient:
         except NotFound:
             return None
         return str((answer.get("preferredVersion") or {}).get("version") or "") or None
+
+    async def may_list(self, resource: Resource) -> bool:
+        """Return whether the server lets us list all objects of a kind; everybody may ask that."""
+        attributes = {"verb": "list", "group": resource.group, "resource": resource.plural}
+        review = {"metadata": {}, "spec": {"resourceAttributes": attributes}}
+        answer = await self.create(_ACCESS_REVIEWS, review)
+        return bool((answer.get("status") or {}).get("allowed"))
 
     async def _read(self, request: Request) -> dict[str, Any]:
         # A Retry-After is kept by the throttle, for all requests; what is waited here comes on top.

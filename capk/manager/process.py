@@ -9,6 +9,7 @@ from pathlib import Path
 
 import kopf
 
+from capk.api import names
 from capk.errors import CapkError
 from capk.kube.client import KubeClient
 from capk.kube.lease import hold_lease
@@ -89,13 +90,17 @@ def _lease_namespace(settings: Settings) -> str:
 async def _watch(app: Application) -> None:
     """Let kopf list and watch until the process is told to stop; ready once it does."""
     namespace = app.settings.namespace
+    chosen = kopf_settings(app.settings)
+    # Whoever may see one namespace only is not to ask for more: kopf would try for five minutes before it watches
+    # anything (K29, K49). A kind that is installed later is then found by the next resync instead of at once.
+    chosen.scanning.disabled = namespace is not None and not await app.client.may_list(names.NAMESPACES)
     started = asyncio.Event()
     readiness = asyncio.create_task(_touch_when(started, app.ready))
     await kopf.operator(
         identity=_identity(),  # type: ignore[arg-type]  # a NewType that kopf does not export
         ready_flag=started,
         registry=registry(),
-        settings=kopf_settings(app.settings),
+        settings=chosen,
         memo=app,
         standalone=True,
         clusterwide=namespace is None,

@@ -149,7 +149,9 @@ def install_clusters(bare_api: Api) -> Iterator[Callable[[], None]]:
 
 
 @pytest.mark.rule("C5", "K49")
+@pytest.mark.parametrize("told_by", ["a watch", "a resync"])
 def test_cluster_api_may_come_after_the_provider(
+    told_by: str,
     bare_plane: LocalPlane,
     bare_api: Api,
     bare_namespace: str,
@@ -158,7 +160,9 @@ def test_cluster_api_may_come_after_the_provider(
     tmp_path: Path,
 ) -> None:
     kind = SwitchableKind(tmp_path / "bin")
-    process = provider(bare_plane, bare_namespace, *SHORT_PERIODS, *kind.flags, **{MODE_VARIABLE: "instant"})
+    # Definitions are watched where all namespaces may be seen, which the provider's own account may not.
+    flags = ["--sync-period", "1h", "--kubeconfig", str(bare_plane.kubeconfig)] if told_by == "a watch" else []
+    process = provider(bare_plane, bare_namespace, *SHORT_PERIODS, *kind.flags, *flags, **{MODE_VARIABLE: "instant"})
     place = Place(bare_plane, bare_api, bare_namespace, process, kind)
     place.create(kindcluster("before"))
     place.await_condition("before")

@@ -540,3 +540,9 @@ async def test_requests_in_flight_are_bounded(kubeconfig: Path, api: ApiServer) 
     await asyncio.gather(*(client.get(KIND_CLUSTERS, "default", str(number)) for number in range(30)))
     assert most == 3
     await client.close()
+
+
+async def test_server_is_asked_what_it_lets_us_list(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(201, {"status": {"allowed": True}}), answer(201, {"status": {"allowed": False}})]
+    assert await client.may_list(KIND_CLUSTERS) is True
+    assert await client.may_list(KIND_CLUSTERS) is False
