@@ -50,7 +50,7 @@ class Rest:
         payload = None if body is None else json.dumps(body).encode()
         headers = {"Accept": JSON, "Content-Type": content_type}
         try:
-            status, answer = self._send(method, path, payload, headers)
+            status, answer = self.send(method, path, payload, headers)
         except (OSError, http.client.HTTPException) as failure:
             self.close()
             raise errors.Unreachable(method, path, 0, str(failure) or type(failure).__name__) from failure
@@ -59,16 +59,11 @@ class Rest:
             raise known(method, path, status, _message(answer))
         return _decoded(answer)
 
-    def apply(self, path: str, document: Mapping[str, Any], manager: str) -> Any:
-        """Apply one object on the server side, taking over fields that others own."""
-        query = urllib.parse.urlencode({"fieldManager": manager, "force": "true"})
-        return self.request("PATCH", f"{path}?{query}", document, APPLY_PATCH)
+    def send(self, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Send one request and return the HTTP status and the answer as they are.
 
-    def close(self) -> None:
-        """Close the connection; the next request opens it again."""
-        self._connection.close()
-
-    def _send(self, method: str, path: str, payload: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        Raises OSError and HTTPException.
+        """
         reused = self._connection.sock is not None
         try:
             return self._send_once(method, path, payload, headers)
@@ -79,7 +74,18 @@ class Rest:
                 raise
             return self._send_once(method, path, payload, headers)
 
-    def _send_once(self, method: str, path: str, payload: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+    def apply(self, path: str, document: Mapping[str, Any], manager: str) -> Any:
+        """Apply one object on the server side, taking over fields that others own."""
+        query = urllib.parse.urlencode({"fieldManager": manager, "force": "true"})
+        return self.request("PATCH", f"{path}?{query}", document, APPLY_PATCH)
+
+    def close(self) -> None:
+        """Close the connection; the next request opens it again."""
+        self._connection.close()
+
+    def _send_once(
+        self, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         self._connection.request(method, path, payload, headers)
         response = self._connection.getresponse()
         return response.status, response.read()

@@ -1,15 +1,17 @@
 """The CRDs on a real API server: what is accepted, what is refused with which words, what cannot change."""
 
-import time
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import yaml
-from apiserver import ApiServer, running_api_server
 
 from capk.api import names
+from capk.localkind.rest import Rest
+from capk.localplane.plane import LocalPlane
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "test" / "fixtures" / "admission"
@@ -47,24 +49,34 @@ def manifest(kind: str, name: str, spec: Any = None, **fields: Any) -> dict[str,
     return {"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": name}, **given, **fields}
 
 
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running_api_server(tmp_path_factory.mktemp("plane")) as server:
-        for file in sorted((ROOT / "config" / "crd" / "bases").glob("*.yaml")):
-            crd = yaml.safe_load(file.read_text())
-            crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-            status, answer = server.request("POST", crds, crd)
-            assert status == 201, answer
-        for resource in RESOURCES.values():
-            wait_until_served(server, resource)
-        yield server
+class ApiServer:
+    """An API server whose refusals are answers like others."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        **query: str,
+    ) -> tuple[int, dict[str, Any]]:
+        """Return the HTTP status and the decoded answer."""
+        payload = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": content_type, "Accept": accept}
+        status, answer = self._rest.send(method, f"{path}?{urlencode(query)}", payload, headers)
+        return status, json.loads(answer)
 
 
-def wait_until_served(server: ApiServer, resource: names.Resource) -> None:
-    deadline = time.monotonic() + 30
-    while server.request("GET", f"/apis/{resource.api_version}/namespaces/default/{resource.plural}")[0] != 200:
-        assert time.monotonic() < deadline, f"{resource.kind} is not served"
-        time.sleep(0.05)
+@pytest.fixture
+def api(bare_plane: LocalPlane) -> Iterator[ApiServer]:
+    """No provider looks after its namespace `default`."""
+    with bare_plane.rest() as rest:
+        yield ApiServer(rest)
 
 
 def judge(api: ApiServer, kind: str, case: Mapping[str, Any]) -> None:
