@@ -14,6 +14,8 @@ from capk.errors import CommandError, CommandFailed, CommandMissing
 
 RETRY_SECONDS = 0.5
 """Pause between a failed read and the second one."""
+MOST_REST_SECONDS = 1.0
+"""Limit of the pause between two reads, for an engine that answers slowly."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ class Inventory:
         """Name -> when an operation on it ended, and whether the cluster is there since."""
         self._starts: dict[str, Mapping[str, str]] = {}
         """Name -> when its nodes started, by name, as it was when the cluster was last known to answer."""
+        self._rested_at = float("-inf")
 
     async def refresh(self) -> Snapshot:
         """Return a snapshot whose read began after this call; everybody who waits for the next read shares it.
 
-        A failed read is a snapshot with an error. Cancelling a caller does not end the read.
+        A failed read is a snapshot with an error. Cancelling a caller does not end the read. Between two reads lies as
+        much time as the first one took: reads of many clusters are long, and the end of each creation asks for one.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._read_after(self._running), name="inventory")
@@ -101,8 +105,9 @@ class Inventory:
     async def _read_after(self, previous: asyncio.Task[Snapshot] | None) -> Snapshot:
         if previous:
             await asyncio.wait([previous])
+        await asyncio.sleep(self._rested_at - _now())
         self._running, self._next = self._next, None
-        began = self._tick()
+        began, began_at = self._tick(), _now()
         try:
             clusters = await self._read_twice()
         except CommandError as error:
@@ -110,6 +115,8 @@ class Inventory:
             # What answers next may be another kind.
             self.kind_version = None
             return self._publish(known, error)
+        finally:
+            self._rested_at = _now() + min(_now() - began_at, MOST_REST_SECONDS)
         self._outcomes = {name: outcome for name, outcome in self._outcomes.items() if outcome[0] > began}
         for name, (_, exists) in self._outcomes.items():
             _set(clusters, name, exists)
@@ -181,6 +188,10 @@ class Inventory:
 
 def _starts(nodes: Iterable[Node]) -> dict[str, str]:
     return {node.name: node.started_at for node in nodes}
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _set(clusters: dict[str, Entry], name: str, exists: bool) -> None:

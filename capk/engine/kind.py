@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from capk.engine import command, progress
 from capk.engine.progress import Step
 from capk.engine.workdir import WorkDir
 from capk.errors import CommandMissing, CommandTimedOut
+from capk.kindcfg import documents
 
 PAUSE_SECONDS: Final = 1.0
 """Between two attempts to delete nodes that the engine is still making."""
@@ -28,9 +27,9 @@ class Kind:
     command: the executable and what always stands before the sub-command.
     work_dir: for private files, a directory for each call, removed when the call ends.
     environment: added to ours, for instance KIND_EXPERIMENTAL_PROVIDER or DOCKER_HOST.
-    Each call has a kubeconfig file of its own, so the user's is neither read nor written, and calls never wait for
-    each other's lock. Two calls for one cluster name must not run at once: the loser of two creations removes the
-    winner's nodes.
+    Each call that writes one has a kubeconfig file of its own, so the user's is neither read nor written, and calls
+    never wait for each other's lock. Two calls for one cluster name must not run at once: the loser of two creations
+    removes the winner's nodes.
     All methods raise CommandFailed, CommandTimedOut and CommandMissing.
     """
 
@@ -100,7 +99,7 @@ class Kind:
                 latest = step
                 on_step(step)
 
-        document = yaml.safe_dump(dict(config), sort_keys=False)
+        document = documents.dump(dict(config))
         arguments = [f"--name={name}", "--config=-", f"--wait={wait_seconds}s"]
         if image:
             arguments.append(f"--image={image}")
@@ -164,12 +163,12 @@ class Kind:
             )
 
     async def _query(self, *arguments: str) -> str:
-        with self._work_dir.call() as directory:
-            output = await command.run(
-                [*self.command, *arguments],
-                timeout_seconds=self._query_timeout_seconds,
-                env=self._env(directory / "kubeconfig"),
-            )
+        # Queries neither read nor write a kubeconfig file.
+        output = await command.run(
+            [*self.command, *arguments],
+            timeout_seconds=self._query_timeout_seconds,
+            env=self._env(Path(os.devnull)),
+        )
         return output.stdout
 
     def _env(self, kubeconfig: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from capk.api import names
+from capk.kindcfg import documents
 
 
 class BadKubeconfig(ValueError):
@@ -30,6 +31,8 @@ class KubeconfigFacts:
     """URL of the API server."""
     host: str
     port: int
+    authority: str
+    """The certificate authority, PEM."""
     fingerprint: str
     """`sha256:` and the digest of the certificate authority, independent of how the PEM is laid out."""
     not_after: datetime | None
@@ -57,8 +60,9 @@ def read_kubeconfig(text: str) -> KubeconfigFacts:
     if not (chain and user.get("client-key-data")) and not user.get("token"):
         raise BadKubeconfig("the kubeconfig holds neither a client certificate with its key nor a token")
     digest = hashlib.sha256(b"".join(certificate.public_bytes(Encoding.DER) for certificate in authority))
+    pem = "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in authority)
     not_after = min((certificate.not_valid_after_utc for certificate in chain), default=None)
-    return KubeconfigFacts(server, host, port, f"sha256:{digest.hexdigest()}", not_after)
+    return KubeconfigFacts(server, host, port, pem, f"sha256:{digest.hexdigest()}", not_after)
 
 
 def kubeconfig_secret(
@@ -110,7 +114,7 @@ def _secret(metadata: Mapping[str, Any], type: str, key: str, text: str) -> dict
 
 def _parse(text: str) -> Mapping[str, Any]:
     try:
-        document = yaml.safe_load(text)
+        document = documents.load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         # Without the cause: a parser's message quotes the text.
         raise BadKubeconfig("the text is not YAML") from None

@@ -38,10 +38,24 @@ async def _log_in(memo: Application, **_: Any) -> kopf.AiohttpSession:
     return await memo.kopf_connection()
 
 
+class _NothingRemembered(kopf.DiffBaseStorage):
+    """Spares a deep copy of every object of every event: only handlers that react to changes need the last state."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
 def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     """Return kopf's settings (kopf-facts, section 13)."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
+    chosen.persistence.diffbase_storage = _NothingRemembered()
     chosen.peering.standalone = True
     chosen.networking.request_timeout = 30
     # About five minutes in all, so that a rollout of the API server does not end the process (K29).

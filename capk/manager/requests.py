@@ -90,11 +90,12 @@ class Engine:
 
     async def _await_api_server(self, name: str) -> None:
         """Wait until the API server of a kind cluster answers, for a bounded time: it may be out of reach from here."""
-        kubeconfig = await self.kind.kubeconfig(name, internal=self._endpoint is EndpointMode.INTERNAL)
+        internal = self._endpoint is EndpointMode.INTERNAL
+        reachable = read_kubeconfig(await self.kind.kubeconfig(name, internal=internal))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait_seconds):
                 while True:
-                    if await server_version(kubeconfig):
+                    if await server_version(reachable.server, reachable.authority):
                         return
                     await asyncio.sleep(1)
 
@@ -120,7 +121,8 @@ class Engine:
     async def _access(self, name: str, external: str, image: str | None = None) -> Access:
         internal = await self.kind.kubeconfig(name, internal=True)
         outside, inside = read_kubeconfig(external), read_kubeconfig(internal)
-        reachable = internal if self._endpoint is EndpointMode.INTERNAL else external
+        reachable = inside if self._endpoint is EndpointMode.INTERNAL else outside
+        answered = await server_version(reachable.server, reachable.authority)
         nodes = () if self.containers.command else tuple(await self.kind.nodes(name))
         return Access(
             external=external,
@@ -128,6 +130,6 @@ class Engine:
             fingerprint=outside.fingerprint,
             external_endpoint=(outside.host, outside.port),
             internal_endpoint=(inside.host, inside.port),
-            version=await server_version(reachable) or (image_version(image) if image else None),
+            version=answered or (image_version(image) if image else None),
             nodes=nodes,
         )

@@ -1,0 +1,208 @@
+"""A real API server with its etcd, the instant engine, and the provider as a process of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any, Self
+
+from bench.usage import Usage, measured, series
+from capk.api.conditions import find
+from capk.api.names import KIND_CLUSTERS
+from capk.errors import ApiError
+from capk.localkind import processes
+from capk.localkind.controlplane import API_SERVER, ETCD, ControlPlane
+from capk.localkind.ports import free_port
+from capk.localkind.rest import Rest
+from capk.localplane.options import Options
+from capk.localplane.plane import LocalPlane
+
+Object = dict[str, Any]
+
+ENGINE = Path(__file__).with_name("instant-engine.sh")
+KIND_CLUSTER_PATH = f"/apis/{KIND_CLUSTERS.api_version}/namespaces/default/{KIND_CLUSTERS.plural}"
+PATIENCE_SECONDS = 1200
+POLL_SECONDS = 0.01
+SETTLED_SECONDS = 1.0
+CLIENTS = 4
+
+
+class Provider:
+    """The provider as users run it."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], log: Path, address: str) -> None:
+        self.began = monotonic()
+        self._log = log
+        self._address = address
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
+            )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        with Rest(f"http://{self._address}") as probes:
+            while True:
+                try:
+                    probes.request("GET", "/readyz")
+                except ApiError:
+                    if self._process.poll() is not None:
+                        raise RuntimeError(f"the provider ended:\n{self._log.read_text()[-4000:]}") from None
+                    sleep(0.02)
+                else:
+                    return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    def series(self) -> Mapping[str, float]:
+        """Return what it exposes to Prometheus."""
+        with Rest(f"http://{self._address}") as metrics:
+            return series(str(metrics.request("GET", "/metrics")))
+
+    def reconciles(self) -> tuple[float, float]:
+        """Return how many reconciles have ended, and how many objects wait for one."""
+        found = self.series()
+        ended = sum(value for name, value in found.items() if name.startswith("capk_reconcile_seconds_count"))
+        return ended, found["capk_queue_depth"]
+
+    def await_settled(self, ended: float) -> float:
+        """Wait until so many reconciles have ended and no object waits; return when the last one ended, about."""
+        last, since, deadline = -1.0, monotonic(), monotonic() + PATIENCE_SECONDS
+        while monotonic() < deadline:
+            done, waiting = self.reconciles()
+            if done != last or waiting or done < ended:
+                last, since = done, monotonic()
+            elif monotonic() - since > SETTLED_SECONDS:
+                return since
+            sleep(0.1)
+        raise TimeoutError(f"the provider did not come to rest in {PATIENCE_SECONDS} s")
+
+
+class Rig:
+    """A plane without a provider, and an engine whose creations take `seconds`."""
+
+    def __init__(self, directory: Path, *, seconds: float = 0, core: bool = False) -> None:
+        self.directory = directory
+        self.engine = directory / "engine"
+        self.plane = LocalPlane(directory / "plane", Options(core=core))
+        self.environment = {"BENCH_ENGINE": str(self.engine), "BENCH_ENGINE_SECONDS": f"{seconds:g}"}
+
+    def __enter__(self) -> Self:
+        self.plane.start(attached=True)
+        self.reset_engine()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.plane.stop()
+
+    def reset_engine(self) -> None:
+        """Forget all kind clusters. Their kubeconfigs lead to the plane's own API server, so that it answers."""
+        shutil.rmtree(self.engine, ignore_errors=True)
+        (self.engine / "clusters").mkdir(parents=True)
+        shutil.copy(self.plane.kubeconfig, self.engine / "kubeconfig")
+
+    def provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Provider:
+        """Start a provider; with `with`, return when it is ready, and end it."""
+        address = f"127.0.0.1:{free_port()}"
+        command = [
+            *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(self.plane.kubeconfig)),
+            *("--kind-command", kind, "--engine-command", engine, "--endpoint", "external"),
+            *("--work-dir", str(self.directory / "work"), "--health-addr", address, "--log-level", "warning", *flags),
+        ]
+        return Provider(command, self.environment, self.directory / "provider.log", address)
+
+    def measured(self, provider: Provider) -> AbstractContextManager[Usage]:
+        """Measure what happens inside."""
+        control_plane = self.plane.directory / "control-plane"
+        pids = [processes.running_pid(control_plane, name) for name in (API_SERVER, ETCD)]
+
+        def exposed() -> str:
+            with self.plane.rest() as rest:
+                return str(rest.request("GET", "/metrics"))
+
+        return measured(exposed, provider.pid, [pid for pid in pids if pid])
+
+    def calls(self) -> list[str]:
+        """Return what the engine was asked so far, the first two words of each call."""
+        calls = self.engine / "calls"
+        return calls.read_text().splitlines() if calls.exists() else []
+
+    def all_at_once(self, names: Iterable[str], act: Callable[[Rest, str], object]) -> None:
+        """Do something for each name, over a few connections at the same time."""
+        left, failures = iter(list(names)), []
+
+        def work() -> None:
+            try:
+                with self.plane.rest() as rest:
+                    for name in left:
+                        act(rest, name)
+            except Exception as failure:
+                failures.append(failure)
+
+        threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    @contextmanager
+    def watching(self, seen: Callable[[str, Object], None], path: str = KIND_CLUSTER_PATH) -> Iterator[None]:
+        """Have `seen` called with type and object of every event, in another thread, while inside."""
+        control_plane = ControlPlane(self.plane.directory / "control-plane")
+        rest = control_plane.rest()
+        rest._connection.timeout = PATIENCE_SECONDS
+        rest._connection.request("GET", f"{path}?watch=1")
+        response = rest._connection.getresponse()
+
+        def follow() -> None:
+            for line in response:
+                event = json.loads(line)
+                seen(event["type"], event["object"])
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            if rest._connection.sock:
+                rest._connection.sock.shutdown(2)
+            thread.join(5)
+            rest.close()
+
+
+def kindcluster(name: str, **spec: object) -> Object:
+    """Return a KINDCluster."""
+    return {
+        "apiVersion": KIND_CLUSTERS.api_version,
+        "kind": KIND_CLUSTERS.kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def is_ready(obj: Mapping[str, Any]) -> bool:
+    """Return whether the condition Ready is True."""
+    ready = find((obj.get("status") or {}).get("conditions") or (), "Ready")
+    return ready is not None and ready["status"] == "True"
+
+
+def wait_until(look: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Return as soon as `look` returns something true."""
+    deadline = monotonic() + seconds
+    while not look():
+        if monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        sleep(POLL_SECONDS)

@@ -1,0 +1,86 @@
+"""Many KINDClusters on an engine that creates at once: what each costs, from the apply to the deletion."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+from bench.rig import KIND_CLUSTER_PATH, Object, Provider, Rig, is_ready, kindcluster, wait_until
+from capk.localkind.rest import MERGE_PATCH, Rest
+
+RESYNC_SECONDS = 20
+Row = dict[str, object]
+
+
+def scale(sizes: list[int], creates: int) -> Iterator[Row]:
+    """Yield a row a size and phase. creates: kind calls at once."""
+    for size in sizes:
+        # A plane of its own, as etcd and its caches remember what was there.
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory)) as rig:
+            yield from _life(rig, size, ["--max-concurrent-creates", str(creates)])
+
+
+def _life(rig: Rig, size: int, flags: list[str]) -> Iterator[Row]:
+    names = [f"c{number}" for number in range(size)]
+    with rig.provider(*flags) as provider:
+        yield _row(size, "create", create_all(rig, provider, names))
+    with rig.provider(*flags, "--sync-period", f"{RESYNC_SECONDS}s") as provider:
+        with rig.measured(provider) as usage:
+            usage.seconds = provider.await_settled(size) - provider.began
+        # Its processor time and memory count from its start on.
+        yield _row(size, "restart", usage.row(size))
+        with rig.measured(provider) as usage:
+            usage.seconds = _resync(provider, size)
+        yield _row(size, "resync", usage.row(size))
+    with rig.provider(*flags) as provider:
+        before, _ = provider.reconciles()
+        with rig.measured(provider) as usage:
+            began = monotonic()
+            rig.all_at_once(names, _label)
+            usage.seconds = provider.await_settled(before + size) - began
+        yield _row(size, "edit", usage.row(size, own_writes=size))
+        yield _row(size, "delete", delete_all(rig, provider, names))
+
+
+def create_all(rig: Rig, provider: Provider, names: list[str]) -> dict[str, float]:
+    """Apply KINDClusters all at once and return what it cost until all are Ready."""
+    ready: set[str] = set()
+
+    def seen(type: str, obj: Object) -> None:
+        if is_ready(obj):
+            ready.add(obj["metadata"]["name"])
+
+    with rig.watching(seen), rig.measured(provider) as usage:
+        rig.all_at_once(names, lambda rest, name: rest.request("POST", KIND_CLUSTER_PATH, kindcluster(name)))
+        wait_until(lambda: len(ready) == len(names), f"{len(names)} Ready")
+    return usage.row(len(names), own_writes=len(names))
+
+
+def delete_all(rig: Rig, provider: Provider, names: list[str]) -> dict[str, float]:
+    """Delete KINDClusters all at once and return what it cost until all are gone."""
+    gone: set[str] = set()
+
+    def seen(type: str, obj: Object) -> None:
+        if type == "DELETED":
+            gone.add(obj["metadata"]["name"])
+
+    with rig.watching(seen), rig.measured(provider) as usage:
+        rig.all_at_once(names, lambda rest, name: rest.request("DELETE", f"{KIND_CLUSTER_PATH}/{name}"))
+        wait_until(lambda: len(gone) == len(names), f"{len(names)} gone")
+    return usage.row(len(names), own_writes=len(names))
+
+
+def _label(rest: Rest, name: str) -> None:
+    rest.request("PATCH", f"{KIND_CLUSTER_PATH}/{name}", {"metadata": {"labels": {"bench": "edit"}}}, MERGE_PATCH)
+
+
+def _resync(provider: Provider, size: int) -> float:
+    """Wait for the next resync and return how long all reconciles of it took."""
+    before, _ = provider.reconciles()
+    wait_until(lambda: provider.reconciles()[0] > before, "a resync", 10 * RESYNC_SECONDS)
+    began = monotonic()
+    return provider.await_settled(before + size) - began
+
+
+def _row(size: int, phase: str, figures: dict[str, float]) -> Row:
+    return {"objects": size, "phase": phase, **figures}
