@@ -2,9 +2,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+import virtual_time
 
 from capk.engine.containers import Node
-from capk.engine.inventory import Entry, Inventory
+from capk.engine.inventory import MOST_REST_SECONDS, Entry, Inventory
 from capk.errors import CommandError, CommandFailed, CommandMissing
 
 
@@ -86,6 +87,24 @@ async def test_caller_during_a_read_gets_one_that_began_later():
     assert (await early).clusters == {}
     assert [list((await task).clusters) for task in late] == [["new"]] * 10
     assert engine.reads == 2
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.25, 0.25), (60.0, MOST_REST_SECONDS)])
+def test_a_read_rests_as_long_as_the_one_before_took_within_a_limit(took, rest):
+    class SlowEngine(Engine):
+        async def clusters(self) -> list[str]:
+            began.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(took)
+            return await super().clusters()
+
+    async def read_twice() -> None:
+        inventory = inventory_of(SlowEngine("a"))
+        await inventory.refresh()
+        await inventory.refresh()
+
+    began: list[float] = []
+    virtual_time.run(read_twice())
+    assert began == [0.0, pytest.approx(took + rest)]
 
 
 async def test_failed_read_keeps_what_was_known_and_says_why():
