@@ -111,6 +111,8 @@ class Application:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Fill the store, look at the engine, then let the workers work; at the end no child process is left."""
+        self.looked.touch()
+        self.resynced.touch()
         self.kind.remove_leftovers()
         await self._relist()
         await self._look_at_engine()

@@ -33,14 +33,15 @@ _SHUTDOWN_SECONDS: Final = 1.0
 class Freshness:
     """A check of something that has to happen again and again: a resync, an event of a watch, a beat of a loop.
 
-    limit_seconds: silence that is still well; it counts from the construction on.
+    limit_seconds: silence that is still well; it counts from the first touch on, as whoever waits for its turn to
+    lead does nothing and is well.
     """
 
     def __init__(self, what: str, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._what = what
         self._limit = limit_seconds
         self._clock = clock
-        self._last = clock()
+        self._last: float | None = None
 
     def touch(self) -> None:
         """Note that it happened."""
@@ -48,7 +49,7 @@ class Freshness:
 
     def __call__(self) -> str | None:
         """Return what is wrong, or None."""
-        age = self._clock() - self._last
+        age = 0.0 if self._last is None else self._clock() - self._last
         return f"no {self._what} for {age:.0f} s; at most {self._limit:.0f} s are normal" if age > self._limit else None
 
 

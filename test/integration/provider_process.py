@@ -84,11 +84,12 @@ class ProviderProcess:
 
     def metrics(self) -> str:
         """Return what it exposes to Prometheus."""
-        rest = Rest(f"http://{self.health}")
-        try:
-            return str(rest.request("GET", "/metrics"))
-        finally:
-            rest.close()
+        return self.ask("/metrics")
+
+    def ask(self, path: str) -> str:
+        """Return what it answers to a probe; raises ApiError when it is not well."""
+        with Rest(f"http://{self.health}") as rest:
+            return str(rest.request("GET", path))
 
     def log_text(self) -> str:
         """Return all that it printed."""

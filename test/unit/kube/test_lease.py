@@ -21,7 +21,7 @@ def spec(kube: RecordingKube) -> dict[str, Any]:
 
 
 def someone_elses(kube: RecordingKube, **changes: Any) -> None:
-    lease_spec = {"holderIdentity": "b", "leaseDurationSeconds": 15, "leaseTransitions": 2, **changes}
+    lease_spec = {"holderIdentity": "b", "leaseDurationSeconds": 13, "leaseTransitions": 2, **changes}
     kube.put(LEASES, {"metadata": {"name": "capk", "namespace": "capk-system"}, "spec": lease_spec})
 
 
@@ -37,7 +37,7 @@ def test_free_lease_is_taken_at_once_and_released() -> None:
         async with hold(kube):
             assert now() == 0
             assert spec(kube)["holderIdentity"] == "a"
-            assert spec(kube)["leaseDurationSeconds"] == 15
+            assert spec(kube)["leaseDurationSeconds"] == 13
         assert spec(kube)["holderIdentity"] == ""
 
     virtually(body)
@@ -75,7 +75,7 @@ async def lead(kube: RecordingKube, identity: str) -> float:
 def test_dead_leader_is_succeeded_after_the_lease_duration() -> None:
     async def body(kube: RecordingKube) -> None:
         someone_elses(kube, renewTime="2999-01-01T00:00:00.000000Z")  # a clock far ahead must not matter
-        assert 15 < await lead(kube, "a") <= 17.5
+        assert 13 < await lead(kube, "a") <= 15.5
         assert spec(kube)["leaseTransitions"] == 3
 
     virtually(body)
@@ -119,9 +119,9 @@ def test_leader_that_cannot_renew_is_stopped_before_others_take_over() -> None:
             try:
                 await asyncio.sleep(1000)
             finally:
-                assert 10 <= now() < 13
+                assert 9 <= now() < 12
 
-    with pytest.raises(LostLease, match="10 s"):
+    with pytest.raises(LostLease, match="9 s"):
         virtually(body)
 
 
@@ -136,7 +136,7 @@ def test_leader_whose_renewal_hangs_is_stopped() -> None:
             try:
                 await asyncio.sleep(1000)
             finally:
-                assert 10 <= now() < 13
+                assert 9 <= now() < 12
 
     with pytest.raises(LostLease):
         run(body())
@@ -233,7 +233,7 @@ def test_quicker_replica_wins_the_takeover() -> None:
     async def body() -> None:
         kube = Contested()
         someone_elses(kube, holderIdentity="")
-        assert await lead(kube, "a") > 15
+        assert await lead(kube, "a") > 13
 
     run(body())
 

@@ -82,6 +82,9 @@ async def test_taken_port_is_an_error() -> None:
 def test_freshness_notices_silence() -> None:
     clock = Clock()
     check = Freshness("resync", 30, clock)
+    clock.now += 1000
+    assert check() is None
+    check.touch()
     clock.now += 30
     assert check() is None
     clock.now += 1
