@@ -55,6 +55,7 @@ class Application:
         self.settings = settings
         self.client = client
         self._kopf_has_logged_in = False
+        self._is_filled = False
         self._told: Snapshot | None = None
         self._told_version: str | None = None
         self.queue: WorkQueue[Key] = WorkQueue(observer=metrics)
@@ -229,6 +230,7 @@ class Application:
         watched = [names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES, names.SECRETS]
         for resource in [*watched, *([names.clusters(version)] if version else [])]:
             await self._relist_kind(resource)
+        self._is_filled = True
 
     async def _relist_kind(self, resource: Resource) -> None:
         selector = names.CLUSTER_LABEL if resource is names.SECRETS else None
@@ -241,7 +243,7 @@ class Application:
         # First what vanished: an API server restored from a backup goes back in time, and older versions are the truth.
         drift = self.store.prune(resource, served, listing.resource_version, namespace=self.settings.namespace)
         missed = len(drift.vanished) + len(drift.behind)
-        if missed and self.ready() is None:
+        if missed and self._is_filled:
             log.warning("The watch of %s had missed %d changes; the list has told of them.", resource.plural, missed)
         for obj in served:
             self.store.put(resource, obj)
