@@ -25,6 +25,9 @@ ARG KIND_VERSION=v0.32.0
 RUN kind version && kind version | grep -qF "kind ${KIND_VERSION} " && docker --version
 
 FROM ${BASE_IMAGE}
+# The first process of a container inherits the orphans of all others, as a killed kind leaves them, and has to reap them.
+RUN apt-get -qq update && apt-get -qq install --no-install-recommends tini >/dev/null \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf /var/log/apt /var/log/dpkg.log
 # Nothing that builds or installs: whoever breaks in finds no pip.
 RUN python3 -c "import importlib.util as u, pathlib, shutil; \
 [shutil.rmtree(p) for n in ('pip', 'setuptools', 'wheel', 'pkg_resources', '_distutils_hack', 'ensurepip') \
@@ -34,7 +37,7 @@ RUN python3 -c "import importlib.util as u, pathlib, shutil; \
 COPY --from=build /usr/local/bin/kind /usr/local/bin/docker /usr/local/bin/
 COPY --from=build /opt/capk /opt/capk
 # Cluster API's Tilt environment runs /manager, whatever the Deployment says.
-RUN printf '#!/bin/sh\nexec /opt/capk/bin/capk run "$@"\n' >/manager && chmod 755 /manager
+RUN printf '#!/bin/sh\nexec tini -s -- /opt/capk/bin/capk run "$@"\n' >/manager && chmod 755 /manager
 # A name for whatever user the pod runs as: most numbers have none, and kopf asks for one.
 ENV PATH=/opt/capk/bin:/usr/local/bin:/usr/bin:/bin \
     LOGNAME=capk \

@@ -27,6 +27,7 @@ class RealKind:
         self.command = shlex.split(choice.kind)
         self.image = choice.node_image or DEFAULT_IMAGE
         self._engine = shlex.split(choice.engine)
+        self.is_docker = Path(self._engine[0]).name == "docker"
         self._directory = directory
 
     @property
@@ -58,21 +59,36 @@ class RealKind:
         """Return the names of all volumes of the engine."""
         return self.engine("volume", "ls", "--quiet").split()
 
-    def create(self, name: str) -> None:
-        """Create a kind cluster by hand."""
-        kubeconfig = str(self._directory / name)
-        run([*self.command, "create", "cluster", "--name", name, "--image", self.image, "--kubeconfig", kubeconfig])
+    def create(self, name: str, config: str = "") -> Path:
+        """Create a kind cluster by hand, of kind's configuration in YAML, and return its kubeconfig."""
+        kubeconfig = self._directory / name
+        more = ["--config", "-"] if config else []
+        create = [*self.command, "create", "cluster", "--name", name, "--image", self.image, *more]
+        run([*create, "--kubeconfig", str(kubeconfig)], stdin=config)
+        return kubeconfig
+
+    def load(self, name: str, *images: str) -> None:
+        """Bring images of the engine into the nodes of a kind cluster."""
+        run([*self.command, "load", "docker-image", "--name", name, *images])
 
     def delete(self, name: str) -> None:
         """Delete a kind cluster by hand."""
         run([*self.command, "delete", "cluster", "--name", name, "--kubeconfig", str(self._directory / name)])
+
+    def kubectl_inside(self, kubeconfig: str, *arguments: str) -> str:
+        """Run kubectl in a container on the network of the kind clusters, as a pod of one is."""
+        return self.engine(
+            *("run", "--rm", "--interactive", "--network", "kind", "--entrypoint", "kubectl", self.image),
+            *("--kubeconfig", "/dev/stdin", *arguments),
+            stdin=kubeconfig,
+        )
 
     def engine(self, *arguments: str, stdin: str | None = None) -> str:
         """Run the container engine's command and return what it printed."""
         return run([*self._engine, *arguments], stdin=stdin)
 
 
-def run(command: Sequence[str], *, stdin: str | None = None, **environment: str) -> str:
+def run(command: Sequence[str], *, stdin: str | None = None, seconds: float = RUN_SECONDS, **environment: str) -> str:
     """Run a command and return its standard output; an AssertionError holds what it printed."""
     ended = subprocess.run(
         command,
@@ -80,7 +96,7 @@ def run(command: Sequence[str], *, stdin: str | None = None, **environment: str)
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=RUN_SECONDS,
+        timeout=seconds,
         check=False,
     )
     assert ended.returncode == 0, f"{shlex.join(command)} failed:\n{ended.stdout}\n{ended.stderr}"

@@ -17,9 +17,13 @@ OFFLINE = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off"}
 
 @dataclass(frozen=True)
 class Terminal:
-    """A shell whose kubeconfig leads to one cluster."""
+    """A shell whose kubeconfig leads to one cluster.
+
+    configuration: clusterctl's, if it needs one.
+    """
 
     kubeconfig: Path
+    configuration: Path | None = None
 
     @classmethod
     def of_secret(cls, secret: Mapping[str, Any], key: str, directory: Path) -> "Terminal":
@@ -34,7 +38,12 @@ class Terminal:
 
     def clusterctl(self, *arguments: str) -> str:
         """Run clusterctl and return its output."""
-        return self._run("clusterctl", *arguments)
+        config = ["--config", str(self.configuration)] if self.configuration else []
+        return self._run("clusterctl", *arguments, *config)
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        """Return what `kubectl get` knows of an object, or of several as a list."""
+        return json.loads(self.kubectl("get", "--output", "json", *arguments))
 
     def apply(self, namespace: str, manifests: str) -> None:
         """Apply manifests into a namespace."""

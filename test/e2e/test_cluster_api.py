@@ -80,11 +80,7 @@ def test_internal_endpoint_works_on_the_network_of_the_containers(
     kubeconfig = base64.b64decode(place.get(SECRETS, f"{name}-kubeconfig")["data"]["value"]).decode()
     assert yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["server"] == f"https://{node}:6443"
     # Another container on that network, as a provider in a pod of a kind cluster has.
-    listed = kind.engine(
-        *("run", "--rm", "--interactive", "--network", "kind", "--entrypoint", "kubectl", kind.image),
-        *("--kubeconfig", "/dev/stdin", "get", "nodes", "--output", "name"),
-        stdin=kubeconfig,
-    )
+    listed = kind.kubectl_inside(kubeconfig, "get", "nodes", "--output", "name")
     assert listed.split() == [f"node/{node}"]
     # The other Secret keeps the address for the machine of the engine.
     outside = base64.b64decode(place.get(SECRETS, f"{name}-config")["data"]["config"]).decode()

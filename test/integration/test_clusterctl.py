@@ -6,9 +6,7 @@ The plane has an API server and nothing else: no pod runs, and namespaces that a
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,48 +14,15 @@ from typing import Any
 
 import pytest
 import yaml
+from repository import CORE, Repository
 
 from capk.localplane.options import Options
 from capk.localplane.plane import LocalPlane
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / "bin"
-CORE = "v1.14.2"
 FLAVORS = ["", "development", "ha", "ports", "registry", "standalone", "topology"]
 INIT = ["init", "--core", f"cluster-api:{CORE}", "--bootstrap", "-", "--control-plane", "-"]
-
-
-@dataclass(frozen=True)
-class Repository:
-    """Releases of the provider and of Cluster API's core, and the configuration that leads to them."""
-
-    folder: Path
-
-    @property
-    def configuration(self) -> Path:
-        return self.folder / "clusterctl.yaml"
-
-    def write(self, *versions: str) -> None:
-        """Write releases of the provider, oldest first, and one of core."""
-        metadata = yaml.safe_load((ROOT / "metadata.yaml").read_text())
-        file = self.folder / "metadata.yaml"
-        for minor, version in enumerate(versions, start=1):
-            metadata["releaseSeries"] = [
-                {"major": 0, "minor": one, "contract": "v1beta2"} for one in range(1, minor + 1)
-            ]
-            file.write_text(yaml.safe_dump(metadata))
-            run(
-                *(sys.executable, ROOT / "hack" / "release.py", "--version", version, "--out", self.folder),
-                *("--metadata", file, "--no-sbom", "--local-repository"),
-            )
-        core = self.folder / "cluster-api" / CORE
-        core.mkdir(parents=True)
-        shutil.copy(BIN / "manifests" / "cluster-api-components.yaml", core / "core-components.yaml")
-        shutil.copy(BIN / "manifests" / "cluster-api-metadata.yaml", core / "metadata.yaml")
-        configuration = yaml.safe_load(self.configuration.read_text())
-        url = (core / "core-components.yaml").as_uri()
-        configuration["providers"].append({"name": "cluster-api", "type": "CoreProvider", "url": url})
-        self.configuration.write_text(yaml.safe_dump(configuration))
 
 
 @dataclass(frozen=True)
