@@ -41,8 +41,8 @@ def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     """What was measured, told at the end; no test depends on it."""
     measured: Figures = {}
     yield measured
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line("\ninstallation: " + ", ".join(f"{what} {value:.1f}" for what, value in measured.items()))
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\ninstallation: " + ", ".join(f"{what} {value:.1f}" for what, value in measured.items()))
 
 
 @pytest.fixture(scope="module")
