@@ -93,10 +93,11 @@ def installed(
 
 @pytest.fixture
 def management(installed: ManagementCluster, request: pytest.FixtureRequest) -> Iterator[ManagementCluster]:
-    """The management cluster; a failed test shows what went on in it."""
+    """The management cluster. A failed test shows what went on in it; in no test may a right be missing."""
     yield installed
     if request.node.stash.get(FAILED, False):
         print(installed.explain())
+    assert "orbidden" not in installed.logs()
 
 
 @contextmanager
@@ -160,7 +161,6 @@ def test_cluster_lives_from_generate_over_an_upgrade_of_the_provider_to_its_dele
     assert kind.containers(name) == {}
     left = terminal.get("secrets,kindclusters,kindcontrolplanes,clusters", "--namespace", "default")["items"]
     assert [one["metadata"]["name"] for one in left] == []
-    assert "orbidden" not in management.logs()
 
 
 def is_green(tree: str) -> bool:
