@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BIN):$(PATH)
 
--include hack/tools.mk hack/release.mk hack/chaos.mk hack/oldercore.mk
+-include hack/tools.mk hack/release.mk hack/chaos.mk hack/oldercore.mk hack/bench.mk
 
 ##@ Start here
 
@@ -97,6 +97,7 @@ rules: venv ## Write docs/contract.md: which test proves which rule of Cluster A
 requirements: venv ## Resolve the dependencies again and lock them with hashes
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --group test --group lint --group dev -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group bench --constraints requirements/dev.txt -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## Remove what was built; clusters stay

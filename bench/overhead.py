@@ -1,37 +1,31 @@
 """Measures what the provider adds to a bare `kind create cluster`: pairs of both, one after the other, on real kind.
 
-Run it from the root of the repository: `python bench/overhead.py`. It needs a container engine and takes about a minute
-a pair. The provider's own share is the time from the apply to Ready without the time of the kind call in it, so
-that it does not hang on how long two creations happen to take.
+It needs a container engine and takes about a minute a pair. The provider's own share is the time from the apply to
+Ready without the time of the kind call in it, so that it does not hang on how long two creations happen to take.
 """
 
 import os
 import shlex
 import stat
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple
 
-import typer
-from rich.console import Console
-from rich.table import Table
-
-from capk.api.conditions import find
+from bench.results import Row
+from bench.rig import KIND_CLUSTER_PATH as PATH
+from bench.rig import is_ready
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import NotFound
 from capk.localkind.kindconfig import DEFAULT_IMAGE
 from capk.localkind.rest import Rest
-from capk.localplane.engines import EngineChoice, choose_engine
+from capk.localplane.engines import EngineChoice
 from capk.localplane.options import Options
 from capk.localplane.plane import LocalPlane
 
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 900
-PATH = f"/apis/{KIND_CLUSTERS.api_version}/namespaces/default/{KIND_CLUSTERS.plural}"
 TIMED_KIND = """#!/bin/sh
 case "$*" in
   "create cluster"*)
@@ -43,20 +37,7 @@ esac
 """
 
 
-class Pair(NamedTuple):
-    """Seconds. inside: the kind call that the provider made."""
-
-    bare: float
-    ready: float
-    inside: float
-
-    @property
-    def share(self) -> float:
-        """What the provider added to its kind call."""
-        return self.ready - self.inside
-
-
-class Bench:
+class Pairs:
     """A plane with a provider, whose kind command notes when its creations begin and end."""
 
     def __init__(self, choice: EngineChoice, directory: Path) -> None:
@@ -83,7 +64,7 @@ class Bench:
         document = {"apiVersion": KIND_CLUSTERS.api_version, "kind": KIND_CLUSTERS.kind, "metadata": {"name": name}}
         began = time.monotonic()
         rest.request("POST", PATH, document)
-        while not self._is_ready(rest, name):
+        while not is_ready(rest.request("GET", f"{PATH}/{name}")):
             if time.monotonic() - began > PATIENCE_SECONDS:
                 raise TimeoutError(f"{name} was not Ready after {PATIENCE_SECONDS} s")
             time.sleep(POLL_SECONDS)
@@ -101,52 +82,24 @@ class Bench:
                 return
             time.sleep(POLL_SECONDS)
 
-    def _is_ready(self, rest: Rest, name: str) -> bool:
-        status = rest.request("GET", f"{PATH}/{name}").get("status") or {}
-        ready = find(status.get("conditions") or (), "Ready")
-        return ready is not None and ready["status"] == "True"
-
     def _run(self, *arguments: str) -> None:
         command = [*self._kind, *arguments, "--kubeconfig", str(self._directory / "kubeconfig")]
         subprocess.run(command, check=True, capture_output=True)
 
 
-def measure(pairs: int, bench: Bench) -> list[Pair]:
-    """Return the measured pairs, told as they come."""
-    found: list[Pair] = []
-    with bench.plane as plane:
-        rest = plane.rest()
-        for number in range(1, pairs + 1):
-            name = f"bench-{os.getpid()}-{number}"
-            # By turns, so that neither always has the warmer caches.
-            if number % 2:
-                bare, applied = bench.bare(name), bench.applied(rest, name)
-            else:
-                applied, bare = bench.applied(rest, name), bench.bare(name)
-            found.append(Pair(bare, *applied))
-            typer.echo(f"pair {number}: {found[-1]}", err=True)
-    return found
-
-
-def table(pairs: list[Pair]) -> Table:
-    """Return the pairs and their medians as a table."""
-    shown = Table("pair", "bare kind create (s)", "apply → Ready (s)", "its kind call (s)", "the provider's share (s)")
-    middle = Pair(*(median(column) for column in zip(*pairs, strict=True)))
-    for number, pair in enumerate(pairs, start=1):
-        shown.add_row(str(number), *(f"{value:.2f}" for value in (*pair, pair.share)))
-    share = median(pair.share for pair in pairs)
-    shown.add_row("median", *(f"{value:.2f}" for value in (*middle, share)))
-    return shown
-
-
-def main(pairs: int = 3) -> None:
-    """Measure and print a table."""
-    choice = choose_engine()
-    if choice.is_stand_in:
-        sys.exit(f"The overhead is measured on real kind, but {choice.why}.")
-    with tempfile.TemporaryDirectory() as directory:
-        Console().print(table(measure(pairs, Bench(choice, Path(directory)))))
-
-
-if __name__ == "__main__":
-    typer.run(main)
+def overhead(pairs: int, choice: EngineChoice | None) -> Iterator[Row]:
+    """Yield the measured pairs; none where there is no real kind."""
+    if choice is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        pair_maker = Pairs(choice, Path(directory))
+        with pair_maker.plane as plane, plane.rest() as rest:
+            for number in range(1, pairs + 1):
+                name = f"bench-{os.getpid()}-{number}"
+                # By turns, so that neither always has the warmer caches.
+                if number % 2:
+                    bare, (ready, inside) = pair_maker.bare(name), pair_maker.applied(rest, name)
+                else:
+                    (ready, inside), bare = pair_maker.applied(rest, name), pair_maker.bare(name)
+                seconds = {"bare_s": bare, "ready_s": ready, "kind_call_s": inside, "share_s": ready - inside}
+                yield {"pair": number, **{column: round(value, 3) for column, value in seconds.items()}}

@@ -118,7 +118,7 @@ class Rig:
         command = [
             *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(self.plane.kubeconfig)),
             *("--kind-command", kind, "--engine-command", engine, "--endpoint", "external"),
-            *("--work-dir", str(self.directory / "work"), "--health-addr", address, "--log-level", "warning", *flags),
+            *("--work-dir", str(self.directory / "work"), "--health-addr", address, *flags),
         ]
         return Provider(command, self.environment, self.directory / "provider.log", address)
 
@@ -199,10 +199,12 @@ def is_ready(obj: Mapping[str, Any]) -> bool:
     return ready is not None and ready["status"] == "True"
 
 
-def wait_until(look: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+def wait_until(
+    look: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS, every: float = POLL_SECONDS
+) -> None:
     """Return as soon as `look` returns something true."""
     deadline = monotonic() + seconds
     while not look():
         if monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds:g} s")
-        sleep(POLL_SECONDS)
+        sleep(every)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
+from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH, Object, Provider, Rig, is_ready, kindcluster, wait_until
 from capk.localkind.rest import MERGE_PATCH, Rest
 
 RESYNC_SECONDS = 20
-Row = dict[str, object]
 
 
 def scale(sizes: list[int], creates: int) -> Iterator[Row]:
@@ -77,7 +77,7 @@ def _label(rest: Rest, name: str) -> None:
 def _resync(provider: Provider, size: int) -> float:
     """Wait for the next resync and return how long all reconciles of it took."""
     before, _ = provider.reconciles()
-    wait_until(lambda: provider.reconciles()[0] > before, "a resync", 10 * RESYNC_SECONDS)
+    wait_until(lambda: provider.reconciles()[0] > before, "a resync", 10 * RESYNC_SECONDS, every=0.1)
     began = monotonic()
     return provider.await_settled(before + size) - began
 

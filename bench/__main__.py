@@ -1,0 +1,104 @@
+"""`python -m bench run` measures, `python -m bench compare` compares two runs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.core import core
+from bench.latency import latency
+from bench.overhead import overhead
+from bench.parallel import parallel
+from bench.results import KEYS, Row, comparison, fits, machine, save, table
+from bench.scale import scale
+from bench.steady import steady
+from capk.localplane.engines import choose_engine
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+console = Console(width=None if sys.stdout.isatty() else 160)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.replace(",", " ").split()]
+
+
+@app.command()
+def run(
+    parts: Annotated[str, typer.Option(help="Which parts, in this order.")] = " ".join(KEYS),
+    sizes: Annotated[str, typer.Option(help="KINDClusters of the scale part.")] = "10 100 300 1000 3000",
+    pairs: Annotated[int, typer.Option(help="Pairs of the overhead part.")] = 10,
+    at_once: Annotated[str, typer.Option(help="KINDClusters of the parallel part.")] = "1 2 4 8",
+    real_at_once: Annotated[str, typer.Option(help="The same on real kind.")] = "1 2 4 8",
+    steady_size: int = 1000,
+    minutes: Annotated[float, typer.Option(help="How long the steady part looks on.")] = 10,
+    latency_size: int = 300,
+    edits: Annotated[int, typer.Option(help="Edits of the latency part.")] = 300,
+    core_size: Annotated[int, typer.Option(help="Clusters of the core part.")] = 300,
+    creates: Annotated[int, typer.Option(help="Kind calls at once on the instant engine.")] = 8,
+    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("out/bench/latest.json"),
+    plots: Annotated[Path, typer.Option(help="Where the plots go.")] = Path("out/bench"),
+) -> None:
+    """Measure, print tables, and write results and plots."""
+    wanted = parts.replace(",", " ").split()
+    if unknown := set(wanted) - KEYS.keys():
+        raise typer.BadParameter(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(KEYS)}")
+    facts = machine()
+    choice = choose_engine() if {"overhead", "parallel"} & set(wanted) else None
+    if choice and choice.is_stand_in:
+        console.print(f"Nothing is measured on real kind here: {choice.why.partition(':')[0]}.")
+        choice = None
+    measures: dict[str, Callable[[], Iterator[Row]]] = {
+        "overhead": partial(overhead, pairs, choice),
+        "parallel": partial(parallel, _numbers(at_once), choice, _numbers(real_at_once)),
+        "scale": partial(scale, _numbers(sizes), creates),
+        "steady": partial(steady, steady_size, minutes, creates),
+        "latency": partial(latency, latency_size, edits, creates),
+        "core": partial(core, core_size, creates),
+    }
+    found: dict[str, list[Row]] = {}
+    for part in wanted:
+        found[part] = []
+        for row in measures[part]():
+            console.print(f"{part}: {row}", soft_wrap=True, highlight=False)
+            found[part].append(row)
+            save(out, facts, found)
+    _show(found, plots)
+
+
+@app.command()
+def compare(
+    base: Annotated[Path, typer.Argument(help="Results of the run to compare with.")],
+    now: Annotated[Path, typer.Argument(help="Results to look at.")] = Path("out/bench/latest.json"),
+) -> None:
+    """Show what two runs have in common: before → after, and by what factor."""
+    before, after = json.loads(base.read_text()), json.loads(now.read_text())
+    for fact, value in after["machine"].items():
+        if before["machine"].get(fact) != value:
+            console.print(f"{fact}: {before['machine'].get(fact)} → {value}", highlight=False)
+    for part, rows in after["parts"].items():
+        if rows and before["parts"].get(part):
+            console.print(comparison(part, before["parts"][part], rows))
+
+
+def _show(found: dict[str, list[Row]], plots: Path) -> None:
+    for part, rows in found.items():
+        if rows:
+            console.print(table(part, rows))
+    for line in fits(found.get("scale", [])):
+        console.print(line, highlight=False)
+    try:
+        from bench.plots import draw
+    except ImportError:
+        console.print("No plots: matplotlib is not installed (`make bench` installs it).")
+        return
+    for path in draw(found, plots):
+        console.print(f"Drawn: {path}", highlight=False)
+
+
+if __name__ == "__main__":
+    app()

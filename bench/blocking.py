@@ -1,0 +1,71 @@
+"""A controller that takes the same steps one after the other, one object at a time; only there to be measured."""
+
+import base64
+import subprocess
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.rig import KIND_CLUSTER_PATH, Object, is_ready
+from capk.kindcfg.kubeconfig import read_kubeconfig
+from capk.localkind.rest import MERGE_PATCH, Rest
+
+FINALIZER = "bench.example.com/blocking"
+SECRET_PATH = "/api/v1/namespaces/default/secrets"
+PAUSE_SECONDS = 0.05
+
+
+class BlockingController(threading.Thread):
+    """Claims, creates, reads both kubeconfigs, writes Secret, endpoint and status; deletes. Until `over` is set.
+
+    kind: command. image: of the nodes. environment: of the command.
+    """
+
+    def __init__(self, rest: Rest, kind: list[str], image: str, environment: dict[str, str]) -> None:
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self._rest = rest
+        self._kind = kind
+        self._image = image
+        self._environment = environment
+
+    def run(self) -> None:
+        while not self.over.wait(PAUSE_SECONDS):
+            for obj in self._rest.request("GET", KIND_CLUSTER_PATH)["items"]:
+                if obj["metadata"].get("deletionTimestamp"):
+                    self._delete(obj)
+                elif not is_ready(obj):
+                    self._create(obj)
+
+    def _create(self, obj: Object) -> None:
+        name = obj["metadata"]["name"]
+        path = f"{KIND_CLUSTER_PATH}/{name}"
+        self._rest.request("PATCH", path, {"metadata": {"finalizers": [FINALIZER]}}, MERGE_PATCH)
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / "kubeconfig"
+            config = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
+            arguments = [f"--name={name}", "--config=-", f"--image={self._image}", "--wait=120s"]
+            self._run("create", "cluster", *arguments, f"--kubeconfig={file}", stdin=config)
+            external = file.read_text()
+        self._run("get", "kubeconfig", f"--name={name}", "--internal")
+        data = {"config": base64.b64encode(external.encode()).decode()}
+        self._rest.request("POST", SECRET_PATH, {"metadata": {"name": f"{name}-config"}, "data": data})
+        facts = read_kubeconfig(external)
+        endpoint = {"host": facts.host, "port": facts.port}
+        self._rest.request("PATCH", path, {"spec": {"controlPlaneEndpoint": endpoint}}, MERGE_PATCH)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": now}
+        status = {"initialization": {"provisioned": True}, "conditions": [ready]}
+        self._rest.request("PATCH", f"{path}/status", {"status": status}, MERGE_PATCH)
+
+    def _delete(self, obj: Object) -> None:
+        name = obj["metadata"]["name"]
+        self._run("delete", "cluster", f"--name={name}")
+        self._rest.request("DELETE", f"{SECRET_PATH}/{name}-config")
+        self._rest.request("PATCH", f"{KIND_CLUSTER_PATH}/{name}", {"metadata": {"finalizers": []}}, MERGE_PATCH)
+
+    def _run(self, *arguments: str, stdin: str = "") -> None:
+        subprocess.run(
+            [*self._kind, *arguments], input=stdin, text=True, check=True, capture_output=True, env=self._environment
+        )

@@ -1,0 +1,69 @@
+"""Several KINDClusters at once, against a controller that blocks."""
+
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+
+from bench.blocking import BlockingController
+from bench.results import Row
+from bench.rig import ENGINE, KIND_CLUSTER_PATH, Object, Rig, is_ready, kindcluster, wait_until
+from capk.localkind.kindconfig import DEFAULT_IMAGE
+from capk.localplane.engines import EngineChoice
+
+FIXED_SECONDS = 2
+
+
+def parallel(sizes: list[int], choice: EngineChoice | None, real_sizes: list[int]) -> Iterator[Row]:
+    """Yield a row an engine, controller and number. choice: real kind; None leaves it out."""
+    fixed = EngineChoice(str(ENGINE), str(ENGINE), "", True, "")
+    yield from _both(f"{FIXED_SECONDS} s", fixed, sizes, ["--max-concurrent-creates", str(max(sizes))])
+    if choice and real_sizes:
+        # As many at once as the provider chooses for this machine.
+        yield from _both("real kind", choice, real_sizes, [])
+
+
+def _both(engine: str, choice: EngineChoice, sizes: list[int], flags: list[str]) -> Iterator[Row]:
+    image = ["--node-image", choice.node_image] if choice.node_image else []
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory), seconds=FIXED_SECONDS) as rig:
+        with rig.provider(*flags, *image, kind=choice.kind, engine=choice.engine):
+            yield from _rows(rig, engine, "provider", sizes)
+        rest, environment = rig.plane.rest(), {**os.environ, **rig.environment}
+        with closing(rest):
+            blocking = BlockingController(
+                rest, shlex.split(choice.kind), choice.node_image or DEFAULT_IMAGE, environment
+            )
+            blocking.start()
+            yield from _rows(rig, engine, "blocking", sizes)
+            blocking.over.set()
+            blocking.join()
+
+
+def _rows(rig: Rig, engine: str, controller: str, sizes: list[int]) -> Iterator[Row]:
+    for size in sizes:
+        seconds = _life(rig, [f"bench-{os.getpid()}-{controller[:1]}{size}-{number}" for number in range(size)])
+        yield {"engine": engine, "controller": controller, "objects": size, "seconds": round(seconds, 2)}
+
+
+def _life(rig: Rig, names: list[str]) -> float:
+    """Create, wait, delete; return the seconds from the apply to the last Ready."""
+    ready: set[str] = set()
+    gone: set[str] = set()
+
+    def seen(type: str, obj: Object) -> None:
+        if type == "DELETED":
+            gone.add(obj["metadata"]["name"])
+        elif is_ready(obj):
+            ready.add(obj["metadata"]["name"])
+
+    with rig.watching(seen):
+        began = monotonic()
+        rig.all_at_once(names, lambda rest, name: rest.request("POST", KIND_CLUSTER_PATH, kindcluster(name)))
+        wait_until(lambda: ready.issuperset(names), f"{len(names)} Ready")
+        took = monotonic() - began
+        rig.all_at_once(names, lambda rest, name: rest.request("DELETE", f"{KIND_CLUSTER_PATH}/{name}"))
+        wait_until(lambda: gone.issuperset(names), f"{len(names)} gone")
+    return took

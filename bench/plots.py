@@ -1,0 +1,68 @@
+"""Draws the figures of a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.results import Row
+
+# The same figures give the same file.
+mpl.rcParams["svg.hashsalt"] = "capk"
+
+
+def draw(parts: Mapping[str, Sequence[Row]], directory: Path) -> list[Path]:
+    """Write an SVG file for each part that has enough to show, and return them."""
+    drawn = []
+    for part, plot in {"scale": _scale, "parallel": _parallel, "overhead": _overhead}.items():
+        if rows := parts.get(part):
+            figure = plot(rows)
+            directory.mkdir(parents=True, exist_ok=True)
+            drawn.append(directory / f"{part}.svg")
+            figure.savefig(drawn[-1], metadata={"Date": None})
+    return drawn
+
+
+def _scale(rows: Sequence[Row]) -> Figure:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    for axes, column, unit in ((time, "seconds", "seconds"), (memory, "peak_mib", "MiB")):
+        for phase in dict.fromkeys(row["phase"] for row in rows):
+            found = [row for row in rows if row["phase"] == phase]
+            axes.plot([row["objects"] for row in found], [row[column] for row in found], "o-", label=phase)
+        _label(axes, "KINDClusters", unit)
+    time.set_title("until all are done")
+    memory.set_title("peak memory of the provider")
+    return figure
+
+
+def _parallel(rows: Sequence[Row]) -> Figure:
+    engines = list(dict.fromkeys(row["engine"] for row in rows))
+    figure = Figure(figsize=(5 * len(engines), 4), layout="constrained")
+    for axes, engine in zip(figure.subplots(1, len(engines), squeeze=False)[0], engines, strict=True):
+        for controller in ("blocking", "provider"):
+            found = [row for row in rows if (row["engine"], row["controller"]) == (engine, controller)]
+            axes.plot([row["objects"] for row in found], [row["seconds"] for row in found], "o-", label=controller)
+        _label(axes, "KINDClusters at once", "seconds")
+        axes.set_title(f"until all are Ready, engine: {engine}")
+    return figure
+
+
+def _overhead(rows: Sequence[Row]) -> Figure:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    pairs = [row["pair"] for row in rows]
+    axes.bar([pair - 0.2 for pair in pairs], [row["bare_s"] for row in rows], 0.4, label="kind create cluster")
+    axes.bar([pair + 0.2 for pair in pairs], [row["ready_s"] for row in rows], 0.4, label="apply → Ready")
+    _label(axes, "pair", "seconds")
+    return figure
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()

@@ -1,0 +1,98 @@
+"""Rows of figures as tables and as a file, with the facts of the machine that they were taken on."""
+
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+
+Row = dict[str, Any]
+
+KEYS: Final[Mapping[str, Sequence[str]]] = {
+    "overhead": ("pair",),
+    "parallel": ("engine", "controller", "objects"),
+    "scale": ("objects", "phase"),
+    "steady": ("objects", "minutes"),
+    "latency": ("objects", "edits"),
+    "core": ("objects",),
+}
+"""The parts of the bench, and what tells the rows of each apart."""
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure depends on."""
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "cores": os.cpu_count(),
+        "cpu": cpu[1] if cpu else platform.machine(),
+        "memory_gib": round(memory, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip(),
+        "taken": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def save(path: Path, machine: Mapping[str, Any], parts: Mapping[str, Sequence[Row]]) -> None:
+    """Write a run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine, "parts": parts}, indent=1) + "\n")
+
+
+def table(title: str, rows: Sequence[Row]) -> Table:
+    """Return rows as a table."""
+    shown = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        shown.add_column(column.replace("_", " "), justify="right")
+    for row in rows:
+        shown.add_row(*(f"{value:g}" if isinstance(value, float) else str(value) for value in row.values()))
+    return shown
+
+
+def fits(rows: Iterable[Row]) -> list[str]:
+    """Return how time and memory of each phase of the scale part grow: a line each."""
+    told = []
+    phases: dict[str, list[Row]] = {}
+    for row in rows:
+        phases.setdefault(row["phase"], []).append(row)
+    for phase, found in phases.items():
+        sizes = [row["objects"] for row in found]
+        if len(sizes) < 3:
+            continue
+        for column, unit in (("seconds", "ms"), ("peak_mib", "KiB")):
+            values = [row[column] for row in found]
+            slope, start = statistics.linear_regression(sizes, values)
+            square = statistics.correlation(sizes, values) ** 2 if len(set(values)) > 1 else 1.0
+            factor = 1024 if unit == "KiB" else 1000
+            told.append(f"{phase}, {column}: {slope * factor:.1f} {unit} an object + {start:.1f} (R² {square:.3f})")
+    return told
+
+
+def comparison(part: str, base: Sequence[Row], now: Sequence[Row]) -> Table:
+    """Return a table of the rows that both runs have: each figure before → after, and by what factor."""
+    keys = KEYS[part]
+    before = {tuple(row[key] for key in keys): row for row in base}
+    columns = [column for column in now[0] if column not in keys]
+    shown = Table(*keys, *columns, title=part, title_justify="left")
+    for row in now:
+        identity = tuple(row[key] for key in keys)
+        if (old := before.get(identity)) is not None:
+            shown.add_row(*map(str, identity), *(_change(old.get(column), row[column]) for column in columns))
+    return shown
+
+
+def _change(before: object, after: object) -> str:
+    if not isinstance(before, int | float) or not isinstance(after, int | float):
+        return str(after)
+    ratio = f" ({after / before:.2f} x)" if before else ""
+    return f"{before:g} → {after:g}{ratio}"
