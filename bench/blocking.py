@@ -16,25 +16,34 @@ SECRET_PATH = "/api/v1/namespaces/default/secrets"
 PAUSE_SECONDS = 0.05
 
 
-class BlockingController(threading.Thread):
-    """Claims, creates, reads both kubeconfigs, writes Secret, endpoint and status; deletes. Until `over` is set.
+class BlockingController:
+    """Claims, creates, reads both kubeconfigs, writes Secret, endpoint and status; deletes. From `start` to `stop`.
 
     kind: command. image: of the nodes. environment: of the command.
     """
 
     def __init__(self, rest: Rest, kind: list[str], image: str, environment: dict[str, str]) -> None:
-        super().__init__(daemon=True)
-        self.over = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._rest = rest
-        self._kind = kind
+        self._command = kind
         self._image = image
         self._environment = environment
 
-    def run(self) -> None:
-        while not self.over.wait(PAUSE_SECONDS):
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the object that is in work."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(PAUSE_SECONDS):
             for obj in self._rest.request("GET", KIND_CLUSTER_PATH)["items"]:
                 if obj["metadata"].get("deletionTimestamp"):
-                    self._delete(obj)
+                    self._remove(obj)
                 elif not is_ready(obj):
                     self._create(obj)
 
@@ -46,9 +55,9 @@ class BlockingController(threading.Thread):
             file = Path(directory) / "kubeconfig"
             config = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
             arguments = [f"--name={name}", "--config=-", f"--image={self._image}", "--wait=120s"]
-            self._run("create", "cluster", *arguments, f"--kubeconfig={file}", stdin=config)
+            self._kind("create", "cluster", *arguments, f"--kubeconfig={file}", stdin=config)
             external = file.read_text()
-        self._run("get", "kubeconfig", f"--name={name}", "--internal")
+        self._kind("get", "kubeconfig", f"--name={name}", "--internal")
         data = {"config": base64.b64encode(external.encode()).decode()}
         self._rest.request("POST", SECRET_PATH, {"metadata": {"name": f"{name}-config"}, "data": data})
         facts = read_kubeconfig(external)
@@ -59,13 +68,13 @@ class BlockingController(threading.Thread):
         status = {"initialization": {"provisioned": True}, "conditions": [ready]}
         self._rest.request("PATCH", f"{path}/status", {"status": status}, MERGE_PATCH)
 
-    def _delete(self, obj: Object) -> None:
+    def _remove(self, obj: Object) -> None:
         name = obj["metadata"]["name"]
-        self._run("delete", "cluster", f"--name={name}")
+        self._kind("delete", "cluster", f"--name={name}")
         self._rest.request("DELETE", f"{SECRET_PATH}/{name}-config")
         self._rest.request("PATCH", f"{KIND_CLUSTER_PATH}/{name}", {"metadata": {"finalizers": []}}, MERGE_PATCH)
 
-    def _run(self, *arguments: str, stdin: str = "") -> None:
+    def _kind(self, *arguments: str, stdin: str = "") -> None:
         subprocess.run(
-            [*self._kind, *arguments], input=stdin, text=True, check=True, capture_output=True, env=self._environment
+            [*self._command, *arguments], input=stdin, text=True, check=True, capture_output=True, env=self._environment
         )

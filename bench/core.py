@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.results import Row
@@ -15,7 +16,6 @@ from capk.localplane.options import CORE_MANAGER
 
 CLUSTER_PATH = "/apis/cluster.x-k8s.io/v1beta2/namespaces/default/clusters"
 CONTROL_PLANE_PATH = f"/apis/{KIND_CONTROL_PLANES.api_version}/namespaces/default/{KIND_CONTROL_PLANES.plural}"
-VERSION = "v1.36.1"
 
 
 def core(size: int, creates: int) -> Iterator[Row]:
@@ -31,20 +31,23 @@ def core(size: int, creates: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory), core=True) as rig:
         manager = processes.running_pid(rig.plane.directory, CORE_MANAGER) or 0
         with rig.provider("--max-concurrent-creates", str(creates)) as provider:
+            # The kubeconfigs of the instant engine lead to the plane's own API server, so its version is theirs.
+            with rig.plane.rest() as rest:
+                version = rest.request("GET", "/version")["gitVersion"]
             before = cpu_of(manager).own
             with rig.watching(seen, CLUSTER_PATH), rig.measured(provider) as usage:
-                rig.all_at_once(names, _apply)
+                rig.all_at_once(names, partial(_apply, version))
                 wait_until(lambda: len(available) == size, f"{size} Clusters Available")
             row = usage.row(size, own_writes=2 * size)
             yield {"objects": size, **row, "core_cpu_s": round(cpu_of(manager).own - before, 2)}
 
 
-def _apply(rest: Rest, name: str) -> None:
+def _apply(version: str, rest: Rest, name: str) -> None:
     control_plane = {
         "apiVersion": KIND_CONTROL_PLANES.api_version,
         "kind": KIND_CONTROL_PLANES.kind,
         "metadata": {"name": name},
-        "spec": {"version": VERSION},
+        "spec": {"version": version},
     }
     references = {"infrastructureRef": KIND_CLUSTERS, "controlPlaneRef": KIND_CONTROL_PLANES}
     spec = {field: {"apiGroup": kind.group, "kind": kind.kind, "name": name} for field, kind in references.items()}

@@ -38,8 +38,7 @@ def _both(engine: str, choice: EngineChoice, sizes: list[int], flags: list[str])
             )
             blocking.start()
             yield from _rows(rig, engine, "blocking", sizes)
-            blocking.over.set()
-            blocking.join()
+            blocking.stop()
 
 
 def _rows(rig: Rig, engine: str, controller: str, sizes: list[int]) -> Iterator[Row]:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 import kopf
@@ -28,7 +29,7 @@ from capk.manager.reconcile import Reconciler
 from capk.manager.requests import Engine
 from capk.manager.work import Work
 from capk.plan.observed import EndpointMode, Policy
-from capk.runtime.health import Freshness, Reached
+from capk.runtime.health import Echoes, Freshness, Reached
 from capk.runtime.metrics import Metrics
 from capk.runtime.store import Store
 from capk.runtime.workers import every, run_workers
@@ -52,6 +53,9 @@ class Application:
         self.ready = Reached("the first look at all objects and at the engine")
         self.looked = Freshness("look at the engine", 10 * settings.inventory_period_seconds + 120)
         self.resynced = Freshness("resync", 3 * settings.sync_period_seconds + 60)
+        # A list repairs what a watch has missed; one that stays behind from one list to the next is dead. kopf ends
+        # streams that are silent for 70 s; this is for what it does not see.
+        self.echoes = Echoes(settings.sync_period_seconds + 300)
         self.settings = settings
         self.client = client
         self._kopf_has_logged_in = False
@@ -81,6 +85,8 @@ class Application:
             on_change=self._operation_changed,
             clock=loop.time,
         )
+        for lane in Lane:
+            metrics.watch_lane(lane.value, partial(self.operations.count, lane))
         endpoint = EndpointMode.INTERNAL if settings.gives_internal_endpoint else EndpointMode.EXTERNAL
         logs = FailureLogs(settings.log_dir)
         engine = Engine(
@@ -132,6 +138,7 @@ class Application:
 
     def seen(self, resource: Resource, type: str | None, obj: Mapping[str, Any]) -> None:
         """Take in a watch event and wake the objects that it concerns."""
+        self.echoes.heard(resource.kind, _version(obj))
         if not self._serves(resource, obj):
             return
         if resource is names.CLUSTERS:
@@ -147,6 +154,7 @@ class Application:
     def wrote(self, resource: Resource, obj: Mapping[str, Any]) -> None:
         """Take in the answer to a write of ours: the watch tells nothing new of it, so its relatives are woken here."""
         self.store.put(resource, obj)
+        self.echoes.expect(resource.kind, _version(obj))
         for key in self.observer.related(resource, obj) - {_key(resource, obj)}:
             self.queue.add(key)
 
@@ -186,10 +194,6 @@ class Application:
         self.looked.touch()
         outcome = "failed" if after.error else "ok"
         self.metrics.inventory_seconds.labels(outcome).observe(time.monotonic() - began)
-        for lane in Lane:
-            waiting, running = self.operations.count(lane)
-            self.metrics.operations_queued.labels(lane.value).set(waiting)
-            self.metrics.operations_running.labels(lane.value).set(running)
         self.metrics.counted(Counter(ready_reason(obj) for obj in self.store.values(names.KIND_CLUSTERS)))
         self._tell_version()
         if before is None or (before.error is None) != (after.error is None):
@@ -242,6 +246,10 @@ class Application:
         served = [obj for obj in listing.items if self._serves(resource, obj)]
         # First what vanished: an API server restored from a backup goes back in time, and older versions are the truth.
         drift = self.store.prune(resource, served, listing.resource_version, namespace=self.settings.namespace)
+        if drift.behind:
+            self.echoes.expect(resource.kind, max(_version(obj) for obj in served))
+        else:
+            self.echoes.forget(resource.kind)
         missed = len(drift.vanished) + len(drift.behind)
         if missed and self._is_filled:
             log.warning("The watch of %s had missed %d changes; the list has told of them.", resource.plural, missed)
@@ -270,6 +278,10 @@ def _changed(before: Snapshot, after: Snapshot) -> set[str]:
 def _key(resource: Resource, obj: Mapping[str, Any]) -> Key:
     metadata = obj["metadata"]
     return Key(resource.kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def _version(obj: Mapping[str, Any]) -> int:
+    return int(obj["metadata"]["resourceVersion"])
 
 
 def _cluster_label(obj: Mapping[str, Any]) -> list[str]:

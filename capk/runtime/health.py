@@ -69,6 +69,46 @@ class Reached:
         return None if self._is_reached else f"waiting for {self._what}"
 
 
+class Echoes:
+    """A check that watches live: what was written, or listed as new, has to come back as an event of its kind.
+
+    A quiet watch and a dead one look alike, unless one knows of something that it has to tell.
+    limit_seconds: how late an event may be.
+    """
+
+    def __init__(self, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit_seconds
+        self._clock = clock
+        self._expected: dict[str, tuple[int, float]] = {}
+        """Kind -> the version that an event must reach, and since when."""
+
+    def expect(self, kind: str, version: int) -> None:
+        """Note that the watch of a kind has to tell of that version, or of a later one."""
+        self._expected.setdefault(kind, (version, self._clock()))
+
+    def heard(self, kind: str, version: int) -> None:
+        """Note an event: as a watch keeps the order, nothing that is older is missing."""
+        if kind in self._expected and version >= self._expected[kind][0]:
+            del self._expected[kind]
+
+    def forget(self, kind: str) -> None:
+        """Expect nothing any more: a list has told that nothing was missed."""
+        self._expected.pop(kind, None)
+
+    def __call__(self) -> str | None:
+        """Return what is wrong, or None."""
+        late = {kind: self._clock() - since for kind, (_, since) in self._expected.items()}
+        return next(
+            (
+                f"the watch of {kind} objects has not told of a change for {age:.0f} s; "
+                f"at most {self._limit:.0f} s are normal"
+                for kind, age in late.items()
+                if age > self._limit
+            ),
+            None,
+        )
+
+
 def moving_queue(queue: WatchedQueue, limit_seconds: float) -> Check:
     """Return a check that keys do not wait for a worker, or stay in work, longer than that."""
 

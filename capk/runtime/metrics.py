@@ -1,6 +1,6 @@
 """The Prometheus series of the provider; label values come from closed lists, never from names of objects."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -89,6 +89,11 @@ class Metrics:
         self.last_resync = Gauge(
             "capk_last_resync_timestamp_seconds", "When the last complete resync ended.", registry=self.registry
         )
+
+    def watch_lane(self, lane: str, count: Callable[[], tuple[int, int]]) -> None:
+        """Have the operations of a lane counted at each scrape. count: returns how many wait and how many run."""
+        self.operations_queued.labels(lane).set_function(lambda: count()[0])
+        self.operations_running.labels(lane).set_function(lambda: count()[1])
 
     def depth(self, keys: int) -> None:
         """Record the length of the work queue."""

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from capk.runtime.health import Freshness, HealthServer, Reached, moving_queue
+from capk.runtime.health import Echoes, Freshness, HealthServer, Reached, moving_queue
 from capk.runtime.metrics import Metrics
 
 
@@ -109,3 +109,29 @@ def test_queue_that_does_not_move_is_noticed() -> None:
     assert "has waited 61 s for a worker" in str(check())
     queue.waited, queue.worked = 0, 90
     assert "has taken 90 s" in str(check())
+
+
+def test_watch_that_does_not_tell_of_a_write_is_dead():
+    clock = Clock()
+    check = Echoes(60, clock)
+    check.expect("KINDCluster", 7)
+    clock.now += 50
+    check.expect("KINDCluster", 9)
+    check.heard("KINDCluster", 6)
+    check.heard("Secret", 8)
+    assert check() is None
+    clock.now += 20
+    assert "the watch of KINDCluster objects has not told of a change for 70 s" in check()
+
+
+def test_watch_that_tells_of_a_later_change_lives():
+    clock = Clock()
+    check = Echoes(60, clock)
+    check.expect("KINDCluster", 7)
+    check.heard("KINDCluster", 8)
+    clock.now += 1000
+    assert check() is None
+    check.expect("KINDCluster", 9)
+    check.forget("KINDCluster")
+    clock.now += 1000
+    assert check() is None
