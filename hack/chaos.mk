@@ -9,3 +9,13 @@
 test-chaos: venv ## Break things on purpose and see that nothing is lost (10 minutes); tests in TESTS
 	@$(TOOLS) test
 	CAPK_CASES=thorough timeout 3600 pytest -q $(or $(TESTS),test/unit test/chaos)
+
+.PHONY: mutations
+mutations: venv ## Remove, one at a time, the code that keeps a promise, and see that a test notices (20 minutes); some of them in WORDS
+	@$(TOOLS) test
+	python -m hack.mutations $(WORDS)
+
+.PHONY: audit
+audit: venv ## Look for known weaknesses in the locked dependencies (asks osv.dev)
+	uv tool run pip-audit@2.10.1 --strict --disable-pip --vulnerability-service osv --require-hashes -r requirements/run.txt
+	uv tool run pip-audit@2.10.1 --strict --disable-pip --vulnerability-service osv --require-hashes -r requirements/dev.txt

@@ -157,6 +157,12 @@ _IMAGES: Final = (
         f"{_CHECK_IMAGE}, or bring the image there (`docker pull` or `docker load`).",
     ),
     _symptom(
+        r"no command specified",
+        Reason.INVALID_CONFIG,
+        f"The image is none of kind's node images: it names no command to run. {_CHECK_IMAGE}.",
+        retry=False,
+    ),
+    _symptom(
         r"unable to find image '(?P<image>[^']+)' locally",
         Reason.IMAGE_NOT_FOUND,
         "The container engine has no image {image}, which kind needs as the load balancer of several control planes, "

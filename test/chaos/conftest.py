@@ -44,7 +44,7 @@ def nursery() -> Iterator[Nursery]:
 
 @pytest.fixture
 def stage(plane: LocalPlane, nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    """Sets up stages: `stage(*flags, owned=, create_seconds=, instant=)`."""
+    """Sets up stages: `stage(*flags, owned=, create_seconds=, instant=, environment=)`."""
     with ExitStack() as stack:
 
         def set_up(*flags: str, **choices: Any) -> Stage:

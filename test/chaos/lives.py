@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from api import CLUSTERS, Api, Object, connected, eventually
@@ -156,16 +157,17 @@ def staged(
     owned: bool = False,
     create_seconds: float = 0.2,
     instant: bool = True,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Stage]:
     """Give a stage whose provider is not started yet; everything on it ends with it."""
     directory.mkdir(exist_ok=True)
     with connected(plane) as api, connected(plane) as witness_api, Proxy(plane, directory / "proxy") as proxy:
         namespace, kind = api.new_namespace(), SwitchableKind(directory / "bin")
-        environment = {SECONDS_VARIABLE: str(create_seconds), **({MODE_VARIABLE: "instant"} if instant else {})}
+        mode = {SECONDS_VARIABLE: str(create_seconds), **({MODE_VARIABLE: "instant"} if instant else {})}
         waits = ("--wait-for-nodes", "0") if instant else ()
         kubeconfig = ("--kubeconfig", str(proxy.kubeconfig))
         arguments = ["--namespace", namespace, *PERIODS, *kind.flags, *kubeconfig, *waits, *flags]
-        process = MortalProvider(nursery, plane, directory, arguments, environment)
+        process = MortalProvider(nursery, plane, directory, arguments, {**mode, **environment})
         proxy.witness = ReadyWitness(witness_api, namespace, process.home)
         try:
             yield Stage(plane, api, namespace, process, kind, proxy, owned)

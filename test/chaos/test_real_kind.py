@@ -1,4 +1,4 @@
-"""The provider is killed ten times in the life of one real kind cluster."""
+"""Real kind: the provider is killed ten times in the life of one cluster, and makes and deletes many of them."""
 
 import contextlib
 import os
@@ -13,12 +13,15 @@ import pytest
 from api import Api, condition, connected, eventually
 from journeys import standalone
 from nursery import MortalProvider, Nursery
-from tally import Tally
+from tally import Tally, memory_mib
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capk.localplane.engines import EngineChoice, choose_engine
 from capk.localplane.plane import LocalPlane
 
+ROUNDS = int(os.environ.get("CAPK_CHAOS_ROUNDS", "4"))
+AT_ONCE = 4
+MOST_GROWTH_MIB = 15
 KILLS_IN_CREATION, KILLS_AT_REST, KILLS_IN_DELETION = 6, 2, 2
 SECONDS = 900
 
@@ -35,6 +38,10 @@ class Engine:
         """Return the ids of its containers, stopped ones included."""
         return self._ask("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=io.x-k8s.kind.cluster={self.name}")
 
+    def containers_like_it(self) -> list[str]:
+        """Return the names of all containers whose names begin like it."""
+        return self._ask("ps", "--all", "--filter", f"name=^{self.name}", "--format", "{{.Names}}")
+
     def volumes(self) -> list[str]:
         """Return the names of all volumes of the engine that no container uses."""
         return self._ask("volume", "ls", "--quiet", "--filter", "dangling=true")
@@ -42,8 +49,9 @@ class Engine:
     def remove(self, directory: Path) -> None:
         """Delete the kind cluster, whatever is there of it."""
         kubeconfig = str(directory / "kubeconfig")
-        command = [*shlex.split(self.choice.kind), "delete", "cluster", "--name", self.name, "--kubeconfig", kubeconfig]
-        subprocess.run(command, timeout=300, check=True, capture_output=True)
+        delete = [*shlex.split(self.choice.kind), "delete", "clusters", "--kubeconfig", kubeconfig]
+        names = {name.partition("-control-plane")[0] for name in self.containers_like_it()}
+        subprocess.run([*delete, self.name, *names], timeout=300, check=True, capture_output=True)
 
     def _ask(self, *arguments: str) -> list[str]:
         command = [*shlex.split(self.choice.engine), *arguments]
@@ -116,3 +124,45 @@ def _live(api: Api, namespace: str, engine: Engine, provider: MortalProvider, ch
         assert [path for path in provider.work.rglob("*") if path.is_file()] == []
     # Other people may use the engine: of ours, and new since we began, there is none.
     assert not [volume for volume in set(engine.volumes()) - volumes if name in volume]
+
+
+def test_many_lives_of_real_kind_clusters_leave_nothing(
+    plane: LocalPlane, nursery: Nursery, engine: Engine, tmp_path: Path, tally: Tally
+) -> None:
+    """Each is made, becomes ready and is deleted, a few at a time."""
+    volumes, memory, begun = set(engine.volumes()), [], 0
+    with connected(plane) as api:
+        namespace, place = api.new_namespace(), tmp_path / "provider"
+        place.mkdir()
+        limits = ["--inventory-period", "2s", "--max-concurrent-creates", str(AT_ONCE)]
+        arguments = ["--namespace", namespace, *limits, *engine.choice.provider_arguments]
+        provider = MortalProvider(nursery, plane, place, arguments, {}).start()
+        try:
+            deadline = time.monotonic() + SECONDS + ROUNDS * 60
+            living = eventually(lambda: [api.list(KIND_CLUSTERS, namespace)])[0]
+            while begun < ROUNDS or living:
+                assert time.monotonic() < deadline, living
+                for _ in range(min(AT_ONCE - len(living), ROUNDS - begun)):
+                    begun += 1
+                    api.create(namespace, standalone(f"{engine.name}-{begun}"))
+                for seen in living:
+                    if condition(seen, "Ready").get("status") == "True" and "deletionTimestamp" not in seen["metadata"]:
+                        api.delete(KIND_CLUSTERS, namespace, seen["metadata"]["name"])
+                        memory.append(memory_mib(provider.pid))
+                time.sleep(0.5)
+                living = api.list(KIND_CLUSTERS, namespace)
+            assert engine.containers_like_it() == []
+            assert api.list(SECRETS, namespace) == []
+            assert [path for path in provider.work.rglob("*") if path.is_file()] == []
+            assert not [volume for volume in set(engine.volumes()) - volumes if engine.name in volume]
+            memory.append(memory_mib(provider.pid))
+        except BaseException:
+            print("\n".join(provider.log_text().splitlines()[-60:]))
+            raise
+        finally:
+            provider.kill()
+    tally.add("lives of real kind clusters", len(memory) - 1)
+    tally.add("MiB after the first of them", round(memory[0]))
+    tally.add("MiB after the last", round(memory[-1]))
+    assert len(memory) == ROUNDS + 1, "not every one became ready"
+    assert memory[-1] - memory[0] < MOST_GROWTH_MIB, memory

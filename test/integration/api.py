@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from capk.api.names import Resource
-from capk.errors import NotFound
+from capk.errors import NotFound, Unreachable
 from capk.localkind.rest import MERGE_PATCH, Rest
 from capk.localplane.plane import LocalPlane
 
@@ -107,7 +107,8 @@ def condition(seen: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
 def eventually(look: Callable[[], Seen], seconds: float = 60, interval_seconds: float = 0.1) -> Seen:
     """Call `look` until it returns something true, and return that.
 
-    While it raises AssertionError, KeyError or NotFound it is called again. At the end the last answer is shown.
+    While it raises AssertionError, KeyError, NotFound or Unreachable it is called again: a new API server may still be
+    setting up the storage of a kind. At the end the last answer is shown.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -115,7 +116,7 @@ def eventually(look: Callable[[], Seen], seconds: float = 60, interval_seconds: 
             if seen := look():
                 return seen
             last = f"last answer:\n{yaml.safe_dump(seen)}"
-        except (AssertionError, KeyError, NotFound) as failure:
+        except (AssertionError, KeyError, NotFound, Unreachable) as failure:
             last = f"last failure: {type(failure).__name__}: {failure}"
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s; {last}")

@@ -1,19 +1,22 @@
 """kind and the engine misbehave in ways that the stand-in never does: a program in its place does it for them."""
 
+import base64
 import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from api import eventually
 from journeys import SHORT_PERIODS, Place, standalone, unchanged
 from provider_process import STAND_IN, StartProvider
 
-from capk.api.names import KIND_CLUSTERS
+from capk.api.names import KIND_CLUSTERS, SECRETS
 from capk.engine.failurelogs import KIND_OUTPUT
 from capk.localkind.clusters import HOME_VARIABLE
 from capk.localkind.create import MODE_VARIABLE
 
+RENEWED = base64.b64encode(b"renewed").decode()
 OwnPlace = Callable[..., Place]
 SCRIPT = """#!/bin/sh
 case "$*" in
@@ -161,6 +164,28 @@ def test_restarted_cluster_is_ready_only_when_it_answers(own_place: OwnPlace, tm
     unchanged(lambda: place.condition("rebooted", "Ready")["reason"], 3)
     (tmp_path / "hold").unlink()
     place.await_condition("rebooted")
+
+
+@pytest.mark.rule("C15")
+def test_certificates_that_were_renewed_reach_the_secret_with_the_restart(own_place: OwnPlace, tmp_path: Path) -> None:
+    script = Path(program(tmp_path, "none", ":"))
+    renewed = f"sed 's/client-key-data: .*/client-key-data: {RENEWED}/'"
+    answer = (
+        f'case "$*" in "get kubeconfig "*) [ -e "{tmp_path}/renewed" ] && {STAND_IN} "$@" | {renewed} && exit ;; esac'
+    )
+    script.write_text(script.read_text().replace("exec", f"{answer}\nexec"))
+    place = own_place("--kind-command", str(script))
+    place.create(standalone("renewed"))
+    place.await_condition("renewed")
+    (tmp_path / "renewed").touch()
+    place.stop_node("renewed-control-plane")
+    place.stop_node("renewed-control-plane", verb="start")
+
+    def has_it() -> bool:
+        return RENEWED in base64.b64decode(place.get(SECRETS, "renewed-config")["data"]["config"]).decode()
+
+    eventually(has_it, 60)
+    place.await_condition("renewed")
 
 
 @pytest.mark.rule("C21")

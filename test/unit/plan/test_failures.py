@@ -193,6 +193,11 @@ def test_every_recorded_failure_is_covered():
             "NumCPU: the number of available CPUs 1 is less than the required 2; Mem: the system RAM",
         ),
         (
+            "failed to create cluster: x\nCommand Output: docker: Error response from daemon: No command specified.\n",
+            Reason.INVALID_CONFIG,
+            "none of kind's node images",
+        ),
+        (
             "failed to join node with kubeadm: x\nCommand Output: W1122 13:27:45.43 152 x.go:1] hello\n",
             Reason.KUBEADM_FAILED,
             "hello",

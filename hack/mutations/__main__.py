@@ -1,0 +1,108 @@
+"""Applies each mutation to a scratch copy and runs the test that has to fail: `python -m hack.mutations [WORD ...]`.
+
+Words choose the mutations whose promise or file holds one of them. Ends with 1 if a mutation survives.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LIST = Path(__file__).with_name("mutations.yaml")
+TEST_SECONDS = 600
+PASSED, FAILED = 0, 1
+"""pytest's exit statuses; every other one means that no test has judged."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One way to break a promise.
+
+    find: text that stands exactly once in the file. put: what comes in its place. test: arguments of pytest.
+    """
+
+    promise: str
+    file: str
+    find: str
+    put: str
+    test: str
+
+    def apply(self, copy: Path) -> None:
+        """Break the promise in a copy of the repository; raises ValueError where the code has moved on."""
+        file = copy / self.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(self.find) != 1:
+            raise ValueError(f"{self.file} holds {text.count(self.find)} times what shall be replaced:\n{self.find}")
+        file.write_text(text.replace(self.find, self.put), encoding="utf-8")
+
+    def revert(self, copy: Path) -> None:
+        """Put the file back as it is here."""
+        shutil.copyfile(ROOT / self.file, copy / self.file)
+
+
+def main(words: Sequence[str]) -> int:
+    mutations = [Mutation(**entry) for entry in yaml.safe_load(LIST.read_text(encoding="utf-8"))]
+    chosen = [one for one in mutations if not words or any(word in one.promise + one.file for word in words)]
+    with tempfile.TemporaryDirectory(prefix="capk-mutations-") as directory:
+        copy = scratch_copy(Path(directory))
+        sound = {test: run(copy, test) == PASSED for test in sorted({one.test for one in chosen})}
+        outcomes = [judge(copy, one) if sound[one.test] else without_verdict(one) for one in chosen]
+    print(f"{outcomes.count('killed')} of {len(outcomes)} mutations were noticed")
+    return 0 if set(outcomes) <= {"killed"} else 1
+
+
+def judge(copy: Path, mutation: Mutation) -> str:
+    """Return and print `killed` where the test has failed, and else what came instead."""
+    began = time.monotonic()
+    mutation.apply(copy)
+    status = run(copy, mutation.test)
+    mutation.revert(copy)
+    outcome = {FAILED: "killed", PASSED: "SURVIVED"}.get(status, f"no verdict: pytest ended with {status}")
+    print(f"{outcome:9} {time.monotonic() - began:5.1f} s  {mutation.promise}  [{mutation.test}]", flush=True)
+    return outcome
+
+
+def without_verdict(mutation: Mutation) -> str:
+    """Say that the test cannot judge, as it does not even pass without the mutation."""
+    print(f"no verdict: fails without it too  {mutation.promise}  [{mutation.test}]", flush=True)
+    return "no verdict"
+
+
+def scratch_copy(directory: Path) -> Path:
+    """Return a copy of all files of the repository, with the tools of this one."""
+    copy = directory / "repository"
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in files:
+        if name and (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, copy / name)
+    (copy / "bin").symlink_to(ROOT / "bin")
+    return copy
+
+
+def run(copy: Path, test: str) -> int:
+    """Run tests on the copy and return pytest's exit status."""
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *test.split()]
+    return subprocess.run(
+        command,
+        cwd=copy,
+        env=environment,
+        timeout=TEST_SECONDS,
+        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
