@@ -14,7 +14,7 @@ from bench.core import core
 from bench.latency import latency
 from bench.overhead import overhead
 from bench.parallel import parallel
-from bench.results import KEYS, Row, comparison, fits, machine, save, table
+from bench.results import KEYS, Row, comparison, document, fits, machine, save, table
 from bench.scale import scale
 from bench.steady import steady
 from capk.localplane.engines import choose_engine
@@ -83,6 +83,20 @@ def compare(
     for part, rows in after["parts"].items():
         if rows and before["parts"].get(part):
             console.print(comparison(part, before["parts"][part], rows))
+
+
+@app.command()
+def figures(
+    results: Annotated[Path, typer.Argument(help="Results to write down.")] = Path("out/bench/latest.json"),
+    directory: Annotated[Path, typer.Option(help="Where page and plots go.")] = Path("docs/performance"),
+) -> None:
+    """Write the page of figures with its plots."""
+    from bench.plots import draw
+
+    run = json.loads(results.read_text())
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = draw(run["parts"], directory)
+    (directory / "figures.md").write_text(document(run["machine"], run["parts"], drawn))
 
 
 def _show(found: dict[str, list[Row]], plots: Path) -> None:

@@ -55,8 +55,36 @@ def table(title: str, rows: Sequence[Row]) -> Table:
     for column in rows[0]:
         shown.add_column(column.replace("_", " "), justify="right")
     for row in rows:
-        shown.add_row(*(f"{value:g}" if isinstance(value, float) else str(value) for value in row.values()))
+        shown.add_row(*map(_shown, row.values()))
     return shown
+
+
+def document(machine: Mapping[str, Any], parts: Mapping[str, Sequence[Row]], drawn: Iterable[Path]) -> str:
+    """Return a run as a page of Markdown; drawn: the plots, beside the page."""
+    facts = f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}"
+    lines = [
+        "# Figures",
+        "",
+        f"Taken at commit {machine['commit']} on {facts}, load before the run {machine['load_before']}.",
+        "Written by `make bench-figures`; what they mean stands in [performance.md](../performance.md).",
+    ]
+    plots = {path.stem: path.name for path in drawn}
+    for part, rows in parts.items():
+        if rows:
+            lines += ["", f"## {part.capitalize()}", "", *_markdown(rows)]
+            lines += ["", *(f"- {line}" for line in fits(rows))] if part == "scale" and fits(rows) else []
+            lines += ["", f"![{part}]({plots[part]})"] if part in plots else []
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(rows: Sequence[Row]) -> list[str]:
+    heads = [column.replace("_", " ") for column in rows[0]]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return lines + [f"| {' | '.join(map(_shown, row.values()))} |" for row in rows]
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def fits(rows: Iterable[Row]) -> list[str]:

@@ -14,6 +14,10 @@ bench-compare: venv ## Compare the last run of bench with an older one: BASE=<js
 	@test -n "$(BASE)" || { echo "Which run? make bench-compare BASE=out/bench/<older>.json"; exit 1; }
 	python -m bench compare $(BASE)
 
+.PHONY: bench-figures
+bench-figures: venv $(VENV)/.bench ## Write docs/performance/ from the last run of bench
+	python -m bench figures
+
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
