@@ -46,7 +46,8 @@ def _start(observed: Observed) -> Plan:
     except InvalidSpec as wrong:
         return Plan(status=_waiting(observed, Reason.INVALID_CONFIG, str(wrong)))
     last = observed.operation
-    if last and last.failure and isinstance(last.request, Create) and last.request.generation == cluster.generation:
+    # Only the same attempt has to wait: what a user has changed, here or in the KINDControlPlane, is tried at once.
+    if last and last.failure and last.request == request:
         remaining = retry_delay(last.attempt, observed.policy) - last.ended_seconds_ago
         if remaining > 0:
             failed = false(last.failure.reason, last.failure.message)

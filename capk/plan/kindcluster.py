@@ -78,7 +78,8 @@ def await_owner(observed: Observed) -> Plan | None:
     if observed.owner or cluster.claim or cluster.spec.get("standalone") or not observed.cluster_api_installed:
         return None
     age = (observed.now - cluster.created_at).total_seconds()
-    if age < FRESH_SECONDS and not cluster.status:
+    # A clock that is behind the API server's makes it negative.
+    if 0 <= age < FRESH_SECONDS and not cluster.status:
         return Plan(requeue_seconds=FRESH_SECONDS - age + 0.1)
     message = (
         "No Cluster owns this KINDCluster. Create a Cluster whose infrastructureRef names it, "

@@ -106,7 +106,9 @@ def failed_operation(request: Request, failure: Any, *, attempt: int = 1, second
 
 
 def create_request(generation: int = 1) -> Create:
-    return Create(name="dev", config={}, image=None, wait_seconds=120, claim_id=UID, generation=generation)
+    from capk.plan.creation import creation_request
+
+    return replace(creation_request(observe()), generation=generation)
 
 
 def condition(status: Mapping[str, Any], kind: Condition) -> tuple[str, str]:

@@ -87,6 +87,13 @@ class TestGates:
         assert plan.requeue_seconds == pytest.approx(2.1)
 
     @pytest.mark.rule("C33")
+    def test_wrong_clock_makes_nobody_wait(self) -> None:
+        for hours in (-5, 5):
+            observed = replace(observe(cluster_api_installed=True), now=NOW + timedelta(hours=hours))
+            plan = decide(observed)
+            assert plan.requeue_seconds is None
+            assert plan.status is not None
+
     def test_secret_as_first_owner_is_not_taken_for_the_cluster(self) -> None:
         shim = {"apiVersion": "v1", "kind": "Secret", "name": "shim", "uid": "u"}
         cluster = kindcluster(ownerReferences=[shim])
@@ -266,6 +273,17 @@ class TestCreation:
         assert isinstance(decide(observe(cluster, operation=failed)).operation, Create)
 
     @pytest.mark.rule("C21")
+    def test_version_that_the_control_plane_corrects_is_tried_at_once(self) -> None:
+        facts = {"owner": owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})}
+        observed = observe(kindcluster(owner="dev"), control_plane=control_plane("v1.99.0"), **facts)
+        wrong = decide(observed).operation
+        assert isinstance(wrong, Create)
+        failed = replace(observed, operation=failed_operation(wrong, NO_IMAGE, attempt=9))
+        assert decide(failed).operation is None
+        right = decide(replace(failed, control_plane=control_plane("v1.36.1"))).operation
+        assert isinstance(right, Create)
+        assert right.image == "kindest/node:v1.36.1"
+
     def test_creation_backs_off_and_the_wait_is_bounded(self) -> None:
         def wait(attempt: int) -> float | None:
             failed = failed_operation(create_request(), NO_IMAGE, attempt=attempt)
