@@ -30,9 +30,14 @@ def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_aske
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
     first, endpoints = kind.containers(name), place.get(KIND_CLUSTERS, name)["status"]["endpoints"]
 
+    before = place.get(SECRETS, f"{name}-config")["data"]
+    kind.engine("exec", node, "kubeadm", "certs", "renew", "admin.conf")
     kind.engine("stop", "--time", "5", node)
     eventually(lambda: "StartingNodes" in reasons(place, name), 60)
-    place.await_condition(name, "Ready", seconds=120)
+    place.await_condition(name, "Ready", seconds=180)
+    # Ready means that it answers, and to whoever has the Secret.
+    eventually(lambda: place.get(SECRETS, f"{name}-config")["data"] != before, 60)
+    assert ready_nodes() is not None
     assert kind.containers(name) == first
     assert kind.inspect(node)["State"]["Running"]
     eventually(lambda: ready_nodes() == [node], 180, 1)
