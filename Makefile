@@ -79,6 +79,7 @@ lint: venv ## Check style, types, layers and generated files
 	lint-imports
 	python -m hack.crds --check
 	python -m hack.rules --check
+	python -m hack.apidocs --check
 
 .PHONY: format
 format: venv ## Format the code
@@ -88,6 +89,10 @@ format: venv ## Format the code
 .PHONY: manifests
 manifests: venv ## Generate the CRDs
 	python -m hack.crds
+
+.PHONY: docs
+docs: venv ## Write docs/api.md: every field of the API
+	python -m hack.apidocs
 
 .PHONY: rules
 rules: venv ## Write docs/contract.md: which test proves which rule of Cluster API

@@ -12,7 +12,8 @@ PAGE = ROOT / "docs" / "api.md"
 HEAD = """# The API, field by field
 
 Written by `make docs` from the CRDs in `config/crd`; `make lint` checks it.
-`kubectl explain kindcluster.spec --recursive` says the same. What is wrong is refused when it is applied, without a webhook.
+`kubectl explain kindcluster.spec --recursive` says the same. What is wrong is refused when it is applied,
+without a webhook.
 """
 LIMITS = {
     "minimum": "at least {}",

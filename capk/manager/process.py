@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import kopf
 
@@ -97,7 +98,7 @@ async def _watch(app: Application) -> None:
     chosen.scanning.disabled = namespace is not None and not await app.client.may_list(names.NAMESPACES)
     started = asyncio.Event()
     readiness = asyncio.create_task(_touch_when(started, app.ready))
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         identity=_identity(),  # type: ignore[arg-type]  # a NewType that kopf does not export
         ready_flag=started,
         registry=registry(),
@@ -107,7 +108,19 @@ async def _watch(app: Application) -> None:
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
     )
+    await kopf.run_tasks(tasks, ignored=_AllTasks())
     readiness.cancel()
+
+
+class _AllTasks(frozenset[asyncio.Task[Any]]):
+    """All tasks that there are and will be.
+
+    At its end kopf waits 5 s for tasks that began after itself, and cancels them. Those are our workers and
+    operations, which the application ends itself, at once and in order; so kopf is told that they are none of its own.
+    """
+
+    def __contains__(self, task: object) -> bool:
+        return True
 
 
 async def _touch_when(started: asyncio.Event, ready: Reached) -> None:
