@@ -170,8 +170,8 @@ class KubeClient:
     async def may_list(self, resource: Resource) -> bool:
         """Return whether the server lets us list all objects of a kind; everybody may ask that."""
         attributes = {"verb": "list", "group": resource.group, "resource": resource.plural}
-        review = {"metadata": {}, "spec": {"resourceAttributes": attributes}}
-        answer = await self.create(_ACCESS_REVIEWS, review)
+        body = as_body(_ACCESS_REVIEWS, {"metadata": {}, "spec": {"resourceAttributes": attributes}})
+        answer = await self._read(Request("review", "POST", _ACCESS_REVIEWS, body=body))
         return bool((answer.get("status") or {}).get("allowed"))
 
     async def _read(self, request: Request) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 The plane has an API server and nothing else: no pod runs, and namespaces that are deleted stay Terminating.
 """
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +16,22 @@ from typing import Any
 
 import pytest
 import yaml
+from api import connected, eventually
+from documented import commands, run_commands
+from provider_process import StartProvider
 from repository import CORE, Repository
 
-from capk.localplane.options import Options
+from capk.api.names import Resource
+from capk.localkind import processes
+from capk.localplane.coremanager import CoreManager
+from capk.localplane.options import CORE_MANAGER, Options
 from capk.localplane.plane import LocalPlane
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / "bin"
+DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 FLAVORS = ["", "development", "ha", "ports", "registry", "standalone", "topology"]
+OFFLINE = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off"}
 INIT = ["init", "--core", f"cluster-api:{CORE}", "--bootstrap", "-", "--control-plane", "-"]
 
 
@@ -43,8 +53,8 @@ class ManagementCluster:
         return json.loads(self.kubectl("get", "-o", "json", *arguments))
 
     def attempt(self, command: str, *arguments: str, stdin: str | None = None, **variables: str) -> str:
-        offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "KUBECONFIG": str(self.kubeconfig)}
-        return run(BIN / command, *arguments, input=stdin, env={**os.environ, **offline, **variables})
+        environment = {**os.environ, **OFFLINE, "KUBECONFIG": str(self.kubeconfig), **variables}
+        return run(BIN / command, *arguments, input=stdin, env=environment)
 
 
 def run(*command: str | Path, **options: Any) -> str:
@@ -235,12 +245,6 @@ def test_upgrade_keeps_clusters_and_delete_removes_all_but_them(empty_cluster: M
     assert left["items"] == []
 
 
-def blocks(name: str) -> str:
-    """The commands of the documentation that a test runs, in their order."""
-    text = "".join((ROOT / "docs" / file).read_text() for file in ("development.md", "install.md"))
-    return "".join(re.findall(rf"<!-- run: {name} -->\n```sh\n(.*?)```", text, re.DOTALL))
-
-
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """This checkout without its out/, by links; its environment counts as up to date."""
@@ -254,12 +258,59 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_commands_of_the_documentation_work_word_for_word(tmp_path: Path, checkout: Path) -> None:
-    script = "set -euo pipefail\n" + blocks("release") + blocks("checkout") + blocks("plain")
+    script = "".join([*commands("release"), *commands("checkout"), *commands("plain")])
     with LocalPlane(tmp_path / "plane", Options(core=False, definitions=False)) as plane:
-        offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "KUBECONFIG": str(plane.kubeconfig)}
-        path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-        printed = run("bash", "-c", script, cwd=checkout, env={**os.environ, **offline, "PATH": path})
+        printed = run_commands(script, plane.kubeconfig, checkout, **OFFLINE)
     files = {path.name for path in (checkout / "out" / "infrastructure-kind" / "v0.1.0").iterdir()}
     assert {"infrastructure-components.yaml", "install.yaml", "sbom.cdx.json", "SHA256SUMS"} <= files
     assert "deployment.apps/capkind-controller-manager serverside-applied" in printed
     assert "kindcluster.infrastructure.cluster.x-k8s.io/dev created" in printed
+
+
+@pytest.mark.rule("C34", "C35")
+def test_journey_of_the_readme_works_word_for_word(
+    empty_cluster: ManagementCluster, provider: StartProvider, tmp_path: Path
+) -> None:
+    """Deployments make no pods here: local processes play core's and the provider's."""
+    configuration = tmp_path / "config" / "cluster-api" / "clusterctl.yaml"
+    configuration.parent.mkdir(parents=True)
+    shutil.copy(empty_cluster.repository.configuration, configuration)
+    variables = {**OFFLINE, "XDG_CONFIG_HOME": str(tmp_path / "config"), "CLUSTER_TOPOLOGY": "true"}
+    [script] = commands("clusterctl")
+    init, _, rest = script.partition("\n")
+    run_commands(init, empty_cluster.kubeconfig, tmp_path, **variables)
+
+    plane = LocalPlane(empty_cluster.kubeconfig.parent)
+    with core_of(plane), connected(plane) as api:
+        process = provider(plane, "default")
+        # The stand-in has one version only, whatever the node image.
+        version = api.rest.request("GET", "/version")["gitVersion"]
+        printed = run_commands(rest.replace("v1.36.1", version), plane.kubeconfig, tmp_path, **variables)
+    assert "cluster.cluster.x-k8s.io/dev condition met" in printed
+    assert re.search(r"^Cluster default/dev .* True +Available", printed, re.MULTILINE), printed
+    assert re.search(r"^dev-control-plane +Ready", printed, re.MULTILINE), printed
+    assert process.home.names() == []
+
+    empty_cluster.clusterctl("delete", "--infrastructure", "kind", "--include-crd")
+    ours = ["crd,clusterroles,providers", "-A", "-l", "cluster.x-k8s.io/provider=infrastructure-kind"]
+    eventually(lambda: empty_cluster.get(*ours)["items"] == [])
+
+
+@contextlib.contextmanager
+def core_of(plane: LocalPlane) -> Iterator[None]:
+    """Run the core manager that a Deployment of the plane asks for, and lead conversions and webhooks to it."""
+    core = CoreManager(plane.directory)
+    with connected(plane) as api:
+        for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
+            api.rest.request("DELETE", f"/apis/admissionregistration.k8s.io/v1/{kind}")
+        # What is converted through a Service cannot be converted by URL as well.
+        for definition in api.list(DEFINITIONS, selector="cluster.x-k8s.io/provider%3Dcluster-api"):
+            api.patch(DEFINITIONS, "", definition["metadata"]["name"], {"spec": {"conversion": None}})
+        core.prepare(api.rest)
+    child = processes.start(plane.directory, CORE_MANAGER, core.command())
+    try:
+        core.await_ready()
+        yield
+    finally:
+        processes.end(plane.directory, CORE_MANAGER)
+        child.wait()

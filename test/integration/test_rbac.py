@@ -1,18 +1,15 @@
 """The roles of config/ against what the provider really asks for: nothing is refused, nothing is granted in vain."""
 
-import os
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from api import CLUSTERS, Object, connected, eventually
+from documented import commands, run_commands
 from journeys import SHORT_PERIODS, Place, SwitchableKind, control_plane, kindcluster, owner, standalone
 from provider_process import ProviderProcess
 from service_account import (
     NAMESPACE,
-    ROOT,
     Asked,
     account_kubeconfig,
     allowed,
@@ -50,7 +47,7 @@ def place(plane: LocalPlane, tmp_path: Path) -> Iterator[Place]:
     with connected(plane) as api:
         kind = SwitchableKind(tmp_path / "bin")
         flags = [*SHORT_PERIODS, *kind.flags, "--leader-elect", "--leader-election-namespace", NAMESPACE]
-        process = ProviderProcess(plane, tmp_path, flags, {MODE_VARIABLE: "instant"})
+        process = ProviderProcess(plane, tmp_path, flags, {})
         yield Place(plane, api, api.new_namespace(), process, kind)
         process.kill()
         process.remove_clusters()
@@ -159,8 +156,5 @@ def test_one_namespace_is_all_that_a_provider_of_one_needs(plane: LocalPlane, tm
 def bind_to_one_namespace(plane: LocalPlane) -> None:
     """Do as docs/permissions.md says."""
     account_kubeconfig(plane)
-    text = (ROOT / "docs" / "permissions.md").read_text()
-    (block,) = re.findall(r"<!-- run: namespaced -->\n```sh\n(.*?)```", text, re.DOTALL)
-    path = f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig), "PATH": path}
-    subprocess.run(["bash", "-euo", "pipefail", "-c", block], env=environment, timeout=60, check=True)
+    [script] = commands("namespaced")
+    run_commands(script, plane.kubeconfig)

@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand there."""
+"""The commands of README and docs that need no repository of clusterctl, run as they stand there."""
 
 import os
 import re
@@ -8,21 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from api import Api, eventually
+from documented import ROOT, commands, run_commands
+from journeys import standalone
+from provider_process import StartProvider
 
 from capk.localkind.clusters import HOME_VARIABLE, Home
 from capk.localkind.controlplane import free_port
+from capk.localkind.create import MODE_VARIABLE
 from capk.localplane.plane import LocalPlane
 
-ROOT = Path(__file__).parents[2]
 STAND_IN = f"{sys.executable} -m capk.localkind"
-BLOCK = re.compile(r"<!-- run: (?P<journey>\w+) -->\n```sh\n(?P<commands>.*?)```", re.DOTALL)
-
-
-def commands(journey: str) -> list[str]:
-    """Return the blocks of a journey."""
-    return [
-        block["commands"] for block in BLOCK.finditer((ROOT / "README.md").read_text()) if block["journey"] == journey
-    ]
 
 
 def test_ci_runs_the_two_commands_as_the_readme_gives_them():
@@ -66,3 +62,39 @@ def test_standalone_journey_works_word_for_word(bare_plane: LocalPlane, tmp_path
     assert status == 0, text
     assert "dev-control-plane" in text
     assert not list(Home(tmp_path / "kind").clusters())
+
+
+def test_gitops_journey_works_word_for_word(
+    plane: LocalPlane, api: Api, provider: StartProvider, tmp_path: Path
+) -> None:
+    process = provider(plane, "default")
+    # The stand-in has one version only, whatever the node image.
+    samples = tmp_path / "config" / "samples"
+    samples.mkdir(parents=True)
+    version = str(api.rest.request("GET", "/version")["gitVersion"])
+    sample = (ROOT / "config" / "samples" / "cluster.yaml").read_text()
+    (samples / "cluster.yaml").write_text(re.sub(r"version: v1\S+", f"version: {version}", sample))
+    [script] = commands("gitops")
+    printed = run_commands(script, plane.kubeconfig, tmp_path)
+    assert "cluster.cluster.x-k8s.io/demo condition met" in printed
+    assert process.home.names() == []
+
+
+def test_journey_of_many_works_word_for_word(bare_plane: LocalPlane, provider: StartProvider) -> None:
+    process = provider(bare_plane, "default", **{MODE_VARIABLE: "instant"})
+    [script] = commands("many")
+    printed = run_commands(script, bare_plane.kubeconfig)
+    assert all(f"ci-{number} condition met" in printed for number in range(1, 5))
+    assert process.home.names() == []
+
+
+def test_trouble_is_shown_by_the_commands_of_the_docs(
+    bare_plane: LocalPlane, bare_api: Api, provider: StartProvider, tmp_path: Path
+) -> None:
+    failing = tmp_path / "kind"
+    failing.write_text("#!/bin/sh\necho 'no space left on device' >&2\nexit 1\n")
+    failing.chmod(0o700)
+    provider(bare_plane, "default", "--kind-command", str(failing))
+    bare_api.create("default", standalone("troubled"))
+    [script] = commands("trouble")
+    eventually(lambda: "OutOfDisk" in run_commands(script, bare_plane.kubeconfig))

@@ -1,6 +1,7 @@
-"""docs/install.md and docs/development.md: every table is complete, every command block says who runs it."""
+"""README and docs: every table is complete and true, every command block says who runs it."""
 
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytest
 import yaml
 from packaged import ROOT, Bundle, release
 
+from capk.api.names import Reason
+
 INSTALL = ROOT / "docs" / "install.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
-MARKS = {"run: checkout", "run: plain", "run: dev", "run: release", "needs: engine", "needs: internet"}
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MARK = re.compile(r"<!-- ([^>]*?) -->\n```sh\n")
 
 
 def table(heading: str) -> dict[str, str]:
@@ -43,12 +47,17 @@ def test_every_variable_of_the_class_is_documented_with_its_default() -> None:
     assert table("The ClusterClass `kind` has these variables") == {**defaults, "workerCount": "0"}
 
 
-@pytest.mark.parametrize("name", ["install.md", "development.md"])
-def test_every_command_block_says_who_runs_it(name: str) -> None:
-    text = (ROOT / "docs" / name).read_text()
-    marked = re.findall(r"<!-- (.*?) -->\n```sh\n", text)
-    assert len(marked) == text.count("```sh\n")
-    assert set(marked) <= MARKS
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_block_says_who_runs_it(page: Path) -> None:
+    """A test, which names the mark; or nobody, as it needs the internet or a container engine of its own."""
+    text = page.read_text()
+    marks = MARK.findall(text)
+    assert len(marks) == text.count("```sh\n")
+    tests = "".join(path.read_text() for path in (ROOT / "test" / "integration").rglob("test_*.py"))
+    for mark in set(marks) - {"needs: engine", "needs: internet"}:
+        kind, _, journey = mark.partition(": ")
+        assert kind == "run"
+        assert f'commands("{journey}")' in tests, f"no test runs {journey}"
 
 
 def test_released_files_are_documented() -> None:
@@ -71,3 +80,39 @@ def test_every_right_of_the_provider_is_explained(default_bundle: Bundle) -> Non
             for name in rule.get("resourceNames") or [""]
         }
         assert {row[:3] for row in rows} == rules
+
+
+def test_every_reason_has_its_meaning_and_remedy() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted(Reason)
+    assert all(meaning.strip() for _, meaning in rows)
+
+
+def test_table_of_versions_says_what_is_pinned() -> None:
+    pins = tomllib.loads((ROOT / "tools" / "versions.toml").read_text())["programs"]
+    older = re.search(r"cluster-api (v\S+)", (ROOT / "tools" / "older-core" / "go.mod").read_text())
+    assert older is not None
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert columns("What goes with what", 2) == [
+        ("Cluster API core, contract v1beta2", pins["core-manager"]["version"]),
+        ("Cluster API core, contract v1beta1", older[1]),
+        ("kind", pins["kind"]["version"]),
+        ("Management cluster's Kubernetes", pins["kube-apiserver"]["version"]),
+        ("Python", f"{python} and later"),
+    ]
+    assert pins["clusterctl"]["version"] == pins["core-manager"]["version"]
+
+
+def test_table_of_node_images_is_the_catalogue() -> None:
+    catalogue = yaml.safe_load((ROOT / "capk" / "kindcfg" / "node-images.yaml").read_text())
+    images = [(one["image"].partition("@")[0], one["release"]) for one in catalogue["images"]]
+    (first, *others) = [(re.sub(r".*:v(1\.\d+)\..*", r"\1", image), f"`{image}`", release) for image, release in images]
+    default = (*first[:2], f"{first[2]}, its default")
+    assert columns("## Kubernetes versions of workload clusters", 3) == [default, *others]
+
+
+def columns(heading: str, count: int) -> list[tuple[str, ...]]:
+    """The first columns of the first table after a text in docs/compatibility.md."""
+    text = (ROOT / "docs" / "compatibility.md").read_text().split(heading, 1)[1]
+    rows = re.findall(r"^\|(.*)\|$", text.split("\n\n|", 1)[1].split("\n\n", 1)[0], re.MULTILINE)
+    return [tuple(cell.strip() for cell in row.split("|")[:count]) for row in rows[1:] if "---" not in row]

@@ -1,0 +1,34 @@
+"""The commands of the documentation, run as they stand there: blocks under `<!-- run: JOURNEY -->`."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"<!-- run: (?P<journey>[\w-]+) -->\n```sh\n(?P<commands>.*?)```", re.DOTALL)
+
+
+def commands(journey: str) -> list[str]:
+    """Return the blocks of a journey, in their order."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = (block for page in pages for block in BLOCK.finditer(page.read_text()))
+    return [block["commands"] for block in blocks if block["journey"] == journey]
+
+
+def run_commands(script: str, kubeconfig: Path, directory: Path = ROOT, **variables: str) -> str:
+    """Run commands in a directory and return what they printed; an AssertionError holds it too."""
+    path = f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig), **variables}
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout

@@ -1,0 +1,76 @@
+"""`make dev`: a plane, and a provider that starts again when a file is saved."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api import eventually
+from documented import ROOT, commands, run_commands
+
+from capk.localkind.clusters import HOME_VARIABLE, Home
+from capk.localkind.create import MODE_VARIABLE
+from capk.localkind.ports import free_port
+from capk.localplane.plane import LocalPlane
+
+STARTED = "Initial authentication has finished"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """This checkout by links, with sources of its own to save; its environment counts as up to date."""
+    folder = tmp_path / "checkout"
+    (folder / ".venv").mkdir(parents=True)
+    for path in (*ROOT.iterdir(), *(ROOT / ".venv").iterdir()):
+        if path.name not in {"capk", ".capk", ".venv", ".installed"}:
+            (folder / path.relative_to(ROOT)).symlink_to(path)
+    shutil.copytree(ROOT / "capk", folder / "capk")
+    (folder / ".venv" / ".installed").touch()
+    yield folder
+    LocalPlane(folder / ".capk").stop()
+
+
+def test_saved_file_starts_the_provider_again(checkout: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "kind")
+    environment = {
+        **os.environ,
+        "ENGINE": "stand-in",
+        "ARGS": f"--health-addr 127.0.0.1:{free_port()} --work-dir {tmp_path / 'work'}",
+        "PATH": f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        HOME_VARIABLE: str(home.directory),
+        MODE_VARIABLE: "instant",
+    }
+    [script], [apply] = commands("dev"), commands("dev-apply")
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        shell = subprocess.Popen(
+            ["bash", "-euc", script],
+            cwd=checkout,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: starts(log, shell) == 1, 180)
+        (checkout / "capk" / "__init__.py").write_text('"""Saved."""\n')
+        eventually(lambda: starts(log, shell) == 2, 60)
+        run_commands(apply, checkout / "unused", checkout)
+        eventually(lambda: home.names() == ["dev"], 60)
+    finally:
+        os.killpg(shell.pid, signal.SIGINT)
+        shell.wait(60)
+        for cluster in home.clusters():
+            home.remove(cluster)
+    assert not LocalPlane(checkout / ".capk").is_running
+
+
+def starts(log: Path, shell: subprocess.Popen[bytes]) -> int:
+    """How often a provider has begun to watch."""
+    text = log.read_text(errors="replace")
+    assert shell.poll() is None, text
+    return text.count(STARTED)
