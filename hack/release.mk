@@ -34,7 +34,9 @@ image: $(BIN)/kind $(BIN)/docker-cli ## Build the provider's image IMAGE
 
 # The client only, and static; Debian's package brings the daemon and speaks a version of the API that is too old for
 # today's engines.
+$(BIN)/docker-cli: export PATH := $(PATH):/usr/local/go/bin
 $(BIN)/docker-cli: tools/docker-cli/go.mod
+	@command -v go >/dev/null || { echo "Go is needed to build the Docker client: https://go.dev/dl"; exit 1; }
 	cd tools/docker-cli && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) \
 	  -ldflags "-s -w -X github.com/docker/cli/cli/version.Version=$$(sed -n 's|.*github.com/docker/cli v\([0-9.]*\).*|\1|p' go.mod)" \
 	  github.com/docker/cli/cmd/docker
