@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from capk.api.names import KIND_CLUSTERS
-from capk.errors import NotFound
+from capk.errors import ApiError, NotFound
 from capk.kube.lease import LEASES
+from capk.localkind.ports import free_port
 from capk.localkind.rest import Rest
 from capk.localplane.engines import stand_in
 from capk.localplane.options import Options
@@ -46,10 +47,18 @@ class Replica:
 
     def __init__(self, plane: LocalPlane, directory: Path) -> None:
         command = [sys.executable, "-m", "capk", "run", "--kubeconfig", str(plane.kubeconfig), "--leader-elect"]
-        own = ["--leader-election-namespace", "default", "--health-addr", "", "--work-dir", str(directory)]
+        self._health = f"127.0.0.1:{free_port()}"
+        own = ["--leader-election-namespace", "default", "--health-addr", self._health, "--work-dir", str(directory)]
         with (directory.parent / "providers.log").open("ab") as log:
             arguments = [*command, *own, *stand_in("").provider_arguments]
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, start_new_session=True)
+
+    def is_ready(self) -> bool:
+        with Rest(f"http://{self._health}") as health:
+            try:
+                return bool(health.request("GET", "/readyz"))
+            except ApiError:
+                return False
 
     def leads(self, rest: Rest) -> bool:
         return holder(rest).endswith(f"_{self.process.pid}")
@@ -99,10 +108,11 @@ def measure(count: int, directory: Path) -> list[TakeOver]:
         try:
             for number in range(count + 1):
                 replicas.append(started(plane, next(places)))
+                until(replicas[-1].is_ready)
                 until(lambda: holder(rest))
                 if number:
-                    # Well past the start: a standby that has just come does not know the last renewal yet.
-                    time.sleep(3)
+                    # One that has just come does not know the last renewal yet.
+                    time.sleep(5)
                     found.append(take_over(rest, replicas[-2], replicas[-1], f"bench-{os.getpid()}-{number}"))
                     typer.echo(f"succession {number}: {found[-1]}", err=True)
         finally:
