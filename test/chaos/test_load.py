@@ -16,7 +16,7 @@ from capk.api.names import KIND_CLUSTERS
 from capk.localplane.plane import LocalPlane
 
 ENGINE = Path(__file__).parents[2] / "bench" / "instant-engine.sh"
-OBJECTS = int(os.environ.get("CAPK_CHAOS_LOAD", "600"))
+OBJECTS = int(os.environ.get("CAPK_CHAOS_LOAD", "300"))
 ROUNDS = 4
 ROUND_SECONDS = 5 * OBJECTS / ROUNDS + 120
 MOST_MIB = 160

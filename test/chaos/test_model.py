@@ -14,7 +14,7 @@ from tally import Tally
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 
-SEQUENCES = int(os.environ.get("CAPK_CHAOS_LIVES", "12"))
+SEQUENCES = int(os.environ.get("CAPK_CHAOS_LIVES", "10"))
 LENGTH = 15
 SHRINK_SECONDS = 300
 
