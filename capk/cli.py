@@ -9,7 +9,16 @@ import typer
 
 from capk.errors import CapkError
 from capk.localplane.cli import app as local_app
-from capk.settings import Endpoint, LogFormat, Settings, command_line, default_concurrent_creates, paths, seconds
+from capk.settings import (
+    Endpoint,
+    LogFormat,
+    Settings,
+    command_line,
+    default_concurrent_creates,
+    machine,
+    paths,
+    seconds,
+)
 
 app = typer.Typer(
     help="Cluster API infrastructure provider for kind clusters.",
@@ -86,7 +95,7 @@ def run(
         str, _option(_ENGINE, "How long kind waits for control plane nodes to be Ready; 0 for not at all.")
     ] = "2m",
     max_concurrent_creates: Annotated[
-        int | None, _option(_LIMITS, "Kind clusters created at once. Default: one a core, at least two.")
+        int | None, _option(_LIMITS, "Kind clusters created at once. Default: one a core and GiB, at least two.")
     ] = None,
     create_timeout: Annotated[str, _option(_LIMITS, "A creation is ended after that time.")] = "15m",
     delete_timeout: Annotated[str, _option(_LIMITS, "A deletion is ended, and tried again, after that time.")] = "5m",
@@ -121,7 +130,7 @@ def run(
         endpoint=endpoint,
         allowed_host_paths=None if allowed_host_paths is None else paths(allowed_host_paths),
         wait_for_nodes_seconds=int(_duration(wait_for_nodes)),
-        max_concurrent_creates=max_concurrent_creates or default_concurrent_creates(),
+        max_concurrent_creates=max_concurrent_creates or default_concurrent_creates(*machine()),
         create_timeout_seconds=_duration(create_timeout),
         delete_timeout_seconds=_duration(delete_timeout),
         workers=workers,

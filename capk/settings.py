@@ -23,13 +23,19 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def default_concurrent_creates() -> int:
-    """Return how many kind clusters this machine can create at once.
+def machine() -> tuple[int, float]:
+    """Return the cores and the GiB of memory of this machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return os.cpu_count() or 1, memory
+
+
+def default_concurrent_creates(cores: int, memory_gib: float) -> int:
+    """Return how many kind clusters a machine can create at once: one a core and GiB, at least two.
 
     A creation keeps two cores busy and needs about 0.5 GiB: more at once than cores only make each one slower, and two
     overlap well because a good part of a creation is waiting.
     """
-    return max(2, os.cpu_count() or 2)
+    return max(2, min(cores, int(memory_gib)))
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Settings:
     engine_command: tuple[str, ...] | None = None
     """The container engine's own command; None: the one that kind would use; empty: there is none."""
     endpoint: Endpoint = Endpoint.AUTO
-    max_concurrent_creates: int = field(default_factory=default_concurrent_creates)
+    max_concurrent_creates: int = field(default_factory=lambda: default_concurrent_creates(*machine()))
     workers: int = 16
     """Objects looked at at once; they only wait for the API server, never for kind."""
     sync_period_seconds: float = 600.0
