@@ -167,3 +167,28 @@ def test_hostile_objects_end_as_a_refusal_or_as_plain_text(
     assert not canary.exists()
     tally.add("hostile objects refused at admission", refused)
     tally.add("hostile objects let in", len(admitted))
+
+
+@pytest.mark.rule("C21")
+def test_huge_objects_are_refused_or_made_like_any_other(stage: Callable[..., Stage], tally: Tally) -> None:
+    """Up to what the API server stores at all; all of it reaches kind."""
+    stage = stage()
+    stage.process.start()
+    made = 0
+    for kilobytes in (10, 100, 400, 1200, 4000):
+        name, comment = f"huge-{kilobytes}", "#" * 1023 + "\n"
+        patches = [comment * 10 + "kind: ClusterConfiguration\n" for _ in range(kilobytes // 10)]
+        status = _create(stage, name, {"kubeadmConfigPatches": patches})
+        assert status in (201, 413, 422, 500), status
+        if status != 201:
+            continue
+        made += 1
+        stage.await_ready(name)
+        assert stage.kind.configuration(name)["kubeadmConfigPatches"] == patches
+        assert len(json.dumps(stage.get(KIND_CLUSTERS, name)["status"])) < 10_000
+        stage.end(name)
+        stage.await_end(name)
+    assert made, "not even a small one"
+    stage.check_residue()
+    tally.add("huge objects made", made)
+    tally.add("huge objects refused", 5 - made)
