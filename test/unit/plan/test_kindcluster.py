@@ -365,6 +365,19 @@ class TestRunning:
         assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
 
     @pytest.mark.rule("C17")
+    @pytest.mark.rule("C10", "C13")
+    def test_nothing_is_provisioned_before_secret_and_endpoint_are_known(self) -> None:
+        """Not after a lost status, when the kubeconfigs are read again; and not while the Secret cannot be written."""
+        complete = kindcluster(annotations=COMPLETE, finalizers=FINALIZER)
+        unread = observe(complete, engine=RUNNING)
+        foreign = replace(unread, access=ACCESS, foreign_secrets=frozenset({"dev-config"}))
+        for observed in (unread, foreign):
+            status = decide(observed).status
+            assert status is not None
+            assert not status.get("ready")
+            assert "initialization" not in status
+        assert decide(unread).operation == ReadAccess("dev")
+
     def test_message_is_empty_when_ready(self) -> None:
         assert message(settled().object.status, Condition.READY) == ""
 
