@@ -11,7 +11,16 @@ def test_kinds_output_is_kept_for_its_user_alone(tmp_path):
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
 
 
-def test_long_files_keep_their_end_and_the_largest_go_first(tmp_path):
+def test_long_files_keep_their_end(tmp_path):
+    logs = FailureLogs(tmp_path, file_bytes=100, total_bytes=1000)
+    place = logs.begin("dev", "x" * 900 + "y" * 100)
+    (place / "long").write_text("a" * 1000 + "b" * 100)
+    logs.end(place)
+    assert (place / "long").read_text() == "b" * 100
+    assert (place / KIND_OUTPUT).read_text() == "y" * 100
+
+
+def test_of_too_much_the_largest_go_first(tmp_path):
     logs = FailureLogs(tmp_path, file_bytes=100, total_bytes=150)
     place = logs.begin("dev", "x")
     (place / "long").write_text("a" * 1000 + "b" * 100)
