@@ -48,7 +48,8 @@ def run(
     if unknown := set(wanted) - KEYS.keys():
         raise typer.BadParameter(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(KEYS)}")
     facts = machine()
-    choice = choose_engine() if {"overhead", "parallel"} & set(wanted) else None
+    needs_kind = "overhead" in wanted or ("parallel" in wanted and _numbers(real_at_once))
+    choice = choose_engine() if needs_kind else None
     if choice and choice.is_stand_in:
         console.print(f"Nothing is measured on real kind here: {choice.why.partition(':')[0]}.")
         choice = None
