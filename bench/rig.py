@@ -48,6 +48,14 @@ class Provider:
         self.pid = self._process.pid
 
     def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    def await_ready(self) -> Self:
+        """Wait until it says that it is ready."""
         with Rest(f"http://{self._address}") as probes:
             while True:
                 try:
@@ -58,10 +66,6 @@ class Provider:
                     sleep(0.02)
                 else:
                     return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(60)
 
     def series(self) -> Mapping[str, float]:
         """Return what it exposes to Prometheus."""
@@ -112,8 +116,14 @@ class Rig:
         (self.engine / "clusters").mkdir(parents=True)
         shutil.copy(self.plane.kubeconfig, self.engine / "kubeconfig")
 
-    def provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Provider:
-        """Start a provider; with `with`, return when it is ready, and end it."""
+    @contextmanager
+    def provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Iterator[Provider]:
+        """Give a provider that is ready, and end it."""
+        with self.starting_provider(*flags, kind=kind, engine=engine) as provider:
+            yield provider.await_ready()
+
+    def starting_provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Provider:
+        """Start a provider, which ends with a `with`."""
         address = f"127.0.0.1:{free_port()}"
         command = [
             *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(self.plane.kubeconfig)),

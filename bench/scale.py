@@ -24,10 +24,9 @@ def _life(rig: Rig, size: int, flags: list[str]) -> Iterator[Row]:
     names = [f"c{number}" for number in range(size)]
     with rig.provider(*flags) as provider:
         yield _row(size, "create", create_all(rig, provider, names))
-    with rig.provider(*flags, "--sync-period", f"{RESYNC_SECONDS}s") as provider:
+    with rig.starting_provider(*flags, "--sync-period", f"{RESYNC_SECONDS}s") as provider:
         with rig.measured(provider) as usage:
-            usage.seconds = provider.await_settled(size) - provider.began
-        # Its processor time and memory count from its start on.
+            usage.seconds = provider.await_ready().await_settled(size) - provider.began
         yield _row(size, "restart", usage.row(size))
         with rig.measured(provider) as usage:
             usage.seconds = _resync(provider, size)
