@@ -102,7 +102,8 @@ def scratch_copy(directory: Path) -> Path:
 def run(copy: Path, test: str) -> int:
     """Run tests on the copy and return pytest's exit status."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *shlex.split(test)]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout=120"]
+    command = [sys.executable, "-m", "pytest", *options, *shlex.split(test)]
     return subprocess.run(
         command,
         cwd=copy,
