@@ -110,14 +110,17 @@ class Observer:
     async def _owner(self, seen: Object) -> OwnerCluster | None:
         """The owner Cluster by its name; a changed uid is core's to repair."""
         reference = seen.owner_cluster_reference
-        if reference is None or self.core_version is None:
+        if reference is None:
             return None
+        # The object may be faster than the news that Cluster API has been installed.
+        version = self.core_version or str(reference["apiVersion"]).rpartition("/")[2]
         raw = self._store.get(Key(names.CLUSTERS.kind, seen.namespace, reference["name"]))
         if raw is None:
             try:
-                raw = await self._client.get(names.clusters(self.core_version), seen.namespace, reference["name"])
+                raw = await self._client.get(names.clusters(version), seen.namespace, reference["name"])
             except NotFound:
                 return None
+            self.core_version = version
             self._store.put(names.CLUSTERS, raw)
         return OwnerCluster(raw)
 

@@ -174,7 +174,10 @@ def test_cluster_api_may_come_after_the_provider(
     late["metadata"]["ownerReferences"] = [reference]
     place.create(late)
     place.await_condition("late")
-    assert place.get(SECRETS, "late-kubeconfig")["metadata"]["labels"]["cluster.x-k8s.io/cluster-name"] == "late"
+    # The Cluster may be seen after the object is Ready on its own.
+    secret = eventually(lambda: place.find(SECRETS, "late-kubeconfig"))
+    assert secret is not None
+    assert secret["metadata"]["labels"]["cluster.x-k8s.io/cluster-name"] == "late"
     place.create(kindcluster("unowned"))
     place.await_condition("unowned", reason="WaitingForCluster")
     assert place.condition("before", "Ready")["status"] == "True"
