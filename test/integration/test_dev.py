@@ -54,6 +54,8 @@ def test_saved_file_starts_the_provider_again(checkout: Path, tmp_path: Path) ->
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Who runs the tests in the background has Ctrl-C ignored, and all that they start would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         eventually(lambda: starts(log, shell) == 1, 180)
