@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from api import CLUSTERS, Api, condition, eventually
-from conftest import StartProvider
+from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capk.localkind import processes
