@@ -135,7 +135,7 @@ def test_cluster_lives_from_generate_over_an_upgrade_of_the_provider_to_its_dele
         terminal.apply("default", manifests)
         # Core can tell only when it reaches the workload cluster's API server, from its pod.
         terminal.kubectl("wait", "cluster", name, "--for=condition=Available", CREATE_TIMEOUT)
-    assert is_green(terminal.clusterctl("describe", "cluster", name))
+    terminal.assert_green(name, "default")
     nodes = [f"{name}-control-plane"]
 
     inside = terminal.clusterctl("get", "kubeconfig", name)
@@ -161,11 +161,6 @@ def test_cluster_lives_from_generate_over_an_upgrade_of_the_provider_to_its_dele
     assert kind.containers(name) == {}
     left = terminal.get("secrets,kindclusters,kindcontrolplanes,clusters", "--namespace", "default")["items"]
     assert [one["metadata"]["name"] for one in left] == []
-
-
-def is_green(tree: str) -> bool:
-    """Whether `clusterctl describe` shows nothing but good conditions."""
-    return "True" in tree and not {"False", "Unknown"} & set(tree.split())
 
 
 @pytest.mark.rule("K41")
