@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from capk.errors import CapkError
+from capk.errors import CapkError, NotFound, Unreachable
 from capk.localkind.rest import Rest
 from capk.localplane.manifests import Manifest
 
@@ -20,7 +20,7 @@ def install_definitions(rest: Rest, definitions: Sequence[Manifest]) -> None:
         rest.apply(f"{_DEFINITIONS}/{definition['metadata']['name']}", definition, FIELD_MANAGER)
     deadline = time.monotonic() + SERVED_SECONDS
     for definition in definitions:
-        while not _is_established(rest, definition["metadata"]["name"]):
+        while not _is_served(rest, definition):
             if time.monotonic() > deadline:
                 name = definition["metadata"]["name"]
                 raise CapkError(f"the API server does not serve {name} after {SERVED_SECONDS} s")
@@ -34,6 +34,22 @@ def install_webhooks(rest: Rest, configurations: Sequence[Manifest]) -> None:
         rest.apply(f"{_WEBHOOKS}/{plural}/{configuration['metadata']['name']}", configuration, FIELD_MANAGER)
 
 
-def _is_established(rest: Rest, name: str) -> bool:
-    conditions = rest.request("GET", f"{_DEFINITIONS}/{name}").get("status", {}).get("conditions") or ()
-    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+def _is_served(rest: Rest, definition: Manifest) -> bool:
+    """Tell whether objects of all versions can be found and listed.
+
+    The condition Established comes first, then discovery, then the storage (429 until it is set up). Only the stored
+    version is listed: any other may ask a conversion webhook that does not run yet.
+    """
+    group, plural = definition["spec"]["group"], definition["spec"]["names"]["plural"]
+    try:
+        for version in definition["spec"]["versions"]:
+            if not version["served"]:
+                continue
+            path = f"/apis/{group}/{version['name']}"
+            if plural not in {one["name"] for one in rest.request("GET", path)["resources"]}:
+                return False
+            if version["storage"]:
+                rest.request("GET", f"{path}/{plural}?limit=1")
+    except (NotFound, Unreachable):
+        return False
+    return True
