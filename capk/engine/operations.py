@@ -74,8 +74,8 @@ class Operations:
     """Work in the background, at most one piece a key.
 
     limits: how many run at once in each lane; the others wait in the order in which they came.
-    on_change: called with the key when work has been asked for a second ago, when it begins or reaches a new step
-    after that (at most every 2 s), and when it has ended.
+    on_change: called with the key when work has been asked for a second ago, when it has run for a second or reaches
+    a new step after that (at most every 2 s), and when it has ended.
     clock: seconds; for `ended_at` only.
     """
 
@@ -168,6 +168,8 @@ class Operations:
             operation = queue.waiting.popleft()
             queue.running += 1
             operation.state = replace(operation.state, queued=False, running=True)
+            # Those that stood in line are told of already: what is short once it begins needs no second word.
+            operation.due = max(operation.due, asyncio.get_running_loop().time() + self._first_seconds)
             operation.task = asyncio.create_task(self._work(operation), name=operation.state.name)
             operation.task.add_done_callback(partial(self._ended, operation))
             self._tell_when_due(operation)

@@ -43,6 +43,11 @@ class Engine:
         return [node(name) for name in self.names] if self.known_nodes else None
 
 
+@pytest.fixture(autouse=True)
+def no_pause_before_the_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capk.engine.inventory.RETRY_SECONDS", 0.0)
+
+
 def inventory_of(engine: Engine) -> Inventory:
     return Inventory(engine, engine)
 
@@ -214,10 +219,15 @@ async def test_sequence_grows_with_every_snapshot():
 
 
 async def test_one_failed_read_is_not_yet_a_broken_engine():
-    engine = Engine("a")
-    engine.error = CommandFailed(["docker"], "No such container", 1)
+    class FailsOnce(Engine):
+        async def clusters(self) -> list[str]:
+            try:
+                return await super().clusters()
+            finally:
+                self.error = None
 
-    asyncio.get_running_loop().call_later(0.1, setattr, engine, "error", None)
+    engine = FailsOnce("a")
+    engine.error = CommandFailed(["docker"], "No such container", 1)
     snapshot = await inventory_of(engine).refresh()
     assert snapshot.error is None
     assert set(snapshot.clusters) == {"a"}

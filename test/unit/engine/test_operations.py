@@ -243,6 +243,23 @@ async def test_work_that_has_to_wait_is_told_of(changes):
     await operations.stop()
 
 
+async def test_work_that_had_to_wait_and_then_is_short_is_told_of_twice(changes):
+    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05, quiet_seconds=0.0)
+    first, second, short = Work(), Work(), Work()
+    for key, work in (("first", first), ("second", second), ("short", short)):
+        operations.start(key, Lane.CREATE, work)
+    await asyncio.sleep(0.07)
+    assert changes.count("short") == 1
+    first.go.set()
+    await short.began.wait()
+    short.report(Step(Reason.PREPARING_NODES, ""))
+    short.go.set()
+    await ticks()
+    assert operations.get("short").done
+    assert changes.count("short") == 2
+    await operations.stop()
+
+
 async def test_step_after_the_end_is_ignored(operations, changes):
     work = Work()
     await run_to_end(operations, "a", work)
