@@ -11,12 +11,14 @@ import typer
 from rich.console import Console
 
 from bench.core import core
+from bench.creation import creation
 from bench.latency import latency
 from bench.overhead import overhead
 from bench.parallel import parallel
 from bench.results import KEYS, Row, comparison, document, fits, machine, save, table
 from bench.scale import scale
 from bench.steady import steady
+from bench.takeover import takeover
 from capk.localplane.engines import choose_engine
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -34,6 +36,7 @@ def run(
     pairs: Annotated[int, typer.Option(help="Pairs of the overhead part.")] = 10,
     at_once: Annotated[str, typer.Option(help="KINDClusters of the parallel part.")] = "1 2 4 8",
     real_at_once: Annotated[str, typer.Option(help="The same on real kind.")] = "1 2 4 8",
+    rounds: Annotated[int, typer.Option(help="Rounds of the parts creation and takeover.")] = 3,
     steady_size: int = 1000,
     minutes: Annotated[float, typer.Option(help="How long the steady part looks on.")] = 10,
     latency_size: int = 300,
@@ -48,7 +51,7 @@ def run(
     if unknown := set(wanted) - KEYS.keys():
         raise typer.BadParameter(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(KEYS)}")
     facts = machine()
-    needs_kind = "overhead" in wanted or ("parallel" in wanted and _numbers(real_at_once))
+    needs_kind = {"overhead", "creation"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
     choice = choose_engine() if needs_kind else None
     if choice and choice.is_stand_in:
         console.print(f"Nothing is measured on real kind here: {choice.why.partition(':')[0]}.")
@@ -56,10 +59,12 @@ def run(
     measures: dict[str, Callable[[], Iterator[Row]]] = {
         "overhead": partial(overhead, pairs, choice),
         "parallel": partial(parallel, _numbers(at_once), choice, _numbers(real_at_once)),
+        "creation": partial(creation, rounds, choice),
         "scale": partial(scale, _numbers(sizes), creates),
         "steady": partial(steady, steady_size, minutes, creates),
         "latency": partial(latency, latency_size, edits, creates),
         "core": partial(core, core_size, creates),
+        "takeover": partial(takeover, rounds),
     }
     found: dict[str, list[Row]] = {}
     for part in wanted:

@@ -43,12 +43,13 @@ def _both(engine: str, choice: EngineChoice, sizes: list[int], flags: list[str])
 
 def _rows(rig: Rig, engine: str, controller: str, sizes: list[int]) -> Iterator[Row]:
     for size in sizes:
-        seconds = _life(rig, [f"bench-{os.getpid()}-{controller[:1]}{size}-{number}" for number in range(size)])
+        seconds = life(rig, size, controller[:1])
         yield {"engine": engine, "controller": controller, "objects": size, "seconds": round(seconds, 2)}
 
 
-def _life(rig: Rig, names: list[str]) -> float:
-    """Create, wait, delete; return the seconds from the apply to the last Ready."""
+def life(rig: Rig, size: int, mark: str) -> float:
+    """Create so many, wait, delete; return the seconds from the apply to the last Ready. mark: is in their names."""
+    names = [f"bench-{os.getpid()}-{mark}{size}-{number}" for number in range(size)]
     ready: set[str] = set()
     gone: set[str] = set()
 

@@ -18,10 +18,12 @@ Row = dict[str, Any]
 KEYS: Final[Mapping[str, Sequence[str]]] = {
     "overhead": ("pair",),
     "parallel": ("engine", "controller", "objects"),
+    "creation": ("setting", "objects", "round"),
     "scale": ("objects", "phase"),
     "steady": ("objects", "minutes"),
     "latency": ("objects", "edits"),
     "core": ("objects",),
+    "takeover": ("round",),
 }
 """The parts of the bench, and what tells the rows of each apart."""
 
