@@ -106,16 +106,6 @@ class Containers:
         if self.command and names:
             await self._run(["start", *names], self._start_timeout_seconds)
 
-    async def image_present(self, image: str) -> bool:
-        """Tell whether the engine has an image, so that it need not be pulled; False without an engine."""
-        if self.command is None:
-            return False
-        output = await self._query("image", "inspect", "--format", "{{.Id}}", image, check=False)
-        if output.exit_status != 0:
-            # It exits in the same way when the engine is down; this call then raises.
-            await self._query("images", "--quiet", "--filter", "label=no.such.label")
-        return output.exit_status == 0
-
     async def _ids(self) -> list[str]:
         output = await self._query("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={CLUSTER_LABEL}")
         return output.stdout.split()

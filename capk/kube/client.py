@@ -14,7 +14,7 @@ from capk.api.names import FIELD_MANAGER, Resource
 from capk.errors import NotFound, Unreachable
 from capk.kube.connection import Connection, Credentials
 from capk.kube.door import Listing, PatchKind
-from capk.kube.request import APPLY_TYPE, JSON, METADATA_ONLY, PATCH_TYPES, Request, as_body, retry_after
+from capk.kube.request import APPLY_TYPE, PATCH_TYPES, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
 
 RequestObserver = Callable[[str, str, str], None]
@@ -98,18 +98,12 @@ class KubeClient:
         return [*(await self.list_at(resource, namespace, label_selector=label_selector)).items]
 
     async def list_at(
-        self,
-        resource: Resource,
-        namespace: str | None = None,
-        *,
-        label_selector: str | None = None,
-        metadata_only: bool = False,
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
-        """Return the objects, or only their metadata, with the version at which the list was true."""
+        """Return the objects with the version at which the list was true."""
         query = {"labelSelector": label_selector} if label_selector else {}
-        accept = METADATA_ONLY if metadata_only else JSON
-        answer = await self._read(Request("list", "GET", resource, namespace, query=query, accept=accept))
-        # Items carry no kind when it is a built-in one, and that of the metadata when only this was asked for.
+        answer = await self._read(Request("list", "GET", resource, namespace, query=query))
+        # Items carry no kind when it is a built-in one.
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         items = [{**item, **kind} for item in answer.get("items") or ()]
         return Listing(items, str((answer.get("metadata") or {}).get("resourceVersion", "")))

@@ -26,7 +26,7 @@ from kubernetes.aio.config import incluster_config, kube_config
 from yarl import URL
 
 from capk.errors import Unreachable
-from capk.kube.request import Request
+from capk.kube.request import JSON, Request
 from capk.redaction import redact
 
 USER_AGENT: Final = "capk"
@@ -147,7 +147,7 @@ class Connection:
         Raises aiohttp.ClientError, OSError or TimeoutError when there is no answer.
         """
         login, session = self._open_login(), self._sessions[-1]
-        headers = await login.headers() | {"Accept": request.accept, "Content-Type": request.content_type}
+        headers = await login.headers() | {"Accept": JSON, "Content-Type": request.content_type}
         async with session.request(
             request.method,
             URL(f"{login.server}{request.target}", encoded=True),

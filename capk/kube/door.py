@@ -35,17 +35,9 @@ class Kube(Protocol):
         ...
 
     async def list_at(
-        self,
-        resource: Resource,
-        namespace: str | None = None,
-        *,
-        label_selector: str | None = None,
-        metadata_only: bool = False,
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
-        """Return the objects with the version at which the list was true; it is read from storage, never from a cache.
-
-        metadata_only: leave out all but apiVersion, kind and metadata, as a Secret's data.
-        """
+        """Return the objects with the version at which the list was true, read from storage and never from a cache."""
         ...
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 from capk.kube.door import PatchKind
 
 JSON: Final = "application/json"
-METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PATCH_TYPES: Final[Mapping[PatchKind, str]] = {
     "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
@@ -33,7 +32,6 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     content_type: str = JSON
-    accept: str = JSON
 
     @property
     def target(self) -> str:

@@ -111,7 +111,7 @@ def _add_engine(commands: Any, *, wanted: bool) -> None:
     from capk.localkind import engine
 
     def run_engine(arguments: argparse.Namespace, home: Home, console: Console) -> None:
-        for line in engine.run(home, arguments, os.environ):
+        for line in engine.run(home, arguments):
             print(line)
 
     parser = commands.add_parser("engine", help="stand in for the container engine's command")

@@ -1,7 +1,7 @@
 """Answers the few calls that the provider makes to the container engine behind kind, in docker's shape.
 
-`ps`, `inspect`, `start`, `stop`, `images`, `image inspect`. Stopping a control plane ends its local processes, starting
-it runs them again on the same port and data.
+`ps`, `inspect`, `start`, `stop`. Stopping a control plane ends its local processes, starting it runs them again on the
+same port and data.
 """
 
 import argparse
@@ -12,7 +12,6 @@ from typing import Any
 from capk.errors import ApiError
 from capk.localkind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
 from capk.localkind.goformat import render
-from capk.localkind.images import check_image
 from capk.localkind.steps import KindError
 
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
@@ -28,22 +27,15 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     listing.add_argument("--no-trunc", action="store_true")
     listing.add_argument("--filter", action="append", default=[])
     listing.add_argument("--format", default="")
-    images = commands.add_parser("images", help="list images: there are none")
-    images.add_argument("-q", "--quiet", action="store_true", dest="ids_only")
-    images.add_argument("--filter", action="append", default=[])
     inspect = commands.add_parser("inspect", help="describe node containers")
     inspect.add_argument("--type", default="container")
     inspect.add_argument("-f", "--format", default="")
     inspect.add_argument("names", nargs="+")
     for verb in ("start", "stop"):
         commands.add_parser(verb, help=f"{verb} node containers").add_argument("names", nargs="+")
-    image = commands.add_parser("image", help="node images").add_subparsers(dest="image_verb", required=True)
-    image_inspect = image.add_parser("inspect", help="tell whether a node image can be used")
-    image_inspect.add_argument("-f", "--format", default="")
-    image_inspect.add_argument("names", nargs="+")
 
 
-def run(home: Home, arguments: argparse.Namespace, environment: Mapping[str, str]) -> Iterator[str]:
+def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
     """Carry out one call and yield the lines to print.
 
     Raises KindError with docker's message, after the lines for what was found.
@@ -53,10 +45,6 @@ def run(home: Home, arguments: argparse.Namespace, environment: Mapping[str, str
             yield _listed(cluster, node, arguments)
     elif arguments.verb == "inspect":
         yield from _inspect(home, arguments.names, arguments.format)
-    elif arguments.verb == "image":
-        for image in arguments.names:
-            _check_present(image, environment)
-            yield "sha256:" + "0" * 64
     elif arguments.verb in {"start", "stop"}:
         for name in arguments.names:
             _switch(*_found(home, name, arguments.verb), on=arguments.verb == "start")
@@ -80,13 +68,6 @@ def document(cluster: Cluster, node: Node) -> dict[str, Any]:
         "Mounts": [{"Destination": path} for path in node.mounts],
         "NetworkSettings": {"Networks": {NETWORK: network}, "Ports": _ports(cluster, node) if running else {}},
     }
-
-
-def _check_present(image: str, environment: Mapping[str, str]) -> None:
-    try:
-        check_image(image, environment)
-    except KindError:
-        raise KindError(f"\nError response from daemon: no such image: {image}: No such image: {image}") from None
 
 
 def _ports(cluster: Cluster, node: Node) -> dict[str, list[dict[str, str]]]:

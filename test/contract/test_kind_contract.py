@@ -141,8 +141,6 @@ async def test_containers_tell_what_a_status_needs(engine, running):
         assert node.container_id
         assert node.claim_id == "some-uid"
         assert not engine.image or node.image == engine.image
-    assert await engine.containers.image_present(control_plane.image)
-    assert not await engine.containers.image_present("kindest/node:v9.9.9")
 
 
 async def test_inventory_joins_clusters_and_nodes(engine, running):
@@ -363,7 +361,7 @@ def commands_about(name: str) -> list[str]:
 async def test_engine_that_is_down_is_told_apart_from_no_clusters(tmp_path):
     down = {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
     kind, containers = Kind([str(KIND)], work_dir=tmp_path, environment=down), Containers(["docker"], environment=down)
-    for call in (kind.clusters(), containers.nodes(), containers.image_present("kindest/node:v1")):
+    for call in (kind.clusters(), containers.nodes()):
         assert (await failure_of(call)).reason is Reason.ENGINE_UNREACHABLE
     snapshot = await Inventory(kind, containers).refresh()
     assert classify(snapshot.error).reason is Reason.ENGINE_UNREACHABLE

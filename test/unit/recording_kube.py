@@ -56,12 +56,7 @@ class RecordingKube:
         return list((await self.list_at(resource, namespace, label_selector=label_selector)).items)
 
     async def list_at(
-        self,
-        resource: Resource,
-        namespace: str | None = None,
-        *,
-        label_selector: str | None = None,
-        metadata_only: bool = False,
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
         self._maybe_fail()
         items = [
@@ -71,8 +66,6 @@ class RecordingKube:
             and namespace in (None, where)
             and _selects(label_selector, obj["metadata"].get("labels") or {})
         ]
-        if metadata_only:
-            items = [{key: item[key] for key in ("apiVersion", "kind", "metadata")} for item in items]
         return Listing(items, str(next(self._versions)))
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,6 @@ case $1 in
   ps) [ -e "$here/down" ] && { echo 'Cannot connect to the Docker daemon' >&2; exit 1; }
       cat "$here/ids"; [ -e "$here/next-ids" ] && mv "$here/next-ids" "$here/ids"; :;;
   inspect) cat "$here/inspected"; [ ! -e "$here/error" ] || { cat "$here/error" >&2; exit 1; };;
-  image) [ -e "$here/image" ];;
-  images) [ ! -e "$here/down" ];;
   start) :;;
 esac
 """
@@ -143,14 +141,6 @@ async def test_engine_that_is_down_is_a_failure(docker, containers):
     docker.write("down")
     with pytest.raises(CommandFailed):
         await containers.nodes()
-    with pytest.raises(CommandFailed):
-        await containers.image_present("kindest/node:v1")
-
-
-async def test_image_present(docker, containers):
-    assert not await containers.image_present("kindest/node:v1")
-    docker.write("image")
-    assert await containers.image_present("kindest/node:v1")
 
 
 async def test_start_names_all_containers_in_one_call(docker, containers):
@@ -162,7 +152,6 @@ async def test_start_names_all_containers_in_one_call(docker, containers):
 async def test_without_an_engine_nothing_is_known():
     nothing = Containers(None)
     assert await nothing.nodes() is None
-    assert not await nothing.image_present("kindest/node:v1")
     await nothing.start(["dev-control-plane"])
 
 

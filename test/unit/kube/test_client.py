@@ -167,11 +167,6 @@ async def test_list_gives_items_their_kind(api: ApiServer, client: KubeClient) -
     ]
 
 
-async def test_list_of_metadata_asks_for_nothing_else(api: ApiServer, client: KubeClient) -> None:
-    await client.list_at(SECRETS, metadata_only=True)
-    assert "as=PartialObjectMetadataList" in api.requests[0][2]["Accept"]
-
-
 @pytest.mark.rule("K23")
 async def test_every_write_names_its_field_manager(api: ApiServer, client: KubeClient) -> None:
     await client.create(KIND_CLUSTERS, DEV)

@@ -63,12 +63,6 @@ async def test_starting_an_unknown_container_fails_with_dockers_words() -> None:
     assert "Error response from daemon: No such container: rec-nosuch" in failure.value.output
 
 
-async def test_images_are_present_but_for_those_that_cannot_be_pulled() -> None:
-    containers = Containers(ENGINE)
-    assert await containers.image_present("kindest/node:v1.34.0")
-    assert not await containers.image_present("kindest/node:v9.9.9")
-
-
 @pytest.mark.usefixtures("two_nodes")
 def test_inspect_without_a_format_shows_mounts_and_the_published_port(
     capsys: pytest.CaptureFixture[str], home: Home
