@@ -246,18 +246,23 @@ async def test_failed_command_leaves_no_child(tmp_path):
 
 
 PROVIDER = """
-import asyncio, sys
+import asyncio, os, sys
+from functools import partial
 from capk.engine import command
+
+def heard(path, line):
+    os.rename(f"{path}.new", path)
 
 async def main():
     await asyncio.gather(*(
-        command.run(["/bin/sh", "-c", f"sleep 600 & echo $$ $! > {sys.argv[1]}/{n}.new; mv {sys.argv[1]}/{n}.new "
-                     f"{sys.argv[1]}/{n}; wait"], timeout_seconds=600)
-        for n in range(3)
+        command.run(["/bin/sh", "-c", f"sleep 600 & echo $$ $! > {path}.new; echo up >&2; wait"],
+                    timeout_seconds=600, on_line=partial(heard, path))
+        for path in (f"{sys.argv[1]}/{n}" for n in range(3))
     ))
 
 asyncio.run(main())
 """
+"""What a command prints is heard after it is guarded: a file that has its last name tells of both."""
 
 
 @pytest.mark.rule("K37")
