@@ -28,8 +28,7 @@ quickstart-down: venv ## Remove all that quickstart made
 test: venv lint ## Run the unit and integration tests (no container engine needed)
 	@$(TOOLS) all
 	pytest -q -n 2 test/unit
-	@# Three on two cores, as most of these tests wait: for periods, for processes, for Cluster API.
-	pytest -q -n 3 --dist loadfile test/packaging test/hack test/contract test/integration -m "not e2e"
+	pytest -q -n 2 --dist loadfile test/packaging test/hack test/contract test/integration -m "not e2e"
 
 ##@ Run the provider against the current kubeconfig
 

@@ -20,7 +20,7 @@ from capk.localkind.clusters import HOME_VARIABLE, Cluster
 from capk.localkind.files import write_private
 from capk.localplane.plane import LocalPlane
 
-SHORT_PERIODS = ("--sync-period", "3s", "--inventory-period", "1s")
+SHORT_PERIODS = ("--sync-period", "4s", "--inventory-period", "2s")
 """Flags of a provider that soon sees what no watch tells."""
 PATIENCE_SECONDS = 60
 """How long a busy machine may take over a step; nothing waits that long where all is well."""
