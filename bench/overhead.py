@@ -98,8 +98,8 @@ def overhead(pairs: int, choice: EngineChoice | None) -> Iterator[Row]:
                 name = f"bench-{os.getpid()}-{number}"
                 # By turns, so that neither always has the warmer caches.
                 if number % 2:
-                    bare, (ready, inside) = pair_maker.bare(name), pair_maker.applied(rest, name)
+                    bare, (ready, inside) = pair_maker.bare(f"{name}-bare"), pair_maker.applied(rest, name)
                 else:
-                    (ready, inside), bare = pair_maker.applied(rest, name), pair_maker.bare(name)
+                    (ready, inside), bare = pair_maker.applied(rest, name), pair_maker.bare(f"{name}-bare")
                 seconds = {"bare_s": bare, "ready_s": ready, "kind_call_s": inside, "share_s": ready - inside}
                 yield {"pair": number, **{column: round(value, 3) for column, value in seconds.items()}}

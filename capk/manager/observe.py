@@ -61,6 +61,10 @@ class Observer:
             foreign_secrets=self._foreign(key.namespace),
         )
 
+    async def look_again(self) -> None:
+        """Ask the engine what it has now."""
+        await self._inventory.refresh()
+
     async def control_plane(self, key: Key) -> ControlPlaneObserved | None:
         """Return what there is to know about a KINDControlPlane; None when it is gone."""
         raw = self._store.get(key)

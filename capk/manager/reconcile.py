@@ -16,6 +16,7 @@ from capk.manager.observe import Observer
 from capk.manager.work import Work
 from capk.plan import controlplane, kindcluster
 from capk.plan.events import event_of
+from capk.plan.observed import Observed
 from capk.plan.plan import Plan
 from capk.plan.report import UNEVENTFUL, transitions
 from capk.runtime import logs
@@ -56,10 +57,12 @@ class Reconciler:
     async def _reconcile(self, key: Key) -> float | None:
         plan: Plan
         if key.kind == names.KIND_CLUSTERS.kind:
-            cluster = await self._observer.kindcluster(key)
+            cluster, plan = await self._look_and_decide(key)
+            if plan.look_again:
+                await self._observer.look_again()
+                cluster, plan = await self._look_and_decide(key)
             if cluster is None:
                 return None
-            plan = kindcluster.decide(cluster)
             await self._carry_out(names.KIND_CLUSTERS, cluster.object, cluster.secrets, plan)
         else:
             control_plane = await self._observer.control_plane(key)
@@ -68,6 +71,10 @@ class Reconciler:
             plan = controlplane.decide(control_plane)
             await self._carry_out(names.KIND_CONTROL_PLANES, control_plane.object, control_plane.secrets, plan)
         return plan.requeue_seconds
+
+    async def _look_and_decide(self, key: Key) -> tuple[Observed | None, Plan]:
+        cluster = await self._observer.kindcluster(key)
+        return cluster, kindcluster.decide(cluster) if cluster else Plan()
 
     async def _carry_out(self, resource: Resource, seen: Object, secrets: Mapping[str, Any], plan: Plan) -> None:
         if plan.cancel_operation:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from capk.api import names
+from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
 from capk.kindcfg.config import check_cluster_name
@@ -138,7 +139,13 @@ def leave_strangers_alone(observed: Observed) -> Plan | None:
     unfinished = observed.object.claim and not was_completed(observed)
     released = {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None} if unfinished else {}
     verdicts = {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, message)}
-    return Plan(annotations=released, status=kindcluster_status(observed, verdicts))
+    told = find(observed.object.conditions, Condition.CLUSTER_CREATED)
+    return Plan(
+        # Somebody may just have deleted that cluster, to make room for this object.
+        look_again=told is None or told["reason"] != Reason.NAME_CONFLICT,
+        annotations=released,
+        status=kindcluster_status(observed, verdicts),
+    )
 
 
 def create(observed: Observed) -> Plan | None:

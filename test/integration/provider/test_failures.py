@@ -1,5 +1,7 @@
 """What goes wrong, said in one word and a sentence; and how it goes right again as soon as somebody mends it."""
 
+from collections.abc import Callable
+
 import pytest
 from api import eventually
 from journeys import Place, standalone, unchanged
@@ -62,6 +64,21 @@ def test_strangers_kind_cluster_is_not_touched_and_can_be_adopted(quick_place: P
     assert quick_place.find(SECRETS, "stranger-config") is None
     assert not quick_place.kind.calls("--name=stranger")
     home.remove(stranger)
+
+
+@pytest.mark.rule("C21")
+def test_name_that_was_freed_since_the_last_look_at_the_engine_is_no_conflict(own_place: Callable[..., Place]) -> None:
+    place = own_place("--inventory-period", "1h")
+    node = Node("freed-control-plane", CONTROL_PLANE, "kindest/node")
+    stranger = place.process.home.claim("freed", [node], instant=True)
+    assert stranger is not None
+    # The end of its creation is the last time that the engine is looked at.
+    place.create(standalone("before"))
+    place.await_condition("before")
+    place.process.home.remove(stranger)
+    place.create(standalone("late", clusterName="freed"))
+    place.await_condition("late")
+    assert "NameConflict" not in {entry["reason"] for entry in place.get(KIND_CLUSTERS, "late")["status"]["history"]}
 
 
 @pytest.mark.rule("C21", "C23")

@@ -185,6 +185,14 @@ class TestOthersClusters:
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
         assert names.ADOPT_ANNOTATION in message(plan.status, Condition.CLUSTER_CREATED)
 
+    def test_engine_is_asked_again_before_a_strangers_cluster_is_told_of_but_not_after(self) -> None:
+        """It may have been deleted a moment ago, to make room."""
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))
+        first = decide(observe(engine=theirs))
+        assert first.look_again
+        assert first.status is not None
+        assert not decide(observe(kindcluster(status=first.status), engine=theirs)).look_again
+
     def test_claim_on_a_name_that_a_stranger_took_first_is_given_back(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
         plan = decide(observe(cluster, engine=EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))))
