@@ -31,7 +31,9 @@ def _both(engine: str, choice: EngineChoice, sizes: list[int], flags: list[str])
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory), seconds=FIXED_SECONDS) as rig:
         with rig.provider(*flags, *image, kind=choice.kind, engine=choice.engine):
             yield from _rows(rig, engine, "provider", sizes)
-        rest, environment = rig.plane.rest(), {**os.environ, **rig.environment}
+        # kind edits a kubeconfig when it deletes; that must not be the user's.
+        scratch = {"KUBECONFIG": str(rig.directory / "kubeconfig")}
+        rest, environment = rig.plane.rest(), {**os.environ, **rig.environment, **scratch}
         with closing(rest):
             blocking = BlockingController(
                 rest, shlex.split(choice.kind), choice.node_image or DEFAULT_IMAGE, environment
