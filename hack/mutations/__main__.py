@@ -101,7 +101,10 @@ def scratch_copy(directory: Path) -> Path:
 
 def run(copy: Path, test: str) -> int:
     """Run tests on the copy and return pytest's exit status."""
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    # A mutation may write to what it takes for the user's home.
+    home = copy.parent / "home"
+    home.mkdir(exist_ok=True)
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout=120"]
     command = [sys.executable, "-m", "pytest", *options, *shlex.split(test)]
     return subprocess.run(
