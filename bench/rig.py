@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
@@ -171,23 +172,26 @@ class Rig:
     @contextmanager
     def watching(self, seen: Callable[[str, Object], None], path: str = KIND_CLUSTER_PATH) -> Iterator[None]:
         """Have `seen` called with type and object of every event, in another thread, while inside."""
-        control_plane = ControlPlane(self.plane.directory / "control-plane")
-        rest = control_plane.rest()
+        rest, over = ControlPlane(self.plane.directory / "control-plane").rest(), threading.Event()
         rest._connection.timeout = PATIENCE_SECONDS
-        rest._connection.request("GET", f"{path}?watch=1")
-        response = rest._connection.getresponse()
 
         def follow() -> None:
-            for line in response:
-                event = json.loads(line)
-                seen(event["type"], event["object"])
+            # The API server ends a watch that reads too slowly; a new one begins with all that is there.
+            while not over.is_set():
+                with suppress(OSError, HTTPException):
+                    rest._connection.request("GET", f"{path}?watch=1")
+                    for line in rest._connection.getresponse():
+                        event = json.loads(line)
+                        seen(event["type"], event["object"])
+                rest.close()
 
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            if rest._connection.sock:
+            over.set()
+            with suppress(OSError, AttributeError):
                 rest._connection.sock.shutdown(2)
             thread.join(5)
             rest.close()
