@@ -176,13 +176,15 @@ class Rig:
         rest._connection.timeout = PATIENCE_SECONDS
 
         def follow() -> None:
-            # The API server ends a watch that reads too slowly; a new one begins with all that is there.
+            # The API server ends a watch that reads too slowly, at times in the middle of a line; a new one begins with
+            # all that is there.
             while not over.is_set():
-                with suppress(OSError, HTTPException):
+                with suppress(OSError, HTTPException, json.JSONDecodeError):
                     rest._connection.request("GET", f"{path}?watch=1")
                     for line in rest._connection.getresponse():
                         event = json.loads(line)
-                        seen(event["type"], event["object"])
+                        if event["type"] != "ERROR":
+                            seen(event["type"], event["object"])
                 rest.close()
 
         thread = threading.Thread(target=follow, daemon=True)

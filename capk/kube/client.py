@@ -24,6 +24,8 @@ _WRITTEN_BY: Final = {"fieldManager": FIELD_MANAGER}
 _ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 _READ_ATTEMPTS: Final = 4
 _READ_SECONDS: Final = 45.0
+_PAGE_SIZE: Final = 250
+"""Objects of one page of a list."""
 _READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
 
 
@@ -100,13 +102,20 @@ class KubeClient:
     async def list_at(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
-        """Return the objects with the version at which the list was true."""
-        query = {"labelSelector": label_selector} if label_selector else {}
-        answer = await self._read(Request("list", "GET", resource, namespace, query=query))
-        # Items carry no kind when it is a built-in one.
-        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
-        items = [{**item, **kind} for item in answer.get("items") or ()]
-        return Listing(items, str((answer.get("metadata") or {}).get("resourceVersion", "")))
+        """Return the objects, without managedFields, with the version at which the list was true.
+
+        Asked for in pages, which the server takes from one version: a page is less than a whole list to hold in memory.
+        """
+        query = {"limit": str(_PAGE_SIZE), **({"labelSelector": label_selector} if label_selector else {})}
+        items: list[dict[str, Any]] = []
+        while True:
+            answer = await self._read(Request("list", "GET", resource, namespace, query=query))
+            # Items carry no kind when it is a built-in one.
+            items += (as_body(resource, item) for item in answer.get("items") or ())
+            metadata = answer.get("metadata") or {}
+            if not (rest := metadata.get("continue")):
+                return Listing(items, str(metadata.get("resourceVersion", "")))
+            query = {**query, "continue": rest}
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; Conflict when one of that name is there."""

@@ -11,7 +11,8 @@ kube-apiserver, whatever the node image.
     CAPK_LOCAL_KIND_ABSENT_IMAGES   shell patterns of node images that cannot be pulled (default: `*:v[02-9].*`)
     CAPK_BIN                        where etcd and kube-apiserver are, before `bin/` and PATH
 
-Only what every call needs is imported at the top: tests and scale runs start this command hundreds of times.
+Only what every call needs is imported at the top: tests start this command hundreds of times. The calls that are
+repeated again and again do not even come here, see `capk.localkind.listing`.
 """
 
 import argparse
@@ -22,11 +23,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from capk.errors import CapkError
+from capk.localkind import listing
 from capk.localkind.clusters import Home
 from capk.localkind.steps import Console, KindError
-
-KIND_VERSION = "0.32.0"
-"""The release of kind whose calls and output this follows."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -68,7 +67,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
     )
-    parser.add_argument("--version", action="version", version=f"kind version {KIND_VERSION}")
+    parser.add_argument("--version", action="version", version=f"kind version {listing.KIND_VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
     named = _Parser(add_help=False)
     named.add_argument("-n", "--name", default=os.environ.get("KIND_CLUSTER_NAME", ""), help="the cluster name")
@@ -121,12 +120,7 @@ def _add_engine(commands: Any, *, wanted: bool) -> None:
 
 def _version(arguments: argparse.Namespace, home: Home, console: Console) -> None:
     """print the version of kind that this follows"""
-    if arguments.quiet:
-        print(KIND_VERSION)
-    else:
-        import platform
-
-        print(f"kind v{KIND_VERSION} capk-local-kind {platform.system().lower()}/{platform.machine()}")
+    print(listing.KIND_VERSION if arguments.quiet else listing.version())
 
 
 def _create(arguments: argparse.Namespace, home: Home, console: Console) -> None:
@@ -165,7 +159,7 @@ def _get_clusters(arguments: argparse.Namespace, home: Home, console: Console) -
     """list clusters"""
     names = home.names()
     if not names:
-        console.print("No kind clusters found.")
+        console.print(listing.NO_CLUSTERS)
     for name in names:
         print(name)
 

@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capk.localkind import listing
 from capk.localkind.files import remove_tree, write_private
 
 if TYPE_CHECKING:
     from capk.localkind.controlplane import ControlPlane
 
-HOME_VARIABLE = "CAPK_LOCAL_KIND_HOME"
-"""Environment variable: where clusters are kept; default is capk/local-kind under XDG_STATE_HOME."""
 CONTROL_PLANE = "control-plane"
 WORKER = "worker"
 LOAD_BALANCER = "external-load-balancer"
@@ -110,22 +109,16 @@ class Home:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._clusters = directory / "clusters"
+        self._clusters = directory / listing.CLUSTERS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Home":
         """Return the home that CAPK_LOCAL_KIND_HOME tells, else the user's."""
-        if chosen := environment.get(HOME_VARIABLE):
-            return cls(Path(chosen).absolute())
-        state = environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        return cls(Path(state) / "capk" / "local-kind")
+        return cls(Path(listing.home(dict(environment))))
 
     def names(self) -> list[str]:
         """Return the names of all clusters, sorted, half-made ones included."""
-        try:
-            return sorted(os.listdir(self._clusters))
-        except FileNotFoundError:
-            return []
+        return listing.cluster_names(str(self.directory))
 
     def clusters(self) -> Iterator[Cluster]:
         """Yield all clusters, by name."""
@@ -153,6 +146,8 @@ class Home:
             node.started_at = now()
         cluster = Cluster(fresh, name, uid, instant, nodes)
         cluster.save()
+        ids = (f"{cluster.container_id(node)}\n" for node in nodes)
+        (fresh / listing.CONTAINERS).write_text("".join(ids))
         try:
             cluster.directory = fresh.rename(self._clusters / name)
         except OSError:

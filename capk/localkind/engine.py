@@ -12,9 +12,9 @@ from typing import Any
 from capk.errors import ApiError
 from capk.localkind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
 from capk.localkind.goformat import render
+from capk.localkind.listing import CLUSTER_LABEL
 from capk.localkind.steps import KindError
 
-CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 ROLE_LABEL = "io.x-k8s.kind.role"
 NETWORK = "kind"
 

@@ -14,8 +14,9 @@ from nursery import MortalProvider, Nursery
 from proxy import Call, Proxy
 
 from capk.api.names import CLAIM_ANNOTATION, CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
-from capk.localkind.clusters import HOME_VARIABLE, Home
+from capk.localkind.clusters import Home
 from capk.localkind.create import MODE_VARIABLE, SECONDS_VARIABLE
+from capk.localkind.listing import HOME_VARIABLE
 from capk.localplane.plane import LocalPlane
 
 PERIODS = ("--sync-period", "3s", "--inventory-period", "1s")

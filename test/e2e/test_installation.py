@@ -169,16 +169,15 @@ def test_second_replica_finishes_what_a_killed_leader_began(
 ) -> None:
     name, terminal = new_name("taken"), management.terminal
     management.scale(2)
-    pods = management.pods()
     leader = management.await_leader()
     standalone = ("--flavor", "standalone", "--kubernetes-version", kind.version)
     terminal.apply("default", terminal.clusterctl("generate", "cluster", name, *standalone))
     half_made = eventually(lambda: kind.containers(name), 120, 0.5)
 
     management.kill(leader)
-    with timed(figures, "until the other replica leads [s]"):
-        (other,) = set(pods) - {leader}
-        assert management.await_leader() == other
+    with timed(figures, "until another replica leads [s]"):
+        # The one that waited, or the one that was started in place of the killed one: whoever looks first.
+        assert management.await_leader() != leader
     terminal.kubectl("wait", "kindcluster", name, "--for=condition=Ready", CREATE_TIMEOUT)
     whole = kind.containers(name)
     assert list(whole) == [f"{name}-control-plane"]

@@ -17,7 +17,8 @@ from service_account import account_kubeconfig
 
 from capk.engine.guard import Guard
 from capk.errors import ApiError
-from capk.localkind.clusters import HOME_VARIABLE, Home
+from capk.localkind.clusters import Home
+from capk.localkind.listing import HOME_VARIABLE
 from capk.localkind.ports import free_port
 from capk.localkind.rest import Rest
 from capk.localplane.plane import LocalPlane

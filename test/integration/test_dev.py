@@ -11,8 +11,9 @@ import pytest
 from api import eventually
 from documented import ROOT, commands, run_commands
 
-from capk.localkind.clusters import HOME_VARIABLE, Home
+from capk.localkind.clusters import Home
 from capk.localkind.create import MODE_VARIABLE
+from capk.localkind.listing import HOME_VARIABLE
 from capk.localkind.ports import free_port
 from capk.localplane.plane import LocalPlane
 

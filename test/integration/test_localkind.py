@@ -14,8 +14,9 @@ from api import eventually
 
 from capk.localkind import processes
 from capk.localkind.cli import run
-from capk.localkind.clusters import HOME_VARIABLE, Cluster, Home
+from capk.localkind.clusters import Cluster, Home
 from capk.localkind.controlplane import API_SERVER, ETCD
+from capk.localkind.listing import HOME_VARIABLE
 from capk.localkind.rest import Rest
 
 STAND_IN = [sys.executable, "-m", "capk.localkind"]

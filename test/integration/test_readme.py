@@ -13,9 +13,10 @@ from documented import ROOT, commands, run_commands
 from journeys import standalone
 from provider_process import StartProvider
 
-from capk.localkind.clusters import HOME_VARIABLE, Home
+from capk.localkind.clusters import Home
 from capk.localkind.controlplane import free_port
 from capk.localkind.create import MODE_VARIABLE
+from capk.localkind.listing import HOME_VARIABLE
 from capk.localplane.plane import LocalPlane
 
 STAND_IN = f"{sys.executable} -m capk.localkind"

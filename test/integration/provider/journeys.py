@@ -16,8 +16,9 @@ from provider_process import STAND_IN, ProviderProcess
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
 from capk.localkind.binaries import find_binary
-from capk.localkind.clusters import HOME_VARIABLE, Cluster
+from capk.localkind.clusters import Cluster
 from capk.localkind.files import write_private
+from capk.localkind.listing import HOME_VARIABLE
 from capk.localplane.plane import LocalPlane
 
 SHORT_PERIODS = ("--sync-period", "4s", "--inventory-period", "2s")

@@ -13,8 +13,8 @@ from provider_process import STAND_IN, StartProvider
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capk.engine.failurelogs import KIND_OUTPUT
-from capk.localkind.clusters import HOME_VARIABLE
 from capk.localkind.create import MODE_VARIABLE
+from capk.localkind.listing import HOME_VARIABLE
 
 RENEWED = base64.b64encode(b"renewed").decode()
 OwnPlace = Callable[..., Place]

@@ -9,7 +9,7 @@ from journeys import SHORT_PERIODS, Place, clusterctl, control_plane, kindcluste
 from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from capk.localkind.clusters import HOME_VARIABLE
+from capk.localkind.listing import HOME_VARIABLE
 from capk.localplane.plane import LocalPlane
 
 NAME = "nomad"

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from capk.localkind.clusters import HOME_VARIABLE, Home
+from capk.localkind.clusters import Home
 from capk.localkind.create import MODE_VARIABLE
+from capk.localkind.listing import HOME_VARIABLE
 
 
 @pytest.fixture(autouse=True)
