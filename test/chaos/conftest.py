@@ -1,4 +1,4 @@
-"""One plane and one nursery for all disturbances; a stage with its own namespace and provider for each test."""
+"""One plane for all disturbances; a stage with its own namespace and provider for each test."""
 
 import os
 import random
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from lives import Stage, staged
-from nursery import Nursery
 from tally import Tally
 
 from capk.localplane.plane import LocalPlane
@@ -35,21 +34,14 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
         yield started
 
 
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """Forks providers."""
-    with Nursery() as nursery:
-        yield nursery
-
-
 @pytest.fixture
-def stage(plane: LocalPlane, nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+def stage(plane: LocalPlane, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     """Sets up stages: `stage(*flags, owned=, create_seconds=, instant=, environment=)`."""
     with ExitStack() as stack:
 
         def set_up(*flags: str, **choices: Any) -> Stage:
             directory = tmp_path / f"stage{len(list(tmp_path.iterdir()))}"
-            return stack.enter_context(staged(plane, nursery, directory, *flags, **choices))
+            return stack.enter_context(staged(plane, directory, *flags, **choices))
 
         yield set_up
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from api import CLUSTERS, Api, Object, connected, eventually
 from journeys import Place, SwitchableKind, control_plane, kindcluster, owner, standalone
-from nursery import MortalProvider, Nursery
+from mortal import MortalProvider
 from proxy import Call, Proxy
 
 from capk.api.names import CLAIM_ANNOTATION, CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
@@ -152,7 +152,6 @@ def files_below(directory: Path) -> list[Path]:
 @contextlib.contextmanager
 def staged(
     plane: LocalPlane,
-    nursery: Nursery,
     directory: Path,
     *flags: str,
     owned: bool = False,
@@ -168,7 +167,7 @@ def staged(
         waits = ("--wait-for-nodes", "0") if instant else ()
         kubeconfig = ("--kubeconfig", str(proxy.kubeconfig))
         arguments = ["--namespace", namespace, *PERIODS, *kind.flags, *kubeconfig, *waits, *flags]
-        process = MortalProvider(nursery, plane, directory, arguments, {**mode, **environment})
+        process = MortalProvider(plane, directory, arguments, {**mode, **environment})
         proxy.witness = ReadyWitness(witness_api, namespace, process.home)
         try:
             yield Stage(plane, api, namespace, process, kind, proxy, owned)

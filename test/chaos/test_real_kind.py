@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from api import Api, condition, connected, eventually
 from journeys import standalone
-from nursery import MortalProvider, Nursery
+from mortal import MortalProvider
 from tally import Tally, memory_mib
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
@@ -70,13 +70,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.mark.rule("C21", "C23", "K37")
 def test_real_kind_cluster_outlives_ten_kills(
-    plane: LocalPlane, nursery: Nursery, engine: Engine, tmp_path: Path, chance: random.Random, tally: Tally
+    plane: LocalPlane, engine: Engine, tmp_path: Path, chance: random.Random, tally: Tally
 ) -> None:
     with connected(plane) as api:
         namespace, place = api.new_namespace(), tmp_path / "provider"
         place.mkdir()
         arguments = ["--namespace", namespace, "--inventory-period", "2s", *engine.choice.provider_arguments]
-        provider = MortalProvider(nursery, plane, place, arguments, {})
+        provider = MortalProvider(plane, place, arguments, {})
         try:
             provider.start()
             _live(api, namespace, engine, provider, chance)
@@ -127,7 +127,7 @@ def _live(api: Api, namespace: str, engine: Engine, provider: MortalProvider, ch
 
 
 def test_many_lives_of_real_kind_clusters_leave_nothing(
-    plane: LocalPlane, nursery: Nursery, engine: Engine, tmp_path: Path, tally: Tally
+    plane: LocalPlane, engine: Engine, tmp_path: Path, tally: Tally
 ) -> None:
     """Each is made, becomes ready and is deleted, a few at a time."""
     volumes, memory, begun = set(engine.volumes()), [], 0
@@ -136,7 +136,7 @@ def test_many_lives_of_real_kind_clusters_leave_nothing(
         place.mkdir()
         limits = ["--inventory-period", "2s", "--max-concurrent-creates", str(AT_ONCE)]
         arguments = ["--namespace", namespace, *limits, *engine.choice.provider_arguments]
-        provider = MortalProvider(nursery, plane, place, arguments, {}).start()
+        provider = MortalProvider(plane, place, arguments, {}).start()
         try:
             deadline = time.monotonic() + SECONDS + ROUNDS * 60
             living = eventually(lambda: [api.list(KIND_CLUSTERS, namespace)])[0]

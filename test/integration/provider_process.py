@@ -1,21 +1,20 @@
 """The provider as users run it: a process of its own against a plane, with the stand-in for kind.
 
-It may do what its ServiceAccount may, and nothing else.
+It may do what its ServiceAccount may, and nothing else. Only its start is shorter, see `nursery`.
 """
 
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from nursery import Forked, Nursery
 from service_account import account_kubeconfig
 
-from capk.engine.guard import Guard
 from capk.errors import ApiError
 from capk.localkind.clusters import Home
 from capk.localkind.listing import HOME_VARIABLE
@@ -29,8 +28,7 @@ LOG_LINES = 60
 STAND_IN = f"{sys.executable} -m capk.localkind"
 FAILED = pytest.StashKey[bool]()
 
-_guard = Guard()
-"""Kills the providers of a test run that is itself killed."""
+_nursery = Nursery()
 
 
 class ProviderProcess:
@@ -46,26 +44,27 @@ class ProviderProcess:
         self.log = directory / "provider.log"
         self.health = f"127.0.0.1:{free_port()}"
         self._environment = {**os.environ, HOME_VARIABLE: str(self.home.directory), **environment}
-        self._command = [
-            *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(account_kubeconfig(plane))),
+        self._arguments = [
+            *("run", "--kubeconfig", str(account_kubeconfig(plane))),
             *("--kind-command", STAND_IN, "--engine-command", f"{STAND_IN} engine"),
             *("--work-dir", str(directory / "work"), "--endpoint", "external"),
             *("--health-addr", self.health, "--diagnostics-address", self.health, "--inventory-period", "2s", *flags),
         ]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
+
+    def begin(self) -> Forked:
+        """Start it and return at once."""
+        self._process = _nursery.fork(self._arguments, self._environment, self.log)
+        return self._process
 
     def start(self) -> "ProviderProcess":
         """Start it and return when it is ready."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        _guard.watch(self._process.pid)
+        process = self.begin()
         deadline = time.monotonic() + READY_SECONDS
         health = Rest(f"http://{self.health}")
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise AssertionError(f"the provider ended with {self._process.returncode}:\n{self.log_text()}")
+            if process.poll() is not None:
+                raise AssertionError(f"the provider ended with {process.poll()}:\n{self.log_text()}")
             try:
                 health.request("GET", "/readyz")
             except ApiError:
@@ -101,18 +100,15 @@ class ProviderProcess:
         for cluster in self.home.clusters():
             self.home.remove(cluster)
 
-    def _end(self, number: int) -> int:
-        if self._process is None or self._process.poll() is not None:
-            return self._process.returncode if self._process else 0
-        self._process.send_signal(number)
+    def _end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send(number)
         try:
-            status = self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            return self._process.wait(STOP_SECONDS)
+        except TimeoutError:
+            self._process.send(signal.SIGKILL)
             raise AssertionError(f"the provider did not end within {STOP_SECONDS} s:\n{self.log_text()}") from None
-        _guard.release(self._process.pid)
-        return status
 
 
 StartProvider = Callable[..., ProviderProcess]

@@ -7,7 +7,6 @@ import pytest
 from journeys import FINALIZERS
 from kills import MOMENTS, KillAtWrite, live
 from lives import Stage, staged
-from nursery import Nursery
 from proxy import Call, Fault
 
 from capk.api.names import CLAIM_ANNOTATION
@@ -18,7 +17,7 @@ KILLS = 15
 
 @pytest.fixture
 def stage(plane: LocalPlane, tmp_path: Path) -> Iterator[Stage]:
-    with Nursery() as nursery, staged(plane, nursery, tmp_path / "stage", create_seconds=0) as stage:
+    with staged(plane, tmp_path / "stage", create_seconds=0) as stage:
         stage.process.start()
         yield stage
 

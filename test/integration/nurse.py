@@ -1,4 +1,6 @@
-"""Reads a line of JSON for each provider that is wanted, forks it and prints its process id."""
+"""Reads a line of JSON for each order: to fork a provider, answered by its process id, or to reap one that has ended,
+answered by its exit status.
+"""
 
 import ctypes
 import json
@@ -16,24 +18,23 @@ PR_SET_PDEATHSIG = 1
 
 
 def nurse() -> None:
-    # Children are reaped by the kernel.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Unbuffered: what is read ahead would be the child's too.
     for line in iter(sys.stdin.buffer.raw.readline, b""):
         order = json.loads(line)
-        pid = os.fork()
-        if pid:
+        if "reap" in order:
+            _, status = os.waitpid(order["reap"], 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+        elif pid := os.fork():
             print(pid, flush=True)
-            continue
-        _become(order)
-        sys.exit(capk.cli.main())
+        else:
+            _become(order)
+            sys.exit(capk.cli.main())
 
 
 def _become(order: Mapping[str, Any]) -> None:
     os.setsid()
     # A test run that is killed takes its providers along.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(order["environment"])
     log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -1,0 +1,79 @@
+"""Providers that start in milliseconds: forked from a process that has all modules loaded already (`nurse.py`).
+
+Each is a process of its own in every other respect. Starting Python and loading kopf and the Kubernetes client takes
+1.5 s of processor time, as much as all that a provider does in most of the tests.
+"""
+
+import atexit
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+NURSE = Path(__file__).with_name("nurse.py")
+
+
+class Nursery:
+    """Forks providers; the process that does it starts with the first one, and ends with ours."""
+
+    def __init__(self) -> None:
+        self._nurse: subprocess.Popen[bytes] | None = None
+
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> "Forked":
+        """Start `capk` with these arguments, its output appended to a log."""
+        order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+        return Forked(self, self.order(order))
+
+    def order(self, order: Mapping[str, Any]) -> int:
+        """Give an order and return the answer."""
+        if self._nurse is None:
+            pipe = subprocess.PIPE
+            self._nurse = subprocess.Popen(
+                [sys.executable, str(NURSE)], stdin=pipe, stdout=pipe, start_new_session=True
+            )
+            atexit.register(self._close, self._nurse)
+        assert self._nurse.stdin
+        assert self._nurse.stdout
+        self._nurse.stdin.write(json.dumps(order).encode() + b"\n")
+        self._nurse.stdin.flush()
+        return int(self._nurse.stdout.readline())
+
+    @staticmethod
+    def _close(nurse: subprocess.Popen[bytes]) -> None:
+        with nurse:
+            pass  # closes its pipes, by which it ends, and waits
+
+
+class Forked:
+    """A forked process, with the methods of Popen that are needed."""
+
+    def __init__(self, nursery: Nursery, pid: int) -> None:
+        self.pid = pid
+        self._nursery = nursery
+        self._handle = os.pidfd_open(pid)
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        """Return its exit status, negative for a signal; None while it runs."""
+        if self._status is None and select.select([self._handle], [], [], 0)[0]:
+            self._status = self._nursery.order({"reap": self.pid})
+            os.close(self._handle)
+        return self._status
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end and return its exit status; raises TimeoutError after so many seconds."""
+        if self._status is None and not select.select([self._handle], [], [], timeout)[0]:
+            raise TimeoutError(f"process {self.pid} runs after {timeout} s")
+        status = self.poll()
+        assert status is not None
+        return status
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; one that has ended gets none."""
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._handle, number)
