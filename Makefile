@@ -28,7 +28,8 @@ quickstart-down: venv ## Remove all that quickstart made
 test: venv lint ## Run the unit and integration tests (no container engine needed)
 	@$(TOOLS) all
 	pytest -q -n 2 test/unit
-	pytest -q -n 2 --dist loadfile test/packaging test/hack test/contract test/integration -m "not e2e"
+	@# In this order, so that one long file at the end does not leave the other process idle.
+	pytest -q -n 2 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e"
 
 ##@ Run the provider against the current kubeconfig
 

@@ -8,8 +8,11 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from capk.engine.guard import Guard
@@ -63,7 +66,7 @@ async def run(
     child = _Child(on_line)
     try:
         async with asyncio.timeout(timeout_seconds):
-            await _start(child, command, stdin, env)
+            await child.start(command, stdin, env)
             await child.exited.wait()
             await child.drained()
     except TimeoutError:
@@ -84,36 +87,7 @@ async def run(
     return Output(_text(child.stdout), _text(child.stderr), child.exit_status)
 
 
-async def _start(child: "_Child", command: Sequence[str], stdin: str | None, env: Mapping[str, str] | None) -> None:
-    pipe = asyncio.subprocess.PIPE
-    starting = asyncio.ensure_future(
-        asyncio.get_running_loop().subprocess_exec(
-            lambda: child,
-            *command,
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else pipe,
-            stdout=pipe,
-            stderr=pipe,
-            env=env,
-            start_new_session=True,
-        )
-    )
-    try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        # asyncio would kill the new process at once, and not what it has started by now; `end` does it properly.
-        with contextlib.suppress(OSError, ValueError):
-            await starting
-        raise
-    except OSError as error:
-        raise CommandMissing(command, error.strerror or str(error)) from error
-    except ValueError as error:
-        # A zero byte or a lone surrogate in an argument: no process can be given that.
-        raise CommandMissing(command, str(error)) from error
-    if stdin is not None:
-        child.send(stdin.encode())
-
-
-class _Child(asyncio.SubprocessProtocol):
+class _Child:
     """One running command: collects what it prints, in bounded memory, and can end its process group."""
 
     def __init__(self, on_line: Callable[[str], None] | None) -> None:
@@ -121,11 +95,57 @@ class _Child(asyncio.SubprocessProtocol):
         self.stdout = bytearray()
         self.stderr = bytearray()
         self.overflow = False
-        self._closed = asyncio.Event()
         self._tail = bytearray()
         self._line = b""
         self._on_line = on_line
-        self._transport: asyncio.SubprocessTransport | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipes = contextlib.ExitStack()
+        self._open = {1, 2}
+        self._closed = asyncio.Event()
+
+    async def start(self, command: Sequence[str], stdin: str | None, env: Mapping[str, str] | None) -> None:
+        """Start the process and have its output read; raises CommandMissing."""
+        try:
+            process = self._spawn(command, has_input=stdin is not None, env=env)
+        except OSError as error:
+            raise CommandMissing(command, error.strerror or str(error)) from error
+        except ValueError as error:
+            # A zero byte or a lone surrogate in an argument: no process can be given that.
+            raise CommandMissing(command, str(error)) from error
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                self._pipes.callback(pipe.close)
+        loop = asyncio.get_running_loop()
+        _notice_end(process, self.exited, loop)
+        for number, output in ((1, process.stdout), (2, process.stderr)):
+            reader, _ = await loop.connect_read_pipe(partial(_Pipe, self, number), output)
+            self._pipes.callback(reader.close)
+        if process.stdin and stdin is not None:
+            writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
+            self._pipes.callback(_abandon, writer)
+            writer.write(stdin.encode())
+            writer.close()
+
+    def _spawn(
+        self, command: Sequence[str], *, has_input: bool, env: Mapping[str, str] | None
+    ) -> subprocess.Popen[bytes]:
+        """Start the process and have it watched.
+
+        asyncio's own way tells of a process some turns of the loop later, when its pipes are connected, and until then
+        nothing would end it if we were killed.
+        """
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            command,
+            bufsize=0,
+            stdin=pipe if has_input else nothing,
+            stdout=pipe,
+            stderr=pipe,
+            env=env,
+            start_new_session=True,
+        )
+        _guard.watch(self._process.pid)
+        return self._process
 
     @property
     def tail(self) -> str:
@@ -135,19 +155,13 @@ class _Child(asyncio.SubprocessProtocol):
     @property
     def exit_status(self) -> int:
         """0 for success, negative for a signal."""
-        status = self._transport.get_returncode() if self._transport else None
+        status = self._process.returncode if self._process else None
         return -signal.SIGKILL if status is None else status
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Is called by asyncio as soon as the process runs."""
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
-        _guard.watch(transport.get_pid())
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Is called by asyncio for each piece of output."""
+    def receive(self, number: int, data: bytes) -> None:
+        """Take in a piece of output."""
         _append(self._tail, data)
-        if fd == 2:
+        if number == 2:
             _append(self.stderr, data)
             self._split(data)
         elif len(self.stdout) + len(data) > MAX_STDOUT:
@@ -156,24 +170,13 @@ class _Child(asyncio.SubprocessProtocol):
         else:
             self.stdout += data
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """Is called by asyncio when the command closes one of its pipes."""
-        if fd == 2 and self._line:
+    def end_output(self, number: int) -> None:
+        """Note that nothing more comes from one of the outputs."""
+        if number == 2 and self._line:
             self._split(b"\n")
-
-    def process_exited(self) -> None:
-        """Is called by asyncio when the process has ended and was reaped."""
-        self.exited.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Is called by asyncio when the process has ended and its pipes are closed."""
-        self._closed.set()
-
-    def send(self, content: bytes) -> None:
-        """Write to standard input and close it."""
-        if self._transport and isinstance(pipe := self._transport.get_pipe_transport(0), asyncio.WriteTransport):
-            pipe.write(content)
-            pipe.close()
+        self._open.discard(number)
+        if not self._open:
+            self._closed.set()
 
     async def drained(self) -> None:
         """Wait until everything that was printed has arrived."""
@@ -181,7 +184,7 @@ class _Child(asyncio.SubprocessProtocol):
 
     async def end(self) -> None:
         """End the process group and wait for it. A second cancellation only cuts the grace short."""
-        if self._transport is None:
+        if self._process is None:
             return
         try:
             if not self.exited.is_set():
@@ -199,14 +202,14 @@ class _Child(asyncio.SubprocessProtocol):
 
     def close(self) -> None:
         """Let go of the pipes."""
-        if self._transport:
-            _guard.release(self._transport.get_pid())
-            self._transport.close()
+        if self._process:
+            _guard.release(self._process.pid)
+        self._pipes.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._transport:
+        if self._process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._transport.get_pid(), number)
+                os.killpg(self._process.pid, number)
 
     def _split(self, data: bytes) -> None:
         if self._on_line is None:
@@ -216,6 +219,50 @@ class _Child(asyncio.SubprocessProtocol):
         for line in lines:
             if line:
                 self._on_line(_text(line[:MAX_LINE]))
+
+
+class _Pipe(asyncio.Protocol):
+    """Hands on what comes from one of a command's outputs, 1 or 2."""
+
+    def __init__(self, child: _Child, number: int) -> None:
+        self._child = child
+        self._number = number
+
+    def data_received(self, data: bytes) -> None:
+        """Is called by asyncio for each piece."""
+        self._child.receive(self._number, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Is called by asyncio when nobody writes to it any more, or it was closed."""
+        self._child.end_output(self._number)
+
+
+def _notice_end(process: subprocess.Popen[bytes], ended: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+    """Reap a process when it ends, and set the event; a thread waits where the system has no handle to watch."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        threading.Thread(target=_wait, args=(process, ended, loop), daemon=True).start()
+        return
+
+    def reap() -> None:
+        loop.remove_reader(handle)
+        os.close(handle)
+        process.wait()
+        ended.set()
+
+    loop.add_reader(handle, reap)
+
+
+def _wait(process: subprocess.Popen[bytes], ended: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+    process.wait()
+    with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+        loop.call_soon_threadsafe(ended.set)
+
+
+def _abandon(writer: asyncio.WriteTransport) -> None:
+    if writer.get_write_buffer_size():
+        writer.abort()
 
 
 def _append(kept: bytearray, data: bytes) -> None:

@@ -11,6 +11,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ class Nursery:
 
     def __init__(self) -> None:
         self._nurse: subprocess.Popen[bytes] | None = None
+        self.lock = threading.RLock()
+        """Held while a process is looked at or an order is given: some tests kill from another thread."""
 
     def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> "Forked":
         """Start `capk` with these arguments, its output appended to a log."""
@@ -60,20 +64,23 @@ class Forked:
 
     def poll(self) -> int | None:
         """Return its exit status, negative for a signal; None while it runs."""
-        if self._status is None and select.select([self._handle], [], [], 0)[0]:
-            self._status = self._nursery.order({"reap": self.pid})
-            os.close(self._handle)
-        return self._status
+        with self._nursery.lock:
+            if self._status is None and select.select([self._handle], [], [], 0)[0]:
+                self._status = self._nursery.order({"reap": self.pid})
+                os.close(self._handle)
+            return self._status
 
     def wait(self, timeout: float) -> int:
         """Wait for its end and return its exit status; raises TimeoutError after so many seconds."""
-        if self._status is None and not select.select([self._handle], [], [], timeout)[0]:
-            raise TimeoutError(f"process {self.pid} runs after {timeout} s")
-        status = self.poll()
-        assert status is not None
+        deadline = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"process {self.pid} runs after {timeout} s")
+            time.sleep(0.005)
         return status
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal; one that has ended gets none."""
-        if self.poll() is None:
-            signal.pidfd_send_signal(self._handle, number)
+        with self._nursery.lock:
+            if self.poll() is None:
+                signal.pidfd_send_signal(self._handle, number)

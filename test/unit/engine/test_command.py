@@ -75,6 +75,12 @@ async def test_run_survives_a_command_that_does_not_read_its_input():
     await command.run(["true"], timeout_seconds=10, stdin="x" * 1_000_000)
 
 
+async def test_run_waits_in_a_thread_where_the_system_has_no_handle_of_a_process(monkeypatch):
+    monkeypatch.delattr(os, "pidfd_open")
+    output = await command.run(shell("echo out; exit 3"), timeout_seconds=10, check=False)
+    assert (output.stdout, output.exit_status) == ("out\n", 3)
+
+
 async def test_run_never_passes_arguments_through_a_shell():
     hostile = "$(touch /nonexistent); `id` \"' \n *"
     assert (await command.run(["printf", "%s", hostile], timeout_seconds=10)).stdout == hostile
@@ -278,3 +284,35 @@ async def test_no_child_outlives_a_killed_provider(tmp_path, number):
         provider.send_signal(number)
         await provider.wait()
     assert await eventually(lambda: not any(is_alive(pid) for pid in [*pids, guard]))
+
+
+BUSY_PROVIDER = """
+import asyncio, sys, time
+from capk.engine import command
+
+async def work():
+    while True:
+        time.sleep(0.3)
+        await asyncio.sleep(0)
+
+async def main():
+    await command.run(["true"], timeout_seconds=60)  # the guard runs from here on
+    path = sys.argv[1]
+    script = ["/bin/sh", "-c", f"echo $$ > {path}.new; mv {path}.new {path}; sleep 600"]
+    await asyncio.gather(work(), command.run(script, timeout_seconds=600))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.rule("K37")
+async def test_child_is_guarded_however_long_the_loop_is_busy_with_something_else(tmp_path):
+    file = tmp_path / "child"
+    provider = await asyncio.create_subprocess_exec(sys.executable, "-c", BUSY_PROVIDER, str(file))
+    try:
+        child = await read_pid(file)
+        await asyncio.sleep(0.1)
+    finally:
+        provider.kill()
+        await provider.wait()
+    assert await eventually(lambda: not is_alive(child))
