@@ -29,7 +29,12 @@ test: venv lint ## Run the unit and integration tests (no container engine neede
 	@$(TOOLS) all
 	pytest -q -n 2 test/unit
 	@# In this order, so that one long file at the end does not leave the other process idle.
-	pytest -q -n 2 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e"
+	pytest -q -n 2 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
+
+.PHONY: test-docs
+test-docs: venv ## Run what README and docs tell people to do: journeys word for word, make dev, a small bench
+	@$(TOOLS) all
+	pytest -q -n 2 --dist loadfile test/integration/docs
 
 ##@ Run the provider against the current kubeconfig
 
