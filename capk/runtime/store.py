@@ -24,6 +24,9 @@ class Drift:
     """Was stored, is not there any more and was dropped; another object of that name may be there, then behind."""
     behind: tuple[Key, ...]
     """Is there in a newer version than the stored one, or was not stored: events of it are late or lost."""
+    rewound: bool = False
+    """The list is older than the one before: storage was restored from a backup. All that was stored belonged to a past
+    that did not happen, and was dropped."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,12 @@ class Store:
             self._indexed.setdefault(pair, {})[key] = None
         return True
 
+    def knows(self, resource: Resource, obj: Body) -> bool:
+        """Return whether this version of the object is the one that is stored."""
+        key, uid, version = _identify(resource, obj)
+        seen = self._of(resource).get(key)
+        return seen is not None and (seen.uid, seen.version) == (uid, version)
+
     def get(self, key: Key) -> Any:
         """Return the object, or its projection, or None."""
         entry = self._entries.get(key.kind, {}).get(key)
@@ -110,8 +119,8 @@ class Store:
         version = int(resource_version)
         there = {key: (uid, seen) for key, uid, seen in (_identify(resource, obj) for obj in listed)}
         stored = self._of(resource)
-        if version < self._listed_at.get(resource.kind, 0):
-            # Storage was restored from a backup: all that was seen belongs to a past that did not happen.
+        rewound = version < self._listed_at.get(resource.kind, 0)
+        if rewound:
             vanished = tuple(stored)
             self._gone.pop(resource.kind, None)
         else:
@@ -127,7 +136,7 @@ class Store:
         for key in vanished:
             self._remove(resource, key)
         behind = (key for key, (_, seen) in there.items() if key not in stored or stored[key].version < seen)
-        return Drift(vanished, tuple(behind))
+        return Drift(vanished, tuple(behind), rewound)
 
     def _delete(self, resource: Resource, obj: Body) -> bool:
         key, uid, version = _identify(resource, obj)
