@@ -3,7 +3,7 @@
 Objects are plain dictionaries. Bodies are never logged. Every write names its field manager (K23).
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import aiohttp
@@ -13,7 +13,7 @@ from tenacity.wait import wait_base, wait_random_exponential
 from capk.api.names import FIELD_MANAGER, Resource
 from capk.errors import NotFound, Unreachable
 from capk.kube.connection import Connection, Credentials
-from capk.kube.door import Page, PatchKind
+from capk.kube.door import Listing, PatchKind
 from capk.kube.request import APPLY_TYPE, PATCH_TYPES, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
 
@@ -95,17 +95,26 @@ class KubeClient:
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
-    ) -> AsyncIterator[Page]:
-        """Yield the objects in pages, which the server takes from one version; at least one page."""
+    ) -> list[dict[str, Any]]:
+        """Return the objects of a namespace, or of all."""
+        return [*(await self.list_at(resource, namespace, label_selector=label_selector)).items]
+
+    async def list_at(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+    ) -> Listing:
+        """Return the objects, without managedFields, with the version at which the list was true.
+
+        Asked for in pages, which the server takes from one version: a page is less than a whole list to hold in memory.
+        """
         query = {"limit": str(_PAGE_SIZE), **({"labelSelector": label_selector} if label_selector else {})}
+        items: list[dict[str, Any]] = []
         while True:
             answer = await self._read(Request("list", "GET", resource, namespace, query=query))
-            metadata = answer.get("metadata") or {}
             # Items carry no kind when it is a built-in one.
-            items = [as_body(resource, item) for item in answer.get("items") or ()]
-            yield Page(items, str(metadata.get("resourceVersion", "")))
+            items += (as_body(resource, item) for item in answer.get("items") or ())
+            metadata = answer.get("metadata") or {}
             if not (rest := metadata.get("continue")):
-                return
+                return Listing(items, str(metadata.get("resourceVersion", "")))
             query = {**query, "continue": rest}
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:

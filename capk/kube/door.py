@@ -1,6 +1,6 @@
 """What the rest of the provider may ask of the API server: the Protocol that the client and every fake of it keep."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -10,11 +10,8 @@ PatchKind = Literal["merge", "json"]
 
 
 @dataclass(frozen=True)
-class Page:
-    """A part of a list.
-
-    resource_version: the version at which the whole list was true, the same on each page.
-    """
+class Listing:
+    """What a list call answered: the state of the whole kind at one version."""
 
     items: Sequence[dict[str, Any]]
     resource_version: str
@@ -31,13 +28,16 @@ class Kube(Protocol):
         """Return one object."""
         ...
 
-    def list(
+    async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
-    ) -> AsyncIterator[Page]:
-        """Yield the objects of a namespace, or of all, without managedFields, in pages: a whole list may be large.
+    ) -> list[dict[str, Any]]:
+        """Return the objects of a namespace, or of all."""
+        ...
 
-        Read from storage and never from a cache.
-        """
+    async def list_at(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+    ) -> Listing:
+        """Return the objects with the version at which the list was true, read from storage and never from a cache."""
         ...
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:

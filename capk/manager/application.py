@@ -238,31 +238,22 @@ class Application:
 
     async def _relist_kind(self, resource: Resource) -> None:
         selector = names.CLUSTER_LABEL if resource is names.SECRETS else None
-        version, listed, news = "", list[Mapping[str, Any]](), list[Mapping[str, Any]]()
         try:
-            async for page in self.client.list(resource, self.settings.namespace, label_selector=selector):
-                version = page.resource_version
-                served = [obj for obj in page.items if self._serves(resource, obj)]
-                # Most objects are known already: of those no second copy is kept until the last page has come.
-                listed += (_identity(obj) for obj in served)
-                news += (obj for obj in served if not self.store.knows(resource, obj))
+            listing = await self.client.list_at(resource, self.settings.namespace, label_selector=selector)
         except NotFound:
             # Its CRD is not installed (yet); kopf watches it as soon as it is (K49).
             return
+        served = [obj for obj in listing.items if self._serves(resource, obj)]
         # First what vanished: an API server restored from a backup goes back in time, and older versions are the truth.
-        drift = self.store.prune(resource, listed, version, namespace=self.settings.namespace)
-        if drift.rewound:
-            # What was known has been dropped, and has to be read once more.
-            await self._relist_kind(resource)
-            return
+        drift = self.store.prune(resource, served, listing.resource_version, namespace=self.settings.namespace)
         if drift.behind:
-            self.echoes.expect(resource.kind, max(_version(obj) for obj in listed))
+            self.echoes.expect(resource.kind, max(_version(obj) for obj in served))
         else:
             self.echoes.forget(resource.kind)
         missed = len(drift.vanished) + len(drift.behind)
         if missed and self._is_filled:
             log.warning("The watch of %s had missed %d changes; the list has told of them.", resource.plural, missed)
-        for obj in news:
+        for obj in served:
             self.store.put(resource, obj)
 
     def _wake_all(self) -> None:
@@ -277,11 +268,6 @@ class Application:
         self.queue.add(key)
         for sibling in self.observer.siblings(key):
             self.queue.add(sibling)
-
-
-def _identity(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-    fields = ("namespace", "name", "uid", "resourceVersion")
-    return {"metadata": {field: value for field, value in obj["metadata"].items() if field in fields}}
 
 
 def _changed(before: Snapshot, after: Snapshot) -> set[str]:

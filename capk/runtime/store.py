@@ -24,9 +24,6 @@ class Drift:
     """Was stored, is not there any more and was dropped; another object of that name may be there, then behind."""
     behind: tuple[Key, ...]
     """Is there in a newer version than the stored one, or was not stored: events of it are late or lost."""
-    rewound: bool = False
-    """The list is older than the one before: storage was restored from a backup. All that was stored belonged to a past
-    that did not happen, and was dropped."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +81,6 @@ class Store:
             self._indexed.setdefault(pair, {})[key] = None
         return True
 
-    def knows(self, resource: Resource, obj: Body) -> bool:
-        """Return whether this version of the object is the one that is stored."""
-        key, uid, version = _identify(resource, obj)
-        seen = self._of(resource).get(key)
-        return seen is not None and (seen.uid, seen.version) == (uid, version)
-
     def get(self, key: Key) -> Any:
         """Return the object, or its projection, or None."""
         entry = self._entries.get(key.kind, {}).get(key)
@@ -119,8 +110,8 @@ class Store:
         version = int(resource_version)
         there = {key: (uid, seen) for key, uid, seen in (_identify(resource, obj) for obj in listed)}
         stored = self._of(resource)
-        rewound = version < self._listed_at.get(resource.kind, 0)
-        if rewound:
+        if version < self._listed_at.get(resource.kind, 0):
+            # Storage was restored from a backup: all that was seen belongs to a past that did not happen.
             vanished = tuple(stored)
             self._gone.pop(resource.kind, None)
         else:
@@ -136,7 +127,7 @@ class Store:
         for key in vanished:
             self._remove(resource, key)
         behind = (key for key, (_, seen) in there.items() if key not in stored or stored[key].version < seen)
-        return Drift(vanished, tuple(behind), rewound)
+        return Drift(vanished, tuple(behind))
 
     def _delete(self, resource: Resource, obj: Body) -> bool:
         key, uid, version = _identify(resource, obj)

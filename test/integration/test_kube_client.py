@@ -17,7 +17,6 @@ from capk.errors import ApiError, Conflict, Forbidden, LostLease, NotFound
 from capk.kindcfg.kubeconfig import read_kubeconfig
 from capk.kube.client import KubeClient
 from capk.kube.connection import Connection, Credentials
-from capk.kube.door import Page
 from capk.kube.events import EventRecorder
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
 from capk.kube.patches import metadata_patch, status_patch
@@ -39,10 +38,6 @@ def cluster(namespace: str, name: str = "dev", **parts: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": namespace, **parts.pop("metadata", {})}, "spec": {}, **parts}
 
 
-async def every(pages: AsyncIterator[Page]) -> list[dict[str, Any]]:
-    return [item async for page in pages for item in page.items]
-
-
 def names_in(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 
@@ -55,7 +50,7 @@ async def test_object_lives_from_creation_to_deletion(client: KubeClient, bare_n
     made = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
     assert made["kind"] == "KINDCluster"
     assert await client.get(KIND_CLUSTERS, bare_namespace, "dev") == made
-    assert [item["metadata"]["name"] for item in await every(client.list(KIND_CLUSTERS, bare_namespace))] == ["dev"]
+    assert [item["metadata"]["name"] for item in await client.list(KIND_CLUSTERS, bare_namespace)] == ["dev"]
     with pytest.raises(Conflict):
         await client.create(KIND_CLUSTERS, cluster(bare_namespace))
     await client.delete(KIND_CLUSTERS, bare_namespace, "dev")
@@ -178,24 +173,10 @@ async def test_list_selects_by_label_and_tells_the_kind(client: KubeClient, bare
         "data": {"value": "aHVzaA=="},
     }
     await client.create(SECRETS, secret)
-    [found] = await every(client.list(SECRETS, bare_namespace, label_selector="a=b"))
-    assert (found["metadata"]["name"], found["kind"]) == ("s", "Secret")
-    assert await every(client.list(SECRETS, bare_namespace, label_selector="a=c")) == []
-
-
-async def test_pages_of_a_list_are_of_one_version(
-    client: KubeClient, bare_namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("capk.kube.client._PAGE_SIZE", 2)
-    for name in ("a", "b", "c"):
-        await client.create(KIND_CLUSTERS, cluster(bare_namespace, name))
-    pages = client.list(KIND_CLUSTERS, bare_namespace)
-    first = await anext(pages)
-    await client.create(KIND_CLUSTERS, cluster(bare_namespace, "late"))
-    second = await anext(pages)
-    assert [[item["metadata"]["name"] for item in page.items] for page in (first, second)] == [["a", "b"], ["c"]]
-    assert first.resource_version == second.resource_version
-    assert await anext(pages, None) is None
+    listing = await client.list_at(SECRETS, bare_namespace, label_selector="a=b")
+    assert [item["metadata"]["name"] for item in listing.items] == ["s"]
+    assert listing.items[0]["kind"] == "Secret"
+    assert (await client.list_at(SECRETS, bare_namespace, label_selector="a=c")).items == []
 
 
 async def test_groups_that_are_served_are_told_from_those_that_are_not(client: KubeClient) -> None:
@@ -212,10 +193,10 @@ async def test_store_and_list_agree_on_what_vanished(client: KubeClient, bare_na
     for name in ("gone", "made-again"):
         await client.delete(KIND_CLUSTERS, bare_namespace, name)
     await client.create(KIND_CLUSTERS, cluster(bare_namespace, "made-again"))
-    [page] = [page async for page in client.list(KIND_CLUSTERS, bare_namespace)]
+    listing = await client.list_at(KIND_CLUSTERS, bare_namespace)
     late = await client.create(KIND_CLUSTERS, cluster(bare_namespace, "late"))
     store.put(KIND_CLUSTERS, late)
-    drift = store.prune(KIND_CLUSTERS, page.items, page.resource_version, namespace=bare_namespace)
+    drift = store.prune(KIND_CLUSTERS, listing.items, listing.resource_version, namespace=bare_namespace)
     assert sorted(key.name for key in drift.vanished) == ["gone", "made-again"]
     assert [key.name for key in drift.behind] == ["made-again"]
     assert sorted(key.name for key in store.keys(KIND_CLUSTERS)) == ["late", "stays"]
@@ -227,7 +208,7 @@ async def test_events_are_accepted_and_counted(client: KubeClient, bare_namespac
     for recorder in (EventRecorder(client, "capk"), EventRecorder(client, "capk")):
         for _ in range(2):
             await recorder.record(made, "Warning", "ImageNotFound", "there is no such image")
-    (event,) = await every(client.list(EVENTS, bare_namespace))
+    (event,) = await client.list(EVENTS, bare_namespace)
     assert event["count"] == 4
     assert event["involvedObject"]["uid"] == made["metadata"]["uid"]
 
@@ -272,7 +253,7 @@ async def test_login_leaves_no_key_behind(
     for _ in range(2):  # the loader remembers files by their content, gone or not
         client = await KubeClient.connect(kubeconfig=str(bare_plane.kubeconfig))
         assert names_in(tmp_path) == []
-        assert await every(client.list(KIND_CLUSTERS, bare_namespace)) == []
+        assert await client.list(KIND_CLUSTERS, bare_namespace) == []
         async with await client.session() as session, session.get(f"{client.server}/version") as response:
             assert response.status == 200
         await client.close()
@@ -294,10 +275,10 @@ async def test_rotated_token_of_a_pod_is_picked_up(
     throttle = Throttle(max_in_flight=4, rate=100, burst=100)
     client = KubeClient(connection, throttle, lambda verb, resource, code: codes.append(code))
     (tmp_path / "TOKEN").write_text(f"{token}\n")
-    assert await every(client.list(KIND_CLUSTERS, bare_namespace)) == []
+    assert await client.list(KIND_CLUSTERS, bare_namespace) == []
     assert (codes[0], codes.count("401"), codes[-1]) == ("401", 1, "200")
     with pytest.raises(Forbidden):
-        await every(client.list(SECRETS, bare_namespace))
+        await client.list(SECRETS, bare_namespace)
     await client.close()
 
 

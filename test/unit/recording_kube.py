@@ -5,14 +5,14 @@ It keeps every write in `writes`, so that a test can say that none happened. `fa
 
 import copy
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsonpatch
 
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, NotFound
-from capk.kube.door import Page, PatchKind
+from capk.kube.door import Listing, PatchKind
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -52,7 +52,12 @@ class RecordingKube:
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> list[dict[str, Any]]:
+        return list((await self.list_at(resource, namespace, label_selector=label_selector)).items)
+
+    async def list_at(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+    ) -> Listing:
         self._maybe_fail()
         items = [
             copy.deepcopy(obj)
@@ -61,7 +66,7 @@ class RecordingKube:
             and namespace in (None, where)
             and _selects(label_selector, obj["metadata"].get("labels") or {})
         ]
-        yield Page(items, str(next(self._versions)))
+        return Listing(items, str(next(self._versions)))
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
         metadata = obj["metadata"]

@@ -157,23 +157,23 @@ async def test_odd_name_cannot_leave_its_place_in_the_path(api: ApiServer, clien
 async def test_list_gives_items_their_kind(api: ApiServer, client: KubeClient) -> None:
     items = {"metadata": {"resourceVersion": "77"}, "items": [{"metadata": {"name": "s"}}]}
     api.answers = [answer(200, items)]
-    [page] = [page async for page in client.list(SECRETS, label_selector="a=b,c")]
-    assert page.resource_version == "77"
-    assert page.items == [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}]
-    assert [page async for page in client.list(SECRETS, "default")] == [page]
+    listing = await client.list_at(SECRETS, label_selector="a=b,c")
+    assert listing.resource_version == "77"
+    assert listing.items == [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}]
+    assert await client.list(SECRETS, "default") == listing.items
     assert [path for _, path, *_ in api.requests] == [
         "/api/v1/secrets?limit=250&labelSelector=a%3Db%2Cc",
         "/api/v1/namespaces/default/secrets?limit=250",
     ]
 
 
-async def test_list_comes_in_pages(api: ApiServer, client: KubeClient) -> None:
+async def test_list_is_put_together_from_its_pages(api: ApiServer, client: KubeClient) -> None:
     page = {"metadata": {"resourceVersion": "77", "continue": "t/0"}, "items": [{"metadata": {"name": "a"}}]}
     last = {"metadata": {"resourceVersion": "77"}, "items": [{"metadata": {"name": "b", "managedFields": [{}]}}]}
     api.answers = [answer(200, page), answer(200, last)]
-    pages = [page async for page in client.list(SECRETS, label_selector="a=b")]
-    assert [[item["metadata"] for item in page.items] for page in pages] == [[{"name": "a"}], [{"name": "b"}]]
-    assert [page.resource_version for page in pages] == ["77", "77"]
+    listing = await client.list_at(SECRETS, label_selector="a=b")
+    assert [item["metadata"] for item in listing.items] == [{"name": "a"}, {"name": "b"}]
+    assert listing.resource_version == "77"
     first = "/api/v1/secrets?limit=250&labelSelector=a%3Db"
     assert [path for _, path, *_ in api.requests] == [first, f"{first}&continue=t%2F0"]
 
@@ -279,7 +279,7 @@ async def test_read_is_tried_again_when_the_server_is_in_trouble(
 async def test_read_gives_up_in_the_end(api: ApiServer, client: KubeClient) -> None:
     api.answers = [answer(503)]
     with pytest.raises(Unreachable):
-        await anext(client.list(KIND_CLUSTERS))
+        await client.list(KIND_CLUSTERS)
     assert len(api.requests) == 4
 
 
