@@ -245,28 +245,6 @@ def test_upgrade_keeps_clusters_and_delete_removes_all_but_them(empty_cluster: M
     assert left["items"] == []
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """This checkout without its out/, by links; its environment counts as up to date."""
-    folder = tmp_path / "checkout"
-    (folder / ".venv").mkdir(parents=True)
-    for path in (*ROOT.iterdir(), *(ROOT / ".venv").iterdir()):
-        if path.name not in {"out", ".venv", ".installed"}:
-            (folder / path.relative_to(ROOT)).symlink_to(path)
-    (folder / ".venv" / ".installed").touch()
-    return folder
-
-
-def test_commands_of_the_documentation_work_word_for_word(tmp_path: Path, checkout: Path) -> None:
-    script = "".join([*commands("release"), *commands("checkout"), *commands("plain")])
-    with LocalPlane(tmp_path / "plane", Options(core=False, definitions=False)) as plane:
-        printed = run_commands(script, plane.kubeconfig, checkout, **OFFLINE)
-    files = {path.name for path in (checkout / "out" / "infrastructure-kind" / "v0.1.0").iterdir()}
-    assert {"infrastructure-components.yaml", "install.yaml", "sbom.cdx.json", "SHA256SUMS"} <= files
-    assert "deployment.apps/capkind-controller-manager serverside-applied" in printed
-    assert "kindcluster.infrastructure.cluster.x-k8s.io/dev created" in printed
-
-
 @pytest.mark.rule("C34", "C35")
 def test_journey_of_the_readme_works_word_for_word(
     empty_cluster: ManagementCluster, provider: StartProvider, tmp_path: Path

@@ -12,7 +12,7 @@ from proxy import Call, Fault
 from capk.api.names import CLAIM_ANNOTATION
 from capk.localplane.plane import LocalPlane
 
-KILLS = 15
+KILLS = 10
 
 
 @pytest.fixture

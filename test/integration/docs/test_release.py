@@ -1,0 +1,31 @@
+"""The commands of the docs that make a release and install from a checkout, run as they stand there."""
+
+from pathlib import Path
+
+import pytest
+from documented import ROOT, commands, run_commands
+
+from capk.localplane.options import Options
+from capk.localplane.plane import LocalPlane
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """This checkout without its out/, by links; its environment counts as up to date."""
+    folder = tmp_path / "checkout"
+    (folder / ".venv").mkdir(parents=True)
+    for path in (*ROOT.iterdir(), *(ROOT / ".venv").iterdir()):
+        if path.name not in {"out", ".venv", ".installed"}:
+            (folder / path.relative_to(ROOT)).symlink_to(path)
+    (folder / ".venv" / ".installed").touch()
+    return folder
+
+
+def test_commands_of_the_documentation_work_word_for_word(tmp_path: Path, checkout: Path) -> None:
+    script = "".join([*commands("release"), *commands("checkout"), *commands("plain")])
+    with LocalPlane(tmp_path / "plane", Options(core=False, definitions=False)) as plane:
+        printed = run_commands(script, plane.kubeconfig, checkout, GOPROXY="off")
+    files = {path.name for path in (checkout / "out" / "infrastructure-kind" / "v0.1.0").iterdir()}
+    assert {"infrastructure-components.yaml", "install.yaml", "sbom.cdx.json", "SHA256SUMS"} <= files
+    assert "deployment.apps/capkind-controller-manager serverside-applied" in printed
+    assert "kindcluster.infrastructure.cluster.x-k8s.io/dev created" in printed
