@@ -35,17 +35,19 @@ class Nursery:
 
     def order(self, order: Mapping[str, Any]) -> int:
         """Give an order and return the answer."""
-        if self._nurse is None:
-            pipe = subprocess.PIPE
-            self._nurse = subprocess.Popen(
-                [sys.executable, str(NURSE)], stdin=pipe, stdout=pipe, start_new_session=True
-            )
-            atexit.register(self._close, self._nurse)
-        assert self._nurse.stdin
-        assert self._nurse.stdout
-        self._nurse.stdin.write(json.dumps(order).encode() + b"\n")
-        self._nurse.stdin.flush()
-        return int(self._nurse.stdout.readline())
+        with self.lock:
+            nurse = self._nurse = self._nurse or self._start()
+            assert nurse.stdin
+            assert nurse.stdout
+            nurse.stdin.write(json.dumps(order).encode() + b"\n")
+            nurse.stdin.flush()
+            return int(nurse.stdout.readline())
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command, pipe = [sys.executable, str(NURSE)], subprocess.PIPE
+        nurse = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
+        atexit.register(self._close, nurse)
+        return nurse
 
     @staticmethod
     def _close(nurse: subprocess.Popen[bytes]) -> None:

@@ -108,6 +108,7 @@ class ProviderProcess:
             return self._process.wait(STOP_SECONDS)
         except TimeoutError:
             self._process.send(signal.SIGKILL)
+            self._process.wait(STOP_SECONDS)
             raise AssertionError(f"the provider did not end within {STOP_SECONDS} s:\n{self.log_text()}") from None
 
 
