@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from api import eventually
-from documented import ROOT, commands, run_commands
+from documented import ROOT, commands, link_checkout, run_commands
 
 from capk.localkind.clusters import Home
 from capk.localkind.create import MODE_VARIABLE
@@ -24,12 +24,8 @@ STARTED = "Initial authentication has finished"
 def checkout(tmp_path: Path) -> Iterator[Path]:
     """This checkout by links, with sources of its own to save; its environment counts as up to date."""
     folder = tmp_path / "checkout"
-    (folder / ".venv").mkdir(parents=True)
-    for path in (*ROOT.iterdir(), *(ROOT / ".venv").iterdir()):
-        if path.name not in {"capk", ".capk", ".venv", ".installed"}:
-            (folder / path.relative_to(ROOT)).symlink_to(path)
+    link_checkout(folder, "capk", ".capk")
     shutil.copytree(ROOT / "capk", folder / "capk")
-    (folder / ".venv" / ".installed").touch()
     yield folder
     LocalPlane(folder / ".capk").stop()
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from documented import ROOT, commands, run_commands
+from documented import commands, link_checkout, run_commands
 
 from capk.localplane.options import Options
 from capk.localplane.plane import LocalPlane
@@ -13,11 +13,7 @@ from capk.localplane.plane import LocalPlane
 def checkout(tmp_path: Path) -> Path:
     """This checkout without its out/, by links; its environment counts as up to date."""
     folder = tmp_path / "checkout"
-    (folder / ".venv").mkdir(parents=True)
-    for path in (*ROOT.iterdir(), *(ROOT / ".venv").iterdir()):
-        if path.name not in {"out", ".venv", ".installed"}:
-            (folder / path.relative_to(ROOT)).symlink_to(path)
-    (folder / ".venv" / ".installed").touch()
+    link_checkout(folder, "out")
     return folder
 
 
