@@ -4,19 +4,31 @@ from typing import Any, Final
 
 import yaml
 
-_FAST_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_FAST_DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_MOST_SIGNS: Final = 1000
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_MOST_LEVELS: Final = 100
 
 
 def load(text: str) -> Any:
-    """Return the document that a YAML text holds; raises yaml.YAMLError, ValueError or RecursionError."""
-    # libyaml's composer recurses without a limit, and would end the process. A text nests no deeper than it has signs
-    # that open something; a kubeconfig of kind's has fifty.
-    is_shallow = sum(map(text.count, "[{:-?")) <= _MOST_SIGNS
-    return yaml.load(text, Loader=_FAST_LOADER if is_shallow else yaml.SafeLoader)
+    """Return the document that a YAML text holds; raises yaml.YAMLError or ValueError."""
+    # The composer recurses: libyaml's without a limit, so that a text of brackets would end the process. A text nests no
+    # deeper than it has signs that open something, which spares most of them the look at their levels.
+    if sum(map(text.count, "[{:-?")) > _MOST_LEVELS:
+        _refuse_depth(text)
+    return yaml.load(text, Loader=_LOADER)
+
+
+def _refuse_depth(text: str) -> None:
+    level = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            level += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            level -= 1
+        if level > _MOST_LEVELS:
+            raise yaml.YAMLError(f"it nests more than {_MOST_LEVELS} levels deep")
 
 
 def dump(document: object) -> str:
     """Return a document as YAML, its fields in their own order."""
-    return str(yaml.dump(document, Dumper=_FAST_DUMPER, sort_keys=False))
+    return str(yaml.dump(document, Dumper=_DUMPER, sort_keys=False))

@@ -115,7 +115,7 @@ def _secret(metadata: Mapping[str, Any], type: str, key: str, text: str) -> dict
 def _parse(text: str) -> Mapping[str, Any]:
     try:
         document = documents.load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError):
         # Without the cause: a parser's message quotes the text.
         raise BadKubeconfig("the text is not YAML") from None
     if not isinstance(document, Mapping) or document.get("kind") != "Config":

@@ -11,6 +11,7 @@ from hack.crds.__main__ import rendered
 from hack.crds.definition import all_definitions
 
 CRDS = {crd["spec"]["names"]["kind"]: crd for crd in all_definitions()}
+RENDERED = rendered()
 SAMPLES = Path(__file__).parents[3] / "config" / "samples"
 EVERY_CRD = pytest.mark.parametrize("crd", CRDS.values(), ids=CRDS.keys())
 
@@ -29,15 +30,15 @@ def nodes_of(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
 
 
 def test_written_crds_are_up_to_date() -> None:
-    for path, text in rendered().items():
+    for path, text in RENDERED.items():
         assert path.read_text() == text, f"{path.name} is stale; run `make manifests`"
 
 
 def test_no_other_crd_lies_around() -> None:
-    (folder,) = {path.parent for path in rendered()}
-    assert set(folder.iterdir()) == set(rendered())
+    (folder,) = {path.parent for path in RENDERED}
+    assert set(folder.iterdir()) == set(RENDERED)
     listed = yaml.safe_load((folder.parent / "kustomization.yaml").read_text())["resources"]
-    assert {folder.parent / resource for resource in listed} == set(rendered())
+    assert {folder.parent / resource for resource in listed} == set(RENDERED)
 
 
 @pytest.mark.rule("C1", "C40")
@@ -65,7 +66,7 @@ def test_contract_labels_name_served_versions(crd: dict[str, Any]) -> None:
     served = {version["name"] for version in crd["spec"]["versions"] if version["served"]}
     for contract in ("v1beta1", "v1beta2"):
         assert crd["metadata"]["labels"][f"cluster.x-k8s.io/{contract}"] in served
-    folder = next(iter(rendered())).parent.parent
+    folder = next(iter(RENDERED)).parent.parent
     (labels,) = yaml.safe_load((folder / "kustomization.yaml").read_text())["labels"]
     assert labels["pairs"] == crd["metadata"]["labels"]
 
@@ -131,7 +132,7 @@ def test_control_plane_template_requires_neither_version_nor_replicas() -> None:
 
 
 def test_crds_fit_into_the_annotation_of_kubectl_apply() -> None:
-    assert max(len(text.encode()) for text in rendered().values()) < 256 * 1024
+    assert max(len(text.encode()) for text in RENDERED.values()) < 256 * 1024
 
 
 def test_samples_cover_the_ways_to_use_it() -> None:

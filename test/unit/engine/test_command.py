@@ -22,7 +22,7 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-async def eventually(condition, seconds: float = 5.0) -> bool:
+async def eventually(condition, seconds: float = 20.0) -> bool:
     """Other processes cannot be awaited, only looked at."""
     for _ in range(int(seconds / 0.01)):
         if condition():
