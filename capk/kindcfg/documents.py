@@ -11,8 +11,8 @@ _MOST_LEVELS: Final = 100
 
 def load(text: str) -> Any:
     """Return the document that a YAML text holds; raises yaml.YAMLError or ValueError."""
-    # The composer recurses: libyaml's without a limit, so that a text of brackets would end the process. A text nests no
-    # deeper than it has signs that open something, which spares most of them the look at their levels.
+    # The composer recurses: libyaml's without a limit, so that a text of brackets would end the process. A text nests
+    # no deeper than it has signs that open something, which spares most of them the look at their levels.
     if sum(map(text.count, "[{:-?")) > _MOST_LEVELS:
         _refuse_depth(text)
     return yaml.load(text, Loader=_LOADER)
