@@ -1,6 +1,6 @@
-"""Planes, providers and namespaces for integration tests. A plane is shared by a session, a namespace never.
+"""Planes, providers and namespaces for integration tests. A plane is shared by a test run, a namespace never.
 
-A session fails at its end when the API server has refused the provider anything.
+A run fails at its end when the API server has refused the provider anything.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from api import Api, connected
 from provider_process import StartProvider, pytest_runtest_makereport, starting_providers
-from service_account import audited, refused, requests
+from shared_plane import shared
 
 from capk.localplane.plane import LocalPlane
 
@@ -17,19 +17,24 @@ __all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
-    """An API server with our definitions, Cluster API's and its core manager; no provider."""
-    with audited(tmp_path_factory.mktemp("plane")) as started:
-        yield started
-        assert refused(requests(started)) == []
+def run_directory(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory of this test run, the same one in all of its processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
 
 
 @pytest.fixture(scope="session")
-def bare_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
+def plane(run_directory: Path) -> Iterator[LocalPlane]:
+    """An API server with our definitions, Cluster API's and its core manager; no provider."""
+    with shared(run_directory / "plane") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bare_plane(run_directory: Path) -> Iterator[LocalPlane]:
     """An API server with our definitions and without Cluster API."""
-    with audited(tmp_path_factory.mktemp("bare"), core=False) as started:
-        yield started
-        assert refused(requests(started)) == []
+    with shared(run_directory / "bare-plane", core=False) as running:
+        yield running
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from api import CLUSTERS, Api, eventually
+from api import CLUSTERS, Api, connected, eventually
 from journeys import (
     FINALIZERS,
     SHORT_PERIODS,
@@ -18,6 +18,7 @@ from journeys import (
     standalone,
 )
 from provider_process import StartProvider
+from service_account import audited, refused, requests
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
 from capk.localkind.binaries import find_manifest
@@ -137,33 +138,46 @@ def test_creation_waits_for_the_control_plane_that_the_cluster_names(quick_place
     assert quick_place.find(KIND_CONTROL_PLANES, "early") is None
 
 
+@pytest.fixture(scope="module")
+def growing_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
+    """An API server that Cluster API comes to."""
+    with audited(tmp_path_factory.mktemp("growing"), core=False) as plane:
+        yield plane
+        assert refused(requests(plane)) == []
+
+
 @pytest.fixture
-def install_clusters(bare_api: Api) -> Iterator[Callable[[], None]]:
+def growing_api(growing_plane: LocalPlane) -> Iterator[Api]:
+    with connected(growing_plane) as api:
+        yield api
+
+
+@pytest.fixture
+def install_clusters(growing_api: Api) -> Iterator[Callable[[], None]]:
     """Installs Cluster API's definition of Clusters, and nothing of it that acts; it is gone after the test."""
     documents = manifests.load(find_manifest("cluster-api-crds.yaml"))
     definition = next(one for one in documents if one["spec"]["names"]["kind"] == "Cluster")
     definition["spec"]["conversion"] = {"strategy": "None"}
-    yield lambda: install.install_definitions(bare_api.rest, [definition])
-    bare_api.delete(DEFINITIONS, "", definition["metadata"]["name"])
-    eventually(lambda: bare_api.find(DEFINITIONS, "", definition["metadata"]["name"]) is None, 60)
+    yield lambda: install.install_definitions(growing_api.rest, [definition])
+    growing_api.delete(DEFINITIONS, "", definition["metadata"]["name"])
+    eventually(lambda: growing_api.find(DEFINITIONS, "", definition["metadata"]["name"]) is None, 60)
 
 
 @pytest.mark.rule("C5", "K49")
 @pytest.mark.parametrize("told_by", ["a watch", "a resync"])
 def test_cluster_api_may_come_after_the_provider(
     told_by: str,
-    bare_plane: LocalPlane,
-    bare_api: Api,
-    bare_namespace: str,
+    growing_plane: LocalPlane,
+    growing_api: Api,
     provider: StartProvider,
     install_clusters: Callable[[], None],
     tmp_path: Path,
 ) -> None:
-    kind = SwitchableKind(tmp_path / "bin")
+    namespace, kind = growing_api.new_namespace(), SwitchableKind(tmp_path / "bin")
     # Definitions are watched where all namespaces may be seen, which the provider's own account may not.
-    flags = ["--sync-period", "1h", "--kubeconfig", str(bare_plane.kubeconfig)] if told_by == "a watch" else []
-    process = provider(bare_plane, bare_namespace, *SHORT_PERIODS, *kind.flags, *flags, **{MODE_VARIABLE: "instant"})
-    place = Place(bare_plane, bare_api, bare_namespace, process, kind)
+    flags = ["--sync-period", "1h", "--kubeconfig", str(growing_plane.kubeconfig)] if told_by == "a watch" else []
+    process = provider(growing_plane, namespace, *SHORT_PERIODS, *kind.flags, *flags, **{MODE_VARIABLE: "instant"})
+    place = Place(growing_plane, growing_api, namespace, process, kind)
     place.create(kindcluster("before"))
     place.await_condition("before")
 
