@@ -16,6 +16,7 @@ from nursery import Forked, Nursery
 from service_account import account_kubeconfig
 
 from capk.errors import ApiError
+from capk.localkind import __main__ as localkind_command
 from capk.localkind.clusters import Home
 from capk.localkind.listing import HOME_VARIABLE
 from capk.localkind.ports import free_port
@@ -25,7 +26,8 @@ from capk.localplane.plane import LocalPlane
 READY_SECONDS = 120
 STOP_SECONDS = 30
 LOG_LINES = 60
-STAND_IN = f"{sys.executable} -m capk.localkind"
+STAND_IN = f"{sys.executable} {localkind_command.__file__}"
+"""Run by its path: `-m` takes Python as long as all the rest of a call that is repeated."""
 FAILED = pytest.StashKey[bool]()
 
 _nursery = Nursery()

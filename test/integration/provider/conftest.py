@@ -1,4 +1,7 @@
-"""Providers that a whole session shares: a start costs more than most journeys. Names are a test's own."""
+"""Providers that the tests of a module share: a start costs more than most journeys. Names are a test's own.
+
+Not those of a whole run: what a provider looks at again and again would be as much work as a start every few seconds.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +18,13 @@ NOTHING_ANSWERS = ("--wait-for-nodes", "0")
 """Flags of a provider whose kind clusters exist on paper only: there is no API server to wait for."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place(plane: LocalPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A provider whose kind clusters are real API servers."""
     yield from _place(plane, tmp_path_factory.mktemp("place"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def quick_place(plane: LocalPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A provider whose kind clusters exist on paper only: nothing answers at their addresses."""
     yield from _place(plane, tmp_path_factory.mktemp("quick"), *NOTHING_ANSWERS, **{MODE_VARIABLE: "instant"})
