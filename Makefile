@@ -28,8 +28,8 @@ quickstart-down: venv ## Remove all that quickstart made
 test: venv lint ## Run the unit and integration tests (no container engine needed)
 	@$(TOOLS) all
 	pytest -q -n 2 test/unit
-	@# In this order, so that one long file at the end does not leave the other process idle.
-	pytest -q -n 2 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
+	@# Three on two cores, for they wait a good part of their time; in this order, so that no long file is left for the end.
+	pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
 
 .PHONY: test-docs
 test-docs: venv ## Run what README and docs tell people to do: journeys word for word, make dev, a small bench
