@@ -95,12 +95,6 @@ class KubeClient:
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Return the objects of a namespace, or of all."""
-        return [*(await self.list_at(resource, namespace, label_selector=label_selector)).items]
-
-    async def list_at(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
         """Return the objects, without managedFields, with the version at which the list was true.
 

@@ -30,12 +30,6 @@ class Kube(Protocol):
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Return the objects of a namespace, or of all."""
-        ...
-
-    async def list_at(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
         """Return the objects with the version at which the list was true, read from storage and never from a cache."""
         ...

@@ -239,7 +239,7 @@ class Application:
     async def _relist_kind(self, resource: Resource) -> None:
         selector = names.CLUSTER_LABEL if resource is names.SECRETS else None
         try:
-            listing = await self.client.list_at(resource, self.settings.namespace, label_selector=selector)
+            listing = await self.client.list(resource, self.settings.namespace, label_selector=selector)
         except NotFound:
             # Its CRD is not installed (yet); kopf watches it as soon as it is (K49).
             return

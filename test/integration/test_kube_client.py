@@ -50,7 +50,7 @@ async def test_object_lives_from_creation_to_deletion(client: KubeClient, bare_n
     made = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
     assert made["kind"] == "KINDCluster"
     assert await client.get(KIND_CLUSTERS, bare_namespace, "dev") == made
-    assert [item["metadata"]["name"] for item in await client.list(KIND_CLUSTERS, bare_namespace)] == ["dev"]
+    assert [item["metadata"]["name"] for item in (await client.list(KIND_CLUSTERS, bare_namespace)).items] == ["dev"]
     with pytest.raises(Conflict):
         await client.create(KIND_CLUSTERS, cluster(bare_namespace))
     await client.delete(KIND_CLUSTERS, bare_namespace, "dev")
@@ -173,10 +173,10 @@ async def test_list_selects_by_label_and_tells_the_kind(client: KubeClient, bare
         "data": {"value": "aHVzaA=="},
     }
     await client.create(SECRETS, secret)
-    listing = await client.list_at(SECRETS, bare_namespace, label_selector="a=b")
+    listing = await client.list(SECRETS, bare_namespace, label_selector="a=b")
     assert [item["metadata"]["name"] for item in listing.items] == ["s"]
     assert listing.items[0]["kind"] == "Secret"
-    assert (await client.list_at(SECRETS, bare_namespace, label_selector="a=c")).items == []
+    assert (await client.list(SECRETS, bare_namespace, label_selector="a=c")).items == []
 
 
 async def test_groups_that_are_served_are_told_from_those_that_are_not(client: KubeClient) -> None:
@@ -193,7 +193,7 @@ async def test_store_and_list_agree_on_what_vanished(client: KubeClient, bare_na
     for name in ("gone", "made-again"):
         await client.delete(KIND_CLUSTERS, bare_namespace, name)
     await client.create(KIND_CLUSTERS, cluster(bare_namespace, "made-again"))
-    listing = await client.list_at(KIND_CLUSTERS, bare_namespace)
+    listing = await client.list(KIND_CLUSTERS, bare_namespace)
     late = await client.create(KIND_CLUSTERS, cluster(bare_namespace, "late"))
     store.put(KIND_CLUSTERS, late)
     drift = store.prune(KIND_CLUSTERS, listing.items, listing.resource_version, namespace=bare_namespace)
@@ -208,7 +208,7 @@ async def test_events_are_accepted_and_counted(client: KubeClient, bare_namespac
     for recorder in (EventRecorder(client, "capk"), EventRecorder(client, "capk")):
         for _ in range(2):
             await recorder.record(made, "Warning", "ImageNotFound", "there is no such image")
-    (event,) = await client.list(EVENTS, bare_namespace)
+    (event,) = (await client.list(EVENTS, bare_namespace)).items
     assert event["count"] == 4
     assert event["involvedObject"]["uid"] == made["metadata"]["uid"]
 
@@ -253,7 +253,7 @@ async def test_login_leaves_no_key_behind(
     for _ in range(2):  # the loader remembers files by their content, gone or not
         client = await KubeClient.connect(kubeconfig=str(bare_plane.kubeconfig))
         assert names_in(tmp_path) == []
-        assert await client.list(KIND_CLUSTERS, bare_namespace) == []
+        assert (await client.list(KIND_CLUSTERS, bare_namespace)).items == []
         async with await client.session() as session, session.get(f"{client.server}/version") as response:
             assert response.status == 200
         await client.close()
@@ -275,7 +275,7 @@ async def test_rotated_token_of_a_pod_is_picked_up(
     throttle = Throttle(max_in_flight=4, rate=100, burst=100)
     client = KubeClient(connection, throttle, lambda verb, resource, code: codes.append(code))
     (tmp_path / "TOKEN").write_text(f"{token}\n")
-    assert await client.list(KIND_CLUSTERS, bare_namespace) == []
+    assert (await client.list(KIND_CLUSTERS, bare_namespace)).items == []
     assert (codes[0], codes.count("401"), codes[-1]) == ("401", 1, "200")
     with pytest.raises(Forbidden):
         await client.list(SECRETS, bare_namespace)

@@ -52,11 +52,6 @@ class RecordingKube:
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
-    ) -> list[dict[str, Any]]:
-        return list((await self.list_at(resource, namespace, label_selector=label_selector)).items)
-
-    async def list_at(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
         self._maybe_fail()
         items = [

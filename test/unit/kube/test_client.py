@@ -170,10 +170,10 @@ async def test_odd_name_cannot_leave_its_place_in_the_path(api: ApiServer, clien
 async def test_list_gives_items_their_kind(api: ApiServer, client: KubeClient) -> None:
     items = {"metadata": {"resourceVersion": "77"}, "items": [{"metadata": {"name": "s"}}]}
     api.answers = [answer(200, items)]
-    listing = await client.list_at(SECRETS, label_selector="a=b,c")
+    listing = await client.list(SECRETS, label_selector="a=b,c")
     assert listing.resource_version == "77"
     assert listing.items == [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}]
-    assert await client.list(SECRETS, "default") == listing.items
+    assert (await client.list(SECRETS, "default")).items == listing.items
     assert [path for _, path, *_ in api.requests] == [
         "/api/v1/secrets?limit=250&labelSelector=a%3Db%2Cc",
         "/api/v1/namespaces/default/secrets?limit=250",
@@ -184,7 +184,7 @@ async def test_list_is_put_together_from_its_pages(api: ApiServer, client: KubeC
     page = {"metadata": {"resourceVersion": "77", "continue": "t/0"}, "items": [{"metadata": {"name": "a"}}]}
     last = {"metadata": {"resourceVersion": "77"}, "items": [{"metadata": {"name": "b", "managedFields": [{}]}}]}
     api.answers = [answer(200, page), answer(200, last)]
-    listing = await client.list_at(SECRETS, label_selector="a=b")
+    listing = await client.list(SECRETS, label_selector="a=b")
     assert [item["metadata"] for item in listing.items] == [{"name": "a"}, {"name": "b"}]
     assert listing.resource_version == "77"
     first = "/api/v1/secrets?limit=250&labelSelector=a%3Db"
