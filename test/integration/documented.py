@@ -2,7 +2,9 @@
 
 import os
 import re
+import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -18,12 +20,10 @@ def commands(journey: str) -> list[str]:
 
 def run_commands(script: str, kubeconfig: Path, directory: Path = ROOT, **variables: str) -> str:
     """Run commands in a directory and return what they printed; an AssertionError holds it too."""
-    path = f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig), **variables}
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=directory,
-        env=environment,
+        env=_environment({"KUBECONFIG": str(kubeconfig), **variables}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -32,6 +32,26 @@ def run_commands(script: str, kubeconfig: Path, directory: Path = ROOT, **variab
     )
     assert ended.returncode == 0, ended.stdout
     return ended.stdout
+
+
+def start_commands(script: str, log: Path, directory: Path = ROOT, **variables: str) -> subprocess.Popen[bytes]:
+    """Start commands in a directory, as a process group of their own that tells a file what it does and prints."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            ["bash", "-euxo", "pipefail", "-c", script],
+            cwd=directory,
+            env=_environment(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # Who runs the tests in the background has Ctrl-C ignored, and all that they start would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, "PATH": f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}", **variables}
 
 
 def link_checkout(folder: Path, *without: str) -> None:

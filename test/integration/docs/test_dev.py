@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from api import eventually
-from documented import ROOT, commands, link_checkout, run_commands
+from documented import ROOT, commands, link_checkout, run_commands, start_commands
 
 from capk.localkind.clusters import Home
 from capk.localkind.create import MODE_VARIABLE
@@ -32,28 +32,15 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
 
 def test_saved_file_starts_the_provider_again(checkout: Path, tmp_path: Path) -> None:
     home = Home(tmp_path / "kind")
-    environment = {
-        **os.environ,
+    [script], [apply] = commands("dev"), commands("dev-apply")
+    log = tmp_path / "log"
+    variables = {
         "ENGINE": "stand-in",
         "ARGS": f"--health-addr 127.0.0.1:{free_port()} --work-dir {tmp_path / 'work'}",
-        "PATH": f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}",
         HOME_VARIABLE: str(home.directory),
         MODE_VARIABLE: "instant",
     }
-    [script], [apply] = commands("dev"), commands("dev-apply")
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        shell = subprocess.Popen(
-            ["bash", "-euc", script],
-            cwd=checkout,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # Who runs the tests in the background has Ctrl-C ignored, and all that they start would inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+    shell = start_commands(script, log, checkout, **variables)
     try:
         eventually(lambda: starts(log, shell) == 1, 180)
         (checkout / "capk" / "__init__.py").write_text('"""Saved."""\n')

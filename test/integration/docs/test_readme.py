@@ -3,23 +3,19 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from api import Api, eventually
-from documented import ROOT, commands, run_commands
+from documented import ROOT, commands, run_commands, start_commands
 from journeys import standalone
-from provider_process import StartProvider
+from provider_process import STAND_IN, StartProvider
 
 from capk.localkind.clusters import Home
 from capk.localkind.controlplane import free_port
 from capk.localkind.create import MODE_VARIABLE
 from capk.localkind.listing import HOME_VARIABLE
 from capk.localplane.plane import LocalPlane
-
-STAND_IN = f"{sys.executable} -m capk.localkind"
 
 
 def test_ci_runs_the_two_commands_as_the_readme_gives_them():
@@ -32,28 +28,17 @@ def test_ci_runs_the_two_commands_as_the_readme_gives_them():
 @pytest.mark.rule("C24")
 def test_standalone_journey_works_word_for_word(bare_plane: LocalPlane, tmp_path: Path):
     [script] = commands("standalone")
-    environment = {
-        **os.environ,
+    log = tmp_path / "log"
+    variables = {
         "KUBECONFIG": str(bare_plane.kubeconfig),
         "CAPK_KIND_COMMAND": STAND_IN,
         "CAPK_ENGINE_COMMAND": f"{STAND_IN} engine",
         "CAPK_WORK_DIR": str(tmp_path / "work"),
         # The plane is shared: the namespace of the journey alone is this provider's.
         "ARGS": f"--namespace default --health-addr 127.0.0.1:{free_port()}",
-        "PATH": f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}",
         HOME_VARIABLE: str(tmp_path / "kind"),
     }
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        shell = subprocess.Popen(
-            ["bash", "-euxo", "pipefail", "-c", script],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    shell = start_commands(script, log, **variables)
     try:
         status = shell.wait(180)
     finally:
