@@ -100,8 +100,9 @@ class _Child:
         self._on_line = on_line
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes = contextlib.ExitStack()
-        self._open = {1, 2}
+        self._open: set[int] = set()
         self._closed = asyncio.Event()
+        self._closed.set()
 
     async def start(self, command: Sequence[str], stdin: str | None, env: Mapping[str, str] | None) -> None:
         """Start the process and have its output read; raises CommandMissing."""
@@ -157,6 +158,11 @@ class _Child:
         """0 for success, negative for a signal."""
         status = self._process.returncode if self._process else None
         return -signal.SIGKILL if status is None else status
+
+    def begin_output(self, number: int) -> None:
+        """Note that one of the outputs is being read."""
+        self._open.add(number)
+        self._closed.clear()
 
     def receive(self, number: int, data: bytes) -> None:
         """Take in a piece of output."""
@@ -227,6 +233,10 @@ class _Pipe(asyncio.Protocol):
     def __init__(self, child: _Child, number: int) -> None:
         self._child = child
         self._number = number
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Is called by asyncio first."""
+        self._child.begin_output(self._number)
 
     def data_received(self, data: bytes) -> None:
         """Is called by asyncio for each piece."""
