@@ -6,6 +6,8 @@ BIN := bin
 VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BIN):$(PATH)
+# Set in many containers; without bytecode each of the many starts of Python and pytest compiles what it loads anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 -include hack/tools.mk hack/release.mk hack/chaos.mk hack/oldercore.mk hack/bench.mk
 

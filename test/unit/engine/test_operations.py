@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual_time import run
 
 from capk.api.names import Reason
 from capk.engine import command
@@ -11,6 +12,7 @@ from capk.engine.operations import Lane, Operations
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
 
+pytestmark = pytest.mark.virtual_time
 LIMITS = {Lane.CREATE: 2, Lane.DELETE: 1, Lane.REPAIR: 1, Lane.READ: 4}
 
 
@@ -320,6 +322,7 @@ async def test_stop_ends_everything_and_lets_nothing_begin(changes):
 
 
 @pytest.mark.rule("K36")
+@pytest.mark.virtual_time(False)
 async def test_stop_ends_the_processes_of_the_work(operations, tmp_path):
     file = tmp_path / "ended"
     ready = asyncio.Event()
@@ -363,4 +366,4 @@ def test_any_history_keeps_the_lane_bounded_and_loses_nothing(history):
         assert all(operations.get(key).done for key in works)
         assert all(changes[key] for key in works)
 
-    asyncio.run(play())
+    run(play())
