@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from texts import matches, texts
 
 from capk.api.conditions import (
     MESSAGE_LIMIT,
@@ -17,8 +18,8 @@ T1 = T0 + timedelta(hours=1)
 
 types = st.sampled_from(["Ready", "ClusterCreated", "Paused", "Foreign"])
 statuses = st.sampled_from(["True", "False", "Unknown"])
-reasons = st.from_regex(r"[A-Za-z]([A-Za-z0-9_,:]{0,20}[A-Za-z0-9_])?", fullmatch=True)
-steps = st.tuples(types, statuses, reasons, st.text(max_size=50), st.integers(1, 5))
+reasons = matches(r"[A-Za-z]([A-Za-z0-9_,:]{0,20}[A-Za-z0-9_])?")
+steps = st.tuples(types, statuses, reasons, texts(max_size=50), st.integers(1, 5))
 
 
 def after(*settings: tuple[str, str, str, str, int], now: datetime = T0) -> list[dict[str, object]]:
@@ -106,7 +107,7 @@ def test_reason_that_the_api_server_refuses_is_refused(reason: str) -> None:
 
 
 @pytest.mark.rule("C4")
-@given(st.text(max_size=20), st.integers(0, 3))
+@given(texts(max_size=20), st.integers(0, 3))
 def test_message_stays_under_the_limit(text: str, factor: int) -> None:
     message = fit_message(text * (MESSAGE_LIMIT * factor // max(len(text), 1)))
     assert len(message) <= MESSAGE_LIMIT < 10240

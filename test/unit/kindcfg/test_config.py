@@ -5,6 +5,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from texts import matches, texts
 
 from capk.errors import InvalidSpec
 from capk.kindcfg.config import (
@@ -23,12 +24,12 @@ SPECS = st.fixed_dictionaries(
     {},
     optional={
         "nodes": ROLES,
-        "featureGates": st.dictionaries(st.text(min_size=1, max_size=5), st.booleans(), max_size=3),
-        "runtimeConfig": st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=5), max_size=3),
-        "kubeadmConfigPatches": st.lists(st.text(min_size=1, max_size=9), max_size=3),
-        "containerdConfigPatches": st.lists(st.text(min_size=1, max_size=9), max_size=3),
+        "featureGates": st.dictionaries(texts(min_size=1, max_size=5), st.booleans(), max_size=3),
+        "runtimeConfig": st.dictionaries(texts(min_size=1, max_size=5), texts(max_size=5), max_size=3),
+        "kubeadmConfigPatches": st.lists(texts(min_size=1, max_size=9), max_size=3),
+        "containerdConfigPatches": st.lists(texts(min_size=1, max_size=9), max_size=3),
         "networking": st.fixed_dictionaries(
-            {}, optional={"disableDefaultCNI": st.booleans(), "dnsSearch": st.lists(st.text(max_size=5), max_size=2)}
+            {}, optional={"disableDefaultCNI": st.booleans(), "dnsSearch": st.lists(texts(max_size=5), max_size=2)}
         ),
         "clusterName": st.just("other"),
         "kubernetesVersion": st.just("v1.34.3"),
@@ -256,7 +257,7 @@ def test_name_limit_depends_on_the_control_planes(control_planes: int, limit: in
     assert name_limit({"nodes": [{}] * control_planes}) == limit
 
 
-@given(name=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True), nodes=ROLES)
+@given(name=matches(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"), nodes=ROLES)
 def test_proper_name_within_the_limit_passes(name: str, nodes: list[dict[str, str]]) -> None:
     check_cluster_name(name[:40].rstrip("-") or "a", {"nodes": nodes})
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
+from texts import texts
 
 from capk.kindcfg.kubeconfig import BadKubeconfig, config_secret, kubeconfig_secret, read_kubeconfig, secret_digest
 
@@ -166,7 +167,7 @@ def test_garbage_is_refused_without_quoting_it(text: str) -> None:
     assert raised.value.__cause__ is None
 
 
-@given(st.text())
+@given(texts())
 def test_any_text_is_refused_clearly(text: str) -> None:
     with pytest.raises(BadKubeconfig):
         read_kubeconfig(text)
@@ -207,7 +208,7 @@ def test_config_secret_is_for_people() -> None:
     assert secret["data"] == {"config": b64("text")}
 
 
-data_maps = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=4)
+data_maps = st.dictionaries(texts(max_size=4), texts(max_size=4), max_size=4)
 
 
 @given(data_maps, data_maps)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from texts import texts
 
 from capk.api.names import Reason
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
@@ -383,7 +384,7 @@ WORDS = st.sampled_from(
 )
 
 
-@given(st.lists(st.one_of(WORDS, st.text(max_size=20)), max_size=30).map("".join), st.integers(-64, 255))
+@given(st.lists(st.one_of(WORDS, texts(max_size=20)), max_size=30).map("".join), st.integers(-64, 255))
 def test_any_output_gives_one_short_paragraph(output, status):
     for error in (
         CommandFailed(["kind", "create", "cluster"], output, status),
