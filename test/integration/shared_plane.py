@@ -2,9 +2,11 @@
 
 import contextlib
 import fcntl
+import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from service_account import account_kubeconfig, audited, refused, requests
 
@@ -20,11 +22,7 @@ def shared(directory: Path, **choices: Any) -> Iterator[LocalPlane]:
     """
     directory.mkdir(exist_ok=True)
     with (directory / "users").open("w") as users:
-        fcntl.flock(users, fcntl.LOCK_SH)  # waits while it is being started
-        if not _runs(directory):
-            fcntl.flock(users, fcntl.LOCK_EX)
-        if _runs(directory):
-            fcntl.flock(users, fcntl.LOCK_SH)
+        if _join(directory, users):
             yield LocalPlane(directory)
             return
         with audited(directory, **choices) as plane:
@@ -35,5 +33,14 @@ def shared(directory: Path, **choices: Any) -> Iterator[LocalPlane]:
             assert refused(requests(plane)) == []
 
 
-def _runs(directory: Path) -> bool:
-    return LocalPlane(directory).is_running
+def _join(directory: Path, users: IO[str]) -> bool:
+    """Become a user of the plane that runs; False: none runs, and nobody else can start one now."""
+    while True:
+        fcntl.flock(users, fcntl.LOCK_SH)  # waits while it is started or ended
+        if LocalPlane(directory).is_running:
+            return True
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        # Others see as well that none runs. Who asked in vain has let go, so that one is soon the only one to ask.
+        time.sleep(random.uniform(0.01, 0.1))
