@@ -17,20 +17,24 @@ from capk.localplane.plane import LocalPlane
 def shared(directory: Path, **choices: Any) -> Iterator[LocalPlane]:
     """Give the plane of a directory, with the provider's account; choices: as of Options.
 
-    Whoever comes first starts it, and ends it when the others have left; a process that is killed has left. Fails when
-    the plane has refused the provider anything.
+    Whoever comes first starts it. It ends when that one leaves as the last one, else with its process, which
+    pytest-xdist keeps to the end of the run: to wait for the others would count as time of the last test, which may not
+    take for ever. Fails when the plane has refused the provider anything.
     """
     directory.mkdir(exist_ok=True)
     with (directory / "users").open("w") as users:
-        if _join(directory, users):
-            yield LocalPlane(directory)
-            return
-        with audited(directory, **choices) as plane:
+        is_ours = not _join(directory, users)
+        plane = audited(directory, **choices) if is_ours else LocalPlane(directory)
+        if is_ours:
+            plane.start(attached=True)
             account_kubeconfig(plane)
             fcntl.flock(users, fcntl.LOCK_SH)
-            yield plane
-            fcntl.flock(users, fcntl.LOCK_EX)
-            assert refused(requests(plane)) == []
+        yield plane
+        assert refused(requests(plane)) == []
+        if is_ours:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                plane.stop()
 
 
 def _join(directory: Path, users: IO[str]) -> bool:
