@@ -1,0 +1,272 @@
+"""Provider processes: the real application with every door replaced, its leader election, and its violent ends.
+
+The only module that knows how the application is built. Doors that the application takes as arguments are passed; for
+the others `doors` replaces the names that it builds them from.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, Final
+
+import capk.manager.application as application_module
+import capk.manager.requests as requests_module
+from capk.api import names
+from capk.api.names import Resource
+from capk.errors import LostLease
+from capk.kube.lease import hold_lease
+from capk.manager.application import Application
+from capk.runtime.metrics import Metrics
+from capk.settings import Endpoint, Settings
+from test.simulation.apiserver import ApiClient, Watch
+from test.simulation.clock import PROCESS, SimulatedLoop, context_of, now, spawn
+from test.simulation.doors import SimulatedContainers, SimulatedKind
+from test.simulation.objects import Body
+from test.simulation.world import World
+
+_current: dict[str, "Provider"] = {}
+_PARAMETERS: Final = inspect.signature(Application).parameters
+
+
+class Provider:
+    """One process of the provider."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.id = f"provider-{number}"
+        self.world = world
+        self.client: ApiClient = world.client(self.id)
+        self.app: Application | None = None
+        self.is_leading = False
+        self.ended = asyncio.Event()
+        self.crash: str | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the process runs."""
+        return not self.ended.is_set()
+
+    def start(self) -> None:
+        """Start the process."""
+        self.world.note(f"{self.id} starts")
+        _current[self.id] = self
+        self._task = spawn(self._main(), self.id)
+
+    async def stop(self) -> None:
+        """End the process in order (SIGTERM); return when it has ended."""
+        if self._task and self.is_alive:
+            self._task.cancel()
+            await self.ended.wait()
+
+    def kill(self, linger_seconds: float = 0.0) -> None:
+        """End the process as SIGKILL does; its kind commands may go on for a moment."""
+        if not self.is_alive:
+            return
+        self.world.note(f"{self.id} is killed")
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        loop.kill(self.id)
+        self.world.kind.orphan(self.id, linger_seconds)
+        self._leave()
+
+    async def _main(self) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                if self.world.options.lease:
+                    await stack.enter_async_context(hold_lease(self.client, "capk", "capk-system", self.id))
+                self.app = _application(self)
+                await stack.enter_async_context(self.app.running())
+                self.is_leading = True
+                self._watch(self.app)
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.world.note(f"{self.id} has stopped")
+        except LostLease as lost:
+            self.world.note(f"{self.id} lost its lease: {lost}")
+        except Exception as error:
+            self.crash = f"{type(error).__name__}: {error}"
+            self.world.note(f"{self.id} crashed: {self.crash}"[:300])
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self.is_leading = False
+        self.world.api.unwatch(self.id)
+        _current.pop(self.id, None)
+        self.ended.set()
+
+    def _watch(self, app: Application) -> None:
+        """Watch what kopf watches, with its selectors."""
+        wanted = self.world.options.watch_filter
+        ours = f"{names.WATCH_FILTER_LABEL}={wanted}" if wanted else None
+        selectors = {
+            names.KIND_CLUSTERS: ours,
+            names.KIND_CONTROL_PLANES: ours,
+            names.CLUSTERS: None,
+            names.SECRETS: names.CLUSTER_LABEL,
+        }
+        for resource, selector in selectors.items():
+            rng = self.world.stream(f"watch {self.id} {resource.plural}")
+            deliver = self._deliverer(app, resource)
+            self.world.api.watch(Watch(self.id, resource.plural, selector, deliver, latency=rng.uniform(0.003, 0.06)))
+
+    def _deliverer(self, app: Application, resource: Resource) -> Any:
+        def deliver(type: str | None, obj: Body) -> None:
+            if self.is_alive:
+                context_of(self.id).run(app.seen, resource, type, obj)
+
+        return deliver
+
+
+class Deployment:
+    """Keeps a provider running: starts another one when it has ended, after a moment that grows with each crash."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.providers: list[Provider] = []
+        self.crashes: list[str] = []
+        self._started = 0
+        self._wanted = False
+        self._supervisor: asyncio.Task[Any] | None = None
+
+    @property
+    def current(self) -> Provider | None:
+        """Return the newest provider process that lives."""
+        return next((one for one in reversed(self.providers) if one.is_alive), None)
+
+    def start(self) -> None:
+        """Run a provider from now on."""
+        if not self._wanted:
+            self._wanted = True
+            self._supervisor = spawn(self._supervise())
+
+    async def stop(self) -> None:
+        """End all providers in order."""
+        self._wanted = False
+        if self._supervisor:
+            self._supervisor.cancel()
+        for provider in self.providers:
+            await provider.stop()
+        self.providers.clear()
+
+    def kill(self, linger_seconds: float) -> None:
+        """Kill the current provider; another one follows."""
+        if provider := self.current:
+            provider.kill(linger_seconds)
+
+    def restart(self) -> None:
+        """End the current provider in order; another one follows."""
+        if provider := self.current:
+            spawn(provider.stop())
+
+    def replace(self, overlap_seconds: float, *, hard: bool) -> None:
+        """Start another provider beside the current one, which goes on for a while, as a lost node's does."""
+        old = self.current
+        self._begin()
+        if old:
+            spawn(self._retire(old, overlap_seconds, hard=hard))
+
+    def cut_off(self, seconds: float) -> None:
+        """Let the current provider lose its connection to the API server for a while."""
+        if provider := self.current:
+            client = provider.client
+            client.is_cut_off = True
+            asyncio.get_running_loop().call_later(seconds, setattr, client, "is_cut_off", False)
+
+    async def _retire(self, old: Provider, seconds: float, *, hard: bool) -> None:
+        await asyncio.sleep(seconds)
+        if hard:
+            old.kill()
+        else:
+            await old.stop()
+
+    def _begin(self) -> Provider:
+        self._started += 1
+        provider = Provider(self.world, self._started)
+        self.providers.append(provider)
+        self.providers = [one for one in self.providers if one.is_alive]
+        provider.start()
+        return provider
+
+    async def _supervise(self) -> None:
+        failures = 0
+        while self._wanted:
+            provider = self.current or self._begin()
+            began = now()
+            await provider.ended.wait()
+            if provider.crash:
+                self.crashes.append(provider.crash)
+            failures = failures + 1 if provider.crash and now() - began < 600 else 0
+            await asyncio.sleep(min(1.0 * 2**failures, 60))
+
+
+def _settings(world: World) -> Settings:
+    options = world.options
+    return Settings(
+        work_dir=world.work_dir,
+        kind_command=("kind",),
+        engine_command=("docker",) if options.lists else (),
+        watch_filter=options.watch_filter or None,
+        endpoint=Endpoint.INTERNAL if options.internal else Endpoint.EXTERNAL,
+        max_concurrent_creates=options.creates,
+        workers=options.workers,
+        sync_period_seconds=options.sync_period_seconds,
+        inventory_period_seconds=options.inventory_period_seconds,
+        create_timeout_seconds=300.0,
+        delete_timeout_seconds=120.0,
+    )
+
+
+def _application(provider: Provider) -> Application:
+    settings = _settings(provider.world)
+    client: Any = provider.client
+    doors: dict[str, Any] = {
+        "kind": _kind(provider),
+        "containers": _containers(provider),
+        "ask": provider.world.workload.server_version,
+    }
+    known = {name: door for name, door in doors.items() if name in _PARAMETERS}
+    return Application(settings, client, Metrics(), **known)
+
+
+def _kind(provider: Provider) -> SimulatedKind:
+    world, settings = provider.world, _settings(provider.world)
+    return SimulatedKind(
+        world.kind,
+        provider.id,
+        lambda what, name: world.on_call(provider.id, what, name),
+        create_timeout_seconds=settings.create_timeout_seconds,
+        delete_timeout_seconds=settings.delete_timeout_seconds,
+    )
+
+
+def _containers(provider: Provider) -> SimulatedContainers:
+    world = provider.world
+    command = ("docker",) if world.options.lists else None
+    return SimulatedContainers(
+        world.engine, provider.id, lambda what, name: world.on_call(provider.id, what, name), command
+    )
+
+
+@contextmanager
+def doors() -> Iterator[None]:
+    """Replace the names that the application builds its doors from, for all provider processes."""
+
+    async def server_version(server: str, authority: str) -> str | None:
+        return await _current[PROCESS.get()].world.workload.server_version(server, authority)
+
+    replaced = [
+        (application_module, "Kind", lambda *_, **__: _kind(_current[PROCESS.get()])),
+        (application_module, "Containers", lambda *_, **__: _containers(_current[PROCESS.get()])),
+        (requests_module, "server_version", server_version),
+    ]
+    saved = [(module, name, getattr(module, name)) for module, name, _ in replaced]
+    for module, name, replacement in replaced:
+        setattr(module, name, replacement)
+    try:
+        yield
+    finally:
+        for module, name, original in saved:
+            setattr(module, name, original)
+        _current.clear()
