@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from test.simulation.batches import Failure, Plan, Report, run_batches
 from test.simulation.invariants import CHECKS
 from test.simulation.known import NOT_YET, SILENT
 from test.simulation.life import Script
-from test.simulation.lives import Failure, Report, run, run_for
+from test.simulation.lives import run
 
 HASH_SEED = "0"
 """Sets of texts are iterated in the order of their hashes, which Python changes from process to process."""
@@ -42,17 +43,17 @@ def main(
         def progress(report: Report) -> None:
             bar.update(task, description=str(report))
 
-        report = run_for(
+        plan = Plan(
             seconds,
             seed,
+            stride,
             without=left_out,
             checks=CHECKS - checks_left_out,
+            most=lives,
             stop_after=failures,
-            stride=stride,
             shrinks=shrink,
-            most=lives or None,
-            progress=progress,
         )
+        report = run_batches(plan, progress)
     for failure in report.failures:
         _show(failure)
     print(f"simulation: {report}")

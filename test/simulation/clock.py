@@ -7,13 +7,14 @@ no `finally`, no `except`, exactly as after SIGKILL.
 
 import asyncio
 import contextvars
+import ctypes
 import random
 import socket
 import sys
 import time
 import types
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
@@ -24,6 +25,14 @@ PROCESS: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("simulated_
 
 class Deadlock(Exception):
     """Every task waits and no timer is set."""
+
+
+class Livelock(Exception):
+    """Code goes round and round, and no time passes."""
+
+
+ROUNDS_WITHOUT_TIME: Final = 50_000
+"""Rounds of the loop at one instant that no sane code makes."""
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -37,7 +46,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._dead: set[str] = set()
         self._selector = self
-        self._graveyard: set[asyncio.Task[Any]] = set()
+        self.graveyard: set[asyncio.Task[Any]] = set()
+        self._idle_rounds = 0
         self.steps = 0
 
     def time(self) -> float:
@@ -49,6 +59,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.steps += 1
         if timeout is None:
             raise Deadlock("every task waits and no timer is set")
+        self._idle_rounds = 0 if timeout else self._idle_rounds + 1
+        if self._idle_rounds > ROUNDS_WITHOUT_TIME:
+            raise Livelock("no time passes")
         if timeout > 0:
             self._now = self._scheduled[0].when()  # type: ignore[attr-defined]
         return ()
@@ -57,7 +70,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Drop all that a simulated process was about to do, now and from now on."""
         self._dead.add(process)
         # Collected within the life, their coroutines would run their `finally` blocks at an arbitrary moment.
-        self._graveyard |= asyncio.all_tasks(self)
+        self.graveyard |= asyncio.all_tasks(self)
         for handle in [*self._ready, *self._scheduled]:  # type: ignore[attr-defined]
             if handle._context.get(PROCESS) == process:
                 handle.cancel()
@@ -224,32 +237,21 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
     loop = SimulatedLoop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(loop.create_task(_whole(loop, main), context=context_of("")))
+        return loop.run_until_complete(loop.create_task(main, context=context_of("")))
     finally:
         asyncio.set_event_loop(None)
+        _keep(asyncio.all_tasks(loop) | loop.graveyard)
         loop._ready.clear()  # type: ignore[attr-defined]
         loop._scheduled.clear()  # type: ignore[attr-defined]
         loop.close()
 
 
-async def _whole(loop: SimulatedLoop, main: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        return await main
-    finally:
-        _bury(loop)
+def _keep(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Keep unfinished tasks for ever.
 
-
-def _bury(loop: SimulatedLoop) -> None:
-    """End all unfinished coroutines; what they do or schedule at their forced end does not matter any more."""
-    loop.set_exception_handler(lambda *_: None)
-    done = {asyncio.current_task()}
-    for _ in range(10):
-        left = (asyncio.all_tasks(loop) | loop._graveyard) - done
-        if not left:
-            break
-        for task in sorted(left, key=lambda one: one.get_name()):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with suppress(BaseException):
-                task.get_coro().close()  # type: ignore[union-attr]
-        done |= left
-    loop._graveyard.clear()
+    Python ends a coroutine that is collected by running its `finally` blocks, with all that they call. A killed process
+    does no such thing, and it would happen in the middle of another life. Who runs many lives does it in processes that
+    end now and then.
+    """
+    for task in tasks:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(task))

@@ -97,6 +97,7 @@ def live(script: Script, *, watch: Judgement, finish: Judgement) -> Outcome:
             if not made.violations:
                 await finish(life)
             watcher.cancel()
+            life.deployment.kill_all()
             return Outcome(
                 list(made.violations), list(made.trace), list(made.logs), now(), len(life.steps_at), dict(made.totals)
             )
@@ -104,7 +105,10 @@ def live(script: Script, *, watch: Judgement, finish: Judgement) -> Outcome:
     with ExitStack() as stack:
         stack.enter_context(simulated_clocks(script.seed))
         stack.enter_context(doors())
-        outcome: Outcome = clock.run(main())
+        try:
+            outcome: Outcome = clock.run(main())
+        except (clock.Livelock, clock.Deadlock) as stuck:
+            return Outcome([f"{type(stuck).__name__}: {stuck}"], [], [], 0.0, len(script.steps), {})
         return outcome
 
 

@@ -93,7 +93,8 @@ class Provider:
     def _leave(self) -> None:
         self.is_leading = False
         self.world.api.unwatch(self.id)
-        _current.pop(self.id, None)
+        if _current.get(self.id) is self:
+            del _current[self.id]
         self.ended.set()
 
     def _watch(self, app: Application) -> None:
@@ -149,6 +150,14 @@ class Deployment:
         for provider in self.providers:
             await provider.stop()
         self.providers.clear()
+
+    def kill_all(self) -> None:
+        """Kill all providers for good."""
+        self._wanted = False
+        if self._supervisor:
+            self._supervisor.cancel()
+        for provider in self.providers:
+            provider.kill()
 
     def kill(self, linger_seconds: float) -> None:
         """Kill the current provider; another one follows."""
