@@ -75,6 +75,7 @@ class SimulatedKind:
 
         work = self._kind.create(process, name, config, report, retain=retain, with_secrets=True)
         birth = await self._run(process, work, self._create_timeout_seconds, "create", "cluster", f"--name={name}")
+        birth.reported = now(), self._owner
         return kubeconfig_of(birth, name, internal=False)
 
     async def delete_cluster(self, name: str) -> None:

@@ -32,6 +32,8 @@ class Birth:
     port: int
     control_planes: int
     is_up: bool = False
+    reported: tuple[float, str] | None = None
+    """When kind told which provider of its success."""
     is_dead: bool = False
     balancer_knows: bool = True
     empties: int = 0

@@ -13,7 +13,7 @@ from test.simulation.life import Life
 from test.simulation.objects import Body
 from test.simulation.truth import is_left_alone, name_of, unsettled
 
-SAMPLE_SECONDS: Final = 30.0
+SAMPLE_SECONDS: Final = 15.0
 HEALTH_SECONDS: Final = 30.0
 """The provider's period of asking each workload API server."""
 LATE_SECONDS: Final = 2 * HEALTH_SECONDS + 90.0
@@ -38,6 +38,7 @@ class Watcher:
         self._checks = checks
         self._wrong_since: dict[str, float] = {}
         self._excused_until = 0.0
+        """Until when the provider could not see or tell."""
 
     async def __call__(self, life: Life) -> None:
         """Watch until cancelled."""
@@ -57,7 +58,7 @@ class Watcher:
 
     def _look_at_readiness(self, life: Life) -> None:
         if not _is_calm(life):
-            self._excused_until = now() + LATE_SECONDS
+            self._excused_until = life.world.disturbed_at = now()
         wrong = {uid: text for obj in life.world.api.all(names.KIND_CLUSTERS) for uid, text in _lies(life, obj)}
         self._wrong_since = {uid: self._wrong_since.get(uid, now()) for uid in wrong}
         for uid, since in self._wrong_since.items():
@@ -136,7 +137,7 @@ class Finisher:
     async def _settle(self, life: Life) -> list[str]:
         deadline, pause, problems = now() + SETTLE_SECONDS, 20.0, [""]
         while problems and now() < deadline and not life.world.violations:
-            await asyncio.sleep(pause)
+            await life.world.pause(pause)
             pause = min(pause * 1.5, 300)
             problems = unsettled(life)
         return problems
@@ -144,9 +145,11 @@ class Finisher:
     async def _rest(self, life: Life) -> None:
         """After a last resync nothing is written any more, and nothing changes."""
         world = life.world
-        await asyncio.sleep(world.options.sync_period_seconds * 1.2 + 60)
+        await world.pause(world.options.sync_period_seconds * 1.2 + 60)
         before = len(world.writes)
-        await asyncio.sleep(world.options.sync_period_seconds * 1.2 + 60)
+        await world.pause(world.options.sync_period_seconds * 1.2 + 60)
+        if world.violations:
+            return
         if "rest" in self._checks and (writes := world.writes[before:]):
             world.violate(f"at rest something is written: {writes[0][1:]} and {len(writes) - 1} more")
         if "settle" in self._checks and (problems := unsettled(life)):

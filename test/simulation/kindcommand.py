@@ -219,7 +219,9 @@ class KindCommand:
     async def read_kubeconfig(self, name: str, *, internal: bool) -> str:
         """Return what `kind get kubeconfig` prints: of whichever control plane comes first."""
         arguments = ("get", "kubeconfig", f"--name={name}")
+        await self._takes(0.3)
         await self._ask()
+        self._maybe_fail("kubeconfig", name)
         planes = [one for one in self.engine.of(name) if one.role == CONTROL_PLANE]
         if not planes:
             raise failure("get-kubeconfig-unknown", name, *arguments)

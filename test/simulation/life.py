@@ -1,6 +1,5 @@
 """One life: a world, a provider in it, and a script of steps that things happen by."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -96,6 +95,7 @@ def live(script: Script, *, watch: Judgement, finish: Judgement) -> Outcome:
             await _steps(life, script)
             if not made.violations:
                 await finish(life)
+            made.note("the end")
             watcher.cancel()
             life.deployment.kill_all()
             return Outcome(
@@ -114,7 +114,7 @@ def live(script: Script, *, watch: Judgement, finish: Judgement) -> Outcome:
 
 async def _steps(life: Life, script: Script) -> None:
     for step in sorted(script.steps, key=lambda one: float(one["at"])):
-        await asyncio.sleep(max(0.0, step["at"] - now()))
+        await life.world.pause(max(0.0, step["at"] - now()))
         if life.world.violations:
             return
         arguments = {key: value for key, value in step.items() if key not in ("at", "do")}

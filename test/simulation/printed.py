@@ -21,6 +21,7 @@ FAILURES_OF_CREATION: Final = {
     "create-kubeadm-flag": "kubeadm",
     "create-bad-patch": "configuration",
     "create-lock-held": "end",
+    "get-kubeconfig-unfinished": "kubeconfig",
 }
 """Of these the environment may cure itself; the others say that the spec is wrong."""
 

@@ -66,7 +66,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield "no Cluster owns it"
     if owner and owner["metadata"].get("deletionTimestamp"):
         yield "its Cluster goes away"
-    if owner and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
+    if owner and birth is None and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
         yield "its KINDControlPlane does not exist"
     yield from _conflicts(life, obj, name, birth)
     if birth is None:
@@ -85,7 +85,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
 def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterator[str]:
     world, metadata = life.world, obj["metadata"]
     for other in world.api.all(names.KIND_CLUSTERS):
-        if other["metadata"]["uid"] != metadata["uid"] and wanted_name(life, other) == name:
+        is_other = other["metadata"]["uid"] != metadata["uid"] and wanted_name(life, other) == name
+        if is_other and _may_be_created(life, other):
             yield f"{name_of(other)} wants the same name"
     if any(one.birth.maker == FOREIGN and one.birth is not birth for one in world.engine.of(name)):
         yield "a kind cluster of that name is not ours"
@@ -95,6 +96,14 @@ def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterato
         stored = world.api.find(names.SECRETS, metadata["namespace"], secret)
         if stored and f"secret {metadata['namespace']}/{secret}" in life.invalid:
             yield f"Secret {secret} is not ours"
+
+
+def _may_be_created(life: Life, obj: Body) -> bool:
+    """Return whether an object holds its name: one that is left alone, or waits for an owner, has none."""
+    if life.world.birth_of(obj):
+        return True
+    needs_owner = life.world.api.core_version and not obj["spec"].get("standalone")
+    return not is_left_alone(life, obj) and not (needs_owner and owner_of(life, obj) is None)
 
 
 def _control_plane(life: Life, owner: Body) -> Body | None:

@@ -9,6 +9,7 @@ from capk.api import names
 from capk.errors import ApiError
 from test.simulation import clock
 from test.simulation.apiserver import RESOURCES
+from test.simulation.clock import now
 from test.simulation.engine import FOREIGN
 from test.simulation.kindcommand import KindProcess, make_instantly
 from test.simulation.life import Life, action
@@ -189,7 +190,19 @@ def free_secret(life: Life, name: str, namespace: str = NAMESPACE) -> None:
 @action("install-core")
 def install_core(life: Life, version: str = "v1beta2") -> None:
     """`clusterctl init`."""
-    life.world.api.core_version = version
+    if life.world.api.core_version is None:
+        life.world.api.core_version = version
+        life.world.core_since = now()
+
+
+@action("add-control-plane")
+def add_control_plane(life: Life, name: str, namespace: str = NAMESPACE) -> None:
+    """Add a KINDControlPlane to a Cluster that had none."""
+    metadata = {"name": name, "namespace": namespace}
+    with suppress(ApiError):
+        life.world.api.create(names.KIND_CONTROL_PLANES, {"metadata": metadata, "spec": {"version": "v1.37.0"}})
+    reference = {"kind": names.KIND_CONTROL_PLANES.kind, "name": name}
+    life.world.api.edit(names.CLUSTERS, namespace, name, {"spec": {"controlPlaneRef": reference}})
 
 
 # --- on the engine

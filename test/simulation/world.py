@@ -72,6 +72,7 @@ class World:
         self.workload = Workload(self.engine, self.stream("workload"), reach=options.reach)
         self.trace: list[str] = []
         self.violations: list[str] = []
+        self.failed = asyncio.Event()
         self.requests: deque[tuple[float, str, str]] = deque()
         """(when, plural, where) of the provider's requests."""
         self.calls: deque[tuple[float, str, str]] = deque()
@@ -85,6 +86,10 @@ class World:
         self.forced: set[str] = set()
         """Uids of objects whose finalizer was removed by force, or that were moved: their containers may stay."""
         self.retained: set[str] = set()
+        self.disturbed_at = float("-inf")
+        """When the provider was last hindered from seeing or writing, by the samples of the invariants."""
+        self.core_since = 0.0 if options.core else float("inf")
+        self.claimed_at: dict[str, float] = {}
         self.names_of: dict[str, str] = {}
         """Uid -> name of each KINDCluster that there ever was."""
         self.logs: deque[str] = deque(maxlen=300)
@@ -105,6 +110,13 @@ class World:
         if text not in self.violations:
             self.note(f"VIOLATION {text}")
             self.violations.append(text)
+        self.failed.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Let time pass, until an invariant does not hold any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.failed.wait()
 
     # --- what a provider does
 
@@ -132,9 +144,41 @@ class World:
             return
         self.calls.append((now(), what, name))
         self.note(f"{owner} {what} {name}")
+        if what == "create":
+            self._judge_creation(owner, name)
+
+    def _judge_creation(self, owner: str, name: str) -> None:
         creating = [one for one in self.kind.running if one.doing == "create" and one.name == name]
-        if what == "create" and any(one.owner == owner and one.is_alive for one in creating):
+        if any(one.owner == owner and one.is_alive for one in creating):
             self.violate(f"two creations of {name} run at one time")
+        if not self.is_calm_since(30):
+            return
+        asking = [obj for obj in self.api.all(names.KIND_CLUSTERS) if self.asks_for(obj, name)]
+        if not asking:
+            self.violate(f"a creation of {name} begins although no object asks for it")
+        elif all(names.PAUSED_ANNOTATION in (obj["metadata"].get("annotations") or {}) for obj in asking):
+            self.violate(f"a creation of {name} begins while its object is paused")
+        elif self.core_since < now() - 30 and all(self._waits_for_owner(obj) for obj in asking):
+            self.violate(f"a creation of {name} begins although its object waits for its Cluster")
+
+    def asks_for(self, obj: Body, name: str) -> bool:
+        """Return whether a kind cluster of that name may be meant for the object."""
+        metadata = obj["metadata"]
+        owners = [one["name"] for one in metadata.get("ownerReferences") or ()]
+        claim = (metadata.get("annotations") or {}).get(names.CLAIM_ANNOTATION)
+        return name in (metadata["name"], obj["spec"].get("clusterName"), claim, *owners)
+
+    def _waits_for_owner(self, obj: Body) -> bool:
+        claimed_at = self.claimed_at.get(obj["metadata"]["uid"], now())
+        return (
+            not obj["spec"].get("standalone")
+            and not obj["metadata"].get("ownerReferences")
+            and claimed_at > self.core_since
+        )
+
+    def is_calm_since(self, seconds: float) -> bool:
+        """Return whether the provider was able to see everything for so long."""
+        return self.disturbed_at < now() - seconds
 
     # --- what is judged at the moment it happens
 
@@ -146,7 +190,7 @@ class World:
         if container.birth.maker == FOREIGN and container.birth.number not in self._adopted_births():
             self.violate(f"the provider removed {container.name}, which was not made for an object of ours")
         owner = self.owner_of(container.birth)
-        if owner is not None and self._is_whole(owner, container.birth):
+        if owner is not None and self._is_whole(owner, container.birth, who):
             self.violate(f"the provider removed {container.name} of a complete kind cluster whose object lives")
 
     def owner_of(self, birth: Birth) -> Body | None:
@@ -156,17 +200,16 @@ class World:
                 return obj
         return None
 
-    def _is_whole(self, owner: Body, birth: Birth) -> bool:
-        annotations = owner["metadata"].get("annotations") or {}
-        has_completed = bool((owner.get("status") or {}).get("initialization", {}).get("provisioned"))
-        all_there = len([one for one in self.engine.containers.values() if one.birth is birth]) >= birth.control_planes
-        return (
-            has_completed
-            and all_there
-            and self.engine.answers(birth)
-            and birth.cluster not in self.lost
-            and bool(annotations)
-        )
+    def _is_whole(self, owner: Body, birth: Birth, who: str) -> bool:
+        """Return whether the provider must know that the kind cluster is complete.
+
+        What one process learnt right before its end, or could not write, another one cannot know.
+        """
+        if birth.reported is None or birth.cluster in self.lost or not self.engine.answers(birth):
+            return False
+        when, by = birth.reported
+        is_stored = bool((owner.get("status") or {}).get("initialization", {}).get("provisioned"))
+        return is_stored or by == who or (when < now() - 120 and self.is_calm_since(now() - when))
 
     def _adopted_births(self) -> set[int]:
         return {one.birth.number for one in self.engine.containers.values() if one.id in self.adopted}
@@ -178,6 +221,8 @@ class World:
         metadata = obj["metadata"]
         self.names_of[metadata["uid"]] = f"{metadata['namespace']}/{metadata['name']}"
         annotations = metadata.get("annotations") or {}
+        if annotations.get(names.CLAIM_ANNOTATION):
+            self.claimed_at.setdefault(metadata["uid"], now())
         if annotations.get(names.ADOPT_ANNOTATION):
             self.adopted |= {one.id for one in self.engine.containers.values() if one.birth.maker == FOREIGN}
         if (obj.get("spec") or {}).get("deletionPolicy") == "Retain":
