@@ -24,7 +24,7 @@ REQUESTS_EACH: Final = 80
 REQUESTS_BASE: Final = 150
 CALLS_EACH: Final = 90
 """Calls of the engine that a kind cluster may cost in a window, listings excepted."""
-SETTLE_SECONDS: Final = 2 * 3600.0
+SETTLE_SECONDS: Final = 3000.0
 """How long everything may take to come to rest once all trouble has ended: back-offs and resyncs included."""
 
 

@@ -1,6 +1,7 @@
 """Makes a failing script shorter: drops steps while it still fails in the same way."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 
@@ -16,15 +17,20 @@ def kind_of(violation: str) -> str:
     return re.sub(r"[\d']+|\b(dev|prod|edge|shared)[-\w]*\b|default/\S+", "", violation)[:30]
 
 
-def shrink(script: Script, fails: Fails, *, most: int = 200) -> Script:
-    """Return a script that fails in the same way with as few steps as could be found; most: runs to spend."""
+def shrink(script: Script, fails: Fails, *, most: int = 200, seconds: float = 40.0) -> Script:
+    """Return a script that fails in the same way with as few steps as could be found.
+
+    most: runs to spend; seconds: real time to spend.
+    """
     wanted = {kind_of(violation) for violation in fails(script)}
-    left = [most]
+    left, end = [most], time.monotonic() + seconds
 
     def still_fails(steps: tuple[Step, ...], options: Options) -> bool:
         left[0] -= 1
+        if left[0] < 0 or time.monotonic() > end:
+            return False
         found = fails(replace(script, steps=steps, options=options))
-        return left[0] > 0 and bool(wanted & {kind_of(violation) for violation in found})
+        return bool(wanted & {kind_of(violation) for violation in found})
 
     steps = _fewer(script.steps, lambda steps: still_fails(steps, script.options))
     options = script.options
