@@ -6,6 +6,7 @@
         CommandFailed        it ended with a non-zero exit status
         CommandTimedOut      it was ended at its deadline
         CommandMissing       it could not be started at all
+      AddressTaken           a node cannot get its address again; another container has it
       ApiError               the API server did not do what was asked
         Conflict             somebody else wrote the object first; look again
         NotFound             the object, or its kind, is not there
@@ -72,6 +73,19 @@ class CommandMissing(CommandError):
 
     def __init__(self, command: Sequence[str], cause: str) -> None:
         super().__init__(command, "", cause)
+
+
+class AddressTaken(CapkError):
+    """A node of several control planes cannot be started: another container has the address that it needs.
+
+    node, occupant: names of the containers.
+    """
+
+    def __init__(self, node: str, address: str, occupant: str) -> None:
+        super().__init__(f"{node} needs its address {address} again, and container {occupant} has it")
+        self.node = node
+        self.address = address
+        self.occupant = occupant
 
 
 class ApiError(CapkError):

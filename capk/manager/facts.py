@@ -6,16 +6,15 @@ from typing import Any
 
 from capk.api import names
 from capk.api.conditions import find
-from capk.api.objects import KINDCluster, SecretFacts
+from capk.api.objects import SecretFacts
+from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Snapshot
-from capk.engine.operations import OperationState
-from capk.errors import CommandError
+from capk.errors import AddressTaken, CommandError
 from capk.kindcfg.images import kind_release
-from capk.kindcfg.kubeconfig import secret_digest
-from capk.plan.failures import Failure, classify
-from capk.plan.observed import EngineFacts, NodeFacts, OperationFacts
-from capk.plan.plan import Request
+from capk.kindcfg.kubeconfig import BadKubeconfig, secret_digest
+from capk.plan.marks import Mark
+from capk.plan.observed import EngineFacts, NodeFacts
 
 
 def version_note(version: str | None) -> str | None:
@@ -30,56 +29,33 @@ def version_note(version: str | None) -> str | None:
     )
 
 
-def engine_facts(snapshot: Snapshot | None, name: str) -> EngineFacts:
-    """Return what the engine has under that name."""
+def engine_facts(snapshot: Snapshot | None, name: str, *, lists_nodes: bool) -> EngineFacts:
+    """Return what the engine has under that name. lists_nodes: whether it can be asked for containers at all."""
     if snapshot is None:
-        return EngineFacts()
+        return EngineFacts(lists_nodes=lists_nodes)
     entry = snapshot.clusters.get(name)
-    nodes = tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None
-    failure = classify(snapshot.error) if snapshot.error else None
-    restarted = entry is not None and entry.restarted
-    return EngineFacts(looked=True, failure=failure, exists=entry is not None, nodes=nodes, restarted=restarted)
-
-
-def operation_facts(state: OperationState | None, request: Request | None, clock: float) -> OperationFacts | None:
-    """Return the running or last operation; clock: now, on the clock of the operations."""
-    if state is None or request is None:
-        return None
-    return OperationFacts(
-        request=request,
-        queued=state.queued,
-        running=state.running,
-        told=state.told,
-        step=state.step.reason if state.step else None,
-        failure=_failure(state.error),
-        logs=state.error.logs if isinstance(state.error, CommandError) else "",
-        attempt=max(state.attempt, 1),
-        ended_seconds_ago=clock - state.ended_at if state.ended_at is not None else 0.0,
+    return EngineFacts(
+        looked=True,
+        failure=classify(snapshot.error) if snapshot.error else None,
+        exists=entry is not None,
+        nodes=tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None,
+        lists_nodes=lists_nodes,
+        restarted=entry is not None and entry.restarted,
     )
-
-
-def comes_first(cluster: KINDCluster, other: KINDCluster) -> bool:
-    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older.
-
-    A copy of an object has its claim as well, but not the uid that the claim was made with.
-    """
-
-    def rank(candidate: KINDCluster) -> tuple[bool, bool, datetime, str, str]:
-        is_unclaimed, is_copy = candidate.claim is None, candidate.claim_id != candidate.uid
-        return is_unclaimed, is_copy, candidate.created_at, candidate.namespace, candidate.name
-
-    return rank(other) < rank(cluster)
 
 
 def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of a Secret of ours: metadata and a digest of the data, never the data itself."""
     metadata = raw.get("metadata") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
+    data = raw.get("data") or {}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {field: metadata[field] for field in kept if field in metadata},
-        "digest": secret_digest(raw.get("data") or {}),
+        "digest": secret_digest(data),
+        "keys": sorted(data),
+        "authority": authority_in(data),
     }
 
 
@@ -100,12 +76,25 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _failure(error: Exception | None) -> Failure | None:
-    if error is None:
-        return None
-    if isinstance(error, CommandError):
-        return classify(error)
-    return Failure(names.Reason.COMMAND_FAILED, f"{error}. See the provider's log.")
+def failure_of(error: Exception | None) -> Failure | None:
+    """Return why an operation failed, in words for people."""
+    match error:
+        case None:
+            return None
+        case CommandError():
+            return classify(error)
+        case BadKubeconfig():
+            return Failure(names.Reason.KUBECONFIG_UNAVAILABLE, f"{_sentence(error)} See the control-plane node.")
+        case AddressTaken():
+            remedy = "Stop or remove that container; the nodes are started as soon as the address is free."
+            return Failure(names.Reason.ADDRESS_TAKEN, f"{error}. {remedy}")
+        case _:
+            return Failure(names.Reason.COMMAND_FAILED, f"{type(error).__name__}. See the provider's log.")
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _node(node: Node) -> NodeFacts:
@@ -114,7 +103,7 @@ def _node(node: Node) -> NodeFacts:
         role=node.role,
         running=node.running,
         address=node.address,
-        claim_id=node.claim_id,
+        mark=Mark.parse(node.mark),
         container_id=node.container_id,
         image=node.image,
         started_at=node.started_at,
