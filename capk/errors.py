@@ -13,7 +13,7 @@
         Unreachable          no answer, or the server is overwhelmed
       LostLease              another replica leads now; the process must exit
 
-What a person is told about a CommandError is decided in `capk.plan.failures`, nowhere else.
+What a person is told about a CommandError is decided in `capk.diagnosis.failures`, nowhere else.
 """
 
 from collections.abc import Sequence

@@ -7,13 +7,13 @@ from typing import Any
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.objects import KINDCluster, SecretFacts
+from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Snapshot
 from capk.engine.operations import OperationState
 from capk.errors import CommandError
 from capk.kindcfg.images import kind_release
 from capk.kindcfg.kubeconfig import secret_digest
-from capk.plan.failures import Failure, classify
 from capk.plan.observed import EngineFacts, NodeFacts, OperationFacts
 from capk.plan.plan import Request
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from capk.api.names import Reason
+from capk.diagnosis.failures import classify
 from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Entry, Inventory
@@ -15,7 +16,6 @@ from capk.errors import CommandError
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import read_kubeconfig
 from capk.kube.workload import server_version
-from capk.plan.failures import classify
 from capk.plan.observed import Access, EndpointMode
 from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
 

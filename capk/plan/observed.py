@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from capk.api.names import Reason
 from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
-from capk.plan.failures import Failure
+from capk.diagnosis.failures import Failure
 from capk.plan.plan import Request
 
 

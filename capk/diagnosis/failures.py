@@ -5,8 +5,8 @@ from itertools import pairwise
 from typing import Final
 
 from capk.api.names import Reason
+from capk.diagnosis import output, patterns
 from capk.errors import CommandError, CommandFailed, CommandMissing, CommandTimedOut
-from capk.plan import printed, symptoms
 
 MAX_MESSAGE: Final = 2000
 """Characters; a condition's message may have 32 Ki, but people have to read it."""
@@ -33,28 +33,28 @@ def classify(error: CommandError) -> Failure:
         case CommandTimedOut():
             failure = _timed_out(error)
         case _:
-            output = printed.reduced(error.output)
-            failure = _recognised(output) or _unrecognised(error, output)
+            text = output.reduced(error.output)
+            failure = _recognised(text) or _unrecognised(error, text)
     return failure
 
 
-def _recognised(output: str) -> Failure | None:
-    for symptom in symptoms.SYMPTOMS:
-        if found := symptom.pattern.search(output):
+def _recognised(text: str) -> Failure | None:
+    for pattern in patterns.PATTERNS:
+        if found := pattern.expression.search(text):
             facts = {
-                "cause": printed.cause(output),
-                "kubeadm": printed.kubeadm_cause(output),
-                "port": symptoms.port(output),
-                **{name: printed.clean(text) for name, text in found.groupdict().items() if text},
+                "cause": output.cause(text),
+                "kubeadm": output.kubeadm_cause(text),
+                "port": patterns.port(text),
+                **{name: output.clean(part) for name, part in found.groupdict().items() if part},
             }
-            return Failure(symptom.reason, symptom.message.format(**facts)[:MAX_MESSAGE], symptom.retry)
+            return Failure(pattern.reason, pattern.message.format(**facts)[:MAX_MESSAGE], pattern.retry)
     return None
 
 
-def _unrecognised(error: CommandError, output: str) -> Failure:
+def _unrecognised(error: CommandError, text: str) -> Failure:
     reason, doing = _operation(error)
     status = error.exit_status if isinstance(error, CommandFailed) else 0
-    said = printed.cause(output) or (f"ended by signal {-status}" if status < 0 else f"exit status {status}")
+    said = output.cause(text) or (f"ended by signal {-status}" if status < 0 else f"exit status {status}")
     return Failure(reason, f"Could not {doing}: {said}. Run the command by hand to see more: {_shown(error)}.")
 
 
@@ -74,7 +74,7 @@ def _timed_out(error: CommandTimedOut) -> Failure:
     reason, doing = _operation(error)
     took = f"within {error.seconds:.0f} s"
     if reason is Reason.CREATION_FAILED:
-        step = printed.last_step(error.output)
+        step = output.last_step(error.output)
         last = f"; the last step was: {step}" if step else ""
         return Failure(
             Reason.TIMEOUT,
@@ -121,4 +121,4 @@ def _is_kind(error: CommandError) -> bool:
 def _shown(error: CommandError) -> str:
     """Return the command as a person would type it: without what differs from call to call."""
     words = [word for word in error.command if not word.startswith(("--kubeconfig=", "--format", "{{", "["))]
-    return printed.clean(f"`{' '.join(words[:8])}`")
+    return output.clean(f"`{' '.join(words[:8])}`")

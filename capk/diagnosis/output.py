@@ -1,6 +1,6 @@
 """What a command printed -> what it said about its failure, fit to be shown: one line, no secrets, nothing that varies.
 
-Pure. It recognises no causes: that is the business of `capk.plan.symptoms`.
+Pure. It recognises no causes: that is the business of `capk.diagnosis.patterns`.
 """
 
 import re

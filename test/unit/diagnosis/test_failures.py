@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from texts import texts
 
 from capk.api.names import Reason
+from capk.diagnosis.failures import MAX_MESSAGE, Failure, classify
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
-from capk.plan.failures import MAX_MESSAGE, Failure, classify
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.32.0"
 
