@@ -1,15 +1,23 @@
 """Why a command failed, in words for people: reason, cause, remedy. Pure."""
 
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from capk.api.names import Reason
 from capk.diagnosis import output, patterns
+from capk.diagnosis.output import Output
+from capk.diagnosis.patterns import Pattern
 from capk.errors import CommandError, CommandFailed, CommandMissing, CommandTimedOut
+from capk.redaction import redact
 
 MAX_MESSAGE: Final = 2000
 """Characters; a condition's message may have 32 Ki, but people have to read it."""
+_MAX_FACT: Final = 500
+_MAX_WORDS: Final = 14
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,9 @@ class Failure:
     """Why a command failed.
 
     message: cause and what to do, one paragraph, the same text each time the same thing happens (C18).
-    retry: whether the same call may succeed later although nobody changed the object.
+    retry: False if the command will fail in the same way until somebody edits the object, so that trying again is of
+    no use: the configuration that it was given is wrong in itself. True if a change elsewhere, or time, may help: an
+    engine that starts, a port or name that becomes free, an image or a host path that appears.
     """
 
     reason: Reason
@@ -25,37 +35,59 @@ class Failure:
     retry: bool = True
 
 
+_diagnosed: WeakKeyDictionary[CommandError, tuple[tuple[str, str], Failure]] = WeakKeyDictionary()
+"""What was found out about an error, as long as the error lives: objects are looked at often, output is long."""
+
+
 def classify(error: CommandError) -> Failure:
-    """Say why a command failed and what to do about it."""
+    """Return why a command failed and what to do about it. Costs next to nothing from the second call on."""
+    kept = (error.logs, error.config)
+    known = _diagnosed.get(error)
+    if known is None or known[0] != kept:
+        known = _diagnosed[error] = kept, _diagnose(error)
+    return known[1]
+
+
+def _diagnose(error: CommandError) -> Failure:
     match error:
         case CommandMissing():
-            failure = _missing(error)
+            return _missing(error)
         case CommandTimedOut():
-            failure = _timed_out(error)
+            return _timed_out(error)
         case _:
-            text = output.reduced(error.output)
-            failure = _recognised(text) or _unrecognised(error, text)
-    return failure
+            printed = output.prepared(error.output)
+            return _recognised(error, printed) or _unrecognised(error, printed)
 
 
-def _recognised(text: str) -> Failure | None:
+def _recognised(error: CommandError, printed: Output) -> Failure | None:
+    reason, _ = _operation(error)
     for pattern in patterns.PATTERNS:
-        if found := pattern.expression.search(text):
-            facts = {
-                "cause": output.cause(text),
-                "kubeadm": output.kubeadm_cause(text),
-                "port": patterns.port(text),
-                **{name: output.clean(part) for name, part in found.groupdict().items() if part},
-            }
-            return Failure(pattern.reason, pattern.message.format(**facts)[:MAX_MESSAGE], pattern.retry)
+        if pattern.creating and reason is not Reason.CREATION_FAILED:
+            continue
+        if (facts := pattern.facts(printed)) is not None:
+            words = {name: output.clean(redact(fact))[:_MAX_FACT] for name, fact in facts.items()}
+            message = pattern.message.format(**words, **_details(pattern, error, printed))
+            return Failure(pattern.reason or reason, message[:MAX_MESSAGE], pattern.retry)
     return None
 
 
-def _unrecognised(error: CommandError, text: str) -> Failure:
+def _details(pattern: Pattern, error: CommandError, printed: Output) -> dict[str, str]:
+    """Return the facts that the pattern's message asks for and its words do not give."""
+    details: dict[str, Callable[[], str]] = {
+        "cause": lambda: output.cause(printed),
+        "kubeadm": lambda: output.kubeadm_cause(printed),
+        "port": lambda: patterns.port(printed),
+        "again": lambda: _again(error),
+    }
+    return {name: detail() for name, detail in details.items() if f"{{{name}}}" in pattern.message}
+
+
+def _unrecognised(error: CommandError, printed: Output) -> Failure:
     reason, doing = _operation(error)
     status = error.exit_status if isinstance(error, CommandFailed) else 0
-    said = output.cause(text) or (f"ended by signal {-status}" if status < 0 else f"exit status {status}")
-    return Failure(reason, f"Could not {doing}: {said}. Run the command by hand to see more: {_shown(error)}.")
+    how = f"it was ended by signal {-status}" if status < 0 else f"it ended with exit status {status}"
+    said = output.cause(printed) or how
+    return Failure(reason, f"Could not {doing}: {said}. To see more, run {_again(error)}.")
 
 
 def _missing(error: CommandMissing) -> Failure:
@@ -74,21 +106,22 @@ def _timed_out(error: CommandTimedOut) -> Failure:
     reason, doing = _operation(error)
     took = f"within {error.seconds:.0f} s"
     if reason is Reason.CREATION_FAILED:
-        step = output.last_step(error.output)
-        last = f"; the last step was: {step}" if step else ""
+        step = output.last_step(output.prepared(error.output))
+        last = f" The last step was: {step}." if step else ""
         return Failure(
             Reason.TIMEOUT,
-            f"kind could not {doing} {took}{last}. See whether the machine of the container engine is overloaded or "
+            f"kind could not {doing} {took}.{last} Check whether the machine of the container engine is overloaded or "
             "pulls the image slowly, or allow more time with --create-timeout.",
         )
     if reason is Reason.DELETION_FAILED:
         return Failure(
-            Reason.TIMEOUT, f"kind could not {doing} {took}. See whether the container engine answers, and restart it."
+            Reason.TIMEOUT,
+            f"kind could not {doing} {took}. Check whether the container engine answers, and restart it if not.",
         )
     return Failure(
         Reason.ENGINE_UNREACHABLE,
-        f"The container engine gave no answer {took} (to {_shown(error)}). See whether it hangs, and restart it; work "
-        "goes on when it answers.",
+        f"The container engine did not answer {took} (to {_again(error)}). Check whether it hangs, and restart it if "
+        "so. The provider continues when the engine answers.",
     )
 
 
@@ -118,7 +151,16 @@ def _is_kind(error: CommandError) -> bool:
     return words[-1] == "version" or any(pair in _KIND_CALLS for pair in pairwise(words))
 
 
-def _shown(error: CommandError) -> str:
-    """Return the command as a person would type it: without what differs from call to call."""
+def _again(error: CommandError) -> str:
+    """Return the command as a person can run it: with the configuration from where it is kept, in a shell's quotes.
+
+    Without what differs from call to call (C18): the private kubeconfig of a call, formats, ids of containers.
+    """
     words = [word for word in error.command if not word.startswith(("--kubeconfig=", "--format", "{{", "["))]
-    return output.clean(f"`{' '.join(words[:8])}`")
+    if not _is_kind(error):
+        return output.clean(redact(f"`{shlex.join(words[:8])}`"))
+    if error.config:
+        words = [f"--config={error.config}" if word == "--config=-" else word for word in words]
+    command = redact(f"`{' '.join(shlex.join(words[:_MAX_WORDS]).split())}`")[:_MAX_FACT]
+    missing = "--config=-" in words
+    return f"{command} with the cluster's kind configuration on its standard input" if missing else command
