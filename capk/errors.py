@@ -14,7 +14,7 @@
         Unreachable          no answer, or the server is overwhelmed
       LostLease              another replica leads now; the process must exit
 
-What a person is told about a CommandError is decided in `capk.plan.failures`, nowhere else.
+What a person reads about a CommandError is decided in `capk.diagnosis.failures`, nowhere else.
 """
 
 from collections.abc import Sequence
@@ -43,6 +43,7 @@ class CommandError(CapkError):
     command: the argument list; never holds a secret.
     output: the last part of what it printed on standard output and standard error.
     logs: directory in which more is kept; empty when there is none.
+    config: file with a copy of the configuration that the command read on its standard input; empty when there is none.
     """
 
     def __init__(self, command: Sequence[str], output: str, message: str) -> None:
@@ -50,6 +51,7 @@ class CommandError(CapkError):
         self.command = list(command)
         self.output = output
         self.logs = ""
+        self.config = ""
 
 
 class CommandFailed(CommandError):

@@ -69,7 +69,9 @@ class Executor:
         self._delete_seconds = delete_seconds
         self._still_wanted = still_wanted
 
-    async def carry_out(self, record: Record, request: Request, on_step: Callable[[Step], None]) -> Made | Access | None:
+    async def carry_out(
+        self, record: Record, request: Request, on_step: Callable[[Step], None]
+    ) -> Made | Access | None:
         """Do what the request says; return what it has made, or how the workload cluster is reached.
 
         Raises CommandError, AddressTaken, BadKubeconfig; Withdrawn where the object does not ask for it any more.

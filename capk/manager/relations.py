@@ -52,9 +52,7 @@ class Relations:
             raw = self._store.get(key)
             other, claim = KINDCluster(raw), self.claim(key)
             has_owner = other.owner_cluster_reference is not None
-            holds = holds_name(
-                other, claim, has_owner=has_owner, cluster_api_installed=self.core_version is not None
-            )
+            holds = holds_name(other, claim, has_owner=has_owner, cluster_api_installed=self.core_version is not None)
             if holds and comes_first(cluster, own, other, claim):
                 return f"{key.namespace}/{key.name}"
         return None

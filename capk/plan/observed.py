@@ -10,9 +10,9 @@ from enum import StrEnum
 
 from capk.api.names import Reason
 from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
+from capk.diagnosis.failures import Failure
 from capk.kindcfg.config import LOAD_BALANCER
 from capk.plan.claims import Claim
-from capk.diagnosis.failures import Failure
 from capk.plan.marks import Mark
 from capk.plan.plan import Goal, Request
 

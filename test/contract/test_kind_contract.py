@@ -14,12 +14,12 @@ from engines import KIND, USERS_KUBECONFIG, WHY_NO_REAL_KIND, Engine, config
 from workload import authority, get, server
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, Reason
+from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
-from capk.plan.failures import Failure, classify
 
 STEPS = [
     Reason.ENSURING_NODE_IMAGE,

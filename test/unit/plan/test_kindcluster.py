@@ -30,7 +30,7 @@ from builders import (
 
 from capk.api import names
 from capk.api.names import Condition, Reason
-from capk.plan.failures import Failure
+from capk.diagnosis.failures import Failure
 from capk.plan.kindcluster import decide
 from capk.plan.observed import EndpointMode, EngineFacts, OperationFacts, Policy
 from capk.plan.plan import Create, Delete, Plan, ReadAccess, StartNodes

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
-from capk.plan.failures import Failure
+from capk.diagnosis.failures import Failure
 from capk.plan.kindcluster import decide
 from capk.plan.observed import EngineFacts, Observed, OperationFacts
 from capk.plan.plan import Create, Delete, ReadAccess, StartNodes
