@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
             print(failure, file=sys.stderr)
         else:
             console.error(failure)
-        return 1
+        return failure.exit_status
     except (CapkError, OSError) as failure:
         console.error(failure)
         return 1

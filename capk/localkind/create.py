@@ -113,7 +113,8 @@ def render_kubeconfig(cluster: Cluster, *, internal: bool) -> str:
         raise KindError(message, cause)
     server = cluster.control_plane.server
     if internal:
-        server = f"https://{cluster.endpoint_node.name}:{nodes.API_SERVER_PORT}"
+        endpoint = cluster.endpoint_node or cluster.primary
+        server = f"https://{endpoint.name}:{nodes.API_SERVER_PORT}"
     return kubeconfig.render(f"kind-{cluster.name}", server, cluster.control_plane.credentials())
 
 
