@@ -16,7 +16,8 @@ from capk.api.names import CORE_GROUP, EVENTS, INFRASTRUCTURE_GROUP, KIND_CLUSTE
 from capk.errors import ApiError, Conflict, Forbidden, LostLease, NotFound
 from capk.kindcfg.kubeconfig import read_kubeconfig
 from capk.kube.client import KubeClient
-from capk.kube.connection import Connection, Credentials
+from capk.kube.connection import Connection
+from capk.kube.credentials import Credentials
 from capk.kube.events import EventRecorder
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
 from capk.kube.patches import metadata_patch, status_patch
@@ -272,7 +273,7 @@ async def test_rotated_token_of_a_pod_is_picked_up(
     codes: list[str] = []
     connection = Connection(Credentials(in_cluster=True), timeout_seconds=30, pool_size=4, reload_seconds=0)
     await connection.open()
-    throttle = Throttle(max_in_flight=4, rate=100, burst=100)
+    throttle = Throttle(max_in_flight=4)
     client = KubeClient(connection, throttle, lambda verb, resource, code: codes.append(code))
     (tmp_path / "TOKEN").write_text(f"{token}\n")
     assert (await client.list(KIND_CLUSTERS, bare_namespace)).items == []
