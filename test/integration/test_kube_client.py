@@ -216,7 +216,7 @@ async def test_events_are_accepted_and_counted(client: KubeClient, bare_namespac
 
 @pytest.mark.rule("K41")
 async def test_lease_goes_from_one_replica_to_the_next(client: KubeClient, bare_namespace: str) -> None:
-    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2)
+    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2, shutdown=1)
     order: list[str] = []
 
     async def replica(identity: str) -> None:
@@ -235,7 +235,7 @@ async def test_lease_goes_from_one_replica_to_the_next(client: KubeClient, bare_
 
 @pytest.mark.rule("K41")
 async def test_lease_that_another_one_takes_stops_the_leader(client: KubeClient, bare_namespace: str) -> None:
-    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2)
+    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2, shutdown=1)
 
     async def lead() -> None:
         async with hold_lease(client, "capk", bare_namespace, "a", times=times):
