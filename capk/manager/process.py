@@ -18,7 +18,7 @@ from capk.kube.lease import hold_lease
 from capk.manager.application import Application
 from capk.manager.handlers import kopf_settings, registry
 from capk.runtime import logs
-from capk.runtime.health import Check, HealthServer, Reached, moving_queue
+from capk.runtime.health import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.metrics import Metrics
 from capk.settings import Settings, socket_address
 
@@ -156,7 +156,7 @@ class _AllTasks(frozenset[asyncio.Task[Any]]):
         return True
 
 
-async def _touch_when(started: asyncio.Event, ready: Reached) -> None:
+async def _touch_when(started: asyncio.Event, ready: StartupCheck) -> None:
     await started.wait()
     ready.touch()
 
