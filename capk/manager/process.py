@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from capk.kube.lease import hold_lease
 from capk.manager.application import Application
 from capk.manager.handlers import kopf_settings, registry
 from capk.runtime import logs
-from capk.runtime.health import Check, HealthServer, Reached, moving_queue
+from capk.runtime.health import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.metrics import Metrics
 from capk.settings import Settings, socket_address
 
@@ -45,9 +46,13 @@ async def run_provider(settings: Settings) -> None:
             own_client = await _connect(settings, metrics)
             stack.push_async_callback(own_client.close)
             app.ready.touch()
-            await stack.enter_async_context(hold_lease(own_client, LEASE, _lease_namespace(settings), _identity()))
+            await stack.enter_async_context(
+                hold_lease(own_client, LEASE, _lease_namespace(settings), _identity(), alarm=_end_process_after)
+            )
+        # kopf ends last: engine commands must not outlive a lost lease, while a late event does no harm.
+        watching = await stack.enter_async_context(_ending())
         await stack.enter_async_context(app.running())
-        await _watch(app)
+        await watching(_watch(app))
 
 
 async def _connect(settings: Settings, metrics: Metrics) -> KubeClient:
@@ -83,10 +88,38 @@ async def _probes(settings: Settings, app: Application, metrics: Metrics) -> Asy
         yield
 
 
+@asynccontextmanager
+async def _ending() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], Awaitable[None]]]:
+    """Yield a function that runs a coroutine; if its caller is cancelled, the coroutine ends only with this context."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def run(work: Coroutine[Any, Any, None]) -> None:
+        tasks.append(asyncio.create_task(work))
+        await asyncio.wait(tasks)
+        tasks[0].result()
+
+    try:
+        yield run
+    finally:
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def _end_process_after(seconds: float) -> None:
+    """Have the kernel end this process after that time, even if it hangs, unless called again; 0: do not.
+
+    The guard of `capk.engine.guard` then ends the engine commands.
+    """
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def _lease_namespace(settings: Settings) -> str:
     if settings.leader_election_namespace:
         return settings.leader_election_namespace
-    return _POD_NAMESPACE.read_text(encoding="utf-8").strip() if _POD_NAMESPACE.is_file() else "default"
+    # With a kubeconfig, the pod may be one of another cluster.
+    is_known = settings.in_pod and _POD_NAMESPACE.is_file()
+    return _POD_NAMESPACE.read_text(encoding="utf-8").strip() if is_known else "default"
 
 
 async def _watch(app: Application) -> None:
@@ -123,7 +156,7 @@ class _AllTasks(frozenset[asyncio.Task[Any]]):
         return True
 
 
-async def _touch_when(started: asyncio.Event, ready: Reached) -> None:
+async def _touch_when(started: asyncio.Event, ready: StartupCheck) -> None:
     await started.wait()
     ready.touch()
 

@@ -1,4 +1,4 @@
-"""Workers that take keys from a queue and reconcile them, and the tick of a resync; knows no kind of object."""
+"""Workers that take keys from a queue and reconcile them, and work that is repeated; knows no kind of object."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Literal, TypeVar
 
-from capk.errors import ApiError, Conflict, LostLease
+from capk.errors import ApiError, CommandError, Conflict, LostLease
 from capk.runtime.workqueue import WorkQueue
 
 K = TypeVar("K", bound=Hashable)
@@ -58,6 +58,37 @@ async def every(
     while True:
         await asyncio.sleep(seconds * (1 + jitter * (2 * rng() - 1)))
         yield
+
+
+async def repeat(
+    what: str,
+    work: Callable[[], Awaitable[object]],
+    *,
+    seconds: float,
+    deadline_seconds: float,
+    on_round: Callable[[], None],
+    jitter: float = 0.1,
+    rng: Callable[[], float] = random.random,
+) -> None:
+    """Do the work again and again, each time that long after the last round has ended.
+
+    what: names the work in the log. deadline_seconds: a round that takes longer is cancelled.
+    on_round: called after each round, whether it succeeded or not: the beat of this loop (see `capk.runtime.health`).
+    A round that fails for a reason outside of this process, an ApiError or a CommandError, or that exceeds its deadline
+    is logged and tried again with the next one. Raises what else the work raises, for `capk.runtime.tasks`.
+    """
+    async for _ in every(seconds, jitter, rng=rng):
+        limit = asyncio.timeout(deadline_seconds)
+        try:
+            async with limit:
+                await work()
+        except (ApiError, CommandError) as error:
+            log.warning("The %s failed: %s. It is tried again in %.0f s.", what, error, seconds)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.warning("The %s took longer than %.0f s. It is tried again in %.0f s.", what, deadline_seconds, seconds)
+        on_round()
 
 
 async def _reconcile_once(

@@ -58,6 +58,7 @@ class WorkQueue(Generic[K]):
         self._dirty: set[K] = set()  # added while in work
         self._delayed: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
+        self._taken_at = float("-inf")
         self._is_shut_down = False
 
     def __len__(self) -> int:
@@ -114,7 +115,7 @@ class WorkQueue(Generic[K]):
         if self._is_shut_down or key is None:
             self._ready.put_nowait(None)  # wakes the next worker
             return None
-        now = _now()
+        now = self._taken_at = _now()
         since = self._waiting.pop(key)
         self._working[key] = now
         if self._observer:
@@ -140,9 +141,11 @@ class WorkQueue(Generic[K]):
         self._ready.put_nowait(None)
         self._tell_depth()
 
-    def longest_wait(self) -> float:
-        """Return the seconds that the oldest key has waited for a worker, 0 when none waits."""
-        return _now() - next(iter(self._waiting.values())) if self._waiting else 0.0
+    def stalled_for(self) -> float:
+        """Return the seconds for which keys have waited while no worker took one, 0 when none waits."""
+        if not self._waiting:
+            return 0.0
+        return _now() - max(self._taken_at, next(iter(self._waiting.values())))
 
     def longest_work(self) -> float:
         """Return the seconds that the oldest key has been in work, 0 when none is."""
