@@ -14,10 +14,10 @@ from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import read_kubeconfig
-from capk.kube.workload import server_version
 from capk.plan.failures import classify
 from capk.plan.observed import Access, EndpointMode
 from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
+from capk.workload.ask import server_version
 
 LANES: dict[type, Lane] = {
     Create: Lane.CREATE,
