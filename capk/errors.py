@@ -105,9 +105,19 @@ class ApiError(CapkError):
         self.status = status
         self.message = message
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the server understood the request and will not do it: quota, admission, validation, permissions.
+
+        500 is what it answers when an admission webhook cannot be called.
+        """
+        return self.status == 500 or (400 <= self.status < 500 and self.status not in (404, 408, 409, 429))
+
 
 class Conflict(ApiError):
-    """Somebody else wrote the object after we read it (409, or 422 for a foreign uid)."""
+    """The object was written after we read it (409, or 422 for a foreign uid)."""
+
+    is_refusal = False
 
 
 class NotFound(ApiError):

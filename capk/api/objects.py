@@ -205,7 +205,7 @@ class KINDCluster(Object):
 
     @property
     def identity(self) -> str | None:
-        """Fingerprint of the claimed kind cluster's certificate authority, or UNREAD; set once a creation is complete."""
+        """Fingerprint of the claimed kind cluster's certificate authority, or UNREAD; set once it is complete."""
         return self.annotations.get(names.IDENTITY_ANNOTATION) or None
 
     @property
@@ -274,4 +274,8 @@ class SecretFacts:
     digest: str
     """Digest of the data as it is."""
     metadata: Mapping[str, Any]
-    """Labels, annotations, ownerReferences and resourceVersion."""
+    """Labels, annotations, ownerReferences, uid and resourceVersion."""
+    keys: tuple[str, ...] = ()
+    """Keys of its data."""
+    authority: str = ""
+    """The certificate authority that it names, in base64; public."""

@@ -70,11 +70,6 @@ class Node:
     api_port: tuple[str, int] | None = None
     addresses: tuple[str, ...] = ()
 
-    @property
-    def claim_id(self) -> str | None:
-        """The earlier name of `mark`."""
-        return self.mark
-
 
 def documents(printed: str) -> dict[str, Document]:
     """Return the containers that `inspect` printed, by id.

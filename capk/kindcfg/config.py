@@ -4,17 +4,19 @@ What the schema of the CRD refuses already is not checked again here.
 """
 
 import ipaddress
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 import yaml
 
+from capk.api.names import CLUSTER_NAME
 from capk.errors import InvalidSpec
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 CONTROL_PLANE, WORKER, LOAD_BALANCER = "control-plane", "worker", "external-load-balancer"
+API_PORT = 6443
+"""On which the API server listens in a node, and the load balancer in front of several."""
 DEFAULT_SERVICE_DOMAIN = "cluster.local"
 
 _CLUSTER_WIDE = (
@@ -25,7 +27,6 @@ _CLUSTER_WIDE = (
     "containerdConfigPatches",
     "containerdConfigPatchesJSON6902",
 )
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _HOST_NAME_LIMIT = 63
 
 
@@ -62,7 +63,7 @@ def check_cluster_name(cluster_name: str, spec: Mapping[str, Any]) -> None:
 
     kind itself only warns, above 50 characters; the host name of a node ends at 63.
     """
-    if not _NAME.fullmatch(cluster_name):
+    if not CLUSTER_NAME.fullmatch(cluster_name):
         raise InvalidSpec(
             "spec.clusterName",
             f"the kind cluster cannot be named {cluster_name!r}: a name consists of lower-case letters, digits, '-' "

@@ -5,7 +5,7 @@ proves to be its own: a decision may be minutes old by then.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -17,7 +17,7 @@ from capk.engine.kind import Kind
 from capk.engine.progress import Step
 from capk.errors import AddressTaken, CommandError, CommandTimedOut
 from capk.kindcfg import documents
-from capk.kindcfg.config import CONTROL_PLANE, LOAD_BALANCER
+from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
 from capk.manager.records import Made, Record, Withdrawn
@@ -25,15 +25,14 @@ from capk.plan.marks import Mark
 from capk.plan.observed import Access, EndpointMode
 from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
 from capk.workload.answer import Answer, uid_in, version_in
-from capk.workload.ask import Ask
+from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks at containers that are going away, or may come to light."""
 
-API_PORT: Final = 6443
-"""On which the API server listens in a node, and the load balancer in front of several."""
-
+Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
+"""Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
 StillWanted = Callable[[Record, Request], bool]
 """Whether an object still asks for what it asked for when its operation was queued."""
 
@@ -251,13 +250,13 @@ class Executor:
         clock = asyncio.get_running_loop().time
         deadline = clock() + patience_seconds
         while True:
-            answer = await self._ask(target, "/version", login=None)
+            answer = await self._ask(target, "/version", None)
             if answer.came or clock() >= deadline:
                 return answer
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _kube_system_uid(self, target: Target, login: Kubeconfig) -> str | None:
-        answer = await self._ask(target, "/api/v1/namespaces/kube-system", login=login)
+        answer = await self._ask(target, KUBE_SYSTEM, login)
         return uid_in(answer.body)
 
     def _version_of_image(self, name: str) -> str | None:

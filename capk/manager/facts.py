@@ -1,8 +1,10 @@
 """Turns what engine and API server say into the facts that decisions are made from; pure."""
 
+import base64
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from capk.api import names
 from capk.api.conditions import find
@@ -11,10 +13,18 @@ from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Snapshot
 from capk.errors import AddressTaken, CommandError
+from capk.kindcfg.config import API_PORT, CONTROL_PLANE
 from capk.kindcfg.images import kind_release
-from capk.kindcfg.kubeconfig import BadKubeconfig, secret_digest
+from capk.kindcfg.kubeconfig import BadKubeconfig, secret_digest, server_url
 from capk.plan.marks import Mark
-from capk.plan.observed import EngineFacts, NodeFacts
+from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, NodeFacts, Observed
+from capk.workload.connection import Target
+from capk.workload.health import Health
+
+_MOST_OF_A_KUBECONFIG: Final = 64 * 1024
+_AUTHORITY: Final = re.compile(rb"certificate-authority-data: *([A-Za-z0-9+/=]{1,16384})")
+_LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""What is published on every address of this machine is asked on its own."""
 
 
 def version_note(version: str | None) -> str | None:
@@ -59,6 +69,58 @@ def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def authority_in(data: Mapping[str, str]) -> str:
+    """Return the certificate authority that a Secret of ours names, in base64; empty where none is to be seen.
+
+    Not parsed: where it is wrong, TLS with the API server fails, which is what it means.
+    """
+    try:
+        text = base64.b64decode(data.get("config") or "", validate=True)[:_MOST_OF_A_KUBECONFIG]
+    except ValueError:
+        return ""
+    found = _AUTHORITY.search(text)
+    return found[1].decode() if found else ""
+
+
+def health_facts(health: Health | None) -> HealthFacts:
+    """Return what is known of a workload API server; one that could never be reached does not answer."""
+    if health is None:
+        return HealthFacts()
+    answers = False if health.is_out_of_reach else health.answers
+    return HealthFacts(answers=answers, reached=health.ever_answered, said=health.said)
+
+
+def health_target(observed: Observed) -> Target | None:
+    """Return where and how the API server is asked, by addresses that the engine shows; None while that is not known.
+
+    Never an address from a Secret or a status: anyone who may edit one could send the provider's questions anywhere.
+    """
+    name = f"{observed.cluster_name}-config"
+    stored = observed.secrets.get(name)
+    authority = observed.access.authority if observed.access else _pem(stored.authority if stored else "")
+    server = _server(observed)
+    return Target(server, authority) if server and authority else None
+
+
+def _server(observed: Observed) -> str | None:
+    nodes = observed.engine.nodes or ()
+    ends = [node for node in nodes if node.is_load_balancer] or [node for node in nodes if node.role == CONTROL_PLANE]
+    if observed.policy.endpoint is EndpointMode.INTERNAL:
+        return server_url(ends[0].name, API_PORT) if ends else None
+    published = next((node.api_port for node in ends if node.api_port), None)
+    if published is None:
+        return server_url(*observed.access.external_endpoint) if observed.access else None
+    host, port = published
+    return server_url(_LOCAL.get(host, host), port)
+
+
+def _pem(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded, validate=True).decode("ascii")
+    except ValueError:
+        return ""
+
+
 def ready_reason(raw: Mapping[str, Any]) -> str:
     """Return the state of a KINDCluster in one word: the reason of its Ready condition."""
     ready = find((raw.get("status") or {}).get("conditions") or (), names.Condition.READY)
@@ -68,7 +130,13 @@ def ready_reason(raw: Mapping[str, Any]) -> str:
 def secret_facts(projected: Mapping[str, Any]) -> SecretFacts:
     """Return the facts of a Secret that `project_secret` has been through."""
     metadata = projected["metadata"]
-    return SecretFacts(name=metadata["name"], digest=projected["digest"], metadata=metadata)
+    return SecretFacts(
+        name=metadata["name"],
+        digest=projected["digest"],
+        metadata=metadata,
+        keys=tuple(projected["keys"]),
+        authority=projected["authority"],
+    )
 
 
 def now() -> datetime:
@@ -107,4 +175,5 @@ def _node(node: Node) -> NodeFacts:
         container_id=node.container_id,
         image=node.image,
         started_at=node.started_at,
+        api_port=node.api_port,
     )

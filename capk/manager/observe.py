@@ -1,5 +1,6 @@
-"""Gathers what a decision needs: from the store, the inventory, the records and the health. Decides and writes nothing."""
+"""Gathers what a decision needs: from store, inventory, records and health. Decides nothing, writes nothing."""
 
+from collections.abc import Callable
 from typing import Final
 
 from capk.api import names
@@ -125,7 +126,7 @@ class Observer:
 class ForeignSecrets:
     """Names of Secrets that we want to write and that belong to someone else, for as long as that is believed."""
 
-    def __init__(self, clock: "Clock") -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._found: dict[tuple[str, str], float] = {}
 

@@ -66,7 +66,7 @@ async def _probes(settings: Settings, app: Application, metrics: Metrics) -> Asy
         "queue": moving_queue(app.queue, STUCK_SECONDS),
         "engine": app.looked,
         "resync": app.resynced,
-        "watch": app.echoes,
+        "watch": app.lag,
     }
     apart = settings.diagnostics_address not in ("", settings.health_address)
     exposition = metrics.exposition

@@ -5,12 +5,13 @@ A record survives a change of operation and goes with its object, whatever way t
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from capk.api.objects import Key, KINDCluster, Object
-from capk.engine.operations import Lane, Operations, OperationState
+from capk.engine.operations import Lane, Operations
 from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.manager.facts import failure_of
@@ -73,6 +74,7 @@ class Record:
     """What is remembered of one object."""
 
     key: Key
+    uid: str
     request: Request | None = None
     """Of the operation that runs or waits."""
     goals: dict[Goal, _Goal] = field(default_factory=dict)
@@ -84,8 +86,10 @@ class Record:
     access: Access | None = field(default=None, repr=False)
     access_timer: asyncio.TimerHandle | None = None
     read_at: float | None = None
+    unfinished: Create | None = None
+    """A creation that has begun and is not known to have come to its end, or to have been removed again."""
     vanished: bool = False
-    """The object is gone; what is left of its operation is still being cleaned up."""
+    """The object is gone, and what its unfinished creation left is being removed."""
 
 
 CarryOut = Callable[[Record, Request, Callable[[Step], None]], Awaitable["Made | Access | None"]]
@@ -109,29 +113,35 @@ class Records:
         self._policy = policy
         self._clock = clock
         self._records: dict[str, Record] = {}
+        self._uids: dict[Key, set[str]] = defaultdict(set)
 
     def of(self, current: Object) -> Record:
         """Return the record of an object, a new one where there is none."""
-        return self._records.setdefault(current.uid, Record(current.key))
+        if current.uid not in self._records:
+            self._records[current.uid] = Record(current.key, current.uid)
+            self._uids[current.key].add(current.uid)
+        return self._records[current.uid]
 
     def find(self, uid: str) -> Record | None:
         """Return the record of that uid."""
         return self._records.get(uid)
 
-    def of_key(self, key: Key) -> Iterator[tuple[str, Record]]:
+    def of_key(self, key: Key) -> list[Record]:
         """Return the records of the objects that have, or had, that key."""
-        return iter([(uid, record) for uid, record in self._records.items() if record.key == key])
+        return [self._records[uid] for uid in sorted(self._uids.get(key, ()))]
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def start(self, uid: str, record: Record, request: Request) -> None:
+    def start(self, record: Record, request: Request) -> None:
         """Carry out the request in the background, in the lane for its kind; an operation that runs goes on."""
-        latest = self._operations.get(uid)
+        latest = self._operations.get(record.uid)
         if latest is not None and not latest.done:
             return
         lane = Lane.WAIT if isinstance(request, ReadAccess) and request.await_answer else LANES[type(request)]
         record.request = request
+        if isinstance(request, Create):
+            record.unfinished = request
 
         async def work(on_step: Callable[[Step], None]) -> None:
             steps = StepTimes(self._metrics, self._clock)
@@ -155,7 +165,7 @@ class Records:
                 record.request = None
                 self._metrics.operation_seconds.labels(lane.value, outcome).observe(self._clock() - began)
 
-        self._operations.start(uid, lane, work, name=f"{type(request).__name__} {request.name}")
+        self._operations.start(record.uid, lane, work, name=f"{type(request).__name__} {request.name}")
 
     def operation(self, uid: str) -> OperationFacts | None:
         """Return the operation that runs or waits for its turn."""
@@ -218,6 +228,10 @@ class Records:
         waits = [refusal.until - self._clock() for refusal in record.refusals.values()]
         return max(min(waits), 0.0) if waits else None
 
+    def retry_delay(self, attempts: int) -> float:
+        """Return the seconds to wait after that many attempts."""
+        return retry_delay(attempts, self._policy)
+
     def cancel(self, uid: str, *, queued_only: bool = False) -> None:
         """Ask the object's operation to end; it is `done`, and announced, when its processes have ended."""
         self._operations.cancel(uid, queued_only=queued_only)
@@ -225,13 +239,13 @@ class Records:
         if record and (state is None or state.done):
             record.request = None
 
-    def state(self, uid: str) -> OperationState | None:
-        """Return the latest operation of an object."""
-        return self._operations.get(uid)
-
     def forget(self, uid: str) -> None:
         """Drop everything that is remembered of an object; an operation that still runs is ended."""
         record = self._records.pop(uid, None)
+        if record:
+            self._uids[record.key].discard(uid)
+            if not self._uids[record.key]:
+                del self._uids[record.key]
         if record and record.access_timer:
             record.access_timer.cancel()
         self._operations.cancel(uid)
@@ -239,6 +253,8 @@ class Records:
 
     def _succeeded(self, record: Record, request: Request, result: "Made | Access | None") -> None:
         latest = record.goals.get(request.goal)
+        if isinstance(request, Create | Delete):
+            record.unfinished = None
         if isinstance(request, Delete) and request.goal is Goal.UP:
             # Room was made for the next attempt; what is known of the last one still counts.
             return

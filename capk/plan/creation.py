@@ -105,6 +105,13 @@ def _after_failure(observed: Observed, remaining: float | None) -> Plan:
     return Plan(status=status, requeue_seconds=remaining)
 
 
+def needs_no_owner(observed: Observed) -> bool:
+    """Return whether a KINDCluster is about to be created on its own only because Cluster API is not installed."""
+    cluster = observed.object
+    is_alone = cluster.owner_cluster_reference is None and observed.claim is None and not cluster.spec.get("standalone")
+    return is_alone and not (observed.cluster_api_installed or cluster.is_deleting or observed.is_paused)
+
+
 def creation_request(observed: Observed) -> Create:
     """Return the creation that the objects ask for.
 

@@ -63,6 +63,8 @@ class NodeFacts:
     container_id: str = ""
     image: str = ""
     started_at: str = ""
+    api_port: tuple[str, int] | None = None
+    """Host address and port on which the engine publishes its API server."""
 
     @property
     def is_load_balancer(self) -> bool:

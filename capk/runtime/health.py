@@ -116,12 +116,6 @@ class WatchLag:
             None,
         )
 
-    heard = on_event
-
-
-# The names that `capk.manager.application` knows.
-Freshness, Reached, Echoes = Heartbeat, StartupCheck, WatchLag
-
 
 def moving_queue(queue: WatchedQueue, limit_seconds: float) -> Check:
     """Return a check that workers take keys that wait, and that no key stays in work, longer than that.

@@ -10,9 +10,10 @@ from capk.workload.response import Response
 
 TIMEOUT_SECONDS: Final = 3.0
 """A workload cluster that was just created answers in milliseconds; if it is out of reach, waiting is in vain."""
+KUBE_SYSTEM: Final = "/api/v1/namespaces/kube-system"
 
 
-async def ask(target: Target, path: str, *, login: Kubeconfig | None = None) -> Answer:
+async def ask(target: Target, path: str, login: Kubeconfig | None = None) -> Answer:
     """Return what an API server answers to GET, on a connection of its own.
 
     login: adds a client certificate or a token; None asks as an anonymous user.
@@ -50,7 +51,7 @@ async def kube_system_uid(kubeconfig: Kubeconfig, server: str) -> str | None:
     server: URL of the API server, at an address that we know.
     """
     target = Target(server, kubeconfig.authority)
-    return uid_in((await ask(target, "/api/v1/namespaces/kube-system", login=kubeconfig)).body)
+    return uid_in((await ask(target, KUBE_SYSTEM, kubeconfig)).body)
 
 
 async def _get(connection: Connection, path: str) -> Response:
