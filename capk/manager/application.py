@@ -48,8 +48,8 @@ RECONCILE_SECONDS = 240.0
 """A reconcile only waits for the API server, never for kind: one that takes minutes is given up and tried again."""
 LOOK_SECONDS = 60.0
 """A look at the engine that takes longer goes on, and the next one waits for it."""
-WAITING = 256
-"""Kind clusters that are waited for at a time; waiting costs a connection attempt a second."""
+LANES = {Lane.DELETE: 8, Lane.REPAIR: 4, Lane.READ: 8, Lane.WAIT: 256}
+"""How many operations run in parallel, per lane; waiting costs no more than a connection attempt per second."""
 
 
 class Application:
@@ -66,7 +66,7 @@ class Application:
         ask: Ask = ask_workload,
         ask_health: AskHealth | None = None,
     ) -> None:
-        """Wire the parts. kind, containers, ask, ask_health: what reaches the world outside, by default the real ones."""
+        """Wire the parts. kind, containers, ask, ask_health: what reaches the world; the real ones unless given."""
         clock = asyncio.get_running_loop().time
         self.settings, self.client, self.metrics = settings, client, metrics
         self.ready = StartupCheck("the first look at all objects and at the engine")
@@ -90,13 +90,7 @@ class Application:
         self.inventory = Inventory(self.kind, self.containers)
         self.engine_watch = EngineWatch(self.inventory, metrics, wake=self._wake_names, wake_all=self._wake_all)
         self.operations = Operations(
-            {
-                Lane.CREATE: settings.max_concurrent_creates,
-                Lane.DELETE: 8,
-                Lane.REPAIR: 4,
-                Lane.READ: 8,
-                Lane.WAIT: WAITING,
-            },
+            {Lane.CREATE: settings.max_concurrent_creates, **LANES},
             on_change=self._operation_changed,
             clock=clock,
         )

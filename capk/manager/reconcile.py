@@ -129,7 +129,7 @@ class Reconciler:
     ) -> tuple[Mapping[str, Any], bool]:
         """Carry out all of a plan but its status, part by part, so that a refused part stops no other.
 
-        Return the object as it is then, and whether what the API server refuses has changed: then the status is another.
+        Return the object as it is then, and whether what the API server refuses has changed: so does the status then.
         """
         if plan.cancel_operation or plan.cancel_queued:
             self._records.cancel(current.uid, queued_only=not plan.cancel_operation)
