@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from capk.api.names import Reason
+from capk.diagnosis.byhand import unmarked
 from capk.diagnosis.failures import classify
 from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
@@ -13,6 +14,7 @@ from capk.engine.kind import Kind
 from capk.engine.operations import Lane
 from capk.engine.progress import Step
 from capk.errors import CommandError
+from capk.kindcfg import documents
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import read_kubeconfig
 from capk.kube.workload import server_version
@@ -103,11 +105,12 @@ class Engine:
         """Keep the logs of a failed creation and remove its nodes, unless they are those of somebody quicker."""
         snapshot = await self.inventory.refresh()
         entry = snapshot.clusters.get(request.name)
-        place = self.logs.begin(request.name, error.output)
-        error.logs = str(place)
+        place = self.logs.begin(request.name, error.output, documents.dump(unmarked(request.config)))
+        error.logs, error.config = str(place or ""), self.logs.config_file(place)
         if entry is not None and snapshot.error is None and self._is_ours(request, entry, error):
-            with suppress(CommandError):
-                await self.kind.export_logs(request.name, place)
+            if place:
+                with suppress(CommandError, OSError):
+                    await self.logs.bounded(place, self.kind.export_logs(request.name, place))
             await self.kind.delete_cluster(request.name)
             self.inventory.deleted(request.name)
         self.logs.end(place)
