@@ -75,10 +75,13 @@ SHAPES: Final = (
     ),
     # kubeadm's bootstrap token, printed in its "kubeadm join" hint.
     _Shape((".",), re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"), REMOVED),
-    # Long base64 that is neither a path, an image's digest nor a container's id.
+    # Long base64: small letters, capitals and digits, which tells it from a path, a digest or the id of a container.
     _Shape(
         ("",),
-        re.compile(r"(?<![\w/.:-])(?=[A-Za-z0-9])(?![0-9a-f]{64}\b)[A-Za-z0-9+/]{60,}={0,2}"),
+        re.compile(
+            r"(?<![\w/.:-])(?=[a-z0-9+/]{0,59}[A-Z])(?=[A-Z0-9+/]{0,59}[a-z])(?=[A-Za-z+/]{0,59}\d)"
+            r"[A-Za-z0-9][A-Za-z0-9+/]{59,}={0,2}"
+        ),
         REMOVED,
     ),
 )

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from capk.api.names import UNREAD
+from capk.diagnosis.byhand import unmarked
 from capk.engine.containers import Containers, Node
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
@@ -112,13 +113,13 @@ class Executor:
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:
         """Keep what a failed creation left to read; never at the cost of what comes after."""
-        place = self._logs.begin(request.name, error.output, documents.dump(dict(request.config)))
+        place = self._logs.begin(request.name, error.output, documents.dump(unmarked(request.config)))
+        error.logs, error.config = str(place or ""), self._logs.config_file(place)
         if place is None:
             return
-        error.logs = str(place)
-        if _of_attempt(await self._list(request.name), request.mark):
-            with suppress(CommandError, OSError):
-                await self._kind.export_logs(request.name, place)
+        with suppress(CommandError, OSError):
+            if _of_attempt(await self._list(request.name), request.mark):
+                await self._logs.bounded(place, self._kind.export_logs(request.name, place))
         self._logs.end(place)
 
     async def _delete(self, record: Record, request: Delete) -> None:

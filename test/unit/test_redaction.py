@@ -72,6 +72,8 @@ def test_text_around_a_secret_stays() -> None:
         "kind create cluster --name dev --config /var/lib/capk/logs/dev/kind.yaml --retain",
         "container 91454501081c1965d2f9d34fbdf2164960f4e6d1cb9ce0247727f624303876c0 is gone",
         "Get https://registry.example/v2/: denied",
+        "get apis/infrastructure/v1alpha1/namespaces/default/kindclusters/dev/status/conditions",
+        "x" * 500,
         "uid 0a1b2c3d-1111-2222-3333-444455556666",
     ],
 )

@@ -12,7 +12,7 @@ from journeys import SHORT_PERIODS, Place, standalone, unchanged
 from provider_process import STAND_IN, StartProvider
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
-from capk.engine.failurelogs import KIND_OUTPUT
+from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT
 from capk.localkind.certificates import Authority
 from capk.localkind.create import MODE_VARIABLE
 from capk.localkind.listing import HOME_VARIABLE
@@ -66,7 +66,9 @@ def test_failed_creation_leaves_its_logs_and_no_node(own_place: OwnPlace, tmp_pa
     place.await_condition("broken", reason="KubeadmFailed")
     assert place.process.home.find("broken") is None
     logs = Path(place.get(KIND_CLUSTERS, "broken")["status"]["logs"])
-    assert [path for path in logs.rglob("*") if path.is_file() and path.name != KIND_OUTPUT], "no logs of the nodes"
+    own = {KIND_OUTPUT, KIND_CONFIG}
+    assert [path for path in logs.rglob("*") if path.is_file() and path.name not in own], "no logs of the nodes"
+    assert "kind.x-k8s.io/v1alpha4" in (logs / KIND_CONFIG).read_text()
     place.delete(KIND_CLUSTERS, "broken")
 
 

@@ -48,6 +48,20 @@ def test_steps_of_several_control_planes():
     ]
 
 
+@pytest.mark.parametrize("picture", ["🖼", "🖼\ufe0f", ""])
+def test_image_step_is_known_with_the_pictures_of_kind_0_32_and_0_33(picture):
+    line = f" • Ensuring node image (kindest/node:v1.36.3) {picture}  ..."
+    assert progress.step(line) == STEPS_OF_ONE_NODE[0]
+
+
+@pytest.mark.parametrize("report", ["create-docker-bidirectional", "create-podman-without-names-at-the-end"])
+def test_steps_of_kind_0_33(report):
+    text = (RECORDED.with_name("reported") / f"{report}.txt").read_text()
+    assert "🖼\ufe0f" in text
+    steps_of_it = [step for line in text.splitlines() if (step := progress.step(line))]
+    assert [step.reason for step in steps_of_it[:2]] == [Reason.ENSURING_NODE_IMAGE, Reason.PREPARING_NODES]
+
+
 def test_a_wait_in_vain_is_a_warning():
     assert steps("create-wait-timeout")[-1] == progress.NOT_READY
     assert progress.NOT_READY.warning
