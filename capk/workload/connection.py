@@ -102,6 +102,8 @@ class Connection:
         if parts.scheme != "https" or not host:
             raise ValueError("the URL of the API server is not an https URL")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # Without finite-field Diffie-Hellman: a server may choose groups that cost us a tenth of a second each time.
+        context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
         context.load_verify_locations(cadata=self._target.authority)
         if self._login and self._login.client_key:
             load_login(context, self._login)
