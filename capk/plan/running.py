@@ -43,10 +43,17 @@ def keep_running(observed: Observed) -> Plan:
         operation=operation,
         secrets=_due_secrets(observed),
         endpoint=_due_endpoint(observed),
-        # The KINDControlPlane writes its Secret within a moment; a status before that would be written twice.
-        status=None if waits and not cluster.is_provisioned else _status(observed),
+        # The kubeconfig is read, and the KINDControlPlane writes its Secret, within a moment: one status less to write.
+        status=None if not cluster.is_provisioned and (waits or _reads(observed, operation)) else _status(observed),
         requeue_seconds=requeue,
     )
+
+
+def _reads(observed: Observed, due: Request | None) -> bool:
+    """Whether the kubeconfig is being read, and has not been for long."""
+    if observed.operation is not None:
+        return isinstance(observed.operation.request, ReadAccess) and not observed.operation.announced
+    return isinstance(due, ReadAccess) and observed.failure(Goal.ACCESS) is None
 
 
 def adopt(observed: Observed) -> Plan:
@@ -78,7 +85,13 @@ def has_lost_its_data(observed: Observed) -> bool:
 def _start_over(observed: Observed) -> Plan:
     """Remove a kind cluster that has lost its data; what stands from now on counts as half made."""
     begin: dict[str, str | None] = {names.IDENTITY_ANNOTATION: "", names.KUBE_SYSTEM_ANNOTATION: None}
-    removal = Delete(observed.cluster_name, Goal.UP, uids=own_uids(observed), container_ids=unmarked_ids(observed))
+    removal = Delete(
+        observed.cluster_name,
+        Goal.UP,
+        uids=own_uids(observed),
+        container_ids=unmarked_ids(observed),
+        up_to_attempt=observed.object.attempt,
+    )
     return Plan(annotations=begin, operation=removal, status=_status(observed))
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from capk.manager.requests import Engine
 
 from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.diagnosis.failures import classify
 from capk.engine.failurelogs import KIND_CONFIG, FailureLogs
 from capk.errors import CommandFailed
 from capk.kindcfg import documents
-from capk.manager.requests import Engine
 from capk.plan.observed import EndpointMode
 from capk.plan.plan import Create
 

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from capk.manager.work import ACCESS_SECONDS, RECHECK_SECONDS, Work
 
 from capk.api import names
 from capk.api.objects import KINDCluster
 from capk.engine.operations import Lane, Operations
-from capk.manager.work import ACCESS_SECONDS, RECHECK_SECONDS, Work
 from capk.plan.observed import Access
 from capk.plan.plan import ReadAccess, Request
 from capk.runtime.metrics import Metrics
