@@ -223,6 +223,10 @@ class TestApiPort:
         assert await self.port(docker, ports, State={"Running": False}) is None
         assert await self.port(docker, {"6443/tcp": None}) is None
 
+    @pytest.mark.parametrize("port", ["", "0"])
+    async def test_port_that_the_engine_has_not_chosen_yet_is_none(self, docker, port):
+        assert await self.port(docker, {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": port}]}) is None
+
 
 def changed(**paths: Any) -> dict[str, Any]:
     """Return a container in which the value at a path, as in State__Running, is another one."""
@@ -298,7 +302,7 @@ class TestUnreadable:
             changed(NetworkSettings__Ports={"6443/tcp": {}}),
             changed(NetworkSettings__Ports={"6443/tcp": ["1"]}),
             changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": 6443}]}),
-            changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "0"}]}),
+            changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "-1"}]}),
             changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "70000"}]}),
             changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "²"}]}),
         ],
