@@ -214,9 +214,10 @@ def _api_port(document: Document, labels: Document) -> tuple[str, int] | None:
         # podman before 5 says nothing for all addresses.
         host = _text(end.get("HostIp"), "HostIp", MAX_LABEL) or "0.0.0.0"
         port = _text(end.get("HostPort"), "HostPort", MAX_LABEL)
-        # A container that is just starting has none yet, and one answer must not hide all other containers.
         if _is_port(port):
             return host, int(port)
+        if port not in ("", "0"):
+            raise Unreadable("HostPort is not a port")
     return None
 
 

@@ -94,7 +94,9 @@ def _ports(cluster: Cluster, node: Node) -> dict[str, list[dict[str, str]]]:
     for mapping in node.ports:
         port = mapping.get("hostPort")
         if node is cluster.endpoint_node and mapping is node.ports[-1]:
-            port = cluster.control_plane.settings.port if cluster.is_initialized else port
+            if not cluster.is_initialized:
+                continue  # kind knows the port before it makes the container; here it is known when it answers
+            port = cluster.control_plane.settings.port
         end = {"HostIp": mapping.get("listenAddress") or "0.0.0.0", "HostPort": str(port)}
         protocol = (mapping.get("protocol") or "TCP").lower()
         bound.setdefault(f"{mapping['containerPort']}/{protocol}", []).append(end)

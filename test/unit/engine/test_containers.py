@@ -189,7 +189,7 @@ class TestNodes:
         paths = ["zzz", "bbb", "", "x" * 300, "ccc"]
         docker.has(inspected(Mounts=[{"Destination": f"{CLAIM_MOUNT_FOLDER}{path}"} for path in paths]))
         (node,) = await containers.nodes()
-        assert node.mark == node.claim_id == "bbb"
+        assert node.mark == "bbb"
 
     async def test_long_path_of_a_users_mount_hides_nothing(self, docker, containers):
         docker.has(inspected(Mounts=[{"Destination": "/" + "x" * 5000}]))
@@ -222,6 +222,10 @@ class TestApiPort:
         assert await self.port(docker, ports, role="worker") is None
         assert await self.port(docker, ports, State={"Running": False}) is None
         assert await self.port(docker, {"6443/tcp": None}) is None
+
+    @pytest.mark.parametrize("port", ["", "0"])
+    async def test_port_that_the_engine_has_not_chosen_yet_is_none(self, docker, port):
+        assert await self.port(docker, {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": port}]}) is None
 
 
 def changed(**paths: Any) -> dict[str, Any]:
@@ -298,7 +302,7 @@ class TestUnreadable:
             changed(NetworkSettings__Ports={"6443/tcp": {}}),
             changed(NetworkSettings__Ports={"6443/tcp": ["1"]}),
             changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": 6443}]}),
-            changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "0"}]}),
+            changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "-1"}]}),
             changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "70000"}]}),
             changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "²"}]}),
         ],

@@ -9,7 +9,7 @@ import pytest
 from capk.engine.containers import Containers
 from capk.errors import CommandFailed
 from capk.localkind.cli import run
-from capk.localkind.clusters import Home
+from capk.localkind.clusters import CONTROL_PLANE, Home, Node
 from capk.localkind.listing import HOME_VARIABLE
 
 ENGINE = [sys.executable, "-m", "capk.localkind", "engine"]
@@ -75,6 +75,13 @@ async def test_published_port_of_the_api_server_is_seen(home: Home) -> None:
     assert cluster
     assert control_plane.api_port == ("127.0.0.1", cluster.control_plane.settings.port)
     assert worker.api_port is None
+
+
+async def test_half_made_cluster_publishes_no_port(home: Home) -> None:
+    ports = [{"listenAddress": "127.0.0.1", "hostPort": -1, "containerPort": 6443}]
+    assert home.claim("half", [Node("half-control-plane", CONTROL_PLANE, "kindest/node", ports=ports)], instant=True)
+    (node,) = await Containers(ENGINE).nodes() or []
+    assert (node.running, node.api_port) == (True, None)
 
 
 @pytest.mark.usefixtures("two_nodes")
