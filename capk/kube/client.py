@@ -19,7 +19,7 @@ from capk.kube.request import APPLY_TYPE, PATCH_TYPES, Request, as_body, retry_a
 from capk.kube.throttle import Throttle
 
 RequestObserver = Callable[[str, str, str], None]
-"""Told verb, resource and HTTP status, or "none", of every request that was sent."""
+"""Called with verb, resource and HTTP status, or "none", of every request that was sent."""
 
 _WRITTEN_BY: Final = {"fieldManager": FIELD_MANAGER}
 _ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
@@ -33,8 +33,8 @@ _READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
 class KubeClient:
     """The API server of the management cluster; see `capk.kube.door.Kube` for what each call promises.
 
-    Reads are tried again a few times when the server does not answer or is overwhelmed. Writes are not: whoever wants
-    one looks again first.
+    Reads are tried again a few times when the server does not answer or is overwhelmed. Writes are not: the caller
+    looks again first.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class KubeClient:
         return str((answer.get("preferredVersion") or {}).get("version") or "") or None
 
     async def may_list(self, resource: Resource) -> bool:
-        """Return whether the server lets us list all objects of a kind; everybody may ask that."""
+        """Return whether the server lets us list all objects of a kind; every account may ask that."""
         attributes = {"verb": "list", "group": resource.group, "resource": resource.plural}
         body = as_body(_ACCESS_REVIEWS, {"metadata": {}, "spec": {"resourceAttributes": attributes}})
         answer = await self._read(Request("review", "POST", _ACCESS_REVIEWS, body=body))

@@ -81,7 +81,7 @@ async def hold_lease(
         if renewal.done():
             await asyncio.sleep(0)  # the body ended in the moment of the loss: its cancellation arrives here
     except asyncio.CancelledError:
-        # uncancel() tells whether somebody else cancelled the body as well; then that counts.
+        # uncancel() shows whether the body was cancelled for another reason as well; then that counts.
         if renewal.done() and not renewal.cancelled() and body.uncancel() <= cancellations:
             raise LostLease(f"lease {namespace}/{name}: {renewal.exception()}") from None
         raise
@@ -179,7 +179,7 @@ class _Lease:
         return True
 
     async def _renew(self) -> bool:
-        """Renew, and look who has it when somebody else wrote the lease; return whether it is ours."""
+        """Renew, and look who has the lease when it was written by another; return whether it is ours."""
         try:
             await self._write(self._claim())
         except NotFound:

@@ -20,6 +20,7 @@ from capk.manager.handlers import kopf_settings, registry
 from capk.runtime import logs
 from capk.runtime.health import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.metrics import Metrics
+from capk.runtime.tasks import supervised
 from capk.settings import Settings, socket_address
 
 LEASE = "capk-leader-election"
@@ -32,8 +33,8 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 async def run_provider(settings: Settings) -> None:
     """Run the provider until SIGTERM or SIGINT.
 
-    Raises CapkError when it cannot start, LostLease when another replica leads now; anything else that ends it is for
-    the supervisor to restart (K29).
+    Raises CapkError when it cannot start or one of its tasks failed, LostLease when another replica may lead now; the
+    supervisor restarts it after anything else that ends it (K29).
     """
     logs.configure(format=settings.log_format.value, level=settings.log_level)
     metrics = Metrics()
@@ -123,14 +124,13 @@ def _lease_namespace(settings: Settings) -> str:
 
 
 async def _watch(app: Application) -> None:
-    """Let kopf list and watch until the process is told to stop; ready once it does."""
+    """Let kopf list and watch until the process receives a signal; ready once it does."""
     namespace = app.settings.namespace
     chosen = kopf_settings(app.settings)
-    # Whoever may see one namespace only is not to ask for more: kopf would try for five minutes before it watches
-    # anything (K29, K49). A kind that is installed later is then found by the next resync instead of at once.
+    # An account that may see one namespace only must not ask for more: kopf would try for five minutes before it
+    # watches anything (K29, K49). The next resync then finds a kind that is installed later, instead of a watch.
     chosen.scanning.disabled = namespace is not None and not await app.client.may_list(names.NAMESPACES)
     started = asyncio.Event()
-    readiness = asyncio.create_task(_touch_when(started, app.ready))
     tasks = await kopf.spawn_tasks(
         identity=_identity(),  # type: ignore[arg-type]  # a NewType that kopf does not export
         ready_flag=started,
@@ -141,15 +141,15 @@ async def _watch(app: Application) -> None:
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
     )
-    await kopf.run_tasks(tasks, ignored=_AllTasks())
-    readiness.cancel()
+    async with supervised(("announcement of readiness", _touch_when(started, app.ready))):
+        await kopf.run_tasks(tasks, ignored=_AllTasks())
 
 
 class _AllTasks(frozenset[asyncio.Task[Any]]):
     """All tasks that there are and will be.
 
     At its end kopf waits 5 s for tasks that began after itself, and cancels them. Those are our workers and
-    operations, which the application ends itself, at once and in order; so kopf is told that they are none of its own.
+    operations, which the application ends itself, immediately and in order; so kopf ignores them.
     """
 
     def __contains__(self, task: object) -> bool:

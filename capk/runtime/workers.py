@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 
 Outcome = Literal["done", "requeued", "conflict", "unreachable", "error", "timeout"]
 ReconcileObserver = Callable[[K, Outcome, float], None]
-"""Told key, outcome and seconds of every reconcile."""
+"""Called with key, outcome and seconds of every reconcile."""
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ async def _reconcile_once(
     key: K,
     deadline_seconds: float | None,
 ) -> Outcome:
-    """Reconcile and tell the queue when the key is due again."""
+    """Reconcile, and add the key again when it is due."""
     limit = asyncio.timeout(deadline_seconds)
     try:
         async with limit:

@@ -23,7 +23,7 @@ _MOST_DOUBLINGS: Final = 32
 
 
 class QueueObserver(Protocol):
-    """Is told about the length of the queue and about how long a key had to wait."""
+    """Receives the length of the queue and how long keys had to wait."""
 
     def depth(self, keys: int) -> None:
         """The number of keys that wait for a worker has changed."""
@@ -74,7 +74,7 @@ class WorkQueue(Generic[K]):
             return
         self._waiting[key] = _now()
         self._ready.put_nowait(key)
-        self._tell_depth()
+        self._report_depth()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add the key after that time, or earlier if that was asked for."""
@@ -120,7 +120,7 @@ class WorkQueue(Generic[K]):
         self._working[key] = now
         if self._observer:
             self._observer.waited(now - since)
-        self._tell_depth()
+        self._report_depth()
         return key
 
     def done(self, key: K) -> None:
@@ -139,7 +139,7 @@ class WorkQueue(Generic[K]):
         self._waiting.clear()
         self._dirty.clear()
         self._ready.put_nowait(None)
-        self._tell_depth()
+        self._report_depth()
 
     def stalled_for(self) -> float:
         """Return the seconds for which keys have waited while no worker took one, 0 when none waits."""
@@ -155,7 +155,7 @@ class WorkQueue(Generic[K]):
         del self._delayed[key]
         self.add(key)
 
-    def _tell_depth(self) -> None:
+    def _report_depth(self) -> None:
         if self._observer:
             self._observer.depth(len(self._waiting))
 
