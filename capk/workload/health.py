@@ -88,8 +88,8 @@ class HealthMonitor:
     """Keeps the health of any number of API servers, each known by the uid of its object.
 
     period_seconds: between two questions to one API server. on_change: called with the uid when a verdict comes or
-    changes; not for what `watch` itself was told. clock: seconds, monotonic. ask: asks one API server; it does not
-    raise. One that answers at another period or another path is for tests.
+    changes; not for what `watch` itself was told. clock: seconds, monotonic. ask: asks one API server; it must
+    not raise. The default asks for HEALTH_PATH on connections that are kept.
     """
 
     def __init__(
@@ -203,5 +203,6 @@ class HealthMonitor:
         watched.due = math.ceil(watched.due / moment) * moment
         self._order += 1
         heapq.heappush(self._queue, (watched.due, self._order, watched))
-        self._changed.set()
+        if self._queue[0][2] is watched:
+            self._changed.set()
         return watched
