@@ -19,7 +19,7 @@ pkg/server/healthz/healthz.go (a failed check: status 500, and its name after `[
 class Connections:
     """Keeps one connection to each API server that answered; about 54 KiB each.
 
-    kube-apiserver closes a connection that is idle for 90 s, kind's load balancer after 50 s.
+    kube-apiserver closes a connection that is idle for 90 s, a load balancer perhaps sooner. Such a one is replaced.
     """
 
     def __init__(self, most: int | None = None) -> None:

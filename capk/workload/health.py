@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import heapq
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,6 +19,8 @@ FAILURES_TO_GIVE_UP: Final = 3
 """After so many questions to an API server that was never reached, it is out of reach from here."""
 MOST_IN_FLIGHT: Final = 64
 """Questions at a time. 1,000 API servers that all hang, 3 s each, are known to within two minutes."""
+MOMENTS: Final = 60
+"""In how many moments of a period questions are asked: several at a time wake up the process less often."""
 SOONER: Final = 5
 """After a failure the next question comes after the period divided by this, until there is a verdict."""
 
@@ -85,8 +88,8 @@ class HealthMonitor:
     """Keeps the health of any number of API servers, each known by the uid of its object.
 
     period_seconds: between two questions to one API server. on_change: called with the uid when a verdict comes or
-    changes; not for what `watch` itself was told. clock: seconds, monotonic. ask: asks one API server; it does not
-    raise. One that answers at another period or another path is for tests.
+    changes; not for what `watch` itself was told. clock: seconds, monotonic. ask: asks one API server; it must
+    not raise. The default asks for HEALTH_PATH on connections that are kept.
     """
 
     def __init__(
@@ -196,7 +199,10 @@ class HealthMonitor:
             self._scheduled(watched)
 
     def _scheduled(self, watched: _Watched) -> _Watched:
+        moment = self._period / MOMENTS
+        watched.due = math.ceil(watched.due / moment) * moment
         self._order += 1
         heapq.heappush(self._queue, (watched.due, self._order, watched))
-        self._changed.set()
+        if self._queue[0][2] is watched:
+            self._changed.set()
         return watched
