@@ -174,8 +174,7 @@ class Application:
         await self.engine_watch.look()
         async with AsyncExitStack() as stack:
             stack.callback(self.kind.close)
-            stack.push_async_callback(self.inventory.stop)
-            stack.push_async_callback(self.operations.stop)
+            stack.push_async_callback(self._end_commands)
             loops = supervised(
                 ("workers", self._work()),
                 ("watch on the container engine", self._repeat_engine()),
@@ -186,6 +185,10 @@ class Application:
             stack.callback(self.queue.shutdown)
             self._wake_all()
             yield
+
+    async def _end_commands(self) -> None:
+        """End every command, all together: a leader that has lost its lease has a few seconds for it."""
+        await asyncio.gather(self.operations.stop(), self.inventory.stop())
 
     async def kopf_connection(self) -> kopf.AiohttpSession:
         """Return what kopf logs in with, at first and whenever the server refuses it: our own client's credentials."""

@@ -205,7 +205,9 @@ async def test_steps_are_announced_at_most_once_in_a_while(operations, changes):
     await work.began.wait()
     for n in range(20):
         work.report(Step(Reason.PREPARING_NODES, f"{n}"))
-        assert operations.get("a").step is None, "what is not announced yet must not show, or each look would be a write"
+        assert operations.get("a").step is None, (
+            "what is not announced yet must not show, or each look would be a write"
+        )
     assert changes == ["a"]
     await asyncio.sleep(0.07)
     assert changes == ["a", "a"]
