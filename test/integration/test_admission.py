@@ -100,6 +100,11 @@ def test_kindcluster_is_judged_at_admission(api: ApiServer, case: Mapping[str, A
     judge(api, "KINDCluster", case)
 
 
+@pytest.mark.parametrize("case", table("configurations.yaml"))
+def test_configuration_of_another_project_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
+    judge(api, "KINDCluster", case)
+
+
 @pytest.mark.rule("C40", "C43")
 @pytest.mark.parametrize("case", table("kindcontrolplane.yaml"))
 def test_kindcontrolplane_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
@@ -172,6 +177,7 @@ FULL_SPEC = {
     "kubeadmConfigPatchesJSON6902": [{"kind": "ClusterConfiguration", "patch": "[]"}],
     "containerdConfigPatches": ["[debug]\n"],
     "containerdConfigPatchesJSON6902": ["[]"],
+    "registries": {"mirrors": [{"host": "docker.io", "endpoints": ["http://mirror:5000"]}]},
 }
 OTHER_SPEC = {
     "kubernetesVersion": "v1.35.0",
@@ -184,6 +190,7 @@ OTHER_SPEC = {
     "kubeadmConfigPatchesJSON6902": [],
     "containerdConfigPatches": ["[grpc]\n"],
     "containerdConfigPatchesJSON6902": [],
+    "registries": {"mirrors": [{"host": "docker.io", "endpoints": ["http://other:5000"]}]},
 }
 
 
@@ -302,6 +309,23 @@ def test_endpoint_cannot_change_once_set_but_may_be_left_out(stored: Any) -> Non
     assert_accepted(cluster.change_spec(controlPlaneEndpoint={"host": "127.0.0.1", "port": 6443}))
 
 
+@pytest.mark.rule("C10")
+def test_endpoint_is_refused_unless_it_has_both_parts(stored: Any) -> None:
+    cluster = stored("KINDCluster")
+    for half in ({"host": "a"}, {"host": "a", "port": 0}, {"host": "", "port": 6443}):
+        assert_refused(
+            cluster.change_spec(controlPlaneEndpoint=half), "spec.controlPlaneEndpoint", "must have both host and port"
+        )
+    assert_accepted(cluster.change_spec(controlPlaneEndpoint={"host": "a", "port": 6443}))
+
+
+def test_mirrors_cannot_be_added_to_a_running_cluster_one_by_one(stored: Any) -> None:
+    cluster = stored("KINDCluster", FULL_SPEC)
+    cluster.set_status(PROVISIONED)
+    more = [*FULL_SPEC["registries"]["mirrors"], {"host": "*", "endpoints": ["http://mirror:5000"]}]
+    assert_refused(cluster.change_spec(registries={"mirrors": more}), "spec.registries", "kind sets the registries")
+
+
 def test_status_can_still_change_when_the_spec_cannot(stored: Any) -> None:
     cluster = stored("KINDCluster", FULL_SPEC)
     cluster.set_status(PROVISIONED)
@@ -399,7 +423,7 @@ def test_server_side_apply_settles_at_once(api: ApiServer, stored: Any) -> None:
         (
             "KINDCluster",
             ["Name", "Cluster", "Ready", "Reason", "Version", "Endpoint", "Age"],
-            ["Owner", "Image", "Internal", "Paused"],
+            ["Owner", "Image", "Internal", "Paused", "Since"],
         ),
         (
             "KINDControlPlane",
