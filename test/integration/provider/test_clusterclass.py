@@ -72,7 +72,7 @@ def test_cluster_of_the_class_is_available(classy: Place) -> None:
     assert configuration["featureGates"] == {"AllAlpha": False}
     mirrors = [{"host": "docker.io", "endpoints": ["http://mirror.example:5000"], "only": True}]
     assert cluster["spec"]["registries"] == {"mirrors": mirrors}
-    assert "config_path" in configuration["containerdConfigPatches"][0]
+    assert "config_path" in configuration["containerdConfigPatches"][-1]
     for resource, template in (
         (KIND_CLUSTER_TEMPLATES, "kind-cluster"),
         (KIND_CONTROL_PLANE_TEMPLATES, "kind-control-plane"),

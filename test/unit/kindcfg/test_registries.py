@@ -178,7 +178,7 @@ def test_any_text_is_refused_or_stays_in_its_place(host: str, endpoint: str, onl
 
 
 def test_folder_is_set_for_either_version_of_containerds_configuration() -> None:
-    two, three = map(tomllib.loads, containerd_patches(spec(mirror())))
+    three, two = map(tomllib.loads, containerd_patches(spec(mirror())))
     assert two == {"version": 2, "plugins": {"io.containerd.grpc.v1.cri": {"registry": {"config_path": CERTS}}}}
     assert three == {"version": 3, "plugins": {"io.containerd.cri.v1.images": {"registry": {"config_path": CERTS}}}}
 
