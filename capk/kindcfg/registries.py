@@ -26,8 +26,8 @@ _ENDPOINT = re.compile(rf"https?://{_NAME}(?::[0-9]{{1,5}})?(?P<path>/[A-Za-z0-9
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _EVERY_OTHER = "_default"
 
-# By the version of containerd's configuration. kind's node images have 2, which containerd 2 reads as well; kind skips a
-# patch of another version. Version 2 comes last, since releases of kind that skip none leave that of the last patch.
+# By the version of containerd's configuration. kind's node images have 2, which containerd 2 reads as well; kind skips
+# a patch of another version. Version 2 comes last: releases of kind that skip none leave that of the last patch.
 # Source: kind images/base/files/etc/containerd/config.toml, pkg/internal/patch/toml.go.
 _PLUGINS = {3: "io.containerd.cri.v1.images", 2: "io.containerd.grpc.v1.cri"}
 
