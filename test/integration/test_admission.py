@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
+from api import eventually
 
 from capk.api import names
 from capk.localkind.rest import Rest
@@ -69,7 +70,8 @@ class ApiServer:
         payload = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": content_type, "Accept": accept}
         status, answer = self._rest.send(method, f"{path}?{urlencode(query)}", payload, headers)
-        return status, json.loads(answer)
+        # A kind that is not served yet is answered in plain text.
+        return status, json.loads(answer) if answer.startswith(b"{") else {"message": answer.decode()}
 
 
 @pytest.fixture
@@ -350,6 +352,69 @@ def test_version_of_an_initialized_control_plane_can_become_the_running_one(stor
         control_plane.change_spec(version="v1.35.0"), "spec.version", "kind cannot upgrade a running cluster"
     )
     assert_accepted(control_plane.change_spec(version="v1.36.1"))
+
+
+# --- objects of a release that refused less ---
+
+OLDER_GROUP = "older.example.org"
+OLDER_SPECS = [
+    {"nodes": [{"extraMounts": [{"hostPath": "/a:b", "containerPath": "/etc/capk/x"}]}]},
+    {"nodes": [{"extraMounts": [{"hostPath": "C:\\a", "containerPath": "/x//y"}]}]},
+    {"networking": {"apiServerPort": -1}},
+    {"controlPlaneEndpoint": {"host": "a"}},
+]
+
+
+def without_rules(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: without_rules(value) for key, value in node.items() if key != "x-kubernetes-validations"}
+    return [without_rules(item) for item in node] if isinstance(node, list) else node
+
+
+@pytest.fixture
+def older(api: ApiServer) -> Iterator[Any]:
+    """A copy of the definition in a group of its own, so that its rules can be taken away and given back."""
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    status, shipped = api.request("GET", f"{definitions}/{names.KIND_CLUSTERS.plural}.{names.KIND_CLUSTERS.group}")
+    assert status == 200
+    name = f"{names.KIND_CLUSTERS.plural}.{OLDER_GROUP}"
+    spec = shipped["spec"] | {"group": OLDER_GROUP, "names": shipped["spec"]["names"] | {"categories": []}}
+    spec["names"].pop("shortNames")
+    body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name}}
+    status, answer = api.request("POST", definitions, {**body, "spec": without_rules(spec)})
+    assert status == 201, answer
+
+    def with_rules() -> None:
+        patch = {"spec": {"versions": spec["versions"]}}
+        assert (
+            api.request("PATCH", f"{definitions}/{name}", patch, content_type="application/merge-patch+json")[0] == 200
+        )
+
+    yield with_rules
+    api.request("DELETE", f"{definitions}/{name}")
+
+
+def test_object_that_would_be_refused_today_can_still_be_written_and_deleted(api: ApiServer, older: Any) -> None:
+    collection = f"/apis/{OLDER_GROUP}/{names.VERSION}/namespaces/default/{names.KIND_CLUSTERS.plural}"
+
+    def post(number: int, **query: str) -> int:
+        body = manifest("KINDCluster", f"older-{number}", OLDER_SPECS[number])
+        return api.request("POST", collection, body | {"apiVersion": f"{OLDER_GROUP}/{names.VERSION}"}, **query)[0]
+
+    def patch(url: str, body: Mapping[str, Any]) -> None:
+        assert_accepted(api.request("PATCH", url, body, content_type="application/merge-patch+json"))
+
+    eventually(lambda: post(0, dryRun="All") == 201)
+    assert [post(number) for number in range(len(OLDER_SPECS))] == [201] * len(OLDER_SPECS)
+    older()
+    eventually(lambda: post(0, dryRun="All") == 422)
+    for number in range(len(OLDER_SPECS)):
+        url = f"{collection}/older-{number}"
+        patch(url, {"metadata": {"finalizers": ["example.org/kept"]}})
+        patch(f"{url}/status", {"status": {"ready": True}})
+        patch(url, {"spec": {"controlPlaneEndpoint": {"host": "127.0.0.1", "port": 6443}}})
+        patch(url, {"metadata": {"finalizers": []}})
+        assert api.request("DELETE", url)[0] == 200
 
 
 # --- status, server-side apply, columns ---
