@@ -12,6 +12,8 @@ import yaml
 
 from capk.api.names import CLUSTER_NAME
 from capk.errors import InvalidSpec
+from capk.kindcfg import checks, registries
+from capk.kindcfg.patches import kubeadm_documents
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 CONTROL_PLANE, WORKER, LOAD_BALANCER = "control-plane", "worker", "external-load-balancer"
@@ -36,13 +38,19 @@ def kind_config(
     cluster_name: str,
     cluster_network: Mapping[str, Any] | None = None,
     image: str | None = None,
+    version: str | None = None,
 ) -> dict[str, Any]:
     """Return the kind configuration of a KINDCluster.
 
-    cluster_network: the owner Cluster's `spec.clusterNetwork`; fills in what the spec leaves open (C22).
+    cluster_network: the owner Cluster's `spec.clusterNetwork`, which fills in what the spec leaves open; None without
+    an owner.
     image: for the nodes that name none. kind's own `--image` would replace the image of every node.
-    Raises InvalidSpec where the spec and the owner Cluster say different things.
+    version: what the KINDControlPlane asks for, None without one; no control-plane node may have another.
+    Raises InvalidSpec where the spec contradicts itself, the owner Cluster or the KINDControlPlane.
     """
+    checks.check_published_port(spec, owned=cluster_network is not None)
+    checks.check_node_versions(spec, image=image, version=version)
+    registries.check_containerd_patches(spec)
     network = cluster_network or {}
     config: dict[str, Any] = {"kind": "Cluster", "apiVersion": API_VERSION, "name": cluster_name}
     nodes = _with_image(spec.get("nodes") or [], image)
@@ -50,6 +58,8 @@ def kind_config(
     config |= {"nodes": nodes} if nodes else {}
     config |= {"networking": networking} if networking else {}
     config |= {field: deepcopy(spec[field]) for field in _CLUSTER_WIDE if spec.get(field)}
+    if folder := registries.containerd_patches(spec):
+        config["containerdConfigPatches"] = [*config.get("containerdConfigPatches", []), *folder]
     domain = network.get("serviceDomain") or DEFAULT_SERVICE_DOMAIN
     if domain != DEFAULT_SERVICE_DOMAIN:
         patches = config.get("kubeadmConfigPatches", [])
@@ -124,7 +134,8 @@ def _networking(own: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str,
         "apiServerPort": network.get("apiServerPort") or 0,
         "ipFamily": _family(pods, services),
     }
-    merged = deepcopy(dict(own))
+    # For kind 0 is the same as no port, and a port from elsewhere must be able to take its place.
+    merged = {field: deepcopy(value) for field, value in own.items() if (field, value) != ("apiServerPort", 0)}
     for field, value in wanted.items():
         if value and not _agree(merged.setdefault(field, value), value):
             raise InvalidSpec(
@@ -189,7 +200,7 @@ def _service_domain_patch(domain: str) -> str:
 
 def _check_service_domain(patches: Sequence[str], domain: str) -> None:
     for index, patch in enumerate(patches):
-        for document in _documents(patch):
+        for document in kubeadm_documents(patch):
             networking = document.get("networking") if document.get("kind") == "ClusterConfiguration" else None
             own = networking.get("dnsDomain") if isinstance(networking, Mapping) else None
             if own and own != domain:
@@ -198,11 +209,3 @@ def _check_service_domain(patches: Sequence[str], domain: str) -> None:
                     f"sets networking.dnsDomain to {own}, but clusterNetwork.serviceDomain of the owner Cluster is "
                     f"{domain}; leave one of them out",
                 )
-
-
-def _documents(patch: str) -> list[Mapping[str, Any]]:
-    """Return the mappings in a patch; none when it is not YAML, which kind reports better."""
-    try:
-        return [document for document in yaml.safe_load_all(patch) if isinstance(document, Mapping)]
-    except yaml.YAMLError:
-        return []
