@@ -11,11 +11,22 @@ from capk.api.names import Reason
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
 from capk.plan.failures import MAX_MESSAGE, Failure, classify
 
-RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.32.0"
+RECORDED = Path(__file__).parents[2] / "fixtures" / "kind"
+RELEASES = ("v0.32.0", "v0.33.0")
 
 
 def recorded(name: str) -> CommandFailed:
-    command, status, *output = (RECORDED / f"{name}.txt").read_text().split("\n")
+    """Return what the oldest release printed of which there is such a recording."""
+    return recordings(name)[0]
+
+
+def recordings(name: str) -> list[CommandFailed]:
+    files = [RECORDED / release / f"{name}.txt" for release in RELEASES]
+    return [read(file) for file in files if file.exists()]
+
+
+def read(file: Path) -> CommandFailed:
+    command, status, *output = file.read_text().split("\n")
     words = command.removeprefix("# command: ").split()
     return CommandFailed(words, "\n".join(output), int(status.removeprefix("# exit status: ")))
 
@@ -71,14 +82,15 @@ def create(output: str) -> Failure:
     ],
 )
 def test_recorded_failure_is_recognised(recording, reason, part):
-    failure = classify(recorded(recording))
-    assert failure.reason is reason
-    assert part in failure.message
+    for error in recordings(recording):
+        failure = classify(error)
+        assert failure.reason is reason
+        assert part in failure.message
 
 
 def test_every_recorded_failure_is_covered():
     (table,) = (mark for mark in test_recorded_failure_is_recognised.pytestmark if mark.name == "parametrize")
-    failures = {file.stem for file in RECORDED.glob("*.txt") if recorded(file.stem).exit_status != 0}
+    failures = {file.stem for file in RECORDED.glob("v*/*.txt") if read(file).exit_status != 0}
     answers = {"engine-image-inspect-absent", "engine-inspect-absent"}  # exit status 1 is how they say "no"
     assert failures - answers == {recording for recording, *_ in table.args[1]}
 
@@ -338,7 +350,7 @@ def test_missing_kind_and_missing_engine_are_told_apart():
 
 
 def test_creation_past_its_deadline_names_the_last_step():
-    output = (RECORDED / "create-one-node.txt").read_text().partition(" ✓ Starting control-plane")[0]
+    output = (RECORDED / RELEASES[0] / "create-one-node.txt").read_text().partition(" ✓ Starting control-plane")[0]
     failure = classify(CommandTimedOut(["kind", "create", "cluster"], output, 900))
     assert failure.reason is Reason.TIMEOUT
     assert "within 900 s; the last step was: Starting control-plane. See whether" in failure.message
