@@ -22,7 +22,7 @@ _REGISTRY_PATH = re.compile(r"/registry(?:/|$)")
 def kubeadm_documents(patch: str) -> list[Mapping[str, Any]]:
     """Return the documents of a kubeadm merge patch; none when it is not YAML."""
     try:
-        loaded = [documents.load(text) for text in _SEPARATOR.split(patch)]
+        loaded = [documents.load_texts(text) for text in _SEPARATOR.split(patch)]
     except (yaml.YAMLError, ValueError, RecursionError):
         return []
     return [document for document in loaded if isinstance(document, Mapping)]

@@ -63,7 +63,7 @@ def create_cluster(home: Home, console: Console, creation: Creation, environment
     console.print(NOTICE)
     console.print(f'Creating cluster "{name}" ...')
     for image in sorted({node["image"] for node in config["nodes"]}):
-        with console.step(f"Ensuring node image ({image.partition('@sha256:')[0]}) 🖼"):
+        with console.step(f"Ensuring node image ({image.partition('@sha256:')[0]}) 🖼️"):
             check_image(image, environment)
     instant = environment.get(MODE_VARIABLE) == "instant"
     cluster = home.claim(name, nodes.planned_nodes(config), instant=instant)

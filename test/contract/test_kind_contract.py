@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import KIND, USERS_KUBECONFIG, WHY_NO_REAL_KIND, Engine, config
+from engines import KINDS, REAL, USERS_KUBECONFIG, Engine, config
 from workload import authority, get, server
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, Reason
@@ -94,7 +94,7 @@ async def create_until(engine: Engine, name: str, reason: Reason) -> asyncio.Tas
 
 
 async def test_version_is_the_pinned_release(engine):
-    assert await engine.kind.version() == "v0.32.0"
+    assert await engine.kind.version() == engine.release
 
 
 async def test_creation_reports_its_steps_in_order(running):
@@ -393,11 +393,11 @@ def commands_about(name: str) -> list[str]:
     return lines
 
 
-@pytest.mark.e2e
-@pytest.mark.skipif(bool(WHY_NO_REAL_KIND), reason=WHY_NO_REAL_KIND)
-async def test_engine_that_is_down_is_told_apart_from_no_clusters(tmp_path):
+@pytest.mark.parametrize("program", REAL)
+async def test_engine_that_is_down_is_told_apart_from_no_clusters(program, tmp_path):
     down = {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
-    kind, containers = Kind([str(KIND)], work_dir=tmp_path, environment=down), Containers(["docker"], environment=down)
+    kind = Kind([str(KINDS[program])], work_dir=tmp_path, environment=down)
+    containers = Containers(["docker"], environment=down)
     for call in (kind.clusters(), containers.nodes()):
         assert (await failure_of(call)).reason is Reason.ENGINE_UNREACHABLE
     snapshot = await Inventory(kind, containers).refresh()

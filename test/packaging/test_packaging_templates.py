@@ -14,7 +14,7 @@ FLAVORS = ["", "-development", "-ha", "-ports", "-registry", "-standalone", "-to
 COMMON = {
     "CLUSTER_NAME": "dev",
     "NAMESPACE": "team-a",
-    "KUBERNETES_VERSION": "v1.36.1",
+    "KUBERNETES_VERSION": "v1.37.0",
     "CONTROL_PLANE_MACHINE_COUNT": "3",
     "WORKER_MACHINE_COUNT": "2",
 }
@@ -70,7 +70,7 @@ def test_cluster_refers_to_the_objects_beside_it(suffix: str) -> None:
             "kind": kind,
             "name": objects[kind]["metadata"]["name"],
         }
-    assert objects["KINDControlPlane"]["spec"] == {"version": "v1.36.1"}
+    assert objects["KINDControlPlane"]["spec"] == {"version": "v1.37.0"}
 
 
 @pytest.mark.rule("C22", "C37")
@@ -113,7 +113,7 @@ def test_standalone_flavor_needs_no_cluster_api() -> None:
     objects = flavor("-standalone")
     assert set(objects) == {"KINDCluster"}
     assert objects["KINDCluster"]["spec"]["standalone"] is True
-    assert objects["KINDCluster"]["spec"]["kubernetesVersion"] == "v1.36.1"
+    assert objects["KINDCluster"]["spec"]["kubernetesVersion"] == "v1.37.0"
 
 
 @pytest.mark.rule("C37")
@@ -124,7 +124,7 @@ def test_topology_passes_counts_to_variables_that_the_class_has(suffix: str) -> 
     assert values["controlPlaneCount"] == 3
     assert values["workerCount"] == 2
     assert topology["classRef"] == {"name": "kind", "namespace": "team-a"}
-    assert topology["version"] == "v1.36.1"
+    assert topology["version"] == "v1.37.0"
     known = {one["name"] for one in cluster_class()["ClusterClass"]["spec"]["variables"]}
     assert set(values) <= known
 

@@ -14,12 +14,23 @@ from capk.diagnosis import output
 from capk.diagnosis.failures import MAX_MESSAGE, Failure, classify
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
 
-RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.32.0"
-REPORTED = RECORDED.with_name("reported")
+RECORDED = Path(__file__).parents[2] / "fixtures" / "kind"
+RELEASES = ("v0.32.0", "v0.33.0")
+REPORTED = RECORDED / "reported"
 
 
-def recorded(name: str, folder: Path = RECORDED) -> CommandFailed:
-    command, status, *output = (folder / f"{name}.txt").read_text().split("\n")
+def recorded(name: str) -> CommandFailed:
+    """Return what the oldest release printed of which there is such a recording."""
+    return recordings(name)[0]
+
+
+def recordings(name: str) -> list[CommandFailed]:
+    files = [RECORDED / release / f"{name}.txt" for release in RELEASES]
+    return [read(file) for file in files if file.exists()]
+
+
+def read(file: Path) -> CommandFailed:
+    command, status, *output = file.read_text().split("\n")
     words = command.removeprefix("# command: ").split()
     return CommandFailed(words, "\n".join(output), int(status.removeprefix("# exit status: ")))
 
@@ -79,14 +90,15 @@ def create(output: str) -> Failure:
     ],
 )
 def test_recorded_failure_is_recognised(recording, reason, part):
-    failure = classify(recorded(recording))
-    assert failure.reason is reason
-    assert part in failure.message
+    for error in recordings(recording):
+        failure = classify(error)
+        assert failure.reason is reason
+        assert part in failure.message
 
 
 def test_every_recorded_failure_is_covered():
     (table,) = (mark for mark in test_recorded_failure_is_recognised.pytestmark if mark.name == "parametrize")
-    failures = {file.stem for file in RECORDED.glob("*.txt") if recorded(file.stem).exit_status != 0}
+    failures = {file.stem for file in RECORDED.glob("v*/*.txt") if read(file).exit_status != 0}
     answers = {"engine-image-inspect-absent", "engine-inspect-absent"}  # exit status 1 is how they say "no"
     assert failures - answers == {recording for recording, *_ in table.args[1]}
 
@@ -121,7 +133,7 @@ AGAIN = "run `kind create cluster --name=rep --config=- --wait=120s --retain`"
     ],
 )
 def test_reported_failure_is_recognised(report, reason, parts):
-    failure = classify(recorded(report, REPORTED))
+    failure = classify(read(REPORTED / f"{report}.txt"))
     assert failure.reason is reason
     assert not [part for part in parts if part not in failure.message], failure.message
     assert "Ignored configuration" not in failure.message
@@ -424,7 +436,7 @@ def test_missing_kind_and_missing_engine_are_told_apart():
 
 
 def test_creation_past_its_deadline_names_the_last_step():
-    output = (RECORDED / "create-one-node.txt").read_text().partition(" ✓ Starting control-plane")[0]
+    output = (RECORDED / RELEASES[0] / "create-one-node.txt").read_text().partition(" ✓ Starting control-plane")[0]
     failure = classify(CommandTimedOut(["kind", "create", "cluster"], output, 900))
     assert failure.reason is Reason.TIMEOUT
     assert "within 900 s. The last step was: Starting control-plane. Check whether" in failure.message
@@ -454,7 +466,8 @@ ONLY_AN_EDIT_MENDS = {
 
 
 def test_only_what_an_edit_of_the_object_mends_is_not_tried_again():
-    failures = {file.stem for file in RECORDED.glob("*.txt") if recorded(file.stem).exit_status != 0}
+    files = [file for release in RELEASES for file in (RECORDED / release).glob("*.txt")]
+    failures = {file.stem for file in files if read(file).exit_status != 0}
     assert {name for name in failures if not classify(recorded(name)).retry} == ONLY_AN_EDIT_MENDS
 
 

@@ -10,13 +10,11 @@ from datetime import timedelta
 from builders import (
     ACCESS,
     FINALIZER,
-    NOW,
     UID,
     apply,
     condition,
     ended,
     failed,
-    kindcluster,
     node,
     observe,
     running_operation,
