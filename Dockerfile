@@ -21,7 +21,7 @@ RUN cd /src && /opt/build/bin/python -c "from setuptools import build_meta; buil
  && /opt/capk/bin/python -c "import capk.cli, capk.manager.process"
 COPY bin/kind /usr/local/bin/kind
 COPY bin/docker-cli /usr/local/bin/docker
-ARG KIND_VERSION=v0.32.0
+ARG KIND_VERSION=v0.33.0
 RUN kind version && kind version | grep -qF "kind ${KIND_VERSION} " && docker --version
 
 FROM ${BASE_IMAGE}

@@ -112,6 +112,10 @@ requirements: venv ## Resolve the dependencies again and lock them with hashes
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --group test --group lint --group dev -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group bench --constraints requirements/dev.txt -o requirements/bench.txt
 
+.PHONY: bump
+bump: venv ## Show what is newer than the pins of tools, node images and Python packages; ARGS=--all shows all pins
+	python -m hack.bump $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was built; clusters stay
 	rm -rf $(BIN) $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -37,7 +37,7 @@ case "$1 $2" in
   "get nodes") [ ! -e "$name" ] || echo "$name-control-plane" ;;
   "get kubeconfig") exec cat ../kubeconfig ;;
   "inspect "*) shift 4 && exec cat "$@" ;;
-  "version ") echo "kind v0.32.0 go1.25 linux/amd64" ;;
+  "version ") echo "kind v0.33.0 go1.25 linux/amd64" ;;
   "start "*) ;;
   *) echo "nobody taught the instant engine: $*" >&2 && exit 64 ;;
 esac

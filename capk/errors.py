@@ -6,6 +6,7 @@
         CommandFailed        it ended with a non-zero exit status
         CommandTimedOut      it was ended at its deadline
         CommandMissing       it could not be started at all
+      AddressTaken           a node cannot get its address again; another container has it
       ApiError               the API server did not do what was asked
         Conflict             somebody else wrote the object first; look again
         NotFound             the object, or its kind, is not there
@@ -13,7 +14,7 @@
         Unreachable          no answer, or the server is overwhelmed
       LostLease              another replica leads now; the process must exit
 
-What a person is told about a CommandError is decided in `capk.plan.failures`, nowhere else.
+What a person reads about a CommandError is decided in `capk.diagnosis.failures`, nowhere else.
 """
 
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ class CommandError(CapkError):
     command: the argument list; never holds a secret.
     output: the last part of what it printed on standard output and standard error.
     logs: directory in which more is kept; empty when there is none.
+    config: file with a copy of the configuration that the command read on its standard input; empty when there is none.
     """
 
     def __init__(self, command: Sequence[str], output: str, message: str) -> None:
@@ -49,6 +51,7 @@ class CommandError(CapkError):
         self.command = list(command)
         self.output = output
         self.logs = ""
+        self.config = ""
 
 
 class CommandFailed(CommandError):
@@ -74,6 +77,19 @@ class CommandMissing(CommandError):
         super().__init__(command, "", cause)
 
 
+class AddressTaken(CapkError):
+    """A node of several control planes cannot be started: another container has the address that it needs.
+
+    node, occupant: names of the containers.
+    """
+
+    def __init__(self, node: str, address: str, occupant: str) -> None:
+        super().__init__(f"{node} needs its address {address} again, and container {occupant} has it")
+        self.node = node
+        self.address = address
+        self.occupant = occupant
+
+
 class ApiError(CapkError):
     """The API server did not do what was asked.
 
@@ -89,9 +105,19 @@ class ApiError(CapkError):
         self.status = status
         self.message = message
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the server understood the request and will not do it: quota, admission, validation, permissions.
+
+        500 is what it answers when an admission webhook cannot be called.
+        """
+        return self.status == 500 or (400 <= self.status < 500 and self.status not in (404, 408, 409, 429))
+
 
 class Conflict(ApiError):
-    """Somebody else wrote the object after we read it (409, or 422 for a foreign uid)."""
+    """The object was written after we read it (409, or 422 for a foreign uid)."""
+
+    is_refusal = False
 
 
 class NotFound(ApiError):

@@ -1,17 +1,42 @@
 """Every setting of the provider process, with its unit and the reason of its default; read once, never changed."""
 
+import math
 import os
+import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final, TypeVar
+
+from capk.kube.credentials import Credentials
+from capk.resources import Resources, available
+
+T = TypeVar("T")
+
+PROVIDER_MIB: Final = 192
+"""Memory of the provider itself: 143 MiB with 1,000 objects (docs/performance.md), and files in a work directory that
+is in memory."""
+CREATION_MIB: Final = 40
+"""Memory of one creation in the provider's container: the kind command and the engine's command that it runs."""
+LONGEST_SECONDS: Final = 366 * 86400.0
+"""Longer durations are mistakes."""
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class InvalidSetting(ValueError):
+    """A setting has a value that makes no sense; the message names its flag."""
+
+    def __init__(self, flag: str, message: str) -> None:
+        super().__init__(f"{flag}: {message}")
 
 
 class Endpoint(StrEnum):
     """Which address of a workload cluster Cluster API is given."""
 
     AUTO = "auto"
-    """Internal where the provider runs in a pod, external where it runs on the machine itself."""
+    """Internal if the provider runs in a pod, external if it runs on the machine itself."""
     INTERNAL = "internal"
     EXTERNAL = "external"
 
@@ -23,27 +48,35 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def machine() -> tuple[int, float]:
-    """Return the cores and the GiB of memory of this machine."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return os.cpu_count() or 1, memory
+class LogLevel(StrEnum):
+    """The least important messages that are logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
-def default_concurrent_creates(cores: int, memory_gib: float) -> int:
-    """Return how many kind clusters a machine can create at once: one a core and GiB, at least two.
+def default_concurrent_creates(resources: Resources) -> int:
+    """Return how many kind clusters to create in parallel: one per core and per GiB of the machine, at least two.
 
-    A creation keeps two cores busy and needs about 0.5 GiB: more at once than cores only make each one slower, and two
-    overlap well because a good part of a creation is waiting.
+    A creation keeps two cores busy and needs about 0.5 GiB of the machine: more creations than cores only slow each
+    other down, while two overlap well because a good part of a creation is waiting. In a container with a memory
+    limit, the commands of all creations must fit into what the provider leaves.
     """
-    return max(2, min(cores, int(memory_gib)))
+    by_machine = max(2, min(resources.cores, int(resources.memory_gib)))
+    if resources.limit_gib is None:
+        return by_machine
+    by_limit = int((resources.limit_gib * 1024 - PROVIDER_MIB) / CREATION_MIB)
+    return max(1, min(by_machine, by_limit))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How one provider process runs."""
+    """How one provider process runs. Raises InvalidSetting for values that make no sense."""
 
     kubeconfig: str | None = None
-    """Of the management cluster; None: the pod's own account, else KUBECONFIG, else the user's default."""
+    """Of the management cluster; None: KUBECONFIG, else the pod's own account, else the user's default."""
     context: str | None = None
     namespace: str | None = None
     """Watch this namespace only; None: all."""
@@ -53,26 +86,28 @@ class Settings:
     engine_command: tuple[str, ...] | None = None
     """The container engine's own command; None: the one that kind would use; empty: there is none."""
     endpoint: Endpoint = Endpoint.AUTO
-    max_concurrent_creates: int = field(default_factory=lambda: default_concurrent_creates(*machine()))
+    max_concurrent_creates: int = field(default_factory=lambda: default_concurrent_creates(available()))
     workers: int = 16
-    """Objects looked at at once; they only wait for the API server, never for kind."""
+    """Objects reconciled in parallel; a worker only waits for the API server, never for kind."""
     sync_period_seconds: float = 600.0
-    """Look at every object that often even if nothing happened; core's own default."""
+    """Interval between full resyncs; core's own default."""
     inventory_period_seconds: float = 10.0
-    """Ask the engine that often what it has; one call serves all objects."""
+    """Interval between inventories of the container engine; one inventory serves all objects."""
+    health_period_seconds: float = 30.0
+    """Interval between two requests to the API server of each workload cluster, which decide whether it is Ready."""
     create_timeout_seconds: float = 900.0
     delete_timeout_seconds: float = 300.0
     wait_for_nodes_seconds: int = 120
     """kind's own --wait: 0 calls a cluster created before its nodes are Ready. After a restart of nodes, how long the
-    kind cluster's API server is waited for."""
+    provider waits for the kind cluster's API server."""
     node_image: str | None = None
-    """Node image where an object asks for no image and no version; None: kind's own default."""
+    """Node image for objects that name neither image nor version; None: kind's own default."""
     work_dir: Path = field(default_factory=lambda: Path(os.environ.get("TMPDIR", "/tmp")) / f"capk-{os.getuid()}")
     """Private files of running kind calls; nothing in it outlives its call."""
     allowed_host_paths: tuple[str, ...] | None = None
     """Paths of the engine's host that nodes may mount, with all below; None: none in a pod, all elsewhere."""
     log_format: LogFormat = LogFormat.TEXT
-    log_level: str = "info"
+    log_level: str = LogLevel.INFO
     health_address: str = ":9440"
     """Where /healthz, /readyz and /metrics answer; empty: nowhere."""
     diagnostics_address: str = ""
@@ -80,10 +115,33 @@ class Settings:
     leader_elect: bool = False
     leader_election_namespace: str | None = None
 
+    def __post_init__(self) -> None:
+        for flag, count in (("--workers", self.workers), ("--max-concurrent-creates", self.max_concurrent_creates)):
+            _require(count >= 1, flag, f"{count} is too few; use at least 1")
+        for flag, period in (
+            ("--sync-period", self.sync_period_seconds),
+            ("--inventory-period", self.inventory_period_seconds),
+            ("--health-period", self.health_period_seconds),
+            ("--create-timeout", self.create_timeout_seconds),
+            ("--delete-timeout", self.delete_timeout_seconds),
+        ):
+            _require(0 < period <= LONGEST_SECONDS, flag, f"{period:g} s is not more than 0 s and at most a year")
+        waits = self.wait_for_nodes_seconds
+        _require(0 <= waits <= LONGEST_SECONDS, "--wait-for-nodes", f"{waits} s is not from 0 s to a year")
+        _require(bool(self.kind_command), "--kind-command", "it is empty")
+        for flag, address in (
+            ("--health-addr", self.health_address),
+            ("--diagnostics-address", self.diagnostics_address),
+        ):
+            if address:
+                checked(flag, socket_address, address)
+        levels = [level.value for level in LogLevel]
+        _require(self.log_level in levels, "--log-level", f"{self.log_level!r} is not one of {', '.join(levels)}")
+
     @property
     def in_pod(self) -> bool:
-        """Whether the provider runs in a pod of the management cluster."""
-        return self.kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ
+        """Whether the provider runs in a pod of the management cluster, as its service account."""
+        return Credentials(self.kubeconfig, self.context).use_service_account()
 
     @property
     def log_dir(self) -> Path:
@@ -92,7 +150,7 @@ class Settings:
 
     @property
     def host_paths(self) -> tuple[str, ...]:
-        """The paths that nodes may mount. Whoever runs the provider on a machine of their own may mount all of it."""
+        """The paths that nodes may mount. A person who runs the provider on their own machine may mount all of it."""
         if self.allowed_host_paths is not None:
             return self.allowed_host_paths
         return () if self.in_pod else ("/",)
@@ -103,15 +161,23 @@ class Settings:
         return self.endpoint is Endpoint.INTERNAL or (self.endpoint is Endpoint.AUTO and self.in_pod)
 
 
+def checked(flag: str, parse: Callable[[str], T], text: str) -> T:
+    """Return what `parse` makes of the value of a flag; raises InvalidSetting, with its message, when it refuses."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise InvalidSetting(flag, str(error)) from None
+
+
 def socket_address(text: str) -> tuple[str, int]:
-    """Return host and port of `host:port` or `:port`, which means every address of the machine.
+    """Return host and port of `host:port`, `[IPv6]:port`, or `:port`, which means every address of the machine.
 
     Raises ValueError with what is accepted.
     """
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit():
-        raise ValueError(f"{text!r} is no address; use for example :9440 or 127.0.0.1:9440")
-    return host.strip("[]") or "0.0.0.0", int(port)
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]*):([0-9]{1,5})", text, re.ASCII)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(f"{text!r} is not a valid address; use for example :9440 or 127.0.0.1:9440")
+    return match[1].strip("[]") or "0.0.0.0", int(match[2])
 
 
 def paths(text: str) -> tuple[str, ...]:
@@ -126,26 +192,39 @@ def paths(text: str) -> tuple[str, ...]:
 
 
 def command_line(text: str) -> tuple[str, ...]:
-    """Return the words of a command given as one text, quoted as in a shell; no shell ever sees it."""
-    return tuple(shlex.split(text))
+    """Return the words of a command given as one text, quoted as in a shell; no shell ever sees it.
+
+    Raises ValueError when a quotation is not closed.
+    """
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a valid command: {str(error).lower()}") from None
 
 
 def seconds(duration: str) -> float:
     """Return the seconds of a duration as Kubernetes tools write it: `90s`, `15m`, `1h30m`, or a bare number.
 
-    Raises ValueError with what is accepted.
+    Raises ValueError with what is accepted; negative durations are not.
     """
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    rest, total = duration.strip(), 0.0
-    try:
-        return float(rest)
-    except ValueError:
-        pass
-    while rest:
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        unit = next((unit for unit in units if rest[digits:].startswith(unit)), None)
-        if digits == 0 or unit is None:
-            raise ValueError(f"{duration!r} is no duration; use for example 90s, 15m or 1h30m")
-        total += float(rest[:digits]) * units[unit]
-        rest = rest[digits + len(unit) :]
+    text = duration.strip()
+    number = r"[0-9]+(?:\.[0-9]+)?"
+    if re.fullmatch(number, text):
+        total = float(text)
+    elif re.fullmatch(rf"(?:{number}(?:ms|s|m|h))+", text):
+        total = sum(float(count) * _UNITS[unit] for count, unit in re.findall(rf"({number})(ms|s|m|h)", text))
+    else:
+        total = math.inf
+    if not math.isfinite(total):
+        raise ValueError(f"{duration!r} is not a valid duration; use for example 90s, 15m or 1h30m")
     return total
+
+
+def whole_seconds(duration: str) -> int:
+    """Return a duration in seconds, rounded up, for commands that accept whole seconds only."""
+    return math.ceil(seconds(duration))
+
+
+def _require(is_valid: bool, flag: str, problem: str) -> None:
+    if not is_valid:
+        raise InvalidSetting(flag, problem)

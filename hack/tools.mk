@@ -4,7 +4,7 @@ BIN ?= bin
 PYTHON ?= python3
 
 TOOLS = $(PYTHON) hack/tools.py --bin $(BIN)
-TOOL_FILES = $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl manifests clusterctl kind)
+TOOL_FILES = $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl manifests clusterctl kind kind-previous)
 
 .PHONY: tools tools-test tools-list $(TOOL_FILES)
 

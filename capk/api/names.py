@@ -4,6 +4,7 @@ Conditions and reasons are an interface: each says who sets it, why, and what a 
 anything else of this package.
 """
 
+import re
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -52,27 +53,39 @@ KIND_CONTROL_PLANE_FINALIZER: Final = "kindcontrolplane.controlplane.cluster.x-k
 
 PREFIX: Final = "kind.infrastructure.cluster.x-k8s.io"
 
+CLUSTER_NAME: Final = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+"""What kind, the container engine and Kubernetes accept as the name of a kind cluster; it can never be a path."""
+
 CLAIM_ANNOTATION: Final = f"{PREFIX}/claim"
 """Name of the kind cluster that this object has claimed: written, with the finalizer, before a creation starts.
 
-It survives a restart, a lost status and `clusterctl move`. A kind cluster that no object has claimed is a stranger's
-(C21, C27)."""
+It survives a restart, a lost status and `clusterctl move` (C21, C27). Anyone who may edit the object may edit it, so it
+only helps to find a kind cluster: the marks on the containers prove whose it is."""
 CLAIM_ID_ANNOTATION: Final = f"{PREFIX}/claim-id"
-"""The uid that the object had when it claimed; the node containers carry it as a mount, readable off the engine.
-For an adopted kind cluster: the id of its control plane's container.
+"""The uid that the object had when it claimed, which its node containers carry in their mark.
+For an adopted kind cluster: the id of its control plane's container, or the uid in the mark that its containers bear.
 
-An object gets a new uid by `clusterctl move`; the claim stays the same."""
+`clusterctl move` gives an object a new uid; the claim id stays the same."""
+ATTEMPT_ANNOTATION: Final = f"{PREFIX}/attempt"
+"""Number of the latest creation for this object, written with the claim; the second part of the mark.
+
+A provider that was replaced in the middle of a creation removes what it made itself, never what its successor makes."""
 CLAIM_MOUNT_FOLDER: Final = "/etc/capk/claim/"
-"""A node container of ours has `/dev/null` mounted below this folder, under the claim's id.
+"""A node container of ours has `/dev/null` mounted below this folder, under its mark.
 
 kind offers no container labels, but mounts are visible in the engine as well, from a container's first instant."""
 IDENTITY_ANNOTATION: Final = f"{PREFIX}/identity"
-"""Fingerprint of the claimed kind cluster's certificate authority, once it is known.
+"""Fingerprint of the claimed kind cluster's certificate authority, written as soon as a creation is complete.
 
-A kind cluster of the claimed name with another fingerprint was made by somebody else after ours had gone. Empty while
-a creation is under way, whatever was complete before: what stands then is half made."""
+Empty while a creation is under way: what stands then is half made. `unread` after a creation whose kubeconfig could not
+be read yet."""
+UNREAD: Final = "unread"
+KUBE_SYSTEM_ANNOTATION: Final = f"{PREFIX}/kube-system-uid"
+"""The uid of the workload cluster's kube-system namespace: another one means that its etcd came back empty."""
 ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
-"""Set by the user to "true": take over the existing kind cluster of that name, deletion included."""
+"""Set by the user to "true": take over the existing kind cluster of that name, deletion included.
+
+A kind cluster whose containers bear the mark of another object is taken over only where the value is that mark."""
 DIGEST_ANNOTATION: Final = f"{PREFIX}/digest"
 """On every Secret of ours: the digest of the data that we wrote; an edit shows as a difference."""
 CLUSTER_LABEL: Final = f"{PREFIX}/cluster-name"
@@ -102,6 +115,8 @@ class Condition(StrEnum):
     """KINDCluster: the containers of all nodes run."""
     KUBECONFIG_AVAILABLE = "KubeconfigAvailable"
     """KINDCluster: the kubeconfig Secrets hold what kind gives."""
+    API_SERVER_AVAILABLE = "APIServerAvailable"
+    """KINDCluster: the API server of the workload cluster answers; Unknown where the provider cannot reach it."""
     PAUSED = "Paused"
     """Both kinds, negative polarity: nothing is done for this object (C7)."""
     DELETING = "Deleting"
@@ -124,6 +139,11 @@ class Reason(StrEnum):
     DELETING = "Deleting"
     NOT_DELETING = "NotDeleting"
     RUNNING = "Running"
+    ANSWERING = "Answering"
+    NOT_ANSWERING = "NotAnswering"
+    """The API server of the workload cluster has answered before and does not answer now."""
+    NOT_REACHABLE = "NotReachable"
+    """The API server could never be reached from where the provider runs; readiness is what the engine knows."""
 
     WAITING_FOR_CLUSTER = "WaitingForCluster"
     """No owner Cluster yet (C5). Create a Cluster whose infrastructureRef names the object, or set spec.standalone."""
@@ -156,6 +176,8 @@ class Reason(StrEnum):
 
     MISSING = "Missing"
     """The kind cluster was deleted behind the provider's back; spec.recreatePolicy Always makes a new one."""
+    DATA_LOST = "DataLost"
+    """The workload cluster's etcd came back empty; spec.recreatePolicy Always makes a new cluster."""
     CREATION_FAILED = "CreationFailed"
     """kind could not create the cluster, and the cause is none of those below."""
     DELETION_FAILED = "DeletionFailed"
@@ -167,6 +189,8 @@ class Reason(StrEnum):
     """A host port that the cluster asks for is taken."""
     ENGINE_UNREACHABLE = "EngineUnreachable"
     """The container engine does not answer; work goes on when it does."""
+    ENGINE_UNSUPPORTED = "EngineUnsupported"
+    """The installed release of kind cannot read what this version of the container engine prints."""
     KIND_COMMAND_MISSING = "KindCommandMissing"
     """The kind command cannot be started on the machine of the provider, or is something else than kind."""
     OUT_OF_DISK = "OutOfDisk"
@@ -175,12 +199,18 @@ class Reason(StrEnum):
     """The kernel's inotify limits are too low for one more node."""
     KUBEADM_FAILED = "KubeadmFailed"
     """kubeadm could not start Kubernetes in a node: mostly a bad patch or feature gate."""
+    NODE_NAME_NOT_RESOLVED = "NodeNameNotResolved"
+    """The engine's network does not resolve the names of node containers, so nodes cannot join the control plane."""
     TIMEOUT = "Timeout"
     INVALID_CONFIG = "InvalidConfig"
     """kind refuses the configuration, or it contradicts the owner Cluster."""
     COMMAND_FAILED = "CommandFailed"
     """The command failed for a cause that is not recognised; the message holds what it printed last."""
     KUBECONFIG_UNAVAILABLE = "KubeconfigUnavailable"
+    WRITE_REFUSED = "WriteRefused"
+    """The API server of the management cluster refuses what the provider has to write; the message has its words."""
+    ADDRESS_TAKEN = "AddressTaken"
+    """Another container has the address that a stopped control-plane node needs to find its etcd again."""
     UNSUPPORTED_VERSION_CHANGE = "UnsupportedVersionChange"
     """spec.version differs from what runs: a kind cluster cannot change its version. Create a new Cluster."""
     ENGINE_ANSWERS = "EngineAnswers"

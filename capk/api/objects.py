@@ -184,18 +184,28 @@ class KINDCluster(Object):
     """A KINDCluster."""
 
     @property
-    def claim(self) -> str | None:
-        """Name of the kind cluster that this object has claimed."""
-        return self.annotations.get(names.CLAIM_ANNOTATION)
+    def claimed_name(self) -> str | None:
+        """Name of the kind cluster in the claim, if it is one that a kind cluster can have.
+
+        Whether the claim counts is decided in `capk.plan.claims`.
+        """
+        name = self.annotations.get(names.CLAIM_ANNOTATION)
+        return name if name and names.CLUSTER_NAME.fullmatch(name) else None
 
     @property
     def claim_id(self) -> str:
-        """What the containers of the claimed kind cluster are known by: see CLAIM_ID_ANNOTATION."""
+        """The id in the claim: see CLAIM_ID_ANNOTATION; the object's own uid where there is none."""
         return self.annotations.get(names.CLAIM_ID_ANNOTATION) or self.uid
 
     @property
+    def attempt(self) -> int:
+        """Number of the latest creation; 0 before the first."""
+        number = self.annotations.get(names.ATTEMPT_ANNOTATION, "")
+        return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
+
+    @property
     def identity(self) -> str | None:
-        """Fingerprint of the claimed kind cluster's certificate authority; known once a creation was complete."""
+        """Fingerprint of the claimed kind cluster's certificate authority, or UNREAD; set once it is complete."""
         return self.annotations.get(names.IDENTITY_ANNOTATION) or None
 
     @property
@@ -204,9 +214,14 @@ class KINDCluster(Object):
         return self.annotations.get(names.IDENTITY_ANNOTATION) == ""
 
     @property
-    def wants_adoption(self) -> bool:
-        """Whether the user asked to take over an existing kind cluster."""
-        return self.annotations.get(names.ADOPT_ANNOTATION) == "true"
+    def kube_system_uid(self) -> str | None:
+        """The uid that the workload cluster's kube-system namespace had when it was first read."""
+        return self.annotations.get(names.KUBE_SYSTEM_ANNOTATION) or None
+
+    @property
+    def adopts(self) -> str | None:
+        """What the user allows to be taken over: "true" for a kind cluster without marks, or the mark of one."""
+        return self.annotations.get(names.ADOPT_ANNOTATION) or None
 
     @property
     def has_finalizer(self) -> bool:
@@ -259,4 +274,8 @@ class SecretFacts:
     digest: str
     """Digest of the data as it is."""
     metadata: Mapping[str, Any]
-    """Labels, annotations, ownerReferences and resourceVersion."""
+    """Labels, annotations, ownerReferences, uid and resourceVersion."""
+    keys: tuple[str, ...] = ()
+    """Keys of its data."""
+    authority: str = ""
+    """The certificate authority that it names, in base64; public."""

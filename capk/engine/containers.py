@@ -1,53 +1,58 @@
 """The container engine behind kind: what kind itself has no command for. Nobody else knows its command line.
 
-Works with docker, podman and nerdctl, whose commands agree in all that is used here.
-Source: kind pkg/cluster/constants and pkg/cluster/internal/providers/*/constants.go (labels).
+Works with docker, podman, nerdctl and finch, whose commands agree in nearly all that is used here.
+Source: kind pkg/cluster/constants and pkg/cluster/internal/providers/*/ (labels, networks, removal).
 """
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Final, TypeVar
 
-from capk.api.names import CLAIM_MOUNT_FOLDER
-from capk.engine import command
-from capk.errors import CommandFailed
+from capk.engine import command, inspection
+from capk.engine.inspection import CLUSTER_LABEL, ROLE_LABEL, Document, Node, Unreadable
+from capk.errors import CommandFailed, CommandMissing
 
-CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
-ROLE_LABEL: Final = "io.x-k8s.kind.role"
+__all__ = ["CLUSTER_LABEL", "ROLE_LABEL", "Containers", "Node", "UnreadableAnswer", "engine_command"]
 
-_FORMAT: Final = (
-    f'["{{{{.Id}}}}","{{{{.Name}}}}",{{{{json (index .Config.Labels "{CLUSTER_LABEL}")}}}},'
-    f'{{{{json (index .Config.Labels "{ROLE_LABEL}")}}}},{{{{json .State.Running}}}},{{{{json .State.StartedAt}}}},'
-    '"{{range $name, $end := .NetworkSettings.Networks}}'
-    '{{$name}}={{$end.IPAddress}} {{$name}}={{$end.GlobalIPv6Address}} {{end}}",'
-    # A user chooses the paths of mounts, quotation marks and all.
-    '{{json .Config.Image}},[{{range $index, $mount := .Mounts}}{{json $mount.Destination}},{{end}}""]]'
-)
+BATCH: Final = 250
+"""Containers inspected in one call; an engine prints some 10 KB of each."""
+MOST_INSPECTIONS: Final = 3
+"""Calls for one batch, when containers go away meanwhile."""
+STOP_SECONDS: Final = 10
+"""How long a container may take to end before it is killed; the engines' own default."""
+WRITE_SCRIPT: Final = """set -eu
+mkdir -p -- "$(dirname -- "$1")"
+new=$(mktemp -- "$1.XXXXXX")
+trap 'rm -f -- "$new"' EXIT
+cat >"$new"
+[ "$(wc -c <"$new")" -eq "$3" ] || { echo "$1: its content did not arrive whole" >&2; exit 1; }
+chmod -- "$2" "$new"
+mv -f -- "$new" "$1"
+"""
+"""Arguments: path, mode, length in bytes. mktemp makes a file that only its owner can read."""
+
+T = TypeVar("T")
+
+_ENGINE_ID: Final = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
+_PROVIDERS: Final = ("docker", "podman", "nerdctl", "finch", "nerdctl.lima")
+_NETWORK_VARIABLES: Final = {
+    "docker": "KIND_EXPERIMENTAL_DOCKER_NETWORK",
+    "podman": "KIND_EXPERIMENTAL_PODMAN_NETWORK",
+}
+"""With nerdctl and finch, kind always takes the network `kind`."""
 
 
-@dataclass(frozen=True)
-class Node:
-    """One node container, or the load balancer in front of several control planes.
+class UnreadableAnswer(CommandFailed):
+    """The engine's command printed something else than it should."""
 
-    role: control-plane, worker or external-load-balancer.
-    address: on kind's network, IPv4 where there is one; empty while it is stopped.
-    started_at: when the container last started, in the engine's words; only good for comparing.
-    image: as it was given when the container was made.
-    claim_id: the mark that its creator put on it, by a mount below CLAIM_MOUNT_FOLDER.
-    """
-
-    name: str
-    cluster: str
-    role: str
-    running: bool
-    container_id: str
-    address: str
-    started_at: str
-    image: str = ""
-    claim_id: str | None = None
+    def __init__(self, command: Sequence[str], cause: str) -> None:
+        text = f"what it printed cannot be read: {cause}"
+        super().__init__(command, text, 0)
+        self.args = (f"{' '.join(command)}: {text}",)
 
 
 def engine_command(
@@ -58,7 +63,7 @@ def engine_command(
     Source: kind pkg/internal/runtime/runtime.go, pkg/cluster/provider.go (the order in which it looks).
     """
     chosen = environment.get("KIND_EXPERIMENTAL_PROVIDER", "")
-    known = (chosen,) if chosen in ("docker", "podman", "nerdctl", "finch", "nerdctl.lima") else ()
+    known = (chosen,) if chosen in _PROVIDERS else ()
     return next(((name,) for name in known or ("docker", "nerdctl", "podman") if which(name)), None)
 
 
@@ -66,6 +71,7 @@ class Containers:
     """The container engine's command.
 
     command: the executable and what always stands before the sub-command; None: nothing but kind is known (a stand-in).
+    Without a command nothing is known (None, or nothing) and nothing is done, but `run` and `write_file` fail.
     environment: added to ours, the same that kind gets.
     All methods raise CommandFailed, CommandTimedOut and CommandMissing.
     """
@@ -82,73 +88,236 @@ class Containers:
         self._environment = dict(environment or {})
         self._query_timeout_seconds = query_timeout_seconds
         self._start_timeout_seconds = start_timeout_seconds
-        self._network = self._environment.get("KIND_EXPERIMENTAL_DOCKER_NETWORK", "kind")
+        self._engine = _engine(self.command or ())
+
+    @property
+    def network(self) -> str:
+        """The name of the network that kind puts its nodes on."""
+        return self._env.get(_NETWORK_VARIABLES.get(self._engine, "")) or "kind"
 
     async def nodes(self) -> list[Node] | None:
         """Return all node containers of all kind clusters, running or not, by name; None without an engine."""
         if self.command is None:
             return None
-        if not (ids := await self._ids()):
-            return []
-        output = await self._query("inspect", "--type=container", "--format", _FORMAT, *ids, check=False)
-        nodes = [self._node(line) for line in output.stdout.splitlines() if line.startswith("[")]
-        if output.exit_status != 0:
-            # A container that went away between the two calls makes the second one fail for all. docker goes on listing
-            # one for seconds after it has forgotten it, so what it says of each counts more than another listing.
-            missing = set(ids) - {node.container_id for node in nodes}
-            unexplained = {container for container in missing if not _is_gone(container, output.stderr)}
-            if not missing or (unexplained and unexplained & set(await self._ids())):
-                raise CommandFailed([*self.command, "inspect"], output.stderr, output.exit_status)
-        return sorted(nodes, key=lambda node: node.name)
+        found = await self._inspected(f"label={CLUSTER_LABEL}", "--all")
+        nodes = (self._read(inspection.node, document) for document in found)
+        return sorted((node for node in nodes if node), key=lambda node: node.name)
 
     async def start(self, names: Sequence[str]) -> None:
-        """Start stopped containers; one that runs already is fine."""
-        if self.command and names:
-            await self._run(["start", *names], self._start_timeout_seconds)
+        """Start stopped containers one after the other; one that runs already is fine.
 
-    async def _ids(self) -> list[str]:
-        output = await self._query("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={CLUSTER_LABEL}")
-        return output.stdout.split()
+        The engine gives each the lowest address that is free, so the order decides which it gets.
+        """
+        if self.command:
+            for name in names:
+                await self._run(["start", name], self._start_timeout_seconds)
+
+    async def stop(self, names: Sequence[str]) -> None:
+        """Stop containers; one that does not end within STOP_SECONDS is killed, one that is stopped already is fine."""
+        if self.command and names:
+            # docker is about to rename --time, and all engines know the short form.
+            await self._run(["stop", "-t", str(STOP_SECONDS), *names], self._patience(names))
+
+    async def remove(self, container_ids: Sequence[str]) -> None:
+        """Remove containers by force, with their own volumes, as kind does; those that are gone already are fine.
+
+        container_ids: whole ids, so that a newer container of the same name stays.
+        Source: kind pkg/cluster/internal/providers/*/provider.go, DeleteNodes.
+        """
+        if not self.command or not container_ids:
+            return
+        if not all(inspection.CONTAINER_ID.fullmatch(container) for container in container_ids):
+            raise CommandFailed([*self.command, "rm"], "what is to be removed is not the id of a container", 0)
+        volumes = await self._var_volumes(container_ids) if self._engine == "podman" else []
+        if self._engine == "nerdctl":
+            await self._stop_for_good(container_ids)
+        await self._remove(container_ids)
+        if volumes:
+            await self._remove_volumes(volumes)
+
+    async def run(
+        self, node_name: str, command: Sequence[str], *, stdin: str | None = None, timeout_seconds: float = 30
+    ) -> command.Output:
+        """Run a command in a running node and return what it printed.
+
+        Raises CommandFailed when the command fails, too: 126 and 127 when it cannot be started.
+        """
+        if not self.command:
+            raise CommandMissing(["exec", node_name], "no command of a container engine is known")
+        options = ["--interactive"] if stdin is not None else []
+        return await self._run(["exec", *options, node_name, *command], timeout_seconds, stdin=stdin)
+
+    async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
+        """Write a file in a running node: whole or not at all, with the folders that it needs.
+
+        path: absolute. mode: as chmod takes it.
+        """
+        script = ["sh", "-c", WRITE_SCRIPT, "write-file", path, mode, str(len(content.encode()))]
+        await self.run(node_name, script, stdin=content)
+
+    async def occupants(self) -> Mapping[str, str]:
+        """Return who has which address on kind's network: address -> name of a running container, kind's or not.
+
+        By the list of containers, because `network inspect` names them in docker and new podman and nerdctl only.
+        """
+        if self.command is None:
+            return {}
+        found = await self._inspected(f"network={self.network}")
+        taken = {}
+        for document in found:
+            name = self._read(lambda document, _: inspection.name(document), document)
+            taken.update(dict.fromkeys(self._read(inspection.addresses_on, document), name))
+        return taken
+
+    async def engine_id(self) -> str | None:
+        """Return an id that another engine does not have and that outlives restarts; None where there is none (podman).
+
+        Source: moby daemon/id.go; nerdctl pkg/infoutil (containerd's own).
+        """
+        if self.command is None:
+            return None
+        answer = await self._query("info", "--format", "{{json .}}")
+        try:
+            facts = json.loads(answer.stdout)
+        except (ValueError, RecursionError) as error:
+            raise UnreadableAnswer([*self.command, "info"], "it is not JSON") from error
+        if not isinstance(facts, dict):
+            raise UnreadableAnswer([*self.command, "info"], "it is not an object")
+        if facts.get("ServerErrors"):
+            # docker's client says that it cannot reach the engine, and succeeds.
+            raise CommandFailed([*self.command, "info"], str(facts["ServerErrors"])[:1000], 0)
+        found = facts.get("ID")
+        return found if isinstance(found, str) and _ENGINE_ID.fullmatch(found) else None
+
+    async def _inspected(self, *listing: str) -> list[Document]:
+        """List containers and look at each; those that go away in between are left out."""
+        ids = await self._ids(*listing)
+        found: list[Document] = []
+        for start in range(0, len(ids), BATCH):
+            found += await self._inspected_batch(ids[start : start + BATCH], listing)
+        return found
+
+    async def _inspected_batch(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
+        """Inspect containers.
+
+        One that went away since it was listed makes the call fail for all: docker and podman print the others, nerdctl
+        prints nothing, so it is asked again for the rest. docker goes on listing a container for seconds after it has
+        forgotten it, so what it says of each counts more than another listing.
+        """
+        found: dict[str, Document] = {}
+        wanted = set(ids)
+        for _ in range(MOST_INSPECTIONS):
+            output = await self._query("inspect", "--type=container", *sorted(wanted), check=False)
+            found |= {container: seen for container, seen in self._documents(output).items() if container in wanted}
+            missing = wanted - found.keys()
+            gone = {container for container in missing if _is_gone(container, output.stderr)}
+            wanted = missing - gone
+            if output.exit_status != 0 and not missing:
+                raise self._failed("inspect", output)
+            if not wanted or not gone:
+                break
+        if wanted and wanted & set(await self._ids(*listing)):
+            raise self._failed("inspect", output)
+        return list(found.values())
+
+    def _documents(self, output: command.Output) -> dict[str, Document]:
+        try:
+            return inspection.documents(output.stdout)
+        except Unreadable as error:
+            if output.exit_status != 0:
+                raise self._failed("inspect", output) from error
+            raise UnreadableAnswer([*(self.command or ()), "inspect"], str(error)) from error
+
+    def _read(self, read: Callable[[Document, str], T], document: Document) -> T:
+        try:
+            return read(document, self.network)
+        except Unreadable as error:
+            raise UnreadableAnswer([*(self.command or ()), "inspect"], str(error)) from error
+
+    def _failed(self, verb: str, output: command.Output) -> CommandFailed:
+        cause = output.stderr or "it printed nothing of some containers"
+        return CommandFailed([*(self.command or ()), verb], cause, output.exit_status)
+
+    async def _ids(self, wanted: str, *options: str) -> list[str]:
+        output = await self._query("ps", *options, "--quiet", "--no-trunc", "--filter", wanted)
+        ids = output.stdout.split()
+        if not all(inspection.CONTAINER_ID.fullmatch(container) for container in ids):
+            raise UnreadableAnswer([*(self.command or ()), "ps"], "it is not a list of container ids")
+        return ids
+
+    async def _var_volumes(self, container_ids: Sequence[str]) -> list[str]:
+        """Return the volumes that kind made for podman's nodes; `rm --volumes` leaves them, as they have names."""
+        output = await self._query("inspect", "--type=container", *container_ids, check=False)
+        read = (
+            self._read(lambda document, _: inspection.var_volume(document), document)
+            for document in self._documents(output).values()
+        )
+        return [volume for volume in read if volume]
+
+    async def _remove_volumes(self, volumes: Sequence[str]) -> None:
+        # Without --force, which would remove another container that has come to use one.
+        output = await self._run(["volume", "rm", *volumes], self._start_timeout_seconds, check=False)
+        if output.exit_status != 0 and not all(
+            volume in output.stdout.split() or _is_gone(volume, output.stderr) for volume in volumes
+        ):
+            raise self._failed("volume rm", output)
+
+    async def _stop_for_good(self, container_ids: Sequence[str]) -> None:
+        """Keep containerd from restarting what is about to be removed; `rm` tells afterwards what could not be."""
+        for call in (["update", "--restart=no"], ["stop"]):
+            await self._run([*call, *container_ids], self._patience(container_ids), check=False)
+
+    async def _remove(self, container_ids: Sequence[str]) -> None:
+        output = await self._run(
+            ["rm", "--force", "--volumes", *container_ids], self._patience(container_ids), check=False
+        )
+        # nerdctl's `rm --force` succeeds whatever happens.
+        if output.exit_status == 0 and self._engine != "nerdctl":
+            return
+        removed = set(output.stdout.split())
+        if not all(
+            container in removed or _is_gone(container, output.stderr) or _is_going(container, output.stderr)
+            for container in container_ids
+        ):
+            raise self._failed("rm", output)
+
+    def _patience(self, containers: Sequence[str]) -> float:
+        """Return how long a call may take in which the engine may end containers one after the other (nerdctl)."""
+        return self._start_timeout_seconds + (STOP_SECONDS + 1) * len(containers)
 
     async def _query(self, *arguments: str, check: bool = True) -> command.Output:
         return await self._run(arguments, self._query_timeout_seconds, check=check)
 
-    async def _run(self, arguments: Sequence[str], timeout_seconds: float, *, check: bool = True) -> command.Output:
+    async def _run(
+        self, arguments: Iterable[str], timeout_seconds: float, *, stdin: str | None = None, check: bool = True
+    ) -> command.Output:
         return await command.run(
             [*(self.command or ()), *arguments],
             timeout_seconds=timeout_seconds,
-            env={**os.environ, **self._environment},
+            stdin=stdin,
+            env=self._env,
             check=check,
         )
 
-    def _node(self, line: str) -> Node:
-        container_id, name, cluster, role, running, started_at, addresses, image, mounts = json.loads(line)
-        return Node(
-            # docker puts a slash before the name
-            name=name.lstrip("/"),
-            cluster=cluster,
-            role=role or "",
-            running=running,
-            container_id=container_id,
-            address=_address(addresses, self._network),
-            started_at=started_at or "",
-            image=image or "",
-            claim_id=_claim_id(mounts),
-        )
+    @property
+    def _env(self) -> dict[str, str]:
+        return {**os.environ, **self._environment}
 
 
-def _is_gone(container_id: str, printed: str) -> bool:
-    """Whether the engine says that there is no such container (docker), or no such object (podman, nerdctl)."""
-    return any(container_id in line and "no such" in line.lower() for line in printed.splitlines())
+def _engine(words: Sequence[str]) -> str:
+    """Return which engine a command belongs to, docker for one that cannot be told; finch and lima wrap nerdctl."""
+    names = [PurePath(word).name.removesuffix(".exe") for word in words]
+    known = next((name for name in names if name in _PROVIDERS), "docker")
+    return known if known in ("docker", "podman") else "nerdctl"
 
 
-def _claim_id(mounts: Sequence[str]) -> str | None:
-    marks = (mount.removeprefix(CLAIM_MOUNT_FOLDER) for mount in mounts if mount.startswith(CLAIM_MOUNT_FOLDER))
-    return next(marks, None)
+def _is_gone(name: str, printed: str) -> bool:
+    """Whether the engine says that there is no such container (docker), object (podman, nerdctl) or volume."""
+    quoted = rf"\\?[\"'`]?{re.escape(name)}\b"
+    known = rf"no such (?:container|object|volume)[: ]*{quoted}|no (?:container|volume) with [a-z ]+ {quoted}"
+    return bool(re.search(known, printed, re.IGNORECASE))
 
 
-def _address(addresses: str, network: str) -> str:
-    """Pick from `network=address …`: kind's network before others, IPv4 (comes first) before IPv6."""
-    found = [pair.partition("=") for pair in addresses.split()]
-    usable = [(name != network, address) for name, _, address in found if address]
-    return min(usable, key=lambda pair: pair[0])[1] if usable else ""
+def _is_going(container_id: str, printed: str) -> bool:
+    """Whether the engine says that a container is being removed already (docker)."""
+    return bool(re.search(rf"removal of container {container_id} is already in progress", printed, re.IGNORECASE))

@@ -1,55 +1,192 @@
 """Keeps what a failed creation left to read, in a bounded place; decides nothing.
 
-The node logs may hold what Kubernetes prints of its configuration, so only the provider's user can read them.
+Best effort: the files help a person, and nothing depends on them. So no method raises OSError, and all of them together
+take a small part of the volume, which deletions need as well. The node logs may hold what Kubernetes prints of its
+configuration, so only the provider's user can read them.
 """
 
+import asyncio
+import logging
+import os
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 KIND_OUTPUT: Final = "kind.log"
 """What kind itself printed."""
+KIND_CONFIG: Final = "kind.yaml"
+"""The configuration that kind was given."""
+FREE_PART: Final = 10
+"""All failures' logs together take at most one part in so many of what the volume has free without them."""
+LOOK_SECONDS: Final = 0.5
+"""Between two looks at how much an export has written: it may write some megabytes more than allowed, for so long."""
+
+# kind's own rule for names, without those that are directories: a name must never become a path.
+_NAME: Final = re.compile(r"(?!\.+\Z)[a-z0-9.-]{1,200}")
+
+log = logging.getLogger(__name__)
 
 
 class FailureLogs:
-    """One directory a kind cluster, for the latest failure of its creation.
+    """One directory for each kind cluster, for the latest failure of its creation.
 
     keep: how many clusters' logs are kept; the oldest go first.
-    file_bytes: of a longer file the end is kept. total_bytes: of one failure's files, the largest go first.
+    file_bytes: of a longer file the end is kept. failure_bytes: of one failure's files, the largest go first.
+    total_bytes: of all failures' files; the oldest failure goes first. Both are less on a volume that is nearly full.
+    free_bytes: returns what a directory's volume has free.
     """
 
     def __init__(
-        self, directory: Path, *, keep: int = 10, file_bytes: int = 1 << 20, total_bytes: int = 16 << 20
+        self,
+        directory: Path,
+        *,
+        keep: int = 10,
+        file_bytes: int = 1 << 20,
+        failure_bytes: int = 4 << 20,
+        total_bytes: int = 16 << 20,
+        free_bytes: Callable[[Path], int] = lambda directory: shutil.disk_usage(directory).free,
     ) -> None:
         self._directory = directory.absolute()
         self._keep = keep
         self._file_bytes = file_bytes
+        self._failure_bytes = failure_bytes
         self._total_bytes = total_bytes
+        self._free_bytes = free_bytes
+        self._warned: set[str] = set()
 
-    def begin(self, name: str, output: str) -> Path:
-        """Return a new, empty place for a cluster's logs, with kind's own output in it; the earlier one goes."""
-        place = self._directory / name
-        shutil.rmtree(place, ignore_errors=True)
-        for parent in (self._directory, place):
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (place / KIND_OUTPUT).write_text(output, encoding="utf-8", errors="replace")
+    def begin(self, name: str, output: str, config: str | None = None) -> Path | None:
+        """Return a new, empty place for a cluster's logs, with kind's own output in it; the earlier one goes.
+
+        config: what kind read on its standard input, written to a file that `kind create cluster --config` takes.
+        Returns None if nothing can be kept: the volume is full, or the name is not a valid name of a kind cluster.
+        """
+        if (place := self._place(name)) is None:
+            return None
+        try:
+            self._write(place, output, config)
+        except OSError as error:
+            self._warn(error)
+            _remove(place)
+            return None
         return place
 
-    def end(self, place: Path) -> None:
+    def config_file(self, place: Path | None) -> str:
+        """Return the path of the configuration kept there; empty if there is none."""
+        return str(place / KIND_CONFIG) if place and (place / KIND_CONFIG).is_file() else ""
+
+    async def bounded(self, place: Path, export: Coroutine[Any, Any, None]) -> None:
+        """Await what writes into the place, and cancel it as soon as it has written more than may be kept there.
+
+        `kind export logs` has no limit of its own. What it wrote until then stays, for `end` to cut to size. Raises
+        what the export raises.
+        """
+        writing = asyncio.ensure_future(export)
+        try:
+            while not (await asyncio.wait({writing}, timeout=LOOK_SECONDS))[0]:
+                if self._is_full(place):
+                    log.info("the logs kept in %s are incomplete: they reached the limit of their size", place)
+                    return
+            await writing
+        finally:
+            if not writing.done():
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+
+    def end(self, place: Path | None) -> None:
         """Cut what was written there to size, and drop the logs of the clusters that failed longest ago."""
-        files = [file for file in place.rglob("*") if file.is_file() and not file.is_symlink()]
-        for file in files:
-            _keep_end(file, self._file_bytes)
-        for file in _excess(files, self._total_bytes):
-            file.unlink(missing_ok=True)
-        places = sorted(self._directory.iterdir(), key=lambda other: other.stat().st_mtime, reverse=True)
-        for old in places[self._keep :]:
-            shutil.rmtree(old, ignore_errors=True)
+        if place is None:
+            return
+        try:
+            self._cut(place)
+        except OSError as error:
+            self._warn(error)
 
     def drop(self, name: str) -> None:
         """Remove a cluster's logs: it is up now, or gone."""
-        shutil.rmtree(self._directory / name, ignore_errors=True)
+        if place := self._place(name):
+            _remove(place)
+
+    def _write(self, place: Path, output: str, config: str | None) -> None:
+        _remove(place)
+        for parent in (self._directory, place):
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_room(place, self._failure_bytes)
+        (place / KIND_OUTPUT).write_bytes(output.encode(errors="replace")[-self._file_bytes :])
+        # A part of a configuration is of no use.
+        if config is not None and len(document := config.encode(errors="replace")) <= self._file_bytes:
+            (place / KIND_CONFIG).write_bytes(document)
+
+    def _cut(self, place: Path) -> None:
+        for file in _files(place):
+            _keep_end(file, self._file_bytes)
+        for file in _excess(_files(place), self._limit(self._failure_bytes)):
+            file.unlink(missing_ok=True)
+        self._make_room(place, 0)
+
+    def _place(self, name: str) -> Path | None:
+        return self._directory / name if _NAME.fullmatch(name) else None
+
+    def _limit(self, size: int) -> int:
+        """Return how many bytes may be kept where `size` is allowed at most, in view of what the volume has free."""
+        available = self._free_bytes(self._directory) + sum(map(_size, self._directory.iterdir()))
+        return min(size, available // FREE_PART)
+
+    def _is_full(self, place: Path) -> bool:
+        try:
+            if _size(place) > self._limit(self._failure_bytes):
+                return True
+            # Several creations may fail, and export, at one time.
+            return _size(self._directory) > self._limit(self._total_bytes)
+        except OSError as error:
+            self._warn(error)
+            return True
+
+    def _make_room(self, newest: Path, wanted: int) -> None:
+        """Remove the oldest failures until the others leave `wanted` bytes of the whole budget, and are few enough."""
+        budget = self._limit(self._total_bytes)
+        wanted = max(_size(newest), min(wanted, budget))
+        others = sorted((place for place in self._directory.iterdir() if place != newest), key=_age, reverse=True)
+        for count, place in enumerate(others, start=2):
+            wanted += _size(place)
+            if wanted > budget or count > self._keep:
+                _remove(place)
+
+    def _warn(self, error: OSError) -> None:
+        """Log why nothing can be kept, once for each cause."""
+        cause = error.strerror or str(error)
+        if cause not in self._warned:
+            self._warned.add(cause)
+            log.warning("logs of failed creations cannot be kept in %s: %s", self._directory, cause)
+
+
+def _remove(place: Path) -> None:
+    if place.is_symlink():
+        with suppress(OSError):
+            place.unlink()
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _files(place: Path) -> list[Path]:
+    return [file for file in place.rglob("*") if file.is_file() and not file.is_symlink()]
+
+
+def _size(place: Path) -> int:
+    """Return the bytes below a place; what vanishes meanwhile counts as nothing."""
+    size = 0
+    for folder, _, names in os.walk(place):
+        for name in names:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(folder, name)).st_size
+    return size
+
+
+def _age(place: Path) -> float:
+    with suppress(OSError):
+        return place.stat().st_mtime
+    return 0.0
 
 
 def _keep_end(file: Path, size: int) -> None:
@@ -60,10 +197,10 @@ def _keep_end(file: Path, size: int) -> None:
         file.write_bytes(end)
 
 
-def _excess(files: Iterable[Path], size: int) -> list[Path]:
-    by_size = sorted((file.stat().st_size, file) for file in files if file.name != KIND_OUTPUT)
-    left, excess = sum(length for length, _ in by_size), []
-    while left > size:
+def _excess(files: list[Path], size: int) -> list[Path]:
+    by_size = sorted((file.stat().st_size, file) for file in files if file.name not in (KIND_OUTPUT, KIND_CONFIG))
+    left, excess = sum(file.stat().st_size for file in files), []
+    while left > size and by_size:
         length, file = by_size.pop()
         left -= length
         excess.append(file)

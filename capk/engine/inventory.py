@@ -22,7 +22,7 @@ MOST_REST_SECONDS = 1.0
 class Entry:
     """A kind cluster that the engine has, complete or half made.
 
-    nodes: None when they are not known: there is no container engine, or the cluster is newer than the last read.
+    nodes: None when they are not known: there is no container engine, or the cluster is newer than the last listing.
     restarted: whether a node has started anew since the cluster was last known to answer.
     """
 
@@ -146,7 +146,8 @@ class Inventory:
         by_cluster: dict[str, list[Node]] = {name: [] for name in names}
         for node in nodes or []:
             by_cluster.setdefault(node.cluster, []).append(node)
-        return {name: Entry(name, None if nodes is None else tuple(own)) for name, own in by_cluster.items()}
+        # kind and the engine are asked one after the other: a name without containers has not been seen whole yet.
+        return {name: Entry(name, tuple(own) if own else None) for name, own in by_cluster.items()}
 
     def _with_restarts(self, clusters: Mapping[str, Entry]) -> dict[str, Entry]:
         """Mark the clusters whose nodes have started anew; one that is seen for the first time is taken as it is."""

@@ -1,6 +1,10 @@
-"""Running work by key, in separate bounded lanes; tells when something changed. Knows nothing of what the work is."""
+"""Running work by key, in separate bounded lanes; calls back when something changed. Knows nothing of the work.
+
+Nobody waits for the end of work here: it is asked to end, and the last call back says that it has.
+"""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,11 +13,14 @@ from functools import partial
 from typing import Any, Final
 
 from capk.engine.progress import Step
+from capk.errors import CapkError
+
+log = logging.getLogger(__name__)
 
 FIRST_SECONDS: Final = 1.0
-"""Work that ends within this time is told of by its end only: each word costs a write."""
+"""Operations shorter than this are announced only when they end, because every announcement costs an API write."""
 QUIET_SECONDS: Final = 2.0
-"""Steps of one key are told at most this often (product.md §7: at most 6 writes from apply to Ready)."""
+"""Steps of one key are announced at most this often (product.md §7: at most 6 writes from apply to Ready)."""
 
 
 class Lane(StrEnum):
@@ -23,16 +30,17 @@ class Lane(StrEnum):
     DELETE = "delete"
     REPAIR = "repair"
     READ = "read"
+    WAIT = "wait"
+    """Waits for others and uses nothing meanwhile, so that it takes no place from those who work."""
 
 
 @dataclass(frozen=True)
 class OperationState:
     """The latest operation of a key; exactly one of `queued`, `running` and `done` is true.
 
-    told: whether `on_change` has been called for it; what changes in between stays hidden until the next call.
+    announced: whether `on_change` has been called for it; what changes in between stays hidden until the next call.
     step: the last that was reported by then.
     error: why it failed; None for success and for cancellation.
-    attempt: how many times this lane's work has failed in a row for this key, this time included.
     ended_at: by the clock that was given.
     """
 
@@ -42,11 +50,10 @@ class OperationState:
     running: bool = False
     done: bool = False
     cancelled: bool = False
-    told: bool = False
+    announced: bool = False
     step: Step | None = None
     result: Any = None
     error: Exception | None = None
-    attempt: int = 0
     ended_at: float | None = None
 
 
@@ -56,7 +63,7 @@ class _Operation:
     work: Callable[[Callable[[Step], None]], Awaitable[Any]]
     state: OperationState
     due: float
-    """When it may be told of next, by the loop's clock."""
+    """When it may be announced next, by the loop's clock."""
     step: Step | None = None
     task: asyncio.Task[Any] | None = None
     timer: asyncio.TimerHandle | None = None
@@ -115,11 +122,10 @@ class Operations:
             return latest.state
         if self._stopped:
             raise RuntimeError("operations have been stopped")
-        attempt = latest.state.attempt if latest and latest.state.lane is lane else 0
         due = asyncio.get_running_loop().time() + self._first_seconds
-        operation = _Operation(key, work, OperationState(lane, name or lane.value, attempt=attempt), due)
+        operation = _Operation(key, work, OperationState(lane, name or lane.value), due)
         self._operations[key] = operation
-        self._tell_when_due(operation)
+        self._announce_when_due(operation)
         self._queues[lane].waiting.append(operation)
         self._fill(lane)
         return operation.state
@@ -134,33 +140,35 @@ class Operations:
         return len(self._queues[lane].waiting), self._queues[lane].running
 
     def forget(self, key: Hashable) -> None:
-        """Drop a key and its count of failures; what still runs or waits is dropped when it ends."""
+        """Drop a key; what still runs or waits is dropped when it ends."""
         if operation := self._operations.get(key):
             operation.forgotten = True
             if operation.state.done:
                 del self._operations[key]
 
-    async def cancel(self, key: Hashable) -> None:
-        """End the operation of a key, queued or running; return when its work, processes included, has ended."""
+    def cancel(self, key: Hashable, *, queued_only: bool = False) -> None:
+        """Ask the operation of a key to end; `on_change` is called when its work, processes included, has ended.
+
+        queued_only: take it back only if it has not begun.
+        """
         operation = self._operations.get(key)
         if operation is None or operation.state.done:
             return
-        if operation.task:
-            operation.task.cancel()
-            await asyncio.wait([operation.task])
-        else:
+        if operation.task is None:
             self._queues[operation.state.lane].waiting.remove(operation)
             self._end(operation, cancelled=True)
+        elif not queued_only and not operation.task.cancelling():
+            operation.task.cancel()
 
     async def stop(self) -> None:
         """End all operations; return when nothing is left. No new one starts from now on."""
         self._stopped = True
+        unfinished = [operation for operation in self._operations.values() if not operation.state.done]
         # Those that wait first, or they would begin as others end.
-        unfinished = sorted(
-            (key for key, operation in self._operations.items() if not operation.state.done),
-            key=lambda key: self._operations[key].state.running,
-        )
-        await asyncio.gather(*(self.cancel(key) for key in unfinished))
+        for operation in sorted(unfinished, key=lambda one: one.state.running):
+            self.cancel(operation.key)
+        if tasks := [operation.task for operation in unfinished if operation.task]:
+            await asyncio.wait(tasks)
 
     def _fill(self, lane: Lane) -> None:
         queue = self._queues[lane]
@@ -168,11 +176,11 @@ class Operations:
             operation = queue.waiting.popleft()
             queue.running += 1
             operation.state = replace(operation.state, queued=False, running=True)
-            # Those that stood in line are told of already: what is short once it begins needs no second word.
+            # Those that stood in line are announced already: what is short once it begins needs no second announcement.
             operation.due = max(operation.due, asyncio.get_running_loop().time() + self._first_seconds)
             operation.task = asyncio.create_task(self._work(operation), name=operation.state.name)
             operation.task.add_done_callback(partial(self._ended, operation))
-            self._tell_when_due(operation)
+            self._announce_when_due(operation)
 
     async def _work(self, operation: _Operation) -> Any:
         return await operation.work(lambda step: self._report(operation, step))
@@ -181,21 +189,21 @@ class Operations:
         if operation.state.done or operation.step == step:
             return
         operation.step = step
-        self._tell_when_due(operation)
+        self._announce_when_due(operation)
 
-    def _tell_when_due(self, operation: _Operation) -> None:
+    def _announce_when_due(self, operation: _Operation) -> None:
         loop = asyncio.get_running_loop()
         if operation.due <= loop.time():
-            self._tell(operation)
+            self._announce(operation)
         elif operation.timer is None:
-            operation.timer = loop.call_at(operation.due, self._tell, operation)
+            operation.timer = loop.call_at(operation.due, self._announce, operation)
 
-    def _tell(self, operation: _Operation) -> None:
+    def _announce(self, operation: _Operation) -> None:
         if operation.timer:
             operation.timer.cancel()
             operation.timer = None
         operation.due = asyncio.get_running_loop().time() + self._quiet_seconds
-        operation.state = replace(operation.state, told=True, step=operation.step)
+        operation.state = replace(operation.state, announced=True, step=operation.step)
         self._on_change(operation.key)
 
     def _ended(self, operation: _Operation, task: asyncio.Task[Any]) -> None:
@@ -205,9 +213,11 @@ class Operations:
             self._end(operation, cancelled=True)
         elif error := task.exception():
             failed = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            self._end(operation, error=failed, attempt=operation.state.attempt + 1)
+            if not isinstance(failed, CapkError):
+                log.error("%s failed in a way that nobody expected: %r", operation.state.name, failed, exc_info=error)
+            self._end(operation, error=failed)
         else:
-            self._end(operation, result=task.result(), attempt=0)
+            self._end(operation, result=task.result())
         self._fill(lane)
 
     def _end(self, operation: _Operation, **outcome: Any) -> None:
@@ -216,4 +226,4 @@ class Operations:
         )
         if operation.forgotten:
             del self._operations[operation.key]
-        self._tell(operation)
+        self._announce(operation)

@@ -1,6 +1,7 @@
 """Lines that kind prints -> the step that it is at. Pure.
 
-Source: kind pkg/internal/cli/status.go and spinner.go (the frame of a line), pkg/cluster/internal/create (the steps).
+Source: kind v0.32 and v0.33, pkg/internal/cli/status.go and spinner.go (the frame of a line), pkg/cluster/internal/
+create and providers (the steps). Between the two only the picture behind "Ensuring node image" changed.
 """
 
 import re
@@ -15,7 +16,8 @@ class Step:
     """What a running command is doing.
 
     message: for people; the same text each time for the same configuration (C18).
-    warning: the step did not end as it should, and kind went on all the same.
+    warning: the step did not end as it should, and kind continued nevertheless. The last step of a creation is one if
+    the kind cluster was made but was not Ready in time: its message belongs into a condition.
     """
 
     reason: Reason
@@ -25,10 +27,10 @@ class Step:
 
 NOT_READY: Final = Step(
     Reason.WAITING_FOR_READY,
-    "The control plane was not Ready within the time that kind waits for it; it goes on starting.",
+    "The control plane was not Ready within the time that kind waited for it. It is still starting.",
     warning=True,
 )
-"""kind gave up waiting (`--wait`); it still ends with exit status 0."""
+"""kind stopped waiting (`--wait`); it still ends with exit status 0."""
 
 _STEPS: Final = (
     ("Ensuring node image", Reason.ENSURING_NODE_IMAGE),
@@ -50,7 +52,7 @@ _PICTURES: Final = re.compile(r"[^\x00-\x7f≤]+")
 
 
 def step(line: str) -> Step | None:
-    """Say which step a line of kind's standard error announces; None for every other line.
+    """Return the step that a line of kind's standard error announces; None for every other line.
 
     On a terminal kind repeats the line ten times a second, so the same step may come several times.
     """

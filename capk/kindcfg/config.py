@@ -4,17 +4,21 @@ What the schema of the CRD refuses already is not checked again here.
 """
 
 import ipaddress
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 import yaml
 
+from capk.api.names import CLUSTER_NAME
 from capk.errors import InvalidSpec
+from capk.kindcfg import checks, registries
+from capk.kindcfg.patches import kubeadm_documents
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 CONTROL_PLANE, WORKER, LOAD_BALANCER = "control-plane", "worker", "external-load-balancer"
+API_PORT = 6443
+"""On which the API server listens in a node, and the load balancer in front of several."""
 DEFAULT_SERVICE_DOMAIN = "cluster.local"
 
 _CLUSTER_WIDE = (
@@ -25,7 +29,6 @@ _CLUSTER_WIDE = (
     "containerdConfigPatches",
     "containerdConfigPatchesJSON6902",
 )
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _HOST_NAME_LIMIT = 63
 
 
@@ -35,13 +38,19 @@ def kind_config(
     cluster_name: str,
     cluster_network: Mapping[str, Any] | None = None,
     image: str | None = None,
+    version: str | None = None,
 ) -> dict[str, Any]:
     """Return the kind configuration of a KINDCluster.
 
-    cluster_network: the owner Cluster's `spec.clusterNetwork`; fills in what the spec leaves open (C22).
+    cluster_network: the owner Cluster's `spec.clusterNetwork`, which fills in what the spec leaves open; None without
+    an owner.
     image: for the nodes that name none. kind's own `--image` would replace the image of every node.
-    Raises InvalidSpec where the spec and the owner Cluster say different things.
+    version: what the KINDControlPlane asks for, None without one; no control-plane node may have another.
+    Raises InvalidSpec where the spec contradicts itself, the owner Cluster or the KINDControlPlane.
     """
+    checks.check_published_port(spec, owned=cluster_network is not None)
+    checks.check_node_versions(spec, image=image, version=version)
+    registries.check_containerd_patches(spec)
     network = cluster_network or {}
     config: dict[str, Any] = {"kind": "Cluster", "apiVersion": API_VERSION, "name": cluster_name}
     nodes = _with_image(spec.get("nodes") or [], image)
@@ -49,6 +58,8 @@ def kind_config(
     config |= {"nodes": nodes} if nodes else {}
     config |= {"networking": networking} if networking else {}
     config |= {field: deepcopy(spec[field]) for field in _CLUSTER_WIDE if spec.get(field)}
+    if folder := registries.containerd_patches(spec):
+        config["containerdConfigPatches"] = [*config.get("containerdConfigPatches", []), *folder]
     domain = network.get("serviceDomain") or DEFAULT_SERVICE_DOMAIN
     if domain != DEFAULT_SERVICE_DOMAIN:
         patches = config.get("kubeadmConfigPatches", [])
@@ -62,7 +73,7 @@ def check_cluster_name(cluster_name: str, spec: Mapping[str, Any]) -> None:
 
     kind itself only warns, above 50 characters; the host name of a node ends at 63.
     """
-    if not _NAME.fullmatch(cluster_name):
+    if not CLUSTER_NAME.fullmatch(cluster_name):
         raise InvalidSpec(
             "spec.clusterName",
             f"the kind cluster cannot be named {cluster_name!r}: a name consists of lower-case letters, digits, '-' "
@@ -123,7 +134,8 @@ def _networking(own: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str,
         "apiServerPort": network.get("apiServerPort") or 0,
         "ipFamily": _family(pods, services),
     }
-    merged = deepcopy(dict(own))
+    # For kind 0 is the same as no port, and a port from elsewhere must be able to take its place.
+    merged = {field: deepcopy(value) for field, value in own.items() if (field, value) != ("apiServerPort", 0)}
     for field, value in wanted.items():
         if value and not _agree(merged.setdefault(field, value), value):
             raise InvalidSpec(
@@ -188,7 +200,7 @@ def _service_domain_patch(domain: str) -> str:
 
 def _check_service_domain(patches: Sequence[str], domain: str) -> None:
     for index, patch in enumerate(patches):
-        for document in _documents(patch):
+        for document in kubeadm_documents(patch):
             networking = document.get("networking") if document.get("kind") == "ClusterConfiguration" else None
             own = networking.get("dnsDomain") if isinstance(networking, Mapping) else None
             if own and own != domain:
@@ -197,11 +209,3 @@ def _check_service_domain(patches: Sequence[str], domain: str) -> None:
                     f"sets networking.dnsDomain to {own}, but clusterNetwork.serviceDomain of the owner Cluster is "
                     f"{domain}; leave one of them out",
                 )
-
-
-def _documents(patch: str) -> list[Mapping[str, Any]]:
-    """Return the mappings in a patch; none when it is not YAML, which kind reports better."""
-    try:
-        return [document for document in yaml.safe_load_all(patch) if isinstance(document, Mapping)]
-    except yaml.YAMLError:
-        return []

@@ -86,7 +86,7 @@ def image_version(image: str) -> str | None:
 
 
 def kind_release() -> str:
-    """Return the release of kind that the catalogue belongs to, as in `v0.32.0`."""
+    """Return the release of kind that the catalogue belongs to, as in `v0.33.0`."""
     return str(_content()["kind"])
 
 

@@ -1,26 +1,81 @@
-"""Reads the kubeconfigs that kind writes and builds the Secrets that hold them; pure.
+"""Reads the kubeconfigs that kind prints, writes new ones, and builds the Secrets that hold them; pure.
+
+kind prints the user of a node's admin.conf as it is (kind pkg/cluster/internal/kubeconfig/internal/kubeconfig/types.go,
+kubeadm.go), and with `--internal` its server too. Root in a node and every administrator of the workload cluster can
+edit that file. So a kubeconfig is untrusted input: `parse` takes from it what is needed, `render` writes a new one.
+
+`parse` ignores what it does not need instead of refusing it. Fields such as `exec`, `tokenFile`, `proxy-url`, `as` or
+`insecure-skip-tls-verify` harm only those who read the file; nobody reads it but `parse`, and `render` has no place for
+them. Refusing would add no safety, and one stray field would take a working cluster's kubeconfig from its users. A
+kubeconfig is refused when it has no inline credentials without these fields.
 
 No error text here ever quotes a kubeconfig: not its YAML, not what a parser says about it.
 """
 
 import base64
 import hashlib
+import ipaddress
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from capk.api import names
-from capk.kindcfg import documents
+from capk.kindcfg import credentials, documents
+from capk.kindcfg.credentials import BadKubeconfig
+
+__all__ = [
+    "BadKubeconfig",
+    "Kubeconfig",
+    "KubeconfigFacts",
+    "config_secret",
+    "kubeconfig_secret",
+    "parse",
+    "read_kubeconfig",
+    "render",
+    "secret_digest",
+    "server_url",
+]
+
+MOST_CHARACTERS: Final = 256 * 1024
+"""A kubeconfig of kind has about 6,000."""
+
+_DNS_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_PLUGINS: Final = ("exec", "auth-provider", "tokenFile", "client-certificate", "client-key", "username")
+"""Ways to log in that need more than the kubeconfig itself, or that Kubernetes no longer has."""
 
 
-class BadKubeconfig(ValueError):
-    """The text is no kubeconfig that Cluster API and people could use; the message says why, without quoting it."""
+@dataclass(frozen=True)
+class Kubeconfig:
+    """What a kubeconfig says and what is needed to log in, each part parsed and written again.
+
+    host, port: of the API server. The node chose them in a kubeconfig of `kind get kubeconfig --internal`: compare them
+    with an address you know.
+    authority: certificates that vouch for the API server, PEM.
+    fingerprint: `sha256:` and the digest of the authority, independent of how the PEM is laid out.
+    client_certificate, client_key: PEM; both empty for a user with a token.
+    token: bearer token; None for a user with a client certificate.
+    not_before, not_after: during which the client certificate and its chain are valid, in UTC; None for a token.
+    """
+
+    host: str
+    port: int
+    authority: str = field(repr=False)
+    fingerprint: str
+    client_certificate: str = field(default="", repr=False)
+    client_key: str = field(default="", repr=False)
+    token: str | None = field(default=None, repr=False)
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """How long the client certificate is valid in all; None for a token."""
+        return self.not_after - self.not_before if self.not_before and self.not_after else None
 
 
 @dataclass(frozen=True)
@@ -39,30 +94,67 @@ class KubeconfigFacts:
     """When the client certificate expires, in UTC; None for a user with a token."""
 
 
-def read_kubeconfig(text: str) -> KubeconfigFacts:
-    """Read the current context of a kubeconfig.
+def parse(text: str) -> Kubeconfig:
+    """Parse the current context of an untrusted kubeconfig; whatever is not needed is ignored.
 
-    Raises BadKubeconfig when it is no kubeconfig, is incomplete, or needs a plugin to log in, which Cluster API's core
-    refuses (C14).
+    A client certificate with its key counts before a token. Raises BadKubeconfig when the text is not a kubeconfig, is
+    too large, or holds neither: Cluster API's core refuses plugins to log in (C14), and files are not ours to read.
     """
-    cluster, user = _current(_parse(text))
-    server = cluster.get("server")
-    if not isinstance(server, str):
-        raise BadKubeconfig("the kubeconfig names no server")
-    host, port = _host_and_port(server)
-    authority = _certificates(cluster, "certificate-authority-data")
+    cluster, user = _current(_document(text))
+    host, port = _host_and_port(cluster.get("server"))
+    authority = credentials.certificates(cluster, "certificate-authority-data")
     if not authority:
         raise BadKubeconfig("the kubeconfig holds no certificate authority")
-    for plugin in ("exec", "auth-provider"):
-        if plugin in user:
-            raise BadKubeconfig(f"the kubeconfig logs in by {plugin}; a certificate or a token is needed")
-    chain = _certificates(user, "client-certificate-data")
-    if not (chain and user.get("client-key-data")) and not user.get("token"):
-        raise BadKubeconfig("the kubeconfig holds neither a client certificate with its key nor a token")
-    digest = hashlib.sha256(b"".join(certificate.public_bytes(Encoding.DER) for certificate in authority))
-    pem = "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in authority)
-    not_after = min((certificate.not_valid_after_utc for certificate in chain), default=None)
-    return KubeconfigFacts(server, host, port, pem, f"sha256:{digest.hexdigest()}", not_after)
+    vouched = credentials.pem(authority), credentials.fingerprint(authority)
+    if not (user.get("client-certificate-data") and user.get("client-key-data")):
+        return Kubeconfig(host, port, *vouched, token=_token(user))
+    chain = credentials.certificates(user, "client-certificate-data")
+    if not chain:
+        raise BadKubeconfig("client-certificate-data of the kubeconfig holds no certificate")
+    return Kubeconfig(
+        host,
+        port,
+        *vouched,
+        client_certificate=credentials.pem(chain),
+        client_key=credentials.private_key(user, "client-key-data", chain[0]),
+        not_before=max(certificate.not_valid_before_utc for certificate in chain),
+        not_after=min(certificate.not_valid_after_utc for certificate in chain),
+    )
+
+
+def render(kubeconfig: Kubeconfig, *, server: str, name: str) -> str:
+    """Return a new kubeconfig, YAML, of one cluster, user and context; it has the fields below and no others.
+
+    server: URL of the API server at an address that we know, as `server_url` writes it.
+    name: of the kind cluster; the entries are called `kind-<name>`, as kind calls them.
+    """
+    entry = f"kind-{name}"
+    user = {"token": kubeconfig.token}
+    if kubeconfig.client_key:
+        certificate, key = _base64(kubeconfig.client_certificate), _base64(kubeconfig.client_key)
+        user = {"client-certificate-data": certificate, "client-key-data": key}
+    cluster = {"certificate-authority-data": _base64(kubeconfig.authority), "server": server}
+    document = {
+        "apiVersion": "v1",
+        "clusters": [{"cluster": cluster, "name": entry}],
+        "contexts": [{"context": {"cluster": entry, "user": entry}, "name": entry}],
+        "current-context": entry,
+        "kind": "Config",
+        "users": [{"name": entry, "user": user}],
+    }
+    return documents.dump(document)
+
+
+def server_url(host: str, port: int) -> str:
+    """Return the https URL of an API server; IPv6 addresses get their brackets: `https://[::1]:40001`."""
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def read_kubeconfig(text: str) -> KubeconfigFacts:
+    """Read the current context of a kubeconfig; raises BadKubeconfig as `parse` does."""
+    found = parse(text)
+    url = server_url(found.host, found.port)
+    return KubeconfigFacts(url, found.host, found.port, found.authority, found.fingerprint, found.not_after)
 
 
 def kubeconfig_secret(
@@ -108,18 +200,23 @@ def _metadata(
 
 
 def _secret(metadata: Mapping[str, Any], type: str, key: str, text: str) -> dict[str, Any]:
-    data = {key: base64.b64encode(text.encode()).decode()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": type, "data": data}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": type, "data": {key: _base64(text)}}
 
 
-def _parse(text: str) -> Mapping[str, Any]:
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _document(text: str) -> Mapping[str, Any]:
+    if len(text) > MOST_CHARACTERS:
+        raise BadKubeconfig(f"the text is larger than {MOST_CHARACTERS // 1024} KiB")
     try:
-        document = documents.load(text)
+        document = documents.load_texts(text)
     except (yaml.YAMLError, ValueError):
         # Without the cause: a parser's message quotes the text.
         raise BadKubeconfig("the text is not YAML") from None
     if not isinstance(document, Mapping) or document.get("kind") != "Config":
-        raise BadKubeconfig("the text is no kubeconfig: kind is not Config")
+        raise BadKubeconfig("the text is not a kubeconfig: kind is not Config")
     return document
 
 
@@ -139,22 +236,31 @@ def _named(document: Mapping[str, Any], section: str, field: str, name: Any) -> 
     raise BadKubeconfig(f"the kubeconfig has no {field} for its current context")
 
 
-def _host_and_port(server: str) -> tuple[str, int]:
+def _token(user: Mapping[str, Any]) -> str:
+    if token := credentials.inline_token(user):
+        return token
+    if other := next((plugin for plugin in _PLUGINS if plugin in user), None):
+        raise BadKubeconfig(f"the kubeconfig logs in by {other}; it needs an inline certificate and key, or a token")
+    raise BadKubeconfig("the kubeconfig holds neither a client certificate with its key nor a token")
+
+
+def _host_and_port(server: Any) -> tuple[str, int]:
+    if not isinstance(server, str):
+        raise BadKubeconfig("the kubeconfig names no server")
     try:
         parts = urlsplit(server)
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname, 443 if parts.port is None else parts.port
     except ValueError:
-        host, port = None, None
-    if not host or parts.scheme != "https":
-        raise BadKubeconfig("the server of the kubeconfig is no https URL with a host")
-    return host, port or 443
+        host, port = None, 0
+    if not host or parts.scheme != "https" or "@" in parts.netloc or not port or not _is_host(host):
+        raise BadKubeconfig("the server of the kubeconfig is not an https URL with a host")
+    return host, port
 
 
-def _certificates(entry: Mapping[str, Any], field: str) -> list[x509.Certificate]:
-    value = entry.get(field)
-    if value is None:
-        return []
+def _is_host(host: str) -> bool:
     try:
-        return x509.load_pem_x509_certificates(base64.b64decode("".join(value.split()), validate=True))
-    except (ValueError, AttributeError):
-        raise BadKubeconfig(f"{field} of the kubeconfig is no certificate in base64") from None
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _DNS_NAME.fullmatch(host) is not None
+    # An address with a zone, `fe80::1%eth0`, has a meaning on one machine only.
+    return getattr(address, "scope_id", None) is None

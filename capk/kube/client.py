@@ -12,13 +12,14 @@ from tenacity.wait import wait_base, wait_random_exponential
 
 from capk.api.names import FIELD_MANAGER, Resource
 from capk.errors import NotFound, Unreachable
-from capk.kube.connection import Connection, Credentials
+from capk.kube.connection import Connection
+from capk.kube.credentials import Credentials
 from capk.kube.door import Listing, PatchKind
 from capk.kube.request import APPLY_TYPE, PATCH_TYPES, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
 
 RequestObserver = Callable[[str, str, str], None]
-"""Told verb, resource and HTTP status, or "none", of every request that was sent."""
+"""Called with verb, resource and HTTP status, or "none", of every request that was sent."""
 
 _WRITTEN_BY: Final = {"fieldManager": FIELD_MANAGER}
 _ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
@@ -32,8 +33,8 @@ _READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
 class KubeClient:
     """The API server of the management cluster; see `capk.kube.door.Kube` for what each call promises.
 
-    Reads are tried again a few times when the server does not answer or is overwhelmed. Writes are not: whoever wants
-    one looks again first.
+    Reads are tried again a few times when the server does not answer or is overwhelmed. Writes are not: the caller
+    looks again first.
     """
 
     def __init__(
@@ -57,8 +58,6 @@ class KubeClient:
         in_cluster: bool | None = None,
         request_timeout_seconds: float = 30,
         max_in_flight: int = 32,
-        requests_per_second: float = 400,
-        burst: int = 800,
         observe: RequestObserver | None = None,
     ) -> Self:
         """Read the credentials and return a client; nothing is sent yet.
@@ -68,8 +67,7 @@ class KubeClient:
         credentials = Credentials(kubeconfig, context, in_cluster)
         connection = Connection(credentials, timeout_seconds=request_timeout_seconds, pool_size=max_in_flight)
         await connection.open()
-        throttle = Throttle(max_in_flight=max_in_flight, rate=requests_per_second, burst=burst)
-        return cls(connection, throttle, observe)
+        return cls(connection, Throttle(max_in_flight=max_in_flight), observe)
 
     @property
     def server(self) -> str:
@@ -165,7 +163,7 @@ class KubeClient:
         return str((answer.get("preferredVersion") or {}).get("version") or "") or None
 
     async def may_list(self, resource: Resource) -> bool:
-        """Return whether the server lets us list all objects of a kind; everybody may ask that."""
+        """Return whether the server lets us list all objects of a kind; every account may ask that."""
         attributes = {"verb": "list", "group": resource.group, "resource": resource.plural}
         body = as_body(_ACCESS_REVIEWS, {"metadata": {}, "spec": {"resourceAttributes": attributes}})
         answer = await self._read(Request("review", "POST", _ACCESS_REVIEWS, body=body))
@@ -183,7 +181,14 @@ class KubeClient:
 
     async def _send(self, request: Request) -> dict[str, Any]:
         generation = self._connection.generation
-        status, content = await self._exchange(request)
+        try:
+            status, content = await self._exchange(request)
+        except Unreachable as error:
+            # Nothing was sent: TLS failed first. The authority may have been replaced.
+            is_tls = isinstance(error.__cause__, aiohttp.ClientSSLError)
+            if not is_tls or not await self._connection.renew(generation):
+                raise
+            status, content = await self._exchange(request)
         if status == 401 and await self._connection.renew(generation):
             status, content = await self._exchange(request)
         return request.read_answer(status, content)

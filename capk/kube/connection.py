@@ -2,30 +2,30 @@
 
 Only its loaders: requests go through aiohttp itself, which takes half the processor time (K25).
 
-Credentials are read again when the server no longer takes them. That covers rotated files, short-lived tokens and exec
-plugins alike.
+Credentials are read again when the server no longer accepts them, or when TLS with it fails. That covers rotated files,
+rotated authorities, short-lived tokens and exec plugins alike.
 """
 
 import asyncio
 import json
+import logging
 import os
 import ssl
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import incluster_config, kube_config
+from kubernetes.aio.config import kube_config
 from yarl import URL
 
 from capk.errors import Unreachable
+from capk.kube.credentials import Credentials
+from capk.kube.proxy import proxy_for
 from capk.kube.request import JSON, Request
 from capk.redaction import redact
 
@@ -33,46 +33,11 @@ USER_AGENT: Final = "capk"
 RELOAD_SECONDS: Final = 10.0
 """Credentials that were read a moment ago and are refused are wrong, not old."""
 
+log = logging.getLogger(__name__)
+
 # The loaders and the REST client are not annotated.
 _config: Final = cast(Any, config)
 _kube_config: Final = cast(Any, kube_config)
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """Where to find the credentials.
-
-    With nothing given, as kubectl does: $KUBECONFIG, the service account of a pod, ~/.kube/config.
-    """
-
-    kubeconfig: str | None = None
-    """Path of a kubeconfig, or several as in $KUBECONFIG."""
-    context: str | None = None
-    """Context of the kubeconfig; default: its current one."""
-    in_cluster: bool | None = None
-    """True: the service account and nothing else; False: never."""
-
-    def use_service_account(self) -> bool:
-        """Return whether the service account of the pod is what to use."""
-        if self.in_cluster is not None:
-            return self.in_cluster
-        asks_for_file = bool(self.kubeconfig or self.context or os.environ.get("KUBECONFIG"))
-        in_pod = bool(os.environ.get(incluster_config.SERVICE_HOST_ENV_NAME))
-        return not asks_for_file and in_pod and Path(incluster_config.SERVICE_TOKEN_FILENAME).is_file()
-
-    def kubeconfig_paths(self) -> str:
-        """Return the path or paths of the kubeconfig; the loader fixes its own default when it is imported."""
-        return self.kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-
-    def has_kubeconfig(self) -> bool:
-        """Return whether one of the paths is a file; the loader would fail with a riddle."""
-        return any(Path(path).expanduser().is_file() for path in self.kubeconfig_paths().split(os.pathsep) if path)
-
-    def __str__(self) -> str:
-        if self.use_service_account():
-            return "the service account of the pod"
-        context = f", context {self.context}" if self.context else ""
-        return f"the kubeconfig {self.kubeconfig_paths()}{context}"
 
 
 class _Login(NamedTuple):
@@ -83,13 +48,21 @@ class _Login(NamedTuple):
     server: str
     proxy: str | None
 
-    def session(self, pool_size: int) -> aiohttp.ClientSession:
+    def session(self, pool_size: int, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
+            middlewares=(self._name_server, *middlewares),
             connector=aiohttp.TCPConnector(limit=pool_size, ssl=self.ssl_context),
             proxy=self.proxy,
             # One line of a watch is one object, larger than aiohttp's default.
             read_bufsize=2**21,
         )
+
+    async def _name_server(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # A connector has no setting for the name, and kopf's requests do not pass it.
+        request.server_hostname = self.configuration.tls_server_name
+        return await send(request)
 
     async def headers(self) -> dict[str, str]:
         # Reads the token of a service account again every minute.
@@ -154,15 +127,18 @@ class Connection:
             headers=headers,
             data=None if request.body is None else json.dumps(request.body).encode(),
             timeout=self._timeout,
-            server_hostname=login.configuration.tls_server_name,
             allow_redirects=False,
         ) as response:
             return response.status, response.headers, await response.read()
 
     async def session(self) -> aiohttp.ClientSession:
-        """Return a new session with the same credentials, for kopf's watches; the caller closes it."""
+        """Return a new session with the same credentials, for kopf's watches; the caller closes it.
+
+        It closes itself when TLS fails and newer credentials were read: kopf then logs in again.
+        """
         login = self._open_login()
-        session = login.session(pool_size=0)
+        renewal = _Renewal(self, self.generation)
+        session = renewal.session = login.session(0, renewal.send)
         session.headers.update(await login.headers())
         return session
 
@@ -173,6 +149,7 @@ class Connection:
             await session.close()
 
     async def _load(self) -> None:
+        self._loaded_at = asyncio.get_running_loop().time()
         try:
             login = await self._log_in()
         except Exception as error:
@@ -185,7 +162,6 @@ class Connection:
         for session in self._sessions[:-2]:
             await session.close()
         del self._sessions[:-2]
-        self._loaded_at = asyncio.get_running_loop().time()
         self.generation += 1
 
     async def _log_in(self) -> _Login:
@@ -219,16 +195,39 @@ class Connection:
         return self._login
 
 
+class _Renewal:
+    """Reads the credentials again when a session of kopf cannot agree on TLS with the API server.
+
+    kopf itself logs in again only after a 401, or when its session was closed.
+    """
+
+    def __init__(self, connection: Connection, generation: int) -> None:
+        self._connection = connection
+        self._generation = generation
+        self.session: aiohttp.ClientSession | None = None
+
+    async def send(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        try:
+            return await send(request)
+        except aiohttp.ClientSSLError as error:
+            if self.session is None or not await self._renewed():
+                raise
+            await self.session.close()
+            raise RuntimeError("the session is closed, as newer credentials were read") from error
+
+    async def _renewed(self) -> bool:
+        try:
+            return await self._connection.renew(self._generation)
+        except Unreachable as error:
+            log.warning("%s", error)
+            return False
+
+
 def _login(configuration: Configuration) -> _Login:
     server = str(configuration.host).rstrip("/")
     # The official client would look for proxies and netrc in two threads for every request; 15 % of its time.
-    proxy = configuration.proxy or proxy_of_environment(server)
+    proxy = configuration.proxy or proxy_for(server, os.environ)
+    if proxy and (scheme := urlsplit(proxy).scheme) not in ("http", "https"):
+        # The URL itself may hold a password.
+        raise config.ConfigException(f"it needs a proxy of type {scheme!r}; only http and https proxies are supported")
     return _Login(configuration, cast(Any, RESTClientObject)(configuration).ssl_context, server, proxy)
-
-
-def proxy_of_environment(server: str) -> str | None:
-    """Return what HTTPS_PROXY or HTTP_PROXY say, unless NO_PROXY excludes the server."""
-    parts = urlsplit(server)
-    if not parts.hostname or proxy_bypass(parts.netloc):
-        return None
-    return getproxies().get(parts.scheme)

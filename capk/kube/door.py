@@ -55,6 +55,10 @@ class Kube(Protocol):
         """Create or change an object by server-side apply: what we no longer say is removed, what others own stays."""
         ...
 
+    async def serves(self, group: str) -> str | None:
+        """Return the version of an API group that the server prefers, or None when it does not serve the group."""
+        ...
+
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         """Ask for the deletion of an object; with `uid`, Conflict when another object has that name now."""
         ...

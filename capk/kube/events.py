@@ -19,7 +19,7 @@ EventType = Literal["Normal", "Warning"]
 
 MESSAGE_LIMIT: Final = 1024
 PATIENCE_SECONDS: Final = 5.0
-"""What an Event may cost the reconcile that it tells of."""
+"""What an Event may cost the reconcile that it is about."""
 _NAME_LIMIT: Final = 200
 _REMEMBERED: Final = 4096
 

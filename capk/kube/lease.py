@@ -1,4 +1,4 @@
-"""Holds a Lease, so that of several replicas one acts; whoever loses it must stop at once (K41).
+"""Holds a Lease, so that of several replicas one acts; a leader that loses it must stop immediately (K41).
 
 The rules of Kubernetes' own leader election: who leads renews every retry time; who waits takes over when the lease has
 not changed for its whole duration on the waiter's own monotonic clock, so clocks need not agree.
@@ -24,18 +24,32 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LeaseTimes:
-    """Seconds.
+    """Seconds. Raises ValueError when another replica could act before a leader that lost the lease has ended.
 
-    A killed leader is succeeded after the duration, what the successor was late to see of the last renewal, and what
-    it is late to look again: at most 13 + 2.2 + 2.2. Kubernetes' components use 15, 10 and 2, which is up to 19.4.
+    The leader stops `renew_deadline` after its last renewal began. It then ends its engine commands: SIGTERM, 5 s of
+    grace, SIGKILL. `shutdown` covers that with half a second to reap them, and then the alarm ends the process. Others
+    wait for `duration` after they saw that renewal, so they find nothing running.
+
+    A killed leader is succeeded after the duration, the delay at which the successor saw the last renewal, and the
+    delay of its next look: at most 15 + 2.2 + 2.2, as with Kubernetes' own components.
     """
 
-    duration: float = 13.0
+    duration: float = 15.0
     """A lease that was not renewed for so long may be taken by others."""
     renew_deadline: float = 9.0
-    """The leader gives up when it could not renew for so long, well before others may take over."""
+    """The leader gives up when it could not renew for so long."""
     retry: float = 2.0
     """Between two attempts to take or renew, give or take a tenth."""
+    shutdown: float = 5.5
+    """How long a leader that lost the lease may take to end."""
+
+    def __post_init__(self) -> None:
+        if self.duration < self.renew_deadline + self.shutdown:
+            raise ValueError("the duration must cover the renew deadline and the shutdown")
+
+
+Alarm = Callable[[float], None]
+"""Called with the seconds after which the process must have ended; a later call replaces the time, 0 cancels it."""
 
 
 @asynccontextmanager
@@ -46,15 +60,16 @@ async def hold_lease(
     identity: str,
     *,
     times: LeaseTimes | None = None,
+    alarm: Alarm | None = None,
     rng: Callable[[], float] = random.random,
 ) -> AsyncIterator[None]:
     """Wait until the lease is ours and hold it during the body, then release it.
 
     identity: unique among the replicas, as the pod's name. client: best one of its own, so that no queue of other
-    requests delays the renewal.
-    Raises LostLease, after cancelling the body, when the lease could not be renewed in time or somebody else has it.
+    requests delays the renewal. alarm: set with each renewal; ends a process that hangs before others may act.
+    Raises LostLease, after cancelling the body, when the lease could not be renewed in time or another replica has it.
     """
-    lease = _Lease(client, name, namespace, identity, times or LeaseTimes(), rng)
+    lease = _Lease(client, name, namespace, identity, times or LeaseTimes(), alarm or (lambda seconds: None), rng)
     await lease.acquire()
     body = asyncio.current_task()
     assert body is not None
@@ -66,7 +81,7 @@ async def hold_lease(
         if renewal.done():
             await asyncio.sleep(0)  # the body ended in the moment of the loss: its cancellation arrives here
     except asyncio.CancelledError:
-        # uncancel() tells whether somebody else cancelled the body as well; then that counts.
+        # uncancel() shows whether the body was cancelled for another reason as well; then that counts.
         if renewal.done() and not renewal.cancelled() and body.uncancel() <= cancellations:
             raise LostLease(f"lease {namespace}/{name}: {renewal.exception()}") from None
         raise
@@ -80,13 +95,21 @@ async def hold_lease(
 
 class _Lease:
     def __init__(
-        self, client: Kube, name: str, namespace: str, identity: str, times: LeaseTimes, rng: Callable[[], float]
+        self,
+        client: Kube,
+        name: str,
+        namespace: str,
+        identity: str,
+        times: LeaseTimes,
+        alarm: Alarm,
+        rng: Callable[[], float],
     ) -> None:
         self._client = client
         self._name = name
         self._namespace = namespace
         self._identity = identity
         self._times = times
+        self._alarm = alarm
         self._rng = rng
         self._seen: Mapping[str, Any] = {}
         self._seen_at = float("-inf")
@@ -99,7 +122,7 @@ class _Lease:
             started = _now()
             try:
                 if await self._try_to_take():
-                    self._renewed_at = started
+                    self._renewed(started)
                     log.info("leading: lease %s/%s is ours", self._namespace, self._name)
                     return
             except ApiError as error:
@@ -107,19 +130,23 @@ class _Lease:
             await self._pause()
 
     async def keep(self) -> None:
-        """Renew the lease again and again; raises LostLease when that fails for too long or somebody else has it."""
-        await self._pause()
-        # Counts from the start of the last renewal that worked: others count from its arrival, which is later.
-        while (started := _now()) < (deadline := self._renewed_at + self._times.renew_deadline):
+        """Renew the lease again and again; raises LostLease when that fails for too long or another replica has it."""
+        while True:
+            # Counts from the start of the last renewal that worked: others count from its arrival, which is later.
+            deadline = asyncio.timeout_at(self._renewed_at + self._times.renew_deadline)
             try:
-                async with asyncio.timeout_at(deadline):
+                async with deadline:
+                    await self._pause()
+                    started = _now()
                     if not await self._renew():
+                        self._alarm(self._times.shutdown)
                         raise LostLease(f"{self._holder or 'nobody'} holds it now")
-                self._renewed_at = started
+                self._renewed(started)
             except (ApiError, TimeoutError) as error:
-                log.warning("lease %s/%s was not renewed: %s", self._namespace, self._name, error or "no answer")
-            await self._pause()
-        raise LostLease(f"it could not be renewed for {self._times.renew_deadline:.0f} s")
+                if deadline.expired():
+                    seconds = self._times.renew_deadline
+                    raise LostLease(f"it could not be renewed for {seconds:.0f} s") from None
+                log.warning("lease %s/%s was not renewed: %s", self._namespace, self._name, error)
 
     async def release(self) -> None:
         """Let others take the lease without waiting for its end."""
@@ -127,7 +154,12 @@ class _Lease:
             async with asyncio.timeout(self._times.retry):
                 await self._write({"holderIdentity": "", "leaseDurationSeconds": 1})
         except (ApiError, TimeoutError) as error:
-            log.warning("lease %s/%s was not released: %s", self._namespace, self._name, error)
+            log.warning("lease %s/%s was not released: %s", self._namespace, self._name, error or "no answer")
+        self._alarm(0)
+
+    def _renewed(self, started: float) -> None:
+        self._renewed_at = started
+        self._alarm(started + self._times.renew_deadline + self._times.shutdown - _now())
 
     async def _try_to_take(self) -> bool:
         try:
@@ -147,7 +179,7 @@ class _Lease:
         return True
 
     async def _renew(self) -> bool:
-        """Renew, and look who has it when somebody else wrote the lease; return whether it is ours."""
+        """Renew, and look who has the lease when it was written by another; return whether it is ours."""
         try:
             await self._write(self._claim())
         except NotFound:

@@ -1,7 +1,7 @@
 """Builds guarded merge patches for status, finalizer, annotations, owner references and spec; pure.
 
 Every patch carries `metadata.resourceVersion` and `metadata.uid` of the object it was computed from, so a stale view
-gets a 409, and a view of another object with the same name a 422, instead of undoing somebody's work (K21, K22). A
+gets a 409, and a view of another object with the same name a 422, instead of undoing the work of others (K21, K22). A
 patch that would change nothing is None (C19).
 """
 

@@ -35,7 +35,7 @@ class Request:
 
     @property
     def target(self) -> str:
-        """Path and query; a resource without a version stands for its API group."""
+        """Path and query; a resource without a version means its API group."""
         group, version, plural, _ = self.resource
         parts = ["apis", group] if group else ["api"]
         parts += [version, *(["namespaces", self.namespace] if self.namespace else []), plural] if version else []
@@ -50,7 +50,7 @@ class Request:
         return f"{self.resource.plural} {where}" if where else self.resource.plural
 
     def read_answer(self, status: int, content: bytes) -> dict[str, Any]:
-        """Return the document that was answered, or raise the ApiError that the status stands for."""
+        """Return the document that was answered, or raise the ApiError that the status means."""
         try:
             document = json.loads(content)
         except ValueError:
@@ -58,7 +58,7 @@ class Request:
         if 200 <= status < 300:
             if isinstance(document, dict):
                 return document
-            cause = f"the answer is no JSON object (HTTP {status}); is this an API server?"
+            cause = f"the answer is not a JSON object (HTTP {status}); is this an API server?"
             raise Unreachable(self.verb, self.subject, 0, cause)
         answer = document if isinstance(document, dict) else {}
         message = str(answer.get("message") or "no reason given")[:_MESSAGE_LIMIT]

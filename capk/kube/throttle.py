@@ -1,4 +1,7 @@
-"""Limits what we ask of the API server: requests in flight, requests a second, and silence when it asks for it."""
+"""Limits what we ask of the API server: requests in flight, and silence when it asks for it (Retry-After).
+
+There is no limit of requests per second: the API server's own priority and fairness sets one and answers 429.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,33 +16,25 @@ class Throttle:
     """One for all requests of a client, in order of arrival.
 
     max_in_flight: requests that may wait for an answer at the same time.
-    rate: requests a second in the long run; burst: how many may go at once after a quiet time.
     """
 
-    def __init__(self, *, max_in_flight: int, rate: float, burst: int) -> None:
+    def __init__(self, *, max_in_flight: int) -> None:
         self._slots = asyncio.Semaphore(max_in_flight)
-        self._interval = 1 / rate
-        self._burst_seconds = (burst - 1) / rate
-        self._next_turn = float("-inf")
         self._silent_until = float("-inf")
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
         """Wait for a turn and hold it."""
         async with self._slots:
-            await self._wait_for_turn()
+            await self._silence()
             yield
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for that time: the server said when it wants to hear from us again (Retry-After)."""
+        """Send nothing for that time, which the server named in a Retry-After."""
         self._silent_until = max(self._silent_until, _now() + min(seconds, LONGEST_PAUSE_SECONDS))
 
-    async def _wait_for_turn(self) -> None:
-        # Turns lie one interval apart; those that nobody took stay valid as long as a burst lasts.
-        turn = max(self._next_turn, _now() - self._burst_seconds)
-        self._next_turn = turn + self._interval
-        await _sleep_until(turn)
-        while self._silent_until > _now():  # may have grown while we slept
+    async def _silence(self) -> None:
+        while self._silent_until > _now():  # may have grown during the sleep
             await _sleep_until(self._silent_until)
 
 

@@ -1,4 +1,4 @@
-"""The command `capk-local-kind`: answers as `kind` v0.32.0 does, without containers.
+"""The command `capk-local-kind`: answers as `kind` v0.33.0 does, without containers.
 
 A cluster is a real etcd and a real kube-apiserver, as local processes, with a real Node object for each requested node.
 There is no scheduler, no kubelet and no controller-manager: pods never start and nothing is garbage-collected. With
@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
             print(failure, file=sys.stderr)
         else:
             console.error(failure)
-        return 1
+        return failure.exit_status
     except (CapkError, OSError) as failure:
         console.error(failure)
         return 1

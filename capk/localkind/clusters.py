@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from capk.localkind import listing
 from capk.localkind.files import remove_tree, write_private
+from capk.localkind.steps import KindError
 
 if TYPE_CHECKING:
     from capk.localkind.controlplane import ControlPlane
@@ -70,14 +71,24 @@ class Cluster:
         return ControlPlane(self.directory)
 
     @property
-    def primary(self) -> Node:
-        """The control-plane node that stands for the local processes."""
-        return next(node for node in self.nodes if node.role == CONTROL_PLANE)
+    def first_control_plane(self) -> Node | None:
+        """The control-plane node that stands for the local processes; None when all were removed."""
+        return next((node for node in self.nodes if node.role == CONTROL_PLANE), None)
 
     @property
-    def endpoint_node(self) -> Node:
+    def primary(self) -> Node:
+        """The first control plane; raises KindError, in kind's words, when there is none."""
+        if first := self.first_control_plane:
+            return first
+        raise KindError(
+            f"could not locate any control plane nodes for cluster named '{self.name}'. "
+            "Use the --name option to select a different cluster"
+        )
+
+    @property
+    def endpoint_node(self) -> Node | None:
         """The node that clients reach the API server through: the load balancer where there is one."""
-        return next((node for node in self.nodes if node.role == LOAD_BALANCER), self.primary)
+        return next((node for node in self.nodes if node.role == LOAD_BALANCER), self.first_control_plane)
 
     @property
     def is_initialized(self) -> bool:
@@ -90,7 +101,8 @@ class Cluster:
 
     def is_node_running(self, node: Node) -> bool:
         """Whether a node container would be running."""
-        return node.running and (node is not self.primary or self.instant or self.control_plane.is_running)
+        has_processes = node is self.first_control_plane and not self.instant
+        return node.running and (not has_processes or self.control_plane.is_running)
 
     def container_id(self, node: Node) -> str:
         """Return an id in the form of a container's; another creation gives another one."""
@@ -98,10 +110,24 @@ class Cluster:
 
         return hashlib.sha256(f"{self.uid}/{node.name}".encode()).hexdigest()
 
+    def address(self, node: Node) -> str:
+        """Return a node's address on kind's network, empty while it is stopped; nothing listens there.
+
+        Another container has another one. Unlike an engine's, it is the same after each start.
+        """
+        number = int(self.container_id(node)[:6], 16)
+        return f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}" if self.is_node_running(node) else ""
+
+    def files(self, node: Node) -> Path:
+        """Return the directory with what was written into a node; it need not exist."""
+        return self.directory / "files" / node.name
+
     def save(self) -> None:
         """Write the state; what was there is replaced in one step."""
         state = {"name": self.name, "uid": self.uid, "instant": self.instant, "nodes": [asdict(n) for n in self.nodes]}
         write_private(self.directory / _STATE, json.dumps(state).encode())
+        ids = (f"{self.container_id(node)}\n" for node in self.nodes)
+        write_private(self.directory / listing.CONTAINERS, "".join(ids).encode())
 
 
 class Home:
@@ -146,14 +172,27 @@ class Home:
             node.started_at = now()
         cluster = Cluster(fresh, name, uid, instant, nodes)
         cluster.save()
-        ids = (f"{cluster.container_id(node)}\n" for node in nodes)
-        (fresh / listing.CONTAINERS).write_text("".join(ids))
         try:
             cluster.directory = fresh.rename(self._clusters / name)
         except OSError:
             remove_tree(fresh)
             return None
         return cluster
+
+    def remove_node(self, cluster: Cluster, node: Node) -> None:
+        """Remove a node, with the processes if it stands for them; the last one takes the cluster with it."""
+        from capk.localkind import processes
+
+        with processes.exclusive(cluster.directory):
+            if node is cluster.first_control_plane:
+                cluster.control_plane.kill()
+            left = [other for other in cluster.nodes if other is not node]
+            if left:
+                cluster.nodes = left
+                cluster.save()
+        remove_tree(cluster.files(node))
+        if not left:
+            self.remove(cluster)
 
     def remove(self, cluster: Cluster) -> None:
         """End the processes of a cluster and remove all of it; one that went meanwhile is fine."""

@@ -63,7 +63,7 @@ def create_cluster(home: Home, console: Console, creation: Creation, environment
     console.print(NOTICE)
     console.print(f'Creating cluster "{name}" ...')
     for image in sorted({node["image"] for node in config["nodes"]}):
-        with console.step(f"Ensuring node image ({image.partition('@sha256:')[0]}) 🖼"):
+        with console.step(f"Ensuring node image ({image.partition('@sha256:')[0]}) 🖼️"):
             check_image(image, environment)
     instant = environment.get(MODE_VARIABLE) == "instant"
     cluster = home.claim(name, nodes.planned_nodes(config), instant=instant)
@@ -113,7 +113,8 @@ def render_kubeconfig(cluster: Cluster, *, internal: bool) -> str:
         raise KindError(message, cause)
     server = cluster.control_plane.server
     if internal:
-        server = f"https://{cluster.endpoint_node.name}:{nodes.API_SERVER_PORT}"
+        endpoint = cluster.endpoint_node or cluster.primary
+        server = f"https://{endpoint.name}:{nodes.API_SERVER_PORT}"
     return kubeconfig.render(f"kind-{cluster.name}", server, cluster.control_plane.credentials())
 
 

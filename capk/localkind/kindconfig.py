@@ -11,7 +11,7 @@ from typing import Any
 from capk.errors import CapkError
 from capk.localkind.kindtypes import repeated_keys, type_problems
 
-DEFAULT_IMAGE = "kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5"
+DEFAULT_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 
 Config = dict[str, Any]

@@ -9,7 +9,7 @@ import sys
 
 HOME_VARIABLE = "CAPK_LOCAL_KIND_HOME"
 """Environment variable: where clusters are kept; default is capk/local-kind under XDG_STATE_HOME."""
-KIND_VERSION = "0.32.0"
+KIND_VERSION = "0.33.0"
 """The release of kind whose calls and output the stand-in follows."""
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 CLUSTERS = "clusters"

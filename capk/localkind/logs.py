@@ -24,6 +24,6 @@ def export_logs(cluster: Cluster, directory: str, console: Console) -> None:
         place.mkdir(parents=True, exist_ok=True)
         (place / "inspect.json").write_text(json.dumps([document(cluster, node)], indent=4))
     for name in (ETCD, API_SERVER):
-        log = cluster.directory / f"{name}.log"
-        if log.exists():
-            shutil.copyfile(log, target / cluster.primary.name / log.name)
+        log, first = cluster.directory / f"{name}.log", cluster.first_control_plane
+        if first and log.exists():
+            shutil.copyfile(log, target / first.name / log.name)

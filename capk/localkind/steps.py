@@ -13,11 +13,13 @@ class KindError(CapkError):
     """What kind would fail with.
 
     output: what the command that failed had printed; shown after the message.
+    exit_status: 1, but for a command in a node that failed with another one.
     """
 
-    def __init__(self, message: str, output: str = "") -> None:
+    def __init__(self, message: str, output: str = "", exit_status: int = 1) -> None:
         super().__init__(message)
         self.output = output
+        self.exit_status = exit_status
 
 
 class Console:

@@ -1,21 +1,30 @@
 """Turns what engine and API server say into the facts that decisions are made from; pure."""
 
+import base64
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from capk.api import names
 from capk.api.conditions import find
-from capk.api.objects import KINDCluster, SecretFacts
+from capk.api.objects import SecretFacts
+from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Snapshot
-from capk.engine.operations import OperationState
-from capk.errors import CommandError
+from capk.errors import AddressTaken, CommandError
+from capk.kindcfg.config import API_PORT, CONTROL_PLANE
 from capk.kindcfg.images import kind_release
-from capk.kindcfg.kubeconfig import secret_digest
-from capk.plan.failures import Failure, classify
-from capk.plan.observed import EngineFacts, NodeFacts, OperationFacts
-from capk.plan.plan import Request
+from capk.kindcfg.kubeconfig import BadKubeconfig, secret_digest, server_url
+from capk.plan.marks import Mark
+from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, NodeFacts, Observed
+from capk.workload.connection import Target
+from capk.workload.health import Health
+
+_MOST_OF_A_KUBECONFIG: Final = 64 * 1024
+_AUTHORITY: Final = re.compile(rb"certificate-authority-data: *([A-Za-z0-9+/=]{1,16384})")
+_LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""What is published on every address of this machine is asked on its own."""
 
 
 def version_note(version: str | None) -> str | None:
@@ -30,57 +39,86 @@ def version_note(version: str | None) -> str | None:
     )
 
 
-def engine_facts(snapshot: Snapshot | None, name: str) -> EngineFacts:
-    """Return what the engine has under that name."""
+def engine_facts(snapshot: Snapshot | None, name: str, *, lists_nodes: bool) -> EngineFacts:
+    """Return what the engine has under that name. lists_nodes: whether it can be asked for containers at all."""
     if snapshot is None:
-        return EngineFacts()
+        return EngineFacts(lists_nodes=lists_nodes)
     entry = snapshot.clusters.get(name)
-    nodes = tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None
-    failure = classify(snapshot.error) if snapshot.error else None
-    restarted = entry is not None and entry.restarted
-    return EngineFacts(looked=True, failure=failure, exists=entry is not None, nodes=nodes, restarted=restarted)
-
-
-def operation_facts(state: OperationState | None, request: Request | None, clock: float) -> OperationFacts | None:
-    """Return the running or last operation; clock: now, on the clock of the operations."""
-    if state is None or request is None:
-        return None
-    return OperationFacts(
-        request=request,
-        queued=state.queued,
-        running=state.running,
-        told=state.told,
-        step=state.step.reason if state.step else None,
-        failure=_failure(state.error),
-        logs=state.error.logs if isinstance(state.error, CommandError) else "",
-        attempt=max(state.attempt, 1),
-        ended_seconds_ago=clock - state.ended_at if state.ended_at is not None else 0.0,
+    return EngineFacts(
+        looked=True,
+        failure=classify(snapshot.error) if snapshot.error else None,
+        exists=entry is not None,
+        nodes=tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None,
+        lists_nodes=lists_nodes,
+        restarted=entry is not None and entry.restarted,
     )
-
-
-def comes_first(cluster: KINDCluster, other: KINDCluster) -> bool:
-    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older.
-
-    A copy of an object has its claim as well, but not the uid that the claim was made with.
-    """
-
-    def rank(candidate: KINDCluster) -> tuple[bool, bool, datetime, str, str]:
-        is_unclaimed, is_copy = candidate.claim is None, candidate.claim_id != candidate.uid
-        return is_unclaimed, is_copy, candidate.created_at, candidate.namespace, candidate.name
-
-    return rank(other) < rank(cluster)
 
 
 def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of a Secret of ours: metadata and a digest of the data, never the data itself."""
     metadata = raw.get("metadata") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
+    data = raw.get("data") or {}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {field: metadata[field] for field in kept if field in metadata},
-        "digest": secret_digest(raw.get("data") or {}),
+        "digest": secret_digest(data),
+        "keys": sorted(data),
+        "authority": authority_in(data),
     }
+
+
+def authority_in(data: Mapping[str, str]) -> str:
+    """Return the certificate authority that a Secret of ours names, in base64; empty where none is to be seen.
+
+    Not parsed: where it is wrong, TLS with the API server fails, which is what it means.
+    """
+    try:
+        text = base64.b64decode(data.get("config") or "", validate=True)[:_MOST_OF_A_KUBECONFIG]
+    except ValueError:
+        return ""
+    found = _AUTHORITY.search(text)
+    return found[1].decode() if found else ""
+
+
+def health_facts(health: Health | None) -> HealthFacts:
+    """Return what is known of a workload API server; one that could never be reached does not answer."""
+    if health is None:
+        return HealthFacts()
+    answers = False if health.is_out_of_reach else health.answers
+    return HealthFacts(answers=answers, reached=health.ever_answered, said=health.said)
+
+
+def health_target(observed: Observed) -> Target | None:
+    """Return where and how the API server is asked, by addresses that the engine shows; None while that is not known.
+
+    Never an address from a Secret or a status: anyone who may edit one could send the provider's questions anywhere.
+    """
+    name = f"{observed.cluster_name}-config"
+    stored = observed.secrets.get(name)
+    authority = observed.access.authority if observed.access else _pem(stored.authority if stored else "")
+    server = _server(observed)
+    return Target(server, authority) if server and authority else None
+
+
+def _server(observed: Observed) -> str | None:
+    nodes = observed.engine.nodes or ()
+    ends = [node for node in nodes if node.is_load_balancer] or [node for node in nodes if node.role == CONTROL_PLANE]
+    if observed.policy.endpoint is EndpointMode.INTERNAL:
+        return server_url(ends[0].name, API_PORT) if ends else None
+    published = next((node.api_port for node in ends if node.api_port), None)
+    if published is None:
+        return server_url(*observed.access.external_endpoint) if observed.access else None
+    host, port = published
+    return server_url(_LOCAL.get(host, host), port)
+
+
+def _pem(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded, validate=True).decode("ascii")
+    except ValueError:
+        return ""
 
 
 def ready_reason(raw: Mapping[str, Any]) -> str:
@@ -92,7 +130,13 @@ def ready_reason(raw: Mapping[str, Any]) -> str:
 def secret_facts(projected: Mapping[str, Any]) -> SecretFacts:
     """Return the facts of a Secret that `project_secret` has been through."""
     metadata = projected["metadata"]
-    return SecretFacts(name=metadata["name"], digest=projected["digest"], metadata=metadata)
+    return SecretFacts(
+        name=metadata["name"],
+        digest=projected["digest"],
+        metadata=metadata,
+        keys=tuple(projected["keys"]),
+        authority=projected["authority"],
+    )
 
 
 def now() -> datetime:
@@ -100,12 +144,25 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _failure(error: Exception | None) -> Failure | None:
-    if error is None:
-        return None
-    if isinstance(error, CommandError):
-        return classify(error)
-    return Failure(names.Reason.COMMAND_FAILED, f"{error}. See the provider's log.")
+def failure_of(error: Exception | None) -> Failure | None:
+    """Return why an operation failed, in words for people."""
+    match error:
+        case None:
+            return None
+        case CommandError():
+            return classify(error)
+        case BadKubeconfig():
+            return Failure(names.Reason.KUBECONFIG_UNAVAILABLE, f"{_sentence(error)} See the control-plane node.")
+        case AddressTaken():
+            remedy = "Stop or remove that container; the nodes are started as soon as the address is free."
+            return Failure(names.Reason.ADDRESS_TAKEN, f"{error}. {remedy}")
+        case _:
+            return Failure(names.Reason.COMMAND_FAILED, f"{type(error).__name__}. See the provider's log.")
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _node(node: Node) -> NodeFacts:
@@ -114,8 +171,9 @@ def _node(node: Node) -> NodeFacts:
         role=node.role,
         running=node.running,
         address=node.address,
-        claim_id=node.claim_id,
+        mark=Mark.parse(node.mark),
         container_id=node.container_id,
         image=node.image,
         started_at=node.started_at,
+        api_port=node.api_port,
     )

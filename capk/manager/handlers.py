@@ -28,10 +28,10 @@ def registry() -> kopf.OperatorRegistry:
 
 
 def _watch(handlers: kopf.OperatorRegistry, resource: Resource, *selector: str) -> None:
-    async def seen(event: Any, memo: Application, **_: Any) -> None:
-        memo.seen(resource, event["type"], event["object"])
+    async def on_event(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(resource, event["type"], event["object"])
 
-    kopf.on.event(*selector, id=f"seen-{resource.plural}", registry=handlers)(seen)
+    kopf.on.event(*selector, id=f"on-{resource.plural}", registry=handlers)(on_event)
 
 
 async def _log_in(memo: Application, **_: Any) -> kopf.AiohttpSession:

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from capk.kube.lease import hold_lease
 from capk.manager.application import Application
 from capk.manager.handlers import kopf_settings, registry
 from capk.runtime import logs
-from capk.runtime.health import Check, HealthServer, Reached, moving_queue
+from capk.runtime.health import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.metrics import Metrics
+from capk.runtime.tasks import supervised
 from capk.settings import Settings, socket_address
 
 LEASE = "capk-leader-election"
@@ -31,8 +33,8 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 async def run_provider(settings: Settings) -> None:
     """Run the provider until SIGTERM or SIGINT.
 
-    Raises CapkError when it cannot start, LostLease when another replica leads now; anything else that ends it is for
-    the supervisor to restart (K29).
+    Raises CapkError when it cannot start or one of its tasks failed, LostLease when another replica may lead now; the
+    supervisor restarts it after anything else that ends it (K29).
     """
     logs.configure(format=settings.log_format.value, level=settings.log_level)
     metrics = Metrics()
@@ -45,9 +47,13 @@ async def run_provider(settings: Settings) -> None:
             own_client = await _connect(settings, metrics)
             stack.push_async_callback(own_client.close)
             app.ready.touch()
-            await stack.enter_async_context(hold_lease(own_client, LEASE, _lease_namespace(settings), _identity()))
+            await stack.enter_async_context(
+                hold_lease(own_client, LEASE, _lease_namespace(settings), _identity(), alarm=_end_process_after)
+            )
+        # kopf ends last: engine commands must not outlive a lost lease, while a late event does no harm.
+        watching = await stack.enter_async_context(_ending())
         await stack.enter_async_context(app.running())
-        await _watch(app)
+        await watching(_watch(app))
 
 
 async def _connect(settings: Settings, metrics: Metrics) -> KubeClient:
@@ -61,7 +67,7 @@ async def _probes(settings: Settings, app: Application, metrics: Metrics) -> Asy
         "queue": moving_queue(app.queue, STUCK_SECONDS),
         "engine": app.looked,
         "resync": app.resynced,
-        "watch": app.echoes,
+        "watch": app.lag,
     }
     apart = settings.diagnostics_address not in ("", settings.health_address)
     exposition = metrics.exposition
@@ -83,21 +89,48 @@ async def _probes(settings: Settings, app: Application, metrics: Metrics) -> Asy
         yield
 
 
+@asynccontextmanager
+async def _ending() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], Awaitable[None]]]:
+    """Yield a function that runs a coroutine; if its caller is cancelled, the coroutine ends only with this context."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def run(work: Coroutine[Any, Any, None]) -> None:
+        tasks.append(asyncio.create_task(work))
+        await asyncio.wait(tasks)
+        tasks[0].result()
+
+    try:
+        yield run
+    finally:
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def _end_process_after(seconds: float) -> None:
+    """Have the kernel end this process after that time, even if it hangs, unless called again; 0: do not.
+
+    The guard of `capk.engine.guard` then ends the engine commands.
+    """
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def _lease_namespace(settings: Settings) -> str:
     if settings.leader_election_namespace:
         return settings.leader_election_namespace
-    return _POD_NAMESPACE.read_text(encoding="utf-8").strip() if _POD_NAMESPACE.is_file() else "default"
+    # With a kubeconfig, the pod may be one of another cluster.
+    is_known = settings.in_pod and _POD_NAMESPACE.is_file()
+    return _POD_NAMESPACE.read_text(encoding="utf-8").strip() if is_known else "default"
 
 
 async def _watch(app: Application) -> None:
-    """Let kopf list and watch until the process is told to stop; ready once it does."""
+    """Let kopf list and watch until the process receives a signal; ready once it does."""
     namespace = app.settings.namespace
     chosen = kopf_settings(app.settings)
-    # Whoever may see one namespace only is not to ask for more: kopf would try for five minutes before it watches
-    # anything (K29, K49). A kind that is installed later is then found by the next resync instead of at once.
+    # An account that may see one namespace only must not ask for more: kopf would try for five minutes before it
+    # watches anything (K29, K49). The next resync then finds a kind that is installed later, instead of a watch.
     chosen.scanning.disabled = namespace is not None and not await app.client.may_list(names.NAMESPACES)
     started = asyncio.Event()
-    readiness = asyncio.create_task(_touch_when(started, app.ready))
     tasks = await kopf.spawn_tasks(
         identity=_identity(),  # type: ignore[arg-type]  # a NewType that kopf does not export
         ready_flag=started,
@@ -108,22 +141,22 @@ async def _watch(app: Application) -> None:
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
     )
-    await kopf.run_tasks(tasks, ignored=_AllTasks())
-    readiness.cancel()
+    async with supervised(("announcement of readiness", _touch_when(started, app.ready))):
+        await kopf.run_tasks(tasks, ignored=_AllTasks())
 
 
 class _AllTasks(frozenset[asyncio.Task[Any]]):
     """All tasks that there are and will be.
 
     At its end kopf waits 5 s for tasks that began after itself, and cancels them. Those are our workers and
-    operations, which the application ends itself, at once and in order; so kopf is told that they are none of its own.
+    operations, which the application ends itself, immediately and in order; so kopf ignores them.
     """
 
     def __contains__(self, task: object) -> bool:
         return True
 
 
-async def _touch_when(started: asyncio.Event, ready: Reached) -> None:
+async def _touch_when(started: asyncio.Event, ready: StartupCheck) -> None:
     await started.wait()
     ready.touch()
 

@@ -3,26 +3,40 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from capk.api import names
 from capk.api.names import Condition, Resource
-from capk.api.objects import Key, Object
-from capk.errors import Conflict, NotFound
+from capk.api.objects import Key, KINDCluster, Object
+from capk.errors import ApiError, Conflict, NotFound
 from capk.kube.door import Kube
 from capk.kube.events import EventRecorder
 from capk.kube.patches import metadata_patch, status_patch
-from capk.manager.observe import Observer
-from capk.manager.work import Work
+from capk.manager.discovery import Discovery
+from capk.manager.facts import health_target
+from capk.manager.observe import ForeignSecrets, Observer
+from capk.manager.records import Record, Records
+from capk.manager.secretwriter import ForeignSecret, SecretWriter
 from capk.plan import controlplane, kindcluster
+from capk.plan.creation import needs_no_owner
+from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.events import event_of
-from capk.plan.observed import Observed
-from capk.plan.plan import Plan
+from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
+from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.report import UNEVENTFUL, transitions
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
+from capk.workload.health import HealthMonitor
 
 log = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS: Final = 2.0
+"""How long a worker waits for the engine; the object is looked at again when the answer comes late."""
+
+LookAgain = Callable[[float], Awaitable[bool]]
+"""Asks the engine what it has now; returns whether it has answered within that many seconds."""
+Written = Callable[[Resource, Mapping[str, Any], Key], None]
+"""Called with every object that was written, as it is then, and with the key of the object that it was written for."""
 
 
 class Reconciler:
@@ -33,18 +47,25 @@ class Reconciler:
         *,
         client: Kube,
         observer: Observer,
-        work: Work,
+        discovery: Discovery,
+        records: Records,
+        health: HealthMonitor,
+        foreign: ForeignSecrets,
         recorder: EventRecorder,
         metrics: Metrics,
-        wrote: Callable[[Resource, Mapping[str, Any]], None],
+        look_again: LookAgain,
+        on_written: Written,
     ) -> None:
-        """Take the doors to the world; wrote: told every object that was written, as it is then."""
-        self._wrote = wrote
         self._client = client
         self._observer = observer
-        self._work = work
+        self._discovery = discovery
+        self._records = records
+        self._health = health
+        self._secrets = SecretWriter(client, foreign)
         self._recorder = recorder
         self._metrics = metrics
+        self._look_again = look_again
+        self._on_written = on_written
 
     async def reconcile(self, key: Key) -> float | None:
         """Do one round for the object; return after how many seconds to look again, None for when something happens.
@@ -52,47 +73,169 @@ class Reconciler:
         Raises ApiError where a write failed; the next round starts from what is there then.
         """
         with logs.context(**{key.kind: f"{key.namespace}/{key.name}"}):
-            return await self._reconcile(key)
+            if key.kind == names.KIND_CLUSTERS.kind:
+                return await self._kindcluster(key)
+            return await self._control_plane(key)
 
-    async def _reconcile(self, key: Key) -> float | None:
-        plan: Plan
-        if key.kind == names.KIND_CLUSTERS.kind:
-            cluster, plan = await self._look_and_decide(key)
-            if plan.look_again:
-                await self._observer.look_again()
-                cluster, plan = await self._look_and_decide(key)
-            if cluster is None:
-                return None
-            await self._carry_out(names.KIND_CLUSTERS, cluster.object, cluster.secrets, plan)
-        else:
-            control_plane = await self._observer.control_plane(key)
-            if control_plane is None:
-                return None
-            plan = controlplane.decide(control_plane)
-            await self._carry_out(names.KIND_CONTROL_PLANES, control_plane.object, control_plane.secrets, plan)
-        return plan.requeue_seconds
+    async def _kindcluster(self, key: Key) -> float | None:
+        observed = await self._observer.kindcluster(key)
+        leaving = await self._let_go(key, observed.object.uid if observed else None)
+        if observed is None:
+            return leaving
+        if needs_no_owner(observed):
+            # It would be created as one that stands alone: that needs certainty, at this moment (C5).
+            if (wait := await self._discovery.confirm_absence()) > 0:
+                return wait
+            observed = await self._observer.kindcluster(key)
+        plan = kindcluster.decide(observed) if observed else Plan()
+        if plan.look_again:
+            if not await self._look_again(LOOK_AGAIN_SECONDS):
+                return LOOK_AGAIN_SECONDS
+            observed = await self._observer.kindcluster(key)
+            plan = kindcluster.decide(observed) if observed else Plan()
+        if observed is None:
+            return leaving
+        self._follow_health(observed)
+        record = self._records.of(observed.object)
+        raw, is_news = await self._carry_out(names.KIND_CLUSTERS, observed.object, observed.secrets, plan, record)
+        if is_news:
+            again = await self._observer.kindcluster(key)
+            plan = kindcluster.decide(again) if again else Plan()
+            raw = again.object.raw if again else raw
+        await self._finish(names.KIND_CLUSTERS, raw, observed.object, plan)
+        return self._next(plan, record)
 
-    async def _look_and_decide(self, key: Key) -> tuple[Observed | None, Plan]:
-        cluster = await self._observer.kindcluster(key)
-        return cluster, kindcluster.decide(cluster) if cluster else Plan()
+    async def _control_plane(self, key: Key) -> float | None:
+        observed = await self._observer.control_plane(key)
+        await self._let_go(key, observed.object.uid if observed else None)
+        if observed is None:
+            return None
+        plan = controlplane.decide(observed)
+        record = self._records.of(observed.object)
+        raw, is_news = await self._carry_out(names.KIND_CONTROL_PLANES, observed.object, observed.secrets, plan, record)
+        if is_news:
+            again = await self._observer.control_plane(key)
+            plan = controlplane.decide(again) if again else Plan()
+            raw = again.object.raw if again else raw
+        await self._finish(names.KIND_CONTROL_PLANES, raw, observed.object, plan)
+        return self._next(plan, record)
 
-    async def _carry_out(self, resource: Resource, seen: Object, secrets: Mapping[str, Any], plan: Plan) -> None:
-        if plan.cancel_operation:
-            await self._work.cancel(seen)
+    def _next(self, plan: Plan, record: Record) -> float | None:
+        waits = [wait for wait in (plan.requeue_seconds, self._records.next_try(record)) if wait is not None]
+        return min(waits, default=None)
+
+    async def _carry_out(
+        self, resource: Resource, current: Object, secrets: Mapping[str, Any], plan: Plan, record: Record
+    ) -> tuple[Mapping[str, Any], bool]:
+        """Carry out all of a plan but its status, part by part, so that a refused part stops no other.
+
+        Return the object as it is then, and whether what the API server refuses has changed: so does the status then.
+        """
+        if plan.cancel_operation or plan.cancel_queued:
+            self._records.cancel(current.uid, queued_only=not plan.cancel_operation)
+        news: list[str] = []
+
+        async def patched(part: str, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
+            return await self._part(record, part, self._patch(resource, raw, **changes), news) or raw
+
         finalizer = names.KIND_CLUSTER_FINALIZER if plan.add_finalizer else None
-        raw = await self._patch(resource, seen.raw, add_finalizer=finalizer, annotations=plan.annotations)
-        if plan.operation is not None:
-            self._work.start(seen, plan.operation)
+        raw = await patched(CLAIM, current.raw, add_finalizer=finalizer, annotations=plan.annotations)
+        if plan.identity:
+            raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
+        if plan.operation is not None and not (isinstance(plan.operation, Create) and CLAIM in news):
+            self._records.start(record, plan.operation)
         for secret in plan.secrets:
-            await self._write_secret(secret, known=secret["metadata"]["name"] in secrets)
-        raw = await self._patch(resource, raw, **_completion(plan, raw))
+            part = f"{SECRET} {secret['metadata']['name']}"
+            written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
+            if answer := await self._part(record, part, written, news):
+                self._on_written(names.SECRETS, answer, current.key)
+        if plan.endpoint or plan.kube_system_uid:
+            raw = await patched(ENDPOINT, raw, **_completion(plan))
+        return raw, bool(news)
+
+    async def _finish(self, resource: Resource, raw: Mapping[str, Any], decided: Object, plan: Plan) -> None:
+        """Write the status, and let go of an object that nothing is left of."""
         if plan.status is not None:
-            raw = await self._write_status(resource, raw, _made_for(plan.status, seen, Object(raw)))
-        for name in plan.delete_secrets:
-            await self._ignore_missing(self._client.delete(names.SECRETS, seen.namespace, name))
+            raw = await self._write_status(resource, raw, _made_for(plan.status, decided, Object(raw)))
+        for name, uid in plan.delete_secrets.items():
+            with suppress(NotFound, Conflict):
+                await self._client.delete(names.SECRETS, decided.namespace, name, uid=uid or None)
         if plan.remove_finalizer:
-            self._work.forget(seen)
-            await self._ignore_missing(self._patch(resource, raw, remove_finalizer=names.KIND_CLUSTER_FINALIZER))
+            with suppress(NotFound):
+                await self._patch(resource, raw, remove_finalizer=names.KIND_CLUSTER_FINALIZER)
+            self._forget(decided.uid)
+
+    async def _part(
+        self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], news: list[str]
+    ) -> Mapping[str, Any] | None:
+        """Write one part of a plan; return the answer, or None where the API server refuses it or it is not ours."""
+        try:
+            answer = await write
+        except ForeignSecret:
+            news.append(part)
+            return None
+        except ApiError as error:
+            if not error.is_refusal:
+                raise
+            self._records.refused(record, part, error.message)
+            news.append(part)
+            return None
+        if self._records.accepted(record, part):
+            news.append(part)
+        return answer
+
+    def _follow_health(self, observed: Observed) -> None:
+        """Ask the API server of a kind cluster that runs, and no other."""
+        cluster, nodes = observed.object, observed.engine.nodes
+        runs = nodes is None or any(node.running for node in nodes)
+        is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
+        target = health_target(observed) if is_up else None
+        if target is None:
+            self._health.forget(cluster.uid)
+            return
+        answered = observed.access is not None and observed.access.answered
+        was_reached = any(
+            condition["type"] == Condition.API_SERVER_AVAILABLE and condition["status"] in ("True", "False")
+            for condition in cluster.conditions
+        )
+        self._health.watch(cluster.uid, target, answered=answered, ever_answered=answered or was_reached)
+
+    async def _let_go(self, key: Key, uid: str | None) -> float | None:
+        """End what is under way for objects that had this key and are gone; return when to look again."""
+        waits = [await self._let_go_of(record) for record in self._records.of_key(key) if record.uid != uid]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    async def _let_go_of(self, record: Record) -> float | None:
+        operation = self._records.operation(record.uid)
+        if operation is not None:
+            if not record.vanished:
+                self._records.cancel(record.uid)
+            return None
+        if record.unfinished is None or (not record.vanished and await self._still_exists(record)):
+            # Gone with all that was made for it, or only out of what this provider looks after.
+            self._forget(record.uid)
+            return None
+        record.vanished = True
+        gone = self._records.goals(record).get(Goal.GONE)
+        if gone and (remaining := self._records.retry_delay(gone.attempts) - gone.seconds_ago) > 0:
+            return remaining
+        uids = frozenset({record.unfinished.mark.uid})
+        removal = Delete(record.unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS)
+        log.warning("The object vanished while its kind cluster was being created; removing what was made.")
+        self._records.start(record, removal)
+        return None
+
+    async def _still_exists(self, record: Record) -> bool:
+        """Whether the object is only hidden: a watch with a selector reports what does not match as deleted."""
+        try:
+            raw = await self._client.get(names.KIND_CLUSTERS, record.key.namespace, record.key.name)
+        except NotFound:
+            return False
+        return KINDCluster(raw).uid == record.uid
+
+    def _forget(self, uid: str) -> None:
+        self._health.forget(uid)
+        self._records.forget(uid)
 
     async def _patch(self, resource: Resource, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
         """Write finalizer, annotations or spec where they differ; return the object as it is then."""
@@ -101,7 +244,7 @@ class Reconciler:
             return raw
         metadata = raw["metadata"]
         answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], patch)
-        self._wrote(resource, answer)
+        self._on_written(resource, answer, Object(answer).key)
         return answer
 
     async def _write_status(
@@ -114,13 +257,13 @@ class Reconciler:
         answer = await self._client.patch(
             resource, metadata["namespace"], metadata["name"], patch, subresource="status"
         )
-        self._wrote(resource, answer)
+        self._on_written(resource, answer, Object(answer).key)
         before = (raw.get("status") or {}).get("conditions") or ()
         for condition in transitions(before, status.get("conditions") or ()):
-            await self._tell(answer, condition)
+            await self._announce(answer, condition)
         return answer
 
-    async def _tell(self, raw: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
+    async def _announce(self, raw: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
         """Log a change of a condition, and record an Event where a person would want one."""
         event = event_of(condition)
         if condition["type"] != Condition.READY and condition["reason"] not in UNEVENTFUL:
@@ -132,43 +275,20 @@ class Reconciler:
                 self._metrics.failures.labels(event.reason).inc()
             await self._recorder.record(raw, *event)
 
-    async def _write_secret(self, secret: Mapping[str, Any], *, known: bool) -> None:
-        """Write a Secret of ours; one of the same name that is somebody else's is left alone.
 
-        Raises Conflict in that case.
-        """
-        if not known:
-            try:
-                answer = await self._client.create(names.SECRETS, secret)
-            except Conflict:
-                metadata = secret["metadata"]
-                existing = await self._client.get(names.SECRETS, metadata["namespace"], metadata["name"])
-                if not is_ours(existing, secret):
-                    self._observer.found_foreign_secret(metadata["namespace"], metadata["name"])
-                    raise
-            else:
-                self._wrote(names.SECRETS, answer)
-                return
-        answer = await self._client.apply(names.SECRETS, secret)
-        if added := (answer.get("data") or {}).keys() - secret["data"].keys():
-            # Applying leaves what others have put in; somebody would read the wrong key.
-            metadata, without = secret["metadata"], {"data": dict.fromkeys(added)}
-            answer = await self._client.patch(names.SECRETS, metadata["namespace"], metadata["name"], without)
-        self._wrote(names.SECRETS, answer)
-
-    @staticmethod
-    async def _ignore_missing(call: Awaitable[Any]) -> None:
-        with suppress(NotFound):
-            await call
+def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:
+    """What is written as soon as a creation is complete; a move need not wait any more."""
+    changes: dict[str, str | None] = {names.IDENTITY_ANNOTATION: plan.identity}
+    if Object(raw).annotations.get(names.BLOCK_MOVE_ANNOTATION) == names.HELD_BY_CREATION:
+        changes[names.BLOCK_MOVE_ANNOTATION] = None
+    return changes
 
 
-def _completion(plan: Plan, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written to the object once its kind cluster is complete: endpoint and identity in one write (C10)."""
+def _completion(plan: Plan) -> dict[str, Any]:
+    """What only the kubeconfig tells, in one write: the endpoint (C10), and what the etcd holds."""
     changes: dict[str, Any] = {}
-    if plan.identity:
-        changes["annotations"] = {names.IDENTITY_ANNOTATION: plan.identity}
-        if Object(raw).annotations.get(names.BLOCK_MOVE_ANNOTATION) == names.HELD_BY_CREATION:
-            changes["annotations"][names.BLOCK_MOVE_ANNOTATION] = None
+    if plan.kube_system_uid:
+        changes["annotations"] = {names.KUBE_SYSTEM_ANNOTATION: plan.kube_system_uid}
     if plan.endpoint:
         host, port = plan.endpoint
         changes["spec"] = {"controlPlaneEndpoint": {"host": host, "port": port}}
@@ -185,14 +305,3 @@ def _made_for(status: Mapping[str, Any], decided: Object, stored: Object) -> Map
     now, before = {"observedGeneration": stored.generation}, {"observedGeneration": decided.generation}
     judged = [{**one, **now} if one.items() >= before.items() else one for one in status["conditions"]]
     return {**status, "conditions": judged, **now}
-
-
-def is_ours(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether an existing Secret was written by the provider, whatever was edited since."""
-    metadata = existing.get("metadata") or {}
-    owners = {reference["uid"] for reference in wanted["metadata"]["ownerReferences"]}
-    return (
-        names.CLUSTER_LABEL in (metadata.get("labels") or {})
-        or names.DIGEST_ANNOTATION in (metadata.get("annotations") or {})
-        or any(reference.get("uid") in owners for reference in metadata.get("ownerReferences") or ())
-    )

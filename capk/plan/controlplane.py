@@ -10,9 +10,10 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.kindcfg.images import same_version
-from capk.plan.observed import ControlPlaneObserved
+from capk.plan.observed import SECRET, ControlPlaneObserved
 from capk.plan.plan import Plan
 from capk.plan.report import RUNS_FREELY, Verdict, conditions_only, false, true
+from capk.plan.running import FOREIGN_SECONDS
 from capk.plan.secrets import differs, kubeconfig_secret_name, wanted_kubeconfig_secret
 
 
@@ -26,7 +27,11 @@ def decide(observed: ControlPlaneObserved) -> Plan:
     if control_plane.is_deleting or observed.owner is None:
         return Plan()
     secrets = _secrets(observed)
-    return Plan(secrets=secrets, status=_status(observed, secret_follows=bool(secrets)))
+    return Plan(
+        secrets=secrets,
+        status=_status(observed, secret_follows=bool(secrets)),
+        requeue_seconds=FOREIGN_SECONDS if _is_foreign(observed) else None,
+    )
 
 
 def _paused(observed: ControlPlaneObserved) -> dict[str, Any]:
@@ -50,7 +55,8 @@ def _secrets(observed: ControlPlaneObserved) -> tuple[dict[str, Any], ...]:
         observed.access.kubeconfig(observed.policy.endpoint),
     )
     name = wanted["metadata"]["name"]
-    is_due = name not in observed.foreign_secrets and differs(wanted, observed.secrets.get(name))
+    is_held_back = name in observed.foreign_secrets or f"{SECRET} {name}" in observed.refusals
+    is_due = not is_held_back and differs(wanted, observed.secrets.get(name))
     return (wanted,) if is_due else ()
 
 
@@ -74,8 +80,19 @@ def _status(observed: ControlPlaneObserved, *, secret_follows: bool) -> dict[str
     return conditions_only(status, verdicts, generation=control_plane.generation, now=observed.now)
 
 
+def _is_foreign(observed: ControlPlaneObserved) -> bool:
+    """Whether a Secret of someone else has the name of Cluster API's kubeconfig Secret."""
+    return observed.owner is not None and kubeconfig_secret_name(observed.owner.name) in observed.foreign_secrets
+
+
 def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
     infrastructure = observed.infrastructure
+    if observed.owner and _is_foreign(observed):
+        name = kubeconfig_secret_name(observed.owner.name)
+        message = f"Secret {name} exists and is not this provider's, so it is not overwritten. Delete or rename it."
+        return false(Reason.NAME_CONFLICT, message)
+    for part, words in observed.refusals.items():
+        return false(Reason.WRITE_REFUSED, f"The API server refuses {part.capitalize()}: {words}")
     if infrastructure is None:
         return false(Reason.WAITING_FOR_INFRASTRUCTURE, "The Cluster's KINDCluster does not exist yet.")
     for condition in infrastructure.conditions:

@@ -5,33 +5,62 @@ from posixpath import normpath
 from typing import Any
 
 from capk.api import names
+from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
 from capk.kindcfg.config import kind_config
 from capk.kindcfg.images import node_image
-from capk.plan.observed import EndpointMode, Observed, OperationFacts, Policy
-from capk.plan.ownership import Ownership, ownership, was_completed
-from capk.plan.plan import Create, Delete, Plan
+from capk.plan.marks import Mark
+from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
+from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
+from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.report import false, kindcluster_status
+
+
+def show_progress(observed: Observed) -> Plan | None:
+    """A creation, or the removal of what one has left, is under way: show how far it is, and judge nothing else."""
+    operation = observed.operation
+    if operation is None or operation.request.goal is not Goal.UP:
+        return None
+    return Plan(status=_progress(observed, operation) if operation.announced else None)
 
 
 def plan_creation(observed: Observed) -> Plan | None:
     """Return what to do where no kind cluster stands that a creation has completed; None where one does."""
-    operation = observed.operation
-    if operation and operation.in_progress and isinstance(operation.request, Create | Delete):
-        return Plan(status=_progress(observed, operation) if operation.told else None)
-    exists = ownership(observed) is not Ownership.ABSENT
-    if exists and (was_completed(observed) or observed.access is not None):
+    owned = ownership(observed)
+    is_complete = was_completed(observed)
+    if owned is Ownership.UNSEEN and not is_complete:
+        return Plan(look_again=True, requeue_seconds=1.0)
+    if owned is not Ownership.ABSENT and (is_complete or _is_adopted(observed)):
         return None
-    if exists:
+    if owned is not Ownership.ABSENT:
         # The provider ended in the middle of a creation: nobody knows how far it came, so it starts afresh (C21).
-        return Plan(
-            operation=Delete(observed.cluster_name),
-            status=_waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind."),
-        )
-    if was_completed(observed) and not observed.object.recreates:
-        return Plan(status=_missing(observed))
+        return _clean_up(observed)
+    if is_complete and not observed.object.recreates:
+        return Plan(look_again=not _is_announced(observed, Reason.MISSING), status=_missing(observed))
     return _start(observed)
+
+
+def _is_adopted(observed: Observed) -> bool:
+    """Whether the kind cluster was taken over whole, or read where the engine cannot be asked for containers."""
+    return observed.access is not None and not observed.object.is_being_created
+
+
+def _clean_up(observed: Observed) -> Plan:
+    if (remaining := observed.remaining(Goal.UP)) > 0:
+        return _after_failure(observed, remaining)
+    removal = Delete(
+        observed.cluster_name,
+        Goal.UP,
+        uids=own_uids(observed),
+        container_ids=unmarked_ids(observed),
+        up_to_attempt=observed.object.attempt,
+    )
+    return Plan(
+        add_finalizer=True,
+        operation=removal,
+        status=_waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind."),
+    )
 
 
 def _start(observed: Observed) -> Plan:
@@ -45,20 +74,42 @@ def _start(observed: Observed) -> Plan:
         request = creation_request(observed)
     except InvalidSpec as wrong:
         return Plan(status=_waiting(observed, Reason.INVALID_CONFIG, str(wrong)))
-    last = observed.operation
-    # Only the same attempt has to wait: what a user has changed, here or in the KINDControlPlane, is tried at once.
-    if last and last.failure and last.request == request:
-        remaining = retry_delay(last.attempt, observed.policy) - last.ended_seconds_ago
-        if remaining > 0:
-            failed = false(last.failure.reason, last.failure.message)
-            status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: failed}, logs=last.logs or None)
-            return Plan(status=status, requeue_seconds=remaining)
+    last = observed.goals.get(Goal.UP)
+    # Only the same attempt has to wait: what a user has changed, here or in the KINDControlPlane, is tried immediately.
+    if last and last.failure and (request.is_like(last.request) or isinstance(last.request, Delete)):
+        if not last.failure.retry:
+            return _after_failure(observed, None)
+        if (remaining := observed.remaining(Goal.UP)) > 0:
+            return _after_failure(observed, remaining)
+    if refusal := observed.refusals.get(CLAIM):
+        message = f"The API server refuses the claim that has to be stored before kind starts: {refusal}"
+        return Plan(status=_waiting(observed, Reason.WRITE_REFUSED, message))
     claim: dict[str, str | None] = {
         names.CLAIM_ANNOTATION: request.name,
-        names.CLAIM_ID_ANNOTATION: cluster.claim_id,
+        names.CLAIM_ID_ANNOTATION: cluster.uid,
+        names.ATTEMPT_ANNOTATION: str(request.mark.attempt),
         names.IDENTITY_ANNOTATION: "",
+        names.KUBE_SYSTEM_ANNOTATION: None,
     }
     return Plan(add_finalizer=True, annotations=claim, operation=request)
+
+
+def _after_failure(observed: Observed, remaining: float | None) -> Plan:
+    """The last attempt failed: say why until the next one; remaining: None where none comes before an edit."""
+    last = observed.goals[Goal.UP]
+    if last.failure is None:
+        status = _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
+        return Plan(status=status, requeue_seconds=remaining)
+    failed = false(last.failure.reason, last.failure.message)
+    status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: failed}, logs=last.logs or None)
+    return Plan(status=status, requeue_seconds=remaining)
+
+
+def needs_no_owner(observed: Observed) -> bool:
+    """Return whether a KINDCluster is about to be created on its own only because Cluster API is not installed."""
+    cluster = observed.object
+    is_alone = cluster.owner_cluster_reference is None and observed.claim is None and not cluster.spec.get("standalone")
+    return is_alone and not (observed.cluster_api_installed or cluster.is_deleting or observed.is_paused)
 
 
 def creation_request(observed: Observed) -> Create:
@@ -84,12 +135,13 @@ def creation_request(observed: Observed) -> Create:
     check_host_paths(cluster.spec, observed.policy.allowed_host_paths)
     # Nodes never become Ready without a CNI, so waiting for them would only lose time.
     has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
+    mark = Mark(cluster.uid, cluster.attempt + 1)
     return Create(
         name=observed.cluster_name,
-        config=_marked(_with_known_port(observed, config), cluster.claim_id),
+        config=_marked(_with_known_port(observed, config), mark),
         image=image,
         wait_seconds=observed.policy.wait_seconds if has_cni else 0,
-        claim_id=cluster.claim_id,
+        mark=mark,
         generation=cluster.generation,
     )
 
@@ -110,16 +162,10 @@ def check_host_paths(spec: Mapping[str, Any], allowed: Sequence[str]) -> None:
                 )
 
 
-def retry_delay(attempt: int, policy: Policy) -> float:
-    """Return the seconds to wait after the given number of consecutive failures: doubling, bounded."""
-    return float(min(policy.retry_base_seconds * 2 ** min(attempt - 1, 20), policy.retry_limit_seconds))
-
-
-def _marked(config: dict[str, Any], claim_id: str) -> dict[str, Any]:
-    """Put the claim's mark on every node: kind offers no container labels, but mounts show in the engine as well."""
-    mount = {"hostPath": "/dev/null", "containerPath": names.CLAIM_MOUNT_FOLDER + claim_id, "readOnly": True}
+def _marked(config: dict[str, Any], mark: Mark) -> dict[str, Any]:
+    """Put the mark on every node: kind offers no container labels, but mounts show in the engine as well."""
     nodes = config.get("nodes") or [{"role": "control-plane"}]
-    marked = [{**node, "extraMounts": [*(node.get("extraMounts") or ()), mount]} for node in nodes]
+    marked = [{**node, "extraMounts": [*(node.get("extraMounts") or ()), mark.mount]} for node in nodes]
     return {**config, "nodes": marked}
 
 
@@ -128,7 +174,9 @@ def _with_known_port(observed: Observed, config: dict[str, Any]) -> dict[str, An
     endpoint = observed.object.endpoint
     if endpoint is None or observed.policy.endpoint is not EndpointMode.EXTERNAL:
         return config
-    return {**config, "networking": {"apiServerPort": endpoint[1], **(config.get("networking") or {})}}
+    networking = config.get("networking") or {}
+    # kind takes 0 for "any free port", as if it were not there.
+    return {**config, "networking": {**networking, "apiServerPort": networking.get("apiServerPort") or endpoint[1]}}
 
 
 def _bare(version: str) -> str:
@@ -141,6 +189,11 @@ def _progress(observed: Observed, operation: OperationFacts) -> dict[str, Any]:
     if operation.queued:
         return _waiting(observed, Reason.QUEUED, "Waiting for other kind clusters to be created first.")
     return _waiting(observed, operation.step or Reason.CREATING, "")
+
+
+def _is_announced(observed: Observed, reason: Reason) -> bool:
+    condition = find(observed.object.conditions, Condition.CLUSTER_CREATED)
+    return condition is not None and condition["reason"] == reason
 
 
 def _missing(observed: Observed) -> dict[str, Any]:

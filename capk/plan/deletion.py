@@ -3,50 +3,76 @@
 from typing import Any
 
 from capk.api.names import Condition, Reason
-from capk.plan.creation import retry_delay
 from capk.plan.observed import Observed
-from capk.plan.ownership import Ownership, ownership
-from capk.plan.plan import Create, Delete, Plan, ReadAccess
+from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
+from capk.plan.plan import Delete, Goal, Plan, ReadAccess
 from capk.plan.report import Verdict, kindcluster_status
+from capk.plan.secrets import own_among
+
+SETTLE_SECONDS = 10.0
+"""How long after a creation was cut short the engine may still bring a container of it to light: it copies a volume."""
 
 
 def plan_deletion(observed: Observed) -> Plan:
     """Return the next step towards leaving nothing behind; the last one drops the finalizer."""
     cluster, operation = observed.object, observed.operation
     if not cluster.has_finalizer:
-        return Plan(cancel_operation=operation is not None and operation.in_progress)
-    if cluster.claim is None:
-        return _farewell(observed)
-    if operation and operation.in_progress:
-        return Plan(cancel_operation=not isinstance(operation.request, Delete), status=_deleting(observed))
-    if cluster.retains or observed.rival is not None:
+        return Plan(cancel_operation=operation is not None)
+    if operation is not None:
+        is_part_of_it = operation.request.goal is Goal.GONE
+        return Plan(cancel_operation=not is_part_of_it, status=_deleting(observed))
+    is_unfinished = _is_unfinished(observed)
+    if cluster.retains and not is_unfinished:
         return _farewell(observed)
     if not observed.engine.answers:
         return _await_engine(observed)
     match ownership(observed):
-        case Ownership.ABSENT if operation and isinstance(operation.request, Create):
-            # Of a creation that was ended midway the engine may still bring a node to light.
-            return _delete(observed)
-        case Ownership.ABSENT | Ownership.STRANGERS:
+        case Ownership.ABSENT if not is_unfinished or _has_gone(observed):
             return _farewell(observed)
-        case Ownership.UNPROVEN if not (operation and isinstance(operation.request, ReadAccess)):
+        case Ownership.FOREIGN:
+            return _farewell(observed)
+        case Ownership.UNSEEN:
+            return Plan(look_again=True, status=_deleting(observed), requeue_seconds=1.0)
+        case Ownership.UNPROVEN if not isinstance(_last_request(observed), ReadAccess):
             # Its fingerprint tells whether it is still ours. Where it cannot be read, the claim decides.
-            return Plan(operation=ReadAccess(observed.cluster_name), status=_deleting(observed))
+            return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=_deleting(observed))
         case _:
-            return _delete(observed)
+            return _delete(observed, settle_seconds=SETTLE_SECONDS if is_unfinished else 0.0)
 
 
-def _delete(observed: Observed) -> Plan:
-    last = observed.operation
-    if last and last.failure and isinstance(last.request, Delete):
-        remaining = retry_delay(last.attempt, observed.policy) - last.ended_seconds_ago
+def _is_unfinished(observed: Observed) -> bool:
+    """Whether a creation was begun that is not known to have come to its end."""
+    return observed.object.is_being_created and not was_completed(observed)
+
+
+def _has_gone(observed: Observed) -> bool:
+    """Whether a removal has just made sure that nothing of the kind cluster comes to light any more."""
+    return observed.failure(Goal.GONE) is None and isinstance(_last_request(observed), Delete)
+
+
+def _last_request(observed: Observed) -> object:
+    gone = observed.goals.get(Goal.GONE)
+    return gone.request if gone else None
+
+
+def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
+    failure = observed.failure(Goal.GONE)
+    if failure and isinstance(_last_request(observed), Delete):
+        remaining = observed.remaining(Goal.GONE)
+        message = f"{failure.message} The deletion is tried again."
+        status = _deleting(observed, Verdict("True", Reason.DELETION_FAILED, message))
         if remaining > 0:
-            message = f"{last.failure.message} The deletion is tried again."
-            return Plan(
-                status=_deleting(observed, Verdict("True", Reason.DELETION_FAILED, message)),
-                requeue_seconds=remaining,
-            )
-    return Plan(operation=Delete(observed.cluster_name), status=_deleting(observed))
+            return Plan(status=status, requeue_seconds=remaining)
+    else:
+        status = _deleting(observed)
+    removal = Delete(
+        observed.cluster_name,
+        Goal.GONE,
+        uids=own_uids(observed),
+        container_ids=unmarked_ids(observed),
+        settle_seconds=settle_seconds,
+    )
+    return Plan(operation=removal, status=status)
 
 
 def _await_engine(observed: Observed) -> Plan:
@@ -59,9 +85,7 @@ def _await_engine(observed: Observed) -> Plan:
 
 
 def _farewell(observed: Observed) -> Plan:
-    # Where another object has the name, kind cluster and Secrets are that one's.
-    secrets = sorted(observed.secrets) if observed.rival is None else []
-    return Plan(delete_secrets=tuple(secrets), remove_finalizer=True)
+    return Plan(delete_secrets=own_among(observed), remove_finalizer=True)
 
 
 def _deleting(

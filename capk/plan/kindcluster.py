@@ -13,7 +13,7 @@ from capk.errors import InvalidSpec
 from capk.kindcfg.config import check_cluster_name
 from capk.plan import creation, deletion, running
 from capk.plan.observed import Observed
-from capk.plan.ownership import Ownership, ownership, was_completed
+from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
 from capk.plan.plan import Create, Plan
 from capk.plan.report import conditions_only, false, kindcluster_status, true
 
@@ -31,7 +31,7 @@ def decide(observed: Observed) -> Plan:
 
 
 def leave_to_others(observed: Observed) -> Plan | None:
-    """Somebody else manages the infrastructure (C6), or `clusterctl move` has made the object elsewhere (C25)."""
+    """Another system manages the infrastructure (C6), or `clusterctl move` has made the object elsewhere (C25)."""
     return Plan() if observed.object.is_externally_managed or observed.object.is_deleted_for_move else None
 
 
@@ -46,7 +46,7 @@ def stay_paused(observed: Observed) -> Plan | None:
     status = conditions_only(
         cluster.status, {Condition.PAUSED: verdict}, generation=cluster.generation, now=observed.now
     )
-    return Plan(status=status)
+    return Plan(cancel_queued=True, status=status)
 
 
 def hold_move(observed: Observed, plan: Plan) -> Plan:
@@ -58,9 +58,7 @@ def hold_move(observed: Observed, plan: Plan) -> Plan:
     held = cluster.annotations.get(names.BLOCK_MOVE_ANNOTATION)
     if cluster.is_externally_managed or cluster.is_deleted_for_move or cluster.is_deleting:
         return plan
-    creates = isinstance(plan.operation, Create) or (
-        latest is not None and latest.in_progress and isinstance(latest.request, Create)
-    )
+    creates = isinstance(plan.operation, Create) or (latest is not None and isinstance(latest.request, Create))
     if creates and held is None:
         return replace(plan, annotations={**plan.annotations, names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION})
     if not creates and held == names.HELD_BY_CREATION and plan.identity is None:
@@ -76,7 +74,9 @@ def delete(observed: Observed) -> Plan | None:
 def await_owner(observed: Observed) -> Plan | None:
     """No work before the owner Cluster has put its reference here, unless the object stands alone (C5)."""
     cluster = observed.object
-    if observed.owner or cluster.claim or cluster.spec.get("standalone") or not observed.cluster_api_installed:
+    if observed.owner or observed.claim or cluster.spec.get("standalone") or not observed.cluster_api_installed:
+        return None
+    if ownership(observed) is Ownership.OURS:
         return None
     age = (observed.now - cluster.created_at).total_seconds()
     # A clock that is behind the API server's makes it negative.
@@ -103,8 +103,8 @@ def check_name(observed: Observed) -> Plan | None:
 
 
 def yield_to_rival(observed: Observed) -> Plan | None:
-    """Another KINDCluster has the name: wait until it is free."""
-    if observed.rival is None:
+    """Another KINDCluster comes first for the name, and nothing that stands under it is this one's: wait."""
+    if observed.rival is None or ownership(observed) in (Ownership.OURS, Ownership.MIXED):
         return None
     message = (
         f'KINDCluster {observed.rival} already uses the kind cluster name "{observed.cluster_name}". '
@@ -124,27 +124,37 @@ def await_engine(observed: Observed) -> Plan | None:
     return Plan(status=kindcluster_status(observed, verdicts))
 
 
-def leave_strangers_alone(observed: Observed) -> Plan | None:
+def leave_others_alone(observed: Observed) -> Plan | None:
     """A kind cluster that was not made for this object is not changed, whatever its name (C21)."""
-    if ownership(observed) is not Ownership.STRANGERS:
+    if ownership(observed) is not Ownership.FOREIGN:
         return None
-    if observed.object.wants_adoption:
+    if adoptable_as(observed):
         return running.adopt(observed)
-    message = (
-        f'A kind cluster named "{observed.cluster_name}" exists that was not created for this KINDCluster. '
-        "Use another spec.clusterName, delete that cluster, or set the annotation "
-        f'{names.ADOPT_ANNOTATION}: "true" to take it over.'
-    )
     # A claim without a finished creation is given back: the name was never ours.
-    unfinished = observed.object.claim and not was_completed(observed)
-    released = {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None} if unfinished else {}
-    verdicts = {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, message)}
-    told = find(observed.object.conditions, Condition.CLUSTER_CREATED)
+    unfinished = observed.object.claimed_name and not was_completed(observed)
+    released = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION) if unfinished else ()
+    verdicts = {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, _conflict(observed))}
+    announced = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return Plan(
-        # Somebody may just have deleted that cluster, to make room for this object.
-        look_again=told is None or told["reason"] != Reason.NAME_CONFLICT,
-        annotations=released,
+        # The owner may just have deleted that cluster, to make room for this object.
+        look_again=announced is None or announced["reason"] != Reason.NAME_CONFLICT,
+        annotations=dict.fromkeys(released),
         status=kindcluster_status(observed, verdicts),
+    )
+
+
+def _conflict(observed: Observed) -> str:
+    others = sorted({str(node.mark) for node in observed.engine.nodes or () if node.mark})
+    if not others:
+        adopting = f'set the annotation {names.ADOPT_ANNOTATION}: "true" to take it over'
+    else:
+        adopting = (
+            f'set the annotation {names.ADOPT_ANNOTATION}: "{others[0]}" to take it over from the KINDCluster that '
+            "created it"
+        )
+    return (
+        f'A kind cluster named "{observed.cluster_name}" exists that was not created for this KINDCluster. '
+        f"Use another spec.clusterName, delete that cluster, or {adopting}."
     )
 
 
@@ -157,10 +167,11 @@ _STEPS: tuple[Callable[[Observed], Plan | None], ...] = (
     leave_to_others,
     stay_paused,
     delete,
+    creation.show_progress,
     await_owner,
     check_name,
-    yield_to_rival,
     await_engine,
-    leave_strangers_alone,
+    yield_to_rival,
+    leave_others_alone,
     create,
 )

@@ -1,17 +1,23 @@
-"""What was seen when a decision is due: plain data, gathered by `capk.manager.reconcile`.
+"""What is known when a decision is due: plain data, gathered by `capk.manager.observe`.
 
-Nothing here reads the world; the time is part of what was seen.
+Nothing here reads the world; the time is part of what is known.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from capk.api.names import Reason
 from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
-from capk.plan.failures import Failure
-from capk.plan.plan import Request
+from capk.diagnosis.failures import Failure
+from capk.kindcfg.config import LOAD_BALANCER
+from capk.plan.claims import Claim
+from capk.plan.marks import Mark
+from capk.plan.plan import Goal, Request
+
+CLAIM, IDENTITY, ENDPOINT, SECRET = "claim", "identity", "endpoint", "secret"
+"""The parts of a plan that the API server may refuse one by one; a Secret's has its name after a space."""
 
 
 class EndpointMode(StrEnum):
@@ -37,19 +43,33 @@ class Policy:
     retry_limit_seconds: float = 300.0
 
 
+def retry_delay(attempts: int, policy: Policy) -> float:
+    """Return the seconds to wait after that many attempts: doubling, bounded; none before the first."""
+    if attempts <= 0:
+        return 0.0
+    return float(min(policy.retry_base_seconds * 2 ** min(attempts - 1, 20), policy.retry_limit_seconds))
+
+
 @dataclass(frozen=True)
 class NodeFacts:
-    """One node container of a kind cluster."""
+    """One node container of a kind cluster, or the load balancer in front of several control planes."""
 
     name: str
     role: str
     running: bool
     address: str
-    claim_id: str | None
+    mark: Mark | None
     """The mark that its creator put on it; None when there is none."""
     container_id: str = ""
     image: str = ""
     started_at: str = ""
+    api_port: tuple[str, int] | None = None
+    """Host address and port on which the engine publishes its API server."""
+
+    @property
+    def is_load_balancer(self) -> bool:
+        """Whether it is the load balancer, which kind makes without any mount, and so without a mark."""
+        return self.role == LOAD_BALANCER
 
 
 @dataclass(frozen=True)
@@ -57,14 +77,16 @@ class EngineFacts:
     """What the container engine has under the name that the object wants."""
 
     looked: bool = False
-    """Whether anybody has looked since the provider started."""
+    """Whether the engine was asked since the provider started."""
     failure: Failure | None = None
     """Why the engine could not be asked the last time; `exists` and `nodes` are then the last known."""
     exists: bool = False
     nodes: tuple[NodeFacts, ...] | None = None
-    """None when the engine cannot be asked for containers."""
+    """None when the engine cannot be asked for containers, or has not been asked since the cluster was listed."""
+    lists_nodes: bool = True
+    """Whether the engine can be asked for containers at all."""
     restarted: bool = False
-    """Whether nodes have started anew and the kind cluster is not known to answer since."""
+    """Whether nodes have started again and the kind cluster is not known to answer since."""
 
     @property
     def answers(self) -> bool:
@@ -74,26 +96,42 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class OperationFacts:
-    """The running or last operation for the object."""
+    """The operation of the object that runs or waits for its turn; its outcome is part of the goal's facts."""
 
     request: Request
     queued: bool
-    running: bool
-    told: bool = True
+    announced: bool = True
     """Whether it has gone on for long enough to be worth a write of the status."""
     step: Reason | None = None
-    failure: Failure | None = None
-    """Why it failed; None while it runs and when it succeeded."""
-    logs: str = ""
-    """Directory where more about the failure is kept."""
-    attempt: int = 1
-    """Consecutive failures, this one included."""
-    ended_seconds_ago: float = 0.0
 
-    @property
-    def in_progress(self) -> bool:
-        """Whether it has not ended yet."""
-        return self.queued or self.running
+
+@dataclass(frozen=True)
+class GoalFacts:
+    """What became of the operations towards one goal.
+
+    attempts: how many have ended since there was peace.
+    seconds_ago: since the last one ended. failure: why it failed; None when it ended well.
+    request: what it was to do. logs: directory where more about the failure is kept.
+    """
+
+    attempts: int
+    seconds_ago: float
+    failure: Failure | None = None
+    request: Request | None = None
+    logs: str = ""
+
+
+@dataclass(frozen=True)
+class HealthFacts:
+    """What the API server of the workload cluster answers.
+
+    answers: None while it is not known. reached: whether it has ever answered from here.
+    said: its last answer, or why there was none; one line.
+    """
+
+    answers: bool | None = None
+    reached: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,8 +146,16 @@ class Access:
     """Identity of the workload cluster: the fingerprint of its certificate authority."""
     external_endpoint: tuple[str, int] = ("", 0)
     internal_endpoint: tuple[str, int] = ("", 0)
+    authority: str = ""
+    """The certificates that vouch for it, PEM."""
+    not_after: datetime | None = None
+    """When the client certificate expires; None for a token."""
     version: str | None = None
     """What the API server says it is, as in v1.36.3; None when it could not be asked."""
+    kube_system_uid: str | None = None
+    """The uid of its kube-system namespace; None when it could not be asked."""
+    answered: bool = False
+    """Whether the API server gave any answer when it was asked."""
     nodes: tuple[str, ...] = ()
     """Node names by kind, for engines that cannot be asked for containers."""
 
@@ -132,28 +178,27 @@ class Observed:
     cluster_api_installed: bool = False
     owner: OwnerCluster | None = None
     control_plane: KINDControlPlane | None = None
+    claim: Claim | None = None
+    """The object's claim, if it counts."""
+    cluster_name: str = ""
+    """Name of the kind cluster: see `capk.plan.claims.cluster_name`."""
     rival: str | None = None
     """Another KINDCluster that comes first for the same kind cluster name."""
     engine: EngineFacts = EngineFacts()
     operation: OperationFacts | None = None
+    goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
+    made: str | None = None
+    """The identity of the kind cluster that a creation of this process has completed, until it is stored."""
     access: Access | None = None
     recheck: bool = False
     """Whether the kubeconfigs were read so long ago that their certificates may have been renewed since."""
+    health: HealthFacts = HealthFacts()
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     """Our Secrets in the object's namespace that carry its kind cluster's name, by name."""
     foreign_secrets: frozenset[str] = frozenset()
-    """Names of Secrets that we want to write and that are somebody else's."""
-
-    def with_name_facts(
-        self,
-        *,
-        rival: str | None,
-        engine: EngineFacts,
-        secrets: Mapping[str, SecretFacts],
-        foreign_secrets: frozenset[str],
-    ) -> "Observed":
-        """Return the same with the facts that hang on the kind cluster's name."""
-        return replace(self, rival=rival, engine=engine, secrets=secrets, foreign_secrets=foreign_secrets)
+    """Names of Secrets that we want to write and that belong to someone else."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """What the API server refuses lately: the part that was to be written -> the server's words."""
 
     @property
     def is_paused(self) -> bool:
@@ -165,11 +210,15 @@ class Observed:
         """The KINDControlPlane that the owner Cluster names."""
         return self.owner.references("controlPlaneRef", "KINDControlPlane") if self.owner else None
 
-    @property
-    def cluster_name(self) -> str:
-        """Name of the kind cluster: what was claimed, else asked for, else the owner's, else the object's own."""
-        wanted = self.object.spec.get("clusterName")
-        return self.object.claim or wanted or (self.owner.name if self.owner else self.object.name)
+    def failure(self, goal: Goal) -> Failure | None:
+        """Return why the last operation towards the goal failed; None when it ended well or there was none."""
+        facts = self.goals.get(goal)
+        return facts.failure if facts else None
+
+    def remaining(self, goal: Goal) -> float:
+        """Return the seconds until the next operation towards the goal may start: doubling, bounded."""
+        facts = self.goals.get(goal)
+        return retry_delay(facts.attempts, self.policy) - facts.seconds_ago if facts else 0.0
 
 
 @dataclass(frozen=True)
@@ -187,7 +236,9 @@ class ControlPlaneObserved:
     access: Access | None = None
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     foreign_secrets: frozenset[str] = frozenset()
-    """Names of Secrets that we want to write and that are somebody else's."""
+    """Names of Secrets that we want to write and that belong to someone else."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """What the API server refuses lately: the part that was to be written -> the server's words."""
 
     @property
     def is_paused(self) -> bool:

@@ -16,9 +16,12 @@ _PARTS = (
     Condition.ENGINE_AVAILABLE,
     Condition.CLUSTER_CREATED,
     Condition.NODES_RUNNING,
+    Condition.API_SERVER_AVAILABLE,
     Condition.KUBECONFIG_AVAILABLE,
 )
 """What Ready sums up, the deepest cause first."""
+_MAY_STAY_UNKNOWN = Condition.API_SERVER_AVAILABLE
+"""Where the provider cannot reach API servers, readiness is what the engine knows."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Verdict:
     """What one condition should say. The message of a True condition stays empty (C17)."""
 
     status: Status
-    reason: Reason
+    reason: str
     message: str = ""
 
 
@@ -41,7 +44,9 @@ def false(reason: Reason, message: str = "") -> Verdict:
 
 
 UNKNOWN = Verdict("Unknown", Reason.UNKNOWN, "Not observed yet.")
-UNEVENTFUL = frozenset({Reason.NOT_PAUSED, Reason.NOT_DELETING, Reason.ENGINE_ANSWERS, Reason.UNKNOWN})
+UNEVENTFUL = frozenset(
+    {Reason.NOT_PAUSED, Reason.NOT_DELETING, Reason.ENGINE_ANSWERS, Reason.ANSWERING, Reason.UNKNOWN}
+)
 """Reasons that conditions begin with: no news."""
 RUNS_FREELY = {
     Condition.PAUSED: false(Reason.NOT_PAUSED),
@@ -117,10 +122,19 @@ def _summary(conditions: Sequence[Mapping[str, Any]]) -> Verdict:
     for part in _PARTS:
         condition = find(conditions, part)
         if condition and condition["status"] == "False":
-            return Verdict("False", Reason(condition["reason"]), condition.get("message", ""))
-    if all((condition := find(conditions, part)) and condition["status"] == "True" for part in _PARTS):
+            # Another release of the provider may have written a reason that this one does not know.
+            return Verdict("False", str(condition["reason"]), condition.get("message", ""))
+    if all(_is_well(conditions, part) for part in _PARTS):
         return true(Reason.READY)
     return Verdict("False", Reason.NOT_READY, "Not everything has been observed yet.")
+
+
+def _is_well(conditions: Sequence[Mapping[str, Any]], part: Condition) -> bool:
+    condition = find(conditions, part)
+    if condition is None:
+        return False
+    is_tolerated = part is _MAY_STAY_UNKNOWN and condition["reason"] == Reason.NOT_REACHABLE
+    return condition["status"] == "True" or is_tolerated
 
 
 def _transitions(

@@ -3,58 +3,121 @@
 from typing import Any
 
 from capk.api import names
+from capk.api.conditions import find
 from capk.api.names import Condition, Reason
-from capk.plan.creation import retry_delay
-from capk.plan.observed import NodeFacts, Observed
-from capk.plan.ownership import adopted_claim_id
-from capk.plan.plan import Plan, ReadAccess, Request, StartNodes
+from capk.kindcfg.kubeconfig import server_url
+from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
+from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
+from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
+from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
 from capk.plan.report import Verdict, false, kindcluster_status, true
 from capk.plan.secrets import (
     are_intact,
     differs,
     foreign_among,
     kubeconfig_secret_name,
+    unkept,
     wanted_config_secret,
     wanted_kubeconfig_secret,
+    writes,
 )
+
+FOREIGN_SECONDS = 60.0
+"""How often a Secret's name that someone else has is tried again."""
 
 
 def keep_running(observed: Observed) -> Plan:
     """Return what keeps Secrets, endpoint and status true to a kind cluster that is complete."""
     cluster, access = observed.object, observed.access
-    secrets = wanted_secrets(observed) if access else ()
+    if has_lost_its_data(observed) and cluster.recreates and observed.operation is None:
+        return _start_over(observed)
     operation, requeue = _operation(observed)
     waits = access is not None and _awaits_control_plane_secret(observed)
-    endpoint = access.endpoint(observed.policy.endpoint) if access and cluster.endpoint is None else None
+    if foreign_among(observed):
+        requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
     return Plan(
         add_finalizer=not cluster.has_finalizer,
         annotations=_restored_claim(observed),
+        identity=_identity(observed),
+        kube_system_uid=access.kube_system_uid if access and cluster.kube_system_uid is None else None,
         operation=operation,
-        secrets=tuple(
-            secret
-            for secret in secrets
-            if (name := secret["metadata"]["name"]) not in observed.foreign_secrets
-            and differs(secret, observed.secrets.get(name))
-        ),
-        endpoint=endpoint,
-        identity=access.fingerprint if access and cluster.identity is None else None,
-        # The KINDControlPlane writes its Secret within a moment; a status before that would be written twice.
-        status=None if waits and not cluster.is_provisioned else _status(observed),
+        secrets=_due_secrets(observed),
+        endpoint=_due_endpoint(observed),
+        # The kubeconfig is read, and the KINDControlPlane writes its Secret, within a moment: one status less to write.
+        status=None if not cluster.is_provisioned and (waits or _reads(observed, operation)) else _status(observed),
         requeue_seconds=requeue,
     )
+
+
+def _reads(observed: Observed, due: Request | None) -> bool:
+    """Whether the kubeconfig is being read, and has not been for long."""
+    if observed.operation is not None:
+        return isinstance(observed.operation.request, ReadAccess) and not observed.operation.announced
+    return isinstance(due, ReadAccess) and observed.failure(Goal.ACCESS) is None
 
 
 def adopt(observed: Observed) -> Plan:
     """Return how a kind cluster that the user pointed at becomes this object's: read it, then claim it."""
     if observed.access is None:
         operation, requeue = _read(observed)
-        return Plan(operation=operation, requeue_seconds=requeue, status=kindcluster_status(observed, {}))
+        failure = observed.failure(Goal.ACCESS)
+        message = f"Adopting the kind cluster: {failure.message}" if failure else "Adopting the kind cluster."
+        reason = failure.reason if failure else Reason.NOT_PROVISIONED
+        status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: false(reason, message)})
+        return Plan(operation=operation, requeue_seconds=requeue, status=status)
     claim: dict[str, str | None] = {
         names.CLAIM_ANNOTATION: observed.cluster_name,
-        names.CLAIM_ID_ANNOTATION: adopted_claim_id(observed),
+        names.CLAIM_ID_ANNOTATION: adoptable_as(observed),
         names.IDENTITY_ANNOTATION: observed.access.fingerprint,
     }
     return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0)
+
+
+def has_lost_its_data(observed: Observed) -> bool:
+    """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one."""
+    known = observed.object.kube_system_uid
+    if observed.access and observed.access.kube_system_uid and known:
+        return observed.access.kube_system_uid != known
+    created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
+    return created is not None and created["reason"] == Reason.DATA_LOST
+
+
+def _start_over(observed: Observed) -> Plan:
+    """Remove a kind cluster that has lost its data; what stands from now on counts as half made."""
+    begin: dict[str, str | None] = {names.IDENTITY_ANNOTATION: "", names.KUBE_SYSTEM_ANNOTATION: None}
+    removal = Delete(
+        observed.cluster_name,
+        Goal.UP,
+        uids=own_uids(observed),
+        container_ids=unmarked_ids(observed),
+        up_to_attempt=observed.object.attempt,
+    )
+    return Plan(annotations=begin, operation=removal, status=_status(observed))
+
+
+def _identity(observed: Observed) -> str | None:
+    """The fingerprint, as long as the object does not hold it."""
+    if observed.object.identity not in (None, names.UNREAD) or IDENTITY in observed.refusals:
+        return None
+    known = observed.access.fingerprint if observed.access else observed.made
+    return known if known != observed.object.identity else None
+
+
+def _due_endpoint(observed: Observed) -> tuple[str, int] | None:
+    access, cluster = observed.access, observed.object
+    if access is None or cluster.endpoint is not None or ENDPOINT in observed.refusals:
+        return None
+    return access.endpoint(observed.policy.endpoint)
+
+
+def _due_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        secret
+        for secret in (wanted_secrets(observed) if observed.access else ())
+        if (name := secret["metadata"]["name"]) not in observed.foreign_secrets
+        and f"{SECRET} {name}" not in observed.refusals
+        and differs(secret, observed.secrets.get(name))
+    )
 
 
 def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
@@ -70,52 +133,44 @@ def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
 
 def _awaits_control_plane_secret(observed: Observed) -> bool:
     """Whether the kubeconfig Secret is the KINDControlPlane's to write, and it is about to (C13)."""
-    control_plane = observed.control_plane
-    return (
-        control_plane is not None
-        and observed.owner is not None
-        and kubeconfig_secret_name(observed.owner.name) not in observed.secrets
-        and not (control_plane.is_paused or control_plane.is_externally_managed or control_plane.is_deleting)
-    )
+    if observed.owner is None or not writes(observed.control_plane):
+        return False
+    name = kubeconfig_secret_name(observed.owner.name)
+    return not (name in observed.secrets or name in observed.foreign_secrets or observed.refusals)
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:
-    """The claim again, where somebody replaced the object's annotations."""
-    if observed.object.claim is not None:
+    """The claim again, where the object's annotations were replaced; the marks have proven whose the cluster is."""
+    if observed.claim is not None or not observed.engine.nodes:
         return {}
     return {
         names.CLAIM_ANNOTATION: observed.cluster_name,
-        names.CLAIM_ID_ANNOTATION: observed.object.claim_id,
+        names.CLAIM_ID_ANNOTATION: observed.object.uid,
     }
 
 
 def _operation(observed: Observed) -> tuple[Request | None, float | None]:
-    """Return the operation that is due, and when to look again if one has failed lately."""
-    running = observed.operation
-    if running and running.in_progress:
+    """Return the operation that is due, and when to look again if it has to wait."""
+    if observed.operation is not None:
         return None, None
-    stopped = _stopped(observed)
-    if stopped or observed.engine.restarted:
-        request = StartNodes(observed.cluster_name, tuple(node.name for node in stopped))
-        remaining = _remaining_backoff(observed, StartNodes)
-        return (None, remaining) if remaining > 0 else (request, None)
+    if (request := start_request(observed)) is not None:
+        return _when_due(observed, request)
+    if observed.engine.restarted:
+        return _when_due(observed, ReadAccess(observed.cluster_name, await_answer=True))
     due = observed.access is None and (observed.recheck or _needs_access(observed))
     return _read(observed) if due else (None, None)
 
 
 def _read(observed: Observed) -> tuple[Request | None, float | None]:
-    remaining = _remaining_backoff(observed, ReadAccess)
-    running = observed.operation
-    if running and running.in_progress:
+    if observed.operation is not None:
         return None, None
-    return (None, remaining) if remaining > 0 else (ReadAccess(observed.cluster_name), None)
+    return _when_due(observed, ReadAccess(observed.cluster_name))
 
 
-def _remaining_backoff(observed: Observed, kind: type) -> float:
-    last = observed.operation
-    if last is None or last.failure is None or not isinstance(last.request, kind):
-        return 0.0
-    return retry_delay(last.attempt, observed.policy) - last.ended_seconds_ago
+def _when_due(observed: Observed, request: Request) -> tuple[Request | None, float | None]:
+    """Hold a request back until the back-off of its goal is over."""
+    remaining = observed.remaining(request.goal)
+    return (None, remaining) if remaining > 0 else (request, None)
 
 
 def _needs_access(observed: Observed) -> bool:
@@ -123,48 +178,83 @@ def _needs_access(observed: Observed) -> bool:
     if observed.access is not None:
         return False
     cluster = observed.object
-    complete = cluster.identity and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
+    is_known = cluster.identity not in (None, names.UNREAD)
+    complete = is_known and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
     return not complete or not are_intact(observed)
-
-
-def _stopped(observed: Observed) -> list[NodeFacts]:
-    return [node for node in observed.engine.nodes or () if not node.running]
 
 
 def _status(observed: Observed) -> dict[str, Any]:
     cluster, access = observed.object, observed.access
     verdicts = {
-        Condition.CLUSTER_CREATED: true(Reason.CREATED),
+        Condition.CLUSTER_CREATED: _created_verdict(observed),
         Condition.NODES_RUNNING: _nodes_verdict(observed),
         Condition.KUBECONFIG_AVAILABLE: _kubeconfig_verdict(observed),
     }
+    if answer := _api_server_verdict(observed):
+        verdicts[Condition.API_SERVER_AVAILABLE] = answer
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
     if access is not None:
         fields["endpoints"] = {
-            "external": _url(access.external_endpoint),
-            "internal": _url(access.internal_endpoint),
+            "external": server_url(*access.external_endpoint),
+            "internal": server_url(*access.internal_endpoint),
         }
         fields["kubernetesVersion"] = access.version or cluster.status.get("kubernetesVersion")
     images = {node.image for node in observed.engine.nodes or () if node.image and node.role == "control-plane"}
     if images:
         fields["image"] = min(images)
     # The endpoint is stored before this status is (C10, C13).
-    if (access is not None and not foreign_among(observed)) or (cluster.is_provisioned and cluster.endpoint):
+    is_stored = not foreign_among(observed) and not observed.refusals
+    if (access is not None and is_stored) or (cluster.is_provisioned and cluster.endpoint):
         fields |= {"ready": True, "initialization": {"provisioned": True}}
     return kindcluster_status(observed, verdicts, **fields)
 
 
+def _created_verdict(observed: Observed) -> Verdict:
+    if IDENTITY in observed.refusals:
+        message = f"The API server refuses to store which kind cluster this is: {observed.refusals[IDENTITY]}"
+        return false(Reason.WRITE_REFUSED, message)
+    if not has_lost_its_data(observed):
+        return true(Reason.CREATED)
+    return false(
+        Reason.DATA_LOST,
+        f'The kind cluster "{observed.cluster_name}" runs, but its etcd came back empty: everything that was stored in '
+        "it is gone. Delete the object, or set spec.recreatePolicy to Always to get a new cluster.",
+    )
+
+
+def _api_server_verdict(observed: Observed) -> Verdict | None:
+    """What the API server of the workload cluster answers; None where nothing new is known of it."""
+    health, access = observed.health, observed.access
+    stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
+    was_reached = health.reached or (stored is not None and stored["status"] in ("True", "False"))
+    if health.answers or (health.answers is None and access and access.answered):
+        return true(Reason.ANSWERING)
+    if health.answers is False and was_reached:
+        message = (
+            f"The API server of the workload cluster does not answer: {health.said}. Its node containers run: see the "
+            "logs of kube-apiserver and etcd in the control-plane node, and the space left on the engine's disk."
+        )
+        return false(Reason.NOT_ANSWERING, message)
+    if was_reached or not (health.answers is False or access):
+        return None
+    message = (
+        "The provider cannot reach the API server of the workload cluster from where it runs"
+        f"{': ' + health.said if health.said else ''}. Readiness is what the container engine knows."
+    )
+    return Verdict("Unknown", Reason.NOT_REACHABLE, message)
+
+
 def _nodes_verdict(observed: Observed) -> Verdict:
-    stopped = _stopped(observed)
-    if not stopped and observed.engine.restarted:
+    due = [*stopped_nodes(observed), *misplaced_nodes(observed)]
+    if not due and observed.engine.restarted:
         return false(Reason.STARTING_NODES, "Nodes were started again; waiting for the kind cluster's API server.")
-    if not stopped:
+    if not due:
         return true(Reason.RUNNING)
-    names_of_stopped = ", ".join(node.name for node in stopped)
-    last = observed.operation
-    if last and last.failure and isinstance(last.request, StartNodes):
-        return false(Reason.NODES_STOPPED, f"Could not start {names_of_stopped}: {last.failure.message}")
-    return false(Reason.STARTING_NODES, f"Starting stopped nodes: {names_of_stopped}.")
+    listed = ", ".join(sorted(node.name for node in due))
+    if failure := observed.failure(Goal.REPAIRED):
+        reason = Reason.ADDRESS_TAKEN if failure.reason is Reason.ADDRESS_TAKEN else Reason.NODES_STOPPED
+        return false(reason, f"Could not start {listed}: {failure.message}")
+    return false(Reason.STARTING_NODES, f"Starting stopped nodes: {listed}.")
 
 
 def _kubeconfig_verdict(observed: Observed) -> Verdict:
@@ -174,29 +264,48 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
             "Delete or rename it."
         )
         return false(Reason.NAME_CONFLICT, message)
+    for part, words in observed.refusals.items():
+        if part == ENDPOINT:
+            return false(Reason.WRITE_REFUSED, f"The API server refuses spec.controlPlaneEndpoint: {words}")
+        if part.startswith(f"{SECRET} "):
+            return false(
+                Reason.WRITE_REFUSED, f"The API server refuses Secret {part.removeprefix(SECRET).strip()}: {words}"
+            )
+    if missing := unkept(observed):
+        message = (
+            f"Secret {missing} is missing. KINDControlPlane {observed.control_plane_name} writes it, and that one does "
+            "not exist, is paused, or is managed externally."
+        )
+        return false(Reason.WAITING_FOR_CONTROL_PLANE, message)
     if observed.access is not None or not _needs_access(observed):
         return true(Reason.PROVISIONED)
-    last = observed.operation
-    if last and last.failure and isinstance(last.request, ReadAccess):
-        return false(Reason.KUBECONFIG_UNAVAILABLE, last.failure.message)
+    if failure := observed.failure(Goal.ACCESS):
+        return false(Reason.KUBECONFIG_UNAVAILABLE, failure.message)
     return false(Reason.NOT_PROVISIONED, "Reading the kubeconfig.")
 
 
 def _nodes(observed: Observed) -> list[dict[str, str]]:
     if observed.engine.nodes is not None:
+        nodes = sorted(observed.engine.nodes, key=lambda node: node.name)
         return [
-            {"name": node.name, "role": node.role, "address": node.address, "state": _state(node)}
-            for node in sorted(observed.engine.nodes, key=lambda node: node.name)
+            {"name": node.name, "role": node.role, "address": address, "state": _state(node)}
+            for node, address in zip(nodes, _addresses(observed, nodes), strict=True)
         ]
     if observed.access is not None and observed.access.nodes:
         return [{"name": name} for name in sorted(observed.access.nodes)]
     return list(observed.object.status.get("nodes") or ())
 
 
+def _addresses(observed: Observed, nodes: list[NodeFacts]) -> list[str]:
+    """The nodes' addresses; of several control planes those that are known to work, which a repair needs."""
+    if not needs_addresses(observed):
+        return [node.address for node in nodes]
+    known = known_addresses(observed)
+    works = not observed.engine.restarted and (
+        observed.health.answers or (observed.access and observed.access.answered)
+    )
+    return [node.address if works and node.address else known.get(node.name, node.address) for node in nodes]
+
+
 def _state(node: NodeFacts) -> str:
     return "Running" if node.running else "Stopped"
-
-
-def _url(endpoint: tuple[str, int]) -> str:
-    host, port = endpoint
-    return f"https://{host}:{port}"

@@ -1,10 +1,13 @@
-"""Whether the Secrets in the API server are the ones that should be there, told without their data (C14, C15, C26)."""
+"""The Secrets of a KINDCluster and its KINDControlPlane: which there should be, who keeps each, what is due. Pure.
+
+Told without the data of the Secrets that exist: a digest says whether one is as it was written (C14, C15, C26).
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from capk.api import names
-from capk.api.objects import Object, SecretFacts
+from capk.api.objects import KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
 from capk.kindcfg.kubeconfig import config_secret, kubeconfig_secret, secret_digest
 from capk.plan.observed import Observed
 
@@ -44,50 +47,92 @@ def wanted_kubeconfig_secret(owner: Object, owner_cluster: str, cluster_name: st
     )
 
 
-def differs(wanted: Mapping[str, Any], seen: SecretFacts | None) -> bool:
+def differs(wanted: Mapping[str, Any], current: SecretFacts | None) -> bool:
     """Return whether the Secret has to be written: it is gone, edited, or misses a label or its owner."""
-    if seen is None or seen.digest != wanted["metadata"]["annotations"][names.DIGEST_ANNOTATION]:
+    if current is None or current.digest != wanted["metadata"]["annotations"][names.DIGEST_ANNOTATION]:
         return True
     return any(
-        not _covers(seen.metadata.get(field), wanted["metadata"].get(field))
+        not _covers(current.metadata.get(field), wanted["metadata"].get(field))
         for field in ("labels", "annotations", "ownerReferences")
     )
 
 
+def keepers(observed: Observed) -> dict[str, KINDCluster | KINDControlPlane]:
+    """Return the Secrets that have to be there, each with the object of ours that writes and owns it.
+
+    Cluster API's is the KINDControlPlane's where the Cluster names one. Nobody writes it while that one is missing.
+    """
+    kept: dict[str, KINDCluster | KINDControlPlane] = {config_secret_name(observed.cluster_name): observed.object}
+    keeper = observed.control_plane if observed.control_plane_name else observed.object
+    if observed.owner and keeper:
+        kept[kubeconfig_secret_name(observed.owner.name)] = keeper
+    return kept
+
+
+def unkept(observed: Observed) -> str | None:
+    """Return the name of Cluster API's Secret where it is missing and nobody is going to write it; else None."""
+    owner, control_plane = observed.owner, observed.control_plane
+    if owner is None or observed.control_plane_name is None or owner.is_deleting:
+        return None
+    name = kubeconfig_secret_name(owner.name)
+    return None if name in observed.secrets or writes(control_plane) else name
+
+
+def writes(control_plane: KINDControlPlane | None) -> bool:
+    """Return whether a KINDControlPlane writes its Secret as soon as it can."""
+    return control_plane is not None and not (
+        control_plane.is_paused or control_plane.is_externally_managed or control_plane.is_deleting
+    )
+
+
 def are_intact(observed: Observed) -> bool:
-    """Return whether every expected Secret is as it was written, by its own digest, and owned.
+    """Return whether every Secret that can be there is as it was written, by its own digest, and owned.
 
     Saves reading the kubeconfigs of a thousand clusters after a restart.
     """
     return all(
-        _is_intact(observed.secrets.get(name), _keeper(observed, name).owner_reference(controller=True))
-        for name in expected_names(observed)
+        _is_intact(observed.secrets.get(name), keeper.owner_reference(controller=True))
+        for name, keeper in keepers(observed).items()
+        if isinstance(keeper, KINDCluster) or writes(keeper) or name in observed.secrets
     )
-
-
-def expected_names(observed: Observed) -> list[str]:
-    """Return the names of the Secrets that have to be there, whichever of our objects keeps them."""
-    config = [config_secret_name(observed.cluster_name)]
-    return [*config, kubeconfig_secret_name(observed.owner.name)] if observed.owner else config
 
 
 def foreign_among(observed: Observed) -> list[str]:
-    """Return the expected names under which somebody else's Secret stands: it is not overwritten."""
-    return [name for name in expected_names(observed) if name in observed.foreign_secrets]
+    """Return the names under which a Secret of someone else stands: it is not overwritten."""
+    return [name for name in keepers(observed) if name in observed.foreign_secrets]
 
 
-def _keeper(observed: Observed, name: str) -> Object:
-    """The object of ours that writes the Secret and owns it."""
-    is_config = name == config_secret_name(observed.cluster_name)
-    return observed.object if is_config or observed.control_plane is None else observed.control_plane
+def own_among(observed: Observed) -> dict[str, str]:
+    """Return the Secrets that go with the object: those that it keeps and owns, name -> uid.
+
+    A copy that a user made of one, with our label, stays.
+    """
+    wanted = {config_secret_name(observed.cluster_name)}
+    wanted |= {kubeconfig_secret_name(name) for name in _owner_names(observed.object, observed.owner)}
+    return {
+        name: str(secret.metadata.get("uid", ""))
+        for name, secret in sorted(observed.secrets.items())
+        if name in wanted and _is_owned(secret, observed.object.uid)
+    }
 
 
-def _is_intact(seen: SecretFacts | None, owner: Mapping[str, Any]) -> bool:
-    return (
-        seen is not None
-        and seen.digest == (seen.metadata.get("annotations") or {}).get(names.DIGEST_ANNOTATION)
-        and owner in (seen.metadata.get("ownerReferences") or ())
-    )
+def _owner_names(cluster: KINDCluster, owner: OwnerCluster | None) -> set[str]:
+    reference = cluster.owner_cluster_reference
+    return {*([owner.name] if owner else []), *([reference["name"]] if reference else [])}
+
+
+def _is_owned(secret: SecretFacts, uid: str) -> bool:
+    """Whether the object owns the Secret; one that lost its owner is recognised by the digest that we put on it."""
+    owners = [reference.get("uid") for reference in secret.metadata.get("ownerReferences") or ()]
+    return uid in owners or (not owners and _is_as_written(secret))
+
+
+def _is_intact(secret: SecretFacts | None, owner: Mapping[str, Any]) -> bool:
+    return secret is not None and _is_as_written(secret) and owner in (secret.metadata.get("ownerReferences") or ())
+
+
+def _is_as_written(secret: SecretFacts) -> bool:
+    return secret.digest == (secret.metadata.get("annotations") or {}).get(names.DIGEST_ANNOTATION)
 
 
 def _with_digest(secret: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +140,7 @@ def _with_digest(secret: dict[str, Any]) -> dict[str, Any]:
     return {**secret, "metadata": {**secret["metadata"], "annotations": digest}}
 
 
-def _covers(seen: Any, wanted: Any) -> bool:
+def _covers(current: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
-        return all((seen or {}).get(key) == value for key, value in wanted.items())
-    return all(item in (seen or ()) for item in wanted or ())
+        return all((current or {}).get(key) == value for key, value in wanted.items())
+    return all(item in (current or ()) for item in wanted or ())

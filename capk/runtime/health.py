@@ -1,4 +1,8 @@
-"""Answers probes and Prometheus over HTTP; what is healthy is said by the checks it is given."""
+"""Answers probes and Prometheus over HTTP; checks that it is given decide what is healthy.
+
+Liveness means that a restart would help. It fails when a loop of this process no longer turns, and never because the
+API server or the container engine is away: a restart would end running creations and cure nothing.
+"""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,10 +18,10 @@ Exposition = Callable[[], tuple[bytes, str]]
 
 
 class WatchedQueue(Protocol):
-    """What a work queue tells about itself."""
+    """What a work queue reports about itself."""
 
-    def longest_wait(self) -> float:
-        """Seconds that the oldest key has waited for a worker."""
+    def stalled_for(self) -> float:
+        """Seconds for which keys have waited while no worker took one."""
         ...
 
     def longest_work(self) -> float:
@@ -30,11 +34,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SHUTDOWN_SECONDS: Final = 1.0
 
 
-class Freshness:
-    """A check of something that has to happen again and again: a resync, an event of a watch, a beat of a loop.
+class Heartbeat:
+    """A check that a loop still turns; the loop touches it after each round, whether the round succeeded or not.
 
-    limit_seconds: silence that is still well; it counts from the first touch on, as whoever waits for its turn to
-    lead does nothing and is well.
+    limit_seconds: silence that is still well; it counts from the first touch on, as a replica that waits for its turn
+    to lead does nothing and is well.
     """
 
     def __init__(self, what: str, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,7 +48,7 @@ class Freshness:
         self._last: float | None = None
 
     def touch(self) -> None:
-        """Note that it happened."""
+        """Note that a round has ended."""
         self._last = self._clock()
 
     def __call__(self) -> str | None:
@@ -53,7 +57,7 @@ class Freshness:
         return f"no {self._what} for {age:.0f} s; at most {self._limit:.0f} s are normal" if age > self._limit else None
 
 
-class Reached:
+class StartupCheck:
     """A check of something that has to happen once, before the provider is of use."""
 
     def __init__(self, what: str) -> None:
@@ -69,11 +73,11 @@ class Reached:
         return None if self._is_reached else f"waiting for {self._what}"
 
 
-class Echoes:
+class WatchLag:
     """A check that watches live: what was written, or listed as new, has to come back as an event of its kind.
 
-    A quiet watch and a dead one look alike, unless one knows of something that it has to tell.
-    limit_seconds: how late an event may be.
+    A quiet watch and a dead one look alike, unless one knows of an event that is due.
+    limit_seconds: how late an event may be while the API server can be reached.
     """
 
     def __init__(self, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,24 +87,28 @@ class Echoes:
         """Kind -> the version that an event must reach, and since when."""
 
     def expect(self, kind: str, version: int) -> None:
-        """Note that the watch of a kind has to tell of that version, or of a later one."""
+        """Note that the watch of a kind has to deliver that version, or a later one."""
         self._expected.setdefault(kind, (version, self._clock()))
 
-    def heard(self, kind: str, version: int) -> None:
+    def on_event(self, kind: str, version: int) -> None:
         """Note an event: as a watch keeps the order, nothing that is older is missing."""
         if kind in self._expected and version >= self._expected[kind][0]:
             del self._expected[kind]
 
     def forget(self, kind: str) -> None:
-        """Expect nothing any more: a list has told that nothing was missed."""
+        """Expect nothing any more: a list has shown that nothing was missed."""
         self._expected.pop(kind, None)
+
+    def on_outage(self) -> None:
+        """Note that the API server cannot be reached: events are late for that reason, so their time starts again."""
+        self._expected = {kind: (version, self._clock()) for kind, (version, _) in self._expected.items()}
 
     def __call__(self) -> str | None:
         """Return what is wrong, or None."""
         late = {kind: self._clock() - since for kind, (_, since) in self._expected.items()}
         return next(
             (
-                f"the watch of {kind} objects has not told of a change for {age:.0f} s; "
+                f"the watch of {kind} objects has not delivered a change for {age:.0f} s; "
                 f"at most {self._limit:.0f} s are normal"
                 for kind, age in late.items()
                 if age > self._limit
@@ -110,11 +118,14 @@ class Echoes:
 
 
 def moving_queue(queue: WatchedQueue, limit_seconds: float) -> Check:
-    """Return a check that keys do not wait for a worker, or stay in work, longer than that."""
+    """Return a check that workers take keys that wait, and that no key stays in work, longer than that.
+
+    A queue that is long but moves is well.
+    """
 
     def check() -> str | None:
-        if (waited := queue.longest_wait()) > limit_seconds:
-            return f"an object has waited {waited:.0f} s for a worker; at most {limit_seconds:.0f} s are normal"
+        if (stalled := queue.stalled_for()) > limit_seconds:
+            return f"objects wait, and no worker took one for {stalled:.0f} s; at most {limit_seconds:.0f} s are normal"
         if (worked := queue.longest_work()) > limit_seconds:
             return f"a reconcile has taken {worked:.0f} s; at most {limit_seconds:.0f} s are normal"
         return None

@@ -43,9 +43,11 @@ class Store:
         self._indexes: dict[str, Callable[[Body], Iterable[str]]] = {}
         self._indexed: dict[tuple[str, str], dict[Key, None]] = {}
         self._listed_at: dict[str, int] = {}
-        # Uids never come back, so a late event or answer of a deleted object must not bring it back. Two generations,
-        # from list to list: longer than anything stays on its way.
-        self._gone: dict[str, tuple[set[str], set[str]]] = {}
+        # Uid -> version at which it left. A late event or answer from before must not bring it back; a later version is
+        # an object that matches the selector of its watch again. Two generations, from list to list: longer than
+        # anything stays on its way.
+        self._left: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
+        self._listeners: dict[str, list[Callable[[Key], None]]] = {}
 
     def project(self, resource: Resource, projection: Callable[[Body], Any]) -> None:
         """Keep only what `projection` returns of that kind's objects, for instance without a Secret's data."""
@@ -55,23 +57,32 @@ class Store:
         """Find objects by values computed from the whole object, before its projection; to be set up first."""
         self._indexes[name] = values
 
-    def apply_event(self, resource: Resource, type: str | None, obj: Body) -> bool:
-        """Take in a watch event; return whether it told anything new.
+    def listen(self, resource: Resource, listener: Callable[[Key], None]) -> None:
+        """Call the listener with the key of each object of that kind that was stored or dropped."""
+        self._listeners.setdefault(resource.kind, []).append(listener)
 
-        type: ADDED, MODIFIED, DELETED, or None for an object of the initial list.
+    def apply_event(self, resource: Resource, type: str | None, obj: Body) -> bool:
+        """Take in a watch event; return whether it was news.
+
+        type: ADDED, MODIFIED, DELETED, or None for an object of the initial list. DELETED of a watch with a selector
+        means no more than that the object does not match any longer.
         """
         return self._delete(resource, obj) if type == "DELETED" else self.put(resource, obj)
 
     def put(self, resource: Resource, obj: Body) -> bool:
-        """Take in an object, unless the stored one is as new (integers since KEP-5504), or it is known to be gone.
+        """Take in an object, unless the stored one is as new (integers since KEP-5504), or it has left since.
 
         A recreated object has another uid and a higher version: versions count for the whole API server.
         """
         key, uid, version = _identify(resource, obj)
+        metadata = obj["metadata"]
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            # The answer to the removal of the last finalizer: the object is gone, whatever version the answer has.
+            return self._delete(resource, obj)
         seen = self._of(resource).get(key)
-        if (seen is not None and version <= seen.version) or self._is_gone(resource, uid):
+        if (seen is not None and version <= seen.version) or version <= self._left_at(resource, uid):
             return False
-        self._remove(resource, key)
+        self._drop(resource, key)
         bare = _without_managed_fields(obj)
         project = self._projections.get(resource.kind)
         pairs = ((name, str(value)) for name, values in self._indexes.items() for value in values(bare))
@@ -79,6 +90,7 @@ class Store:
         self._of(resource)[key] = entry
         for pair in entry.indexed:
             self._indexed.setdefault(pair, {})[key] = None
+        self._announce(resource, key)
         return True
 
     def get(self, key: Key) -> Any:
@@ -113,7 +125,7 @@ class Store:
         if version < self._listed_at.get(resource.kind, 0):
             # Storage was restored from a backup: all that was seen belongs to a past that did not happen.
             vanished = tuple(stored)
-            self._gone.pop(resource.kind, None)
+            self._left.pop(resource.kind, None)
         else:
             vanished = tuple(
                 key
@@ -122,39 +134,46 @@ class Store:
                 and entry.version <= version
                 and there.get(key, _NOBODY)[0] != entry.uid
             )
-            self._rotate_gone(resource, (stored[key].uid for key in vanished))
+            # What the list does not have has left by then; nothing older than the list may bring it back.
+            self._rotate_left(resource, {stored[key].uid: version for key in vanished})
         self._listed_at[resource.kind] = version
         for key in vanished:
-            self._remove(resource, key)
+            self._drop(resource, key)
+            self._announce(resource, key)
         behind = (key for key, (_, seen) in there.items() if key not in stored or stored[key].version < seen)
         return Drift(vanished, tuple(behind))
 
     def _delete(self, resource: Resource, obj: Body) -> bool:
         key, uid, version = _identify(resource, obj)
         seen = self._of(resource).get(key)
-        self._gone.setdefault(resource.kind, (set(), set()))[1].add(uid)
-        # The same uid is gone whatever the versions say; another one only if the event is newer than what is stored.
-        if seen is None or (seen.uid != uid and version < seen.version):
+        latest = self._left.setdefault(resource.kind, ({}, {}))[1]
+        latest[uid] = max(version, latest.get(uid, 0))
+        if seen is None or version < seen.version:
             return False
-        self._remove(resource, key)
+        self._drop(resource, key)
+        self._announce(resource, key)
         return True
 
-    def _remove(self, resource: Resource, key: Key) -> None:
+    def _drop(self, resource: Resource, key: Key) -> None:
         entry = self._of(resource).pop(key, None)
         for pair in entry.indexed if entry else ():
             self._indexed[pair].pop(key, None)
             if not self._indexed[pair]:
                 del self._indexed[pair]
 
+    def _announce(self, resource: Resource, key: Key) -> None:
+        for listener in self._listeners.get(resource.kind, ()):
+            listener(key)
+
     def _of(self, resource: Resource) -> dict[Key, _Entry]:
         return self._entries.setdefault(resource.kind, {})
 
-    def _is_gone(self, resource: Resource, uid: str) -> bool:
-        return any(uid in generation for generation in self._gone.get(resource.kind, ()))
+    def _left_at(self, resource: Resource, uid: str) -> int:
+        return max((generation.get(uid, 0) for generation in self._left.get(resource.kind, ())), default=0)
 
-    def _rotate_gone(self, resource: Resource, uids: Iterable[str]) -> None:
-        _, newer = self._gone.get(resource.kind, (set(), set()))
-        self._gone[resource.kind] = (newer, set(uids))
+    def _rotate_left(self, resource: Resource, left: dict[str, int]) -> None:
+        _, newer = self._left.get(resource.kind, ({}, {}))
+        self._left[resource.kind] = (newer, left)
 
 
 def _identify(resource: Resource, obj: Body) -> tuple[Key, str, int]:

@@ -1,4 +1,4 @@
-"""Workers that take keys from a queue and reconcile them, and the tick of a resync; knows no kind of object."""
+"""Workers that take keys from a queue and reconcile them, and work that is repeated; knows no kind of object."""
 
 import asyncio
 import logging
@@ -6,14 +6,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Literal, TypeVar
 
-from capk.errors import ApiError, Conflict, LostLease
+from capk.errors import ApiError, CommandError, Conflict, LostLease
 from capk.runtime.workqueue import WorkQueue
 
 K = TypeVar("K", bound=Hashable)
 
 Outcome = Literal["done", "requeued", "conflict", "unreachable", "error", "timeout"]
 ReconcileObserver = Callable[[K, Outcome, float], None]
-"""Told key, outcome and seconds of every reconcile."""
+"""Called with key, outcome and seconds of every reconcile."""
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +60,44 @@ async def every(
         yield
 
 
+async def repeat(
+    what: str,
+    work: Callable[[], Awaitable[object]],
+    *,
+    seconds: float,
+    deadline_seconds: float,
+    on_round: Callable[[], None],
+    jitter: float = 0.1,
+    rng: Callable[[], float] = random.random,
+) -> None:
+    """Do the work again and again, each time that long after the last round has ended.
+
+    what: names the work in the log. deadline_seconds: a round that takes longer is cancelled.
+    on_round: called after each round, whether it succeeded or not: the beat of this loop (see `capk.runtime.health`).
+    A round that fails for a reason outside of this process, an ApiError or a CommandError, or that exceeds its deadline
+    is logged and tried again with the next one. Raises what else the work raises, for `capk.runtime.tasks`.
+    """
+    async for _ in every(seconds, jitter, rng=rng):
+        limit = asyncio.timeout(deadline_seconds)
+        try:
+            async with limit:
+                await work()
+        except (ApiError, CommandError) as error:
+            log.warning("The %s failed: %s. It is tried again in %.0f s.", what, error, seconds)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.warning("The %s took longer than %.0f s. It is tried again in %.0f s.", what, deadline_seconds, seconds)
+        on_round()
+
+
 async def _reconcile_once(
     queue: WorkQueue[K],
     reconcile: Callable[[K], Awaitable[float | None]],
     key: K,
     deadline_seconds: float | None,
 ) -> Outcome:
-    """Reconcile and tell the queue when the key is due again."""
+    """Reconcile, and add the key again when it is due."""
     limit = asyncio.timeout(deadline_seconds)
     try:
         async with limit:

@@ -23,7 +23,7 @@ _MOST_DOUBLINGS: Final = 32
 
 
 class QueueObserver(Protocol):
-    """Is told about the length of the queue and about how long a key had to wait."""
+    """Receives the length of the queue and how long keys had to wait."""
 
     def depth(self, keys: int) -> None:
         """The number of keys that wait for a worker has changed."""
@@ -58,6 +58,7 @@ class WorkQueue(Generic[K]):
         self._dirty: set[K] = set()  # added while in work
         self._delayed: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
+        self._taken_at = float("-inf")
         self._is_shut_down = False
 
     def __len__(self) -> int:
@@ -73,7 +74,7 @@ class WorkQueue(Generic[K]):
             return
         self._waiting[key] = _now()
         self._ready.put_nowait(key)
-        self._tell_depth()
+        self._report_depth()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add the key after that time, or earlier if that was asked for."""
@@ -114,12 +115,12 @@ class WorkQueue(Generic[K]):
         if self._is_shut_down or key is None:
             self._ready.put_nowait(None)  # wakes the next worker
             return None
-        now = _now()
+        now = self._taken_at = _now()
         since = self._waiting.pop(key)
         self._working[key] = now
         if self._observer:
             self._observer.waited(now - since)
-        self._tell_depth()
+        self._report_depth()
         return key
 
     def done(self, key: K) -> None:
@@ -138,11 +139,13 @@ class WorkQueue(Generic[K]):
         self._waiting.clear()
         self._dirty.clear()
         self._ready.put_nowait(None)
-        self._tell_depth()
+        self._report_depth()
 
-    def longest_wait(self) -> float:
-        """Return the seconds that the oldest key has waited for a worker, 0 when none waits."""
-        return _now() - next(iter(self._waiting.values())) if self._waiting else 0.0
+    def stalled_for(self) -> float:
+        """Return the seconds for which keys have waited while no worker took one, 0 when none waits."""
+        if not self._waiting:
+            return 0.0
+        return _now() - max(self._taken_at, next(iter(self._waiting.values())))
 
     def longest_work(self) -> float:
         """Return the seconds that the oldest key has been in work, 0 when none is."""
@@ -152,7 +155,7 @@ class WorkQueue(Generic[K]):
         del self._delayed[key]
         self.add(key)
 
-    def _tell_depth(self) -> None:
+    def _report_depth(self) -> None:
         if self._observer:
             self._observer.depth(len(self._waiting))
 

@@ -135,6 +135,13 @@ def _kindcluster_columns() -> list[Column]:
         _column("Image", ".status.image", "Node image.", wide=True),
         _column("Internal", ".status.endpoints.internal", "API server, from kind's container network.", wide=True),
         _column("Paused", _condition("Paused", "status"), "Whether nothing is done for it.", wide=True),
+        _column(
+            "Since",
+            _condition("Ready", "lastTransitionTime"),
+            "Time since it became ready, or stopped being ready.",
+            type_="date",
+            wide=True,
+        ),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from hack.crds import kindconfig
 from hack.crds.kindnodes import image
+from hack.crds.kindregistries import registries
 from hack.crds.kubernetesversion import version
 from hack.crds.schema import Schema, choice, flag, instant, integer, listing, record, report, rule, text
 from hack.crds.status import conditions, initialization, observed_generation
@@ -33,7 +34,11 @@ _FIXED_AT_CREATION = {
     "kubeadmConfigPatchesJSON6902": "the kubeadm configuration",
     "containerdConfigPatches": "the containerd configuration",
     "containerdConfigPatchesJSON6902": "the containerd configuration",
+    "registries": "the registries",
 }
+
+_PASSING_PORT = "has(self.networking) && has(self.networking.apiServerPort) && self.networking.apiServerPort == -1"
+_LASTING_PORT = "write 0, or leave it out, for a free port that stays"
 
 
 def _has(owner: str, field: str) -> str:
@@ -92,14 +97,15 @@ def root_rules() -> list[Schema]:
             at=".spec.clusterName",
             reason="FieldValueForbidden",
         ),
+        # A half, which only objects of older releases have, is not set: the provider must be able to complete it.
         # The field may be taken away (`kubectl replace` with the user's own manifest); the provider writes it again.
         rule(
             f"""
             !{_has("oldSelf", "controlPlaneEndpoint")} || oldSelf.spec.controlPlaneEndpoint.?host.orValue('') == ''
-            || !{_has("self", "controlPlaneEndpoint")}
+            || oldSelf.spec.controlPlaneEndpoint.?port.orValue(0) == 0 || !{_has("self", "controlPlaneEndpoint")}
             || self.spec.controlPlaneEndpoint == oldSelf.spec.controlPlaneEndpoint
             """,
-            """cannot change once set: Cluster API copies it once (C10). Leave it out, and the provider writes it;
+            """cannot change once set: Cluster API copies it once. Leave it out, and the provider writes it;
             choose address and port with spec.networking.apiServerAddress and apiServerPort before the cluster is
             created""",
             at=".spec.controlPlaneEndpoint",
@@ -122,6 +128,7 @@ def _configuration() -> dict[str, Schema]:
             over `kubernetesVersion`."""
         ),
         **kindconfig.fields(),
+        "registries": registries(),
         "deletionPolicy": choice(
             """What happens to the kind cluster when this object is deleted: `Delete` (as without it) removes it,
             `Retain` leaves it running.""",
@@ -161,6 +168,13 @@ def spec() -> Schema:
                 "host": report("Host name or IP address."),
                 "port": integer("Port.", minimum=0, maximum=65535),
             },
+            rules=[
+                rule(
+                    "(has(self.host) && self.host != '') == (has(self.port) && self.port > 0)",
+                    """must have both host and port, or neither of them. Leave controlPlaneEndpoint out, and the
+                    provider writes it""",
+                )
+            ],
         ),
         "standalone": flag(
             """Whether the object works without an owner Cluster where Cluster API is installed. Where it is not
@@ -170,7 +184,24 @@ def spec() -> Schema:
     return record(
         "The kind cluster that is wanted. Every field is optional: `{}` gives one node with kind's default image.",
         {**own, **_configuration()},
-        rules=kindconfig.rules(),
+        rules=[*kindconfig.rules(), _passing_port_rule()],
+    )
+
+
+def _passing_port_rule() -> Schema:
+    """Return the rule that a port that changes at each start is for objects that no Cluster owns.
+
+    The schema does not see whether a Cluster owns the object. An endpoint that is set already marks objects of older
+    releases: the provider must still be able to write them.
+    """
+    return rule(
+        f"""
+        !({_PASSING_PORT}) || has(self.standalone) && self.standalone
+        || has(self.controlPlaneEndpoint) && has(self.controlPlaneEndpoint.port) && self.controlPlaneEndpoint.port > 0
+        """,
+        f"""cannot be -1 without standalone: true, because the port then changes at each start and the endpoint of a
+        Cluster cannot; {_LASTING_PORT}, or set standalone: true""",
+        at=".networking.apiServerPort",
     )
 
 
@@ -183,7 +214,15 @@ def template_spec() -> Schema:
     inner = record(
         "The `spec` of the KINDClusters made from it.",
         _configuration(),
-        rules=kindconfig.rules(),
+        rules=[
+            *kindconfig.rules(),
+            rule(
+                f"!({_PASSING_PORT})",
+                f"""cannot be -1 in a template, because the port then changes at each start and the endpoint of a
+                Cluster cannot; {_LASTING_PORT}""",
+                at=".networking.apiServerPort",
+            ),
+        ],
     )
     return template(inner, "KINDCluster")
 
@@ -233,9 +272,9 @@ def status() -> Schema:
     return record(
         "What the provider observed. All of it can be rebuilt from the spec and the container engine.",
         {
-            "ready": flag("Whether the kind cluster is up; for Cluster API's contract v1beta1 (C12)."),
+            "ready": flag("Whether the kind cluster is up; for Cluster API's contract v1beta1."),
             "initialization": initialization(
-                "provisioned", "Whether the kind cluster has been up once (C11). How it is now, `Ready` says."
+                "provisioned", "Whether the kind cluster has been up once. `Ready` says how it is now."
             ),
             "conditions": conditions("`Ready` sums up the others."),
             "clusterName": report("Name of the kind cluster, as `kind get clusters` shows it."),

@@ -74,7 +74,7 @@ def status() -> Schema:
             "ready": flag("Whether the API server can be used; for Cluster API's contract v1beta1."),
             "initialization": initialization(
                 "controlPlaneInitialized",
-                "Whether the API server has answered once (C41). How it is now, `Available` says.",
+                "Whether the API server has answered once. `Available` says how it is now.",
             ),
             "version": report("Lowest Kubernetes version of the control-plane nodes.", max_length=256),
             "versions": listing(
@@ -92,7 +92,7 @@ def status() -> Schema:
             "externalManagedControlPlane": flag(
                 "Always true: the nodes of the control plane are no Machines of Cluster API."
             ),
-            "conditions": conditions("`Available` says whether the control plane can be used (C42)."),
+            "conditions": conditions("`Available` says whether the control plane can be used."),
             "observedGeneration": observed_generation(),
         },
     )

@@ -46,15 +46,16 @@ def networking() -> Schema:
             ),
             "apiServerPort": integer(
                 """Port on the machine that runs the container engine where the API server can be reached. Without
-                it, or with 0, kind picks a free one and keeps it; with -1 the engine picks one, and another one
-                each time the node starts.""",
+                it, or with 0, kind picks a free one and keeps it. With -1 the engine picks another one each time the
+                node starts, which only a `standalone` object may ask for.""",
                 minimum=-1,
                 maximum=65535,
             ),
             "apiServerAddress": address(
                 """IP address of that machine where the API server can be reached. Without it: `127.0.0.1`, or `::1`
                 for `ipFamily: ipv6`, so that only that machine itself can reach it. The API server's certificate is
-                valid for this address."""
+                valid for this address. `0.0.0.0` and `::` listen on all addresses. A Cluster with an endpoint outside
+                of kind's network needs an address that clients can connect to."""
             ),
             "podSubnet": _subnet(
                 "CIDR of the pods. Without it: `10.244.0.0/16`, `fd00:10:244::/56`, or both for `dual`."

@@ -6,7 +6,8 @@ from hack.crds.schema import Schema, choice, flag, integer, listing, mapping, re
 
 # The grammar of github.com/distribution/reference: [host[:port]/]path[:tag][@digest].
 _DOMAIN_PART = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_HOST = rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/"
+REGISTRY_HOST = rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[a-fA-F0-9:]+\])"
+_HOST = rf"{REGISTRY_HOST}(?::[0-9]+)?/"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _TAG = r":[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}"
 _DIGEST = r"@[a-zA-Z][a-zA-Z0-9]*(?:[-_+.][a-zA-Z][a-zA-Z0-9]*)*:[0-9a-fA-F]{32,}"
@@ -39,32 +40,76 @@ def image(doc: str) -> Schema:
     )
 
 
+_WINDOWS_PATH = r"self.size() > 2 && self.substring(1, 3) in [':/', ':\\']"
+# Below it the provider marks the nodes that it creates; see CLAIM_MOUNT_FOLDER in capk.api.names.
+_MARKS = "/etc/capk"
+
+
+def _host_path() -> Schema:
+    # kind would resolve a relative path in the provider's own working directory, which means nothing to the user. It
+    # resolves C:\\ in the same way, unless it runs on Windows, where the provider does not.
+    return text(
+        "Absolute path on the machine that runs the container engine, such as `/var/tmp/registry`. Without a colon.",
+        max_length=4096,
+        rules=[
+            rule(
+                f"self.startsWith('/') || {_WINDOWS_PATH}",
+                """must be an absolute path on the machine that runs the container engine;
+                write /some/directory in place of some/directory, ./ or ~/""",
+            ),
+            rule(
+                f"!({_WINDOWS_PATH})",
+                """cannot be a Windows path: the container engine runs on Linux. With the provider in WSL, write
+                /mnt/c/data in place of C:\\data; with Docker Desktop and a provider elsewhere,
+                /run/desktop/mnt/host/c/data""",
+            ),
+            rule("!self.startsWith('/') || !self.contains(':')", _no_colon("hostPath")),
+        ],
+    )
+
+
+def _container_path() -> Schema:
+    # Rules of one contains() each: the API server adds up what they cost for 64 mounts in each of 64 nodes.
+    return text(
+        """Absolute path inside the node, such as `/data`. Without a colon, and not below `/etc/capk`, where the
+        provider marks its nodes.""",
+        max_length=4096,
+        rules=[
+            rule(
+                "self.startsWith('/') && self.size() > 1",
+                "must be an absolute path below / inside the node, such as /data",
+            ),
+            rule("!self.contains(':')", _no_colon("containerPath")),
+            rule("!self.contains('//')", "must not contain //; write /data/cache in place of /data//cache"),
+            rule("!self.contains('/./')", "must not contain /./; write /data/cache in place of /data/./cache"),
+            rule(
+                "!self.contains('/../')",
+                "must not contain /../; write the path that it leads to, such as /data in place of /srv/../data",
+            ),
+            rule(
+                "!self.endsWith('/.') && !self.endsWith('/..')",
+                "must not end with /. or /..; write the path that it leads to, such as /data",
+            ),
+            rule(
+                f"self != '{_MARKS}' && !self.startsWith('{_MARKS}/')",
+                f"""cannot be {_MARKS} or a path below it: the provider marks the nodes that it creates there. Choose
+                another containerPath""",
+            ),
+        ],
+    )
+
+
+def _no_colon(field: str) -> str:
+    return f"""must not contain a colon: kind gives a mount to the container engine as hostPath:containerPath. Choose a
+    {field} without one, for example by mounting the directory above it"""
+
+
 def _mounts() -> Schema:
-    # A relative hostPath would be resolved in the provider's own working directory, which means nothing to the user.
     mount = record(
         "A directory or file of the machine that runs the container engine, mounted into the node.",
         {
-            "hostPath": text(
-                "Absolute path on the machine that runs the container engine, such as `/var/tmp/registry`.",
-                max_length=4096,
-                rules=[
-                    rule(
-                        r"self.startsWith('/') || self.size() > 2 && self.substring(1, 3) in [':/', ':\\']",
-                        """must be an absolute path on the machine that runs the container engine;
-                        write /some/directory in place of some/directory, ./ or ~/""",
-                    )
-                ],
-            ),
-            "containerPath": text(
-                "Absolute path inside the node, such as `/data`.",
-                max_length=4096,
-                rules=[
-                    rule(
-                        "self.startsWith('/') && self.size() > 1",
-                        "must be an absolute path below / inside the node, such as /data",
-                    )
-                ],
-            ),
+            "hostPath": _host_path(),
+            "containerPath": _container_path(),
             "readOnly": flag("Whether the node may only read it. Without it the node can write."),
             "selinuxRelabel": flag("Whether the engine gives the files an SELinux label that the node may use."),
             "propagation": choice(

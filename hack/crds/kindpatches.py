@@ -50,8 +50,9 @@ def containerd_patches() -> dict[str, Schema]:
     """Return the schemas of both containerd patch lists."""
     return {
         "containerdConfigPatches": listing(
-            """Merge patches, each a TOML text, for the containerd configuration of all nodes: registry mirrors, for
-            example. A patch that sets `version` is applied only where containerd's configuration has that version.""",
+            """Merge patches, each a TOML text, for the containerd configuration of all nodes, such as
+            `"[debug]\\n level = 'debug'\\n"`. For registry mirrors use `registries.mirrors`. A patch that sets
+            `version` is applied only where containerd's configuration has that version.""",
             text("A merge patch as TOML text.", max_length=65536),
             max_items=64,
         ),

@@ -63,7 +63,13 @@ def record(
 
 
 def listing(
-    doc: str, items: Schema, *, max_items: int, keys: Sequence[str] = (), rules: Sequence[Schema] = ()
+    doc: str,
+    items: Schema,
+    *,
+    max_items: int,
+    min_items: int = 0,
+    keys: Sequence[str] = (),
+    rules: Sequence[Schema] = (),
 ) -> Schema:
     """Return the schema of a list: merged by `keys` on server-side apply, or replaced as a whole without them."""
     merge = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)} if keys else {}
@@ -71,6 +77,7 @@ def listing(
         "description": _prose(doc),
         "type": "array",
         "items": items,
+        **({"minItems": min_items} if min_items else {}),
         "maxItems": max_items,
         **(merge or {"x-kubernetes-list-type": "atomic"}),
         **_rules(rules),

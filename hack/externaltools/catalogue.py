@@ -150,6 +150,12 @@ def _strings(value: object) -> tuple[str, ...]:
 
 def locked_version(go_mod: str, package: str) -> str:
     """Tell which version of the package's module a go.mod requires; empty when none."""
+    return locked_module(go_mod, package)[1]
+
+
+def locked_module(go_mod: str, package: str) -> tuple[str, str]:
+    """Tell which module a go.mod requires for the package, and in which version; empty when none."""
     required = dict(re.findall(r"^\s*(?:require\s+)?(\S+) (v\S+)(?: // indirect)?$", go_mod, re.MULTILINE))
     owners = [path for path in required if package == path or package.startswith(path + "/")]
-    return required[max(owners, key=len)] if owners else ""
+    owner = max(owners, key=len, default="")
+    return owner, required.get(owner, "")

@@ -130,7 +130,7 @@ def test_key_that_kind_prints_when_it_fails_is_not_passed_on(stage: Callable[...
     planted = base64.b64encode(b"-----BEGIN EC PRIVATE KEY-----\n" + b"planted" * 30).decode()
     kind = tmp_path / "leaking"
     kind.write_text(
-        '#!/bin/sh\ncase "$*" in version) echo kind v0.32.0 ;; "create cluster"*)\n'
+        '#!/bin/sh\ncase "$*" in version) echo kind v0.33.0 ;; "create cluster"*)\n'
         f"  echo 'ERROR: failed to create cluster: failed to init node with kubeadm' >&2\n"
         f"  echo '    client-key-data: {planted}' >&2\n"
         "  echo 'kubeadm join --token abcdef.0123456789abcdef --certificate-key 0123456789abcdef0123' >&2\n"

@@ -1,6 +1,6 @@
-"""The two engines that the suite runs against: the real kind with its containers, and the stand-in.
+"""The engines that the suite runs against: two releases of the real kind with its containers, and the stand-in.
 
-The real one takes part where a container engine answers and KIND_NODE_IMAGE names a node image that it has, or
+The real ones take part where a container engine answers and KIND_NODE_IMAGE names a node image that it has, or
 CAPK_E2E=1 asks for it.
 """
 
@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ import pytest
 from capk.engine.containers import Containers
 from capk.engine.kind import Kind
 
-BIN = Path(__file__).parents[2] / "bin"
-KIND = shutil.which("kind", path=os.pathsep.join([str(BIN), os.environ.get("PATH", "")]))
+ROOT = Path(__file__).parents[2]
+BIN = ROOT / "bin"
+STAND_IN = "capk-local-kind"
+_PINS = tomllib.loads((ROOT / "tools" / "versions.toml").read_text())["programs"]
+RELEASES = {name: str(_PINS[name]["version"]) for name in ("kind", "kind-previous")}
+"""Program in bin/ -> the release of kind that it has to be."""
+_PLACES = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
+KINDS = {name: shutil.which(name, path=_PLACES) for name in RELEASES}
+"""Program -> where it is; None where it is missing."""
 USERS_KUBECONFIG = "# the user's own\napiVersion: v1\nkind: Config\n"
 
 
@@ -27,6 +35,7 @@ class Engine:
     """One engine, and what was created with it."""
 
     is_real: bool
+    release: str
     kind: Kind
     containers: Containers
     image: str | None
@@ -56,9 +65,9 @@ def config(*roles: str, **more: Any) -> dict[str, Any]:
     return {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": nodes, **more}
 
 
-def _why_no_real_kind() -> str:
-    if not KIND:
-        return "there is no kind command in bin/ or on the PATH"
+def _why_no_real_kind(program: str) -> str:
+    if not KINDS[program]:
+        return f"there is no {program} command in bin/ or on the PATH"
     if not shutil.which("docker") or subprocess.run(["docker", "version"], capture_output=True).returncode:
         return "no container engine answers"
     if not os.environ.get("KIND_NODE_IMAGE") and os.environ.get("CAPK_E2E") != "1":
@@ -66,7 +75,10 @@ def _why_no_real_kind() -> str:
     return ""
 
 
-WHY_NO_REAL_KIND = _why_no_real_kind()
-REAL = pytest.param(
-    "kind", marks=[pytest.mark.e2e, pytest.mark.skipif(bool(WHY_NO_REAL_KIND), reason=WHY_NO_REAL_KIND)]
-)
+def _real(program: str) -> Any:
+    why_not = _why_no_real_kind(program)
+    return pytest.param(program, marks=[pytest.mark.e2e, pytest.mark.skipif(bool(why_not), reason=why_not)])
+
+
+REAL = [_real(program) for program in RELEASES]
+"""Parameters: both releases of the real kind."""

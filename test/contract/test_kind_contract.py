@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import KIND, USERS_KUBECONFIG, WHY_NO_REAL_KIND, Engine, config
+from engines import KINDS, REAL, USERS_KUBECONFIG, Engine, config
 from workload import authority, get, server
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, Reason
+from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
-from capk.plan.failures import Failure, classify
 
 STEPS = [
     Reason.ENSURING_NODE_IMAGE,
@@ -94,7 +94,7 @@ async def create_until(engine: Engine, name: str, reason: Reason) -> asyncio.Tas
 
 
 async def test_version_is_the_pinned_release(engine):
-    assert await engine.kind.version() == "v0.32.0"
+    assert await engine.kind.version() == engine.release
 
 
 async def test_creation_reports_its_steps_in_order(running):
@@ -139,8 +139,35 @@ async def test_containers_tell_what_a_status_needs(engine, running):
         assert node.address
         assert node.started_at
         assert node.container_id
-        assert node.claim_id == "some-uid"
+        assert node.addresses[0] == node.address
+        assert node.mark == "some-uid"
         assert not engine.image or node.image == engine.image
+    host, port = control_plane.api_port
+    assert server(running.kubeconfig) == f"https://{host}:{port}"
+    assert worker.api_port is None
+
+
+async def test_occupants_of_the_network_are_told(engine, running):
+    occupants = await engine.containers.occupants()
+    for node in await nodes_of(engine, running.name):
+        assert occupants[node.address] == node.name
+
+
+async def test_engine_has_an_id_that_stays(engine):
+    assert await engine.containers.engine_id()
+    assert await engine.containers.engine_id() == await engine.containers.engine_id()
+
+
+async def test_file_is_written_into_a_node(engine, running):
+    name, path = f"{running.name}-worker", "/etc/capk-test/a file"
+    await engine.containers.write_file(name, path, "first\n")
+    await engine.containers.write_file(name, path, "second $(x)\n", mode="0600")
+    assert (await engine.containers.run(name, ["cat", path])).stdout == "second $(x)\n"
+    with pytest.raises(CommandFailed):
+        await engine.containers.run(name, ["cat", "/etc/capk-test/another"])
+    with pytest.raises(CommandFailed) as failure:
+        await engine.containers.run(name, ["capk-no-such-command"])
+    assert failure.value.exit_status in (126, 127)
 
 
 async def test_inventory_joins_clusters_and_nodes(engine, running):
@@ -208,6 +235,16 @@ async def test_deleted_cluster_is_gone_and_can_be_made_again(engine, tmp_path):
     second = await engine.kind.create_cluster(name, config(), image=engine.image)
     assert authority(second) != authority(first)
     await engine.kind.delete_cluster(name)
+
+
+async def test_cluster_whose_containers_are_removed_by_id_is_gone(engine):
+    name = engine.name("removed")
+    await engine.kind.create_cluster(name, config("control-plane", "worker"), image=engine.image)
+    ids = [node.container_id for node in await nodes_of(engine, name)]
+    await engine.containers.remove(ids)
+    assert name not in await engine.kind.clusters()
+    assert await nodes_of(engine, name) == []
+    await engine.containers.remove(ids)
 
 
 @pytest.mark.parametrize(
@@ -356,11 +393,11 @@ def commands_about(name: str) -> list[str]:
     return lines
 
 
-@pytest.mark.e2e
-@pytest.mark.skipif(bool(WHY_NO_REAL_KIND), reason=WHY_NO_REAL_KIND)
-async def test_engine_that_is_down_is_told_apart_from_no_clusters(tmp_path):
+@pytest.mark.parametrize("program", REAL)
+async def test_engine_that_is_down_is_told_apart_from_no_clusters(program, tmp_path):
     down = {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
-    kind, containers = Kind([str(KIND)], work_dir=tmp_path, environment=down), Containers(["docker"], environment=down)
+    kind = Kind([str(KINDS[program])], work_dir=tmp_path, environment=down)
+    containers = Containers(["docker"], environment=down)
     for call in (kind.clusters(), containers.nodes()):
         assert (await failure_of(call)).reason is Reason.ENGINE_UNREACHABLE
     snapshot = await Inventory(kind, containers).refresh()

@@ -1,4 +1,4 @@
-"""The real kind command reads the manifests of the admission tests, and accepts and refuses the same ones.
+"""Both releases of the real kind command read the manifests of the admission tests, and judge them the same.
 
 A program in place of the container engine answers what kind asks before it looks at its configuration, and fails after.
 """
@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from engines import RELEASES
 
 from capk.kindcfg.config import API_VERSION, kind_config
 from capk.localkind.kindconfig import InvalidConfig, parse, validate, with_defaults
 
 ROOT = Path(__file__).parents[2]
-KIND = ROOT / "bin" / "kind"
 CASES = yaml.safe_load((ROOT / "test" / "fixtures" / "admission" / "kindcluster.yaml").read_text())
 KIND_FIELDS = {
     "name",
@@ -70,10 +70,13 @@ def is_taken_by_kind(case: Mapping[str, Any]) -> bool:
     return "refused" not in case
 
 
+@pytest.mark.parametrize("program", RELEASES)
 @ALL_CASES
-def test_kind_judges_as_admission_does(case: Mapping[str, Any], environment: dict[str, str], tmp_path: Path) -> None:
+def test_kind_judges_as_admission_does(
+    case: Mapping[str, Any], program: str, environment: dict[str, str], tmp_path: Path
+) -> None:
     run = subprocess.run(
-        [KIND, "create", "cluster", "--config", "-", "--kubeconfig", tmp_path / "kubeconfig"],
+        [ROOT / "bin" / program, "create", "cluster", "--config", "-", "--kubeconfig", tmp_path / "kubeconfig"],
         input=yaml.safe_dump(config(case)),
         env=environment,
         capture_output=True,

@@ -59,6 +59,23 @@ def test_kubernetes_staging_modules_follow_its_version(name: str) -> None:
     assert set(staging.values()) == {CATALOGUE.programs[name].version.replace("v1.", "v0.")}
 
 
+def test_programs_that_share_packages_share_their_modules_so_that_each_is_compiled_once() -> None:
+    """A module in two versions, and all that imports it, is compiled twice: minutes on a new machine."""
+    versions: dict[str, dict[str, str]] = {}
+    for name in ("etcd", "kube-apiserver", "kubectl", "core-manager", "clusterctl"):
+        go_mod = (ROOT / "tools" / name / "go.mod").read_text()
+        required = dict(re.findall(r"^\t(\S+) (v\S+)(?: // indirect)?$", go_mod, re.MULTILINE))
+        required |= dict(re.findall(r"^\t(\S+) => \S+ (v\S+)$", go_mod, re.MULTILINE))
+        for module, version in required.items():
+            versions.setdefault(module, {})[name] = version
+    assert {module: found for module, found in versions.items() if len(set(found.values())) > 1} == {}
+
+
+def test_previous_kind_is_of_the_minor_version_before_the_pinned_one() -> None:
+    pinned, previous = (parse_version(CATALOGUE.programs[name].version) for name in ("kind", "kind-previous"))
+    assert previous[1] == pinned[1] - 1
+
+
 def test_everything_of_cluster_api_has_one_version() -> None:
     versions = {CATALOGUE.programs[name].version for name in ("core-manager", "clusterctl")}
     assert versions == {CATALOGUE.modules["cluster-api"].version}

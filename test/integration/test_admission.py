@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
+from api import eventually
 
 from capk.api import names
 from capk.localkind.rest import Rest
@@ -69,7 +70,8 @@ class ApiServer:
         payload = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": content_type, "Accept": accept}
         status, answer = self._rest.send(method, f"{path}?{urlencode(query)}", payload, headers)
-        return status, json.loads(answer)
+        # A kind that is not served yet is answered in plain text.
+        return status, json.loads(answer) if answer.startswith(b"{") else {"message": answer.decode()}
 
 
 @pytest.fixture
@@ -97,6 +99,11 @@ def judge(api: ApiServer, kind: str, case: Mapping[str, Any]) -> None:
 @pytest.mark.rule("C3", "C32")
 @pytest.mark.parametrize("case", table("kindcluster.yaml"))
 def test_kindcluster_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
+    judge(api, "KINDCluster", case)
+
+
+@pytest.mark.parametrize("case", table("configurations.yaml"))
+def test_configuration_of_another_project_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
     judge(api, "KINDCluster", case)
 
 
@@ -172,6 +179,7 @@ FULL_SPEC = {
     "kubeadmConfigPatchesJSON6902": [{"kind": "ClusterConfiguration", "patch": "[]"}],
     "containerdConfigPatches": ["[debug]\n"],
     "containerdConfigPatchesJSON6902": ["[]"],
+    "registries": {"mirrors": [{"host": "docker.io", "endpoints": ["http://mirror:5000"]}]},
 }
 OTHER_SPEC = {
     "kubernetesVersion": "v1.35.0",
@@ -184,6 +192,7 @@ OTHER_SPEC = {
     "kubeadmConfigPatchesJSON6902": [],
     "containerdConfigPatches": ["[grpc]\n"],
     "containerdConfigPatchesJSON6902": [],
+    "registries": {"mirrors": [{"host": "docker.io", "endpoints": ["http://other:5000"]}]},
 }
 
 
@@ -302,6 +311,23 @@ def test_endpoint_cannot_change_once_set_but_may_be_left_out(stored: Any) -> Non
     assert_accepted(cluster.change_spec(controlPlaneEndpoint={"host": "127.0.0.1", "port": 6443}))
 
 
+@pytest.mark.rule("C10")
+def test_endpoint_is_refused_unless_it_has_both_parts(stored: Any) -> None:
+    cluster = stored("KINDCluster")
+    for half in ({"host": "a"}, {"host": "a", "port": 0}, {"host": "", "port": 6443}):
+        assert_refused(
+            cluster.change_spec(controlPlaneEndpoint=half), "spec.controlPlaneEndpoint", "must have both host and port"
+        )
+    assert_accepted(cluster.change_spec(controlPlaneEndpoint={"host": "a", "port": 6443}))
+
+
+def test_mirrors_cannot_be_added_to_a_running_cluster_one_by_one(stored: Any) -> None:
+    cluster = stored("KINDCluster", FULL_SPEC)
+    cluster.set_status(PROVISIONED)
+    more = [*FULL_SPEC["registries"]["mirrors"], {"host": "*", "endpoints": ["http://mirror:5000"]}]
+    assert_refused(cluster.change_spec(registries={"mirrors": more}), "spec.registries", "kind sets the registries")
+
+
 def test_status_can_still_change_when_the_spec_cannot(stored: Any) -> None:
     cluster = stored("KINDCluster", FULL_SPEC)
     cluster.set_status(PROVISIONED)
@@ -326,6 +352,69 @@ def test_version_of_an_initialized_control_plane_can_become_the_running_one(stor
         control_plane.change_spec(version="v1.35.0"), "spec.version", "kind cannot upgrade a running cluster"
     )
     assert_accepted(control_plane.change_spec(version="v1.36.1"))
+
+
+# --- objects of a release that refused less ---
+
+OLDER_GROUP = "older.example.org"
+OLDER_SPECS = [
+    {"nodes": [{"extraMounts": [{"hostPath": "/a:b", "containerPath": "/etc/capk/x"}]}]},
+    {"nodes": [{"extraMounts": [{"hostPath": "C:\\a", "containerPath": "/x//y"}]}]},
+    {"networking": {"apiServerPort": -1}},
+    {"controlPlaneEndpoint": {"host": "a"}},
+]
+
+
+def without_rules(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: without_rules(value) for key, value in node.items() if key != "x-kubernetes-validations"}
+    return [without_rules(item) for item in node] if isinstance(node, list) else node
+
+
+@pytest.fixture
+def older(api: ApiServer) -> Iterator[Any]:
+    """A copy of the definition in a group of its own, so that its rules can be taken away and given back."""
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    status, shipped = api.request("GET", f"{definitions}/{names.KIND_CLUSTERS.plural}.{names.KIND_CLUSTERS.group}")
+    assert status == 200
+    name = f"{names.KIND_CLUSTERS.plural}.{OLDER_GROUP}"
+    spec = shipped["spec"] | {"group": OLDER_GROUP, "names": shipped["spec"]["names"] | {"categories": []}}
+    spec["names"].pop("shortNames")
+    body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name}}
+    status, answer = api.request("POST", definitions, {**body, "spec": without_rules(spec)})
+    assert status == 201, answer
+
+    def with_rules() -> None:
+        patch = {"spec": {"versions": spec["versions"]}}
+        assert (
+            api.request("PATCH", f"{definitions}/{name}", patch, content_type="application/merge-patch+json")[0] == 200
+        )
+
+    yield with_rules
+    api.request("DELETE", f"{definitions}/{name}")
+
+
+def test_object_that_would_be_refused_today_can_still_be_written_and_deleted(api: ApiServer, older: Any) -> None:
+    collection = f"/apis/{OLDER_GROUP}/{names.VERSION}/namespaces/default/{names.KIND_CLUSTERS.plural}"
+
+    def post(number: int, **query: str) -> int:
+        body = manifest("KINDCluster", f"older-{number}", OLDER_SPECS[number])
+        return api.request("POST", collection, body | {"apiVersion": f"{OLDER_GROUP}/{names.VERSION}"}, **query)[0]
+
+    def patch(url: str, body: Mapping[str, Any]) -> None:
+        assert_accepted(api.request("PATCH", url, body, content_type="application/merge-patch+json"))
+
+    eventually(lambda: post(0, dryRun="All") == 201)
+    assert [post(number) for number in range(len(OLDER_SPECS))] == [201] * len(OLDER_SPECS)
+    older()
+    eventually(lambda: post(0, dryRun="All") == 422)
+    for number in range(len(OLDER_SPECS)):
+        url = f"{collection}/older-{number}"
+        patch(url, {"metadata": {"finalizers": ["example.org/kept"]}})
+        patch(f"{url}/status", {"status": {"ready": True}})
+        patch(url, {"spec": {"controlPlaneEndpoint": {"host": "127.0.0.1", "port": 6443}}})
+        patch(url, {"metadata": {"finalizers": []}})
+        assert api.request("DELETE", url)[0] == 200
 
 
 # --- status, server-side apply, columns ---
@@ -399,7 +488,7 @@ def test_server_side_apply_settles_at_once(api: ApiServer, stored: Any) -> None:
         (
             "KINDCluster",
             ["Name", "Cluster", "Ready", "Reason", "Version", "Endpoint", "Age"],
-            ["Owner", "Image", "Internal", "Paused"],
+            ["Owner", "Image", "Internal", "Paused", "Since"],
         ),
         (
             "KINDControlPlane",

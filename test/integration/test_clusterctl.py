@@ -102,7 +102,7 @@ def initialise(cluster: ManagementCluster) -> None:
 
 def generate(cluster: ManagementCluster, flavor: str, *arguments: str, name: str = "dev") -> str:
     chosen = ["--flavor", flavor] if flavor else []
-    version = ["--kubernetes-version", "v1.36.1"]
+    version = ["--kubernetes-version", "v1.37.0"]
     return cluster.clusterctl("generate", "cluster", name, *version, *chosen, *arguments)
 
 
@@ -222,7 +222,7 @@ def test_describe_shows_infrastructure_and_control_plane(cluster: ManagementClus
     cluster.kubectl("apply", "-f", "-", stdin=generate(cluster, "", name="shown"))
     tree = cluster.clusterctl("describe", "cluster", "shown")
     assert "KINDCluster default/shown" in tree
-    assert "KINDControlPlane default/shown, v1.36.1" in tree
+    assert "KINDControlPlane default/shown, v1.37.0" in tree
 
 
 @pytest.mark.rule("C34", "C36")
@@ -263,7 +263,7 @@ def test_journey_of_the_readme_works_word_for_word(
         process = provider(plane, "default")
         # The stand-in has one version only, whatever the node image.
         version = api.rest.request("GET", "/version")["gitVersion"]
-        printed = run_commands(rest.replace("v1.36.1", version), plane.kubeconfig, tmp_path, **variables)
+        printed = run_commands(rest.replace("v1.37.0", version), plane.kubeconfig, tmp_path, **variables)
     assert "cluster.cluster.x-k8s.io/dev condition met" in printed
     assert re.search(r"^Cluster default/dev .* True +Available", printed, re.MULTILINE), printed
     assert re.search(r"^dev-control-plane +Ready", printed, re.MULTILINE), printed

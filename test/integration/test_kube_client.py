@@ -16,7 +16,8 @@ from capk.api.names import CORE_GROUP, EVENTS, INFRASTRUCTURE_GROUP, KIND_CLUSTE
 from capk.errors import ApiError, Conflict, Forbidden, LostLease, NotFound
 from capk.kindcfg.kubeconfig import read_kubeconfig
 from capk.kube.client import KubeClient
-from capk.kube.connection import Connection, Credentials
+from capk.kube.connection import Connection
+from capk.kube.credentials import Credentials
 from capk.kube.events import EventRecorder
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
 from capk.kube.patches import metadata_patch, status_patch
@@ -215,7 +216,7 @@ async def test_events_are_accepted_and_counted(client: KubeClient, bare_namespac
 
 @pytest.mark.rule("K41")
 async def test_lease_goes_from_one_replica_to_the_next(client: KubeClient, bare_namespace: str) -> None:
-    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2)
+    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2, shutdown=1)
     order: list[str] = []
 
     async def replica(identity: str) -> None:
@@ -234,7 +235,7 @@ async def test_lease_goes_from_one_replica_to_the_next(client: KubeClient, bare_
 
 @pytest.mark.rule("K41")
 async def test_lease_that_another_one_takes_stops_the_leader(client: KubeClient, bare_namespace: str) -> None:
-    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2)
+    times = LeaseTimes(duration=3, renew_deadline=2, retry=0.2, shutdown=1)
 
     async def lead() -> None:
         async with hold_lease(client, "capk", bare_namespace, "a", times=times):
@@ -272,7 +273,7 @@ async def test_rotated_token_of_a_pod_is_picked_up(
     codes: list[str] = []
     connection = Connection(Credentials(in_cluster=True), timeout_seconds=30, pool_size=4, reload_seconds=0)
     await connection.open()
-    throttle = Throttle(max_in_flight=4, rate=100, burst=100)
+    throttle = Throttle(max_in_flight=4)
     client = KubeClient(connection, throttle, lambda verb, resource, code: codes.append(code))
     (tmp_path / "TOKEN").write_text(f"{token}\n")
     assert (await client.list(KIND_CLUSTERS, bare_namespace)).items == []

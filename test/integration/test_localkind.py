@@ -1,5 +1,6 @@
 """The stand-in with its real processes: what lives on, what is found again, and that nothing is left."""
 
+import json
 import os
 import signal
 import subprocess
@@ -115,10 +116,26 @@ def test_a_stopped_control_plane_starts_again_on_its_port_with_its_data(home: Ho
         rest.request("GET", "/api/v1/namespaces/default/configmaps/marker")
 
     os.kill(pids(cluster)[0], signal.SIGKILL)
-    state = ["engine", "inspect", "dev-control-plane", "--format", "{{.State.Running}}"]
-    assert eventually(lambda: kind(*state).stdout == "false\n")
+    assert eventually(lambda: not is_running("dev-control-plane"))
     assert run(["engine", "start", "dev-control-plane"]) == 0
-    assert kind(*state).stdout == "true\n"
+    assert is_running("dev-control-plane")
+
+
+def is_running(name: str) -> bool:
+    (container,) = json.loads(kind("engine", "inspect", name).stdout)
+    running: bool = container["State"]["Running"]
+    return running
+
+
+def test_a_removed_control_plane_takes_its_processes_with_it(home: Home) -> None:
+    cluster = created(home, "dev", THREE_NODES)
+    assert pids(cluster)
+    assert run(["engine", "rm", "-f", cluster.container_id(cluster.primary)]) == 0
+    assert pids(cluster) == []
+    assert kind("get", "nodes", "--name=dev").stdout.split() == ["dev-worker", "dev-worker2"]
+    assert "could not locate any control plane nodes" in kind("get", "kubeconfig", "--name=dev").stderr
+    assert run(["engine", "rm", "-f", "dev-worker", "dev-worker2"]) == 0
+    assert home.names() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

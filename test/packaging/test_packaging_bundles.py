@@ -157,6 +157,7 @@ def test_provider_may_read_clusters_and_never_write_them(each_bundle: Bundle) ->
 @pytest.mark.rule("C39")
 def test_provider_has_no_right_to_anything_else(each_bundle: Bundle) -> None:
     assert {(group, resource) for group, resource, _ in rules(each_bundle)} == {
+        ("", "configmaps"),
         ("", "events"),
         ("", "secrets"),
         ("apiextensions.k8s.io", "customresourcedefinitions"),

@@ -97,10 +97,25 @@ def test_table_of_versions_says_what_is_pinned() -> None:
         ("Cluster API core, contract v1beta2", pins["core-manager"]["version"]),
         ("Cluster API core, contract v1beta1", older[1]),
         ("kind", pins["kind"]["version"]),
+        ("kind, the release before", pins["kind-previous"]["version"]),
         ("Management cluster's Kubernetes", pins["kube-apiserver"]["version"]),
         ("Python", f"{python} and later"),
     ]
     assert pins["clusterctl"]["version"] == pins["core-manager"]["version"]
+
+
+def test_table_of_runs_names_the_pinned_versions_and_who_ran_them() -> None:
+    pins = {
+        name: one["version"]
+        for name, one in tomllib.loads((ROOT / "tools" / "versions.toml").read_text())["programs"].items()
+    }
+    rows = columns("## What was run together", 6)
+    assert {pins["kind"], pins["kind-previous"]} <= {row[0] for row in rows}
+    assert pins["kube-apiserver"] in {row[2] for row in rows}
+    assert pins["core-manager"] in {row[3] for row in rows}
+    assert all(re.match(r"`make |`test/|not run", row[5]) for row in rows)
+    for file in re.findall(r"`(test/[^`]+)`", " ".join(row[5] for row in rows)):
+        assert (ROOT / file).exists()
 
 
 def test_table_of_node_images_is_the_catalogue() -> None:

@@ -14,7 +14,7 @@ FLAVORS = ["", "-development", "-ha", "-ports", "-registry", "-standalone", "-to
 COMMON = {
     "CLUSTER_NAME": "dev",
     "NAMESPACE": "team-a",
-    "KUBERNETES_VERSION": "v1.36.1",
+    "KUBERNETES_VERSION": "v1.37.0",
     "CONTROL_PLANE_MACHINE_COUNT": "3",
     "WORKER_MACHINE_COUNT": "2",
 }
@@ -70,7 +70,7 @@ def test_cluster_refers_to_the_objects_beside_it(suffix: str) -> None:
             "kind": kind,
             "name": objects[kind]["metadata"]["name"],
         }
-    assert objects["KINDControlPlane"]["spec"] == {"version": "v1.36.1"}
+    assert objects["KINDControlPlane"]["spec"] == {"version": "v1.37.0"}
 
 
 @pytest.mark.rule("C22", "C37")
@@ -97,22 +97,23 @@ def test_ports_flavor_publishes_what_the_variables_say() -> None:
     ]
 
 
-def test_registry_flavor_writes_a_patch_that_containerd_understands() -> None:
-    import tomllib
-
+def test_registry_flavor_names_the_mirror_that_the_variables_say() -> None:
     spec = flavor("-registry", KIND_REGISTRY="docker.io", KIND_REGISTRY_ENDPOINT="https://mirror.example")[
         "KINDCluster"
     ]["spec"]
-    (patch,) = (tomllib.loads(one) for one in spec["containerdConfigPatches"])
-    mirrors = patch["plugins"]["io.containerd.grpc.v1.cri"]["registry"]["mirrors"]
-    assert mirrors == {"docker.io": {"endpoint": ["https://mirror.example"]}}
+    assert spec["registries"] == {"mirrors": [{"host": "docker.io", "endpoints": ["https://mirror.example"]}]}
+
+
+@pytest.mark.parametrize("file", sorted(TEMPLATES.iterdir()), ids=lambda file: file.stem)
+def test_no_template_sets_mirrors_in_the_configuration_of_containerd(file: Path) -> None:
+    assert "containerdConfigPatches" not in file.read_text()
 
 
 def test_standalone_flavor_needs_no_cluster_api() -> None:
     objects = flavor("-standalone")
     assert set(objects) == {"KINDCluster"}
     assert objects["KINDCluster"]["spec"]["standalone"] is True
-    assert objects["KINDCluster"]["spec"]["kubernetesVersion"] == "v1.36.1"
+    assert objects["KINDCluster"]["spec"]["kubernetesVersion"] == "v1.37.0"
 
 
 @pytest.mark.rule("C37")
@@ -123,7 +124,7 @@ def test_topology_passes_counts_to_variables_that_the_class_has(suffix: str) -> 
     assert values["controlPlaneCount"] == 3
     assert values["workerCount"] == 2
     assert topology["classRef"] == {"name": "kind", "namespace": "team-a"}
-    assert topology["version"] == "v1.36.1"
+    assert topology["version"] == "v1.37.0"
     known = {one["name"] for one in cluster_class()["ClusterClass"]["spec"]["variables"]}
     assert set(values) <= known
 
@@ -149,7 +150,7 @@ def test_class_refers_to_the_templates_beside_it() -> None:
 
 
 def test_class_has_no_dollar_that_clusterctl_could_take_for_a_variable() -> None:
-    assert "$" not in (TEMPLATES / "clusterclass-kind.yaml").read_text().replace("+$\n", "").replace("]+$", "")
+    assert not re.search(r"\$[{$\w]", (TEMPLATES / "clusterclass-kind.yaml").read_text())
 
 
 @pytest.mark.rule("C37")
@@ -169,3 +170,81 @@ def test_patches_never_touch_the_endpoint() -> None:
     ]
     assert paths
     assert not any("controlPlaneEndpoint" in path for path in paths)
+
+
+# --- what the class lets through, the KINDCluster takes ---
+
+
+def variable(name: str) -> dict[str, Any]:
+    """The schema of a variable of the class."""
+    (found,) = (one for one in cluster_class()["ClusterClass"]["spec"]["variables"] if one["name"] == name)
+    schema: dict[str, Any] = found["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def field(*names: str) -> dict[str, Any]:
+    """The schema of a field of `KINDCluster.spec`; `[]` is an item of a list."""
+    path = ROOT / "config" / "crd" / "bases" / "infrastructure.cluster.x-k8s.io_kindclusters.yaml"
+    (version,) = yaml.safe_load(path.read_text())["spec"]["versions"]
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    for name in names:
+        schema = schema["items"] if name == "[]" else schema["properties"][name]
+    return schema
+
+
+def patterns_of(schema: Mapping[str, Any]) -> set[str]:
+    """The patterns that a text has to match, as such or in CEL rules."""
+    rules = [one["rule"] for one in schema.get("x-kubernetes-validations", ())]
+    return {schema.get("pattern", "")} | {found for rule in rules for found in re.findall(r"matches\(r'([^']+)'", rule)}
+
+
+def test_class_allows_as_many_nodes_as_a_kindcluster_may_have() -> None:
+    most = variable("controlPlaneCount")["maximum"] + variable("workerCount")["maximum"]
+    assert most <= field("nodes")["maxItems"]
+
+
+MIRROR = ("registries", "mirrors", "[]")
+
+
+@pytest.mark.parametrize(
+    ("of_class", "of_cluster"),
+    [
+        (variable("nodeImage"), field("image")),
+        (variable("portMappings"), field("nodes", "[]", "extraPortMappings")),
+        (variable("registryMirrors"), field("registries", "mirrors")),
+        (variable("registryMirrors")["items"]["properties"]["registry"], field(*MIRROR, "host")),
+        (variable("registryMirrors")["items"]["properties"]["endpoints"], field(*MIRROR, "endpoints")),
+        (variable("registryMirrors")["items"]["properties"]["endpoints"]["items"], field(*MIRROR, "endpoints", "[]")),
+        (
+            variable("registryMirrors")["items"]["properties"]["caConfigMapRef"]["properties"]["name"],
+            field(*MIRROR, "caConfigMapRef", "name"),
+        ),
+        (variable("featureGates"), field("featureGates")),
+    ],
+)
+def test_class_refuses_what_the_schema_of_the_kindcluster_refuses(
+    of_class: dict[str, Any], of_cluster: dict[str, Any]
+) -> None:
+    for limit in ("maxItems", "maxLength", "maxProperties"):
+        assert of_class.get(limit, 0) <= of_cluster.get(limit, 0)
+    for limit in ("minItems", "minLength"):
+        # The empty default of a text leaves the field out.
+        assert of_class.get(limit, 0) >= of_cluster.get(limit, 0) or of_class.get("default") == ""
+    assert patterns_of(of_cluster) - {""} <= patterns_of(of_class)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::", "::1", "fd00:1::2", "::ffff:127.0.0.1"])
+def test_class_takes_an_ip_address_to_listen_on(address: str) -> None:
+    pattern = variable("portMappings")["items"]["properties"]["listenAddress"]["pattern"]
+    assert re.search(pattern, address)
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "127.0.0", "10.0.0.256", "10.0.0.0/8", "[::1]", "beef"])
+def test_class_takes_nothing_else_to_listen_on(address: str) -> None:
+    pattern = variable("portMappings")["items"]["properties"]["listenAddress"]["pattern"]
+    assert not re.search(pattern, address)
+
+
+def test_class_has_every_field_of_a_mirror() -> None:
+    mirror = set(variable("registryMirrors")["items"]["properties"])
+    assert mirror == set(field(*MIRROR)["properties"]) - {"host"} | {"registry"}

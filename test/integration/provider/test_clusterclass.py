@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api import CLUSTERS, Object, condition, eventually
 from journeys import Place, unchanged
 
 from capk.api.names import KIND_CLUSTER_TEMPLATES, KIND_CLUSTERS, KIND_CONTROL_PLANE_TEMPLATES, KIND_CONTROL_PLANES
+from capk.errors import ApiError
 
 CLASS = Path(__file__).parents[3] / "templates" / "clusterclass-kind.yaml"
 NAME = "classy"
@@ -32,7 +34,7 @@ def topology(name: str, version: str) -> Object:
                     {"name": "portMappings", "value": [{"containerPort": 80}]},
                     {
                         "name": "registryMirrors",
-                        "value": [{"registry": "docker.io", "endpoints": ["http://mirror.example:5000"]}],
+                        "value": [{"registry": "docker.io", "endpoints": ["http://mirror.example:5000"], "only": True}],
                     },
                 ],
             },
@@ -68,13 +70,35 @@ def test_cluster_of_the_class_is_available(classy: Place) -> None:
     configuration = classy.kind.configuration(NAME)
     assert configuration["networking"]["podSubnet"] == "10.70.0.0/16"
     assert configuration["featureGates"] == {"AllAlpha": False}
-    assert "mirror.example" in configuration["containerdConfigPatches"][0]
+    mirrors = [{"host": "docker.io", "endpoints": ["http://mirror.example:5000"], "only": True}]
+    assert cluster["spec"]["registries"] == {"mirrors": mirrors}
+    assert "config_path" in configuration["containerdConfigPatches"][-1]
     for resource, template in (
         (KIND_CLUSTER_TEMPLATES, "kind-cluster"),
         (KIND_CONTROL_PLANE_TEMPLATES, "kind-control-plane"),
     ):
         owners = classy.get(resource, template)["metadata"]["ownerReferences"]
         assert [one["kind"] for one in owners] == ["ClusterClass"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("workerCount", 80, "should be less than or equal to 55"),
+        ("nodeImage", "Kindest Node", "must be an image reference"),
+        ("portMappings", [{"containerPort": 80, "listenAddress": "localhost"}], "listenAddress.* should match"),
+        ("registryMirrors", [{"registry": "../etc", "endpoints": ["http://a"]}], "registry.* should match"),
+        ("registryMirrors", [{"registry": "a", "endpoints": ["a"]}], "endpoints.* should match"),
+        ("registryMirrors", [{"registry": "a", "endpoints": ["http://b"]}] * 17, "Too many"),
+    ],
+)
+def test_variable_that_the_kindcluster_could_not_take_is_refused_with_the_cluster(
+    classy: Place, variable: str, value: Any, says: str
+) -> None:
+    cluster = topology("refused", classy.version)
+    cluster["spec"]["topology"]["variables"] = [{"name": variable, "value": value}]
+    with pytest.raises(ApiError, match=says):
+        classy.create(cluster)
 
 
 @pytest.mark.rule("C19", "C32")

@@ -12,11 +12,13 @@ from journeys import SHORT_PERIODS, Place, standalone, unchanged
 from provider_process import STAND_IN, StartProvider
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
-from capk.engine.failurelogs import KIND_OUTPUT
+from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT
+from capk.localkind.certificates import Authority
 from capk.localkind.create import MODE_VARIABLE
 from capk.localkind.listing import HOME_VARIABLE
 
-RENEWED = base64.b64encode(b"renewed").decode()
+RENEWED = Authority("renewed").issue_client("kubernetes-admin")
+RENEWED_CERTIFICATE, RENEWED_KEY = (base64.b64encode(pem).decode() for pem in RENEWED)
 OwnPlace = Callable[..., Place]
 SCRIPT = """#!/bin/sh
 case "$*" in
@@ -64,7 +66,9 @@ def test_failed_creation_leaves_its_logs_and_no_node(own_place: OwnPlace, tmp_pa
     place.await_condition("broken", reason="KubeadmFailed")
     assert place.process.home.find("broken") is None
     logs = Path(place.get(KIND_CLUSTERS, "broken")["status"]["logs"])
-    assert [path for path in logs.rglob("*") if path.is_file() and path.name != KIND_OUTPUT], "no logs of the nodes"
+    own = {KIND_OUTPUT, KIND_CONFIG}
+    assert [path for path in logs.rglob("*") if path.is_file() and path.name not in own], "no logs of the nodes"
+    assert "kind.x-k8s.io/v1alpha4" in (logs / KIND_CONFIG).read_text()
     place.delete(KIND_CLUSTERS, "broken")
 
 
@@ -169,7 +173,8 @@ def test_restarted_cluster_is_ready_only_when_it_answers(own_place: OwnPlace, tm
 @pytest.mark.rule("C15")
 def test_certificates_that_were_renewed_reach_the_secret_with_the_restart(own_place: OwnPlace, tmp_path: Path) -> None:
     script = Path(program(tmp_path, "none", ":"))
-    renewed = f"sed 's/client-key-data: .*/client-key-data: {RENEWED}/'"
+    fields = {"client-certificate-data": RENEWED_CERTIFICATE, "client-key-data": RENEWED_KEY}
+    renewed = "sed " + " ".join(f"-e 's|{field}: .*|{field}: {value}|'" for field, value in fields.items())
     answer = (
         f'case "$*" in "get kubeconfig "*) [ -e "{tmp_path}/renewed" ] && {STAND_IN} "$@" | {renewed} && exit ;; esac'
     )
@@ -182,7 +187,7 @@ def test_certificates_that_were_renewed_reach_the_secret_with_the_restart(own_pl
     place.stop_node("renewed-control-plane", verb="start")
 
     def has_it() -> bool:
-        return RENEWED in base64.b64decode(place.get(SECRETS, "renewed-config")["data"]["config"]).decode()
+        return RENEWED_KEY in base64.b64decode(place.get(SECRETS, "renewed-config")["data"]["config"]).decode()
 
     eventually(has_it, 60)
     place.await_condition("renewed")

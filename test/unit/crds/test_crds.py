@@ -137,7 +137,14 @@ def test_crds_fit_into_the_annotation_of_kubectl_apply() -> None:
 
 def test_samples_cover_the_ways_to_use_it() -> None:
     names = {path.stem for path in SAMPLES.glob("*.yaml")}
-    assert {"standalone", "versioned", "multi-node", "ports-and-mounts", "ha", "cluster"} <= names
+    ways = {"standalone", "versioned", "multi-node", "ports-and-mounts", "registry-mirrors", "ha", "cluster"}
+    assert ways <= names
+
+
+@EVERY_CRD
+def test_no_text_names_a_rule_of_the_contract(crd: dict[str, Any]) -> None:
+    """People read descriptions and refusals; the rules' numbers are for the tests."""
+    assert re.findall(r"\([CK][0-9]+\)", yaml.safe_dump(crd)) == []
 
 
 @pytest.mark.parametrize("sample", sorted((SAMPLES / "invalid").glob("*.yaml")), ids=lambda sample: sample.stem)

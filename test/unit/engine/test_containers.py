@@ -1,158 +1,620 @@
-"""A shell script in the place of docker."""
+"""A shell script in the place of the engine's command, which prints what the real ones print."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from capk.api.names import CLAIM_MOUNT_FOLDER
-from capk.engine.containers import Containers, Node, engine_command
-from capk.errors import CommandFailed
+from capk.engine.containers import WRITE_SCRIPT, Containers, Node, UnreadableAnswer, engine_command
+from capk.errors import CommandFailed, CommandMissing
 
 SCRIPT = r"""#!/bin/sh
+# Prints the files of the sub-command: VERB.out, VERB.err; exits with VERB.status. VERB-2.* comes with the second call.
 here=$(dirname "$0")
 echo "$*" >>"$here/calls"
-case $1 in
-  ps) [ -e "$here/down" ] && { echo 'Cannot connect to the Docker daemon' >&2; exit 1; }
-      cat "$here/ids"; [ -e "$here/next-ids" ] && mv "$here/next-ids" "$here/ids"; :;;
-  inspect) cat "$here/inspected"; [ ! -e "$here/error" ] || { cat "$here/error" >&2; exit 1; };;
-  start) :;;
-esac
+verb=$1
+[ "$2" = --interactive ] && cat >"$here/stdin"
+[ -e "$here/$verb.called" ] && [ -e "$here/$verb-2.out" ] && verb=$verb-2
+: >"$here/$1.called"
+[ -e "$here/$verb.out" ] && cat "$here/$verb.out"
+[ -e "$here/$verb.err" ] && cat "$here/$verb.err" >&2
+[ -e "$here/$verb.status" ] && exit "$(cat "$here/$verb.status")"
+exit 0
 """
+ENGINES = Path(__file__).parents[2] / "fixtures" / "engines"
+RECORDINGS = sorted(file.stem for file in ENGINES.glob("*.json"))
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+MARK = "5d6a6d3e-6f0b-4c1c-9d50-2f3c5b1d7c11"
 
 
-class Docker:
-    def __init__(self, directory: Path) -> None:
+class Engine:
+    """The script, and what it is to print."""
+
+    def __init__(self, directory: Path, name: str = "docker") -> None:
         self.directory = directory
-        self.path = directory / "docker"
+        self.path = directory / name
         self.path.write_text(SCRIPT)
         self.path.chmod(0o700)
-        self.write("ids", "")
 
-    def write(self, name: str, content: str = "") -> None:
-        (self.directory / name).write_text(content)
+    def says(self, verb: str, out: str = "", err: str = "", status: int = 0) -> None:
+        for ending, content in (("out", out), ("err", err), ("status", str(status))):
+            (self.directory / f"{verb}.{ending}").write_text(content)
+
+    def has(self, *documents: dict[str, Any], listed: tuple[str, ...] = ()) -> None:
+        ids = listed or tuple(document["Id"] for document in documents)
+        self.says("ps", "".join(f"{container}\n" for container in ids))
+        self.says("inspect", json.dumps(documents, indent=4))
+
+    @property
+    def containers(self) -> Containers:
+        return Containers([str(self.path)])
 
     @property
     def calls(self) -> list[list[str]]:
-        return [line.split() for line in (self.directory / "calls").read_text().splitlines()]
+        calls = self.directory / "calls"
+        return [line.split() for line in calls.read_text().splitlines()] if calls.exists() else []
 
 
-MOUNTS = ("/var", '/my "odd" path\\', f"{CLAIM_MOUNT_FOLDER}abc")
-
-
-def inspected(name: str, *, id: str, role: str = "worker", addresses: str = "kind=172.18.0.3 kind= ") -> str:
-    started = "2025-01-01T00:00:00Z"
-    return json.dumps([id, f"/{name}", "dev", role, True, started, addresses, "kindest/node:v1", [*MOUNTS, ""]]) + "\n"
+def inspected(name: str = "dev-worker", *, id: str = A, role: str = "worker", **more: Any) -> dict[str, Any]:
+    return {
+        "Id": id,
+        "Name": f"/{name}",
+        "Image": "sha256:0",
+        "State": {"Running": True, "StartedAt": "2025-01-01T00:00:00Z"},
+        "Config": {
+            "Image": "kindest/node:v1",
+            "Labels": {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": role},
+        },
+        "Mounts": [{"Destination": path} for path in ("/var", '/my "odd" path\\', f"{CLAIM_MOUNT_FOLDER}abc")],
+        "NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.3", "GlobalIPv6Address": ""}}, "Ports": {}},
+        **more,
+    }
 
 
 @pytest.fixture
 def docker(tmp_path):
-    return Docker(tmp_path)
+    return Engine(tmp_path)
 
 
 @pytest.fixture
 def containers(docker):
-    return Containers([str(docker.path)])
+    return docker.containers
 
 
-async def test_nodes_of_all_clusters_take_two_calls(docker, containers):
-    docker.write("ids", "11\n22\n")
-    docker.write(
-        "inspected",
-        inspected("dev-worker", id="11")
-        + '["22","other-control-plane","other","control-plane",false,"0001-01-01T00:00:00Z","kind= kind= ","",[""]]\n',
+class TestNodes:
+    @pytest.mark.parametrize("recording", RECORDINGS)
+    async def test_what_each_engine_prints_is_understood(self, docker, containers, recording):
+        printed = (ENGINES / f"{recording}.json").read_text()
+        ids = [line.split('"')[3] for line in printed.splitlines() if '"Id":' in line]
+        docker.says("ps", "\n".join(ids))
+        docker.says("inspect", printed)
+        control_plane, worker = await containers.nodes()
+        assert (control_plane.name, worker.name) == ("dev-control-plane", "dev-worker")
+        assert (control_plane.cluster, control_plane.role, worker.role) == ("dev", "control-plane", "worker")
+        assert (control_plane.running, worker.running) == (True, False)
+        assert {control_plane.container_id, worker.container_id} == set(ids)
+        assert control_plane.image.removeprefix("docker.io/") == "kindest/node:v1.36.1"
+        assert control_plane.mark == worker.mark == MARK
+        assert control_plane.addresses == (control_plane.address, "fc00:f853:ccd:e793::2")
+        assert control_plane.address in ("172.18.0.2", "10.89.0.2", "10.4.0.2")
+        assert (worker.address, worker.addresses) == ("", ())
+        assert control_plane.api_port == ("127.0.0.1", 41235)
+        assert worker.api_port is None
+        assert control_plane.started_at.startswith("2026-01-01T1") or recording == "nerdctl-1.7"
+
+    async def test_nodes_of_all_clusters_take_two_calls(self, docker, containers):
+        stopped = inspected("other-control-plane", id=B, role="control-plane", Mounts=None, NetworkSettings=None)
+        stopped |= {"State": {"Running": False, "StartedAt": "0001-01-01T00:00:00Z"}}
+        stopped["Config"] = {"Labels": {"io.x-k8s.kind.cluster": "other", "io.x-k8s.kind.role": "control-plane"}}
+        docker.has(stopped, inspected())
+        assert await containers.nodes() == [
+            Node(
+                "dev-worker",
+                "dev",
+                "worker",
+                True,
+                A,
+                "172.18.0.3",
+                "2025-01-01T00:00:00Z",
+                "kindest/node:v1",
+                mark="abc",
+                addresses=("172.18.0.3",),
+            ),
+            Node("other-control-plane", "other", "control-plane", False, B, "", "0001-01-01T00:00:00Z"),
+        ]
+        assert docker.calls == [
+            ["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.x-k8s.kind.cluster"],
+            ["inspect", "--type=container", A, B],
+        ]
+
+    async def test_no_nodes_take_one_call(self, docker, containers):
+        assert await containers.nodes() == []
+        assert len(docker.calls) == 1
+
+    async def test_many_containers_are_inspected_in_several_calls(self, docker, containers):
+        ids = [f"{number:064x}" for number in range(251)]
+        docker.has(*(inspected(f"n{number}", id=container) for number, container in enumerate(ids)))
+        assert len(await containers.nodes()) == 251
+        assert [len(call) for call in docker.calls] == [6, 252, 3]
+
+    async def test_container_of_an_empty_cluster_name_is_no_node(self, docker, containers):
+        docker.has(inspected(Config={"Labels": {"io.x-k8s.kind.cluster": ""}}))
+        assert await containers.nodes() == []
+
+    @pytest.mark.parametrize(
+        ("networks", "addresses"),
+        [
+            ({"kind": ("172.18.0.3", "fc00::3")}, ("172.18.0.3", "fc00::3")),
+            ({"kind": ("", "fc00::3")}, ("fc00::3",)),
+            ({"bridge": ("172.17.0.9", ""), "kind": ("172.18.0.3", "")}, ("172.18.0.3",)),
+            ({"custom": ("10.0.0.3", "")}, ("10.0.0.3",)),
+            ({"unknown-eth0": ("10.4.0.3", "")}, ("10.4.0.3",)),
+            ({}, ()),
+        ],
     )
-    assert await containers.nodes() == [
-        Node(
-            "dev-worker",
-            "dev",
-            "worker",
-            True,
-            "11",
-            "172.18.0.3",
-            "2025-01-01T00:00:00Z",
-            "kindest/node:v1",
-            "abc",
-        ),
-        Node("other-control-plane", "other", "control-plane", False, "22", "", "0001-01-01T00:00:00Z"),
-    ]
-    assert [call[0] for call in docker.calls] == ["ps", "inspect"]
-    assert docker.calls[0] == ["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.x-k8s.kind.cluster"]
-    assert docker.calls[1][-2:] == ["11", "22"]
+    async def test_addresses_on_kinds_network_come_first(self, docker, containers, networks, addresses):
+        ends = {name: {"IPAddress": v4, "GlobalIPv6Address": v6} for name, (v4, v6) in networks.items()}
+        docker.has(inspected(NetworkSettings={"Networks": ends}))
+        (node,) = await containers.nodes()
+        assert node.addresses == addresses
+        assert node.address == (addresses[0] if addresses else "")
+
+    @pytest.mark.parametrize(
+        ("engine", "variable"),
+        [
+            ("docker", "KIND_EXPERIMENTAL_DOCKER_NETWORK"),
+            ("podman", "KIND_EXPERIMENTAL_PODMAN_NETWORK"),
+        ],
+    )
+    async def test_network_is_the_one_that_kind_was_told(self, tmp_path, monkeypatch, engine, variable):
+        monkeypatch.setenv(variable, "mine")
+        ends = {"kind": {"IPAddress": "172.18.0.3"}, "mine": {"IPAddress": "10.9.0.3"}}
+        script = Engine(tmp_path, engine)
+        script.has(inspected(NetworkSettings={"Networks": ends}))
+        (node,) = await script.containers.nodes()
+        assert node.address == "10.9.0.3"
+        (given,) = await Containers([str(script.path)], environment={variable: "kind"}).nodes()
+        assert given.address == "172.18.0.3"
+
+    @pytest.mark.parametrize("engine", ["nerdctl", "finch", "nerdctl.lima"])
+    def test_network_of_nerdctl_is_always_kind(self, monkeypatch, engine):
+        monkeypatch.setenv("KIND_EXPERIMENTAL_DOCKER_NETWORK", "mine")
+        monkeypatch.setenv("KIND_EXPERIMENTAL_NERDCTL_NETWORK", "mine")
+        assert Containers([engine]).network == "kind"
+
+    async def test_of_several_marks_the_first_in_order_of_text_counts(self, docker, containers):
+        paths = ["zzz", "bbb", "", "x" * 300, "ccc"]
+        docker.has(inspected(Mounts=[{"Destination": f"{CLAIM_MOUNT_FOLDER}{path}"} for path in paths]))
+        (node,) = await containers.nodes()
+        assert node.mark == "bbb"
+
+    async def test_long_path_of_a_users_mount_hides_nothing(self, docker, containers):
+        docker.has(inspected(Mounts=[{"Destination": "/" + "x" * 5000}]))
+        (node,) = await containers.nodes()
+        assert node.mark is None
 
 
-async def test_no_nodes_take_one_call(docker, containers):
-    assert await containers.nodes() == []
-    assert len(docker.calls) == 1
+class TestApiPort:
+    async def port(self, docker: Engine, ports: Any, *, role: str = "control-plane", **more: Any) -> Any:
+        docker.has(inspected(role=role, NetworkSettings={"Ports": ports}, **more))
+        (node,) = await docker.containers.nodes()
+        return node.api_port
+
+    @pytest.mark.parametrize("role", ["control-plane", "external-load-balancer"])
+    async def test_published_port_is_told(self, docker, role):
+        ports = {"80/tcp": [{"HostIp": "", "HostPort": "80"}], "6443/tcp": [{"HostIp": "::1", "HostPort": "6443"}]}
+        assert await self.port(docker, ports, role=role) == ("::1", 6443)
+
+    async def test_port_without_an_address_is_on_all(self, docker):
+        assert await self.port(docker, {"6443/tcp": [{"HostIp": "", "HostPort": "1"}]}) == ("0.0.0.0", 1)
+
+    async def test_address_that_docker_desktop_names_wins_as_with_kind(self, docker):
+        labels = {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": "control-plane"}
+        labels["desktop.docker.io/ports/6443/tcp"] = "10.0.1.7:6443"
+        ports = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}]}
+        assert await self.port(docker, ports, Config={"Labels": labels}) == ("10.0.1.7", 6443)
+
+    async def test_worker_and_stopped_control_plane_have_none(self, docker):
+        ports = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}]}
+        assert await self.port(docker, ports, role="worker") is None
+        assert await self.port(docker, ports, State={"Running": False}) is None
+        assert await self.port(docker, {"6443/tcp": None}) is None
+
+    @pytest.mark.parametrize("port", ["", "0"])
+    async def test_port_that_the_engine_has_not_chosen_yet_is_none(self, docker, port):
+        assert await self.port(docker, {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": port}]}) is None
 
 
-@pytest.mark.parametrize(
-    ("addresses", "address"),
-    [
-        ("kind=172.18.0.3 kind=fc00::3 ", "172.18.0.3"),
-        ("kind= kind=fc00::3 ", "fc00::3"),
-        ("bridge=172.17.0.9 bridge= kind=172.18.0.3 kind= ", "172.18.0.3"),
-        ("custom=10.0.0.3 custom= ", "10.0.0.3"),
-        ("", ""),
-    ],
-)
-async def test_address_on_kinds_network_comes_first(docker, containers, addresses, address):
-    docker.write("ids", "11\n")
-    docker.write("inspected", inspected("dev-worker", id="11", addresses=addresses))
-    assert [node.address for node in await containers.nodes()] == [address]
+def changed(**paths: Any) -> dict[str, Any]:
+    """Return a container in which the value at a path, as in State__Running, is another one."""
+    document = deepcopy(inspected(role="control-plane"))
+    for path, value in paths.items():
+        place, (*above, last) = document, path.split("__")
+        for key in above:
+            place = place[key]
+        place[last] = value
+    return document
 
 
-async def test_container_that_goes_away_in_between_is_left_out(docker, containers):
-    docker.write("ids", "11\n22\n")
-    docker.write("next-ids", "11\n")
-    docker.write("inspected", inspected("dev-worker", id="11"))
-    docker.write("error", "Error response from daemon: No such container: 22\n")
-    assert [node.name for node in await containers.nodes()] == ["dev-worker"]
+LONG = "x" * 2000
 
 
-@pytest.mark.parametrize(
-    "printed", ["Error response from daemon: No such container: 22\n", 'Error: no such object: "22"\n']
-)
-async def test_container_that_is_still_listed_while_it_is_removed_is_left_out(docker, containers, printed):
-    docker.write("ids", "11\n22\n")
-    docker.write("inspected", inspected("dev-worker", id="11"))
-    docker.write("error", printed)
-    assert [node.name for node in await containers.nodes()] == ["dev-worker"]
+class TestUnreadable:
+    @pytest.mark.parametrize(
+        "printed",
+        [
+            "[",
+            '[{"Id": "',
+            "WARNING: something\n[]",
+            "{}",
+            '"text"',
+            "7",
+            "[7]",
+            "[[]]",
+            "[" * 100_000,
+            "1" * 5000,
+            "[{}]",
+            '[{"Id": null}]',
+            '[{"Id": "dev-worker"}]',
+        ],
+        ids=lambda text: text[:20],
+    )
+    async def test_answer_that_is_no_list_of_containers_is_a_failed_command(self, docker, containers, printed):
+        docker.says("ps", f"{A}\n")
+        docker.says("inspect", printed)
+        with pytest.raises(UnreadableAnswer, match="cannot be read"):
+            await containers.nodes()
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            changed(Name=None),
+            changed(Name="/"),
+            changed(Name="--all"),
+            changed(Name=LONG),
+            changed(Name=["x"]),
+            changed(State=None),
+            changed(State="running"),
+            changed(State__Running=None),
+            changed(State__Running="true"),
+            changed(State__StartedAt=5),
+            changed(State__StartedAt=LONG),
+            changed(Config=[]),
+            changed(Config__Labels=["x"]),
+            changed(Config__Labels={"io.x-k8s.kind.cluster": 5}),
+            changed(Config__Labels={"io.x-k8s.kind.cluster": LONG}),
+            changed(Config__Labels={"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": []}),
+            changed(Config__Image=LONG),
+            changed(Config__Image={}),
+            changed(Mounts={}),
+            changed(Mounts=["/var"]),
+            changed(Mounts=[{}]),
+            changed(Mounts=[{"Destination": 5}]),
+            changed(NetworkSettings="x"),
+            changed(NetworkSettings__Networks=[]),
+            changed(NetworkSettings__Networks={"kind": "172.18.0.2"}),
+            changed(NetworkSettings__Networks={"kind": {"IPAddress": "nonsense"}}),
+            changed(NetworkSettings__Networks={"kind": {"IPAddress": 5}}),
+            changed(NetworkSettings__Ports=[]),
+            changed(NetworkSettings__Ports={"6443/tcp": {}}),
+            changed(NetworkSettings__Ports={"6443/tcp": ["1"]}),
+            changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": 6443}]}),
+            changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "-1"}]}),
+            changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "70000"}]}),
+            changed(NetworkSettings__Ports={"6443/tcp": [{"HostPort": "²"}]}),
+        ],
+    )
+    async def test_container_of_another_shape_is_a_failed_command(self, docker, containers, document):
+        docker.has(document)
+        with pytest.raises(UnreadableAnswer, match="cannot be read") as failure:
+            await containers.nodes()
+        assert len(failure.value.output) < 200
+
+    async def test_message_repeats_nothing_that_the_engine_printed(self, docker, containers):
+        docker.says("ps", f"{A}\n")
+        docker.says("inspect", '[{"Config": {"Env": ["TOKEN=secret"')
+        with pytest.raises(CommandFailed) as failure:
+            await containers.nodes()
+        assert "secret" not in str(failure.value) + failure.value.output
+
+    @pytest.mark.parametrize("printed", ["abc\n", "Warning: x\n", "--help\n", f"{A[:-1]}\n"])
+    async def test_listing_of_something_else_is_a_failed_command(self, docker, containers, printed):
+        docker.says("ps", printed)
+        with pytest.raises(UnreadableAnswer, match="container ids"):
+            await containers.nodes()
+
+    async def test_silence_about_a_container_that_is_still_there_is_a_failed_command(self, docker, containers):
+        docker.has(inspected(), listed=(A, B))
+        with pytest.raises(CommandFailed, match="inspect"):
+            await containers.nodes()
 
 
-async def test_vanished_container_does_not_explain_the_failure_of_another(docker, containers):
-    docker.write("ids", "11\n22\n33\n")
-    docker.write("inspected", inspected("dev-worker", id="11"))
-    docker.write("error", "Error response from daemon: No such container: 22\nsomething broke\n")
-    with pytest.raises(CommandFailed):
-        await containers.nodes()
+DOCKER_GONE = f"Error response from daemon: No such container: {B}\n"
+GONE = [
+    DOCKER_GONE,
+    f'Error: no such object: "{B}"\n',
+    f"Error: inspecting object: no such container {B}\n",
+    f'Error: no such container "{B}"\n',
+    f"Error: no container with name or ID {B} found: no such container\n",
+]
 
 
-async def test_failure_that_no_vanished_container_explains_is_one(docker, containers):
-    docker.write("ids", "11\n22\n")
-    docker.write("inspected", inspected("dev-worker", id="11"))
-    docker.write("error", "something broke\n")
-    with pytest.raises(CommandFailed) as failure:
-        await containers.nodes()
-    assert failure.value.output == "something broke\n"
+class TestContainersThatGoAway:
+    async def test_container_that_goes_away_in_between_is_left_out(self, docker, containers):
+        docker.has(inspected(), listed=(A, B))
+        docker.says("ps-2", f"{A}\n")
+        docker.says("inspect", json.dumps([inspected()]), status=1)
+        assert [node.name for node in await containers.nodes()] == ["dev-worker"]
+
+    @pytest.mark.parametrize("printed", GONE)
+    async def test_container_that_is_still_listed_while_it_is_removed_is_left_out(self, docker, containers, printed):
+        docker.has(inspected(), listed=(A, B))
+        docker.says("inspect", json.dumps([inspected()]), printed, 1)
+        assert [node.name for node in await containers.nodes()] == ["dev-worker"]
+
+    async def test_rest_is_asked_for_again_where_one_that_is_gone_hides_all_others(self, docker, containers):
+        docker.has(inspected(), listed=(A, B))
+        docker.says("inspect", "", f'time="now" level=fatal msg="1 errors: [no such object {B}]"\n', 1)
+        docker.says("inspect-2", json.dumps([inspected()]))
+        assert [node.name for node in await containers.nodes()] == ["dev-worker"]
+        assert docker.calls[-1] == ["inspect", "--type=container", A]
+
+    async def test_when_all_go_away_nothing_is_left(self, docker, containers):
+        docker.says("ps", f"{B}\n")
+        docker.says("inspect", "null\n", DOCKER_GONE, 1)
+        assert await containers.nodes() == []
+
+    async def test_vanished_container_does_not_explain_the_failure_of_another(self, docker, containers):
+        docker.has(inspected(), listed=(A, B, C))
+        docker.says("inspect", json.dumps([inspected()]), f"{DOCKER_GONE}something broke\n", 1)
+        with pytest.raises(CommandFailed):
+            await containers.nodes()
+
+    async def test_failure_that_no_vanished_container_explains_is_one(self, docker, containers):
+        docker.has(inspected(), listed=(A, B))
+        docker.says("inspect", json.dumps([inspected()]), "something broke\n", 1)
+        with pytest.raises(CommandFailed) as failure:
+            await containers.nodes()
+        assert failure.value.output == "something broke\n"
+
+    async def test_failure_of_a_complete_answer_is_one(self, docker, containers):
+        docker.has(inspected())
+        docker.says("inspect", json.dumps([inspected()]), "something broke\n", 1)
+        with pytest.raises(CommandFailed):
+            await containers.nodes()
+
+    async def test_failure_with_half_an_answer_says_what_the_engine_says(self, docker, containers):
+        docker.has(inspected())
+        docker.says("inspect", "[{", "something broke\n", 1)
+        with pytest.raises(CommandFailed) as failure:
+            await containers.nodes()
+        assert failure.value.output == "something broke\n"
+
+    async def test_engine_that_is_down_is_a_failure(self, docker, containers):
+        docker.says("ps", err="Cannot connect to the Docker daemon\n", status=1)
+        with pytest.raises(CommandFailed):
+            await containers.nodes()
 
 
-async def test_engine_that_is_down_is_a_failure(docker, containers):
-    docker.write("down")
-    with pytest.raises(CommandFailed):
-        await containers.nodes()
+class TestStartAndStop:
+    async def test_containers_are_started_one_after_the_other_in_the_order_given(self, docker, containers):
+        await containers.start(["dev-worker", "dev-control-plane"])
+        await containers.start([])
+        assert docker.calls == [["start", "dev-worker"], ["start", "dev-control-plane"]]
+
+    async def test_start_that_fails_is_not_followed_by_others_which_would_get_its_address(self, docker, containers):
+        docker.says("start", err="Error: no\n", status=1)
+        with pytest.raises(CommandFailed):
+            await containers.start(["dev-worker", "dev-control-plane"])
+        assert len(docker.calls) == 1
+
+    async def test_stop_names_all_containers_in_one_call(self, docker, containers):
+        await containers.stop(["dev-worker", "dev-control-plane"])
+        await containers.stop([])
+        assert docker.calls == [["stop", "-t", "10", "dev-worker", "dev-control-plane"]]
 
 
-async def test_start_names_all_containers_in_one_call(docker, containers):
-    await containers.start(["dev-control-plane", "dev-worker"])
-    await containers.start([])
-    assert docker.calls == [["start", "dev-control-plane", "dev-worker"]]
+class TestRemove:
+    async def test_containers_go_with_their_volumes(self, docker, containers):
+        docker.says("rm", f"{A}\n{B}\n")
+        await containers.remove([A, B])
+        await containers.remove([])
+        assert docker.calls == [["rm", "--force", "--volumes", A, B]]
+
+    @pytest.mark.parametrize(
+        "printed",
+        [
+            *GONE,
+            f"Error response from daemon: removal of container {B} is already in progress\n",
+        ],
+    )
+    async def test_container_that_is_gone_or_goes_already_is_fine(self, docker, containers, printed):
+        docker.says("rm", f"{A}\n", printed, 1)
+        await containers.remove([A, B])
+
+    async def test_other_failure_is_one_even_beside_a_container_that_is_gone(self, docker, containers):
+        docker.says("rm", f"{A}\n", f"{DOCKER_GONE}Error: cannot remove {C}: device or resource busy\n", 1)
+        with pytest.raises(CommandFailed) as failure:
+            await containers.remove([A, B, C])
+        assert "resource busy" in failure.value.output
+
+    @pytest.mark.parametrize("word", ["dev-worker", A[:12], "", "--all"])
+    async def test_nothing_is_removed_by_anything_but_a_whole_id(self, docker, containers, word):
+        with pytest.raises(CommandFailed):
+            await containers.remove([A, word])
+        assert docker.calls == []
+
+    async def test_podmans_volumes_with_names_are_removed_as_well(self, tmp_path):
+        podman = Engine(tmp_path, "podman")
+        volume = {"Type": "volume", "Name": "v1", "Destination": "/var"}
+        foreign = {"Type": "volume", "Name": "mine", "Destination": "/data"}
+        podman.says("inspect", json.dumps([inspected(Mounts=[volume, foreign])]))
+        podman.says("rm", f"{A}\n")
+        await podman.containers.remove([A])
+        assert podman.calls == [
+            ["inspect", "--type=container", A],
+            ["rm", "--force", "--volumes", A],
+            ["volume", "rm", "v1"],
+        ]
+        podman.says("volume", err='Error: no volume with name "v1" found: no such volume\n', status=1)
+        await podman.containers.remove([A])
+        podman.says("volume", err="Error: volume v1 is being used by a container\n", status=2)
+        with pytest.raises(CommandFailed):
+            await podman.containers.remove([A])
+
+    async def test_podman_has_no_volume_to_remove_of_a_container_that_is_gone(self, tmp_path):
+        podman = Engine(tmp_path, "podman")
+        podman.says("inspect", "[]\n", f"Error: inspecting object: no such container {A}\n", 125)
+        await podman.containers.remove([A])
+        assert [call[0] for call in podman.calls] == ["inspect", "rm"]
+
+    async def test_nerdctl_is_kept_from_restarting_what_is_removed(self, tmp_path):
+        nerdctl = Engine(tmp_path, "nerdctl")
+        nerdctl.says("update", err="no such container\n", status=1)
+        nerdctl.says("rm", f"{A}\n")
+        await nerdctl.containers.remove([A])
+        assert nerdctl.calls == [
+            ["update", "--restart=no", A],
+            ["stop", A],
+            ["rm", "--force", "--volumes", A],
+        ]
+
+    async def test_nerdctl_that_hides_a_failure_is_found_out(self, tmp_path):
+        nerdctl = Engine(tmp_path, "nerdctl")
+        nerdctl.says("rm", f"{A}\n", f'level=error msg="1 errors:\\nno such container: {B}"\n')
+        await nerdctl.containers.remove([A, B])
+        nerdctl.says("rm", f"{A}\n", 'level=error msg="1 errors:\\nfailed to delete task"\n')
+        with pytest.raises(CommandFailed):
+            await nerdctl.containers.remove([A, B])
 
 
-async def test_without_an_engine_nothing_is_known():
+class TestExec:
+    async def test_command_runs_in_the_node(self, docker, containers):
+        docker.says("exec", "yes\n")
+        assert (await containers.run("dev-worker", ["test", "-e", "/x"])).stdout == "yes\n"
+        assert docker.calls == [["exec", "dev-worker", "test", "-e", "/x"]]
+
+    async def test_input_is_handed_on(self, docker, containers):
+        await containers.run("dev-worker", ["cat"], stdin="a\nb")
+        assert docker.calls == [["exec", "--interactive", "dev-worker", "cat"]]
+        assert (docker.directory / "stdin").read_text() == "a\nb"
+
+    async def test_command_that_fails_is_a_failed_command(self, docker, containers):
+        docker.says("exec", err="no\n", status=127)
+        with pytest.raises(CommandFailed) as failure:
+            await containers.run("dev-worker", ["nonsense"])
+        assert (failure.value.exit_status, failure.value.output) == (127, "no\n")
+
+    async def test_file_is_written_by_the_shell_from_its_input(self, docker, containers):
+        await containers.write_file("dev-worker", '/a "b"/$(c)', "töp", mode="0600")
+        assert (docker.directory / "stdin").read_text() == "töp"
+        written = (docker.directory / "calls").read_text()
+        assert written == (f'exec --interactive dev-worker sh -c {WRITE_SCRIPT} write-file /a "b"/$(c) 0600 4\n')
+
+    @pytest.fixture
+    def shell(self, tmp_path):
+        """An engine whose nodes are this machine."""
+        path = tmp_path / "docker"
+        path.write_text('#!/bin/sh\nshift 3\n[ -z "$CUT" ] || exec "$@" <"$CUT"\nexec "$@"\n')
+        path.chmod(0o700)
+        return path
+
+    async def test_file_appears_with_its_folders_content_and_mode(self, tmp_path, shell):
+        file = tmp_path / 'new "folder"' / "-deep $(false)" / "a'file"
+        await Containers([str(shell)]).write_file("node", str(file), "töp\n", mode="0640")
+        assert file.read_text() == "töp\n"
+        assert file.stat().st_mode & 0o777 == 0o640
+        await Containers([str(shell)]).write_file("node", str(file), "")
+        assert file.read_text() == ""
+        assert file.stat().st_mode & 0o777 == 0o644
+        assert [other.name for other in file.parent.iterdir()] == ["a'file"]
+
+    async def test_content_that_was_cut_short_does_not_replace_a_file(self, tmp_path, shell):
+        file, cut = tmp_path / "file", tmp_path / "cut"
+        file.write_text("before")
+        cut.write_text("aft")
+        containers = Containers([str(shell)], environment={"CUT": str(cut)})
+        with pytest.raises(CommandFailed, match="exit status 1") as failure:
+            await containers.write_file("node", str(file), "afterwards")
+        assert "did not arrive whole" in failure.value.output
+        assert file.read_text() == "before"
+        assert {other.name for other in tmp_path.iterdir()} == {"docker", "file", "cut"}
+
+
+class TestOccupants:
+    async def test_all_containers_of_the_network_are_told_with_their_addresses(self, docker, containers):
+        registry = {
+            "kind": {"IPAddress": "172.18.0.9", "GlobalIPv6Address": "fc00::9"},
+            "other": {"IPAddress": "10.0.0.1"},
+        }
+        stranger = {"Id": B, "Name": "/registry", "NetworkSettings": {"Networks": registry}}
+        docker.has(inspected(), stranger)
+        assert await containers.occupants() == {
+            "172.18.0.3": "dev-worker",
+            "172.18.0.9": "registry",
+            "fc00::9": "registry",
+        }
+        assert docker.calls[0] == ["ps", "--quiet", "--no-trunc", "--filter", "network=kind"]
+
+    async def test_nerdctls_networks_have_other_names(self, tmp_path):
+        nerdctl = Engine(tmp_path, "nerdctl")
+        nerdctl.has(inspected(NetworkSettings={"Networks": {"unknown-eth0": {"IPAddress": "10.4.0.3"}}}))
+        assert await nerdctl.containers.occupants() == {"10.4.0.3": "dev-worker"}
+
+    async def test_answer_of_another_shape_is_a_failed_command(self, docker, containers):
+        docker.has(inspected(Name=5))
+        with pytest.raises(UnreadableAnswer):
+            await containers.occupants()
+
+
+class TestEngineId:
+    @pytest.mark.parametrize(
+        ("facts", "expected"),
+        [
+            ({"ID": "TZKX:5F2A:ABCD"}, "TZKX:5F2A:ABCD"),
+            (
+                {"ID": "5d6a6d3e-6f0b-4c1c-9d50-2f3c5b1d7c11", "ServerErrors": None},
+                "5d6a6d3e-6f0b-4c1c-9d50-2f3c5b1d7c11",
+            ),
+            ({"host": {"hostname": "podman"}}, None),
+            ({"ID": ""}, None),
+            ({"ID": 5}, None),
+            ({"ID": "a b"}, None),
+            ({"ID": "x" * 200}, None),
+        ],
+    )
+    async def test_id_is_what_the_engine_calls_itself(self, docker, containers, facts, expected):
+        docker.says("info", json.dumps(facts))
+        assert await containers.engine_id() == expected
+
+    @pytest.mark.parametrize("printed", ["", "[", "[]", "5"])
+    async def test_answer_of_another_shape_is_a_failed_command(self, docker, containers, printed):
+        docker.says("info", printed)
+        with pytest.raises(CommandFailed):
+            await containers.engine_id()
+
+    async def test_client_that_succeeds_without_an_engine_is_a_failed_command(self, docker, containers):
+        docker.says("info", json.dumps({"ID": "", "ServerErrors": ["Cannot connect to the Docker daemon"]}))
+        with pytest.raises(CommandFailed) as failure:
+            await containers.engine_id()
+        assert "Cannot connect" in failure.value.output
+
+
+async def test_without_an_engine_nothing_is_known_and_nothing_is_done():
     nothing = Containers(None)
     assert await nothing.nodes() is None
+    assert await nothing.engine_id() is None
+    assert await nothing.occupants() == {}
     await nothing.start(["dev-control-plane"])
+    await nothing.stop(["dev-control-plane"])
+    await nothing.remove([A])
+    with pytest.raises(CommandMissing):
+        await nothing.run("dev-control-plane", ["true"])
+    with pytest.raises(CommandMissing):
+        await nothing.write_file("dev-control-plane", "/x", "")
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,59 @@
-"""Logs of failed creations stay within their bounds."""
+"""Logs of failed creations stay within their bounds and within their directory, and never stand in the way."""
 
+import asyncio
+import errno
+import logging
+import os
 import stat
+from pathlib import Path
 
-from capk.engine.failurelogs import KIND_OUTPUT, FailureLogs
+import pytest
+
+from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT, LOOK_SECONDS, FailureLogs
+
+PLENTY = 1 << 40
 
 
-def test_kinds_output_is_kept_for_its_user_alone(tmp_path):
-    place = FailureLogs(tmp_path / "failed").begin("dev", "ERROR: no")
+def logs_in(directory: Path, free: int = PLENTY, **bounds: int) -> FailureLogs:
+    return FailureLogs(directory, free_bytes=lambda directory: free, **bounds)
+
+
+def kept(directory: Path) -> set[str]:
+    return {place.name for place in directory.iterdir()}
+
+
+def size(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+
+
+def fail(logs: FailureLogs, name: str, age: float, **files: str) -> Path:
+    """Keep a failure with these files, as old as said."""
+    place = logs.begin(name, "")
+    for file, text in files.items():
+        (place / file).write_text(text)
+    logs.end(place)
+    os.utime(place, (1_000_000 - age, 1_000_000 - age))
+    return place
+
+
+def test_kinds_output_and_configuration_are_kept_for_their_user_alone(tmp_path):
+    logs = logs_in(tmp_path / "failed")
+    place = logs.begin("dev", "ERROR: no", "kind: Cluster\n")
     assert (place / KIND_OUTPUT).read_text() == "ERROR: no"
+    assert (place / KIND_CONFIG).read_text() == "kind: Cluster\n"
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert logs.config_file(place) == str(place / KIND_CONFIG)
+
+
+def test_configuration_that_is_not_kept_is_not_named(tmp_path):
+    logs = logs_in(tmp_path, file_bytes=10)
+    assert logs.config_file(logs.begin("dev", "")) == ""
+    assert logs.config_file(logs.begin("dev", "", "longer than the limit")) == ""
+    assert logs.config_file(None) == ""
 
 
 def test_long_files_keep_their_end(tmp_path):
-    logs = FailureLogs(tmp_path, file_bytes=100, total_bytes=1000)
+    logs = logs_in(tmp_path, file_bytes=100, failure_bytes=1000)
     place = logs.begin("dev", "x" * 900 + "y" * 100)
     (place / "long").write_text("a" * 1000 + "b" * 100)
     logs.end(place)
@@ -21,27 +62,167 @@ def test_long_files_keep_their_end(tmp_path):
 
 
 def test_of_too_much_the_largest_go_first(tmp_path):
-    logs = FailureLogs(tmp_path, file_bytes=100, total_bytes=150)
+    logs = logs_in(tmp_path, file_bytes=100, failure_bytes=150)
     place = logs.begin("dev", "x")
     (place / "long").write_text("a" * 1000 + "b" * 100)
     (place / "middle").write_text("c" * 90)
     (place / "short").write_text("d" * 10)
     logs.end(place)
-    assert not (place / "long").exists()
     assert {file.name for file in place.iterdir()} == {"middle", "short", KIND_OUTPUT}
 
 
 def test_only_the_latest_failures_are_kept(tmp_path):
-    logs = FailureLogs(tmp_path, keep=2)
+    logs = logs_in(tmp_path, keep=2)
     for number in range(4):
-        logs.end(logs.begin(f"dev-{number}", ""))
-    assert len(list(tmp_path.iterdir())) == 2
+        fail(logs, f"dev-{number}", age=100 - number)
+    assert kept(tmp_path) == {"dev-2", "dev-3"}
+
+
+def test_all_failures_together_have_one_budget(tmp_path):
+    logs = logs_in(tmp_path, failure_bytes=100, total_bytes=250)
+    for number in range(5):
+        fail(logs, f"dev-{number}", age=100 - number, log="x" * 90)
+    assert kept(tmp_path) == {"dev-3", "dev-4"}
+    # Room is made before anything is written, not only after it.
+    logs.begin("next", "")
+    assert size(tmp_path) <= 150
+
+
+def test_no_more_is_kept_than_a_tenth_of_what_the_volume_has_free(tmp_path):
+    logs = logs_in(tmp_path, free=2000)
+    for number in range(5):
+        fail(logs, f"dev-{number}", age=100 - number, log="x" * 90)
+    assert size(tmp_path) <= 2000 // 10 + 20
+    fail(logs_in(tmp_path, free=0), "late", age=0, log="x" * 1000)
+    assert size(tmp_path) <= 100
 
 
 def test_a_new_failure_replaces_the_last_one_and_success_drops_it(tmp_path):
-    logs = FailureLogs(tmp_path)
+    logs = logs_in(tmp_path)
     (logs.begin("dev", "first") / "node.log").write_text("old")
     place = logs.begin("dev", "second")
     assert [file.name for file in place.iterdir()] == [KIND_OUTPUT]
     logs.drop("dev")
     assert not place.exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "dev/../../x", "x/y", "/", "\0", "Dev", "a b", "x" * 300])
+def test_name_never_becomes_a_path(tmp_path, name):
+    logs = logs_in(tmp_path / "failed")
+    mine = tmp_path / "x"
+    mine.mkdir()
+    (mine / "file").write_text("mine")
+    for whatever in (name, str(mine), f"{mine}/"):
+        assert logs.begin(whatever, "output", "config") is None
+        logs.end(None)
+        logs.drop(whatever)
+    assert (mine / "file").read_text() == "mine"
+    assert {file.name for file in mine.iterdir()} == {"file"}
+    assert not (tmp_path / "failed").exists() or not kept(tmp_path / "failed")
+
+
+def test_link_in_the_place_of_logs_is_not_followed(tmp_path):
+    mine, failed = tmp_path / "mine", tmp_path / "failed"
+    mine.mkdir()
+    (mine / "file").write_text("mine")
+    failed.mkdir()
+    (failed / "dev").symlink_to(mine)
+    logs = logs_in(failed)
+    place = logs.begin("dev", "output")
+    (place / "more").symlink_to(mine / "file")
+    logs.end(place)
+    assert {file.name: file.read_text() for file in mine.iterdir()} == {"file": "mine"}
+    logs.drop("dev")
+    assert (mine / "file").exists()
+
+
+def test_full_volume_is_logged_once_and_stops_nothing(tmp_path, monkeypatch, caplog):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    logs = logs_in(tmp_path)
+    fail(logs, "old", age=10)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert logs.begin("dev", "output", "config") is None
+            logs.end(None)
+            logs.drop("dev")
+    assert not (tmp_path / "dev").exists()
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["No space left on device"]
+
+
+def test_directory_that_cannot_be_used_stops_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    logs = FailureLogs(tmp_path / "file")
+    assert logs.begin("dev", "output") is None
+    logs.end(tmp_path / "file" / "dev")
+    logs.drop("dev")
+
+
+@pytest.mark.virtual_time
+async def test_export_that_writes_too_much_is_ended(tmp_path):
+    logs = logs_in(tmp_path, failure_bytes=1000)
+    place = logs.begin("dev", "")
+    written = 0
+
+    async def export() -> None:
+        nonlocal written
+        while True:
+            (place / f"pod-{written}").write_text("x" * 100)
+            written += 1
+            await asyncio.sleep(LOOK_SECONDS / 5)
+
+    await logs.bounded(place, export())
+    assert 10 < written <= 16
+    logs.end(place)
+    assert size(place) <= 1000
+
+
+@pytest.mark.virtual_time
+async def test_exports_of_several_failures_share_the_budget(tmp_path):
+    logs = logs_in(tmp_path, failure_bytes=1000, total_bytes=1500)
+
+    async def export(place: Path) -> None:
+        for number in range(1000):
+            (place / f"pod-{number}").write_text("x" * 10)
+            await asyncio.sleep(LOOK_SECONDS / 5)
+
+    places = [logs.begin(f"dev-{number}", "") for number in range(3)]
+    await asyncio.gather(*(logs.bounded(place, export(place)) for place in places))
+    assert size(tmp_path) <= 1500 + 3 * 5 * 10
+
+
+@pytest.mark.virtual_time
+async def test_export_that_stays_small_is_awaited_with_its_errors(tmp_path):
+    logs = logs_in(tmp_path)
+    place = logs.begin("dev", "")
+
+    async def export() -> None:
+        await asyncio.sleep(60)
+        (place / "node.log").write_text("x")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await logs.bounded(place, export())
+    assert (place / "node.log").exists()
+
+
+@pytest.mark.virtual_time
+async def test_cancelled_export_ends_before_its_directory_may_go(tmp_path):
+    logs = logs_in(tmp_path)
+    place = logs.begin("dev", "")
+    ended = asyncio.Event()
+
+    async def export() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.set()
+
+    bounded = asyncio.ensure_future(logs.bounded(place, export()))
+    await asyncio.sleep(1)
+    bounded.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bounded
+    assert ended.is_set()

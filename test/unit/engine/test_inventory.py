@@ -8,6 +8,8 @@ from capk.engine.containers import Node
 from capk.engine.inventory import MOST_REST_SECONDS, Entry, Inventory
 from capk.errors import CommandError, CommandFailed, CommandMissing
 
+pytestmark = pytest.mark.virtual_time
+
 
 def node(cluster: str) -> Node:
     return Node(f"{cluster}-control-plane", cluster, "control-plane", True, "id", "172.18.0.2", "now")

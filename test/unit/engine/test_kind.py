@@ -13,7 +13,7 @@ from capk.api.names import Reason
 from capk.engine.kind import Kind
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
 
-RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.32.0"
+RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.33.0"
 
 SCRIPT = r"""#!/bin/sh
 # Notes down how it was called, then does what the file `behaviour` says.

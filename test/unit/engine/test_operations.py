@@ -83,7 +83,7 @@ async def test_operation_goes_from_running_to_done(operations, changes):
     await ticks()
     done = operations.get("a")
     assert (done.running, done.queued, done.done) == (False, False, True)
-    assert (done.result, done.error, done.cancelled, done.attempt, done.ended_at) == ("result", None, False, 0, 100.0)
+    assert (done.result, done.error, done.cancelled, done.ended_at) == ("result", None, False, 100.0)
     assert changes == ["a", "a"]
 
 
@@ -124,44 +124,49 @@ async def test_failure_is_kept_and_frees_the_lane(operations):
     work = Work()
     work.failure = error
     failed = await run_to_end(operations, "a", work)
-    assert (failed.done, failed.error, failed.result, failed.attempt) == (True, error, None, 1)
+    assert (failed.done, failed.error, failed.result) == (True, error, None)
     assert operations.count(Lane.CREATE) == (0, 0)
 
 
-async def test_attempts_count_failures_in_a_row_of_one_lane(operations):
-    async def attempt(lane: Lane, failure: Exception | None) -> int:
-        work = Work()
-        work.failure = failure
-        return (await run_to_end(operations, "a", work, lane)).attempt
-
-    broken = ValueError("broken")
-    counts = [await attempt(Lane.CREATE, failure) for failure in (broken, broken, None, broken)]
-    assert counts == [1, 2, 0, 1]
-    assert await attempt(Lane.DELETE, broken) == 1
-    assert await attempt(Lane.CREATE, broken) == 1
-    operations.forget("a")
-    assert operations.get("a") is None
-    assert await attempt(Lane.CREATE, broken) == 1
+async def test_failure_that_nobody_expected_is_logged_with_its_traceback(operations, caplog):
+    work = Work()
+    work.failure = ValueError("broken")
+    failed = await run_to_end(operations, "a", work)
+    assert failed.error is work.failure
+    assert "broken" in caplog.text
+    assert caplog.records[-1].exc_info
 
 
-async def test_cancelled_operation_is_done_without_an_error_and_keeps_the_count(operations, changes):
-    failing, work = Work(), Work()
-    failing.failure = ValueError("broken")
-    await run_to_end(operations, "a", failing)
+async def test_cancelled_operation_is_done_without_an_error(operations, changes):
+    work = Work()
     operations.start("a", Lane.CREATE, work)
     await work.began.wait()
-    await operations.cancel("a")
+    operations.cancel("a")
+    assert operations.get("a").running, "nobody waits for the end of what is cancelled"
+    before = len(changes)
+    await ticks()
     state = operations.get("a")
     assert work.cancelled
-    assert (state.done, state.cancelled, state.error, state.attempt) == (True, True, None, 1)
+    assert (state.done, state.cancelled, state.error) == (True, True, None)
+    assert len(changes) == before + 1
     assert operations.count(Lane.CREATE) == (0, 0)
+
+
+async def test_only_what_has_not_begun_is_taken_back(operations):
+    works = [Work() for _ in range(3)]
+    for n, work in enumerate(works):
+        operations.start(n, Lane.CREATE, work)
+    for n in range(3):
+        operations.cancel(n, queued_only=True)
+    await ticks()
+    assert [operations.get(n).cancelled for n in range(3)] == [False, False, True]
 
 
 async def test_cancelled_queued_operation_never_begins(operations, changes):
     works = [Work() for _ in range(4)]
     for n, work in enumerate(works):
         operations.start(n, Lane.CREATE, work)
-    await operations.cancel(2)
+    operations.cancel(2)
     assert operations.get(2).cancelled
     for work in works:
         work.go.set()
@@ -171,14 +176,15 @@ async def test_cancelled_queued_operation_never_begins(operations, changes):
 
 async def test_operation_cancelled_before_its_first_step_is_done(operations):
     operations.start("a", Lane.CREATE, Work())
-    await operations.cancel("a")
+    operations.cancel("a")
+    await ticks()
     assert operations.get("a").cancelled
 
 
 async def test_cancel_of_nothing_is_fine(operations):
-    await operations.cancel("nobody")
+    operations.cancel("nobody")
     await run_to_end(operations, "a", Work())
-    await operations.cancel("a")
+    operations.cancel("a")
     assert not operations.get("a").cancelled
 
 
@@ -193,13 +199,15 @@ async def test_forgotten_running_operation_vanishes_at_its_end(operations, chang
     assert changes == ["a", "a"]
 
 
-async def test_steps_are_told_at_most_once_in_a_while(operations, changes):
+async def test_steps_are_announced_at_most_once_in_a_while(operations, changes):
     work = Work()
     operations.start("a", Lane.CREATE, work)
     await work.began.wait()
     for n in range(20):
         work.report(Step(Reason.PREPARING_NODES, f"{n}"))
-        assert operations.get("a").step is None, "what is not told yet must not show, or each look would be a write"
+        assert operations.get("a").step is None, (
+            "what is not announced yet must not show, or each look would be a write"
+        )
     assert changes == ["a"]
     await asyncio.sleep(0.07)
     assert changes == ["a", "a"]
@@ -218,34 +226,34 @@ async def test_steps_are_told_at_most_once_in_a_while(operations, changes):
     assert operations.get("a").step.message == "last"
 
 
-async def test_short_work_is_told_of_by_its_end_only(changes):
+async def test_short_work_is_announced_by_its_end_only(changes):
     operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05)
     short, long = Work(), Work()
     operations.start("long", Lane.CREATE, long)
     await long.began.wait()
     long.report(Step(Reason.PREPARING_NODES, ""))
-    assert not operations.get("long").told
+    assert not operations.get("long").announced
     await run_to_end(operations, "short", short)
     assert changes == ["short"]
     await asyncio.sleep(0.07)
     assert changes == ["short", "long"]
-    assert operations.get("long").told
+    assert operations.get("long").announced
     assert operations.get("long").step.reason is Reason.PREPARING_NODES
     await operations.stop()
 
 
-async def test_work_that_has_to_wait_is_told_of(changes):
+async def test_work_that_has_to_wait_is_announced(changes):
     operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05)
     for n in range(3):
         operations.start(n, Lane.CREATE, Work())
     await asyncio.sleep(0.07)
     assert operations.get(2).queued
-    assert operations.get(2).told
+    assert operations.get(2).announced
     assert sorted(changes) == [0, 1, 2]
     await operations.stop()
 
 
-async def test_work_that_had_to_wait_and_then_is_short_is_told_of_twice(changes):
+async def test_work_that_had_to_wait_and_then_is_short_is_announced_twice(changes):
     operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05, quiet_seconds=0.0)
     first, second, short = Work(), Work(), Work()
     for key, work in (("first", first), ("second", second), ("short", short)):
@@ -353,7 +361,7 @@ def test_any_history_keeps_the_lane_bounded_and_loses_nothing(history):
                 works[key].failure = ValueError("broken") if action == "fail" else None
                 works[key].go.set()
             elif action == "cancel":
-                await operations.cancel(key)
+                operations.cancel(key)
             await ticks()
             states = [operations.get(key) for key in works]
             running = [state for state in states if state.running]

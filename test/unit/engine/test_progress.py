@@ -6,7 +6,8 @@ from capk.api.names import Reason
 from capk.engine import progress
 from capk.engine.progress import Step
 
-RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.32.0"
+RECORDED = Path(__file__).parents[2] / "fixtures" / "kind"
+RELEASES = ("v0.33.0", "v0.32.0")
 
 STEPS_OF_ONE_NODE = [
     Step(Reason.ENSURING_NODE_IMAGE, "Ensuring node image (kindest/node:v1.36.3)"),
@@ -19,21 +20,27 @@ STEPS_OF_ONE_NODE = [
 ]
 
 
-def steps(recording: str) -> list[Step]:
-    lines = (RECORDED / f"{recording}.txt").read_text().splitlines()
-    return [step for line in lines if (step := progress.step(line))]
+@pytest.fixture(params=RELEASES)
+def steps(request):
+    """Return the steps in a recording, for each release of kind."""
+
+    def read(recording: str) -> list[Step]:
+        lines = (RECORDED / request.param / f"{recording}.txt").read_text().splitlines()
+        return [step for line in lines if (step := progress.step(line))]
+
+    return read
 
 
-def test_steps_of_one_node():
+def test_steps_of_one_node(steps):
     assert steps("create-one-node") == STEPS_OF_ONE_NODE
 
 
-def test_steps_of_two_nodes_join_the_worker():
+def test_steps_of_two_nodes_join_the_worker(steps):
     joining = Step(Reason.JOINING_WORKERS, "Joining worker nodes")
     assert steps("create-two-nodes") == [*STEPS_OF_ONE_NODE[:-1], joining, STEPS_OF_ONE_NODE[-1]]
 
 
-def test_steps_of_several_control_planes():
+def test_steps_of_several_control_planes(steps):
     assert [step.reason for step in steps("create-two-control-planes")] == [
         Reason.ENSURING_NODE_IMAGE,
         Reason.PREPARING_NODES,
@@ -48,7 +55,21 @@ def test_steps_of_several_control_planes():
     ]
 
 
-def test_a_wait_in_vain_is_a_warning():
+@pytest.mark.parametrize("picture", ["🖼", "🖼\ufe0f", ""])
+def test_image_step_is_known_with_the_pictures_of_kind_0_32_and_0_33(picture):
+    line = f" • Ensuring node image (kindest/node:v1.36.3) {picture}  ..."
+    assert progress.step(line) == STEPS_OF_ONE_NODE[0]
+
+
+@pytest.mark.parametrize("report", ["create-docker-bidirectional", "create-podman-without-names-at-the-end"])
+def test_steps_of_kind_0_33(report):
+    text = (RECORDED / "reported" / f"{report}.txt").read_text()
+    assert "🖼\ufe0f" in text
+    steps_of_it = [step for line in text.splitlines() if (step := progress.step(line))]
+    assert [step.reason for step in steps_of_it[:2]] == [Reason.ENSURING_NODE_IMAGE, Reason.PREPARING_NODES]
+
+
+def test_a_wait_in_vain_is_a_warning(steps):
     assert steps("create-wait-timeout")[-1] == progress.NOT_READY
     assert progress.NOT_READY.warning
 

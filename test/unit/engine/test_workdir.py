@@ -1,10 +1,14 @@
+import logging
+import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from capk.engine.workdir import WorkDir
+from capk.engine.workdir import WorkDir, private_directory
+from capk.errors import CapkError
 
 HOLD = """
 import sys
@@ -89,7 +93,68 @@ def test_link_in_place_of_a_leftover_is_not_followed(tmp_path):
     target = tmp_path / "precious"
     target.mkdir()
     work = tmp_path / "work"
-    work.mkdir()
+    work.mkdir(mode=0o700)
     (work / "calls-link").symlink_to(target)
     assert WorkDir(work).remove_leftovers() == 0
     assert target.is_dir()
+
+
+class TestPrivateDirectory:
+    @pytest.fixture(params=["group", "world", "link", "file", "foreign"])
+    def unsafe(self, request, tmp_path, monkeypatch):
+        path = tmp_path / "capk-1000"
+        if request.param == "link":
+            (tmp_path / "target").mkdir(mode=0o700)
+            path.symlink_to(tmp_path / "target")
+        elif request.param == "file":
+            path.touch(mode=0o600)
+        else:
+            path.mkdir(mode=0o700)
+            path.chmod({"group": 0o710, "world": 0o702}.get(request.param, 0o700))
+        if request.param == "foreign":
+            found = path.stat()
+            owned = os.stat_result([*found[:4], found.st_uid + 1, *found[5:]])
+            seen = Path.lstat
+            monkeypatch.setattr(Path, "lstat", lambda other: owned if other == path else seen(other))
+        return path
+
+    @pytest.mark.parametrize("explicit", [True, False])
+    def test_own_directory_is_made_and_used_again(self, tmp_path, explicit):
+        path = tmp_path / "deep" / "work"
+        assert private_directory(path, explicit=explicit) == path
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        assert private_directory(path, explicit=explicit) == path
+
+    def test_unsafe_directory_that_was_named_is_refused_with_what_to_do(self, unsafe):
+        with pytest.raises(CapkError, match=r"cannot hold private files: .*chmod 700"):
+            private_directory(unsafe, explicit=True)
+
+    def test_fresh_directory_takes_the_place_of_an_unsafe_default_one(self, unsafe, caplog):
+        with caplog.at_level(logging.WARNING):
+            fresh = private_directory(unsafe, explicit=False)
+        assert fresh != unsafe
+        assert fresh.parent == unsafe.parent
+        assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
+        assert str(unsafe) in caplog.text
+        assert str(fresh) in caplog.text
+
+    def test_nothing_is_written_to_an_unsafe_directory(self, unsafe):
+        work_dir = WorkDir(unsafe)
+        with pytest.raises(CapkError), work_dir.call():
+            pass
+        with pytest.raises(CapkError):
+            work_dir.remove_leftovers()
+        assert not unsafe.is_dir() or list(unsafe.iterdir()) == []
+
+    def test_calls_share_the_directory_that_took_the_place_of_an_unsafe_one(self, unsafe, caplog):
+        work_dir = WorkDir(unsafe, explicit=False)
+        with caplog.at_level(logging.WARNING):
+            work_dir.remove_leftovers()
+            with work_dir.call() as first, work_dir.call() as second:
+                assert first.parent == second.parent
+                assert unsafe not in first.parents
+        assert len(caplog.records) == 1
+
+    def test_directory_that_is_not_there_has_no_leftovers(self, tmp_path):
+        assert WorkDir(tmp_path / "absent").remove_leftovers() == 0
+        assert not (tmp_path / "absent").exists()

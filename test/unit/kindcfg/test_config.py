@@ -16,6 +16,7 @@ from capk.kindcfg.config import (
     name_limit,
     node_names,
 )
+from capk.kindcfg.registries import containerd_patches
 
 ROLES = st.lists(st.sampled_from(["control-plane", "worker", None]), max_size=12).map(
     lambda roles: [{} if role is None else {"role": role} for role in roles]
@@ -97,6 +98,53 @@ def test_image_of_a_node_wins_over_that_of_the_cluster() -> None:
     spec = {"nodes": [{"image": "node:old"}, {"role": "worker"}]}
     nodes = kind_config(spec, cluster_name="dev", image="node:new")["nodes"]
     assert [node["image"] for node in nodes] == ["node:old", "node:new"]
+
+
+@pytest.mark.parametrize("port", [0, None])
+def test_port_0_is_as_good_as_none(port: int | None) -> None:
+    spec = {"networking": {"podSubnet": "10.1.0.0/16", "apiServerPort": port}}
+    assert kind_config(spec, cluster_name="dev")["networking"].get("apiServerPort") is None
+
+
+@pytest.mark.rule("C22")
+def test_port_of_the_cluster_takes_the_place_of_port_0() -> None:
+    assert config_of({"networking": {"apiServerPort": 0}}, apiServerPort=7443)["networking"]["apiServerPort"] == 7443
+
+
+def test_port_that_changes_is_for_objects_without_an_owner() -> None:
+    spec = {"networking": {"apiServerPort": -1}}
+    assert kind_config(spec, cluster_name="dev")["networking"] == {"apiServerPort": -1}
+    with pytest.raises(InvalidSpec) as refusal:
+        kind_config(spec, cluster_name="dev", cluster_network={})
+    assert refusal.value.path == "spec.networking.apiServerPort"
+    assert "write 0" in refusal.value.message
+
+
+def test_image_of_another_version_than_the_control_plane_asks_for_is_reported() -> None:
+    nodes = [{"role": "control-plane", "image": "kindest/node:v1.34.3"}]
+    with pytest.raises(InvalidSpec) as refusal:
+        kind_config({"nodes": nodes}, cluster_name="dev", image="kindest/node:v1.36.1", version="v1.36.1")
+    assert refusal.value.path == "spec.nodes[0].image"
+
+
+# --- registries ---
+
+MIRRORS = {"mirrors": [{"host": "docker.io", "endpoints": ["http://mirror:5000"]}]}
+
+
+def test_mirrors_make_containerd_read_their_files_after_the_patches_of_the_user() -> None:
+    config = kind_config({"registries": MIRRORS, "containerdConfigPatches": ["[debug]\n"]}, cluster_name="dev")
+    first, *ours = config["containerdConfigPatches"]
+    assert first == "[debug]\n"
+    assert ours == containerd_patches({"registries": MIRRORS})
+    assert "registries" not in config
+
+
+def test_mirrors_in_two_places_are_reported() -> None:
+    inline = '[plugins."io.containerd.grpc.v1.cri".registry.mirrors."a"]\nendpoint = ["http://b"]\n'
+    with pytest.raises(InvalidSpec) as refusal:
+        kind_config({"registries": MIRRORS, "containerdConfigPatches": [inline]}, cluster_name="dev")
+    assert refusal.value.path == "spec.containerdConfigPatches[0]"
 
 
 # --- the owner Cluster's network ---

@@ -7,19 +7,35 @@ from capk.kindcfg import documents
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
 def test_text_that_nests_without_end_is_an_error_and_not_the_end_of_the_process(opening):
     with pytest.raises(yaml.YAMLError, match="nests more than 100 levels deep"):
-        documents.load(opening * 100_000)
+        documents.load_texts(opening * 100_000)
 
 
 def test_hundred_levels_are_read():
     deep = "".join(f"{'  ' * level}level:\n" for level in range(100)) + "other: {}\n" * 100
-    assert len(documents.load(deep)) == 2
+    assert len(documents.load_texts(deep)) == 2
 
 
 def test_shallow_and_deep_texts_are_read_alike():
-    document = {"name": "dev", "on": "yes", "many": [{"number": number, "text": f"{number}: ü"} for number in range(2)]}
+    document = {"name": "dev", "on": "yes", "many": [{"number": "1", "text": f"{number}: ü"} for number in range(2)]}
     large = {**document, "many": document["many"] * 500}
-    assert documents.load(documents.dump(document)) == document
-    assert documents.load(documents.dump(large)) == large
+    assert documents.load_texts(documents.dump(document)) == document
+    assert documents.load_texts(documents.dump(large)) == large
+
+
+def test_scalars_stay_the_texts_that_they_are():
+    assert documents.load_texts("{a: 1_0, b: 0x10, c: 1:30, d: no, e: 2001-01-01, f: ~}") == {
+        "a": "1_0",
+        "b": "0x10",
+        "c": "1:30",
+        "d": "no",
+        "e": "2001-01-01",
+        "f": "~",
+    }
+
+
+def test_merges_that_double_with_each_line_are_not_followed():
+    lines = ["x0: &x0 {a: b}", *(f"x{n}: &x{n} {{<<: [*x{n - 1}, *x{n - 1}]}}" for n in range(1, 60))]
+    assert list(documents.load_texts("\n".join(lines))["x59"]) == ["<<"]
 
 
 def test_fields_keep_their_order():

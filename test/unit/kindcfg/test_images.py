@@ -41,7 +41,7 @@ def test_unknown_minor_version_is_reported_with_the_known_ones() -> None:
     with pytest.raises(InvalidSpec) as refusal:
         node_image("v1.19", None, None, path="spec.version")
     assert refusal.value.path == "spec.version"
-    assert "1.36, 1.35, 1.34, 1.33" in refusal.value.message
+    assert "1.37, 1.36, 1.35, 1.34, 1.33" in refusal.value.message
     assert "v1.19.0" in refusal.value.message
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import tenacity
 import yaml
@@ -16,12 +17,14 @@ from aiohttp.test_utils import TestServer
 from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 from capk.kube.client import KubeClient
-from capk.kube.connection import Connection, Credentials, proxy_of_environment
+from capk.kube.connection import Connection
+from capk.kube.credentials import Credentials
 from capk.kube.throttle import Throttle
 from capk.localkind.certificates import Authority
 
 CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/namespaces/default/kindclusters"
 AUTHORITY = Authority("unit tests")
+OTHER_AUTHORITY = Authority("somewhere else")
 DEV = {"metadata": {"name": "dev", "namespace": "default"}}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -68,7 +71,7 @@ class NotedThrottle(Throttle):
     """Notes the pauses that were asked for instead of keeping them."""
 
     def __init__(self) -> None:
-        super().__init__(max_in_flight=10, rate=10_000, burst=10_000)
+        super().__init__(max_in_flight=10)
         self.pauses: list[float] = []
 
     def pause(self, seconds: float) -> None:
@@ -78,8 +81,12 @@ class NotedThrottle(Throttle):
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     """What a server needs to prove who it is."""
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    file.write_bytes(b"".join(AUTHORITY.issue_server("kube-apiserver", ["127.0.0.1"])))
+    return server_context(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+def server_context(folder: Path, host: str) -> ssl.SSLContext:
+    file = folder / "server.pem"
+    file.write_bytes(b"".join(AUTHORITY.issue_server("kube-apiserver", [host])))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
     return context
@@ -94,21 +101,33 @@ async def api(tls: ssl.SSLContext) -> AsyncIterator[ApiServer]:
 
 
 @pytest.fixture
+async def named_api(tmp_path: Path) -> AsyncIterator[ApiServer]:
+    """A server whose certificate holds a name and not the address at which it is reached."""
+    api = ApiServer()
+    await api.server.start_server(ssl=server_context(tmp_path, "api.example"))
+    yield api
+    await api.server.close()
+
+
+@pytest.fixture
 def kubeconfig(api: ApiServer, tmp_path: Path) -> Path:
     path = tmp_path / "kubeconfig"
     write_kubeconfig(path, str(api.server.make_url("")), token="first")
     return path
 
 
-def write_kubeconfig(path: Path, server: str, **user: str) -> None:
+def write_kubeconfig(
+    path: Path, url: str, *, authority: Authority = AUTHORITY, server: dict[str, str] | None = None, **user: str
+) -> None:
     # Without an authority each client would read all those that the system trusts: 70 ms.
-    authority = base64.b64encode(AUTHORITY.certificate).decode()
+    data = base64.b64encode(authority.certificate).decode()
+    cluster = {"server": url, "certificate-authority-data": data, **(server or {})}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "here",
         "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": server, "certificate-authority-data": authority}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
         "users": [{"name": "u", "user": user}],
     }
     path.write_text(yaml.safe_dump(document))
@@ -509,25 +528,93 @@ def test_credentials_are_looked_for_as_kubectl_does(monkeypatch: pytest.MonkeyPa
     assert Credentials(in_cluster=True).use_service_account()
 
 
-@pytest.mark.parametrize(
-    ("environment", "proxy"),
-    [
-        ({}, None),
-        ({"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
-        ({"https_proxy": "http://proxy:3128", "no_proxy": "other.example"}, "http://proxy:3128"),
-        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "localhost,.example.org"}, None),
-        ({"HTTP_PROXY": "http://proxy:3128"}, None),
-    ],
-)
-def test_proxy_of_the_environment_is_used_unless_excluded(
-    environment: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
+async def test_server_is_known_by_the_name_that_the_kubeconfig_gives(named_api: ApiServer, tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    server = {"tls-server-name": "api.example"}
+    write_kubeconfig(path, str(named_api.server.make_url("")), server=server, token="first")
+    client = await KubeClient.connect(kubeconfig=str(path))
+    assert await client.get(KIND_CLUSTERS, "default", "dev") == {}
+    # kopf's discovery and watches use this one, and pass nothing but what they ask for.
+    async with await client.session() as session, session.get(f"{client.server}/apis") as response:
+        assert response.status == 200
+    await client.close()
+
+
+async def test_proxy_of_the_kubeconfig_wins_over_the_environment(
+    kubeconfig: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert proxy_of_environment("https://api.example.org:6443") == proxy
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = {"proxy-url": "http://localhost:1"}
+    write_kubeconfig(kubeconfig, str(api.server.make_url("")), server=server, token="first")
+    client = await KubeClient.connect(kubeconfig=str(kubeconfig))
+    with pytest.raises(Unreachable, match="localhost:1"):
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+    await client.close()
+
+
+async def test_proxy_of_another_type_is_refused_without_its_password(kubeconfig: Path) -> None:
+    server = {"proxy-url": "socks5://me:hush@localhost:1"}
+    write_kubeconfig(kubeconfig, "https://api.example", server=server, token="first")
+    with pytest.raises(Unreachable, match="proxy of type 'socks5'") as raised:
+        await KubeClient.connect(kubeconfig=str(kubeconfig))
+    assert "hush" not in str(raised.value)
+
+
+async def test_replaced_authority_is_read_again(api: ApiServer, client: KubeClient, kubeconfig: Path) -> None:
+    trust(client, OTHER_AUTHORITY, kubeconfig)
+    await client._connection.open()
+    write_kubeconfig(kubeconfig, client.server, token="second")
+    assert await client.patch(KIND_CLUSTERS, "default", "dev", {}) == {}
+    assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer second"]
+
+
+async def test_authority_that_stays_wrong_is_an_error(api: ApiServer, client: KubeClient, kubeconfig: Path) -> None:
+    trust(client, OTHER_AUTHORITY, kubeconfig)
+    await client._connection.open()
+    with pytest.raises(Unreachable, match="certificate verify failed"):
+        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+    assert (api.requests, client._connection.generation) == ([], 3)
+
+
+async def test_wrong_authority_is_read_again_only_now_and_then(api: ApiServer, kubeconfig: Path) -> None:
+    write_kubeconfig(kubeconfig, str(api.server.make_url("")), authority=OTHER_AUTHORITY, token="first")
+    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
+    await connection.open()
+    client = KubeClient(connection, NotedThrottle())
+    for _ in range(3):
+        with pytest.raises(Unreachable, match="certificate verify failed"):
+            await client.patch(KIND_CLUSTERS, "default", "dev", {})
+    assert connection.generation == 1
+    await client.close()
+
+
+async def test_session_for_watches_ends_when_newer_credentials_mend_tls(
+    api: ApiServer, client: KubeClient, kubeconfig: Path
+) -> None:
+    trust(client, OTHER_AUTHORITY, kubeconfig)
+    async with await client.session(renew=True) as session:
+        write_kubeconfig(kubeconfig, client.server, token="second")
+        with pytest.raises(RuntimeError, match="closed"):
+            await session.get(f"{client.server}/apis")
+        assert session.closed  # kopf logs in again when it sees that
+    async with await client.session() as session, session.get(f"{client.server}/apis") as response:
+        assert response.status == 200
+
+
+async def test_session_for_watches_lives_on_when_the_credentials_cannot_be_read(
+    client: KubeClient, kubeconfig: Path
+) -> None:
+    trust(client, OTHER_AUTHORITY, kubeconfig)
+    async with await client.session(renew=True) as session:
+        write_kubeconfig(kubeconfig, "https://api.example", server={"proxy-url": "none://x"})
+        with pytest.raises(aiohttp.ClientSSLError):
+            await session.get(f"{client.server}/apis")
+        assert not session.closed
+
+
+def trust(client: KubeClient, authority: Authority, kubeconfig: Path) -> None:
+    """Let the kubeconfig name another authority than that of the server."""
+    write_kubeconfig(kubeconfig, client.server, authority=authority, token="first")
 
 
 async def test_redirect_is_not_followed(api: ApiServer, client: KubeClient) -> None:

@@ -1,13 +1,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from recording_kube import RecordingKube
 from virtual_time import now, run
 
+from capk.engine.command import GRACE_SECONDS
 from capk.errors import Conflict, LostLease, Unreachable
-from capk.kube.lease import LEASES, hold_lease
+from capk.kube.lease import LEASES, LeaseTimes, hold_lease
 
 KEY = ("leases", "capk-system", "capk")
 
@@ -21,7 +23,7 @@ def spec(kube: RecordingKube) -> dict[str, Any]:
 
 
 def someone_elses(kube: RecordingKube, **changes: Any) -> None:
-    lease_spec = {"holderIdentity": "b", "leaseDurationSeconds": 13, "leaseTransitions": 2, **changes}
+    lease_spec = {"holderIdentity": "b", "leaseDurationSeconds": 15, "leaseTransitions": 2, **changes}
     kube.put(LEASES, {"metadata": {"name": "capk", "namespace": "capk-system"}, "spec": lease_spec})
 
 
@@ -37,7 +39,7 @@ def test_free_lease_is_taken_at_once_and_released() -> None:
         async with hold(kube):
             assert now() == 0
             assert spec(kube)["holderIdentity"] == "a"
-            assert spec(kube)["leaseDurationSeconds"] == 13
+            assert spec(kube)["leaseDurationSeconds"] == 15
         assert spec(kube)["holderIdentity"] == ""
 
     virtually(body)
@@ -75,7 +77,7 @@ async def lead(kube: RecordingKube, identity: str) -> float:
 def test_dead_leader_is_succeeded_after_the_lease_duration() -> None:
     async def body(kube: RecordingKube) -> None:
         someone_elses(kube, renewTime="2999-01-01T00:00:00.000000Z")  # a clock far ahead must not matter
-        assert 13 < await lead(kube, "a") <= 15.5
+        assert 15 < await lead(kube, "a") <= 17.5
         assert spec(kube)["leaseTransitions"] == 3
 
     virtually(body)
@@ -119,27 +121,85 @@ def test_leader_that_cannot_renew_is_stopped_before_others_take_over() -> None:
             try:
                 await asyncio.sleep(1000)
             finally:
-                assert 9 <= now() < 12
+                assert now() == 9
 
     with pytest.raises(LostLease, match="9 s"):
         virtually(body)
 
 
-def test_leader_whose_renewal_hangs_is_stopped() -> None:
-    class HangingKube(RecordingKube):
-        async def patch(self, *_: Any, **__: Any) -> dict[str, Any]:
+class HangingKube(RecordingKube):
+    """Does not answer writes from some time on."""
+
+    hangs_from = 0.0
+
+    async def patch(self, *args: Any, **options: Any) -> dict[str, Any]:
+        if now() >= self.hangs_from:
             await asyncio.sleep(1000)
-            return {}
+        return await super().patch(*args, **options)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("hangs_from", [0.0, 5.0, 11.0])
+def test_leader_whose_renewal_hangs_is_stopped_at_the_deadline(hangs_from: float, chance: float) -> None:
+    kube = HangingKube()
+    kube.hangs_from = hangs_from
+    renewals = [0.0]
+    ended: list[float] = []
+
+    def alarm(_: float) -> None:
+        renewals.append(now())
 
     async def body() -> None:
-        async with hold(HangingKube()):
+        async with hold_lease(kube, "capk", "capk-system", "a", alarm=alarm, rng=lambda: chance):
             try:
                 await asyncio.sleep(1000)
             finally:
-                assert 9 <= now() < 12
+                ended.append(now())
+
+    with pytest.raises(LostLease, match="9 s"):
+        run(body())
+    assert ended == [pytest.approx(renewals[-1] + 9)]
+
+
+def test_alarm_rings_before_others_may_act_and_never_while_the_lease_is_ours() -> None:
+    kube = RecordingKube()
+    alarms: list[tuple[float, float]] = []
+
+    async def body() -> None:
+        async with hold_lease(
+            kube, "capk", "capk-system", "a", alarm=lambda seconds: alarms.append((now(), seconds)), rng=lambda: 0.5
+        ):
+            await asyncio.sleep(60)
+            kube.fail = [Unreachable("patch", "leases", 0, "no answer")] * 3
+            await asyncio.sleep(60)
+
+    run(body())
+    times = LeaseTimes()
+    assert alarms[-1] == (120, 0)
+    assert {seconds for _, seconds in alarms[:-1]} == {times.renew_deadline + times.shutdown}
+    assert all(later - earlier < times.renew_deadline for (earlier, _), (later, _) in pairwise(alarms))
+
+
+def test_alarm_is_near_when_another_replica_took_the_lease() -> None:
+    kube = RecordingKube()
+    alarms: list[float] = []
+
+    async def body() -> None:
+        async with hold_lease(kube, "capk", "capk-system", "a", alarm=alarms.append):
+            someone_elses(kube)
+            await asyncio.sleep(1000)
 
     with pytest.raises(LostLease):
         run(body())
+    assert alarms[-1] == LeaseTimes().shutdown
+
+
+def test_lease_outlasts_the_end_of_the_engine_commands_of_a_leader_that_lost_it() -> None:
+    times = LeaseTimes()
+    assert times.shutdown > GRACE_SECONDS
+    assert times.duration >= times.renew_deadline + times.shutdown
+    with pytest.raises(ValueError, match="must cover"):
+        LeaseTimes(duration=14)
 
 
 def test_short_outage_is_survived() -> None:
@@ -233,7 +293,7 @@ def test_quicker_replica_wins_the_takeover() -> None:
     async def body() -> None:
         kube = Contested()
         someone_elses(kube, holderIdentity="")
-        assert await lead(kube, "a") > 13
+        assert await lead(kube, "a") > 15
 
     run(body())
 

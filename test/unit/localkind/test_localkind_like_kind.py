@@ -12,7 +12,7 @@ from capk.localkind.cli import run
 from capk.localkind.clusters import Home
 from capk.localkind.create import NOTICE
 
-RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.32.0"
+RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.33.0"
 HEADER = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 CGROUP = "cgroup v1 is deprecated"
 GREETINGS = ("Have a nice day", "Thanks for using", "Not sure what to do", "Have a question")
@@ -179,12 +179,12 @@ def test_quiet_prints_data_only(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert run(["get", "nodes", "--name=nosuch", "-q"]) == 0
     assert run(["get", "kubeconfig", "--name=nosuch", "-q"]) == 1
     assert run(["version", "-q"]) == 0
-    assert capsys.readouterr() == ("kind\n0.32.0\n", "")
+    assert capsys.readouterr() == ("kind\n0.33.0\n", "")
 
 
 def test_version_has_kinds_form(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["version"]) == 0
-    assert re.fullmatch(r"kind v0\.32\.0 \S+ \w+/\w+\n", capsys.readouterr().out)
+    assert re.fullmatch(r"kind v0\.33\.0 \S+ \w+/\w+\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -1,47 +1,17 @@
-"""Who is first for the name of a kind cluster, and which kind is worth a note."""
+"""What the engine and the API server say, as the facts that decisions are made from."""
+
+import base64
+from dataclasses import replace
 
 import pytest
+from builders import ACCESS, RUNNING, node, observe, settled
 
-from capk.api import names
-from capk.api.objects import KINDCluster
+from capk.errors import AddressTaken
 from capk.kindcfg.images import kind_release
-from capk.manager.facts import comes_first, version_note
-
-
-def wanting(name: str, uid: str, created: int, *, claim_id: str | None = None) -> KINDCluster:
-    annotations = {names.CLAIM_ANNOTATION: "dev", names.CLAIM_ID_ANNOTATION: claim_id} if claim_id else {}
-    metadata = {
-        "name": name,
-        "namespace": "default",
-        "uid": uid,
-        "creationTimestamp": f"2030-01-01T00:00:{created:02}Z",
-        "annotations": annotations,
-    }
-    return KINDCluster({"metadata": metadata, "spec": {"clusterName": "dev"}})
-
-
-@pytest.mark.rule("C21")
-def test_claim_wins_over_age_and_age_over_nothing() -> None:
-    elder, younger = wanting("elder", "u1", 1), wanting("younger", "u2", 2)
-    assert comes_first(younger, elder)
-    assert not comes_first(elder, younger)
-    assert comes_first(elder, wanting("younger", "u2", 2, claim_id="u2"))
-
-
-@pytest.mark.rule("C21")
-def test_copy_of_an_object_never_wins_over_the_one_that_made_the_claim() -> None:
-    original = wanting("original", "u1", 5, claim_id="u1")
-    for created in (1, 9):
-        copy = wanting("copy", "u2", created, claim_id="u1")
-        assert comes_first(copy, original)
-        assert not comes_first(original, copy)
-
-
-@pytest.mark.rule("C27")
-def test_object_that_was_moved_wins_over_a_later_copy() -> None:
-    moved, copy = wanting("moved", "u2", 1, claim_id="u1"), wanting("copy", "u3", 2, claim_id="u1")
-    assert comes_first(copy, moved)
-    assert not comes_first(moved, copy)
+from capk.kindcfg.kubeconfig import BadKubeconfig
+from capk.manager.facts import failure_of, health_facts, health_target, project_secret, secret_facts, version_note
+from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
+from capk.workload.health import Health
 
 
 def test_only_another_release_of_kind_is_worth_a_note():
@@ -53,3 +23,79 @@ def test_only_another_release_of_kind_is_worth_a_note():
     assert note is not None
     assert "kind is v0.20.0" in note
     assert f"Install {release}" in note
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (BadKubeconfig("the kubeconfig names no server"), "The kubeconfig names no server."),
+        (AddressTaken("dev-control-plane", "172.18.0.3", "web"), "container web has it"),
+        (ZeroDivisionError("secret value"), "ZeroDivisionError. See the provider's log."),
+    ],
+)
+def test_every_failure_of_an_operation_has_words(error, said):
+    failure = failure_of(error)
+    assert failure is not None
+    assert said in failure.message
+
+
+class TestHealthTarget:
+    def seen(self, host="127.0.0.1", *, endpoint=EndpointMode.EXTERNAL, **facts):
+        published = replace(node(), api_port=(host, 40001))
+        engine = EngineFacts(looked=True, exists=True, nodes=(published,))
+        access = replace(ACCESS, authority="PEM")
+        return observe(engine=engine, policy=Policy(endpoint=endpoint), **{"access": access, **facts})
+
+    @pytest.mark.parametrize(
+        ("host", "server"),
+        [
+            ("127.0.0.1", "127.0.0.1"),
+            ("0.0.0.0", "127.0.0.1"),
+            ("::", "[::1]"),
+            ("::1", "[::1]"),
+            ("10.0.0.7", "10.0.0.7"),
+        ],
+    )
+    def test_outside_it_is_the_port_that_the_engine_publishes(self, host, server):
+        assert health_target(self.seen(host)).server == f"https://{server}:40001"
+
+    def test_inside_it_is_the_container_or_the_balancer(self):
+        assert health_target(self.seen(endpoint=EndpointMode.INTERNAL)).server == "https://dev-control-plane:6443"
+        balancer = node("dev-external-load-balancer", mark=None)
+        several = replace(RUNNING, nodes=(node(), node("dev-control-plane2"), balancer))
+        seen = replace(self.seen(endpoint=EndpointMode.INTERNAL), engine=several)
+        assert health_target(seen).server == "https://dev-external-load-balancer:6443"
+
+    def test_address_in_a_secret_is_never_asked(self):
+        text = "clusters:\n- cluster:\n    certificate-authority-data: UEVN\n    server: https://10.96.0.1:443\n"
+        data = {"config": base64.b64encode(text.encode()).decode()}
+        metadata = {"name": "dev-config", "namespace": "default", "uid": "u", "resourceVersion": "1"}
+        secret = secret_facts(project_secret({"metadata": metadata, "data": data}))
+        target = health_target(self.seen(access=None, secrets={"dev-config": secret}))
+        assert target.server == "https://127.0.0.1:40001"
+        assert target.authority == "PEM"
+
+    def test_nothing_is_asked_before_the_authority_is_known(self):
+        assert health_target(self.seen(access=None)) is None
+        assert health_target(replace(settled(), engine=RUNNING)) is None
+
+
+@pytest.mark.parametrize(
+    ("health", "facts"),
+    [
+        (None, HealthFacts()),
+        (Health(True, True, 0, "HTTP 200", 0.0), HealthFacts(True, True, "HTTP 200")),
+        (Health(False, True, 2, "HTTP 500", 0.0), HealthFacts(False, True, "HTTP 500")),
+        (Health(None, False, 1, "no answer", 0.0), HealthFacts(None, False, "no answer")),
+        (Health(None, False, 3, "no answer", 0.0), HealthFacts(False, False, "no answer")),
+    ],
+)
+def test_api_server_that_could_never_be_reached_does_not_answer(health, facts):
+    assert health_facts(health) == facts
+
+
+def test_data_of_a_secret_is_not_kept():
+    metadata = {"name": "dev-config", "namespace": "default", "uid": "u", "resourceVersion": "1"}
+    kept = project_secret({"metadata": metadata, "data": {"config": "c2VjcmV0", "other": "b3RoZXI="}})
+    assert "c2VjcmV0" not in str(kept)
+    assert kept["keys"] == ["config", "other"]

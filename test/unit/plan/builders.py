@@ -1,6 +1,6 @@
 """Objects and observations for the tests of decisions, each with just what a test wants to say."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,8 +9,10 @@ from capk.api import names
 from capk.api.names import Condition
 from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
 from capk.kindcfg.kubeconfig import secret_digest
-from capk.plan.observed import Access, EngineFacts, NodeFacts, Observed, OperationFacts
-from capk.plan.plan import Create, Plan, Request
+from capk.plan.claims import claim_of, cluster_name
+from capk.plan.marks import Mark
+from capk.plan.observed import Access, EngineFacts, GoalFacts, NodeFacts, Observed, OperationFacts
+from capk.plan.plan import Create, Delete, Goal, Plan, Request
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
@@ -68,11 +70,17 @@ def control_plane(version: str | None = "v1.36.1", **metadata: Any) -> KINDContr
 
 
 def node(
-    name: str = "dev-control-plane", *, running: bool = True, claim_id: str | None = UID, container_id: str = "c1"
+    name: str = "dev-control-plane",
+    *,
+    running: bool = True,
+    mark: str | None = UID,
+    container_id: str = "c1",
+    address: str = "172.18.0.2",
 ) -> NodeFacts:
-    role = "worker" if "worker" in name else "control-plane"
+    roles = ("external-load-balancer", "control-plane", "worker")
+    role = next(role for role in roles if role in name)
     return NodeFacts(
-        name=name, role=role, running=running, address="172.18.0.2", claim_id=claim_id, container_id=container_id
+        name=name, role=role, running=running, address=address, mark=Mark.parse(mark), container_id=container_id
     )
 
 
@@ -83,6 +91,8 @@ ACCESS = Access(
     external_endpoint=("127.0.0.1", 40001),
     internal_endpoint=("dev-control-plane", 6443),
     version="v1.36.1",
+    answered=True,
+    kube_system_uid="0c1e3c1e-0000-4000-8000-000000000001",
 )
 CLAIMED = {names.CLAIM_ANNOTATION: "dev", names.CLAIM_ID_ANNOTATION: UID}
 COMPLETE = {**CLAIMED, names.IDENTITY_ANNOTATION: IDENTITY}
@@ -91,18 +101,31 @@ RUNNING = EngineFacts(looked=True, exists=True, nodes=(node(),))
 FINALIZER = [names.KIND_CLUSTER_FINALIZER]
 
 
-def observe(cluster: KINDCluster | None = None, **facts: Any) -> Observed:
-    return Observed(**{"object": cluster or kindcluster(), "now": NOW, "engine": NOTHING_THERE, **facts})
+def observe(cluster: KINDCluster | None = None, *, alive: Collection[str] = (), **facts: Any) -> Observed:
+    """What is known of an object; alive: uids of other KINDClusters that exist."""
+    seen = cluster or kindcluster()
+    claim = claim_of(seen, lambda uid: uid in alive)
+    names_of_it = {"claim": claim, "cluster_name": cluster_name(seen, claim)}
+    return Observed(**{"object": seen, "now": NOW, "engine": NOTHING_THERE, **names_of_it, **facts})
 
 
 def running_operation(request: Request, **facts: Any) -> OperationFacts:
-    return OperationFacts(request=request, queued=False, running=True, **facts)
+    return OperationFacts(request=request, **{"queued": False, **facts})
 
 
-def failed_operation(request: Request, failure: Any, *, attempt: int = 1, seconds_ago: float = 0.0) -> OperationFacts:
-    return OperationFacts(
-        request=request, queued=False, running=False, failure=failure, attempt=attempt, ended_seconds_ago=seconds_ago
-    )
+def failed(request: Request, failure: Any, *, attempts: int = 1, seconds_ago: float = 0.0, logs: str = "") -> Any:
+    """What is known of a goal whose last operation failed."""
+    return {request.goal: GoalFacts(attempts, seconds_ago, failure, request, logs)}
+
+
+def ended(request: Request, *, attempts: int = 0, seconds_ago: float = 0.0) -> Any:
+    """What is known of a goal whose last operation ended well."""
+    return {request.goal: GoalFacts(attempts, seconds_ago, None, request)}
+
+
+def removal(goal: Goal, *, ids: Collection[str] = (), uids: Collection[str] = (UID,), **facts: Any) -> Delete:
+    up_to = {"up_to_attempt": 0} if goal is Goal.UP else {}
+    return Delete("dev", goal, frozenset(uids), container_ids=frozenset(ids), **{**up_to, **facts})
 
 
 def create_request(generation: int = 1) -> Create:
@@ -122,7 +145,8 @@ def message(status: Mapping[str, Any], kind: Condition) -> str:
 def written(secret: Mapping[str, Any]) -> SecretFacts:
     """What is observed of a Secret after it was written."""
     metadata = secret["metadata"]
-    return SecretFacts(name=metadata["name"], digest=secret_digest(secret["data"]), metadata=metadata)
+    keys = tuple(sorted(secret["data"]))
+    return SecretFacts(name=metadata["name"], digest=secret_digest(secret["data"]), metadata=metadata, keys=keys)
 
 
 def apply(observed: Observed, plan: Plan) -> Observed:
@@ -133,6 +157,8 @@ def apply(observed: Observed, plan: Plan) -> Observed:
     if plan.identity:
         annotations[names.IDENTITY_ANNOTATION] = plan.identity
         annotations.pop(names.BLOCK_MOVE_ANNOTATION, None)
+    if plan.kube_system_uid:
+        annotations[names.KUBE_SYSTEM_ANNOTATION] = plan.kube_system_uid
     metadata["annotations"] = {key: value for key, value in annotations.items() if value is not None}
     if plan.add_finalizer:
         metadata["finalizers"] = sorted({*observed.object.finalizers, names.KIND_CLUSTER_FINALIZER})
@@ -145,7 +171,18 @@ def apply(observed: Observed, plan: Plan) -> Observed:
         raw["status"] = plan.status
     secrets = {**observed.secrets, **{secret["metadata"]["name"]: written(secret) for secret in plan.secrets}}
     kept = {name: facts for name, facts in secrets.items() if name not in plan.delete_secrets}
-    return replace(observed, object=KINDCluster(raw), secrets=kept)
+    return replace(observed, secrets=kept, **_named(raw))
+
+
+def _named(raw: Mapping[str, Any]) -> dict[str, Any]:
+    cluster = KINDCluster(raw)
+    claim = claim_of(cluster, lambda uid: False)
+    return {"object": cluster, "claim": claim, "cluster_name": cluster_name(cluster, claim)}
+
+
+def seen_as(observed: Observed, cluster: KINDCluster, **facts: Any) -> Observed:
+    """The same with another object in its place, and the name and the claim that follow from it."""
+    return replace(observed, **{**_named(cluster.raw), **facts})
 
 
 def settled(cluster: KINDCluster | None = None, **facts: Any) -> Observed:

@@ -18,22 +18,25 @@ from builders import (
     condition,
     control_plane,
     create_request,
-    failed_operation,
+    ended,
+    failed,
     kindcluster,
     message,
     node,
     observe,
     owner_cluster,
+    removal,
     running_operation,
+    seen_as,
     settled,
 )
 
 from capk.api import names
 from capk.api.names import Condition, Reason
-from capk.plan.failures import Failure
+from capk.diagnosis.failures import Failure
 from capk.plan.kindcluster import decide
-from capk.plan.observed import EndpointMode, EngineFacts, OperationFacts, Policy
-from capk.plan.plan import Create, Delete, Plan, ReadAccess, StartNodes
+from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
+from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
 
 ENGINE_DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The container engine does not answer. Start it.")
 NO_IMAGE = Failure(Reason.IMAGE_NOT_FOUND, "The node image is not there. Load it.")
@@ -59,17 +62,14 @@ class TestGates:
         start = observe()
         plan = decide(start)
         assert plan.annotations[names.BLOCK_MOVE_ANNOTATION] == names.HELD_BY_CREATION
-        creating = replace(
-            apply(start, plan), operation=OperationFacts(request=plan.operation, queued=False, running=True)
-        )
+        creating = replace(apply(start, plan), operation=running_operation(plan.operation))
         assert names.BLOCK_MOVE_ANNOTATION not in decide(creating).annotations
-        paused = replace(
-            creating,
-            object=kindcluster(annotations={**creating.object.annotations, names.PAUSED_ANNOTATION: ""}),
+        paused = seen_as(
+            creating, kindcluster(annotations={**creating.object.annotations, names.PAUSED_ANNOTATION: ""})
         )
         assert names.BLOCK_MOVE_ANNOTATION not in decide(paused).annotations
-        ended = replace(paused, operation=OperationFacts(request=plan.operation, queued=False, running=False))
-        assert decide(ended).annotations == {names.BLOCK_MOVE_ANNOTATION: None}
+        over = replace(paused, operation=None)
+        assert decide(over).annotations == {names.BLOCK_MOVE_ANNOTATION: None}
         users = kindcluster(annotations={**COMPLETE, names.BLOCK_MOVE_ANNOTATION: ""}, finalizers=FINALIZER)
         assert names.BLOCK_MOVE_ANNOTATION not in decide(observe(users, engine=RUNNING)).annotations
 
@@ -128,7 +128,7 @@ class TestGates:
         plan = decide(
             observe(cluster, engine=RUNNING, owner=owner_cluster(paused=by == "Cluster"), cluster_api_installed=True)
         )
-        assert plan == Plan(status=plan.status)
+        assert plan == Plan(cancel_queued=True, status=plan.status)
         assert condition(plan.status, Condition.PAUSED) == ("True", Reason.PAUSED)
         assert ("paused" in message(plan.status, Condition.PAUSED)) is True
 
@@ -143,11 +143,10 @@ class TestNames:
         ],
     )
     def test_name_is_the_wanted_one_else_the_owners_else_its_own(self, spec, owner, expected) -> None:
-        seen = observe(kindcluster(spec), owner=owner_cluster(owner) if owner else None)
-        assert seen.cluster_name == expected
+        assert observe(kindcluster(spec, owner=owner)).cluster_name == expected
 
     def test_claimed_name_stays_whatever_else_changes(self) -> None:
-        cluster = kindcluster({"clusterName": "other"}, annotations={names.CLAIM_ANNOTATION: "first"})
+        cluster = kindcluster(annotations={names.CLAIM_ANNOTATION: "first"}, owner="later")
         assert observe(cluster).cluster_name == "first"
 
     def test_too_long_a_name_is_reported_and_nothing_is_started(self) -> None:
@@ -164,22 +163,36 @@ class TestNames:
     @pytest.mark.rule("C21", "C23")
     def test_copy_of_an_object_neither_uses_nor_deletes_the_kind_cluster(self) -> None:
         """A manifest that was read from the API server and applied under another name brings the claim along."""
-        done = settled()
-        plan = decide(replace(done, rival="default/original", secrets={}))
+        original = "uid-of-the-original"
+        annotations = {**COMPLETE, names.CLAIM_ID_ANNOTATION: original}
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{original}.1"),))
+        facts = {"alive": {original}, "rival": "default/original", "engine": theirs}
+        plan = decide(observe(kindcluster({"clusterName": "dev"}, annotations=annotations), **facts))
         assert plan.operation is None
         assert plan.secrets == ()
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
-        going = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        last = decide(replace(done, object=going, rival="default/original"))
+        going = kindcluster(annotations=annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        last = decide(replace(observe(going, **facts), secrets=settled().secrets))
         assert last.operation is None
-        assert last.delete_secrets == ()
         assert last.remove_finalizer
+
+    def test_secrets_of_another_object_with_the_same_name_stay_when_this_one_goes(self) -> None:
+        """A copy of the Secret with our label, and the Secret of the object that has the name."""
+        others = {
+            name: replace(secret, metadata={**secret.metadata, "ownerReferences": [{"uid": "someone-else"}]})
+            for name, secret in settled().secrets.items()
+        }
+        copy = {"dev-copy": next(iter(settled().secrets.values()))}
+        going = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        last = decide(observe(going, secrets={**others, **copy}))
+        assert last.remove_finalizer
+        assert last.delete_secrets == {}
 
 
 class TestOthersClusters:
     @pytest.mark.rule("C21")
     def test_cluster_of_a_stranger_is_neither_adopted_nor_touched(self) -> None:
-        plan = decide(observe(engine=EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))))
+        plan = decide(observe(engine=EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))))
         assert plan.operation is None
         assert not plan.add_finalizer
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
@@ -187,7 +200,7 @@ class TestOthersClusters:
 
     def test_engine_is_asked_again_before_a_strangers_cluster_is_told_of_but_not_after(self) -> None:
         """It may have been deleted a moment ago, to make room."""
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
         first = decide(observe(engine=theirs))
         assert first.look_again
         assert first.status is not None
@@ -195,25 +208,141 @@ class TestOthersClusters:
 
     def test_claim_on_a_name_that_a_stranger_took_first_is_given_back(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
-        plan = decide(observe(cluster, engine=EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))))
-        assert plan.annotations == {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None}
+        plan = decide(observe(cluster, engine=EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))))
+        released = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION)
+        assert plan.annotations == dict.fromkeys(released)
 
     def test_deleting_the_object_leaves_a_strangers_cluster_of_that_name(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(claim_id="somebody-else"),))
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark="somebody-else"),))
         plan = decide(observe(cluster, engine=theirs, access=replace(ACCESS, fingerprint="sha256:other")))
         assert plan.operation is None
         assert plan.remove_finalizer
 
     def test_fingerprint_is_read_before_a_cluster_with_unknown_nodes_is_deleted(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        unmarked = EngineFacts(looked=True, exists=True, nodes=None)
-        assert decide(observe(cluster, engine=unmarked)).operation == ReadAccess("dev")
-        assert decide(observe(cluster, engine=unmarked, access=ACCESS)).operation == Delete("dev")
+        unmarked = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
+        proof = ReadAccess("dev", goal=Goal.GONE)
+        assert decide(observe(cluster, engine=unmarked)).operation == proof
+        assert decide(observe(cluster, engine=unmarked, access=ACCESS)).operation == removal(Goal.GONE)
+        other = replace(ACCESS, fingerprint="sha256:other")
+        assert decide(observe(cluster, engine=unmarked, access=other)).remove_finalizer
+        # Where it cannot be read, the claim decides.
+        unread = observe(cluster, engine=unmarked, goals=failed(proof, ENGINE_DOWN))
+        assert decide(unread).operation == removal(Goal.GONE)
+
+    def test_proof_is_not_interrupted_by_what_wakes_the_object_meanwhile(self) -> None:
+        cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        unmarked = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
+        proving = running_operation(ReadAccess("dev", goal=Goal.GONE))
+        plan = decide(observe(cluster, engine=unmarked, operation=proving))
+        assert not plan.cancel_operation
+        assert plan.operation is None
+
+    @pytest.mark.rule("C21")
+    @pytest.mark.parametrize("identity", ["", IDENTITY])
+    @pytest.mark.parametrize("going", [{}, {"deletionTimestamp": "2030-01-01T11:00:00Z"}])
+    def test_of_a_cluster_with_nodes_of_others_only_the_own_ones_go(self, identity, going) -> None:
+        """A user was quicker with the control plane, and kind has made our worker all the same."""
+        mixed = EngineFacts(
+            looked=True,
+            exists=True,
+            nodes=(node(mark=None, container_id="theirs"), node("dev-worker", mark=f"{UID}.3", container_id="ours")),
+        )
+        annotations = {**CLAIMED, names.ATTEMPT_ANNOTATION: "3", names.IDENTITY_ANNOTATION: identity}
+        cluster = kindcluster(annotations=annotations, finalizers=FINALIZER, **going)
+        request = decide(observe(cluster, engine=mixed)).operation
+        if going or not identity:
+            assert isinstance(request, Delete)
+            assert request.uids == {UID}
+            assert request.container_ids == frozenset()
+        else:
+            assert not isinstance(request, Delete)
+
+    def test_name_without_containers_has_not_been_looked_at_yet(self) -> None:
+        """kind and the engine are listed one after the other; between the two someone may make a cluster."""
+        unseen = EngineFacts(looked=True, exists=True, nodes=None)
+        cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
+        plan = decide(observe(cluster, engine=unseen))
+        assert plan.look_again
+        assert plan.operation is None
+        going = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        plan = decide(observe(going, engine=unseen))
+        assert plan.look_again
+        assert plan.operation is None
+        assert not plan.remove_finalizer
+
+    def test_balancer_of_an_own_cluster_goes_by_its_id(self) -> None:
+        balancer = node("dev-external-load-balancer", mark=None, container_id="lb")
+        engine = EngineFacts(looked=True, exists=True, nodes=(balancer, node()))
+        going = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        assert decide(observe(going, engine=engine)).operation == removal(Goal.GONE, ids={"lb"})
+
+    def test_mark_of_an_earlier_release_without_an_attempt_is_ours(self) -> None:
+        going = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=UID),))
+        assert decide(observe(going, engine=engine)).operation == removal(Goal.GONE)
+
+    @pytest.mark.parametrize("claim", ["/home/me", "../up", "a b", "A", "", "x" * 64])
+    def test_claim_that_is_not_a_name_is_not_a_claim(self, claim) -> None:
+        annotations = {**COMPLETE, names.CLAIM_ANNOTATION: claim}
+        going = kindcluster(annotations=annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        seen = observe(going, engine=RUNNING)
+        assert seen.claim is None
+        assert seen.cluster_name == "dev"
+        assert decide(seen).operation == removal(Goal.GONE)
+
+    def test_deletion_finds_the_cluster_by_its_marks_when_the_claim_was_stripped(self) -> None:
+        going = kindcluster(finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        assert decide(observe(going, engine=RUNNING)).operation == removal(Goal.GONE)
+
+    def test_rival_does_not_keep_an_object_from_its_own_cluster(self) -> None:
+        done = replace(settled(), rival="other/dev")
+        assert condition(decide(done).status, Condition.READY) == ("True", Reason.READY)
+        going = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        assert decide(seen_as(done, going)).operation == removal(Goal.GONE)
+
+    @pytest.mark.rule("C27")
+    def test_moved_object_owns_the_cluster_that_its_former_self_made(self) -> None:
+        moved = kindcluster(annotations={**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-before"}, finalizers=FINALIZER)
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark="uid-before.1"),))
+        assert decide(observe(moved, engine=engine)).operation == ReadAccess("dev")
+
+    def test_replaced_object_whose_cluster_is_gone_begins_again(self) -> None:
+        """`kubectl replace --force`, or a manifest that was saved with our annotations."""
+        annotations = {**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-before"}
+        plan = decide(observe(kindcluster(annotations=annotations)))
+        assert isinstance(plan.operation, Create)
+        assert plan.annotations[names.CLAIM_ID_ANNOTATION] == UID
+
+    def test_copy_under_another_name_wants_a_cluster_of_its_own(self) -> None:
+        spec = {"clusterName": "second"}
+        annotations = {**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-before"}
+        seen = observe(kindcluster(spec, annotations=annotations))
+        assert seen.cluster_name == "second"
+        assert isinstance(decide(seen).operation, Create)
+
+    def test_adopting_what_bears_a_mark_takes_that_very_mark(self) -> None:
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark="uid-of-other.2"),))
+        wishes = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
+        plan = decide(observe(wishes, engine=theirs))
+        assert plan.operation is None
+        assert '"uid-of-other.2"' in message(plan.status, Condition.CLUSTER_CREATED)
+        named = kindcluster(annotations={names.ADOPT_ANNOTATION: "uid-of-other.2"})
+        assert decide(observe(named, engine=theirs)).operation == ReadAccess("dev")
+        adopted = decide(observe(named, engine=theirs, access=ACCESS))
+        assert adopted.annotations[names.CLAIM_ID_ANNOTATION] == "uid-of-other"
+
+    def test_failing_adoption_says_why(self) -> None:
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
+        wishes = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
+        plan = decide(observe(wishes, engine=theirs, goals=failed(ReadAccess("dev"), ENGINE_DOWN)))
+        assert ENGINE_DOWN.message in message(plan.status, Condition.CLUSTER_CREATED)
+        assert plan.requeue_seconds == pytest.approx(5.0)
 
     def test_adoption_reads_then_claims(self) -> None:
         cluster = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(claim_id=None),))
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
         assert decide(observe(cluster, engine=theirs)).operation == ReadAccess("dev")
         plan = decide(observe(cluster, engine=theirs, access=ACCESS))
         assert plan.add_finalizer
@@ -230,29 +359,74 @@ class TestCreation:
         assert plan.operation is None
 
     def test_creation_that_has_only_begun_is_not_worth_a_write(self) -> None:
-        operation = running_operation(create_request(), step=Reason.PREPARING_NODES, told=False)
+        operation = running_operation(create_request(), step=Reason.PREPARING_NODES, announced=False)
         cluster = kindcluster(
             annotations={**CLAIMED, names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION}, finalizers=FINALIZER
         )
         assert decide(observe(cluster, operation=operation)) == Plan()
 
+    def test_nothing_else_is_judged_while_a_creation_runs(self) -> None:
+        """Nodes are listed before their mounts are, and one by one."""
+        operation = running_operation(create_request(), step=Reason.PREPARING_NODES)
+        half_seen = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
+        cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
+        plan = decide(observe(cluster, engine=half_seen, operation=operation, rival="other/dev"))
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.PREPARING_NODES)
+
     def test_failure_is_reported_and_tried_again_later(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
-        failed = failed_operation(create_request(), NO_IMAGE, attempt=3, seconds_ago=1.0)
-        plan = decide(observe(cluster, operation=failed))
+        goals = failed(create_request(), NO_IMAGE, attempts=3, seconds_ago=1.0)
+        plan = decide(observe(cluster, goals=goals))
         assert plan.operation is None
         assert condition(plan.status, Condition.READY) == ("False", Reason.IMAGE_NOT_FOUND)
         assert plan.requeue_seconds == pytest.approx(19.0)
-        again = decide(observe(cluster, operation=replace(failed, ended_seconds_ago=20.0)))
+        again = decide(observe(cluster, goals=failed(create_request(), NO_IMAGE, attempts=3, seconds_ago=20.0)))
         assert isinstance(again.operation, Create)
+
+    def test_failure_that_only_an_edit_can_mend_is_not_tried_again(self) -> None:
+        wrong = Failure(Reason.INVALID_CONFIG, "kind refuses the configuration.", retry=False)
+        goals = failed(create_request(), wrong, seconds_ago=10_000.0)
+        plan = decide(observe(kindcluster(annotations=CLAIMED, finalizers=FINALIZER), goals=goals))
+        assert plan.operation is None
+        assert plan.requeue_seconds is None
+        edited = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, generation=2)
+        assert isinstance(decide(observe(edited, goals=goals)).operation, Create)
+
+    @pytest.mark.rule("C21")
+    def test_each_creation_has_an_attempt_of_its_own_in_claim_and_mark(self) -> None:
+        cluster = kindcluster(annotations={**CLAIMED, names.ATTEMPT_ANNOTATION: "4"}, finalizers=FINALIZER)
+        plan = decide(observe(cluster))
+        assert plan.annotations[names.ATTEMPT_ANNOTATION] == "5"
+        assert plan.operation.config["nodes"][0]["extraMounts"][-1]["containerPath"].endswith(f"/{UID}.5")
+
+    def test_failed_clean_up_backs_off_and_says_why(self) -> None:
+        cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
+        goals = failed(removal(Goal.UP), ENGINE_DOWN, attempts=2, seconds_ago=1.0)
+        plan = decide(observe(cluster, engine=RUNNING, goals=goals))
+        assert plan.operation is None
+        assert message(plan.status, Condition.CLUSTER_CREATED) == ENGINE_DOWN.message
+        assert plan.requeue_seconds == pytest.approx(9.0)
+
+    def test_nodes_that_a_failed_creation_left_do_not_shorten_the_wait_for_the_next(self) -> None:
+        cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
+        goals = failed(create_request(), NO_IMAGE, attempts=5, seconds_ago=1.0)
+        plan = decide(observe(cluster, engine=RUNNING, goals=goals))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.IMAGE_NOT_FOUND)
+        assert plan.requeue_seconds == pytest.approx(79.0)
+
+    def test_refused_claim_is_a_condition_and_nothing_is_made(self) -> None:
+        plan = decide(observe(refusals={"claim": "admission webhook says no"}))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.WRITE_REFUSED)
+        assert "admission webhook says no" in message(plan.status, Condition.CLUSTER_CREATED)
 
     def test_status_names_the_logs_of_a_failure_until_the_cluster_is_up(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
-        failed = replace(failed_operation(create_request(), NO_IMAGE), logs="/var/capk/failed/dev")
-        seen = observe(cluster, operation=failed)
+        seen = observe(cluster, goals=failed(create_request(), NO_IMAGE, logs="/var/capk/failed/dev"))
         reported = apply(seen, decide(seen))
         assert reported.object.status["logs"] == "/var/capk/failed/dev"
-        up = decide(replace(reported, operation=None, engine=RUNNING, access=ACCESS))
+        up = decide(replace(reported, goals={}, engine=RUNNING, access=ACCESS))
         assert "logs" not in up.status
 
     @pytest.mark.parametrize(
@@ -277,8 +451,8 @@ class TestCreation:
 
     def test_fix_by_the_user_is_tried_at_once(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, generation=2)
-        failed = failed_operation(create_request(generation=1), NO_IMAGE, attempt=9)
-        assert isinstance(decide(observe(cluster, operation=failed)).operation, Create)
+        goals = failed(create_request(generation=1), NO_IMAGE, attempts=9)
+        assert isinstance(decide(observe(cluster, goals=goals)).operation, Create)
 
     @pytest.mark.rule("C21")
     def test_version_that_the_control_plane_corrects_is_tried_at_once(self) -> None:
@@ -286,16 +460,16 @@ class TestCreation:
         observed = observe(kindcluster(owner="dev"), control_plane=control_plane("v1.99.0"), **facts)
         wrong = decide(observed).operation
         assert isinstance(wrong, Create)
-        failed = replace(observed, operation=failed_operation(wrong, NO_IMAGE, attempt=9))
-        assert decide(failed).operation is None
-        right = decide(replace(failed, control_plane=control_plane("v1.36.1"))).operation
+        tried = replace(observed, goals=failed(wrong, NO_IMAGE, attempts=9))
+        assert decide(tried).operation is None
+        right = decide(replace(tried, control_plane=control_plane("v1.36.1"))).operation
         assert isinstance(right, Create)
         assert right.image == "kindest/node:v1.36.1"
 
     def test_creation_backs_off_and_the_wait_is_bounded(self) -> None:
         def wait(attempt: int) -> float | None:
-            failed = failed_operation(create_request(), NO_IMAGE, attempt=attempt)
-            return decide(observe(kindcluster(annotations=CLAIMED), operation=failed)).requeue_seconds
+            goals = failed(create_request(), NO_IMAGE, attempts=attempt)
+            return decide(observe(kindcluster(annotations=CLAIMED), goals=goals)).requeue_seconds
 
         assert [wait(attempt) for attempt in (1, 2, 3)] == [5.0, 10.0, 20.0]
         assert {wait(attempt) for attempt in (7, 50, 10_000)} == {300.0}
@@ -303,7 +477,7 @@ class TestCreation:
     def test_half_made_cluster_is_removed_before_a_new_start(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
         plan = decide(observe(cluster, engine=RUNNING))
-        assert plan.operation == Delete("dev")
+        assert plan.operation == removal(Goal.UP)
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.CLEANING_UP)
 
     @pytest.mark.rule("C21", "C27")
@@ -322,7 +496,7 @@ class TestCreation:
     def test_mark_on_the_nodes_restores_a_claim_that_was_stripped(self) -> None:
         done = settled()
         stripped = kindcluster(finalizers=FINALIZER, status=done.object.status)
-        plan = decide(replace(done, object=stripped))
+        plan = decide(seen_as(done, stripped))
         assert plan.annotations[names.CLAIM_ANNOTATION] == "dev"
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("True", Reason.CREATED)
 
@@ -354,7 +528,7 @@ class TestCreation:
     def test_every_node_carries_the_claims_mark(self) -> None:
         spec = {"nodes": [{"role": "control-plane"}, {"role": "worker", "extraMounts": [{"hostPath": "/a"}]}]}
         config = decide(observe(kindcluster(spec))).operation.config
-        assert all(node["extraMounts"][-1]["containerPath"].endswith(UID) for node in config["nodes"])
+        assert all(node["extraMounts"][-1]["containerPath"].endswith(f"{UID}.1") for node in config["nodes"])
 
     def test_nodes_without_cni_are_not_waited_for(self) -> None:
         plan = decide(observe(kindcluster({"networking": {"disableDefaultCNI": True}})))
@@ -379,7 +553,8 @@ class TestRunning:
         complete = kindcluster(annotations=COMPLETE, finalizers=FINALIZER)
         unread = observe(complete, engine=RUNNING)
         foreign = replace(unread, access=ACCESS, foreign_secrets=frozenset({"dev-config"}))
-        for observed in (unread, foreign):
+        reading = replace(unread, operation=running_operation(ReadAccess("dev")))
+        for observed in (reading, foreign):
             status = decide(observed).status
             assert status is not None
             assert not status.get("ready")
@@ -485,7 +660,7 @@ class TestRunning:
         observed = settled()
         again = replace(observed, engine=replace(RUNNING, restarted=True))
         plan = decide(again)
-        assert plan.operation == StartNodes("dev", ())
+        assert plan.operation == ReadAccess("dev", await_answer=True)
         assert plan.status is not None
         assert condition(plan.status, Condition.NODES_RUNNING) == ("False", Reason.STARTING_NODES)
         assert condition(plan.status, Condition.READY) == ("False", Reason.STARTING_NODES)
@@ -514,7 +689,8 @@ class TestRunning:
         assert begun.object.is_provisioned
         assert begun.secrets
         # The provider was killed: the nodes stand, and nobody remembers the operation.
-        assert decide(replace(begun, engine=RUNNING, operation=None, access=None)).operation == Delete("dev")
+        left = decide(replace(begun, engine=RUNNING, operation=None, access=None)).operation
+        assert left == removal(Goal.UP, up_to_attempt=1)
         assert isinstance(decide(replace(begun, engine=NOTHING_THERE, operation=None)).operation, Create)
 
     @pytest.mark.rule("C10")
@@ -524,25 +700,202 @@ class TestRunning:
         assert plan.operation.config["networking"]["apiServerPort"] == ACCESS.external_endpoint[1]
 
 
+class TestHealth:
+    DEAD = HealthFacts(answers=False, reached=True, said="HTTP 500: [-]etcd failed")
+
+    @pytest.mark.rule("C17")
+    def test_ready_is_what_the_api_server_answers(self) -> None:
+        done = settled()
+        dead = replace(done, health=self.DEAD)
+        status = decide(dead).status
+        assert condition(status, Condition.READY) == ("False", Reason.NOT_ANSWERING)
+        assert "HTTP 500: [-]etcd failed" in message(status, Condition.READY)
+        assert status["initialization"] == {"provisioned": True}
+        assert decide(dead).operation is None
+        silent = apply(dead, decide(dead))
+        back = decide(replace(silent, health=HealthFacts(answers=True, reached=True))).status
+        assert condition(back, Condition.READY) == ("True", Reason.READY)
+
+    def test_verdict_outlives_a_restart_of_the_provider(self) -> None:
+        dead = replace(settled(), health=self.DEAD)
+        again = replace(apply(dead, decide(dead)), health=HealthFacts())
+        assert condition(decide(again).status, Condition.READY) == ("False", Reason.NOT_ANSWERING)
+
+    def test_api_server_that_was_never_reached_leaves_readiness_to_the_engine(self) -> None:
+        unreached = replace(ACCESS, answered=False, kube_system_uid=None)
+        observed = settled(access=unreached, health=HealthFacts(answers=False, said="no answer within 3 s"))
+        status = observed.object.status
+        assert condition(status, Condition.API_SERVER_AVAILABLE) == ("Unknown", Reason.NOT_REACHABLE)
+        assert condition(status, Condition.READY) == ("True", Reason.READY)
+        assert "no answer within 3 s" in message(status, Condition.API_SERVER_AVAILABLE)
+
+    @pytest.mark.rule("C19")
+    def test_nothing_is_written_while_the_answer_stays_the_same(self) -> None:
+        for health in (HealthFacts(answers=True, reached=True), self.DEAD):
+            seen = replace(settled(), health=health)
+            seen = apply(seen, decide(seen))
+            assert apply(seen, decide(seen)) == seen
+
+    def test_etcd_that_came_back_empty_is_data_loss(self) -> None:
+        other = replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
+        seen = replace(settled(), access=other)
+        lost = apply(seen, decide(seen))
+        assert condition(lost.object.status, Condition.READY) == ("False", Reason.DATA_LOST)
+        # Also when the kubeconfigs have been forgotten, and after a restart of the provider.
+        forgotten = decide(replace(lost, access=None))
+        assert forgotten.operation is None
+        assert condition(forgotten.status, Condition.READY) == ("False", Reason.DATA_LOST)
+
+    def test_cluster_without_its_data_is_made_again_where_the_user_wants_that(self) -> None:
+        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
+        seen = replace(settled(cluster), access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
+        plan = decide(seen)
+        assert plan.operation == removal(Goal.UP)
+        assert plan.annotations[names.IDENTITY_ANNOTATION] == ""
+        begun = replace(apply(seen, plan), engine=NOTHING_THERE, access=None)
+        assert isinstance(decide(begun).operation, Create)
+
+
+class TestRefusals:
+    def test_refused_secret_is_a_condition_with_the_servers_words(self) -> None:
+        seen = observe(
+            kindcluster(annotations=COMPLETE, finalizers=FINALIZER),
+            engine=RUNNING,
+            access=ACCESS,
+            refusals={"secret dev-config": "exceeded quota: secrets=10"},
+        )
+        plan = decide(seen)
+        assert plan.secrets == ()
+        assert condition(plan.status, Condition.KUBECONFIG_AVAILABLE) == ("False", Reason.WRITE_REFUSED)
+        assert "exceeded quota: secrets=10" in message(plan.status, Condition.READY)
+        assert "initialization" not in plan.status
+
+    def test_refused_endpoint_is_a_condition_and_nothing_is_provisioned(self) -> None:
+        cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER)
+        plan = decide(observe(cluster, engine=RUNNING, access=ACCESS, refusals={"endpoint": "immutable"}))
+        assert plan.endpoint is None
+        assert condition(plan.status, Condition.READY) == ("False", Reason.WRITE_REFUSED)
+        assert "initialization" not in plan.status
+
+    def test_complete_cluster_lives_though_its_kubeconfig_could_not_be_read(self) -> None:
+        """One transient failure after a creation of minutes."""
+        cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
+        unread = observe(cluster, engine=RUNNING, made=names.UNREAD, goals=failed(ReadAccess("dev"), ENGINE_DOWN))
+        plan = decide(unread)
+        assert plan.identity == names.UNREAD
+        assert plan.operation is None
+        assert plan.requeue_seconds == pytest.approx(5.0)
+        assert condition(plan.status, Condition.KUBECONFIG_AVAILABLE) == ("False", Reason.KUBECONFIG_UNAVAILABLE)
+        stored = apply(unread, plan)
+        assert decide(replace(stored, made=None, goals={})).operation == ReadAccess("dev")
+        assert decide(replace(stored, made=None, access=ACCESS)).identity == IDENTITY
+
+    @pytest.mark.rule("C13")
+    def test_foreign_kubeconfig_secret_ends_the_wait_for_the_control_plane(self) -> None:
+        owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
+        cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, owner="dev")
+        facts = {"engine": RUNNING, "access": ACCESS, "owner": owner, "control_plane": control_plane()}
+        plan = decide(observe(cluster, **facts, foreign_secrets=frozenset({"dev-kubeconfig"})))
+        assert condition(plan.status, Condition.READY) == ("False", Reason.NAME_CONFLICT)
+        assert plan.requeue_seconds is not None
+
+    @pytest.mark.rule("C19")
+    @pytest.mark.parametrize("state", ["missing", "paused"])
+    def test_secret_that_nobody_writes_is_named_and_does_not_make_the_object_flap(self, state) -> None:
+        owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
+        paused = control_plane(annotations={names.PAUSED_ANNOTATION: ""})
+        cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, owner="dev")
+        facts = {"owner": owner, "control_plane": paused if state == "paused" else None}
+        seen = observe(cluster, engine=RUNNING, access=ACCESS, **facts)
+        done = replace(apply(seen, decide(seen)), access=None)
+        plan = decide(done)
+        assert plan.operation is None
+        assert apply(done, plan) == done
+        assert condition(plan.status, Condition.KUBECONFIG_AVAILABLE) == ("False", Reason.WAITING_FOR_CONTROL_PLANE)
+
+
+class TestSeveralControlPlanes:
+    NAMES = ("dev-external-load-balancer", "dev-control-plane", "dev-control-plane2", "dev-control-plane3")
+    ADDRESSES = ("172.18.0.5", "172.18.0.10", "172.18.0.2", "172.18.0.9")
+
+    def nodes(self, addresses=ADDRESSES, *, running=True):
+        return tuple(
+            node(name, address=address if running else "", running=running, container_id=name)
+            for name, address in zip(self.NAMES, addresses, strict=True)
+        )
+
+    def engine(self, *args, restarted=False, **kwargs):
+        return EngineFacts(looked=True, exists=True, nodes=self.nodes(*args, **kwargs), restarted=restarted)
+
+    def test_stopped_nodes_start_in_the_order_of_the_addresses_that_they_had(self) -> None:
+        done = settled(engine=self.engine())
+        stopped = replace(done, engine=self.engine(running=False), health=HealthFacts())
+        request = decide(stopped).operation
+        assert isinstance(request, StartNodes)
+        assert request.nodes == (self.NAMES[2], self.NAMES[0], self.NAMES[3], self.NAMES[1])
+        assert request.addresses == dict(zip(self.NAMES, self.ADDRESSES, strict=True))
+        assert request.stop == ()
+
+    def test_addresses_are_remembered_while_the_nodes_are_stopped(self) -> None:
+        done = settled(engine=self.engine())
+        stopped = replace(done, engine=self.engine(running=False))
+        later = apply(stopped, decide(stopped))
+        assert [one["address"] for one in later.object.status["nodes"]] == [
+            one["address"] for one in done.object.status["nodes"]
+        ]
+
+    def test_nodes_that_came_back_with_each_others_addresses_are_started_again_in_order(self) -> None:
+        done = settled(engine=self.engine())
+        swapped = (self.ADDRESSES[0], self.ADDRESSES[2], self.ADDRESSES[1], self.ADDRESSES[3])
+        wrong = replace(done, engine=self.engine(swapped, restarted=True))
+        request = decide(wrong).operation
+        assert isinstance(request, StartNodes)
+        assert request.stop == (self.NAMES[1], self.NAMES[2])
+        assert request.nodes == (self.NAMES[2], self.NAMES[1])
+
+    def test_cluster_that_answers_has_the_right_addresses(self) -> None:
+        done = settled(engine=self.engine())
+        moved = replace(done, engine=self.engine(tuple(reversed(self.ADDRESSES))), health=HealthFacts(answers=True))
+        assert decide(moved).operation is None
+
+    def test_taken_address_is_named(self) -> None:
+        taken = Failure(Reason.ADDRESS_TAKEN, "dev-control-plane needs its address 172.18.0.10 again.")
+        done = settled(engine=self.engine())
+        stopped = replace(done, engine=self.engine(running=False))
+        request = decide(stopped).operation
+        plan = decide(replace(stopped, goals=failed(request, taken)))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.READY) == ("False", Reason.ADDRESS_TAKEN)
+        assert taken.message in message(plan.status, Condition.READY)
+
+    def test_node_that_stops_again_and_again_is_started_at_longer_intervals(self) -> None:
+        done = settled(engine=self.engine())
+        stopped = replace(done, engine=self.engine(running=False))
+        request = decide(stopped).operation
+        again = decide(replace(stopped, goals=ended(request, attempts=4, seconds_ago=1.0)))
+        assert again.operation is None
+        assert again.requeue_seconds == pytest.approx(39.0)
+
+
 class TestDeletion:
     GOING = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
 
     @pytest.mark.rule("C23")
     def test_kind_cluster_goes_first_then_secrets_and_finalizer(self) -> None:
         done = settled()
-        going = replace(done, object=self.GOING)
+        going = seen_as(done, self.GOING)
         plan = decide(going)
-        assert plan.operation == Delete("dev")
+        assert plan.operation == removal(Goal.GONE)
         assert not plan.remove_finalizer
         assert condition(plan.status, Condition.READY) == ("False", Reason.DELETING)
         last = decide(replace(going, engine=NOTHING_THERE))
-        assert last.delete_secrets == ("dev-config",)
+        assert list(last.delete_secrets) == ["dev-config"]
         assert last.remove_finalizer
 
     @pytest.mark.rule("C23")
     def test_failed_deletion_keeps_the_finalizer_and_says_why(self) -> None:
-        failed = failed_operation(Delete("dev"), ENGINE_DOWN, seconds_ago=1.0)
-        plan = decide(observe(self.GOING, engine=RUNNING, operation=failed))
+        goals = failed(removal(Goal.GONE), ENGINE_DOWN, seconds_ago=1.0)
+        plan = decide(observe(self.GOING, engine=RUNNING, goals=goals))
         assert not plan.remove_finalizer
         assert condition(plan.status, Condition.DELETING) == ("True", Reason.DELETION_FAILED)
         assert plan.requeue_seconds == pytest.approx(4.0)
@@ -559,12 +912,15 @@ class TestDeletion:
         assert plan.operation is None
 
     @pytest.mark.rule("C23")
-    def test_ended_creation_is_deleted_although_no_node_is_seen(self) -> None:
-        """The last look at the engine may be older than the container."""
-        ended = replace(running_operation(create_request()), running=False)
-        plan = decide(observe(self.GOING, engine=NOTHING_THERE, operation=ended))
-        assert plan.operation == Delete("dev")
-        assert not plan.remove_finalizer
+    def test_creation_that_was_cut_short_is_removed_although_no_node_is_seen(self) -> None:
+        """The engine may still bring a container to light, also after a restart of the provider."""
+        annotations = {**CLAIMED, names.IDENTITY_ANNOTATION: ""}
+        going = kindcluster(annotations=annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        request = decide(observe(going, engine=NOTHING_THERE)).operation
+        assert isinstance(request, Delete)
+        assert request.settle_seconds > 0
+        after = decide(observe(going, engine=NOTHING_THERE, goals=ended(request)))
+        assert after.remove_finalizer
 
     def test_retained_cluster_stays(self) -> None:
         cluster = kindcluster(
@@ -577,18 +933,28 @@ class TestDeletion:
         assert plan.operation is None
         assert plan.remove_finalizer
 
+    def test_ruins_of_an_interrupted_creation_are_not_retained(self) -> None:
+        cluster = kindcluster(
+            {"deletionPolicy": "Retain"},
+            annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""},
+            finalizers=FINALIZER,
+            deletionTimestamp="2030-01-01T11:00:00Z",
+        )
+        assert isinstance(decide(observe(cluster, engine=RUNNING)).operation, Delete)
+
     @pytest.mark.rule("C24")
     def test_object_that_never_had_a_cluster_goes_at_once(self) -> None:
         cluster = kindcluster(finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        plan = decide(observe(cluster, engine=RUNNING, cluster_api_installed=True))
-        assert plan.remove_finalizer
-        assert plan.operation is None
+        for engine in (NOTHING_THERE, EngineFacts(looked=True, exists=True, nodes=(node(mark="someone-else"),))):
+            plan = decide(observe(cluster, engine=engine, cluster_api_installed=True))
+            assert plan.remove_finalizer
+            assert plan.operation is None
 
     def test_owner_that_is_gone_does_not_hold_the_deletion(self) -> None:
         cluster = kindcluster(
             annotations=COMPLETE, finalizers=FINALIZER, owner="dev", deletionTimestamp="2030-01-01T11:00:00Z"
         )
-        assert decide(observe(cluster, engine=RUNNING, cluster_api_installed=True)).operation == Delete("dev")
+        assert decide(observe(cluster, engine=RUNNING, cluster_api_installed=True)).operation == removal(Goal.GONE)
 
 
 class TestReport:
@@ -601,6 +967,7 @@ class TestReport:
             Condition.CLUSTER_CREATED,
             Condition.ENGINE_AVAILABLE,
             Condition.NODES_RUNNING,
+            Condition.API_SERVER_AVAILABLE,
             Condition.KUBECONFIG_AVAILABLE,
             Condition.PAUSED,
             Condition.DELETING,

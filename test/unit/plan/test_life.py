@@ -7,16 +7,29 @@ the name, and a provider that may be killed at any moment. What cannot be true i
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from builders import ACCESS, FINALIZER, NOW, apply, condition, kindcluster, node
+from builders import (
+    ACCESS,
+    FINALIZER,
+    UID,
+    apply,
+    condition,
+    ended,
+    failed,
+    node,
+    observe,
+    running_operation,
+    seen_as,
+)
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
-from capk.plan.failures import Failure
+from capk.diagnosis.failures import Failure
 from capk.plan.kindcluster import decide
-from capk.plan.observed import EngineFacts, Observed, OperationFacts
+from capk.plan.marks import Mark
+from capk.plan.observed import EngineFacts
 from capk.plan.plan import Create, Delete, ReadAccess, StartNodes
 
 DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The engine does not answer.")
@@ -28,7 +41,7 @@ class Standing:
     """A kind cluster on the model's engine."""
 
     mark: str | None
-    """The claim's id on its containers; None: a stranger made it."""
+    """The mark on its containers; None: a stranger made it."""
     fingerprint: str
     complete: bool
     running: bool = True
@@ -44,7 +57,7 @@ class Life(RuleBasedStateMachine):
         self.engine_up = True
         self.was_provisioned = False
         self.gone = False
-        self.seen = Observed(object=kindcluster(), now=NOW)
+        self.seen = observe()
 
     # What the provider does.
 
@@ -60,20 +73,17 @@ class Life(RuleBasedStateMachine):
         self.seen = apply(self.seen, plan)
         if plan.operation is not None:
             self.check_request(plan.operation)
-            self.seen = replace(
-                self.seen, operation=OperationFacts(request=plan.operation, queued=False, running=True), access=None
-            )
+            self.seen = replace(self.seen, operation=running_operation(plan.operation), access=None)
         if plan.delete_secrets or plan.remove_finalizer:
             assert before.object.is_deleting
         if plan.remove_finalizer and not self.seen.object.finalizers:
             self.gone = True
-            mine = self.standing is not None and self.standing.mark == before.object.claim_id
-            assert not mine or before.object.retains
+            assert not self.is_mine or before.object.retains
             assert not self.seen.secrets
 
     def look(self) -> None:
         standing = self.standing
-        nodes = (node(claim_id=standing.mark, running=standing.running),) if standing else ()
+        nodes = (node(mark=standing.mark, running=standing.running),) if standing else None
         facts = EngineFacts(
             looked=True,
             failure=None if self.engine_up else DOWN,
@@ -89,10 +99,13 @@ class Life(RuleBasedStateMachine):
         match request:
             case Create():
                 assert self.standing is None
-                assert stored.claim == request.name == "dev"
+                assert stored.claimed_name == request.name == "dev"
                 assert stored.finalizers
                 assert not stored.is_deleting
-            case Delete() | StartNodes():
+            case Delete():
+                assert request.uids == {UID}, "more than what bears the object's own mark is to go"
+                assert not request.container_ids
+            case StartNodes():
                 assert self.standing is None or self.standing.mark is not None, "a stranger's cluster is touched"
             case ReadAccess():
                 pass
@@ -110,11 +123,12 @@ class Life(RuleBasedStateMachine):
                     names.CLAIM_MOUNT_FOLDER
                 )
                 self.standing = Standing(mark, f"sha256:{self.made}", complete=True)
-                self.end(access=True)
+                self.end(made=self.standing.fingerprint)
             case Create():
                 self.end(failure=Failure(Reason.NAME_CONFLICT, "The name is taken."))
             case Delete():
-                self.standing = None
+                # What goes is chosen by the marks that the engine shows then.
+                self.standing = None if self.is_mine else self.standing
                 self.end()
             case StartNodes() if self.standing:
                 self.standing = replace(self.standing, running=True)
@@ -130,27 +144,33 @@ class Life(RuleBasedStateMachine):
         # kind removes what a failed creation of its own has made.
         self.end(failure=BROKEN)
 
-    def end(self, *, failure: Failure | None = None, access: bool = False) -> None:
-        ended = replace(self.seen.operation, running=False, failure=failure, ended_seconds_ago=600.0)
+    def end(self, *, failure: Failure | None = None, access: bool = False, made: str | None = None) -> None:
+        request = self.seen.operation.request
+        outcome = failed(request, failure, seconds_ago=600.0) if failure else ended(request, seconds_ago=600.0)
+        goals = {**self.seen.goals, **outcome}
         found = replace(ACCESS, fingerprint=self.standing.fingerprint) if access and self.standing else None
-        self.seen = replace(self.seen, operation=ended, access=found)
+        self.seen = replace(self.seen, operation=None, goals=goals, access=found, made=made or self.seen.made)
 
     def interrupt(self) -> None:
         """The operation's processes are ended; a creation leaves what it has made so far."""
         operation = self.seen.operation
-        if operation and operation.in_progress and isinstance(operation.request, Create) and self.standing is None:
-            mark = self.seen.object.claim_id
-            self.standing = Standing(mark, "sha256:half", complete=False)
+        if operation and isinstance(operation.request, Create) and self.standing is None:
+            self.standing = Standing(str(operation.request.mark), "sha256:half", complete=False)
         self.seen = replace(self.seen, operation=None)
 
     @property
     def busy(self) -> bool:
-        return self.seen.operation is not None and self.seen.operation.in_progress
+        return self.seen.operation is not None
+
+    @property
+    def is_mine(self) -> bool:
+        mark = Mark.parse(self.standing.mark) if self.standing else None
+        return mark is not None and mark.uid == UID
 
     @rule()
     def provider_is_killed(self) -> None:
         self.interrupt()
-        self.seen = replace(self.seen, operation=None, access=None)
+        self.seen = replace(self.seen, operation=None, access=None, goals={}, made=None)
 
     # What the world does.
 
@@ -203,7 +223,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def status_is_lost(self) -> None:
-        if self.seen.object.claim:
+        if self.seen.object.claimed_name:
             self.was_provisioned = False
             self.store({key: value for key, value in self.seen.object.raw.items() if key != "status"})
 
@@ -225,7 +245,7 @@ class Life(RuleBasedStateMachine):
         self.store({**raw, "metadata": {**raw["metadata"], "annotations": kept}})
 
     def store(self, raw) -> None:
-        self.seen = replace(self.seen, object=KINDCluster(raw))
+        self.seen = seen_as(self.seen, KINDCluster(raw))
 
     # What is always so.
 
@@ -239,7 +259,7 @@ class Life(RuleBasedStateMachine):
     def ready_is_never_said_of_a_half_made_cluster(self) -> None:
         created = [seen for seen in self.seen.object.conditions if seen["type"] == Condition.CLUSTER_CREATED]
         if created and created[0]["status"] == "True" and self.standing is not None:
-            assert self.standing.complete or self.standing.fingerprint == "sha256:half"
+            assert self.standing.complete
 
     def teardown(self) -> None:
         """Leave the world in peace: all comes to an end, and nothing is written from then on."""

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from capk.runtime.health import Echoes, Freshness, HealthServer, Reached, moving_queue
+from capk.runtime.health import HealthServer, Heartbeat, StartupCheck, WatchLag, moving_queue
 from capk.runtime.metrics import Metrics
 
 
@@ -16,10 +16,10 @@ class Clock:
 
 
 class FakeQueue:
-    waited = worked = 0.0
+    stalled = worked = 0.0
 
-    def longest_wait(self) -> float:
-        return self.waited
+    def stalled_for(self) -> float:
+        return self.stalled
 
     def longest_work(self) -> float:
         return self.worked
@@ -32,8 +32,8 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_probes_tell_what_is_wrong(session: aiohttp.ClientSession) -> None:
-    synced = Reached("the first list of kindclusters")
-    server = HealthServer(live={"resync": lambda: None}, ready={"stores": synced, "engine": Reached("the engine")})
+    synced = StartupCheck("the first list of kindclusters")
+    server = HealthServer(live={"resync": lambda: None}, ready={"stores": synced, "engine": StartupCheck("the engine")})
     port = await server.start("127.0.0.1", 0)
     try:
         async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
@@ -79,9 +79,9 @@ async def test_taken_port_is_an_error() -> None:
 
 
 @pytest.mark.rule("K44")
-def test_freshness_notices_silence() -> None:
+def test_heartbeat_notices_silence() -> None:
     clock = Clock()
-    check = Freshness("resync", 30, clock)
+    check = Heartbeat("resync", 30, clock)
     clock.now += 1000
     assert check() is None
     check.touch()
@@ -93,8 +93,8 @@ def test_freshness_notices_silence() -> None:
     assert check() is None
 
 
-def test_reached_is_reached_for_good() -> None:
-    check = Reached("the first list")
+def test_start_is_reached_for_good() -> None:
+    check = StartupCheck("the first list")
     assert check() == "waiting for the first list"
     check.touch()
     assert check() is None
@@ -105,33 +105,45 @@ def test_queue_that_does_not_move_is_noticed() -> None:
     queue = FakeQueue()
     check = moving_queue(queue, 60)
     assert check() is None
-    queue.waited = 61
-    assert "has waited 61 s for a worker" in str(check())
-    queue.waited, queue.worked = 0, 90
+    queue.stalled = 61
+    assert "no worker took one for 61 s" in str(check())
+    queue.stalled, queue.worked = 0, 90
     assert "has taken 90 s" in str(check())
 
 
-def test_watch_that_does_not_tell_of_a_write_is_dead():
+def test_watch_that_does_not_deliver_a_write_is_dead():
     clock = Clock()
-    check = Echoes(60, clock)
+    check = WatchLag(60, clock)
     check.expect("KINDCluster", 7)
     clock.now += 50
     check.expect("KINDCluster", 9)
-    check.heard("KINDCluster", 6)
-    check.heard("Secret", 8)
+    check.on_event("KINDCluster", 6)
+    check.on_event("Secret", 8)
     assert check() is None
     clock.now += 20
-    assert "the watch of KINDCluster objects has not told of a change for 70 s" in check()
+    assert "the watch of KINDCluster objects has not delivered a change for 70 s" in check()
 
 
-def test_watch_that_tells_of_a_later_change_lives():
+def test_watch_that_delivers_a_later_change_lives():
     clock = Clock()
-    check = Echoes(60, clock)
+    check = WatchLag(60, clock)
     check.expect("KINDCluster", 7)
-    check.heard("KINDCluster", 8)
+    check.on_event("KINDCluster", 8)
     clock.now += 1000
     assert check() is None
     check.expect("KINDCluster", 9)
     check.forget("KINDCluster")
     clock.now += 1000
     assert check() is None
+
+
+def test_watch_is_not_dead_while_the_api_server_is_away():
+    clock = Clock()
+    check = WatchLag(60, clock)
+    check.expect("KINDCluster", 7)
+    for _ in range(100):
+        clock.now += 50
+        check.on_outage()
+        assert check() is None
+    clock.now += 61
+    assert "has not delivered a change for 61 s" in check()

@@ -67,7 +67,24 @@ def test_deleted_object_is_gone_and_late_answers_do_not_bring_it_back() -> None:
     assert store.apply_event(KIND_CLUSTERS, "DELETED", cluster(8))
     assert store.get(DEV) is None
     assert not store.put(KIND_CLUSTERS, cluster(7))
-    assert not store.put(KIND_CLUSTERS, cluster(9))
+    assert not store.put(KIND_CLUSTERS, cluster(8))
+    assert store.get(DEV) is None
+
+
+def test_object_that_matches_the_selector_of_its_watch_again_is_back() -> None:
+    """A watch with a selector says DELETED of what does not match any longer; the object may live on."""
+    store = Store()
+    store.put(KIND_CLUSTERS, cluster(5))
+    assert store.apply_event(KIND_CLUSTERS, "DELETED", cluster(8))
+    assert store.put(KIND_CLUSTERS, cluster(9))
+    assert not store.apply_event(KIND_CLUSTERS, "DELETED", cluster(8))
+    assert version_of(store) == "9"
+
+
+def test_answer_to_the_removal_of_the_last_finalizer_is_a_deletion() -> None:
+    store = Store()
+    store.put(KIND_CLUSTERS, cluster(5))
+    store.put(KIND_CLUSTERS, cluster(6, metadata={"deletionTimestamp": "2030-01-01T00:00:00Z"}))
     assert store.get(DEV) is None
 
 
@@ -77,10 +94,16 @@ def test_deletion_that_arrives_before_the_object_counts() -> None:
     assert not store.put(KIND_CLUSTERS, cluster(7))
 
 
-def test_deletion_of_the_same_object_counts_whatever_its_version() -> None:
-    store = Store()
-    store.put(KIND_CLUSTERS, cluster(9))
-    assert store.apply_event(KIND_CLUSTERS, "DELETED", cluster(8))
+def test_listeners_hear_of_what_is_stored_and_of_what_is_dropped() -> None:
+    store, heard = Store(), []
+    store.listen(KIND_CLUSTERS, lambda key: heard.append((key.name, store.get(key) is not None)))
+    store.put(KIND_CLUSTERS, cluster(5))
+    store.put(KIND_CLUSTERS, cluster(5))
+    store.put(SECRETS, cluster(6, uid="s1"))
+    store.apply_event(KIND_CLUSTERS, "DELETED", cluster(8))
+    store.put(KIND_CLUSTERS, cluster(9, uid="u2"))
+    store.prune(KIND_CLUSTERS, [], "10")
+    assert heard == [("dev", True), ("dev", False), ("dev", True), ("dev", False)]
 
 
 @given(st.permutations(["add1", "change1", "delete1", "add2"]))

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from virtual_time import now, run
 
-from capk.errors import Conflict, LostLease, Unreachable
-from capk.runtime.workers import every, run_workers
+from capk.errors import CommandTimedOut, Conflict, LostLease, Unreachable
+from capk.runtime.workers import every, repeat, run_workers
 from capk.runtime.workqueue import WorkQueue
 
 Reconcile = Callable[[str], Awaitable[float | None]]
@@ -206,5 +206,67 @@ def test_ticks_come_after_the_interval_with_jitter() -> None:
             if len(times) == 3:
                 break
         assert times == pytest.approx([9, 24, 40])
+
+    run(body())
+
+
+class Enough(Exception):
+    """The test has seen all that it needs."""
+
+
+async def repeated(work: Callable[[int], Awaitable[None]], rounds: int, **options: float) -> list[float]:
+    """Return when the first rounds ended."""
+    beats: list[float] = []
+    count = 0
+
+    async def once() -> None:
+        nonlocal count
+        count += 1
+        await work(count)
+
+    def on_round() -> None:
+        beats.append(now())
+        if len(beats) == rounds:
+            raise Enough
+
+    with pytest.raises(Enough):
+        await repeat(
+            "resync", once, on_round=on_round, rng=lambda: 0.5, **{"seconds": 10.0, "deadline_seconds": 30.0, **options}
+        )
+    return beats
+
+
+@pytest.mark.rule("K44")
+def test_loop_beats_though_its_rounds_fail(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(number: int) -> None:
+        if number == 1:
+            raise Unreachable("list", "kindclusters", 0, "no answer")
+        if number == 2:
+            raise CommandTimedOut(["docker", "ps"], "", 20)
+
+    assert run(repeated(work, rounds=3)) == [10, 20, 30]
+    assert [record.getMessage() for record in caplog.records] == [
+        "The resync failed: list kindclusters: no answer. It is tried again in 10 s.",
+        "The resync failed: docker ps: ended after 20 s, its deadline. It is tried again in 10 s.",
+    ]
+
+
+@pytest.mark.rule("K44")
+def test_loop_beats_though_a_round_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(number: int) -> None:
+        await asyncio.sleep(1000 if number == 1 else 1)
+
+    assert run(repeated(work, rounds=2)) == [40, 51]
+    assert "The resync took longer than 30 s. It is tried again in 10 s." in caplog.text
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), TimeoutError("of something inside")])
+def test_bug_ends_the_loop(error: Exception) -> None:
+    async def work(_: int) -> None:
+        raise error
+
+    async def body() -> None:
+        with pytest.raises(type(error), match=str(error)):
+            await repeated(work, rounds=1)
 
     run(body())

@@ -255,20 +255,46 @@ def test_observer_hears_of_depth_and_waiting() -> None:
     run(body())
 
 
-def test_queue_tells_how_long_keys_wait_and_are_in_work() -> None:
+def test_queue_reports_how_long_it_stalls_and_keys_are_in_work() -> None:
     async def body(queue: WorkQueue[str]) -> None:
-        assert queue.longest_wait() == queue.longest_work() == 0
+        assert queue.stalled_for() == queue.longest_work() == 0
         queue.add("a")
         await asyncio.sleep(2)
         queue.add("b")
         await asyncio.sleep(3)
-        assert queue.longest_wait() == 5
+        assert queue.stalled_for() == 5
         await queue.get()
         await asyncio.sleep(1)
-        assert queue.longest_wait() == 4
+        assert queue.stalled_for() == 1
         assert queue.longest_work() == 1
         queue.done("a")
         assert queue.longest_work() == 0
+        await queue.get()
+        assert queue.stalled_for() == 0
+
+    queue_test(body)
+
+
+def test_key_that_comes_after_a_quiet_time_has_not_waited_for_it() -> None:
+    async def body(queue: WorkQueue[str]) -> None:
+        queue.add("a")
+        await queue.get()
+        await asyncio.sleep(1000)
+        queue.add("b")
+        await asyncio.sleep(1)
+        assert queue.stalled_for() == 1
+
+    queue_test(body)
+
+
+def test_long_queue_that_moves_does_not_stall() -> None:
+    async def body(queue: WorkQueue[int]) -> None:
+        for key in range(100):
+            queue.add(key)
+        for _ in range(99):
+            await queue.get()
+            await asyncio.sleep(60)
+            assert queue.stalled_for() == 60
 
     queue_test(body)
 

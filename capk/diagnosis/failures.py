@@ -1,0 +1,166 @@
+"""Why a command failed, in words for people: reason, cause, remedy. Pure."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from capk.api.names import Reason
+from capk.diagnosis import output, patterns
+from capk.diagnosis.output import Output
+from capk.diagnosis.patterns import Pattern
+from capk.errors import CommandError, CommandFailed, CommandMissing, CommandTimedOut
+from capk.redaction import redact
+
+MAX_MESSAGE: Final = 2000
+"""Characters; a condition's message may have 32 Ki, but people have to read it."""
+_MAX_FACT: Final = 500
+_MAX_WORDS: Final = 14
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a command failed.
+
+    message: cause and what to do, one paragraph, the same text each time the same thing happens (C18).
+    retry: False if the command will fail in the same way until somebody edits the object, so that trying again is of
+    no use: the configuration that it was given is wrong in itself. True if a change elsewhere, or time, may help: an
+    engine that starts, a port or name that becomes free, an image or a host path that appears.
+    """
+
+    reason: Reason
+    message: str
+    retry: bool = True
+
+
+_diagnosed: WeakKeyDictionary[CommandError, tuple[tuple[str, str], Failure]] = WeakKeyDictionary()
+"""What was found out about an error, as long as the error lives: objects are looked at often, output is long."""
+
+
+def classify(error: CommandError) -> Failure:
+    """Return why a command failed and what to do about it. Costs next to nothing from the second call on."""
+    kept = (error.logs, error.config)
+    known = _diagnosed.get(error)
+    if known is None or known[0] != kept:
+        known = _diagnosed[error] = kept, _diagnose(error)
+    return known[1]
+
+
+def _diagnose(error: CommandError) -> Failure:
+    match error:
+        case CommandMissing():
+            return _missing(error)
+        case CommandTimedOut():
+            return _timed_out(error)
+        case _:
+            printed = output.prepared(error.output)
+            return _recognised(error, printed) or _unrecognised(error, printed)
+
+
+def _recognised(error: CommandError, printed: Output) -> Failure | None:
+    reason, _ = _operation(error)
+    for pattern in patterns.PATTERNS:
+        if pattern.creating and reason is not Reason.CREATION_FAILED:
+            continue
+        if (facts := pattern.facts(printed)) is not None:
+            words = {name: output.clean(redact(fact))[:_MAX_FACT] for name, fact in facts.items()}
+            message = pattern.message.format(**words, **_details(pattern, error, printed))
+            return Failure(pattern.reason or reason, message[:MAX_MESSAGE], pattern.retry)
+    return None
+
+
+def _details(pattern: Pattern, error: CommandError, printed: Output) -> dict[str, str]:
+    """Return the facts that the pattern's message asks for and its words do not give."""
+    details: dict[str, Callable[[], str]] = {
+        "cause": lambda: output.cause(printed),
+        "kubeadm": lambda: output.kubeadm_cause(printed),
+        "port": lambda: patterns.port(printed),
+        "again": lambda: _again(error),
+    }
+    return {name: detail() for name, detail in details.items() if f"{{{name}}}" in pattern.message}
+
+
+def _unrecognised(error: CommandError, printed: Output) -> Failure:
+    reason, doing = _operation(error)
+    status = error.exit_status if isinstance(error, CommandFailed) else 0
+    how = f"it was ended by signal {-status}" if status < 0 else f"it ended with exit status {status}"
+    said = output.cause(printed) or how
+    return Failure(reason, f"Could not {doing}: {said}. To see more, run {_again(error)}.")
+
+
+def _missing(error: CommandMissing) -> Failure:
+    name, cause = error.command[0], str(error).removeprefix(f"{' '.join(error.command)}: ")
+    if _is_kind(error):
+        remedy = "Install kind where the provider runs, or name the command with --kind-command."
+        return Failure(Reason.KIND_COMMAND_MISSING, f"The command {name} cannot be used: {cause}. {remedy}")
+    remedy = "Install it where the provider runs."
+    return Failure(
+        Reason.ENGINE_UNREACHABLE,
+        f"The container engine's command {name} cannot be started: {cause}. {remedy}",
+    )
+
+
+def _timed_out(error: CommandTimedOut) -> Failure:
+    reason, doing = _operation(error)
+    took = f"within {error.seconds:.0f} s"
+    if reason is Reason.CREATION_FAILED:
+        step = output.last_step(output.prepared(error.output))
+        last = f" The last step was: {step}." if step else ""
+        return Failure(
+            Reason.TIMEOUT,
+            f"kind could not {doing} {took}.{last} Check whether the machine of the container engine is overloaded or "
+            "pulls the image slowly, or allow more time with --create-timeout.",
+        )
+    if reason is Reason.DELETION_FAILED:
+        return Failure(
+            Reason.TIMEOUT,
+            f"kind could not {doing} {took}. Check whether the container engine answers, and restart it if not.",
+        )
+    return Failure(
+        Reason.ENGINE_UNREACHABLE,
+        f"The container engine did not answer {took} (to {_again(error)}). Check whether it hangs, and restart it if "
+        "so. The provider continues when the engine answers.",
+    )
+
+
+_KIND_CALLS: Final = {
+    ("create", "cluster"): (Reason.CREATION_FAILED, "create the kind cluster"),
+    ("delete", "cluster"): (Reason.DELETION_FAILED, "delete the kind cluster"),
+    ("get", "kubeconfig"): (Reason.KUBECONFIG_UNAVAILABLE, "get the kubeconfig"),
+    ("get", "clusters"): (Reason.COMMAND_FAILED, "list the kind clusters"),
+    ("get", "nodes"): (Reason.COMMAND_FAILED, "list the nodes"),
+    ("export", "logs"): (Reason.COMMAND_FAILED, "keep the logs"),
+}
+_ENGINE_CALLS: Final = {"start": "start the node containers", "image": "look for the node image"}
+
+
+def _operation(error: CommandError) -> tuple[Reason, str]:
+    """Return the reason of a failure with no recognised cause, and what was being done."""
+    words = error.command
+    for pair in pairwise(words):
+        if pair in _KIND_CALLS:
+            return _KIND_CALLS[pair]
+    doing = next((_ENGINE_CALLS[word] for word in words[1:] if word in _ENGINE_CALLS), "ask the container engine")
+    return Reason.COMMAND_FAILED, doing
+
+
+def _is_kind(error: CommandError) -> bool:
+    words = error.command
+    return words[-1] == "version" or any(pair in _KIND_CALLS for pair in pairwise(words))
+
+
+def _again(error: CommandError) -> str:
+    """Return the command as a person can run it: with the configuration from where it is kept, in a shell's quotes.
+
+    Without what differs from call to call (C18): the private kubeconfig of a call, formats, ids of containers.
+    """
+    words = [word for word in error.command if not word.startswith(("--kubeconfig=", "--format", "{{", "["))]
+    if not _is_kind(error):
+        return output.clean(redact(f"`{shlex.join(words[:8])}`"))
+    if error.config:
+        words = [f"--config={error.config}" if word == "--config=-" else word for word in words]
+    command = redact(f"`{' '.join(shlex.join(words[:_MAX_WORDS]).split())}`")[:_MAX_FACT]
+    missing = "--config=-" in words
+    return f"{command} with the cluster's kind configuration on its standard input" if missing else command

@@ -1,0 +1,518 @@
+"""What kind or the container engine prints when it fails -> reason, cause in plain words, remedy. Pure data.
+
+The only place where output is recognised by its text. Most texts were recorded (test/fixtures/kind); the others are
+what kind v0.32 and v0.33, the engines and kubeadm have in their sources. The order matters: the first that fits counts.
+
+A pattern is a list of words, not an expression: words are found by a plain search, and only what follows them is
+matched, a few times and a bounded way ahead. That keeps the cost low, whatever a command prints.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from capk.api.names import Reason
+from capk.diagnosis.output import Output
+
+_TRIES: Final = 8
+"""Places where the words are found, at which what follows them is matched."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """words: in small letters, found whatever the case. then: what has to follow; its named groups are facts."""
+
+    words: str
+    then: re.Pattern[str] | None = None
+
+    def find(self, folded: str, text: str, start: int = 0) -> Mapping[str, str] | None:
+        """Return the facts where the words occur, which may be none; None if they do not occur from `start` on."""
+        for place in self._places(folded, start):
+            if self.then is None:
+                return {}
+            if found := self.then.match(text, place + len(self.words)):
+                return {name: fact for name, fact in found.groupdict().items() if fact}
+        return None
+
+    def _places(self, folded: str, start: int) -> Iterator[int]:
+        place = start - 1
+        for _ in range(_TRIES):
+            if (place := folded.find(self.words, place + 1)) < 0:
+                return
+            yield place
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One way to fail.
+
+    words: one of them has to occur.
+    reason: None for the reason of the command that failed, whatever it was.
+    message: may hold, in braces, facts from the words, `cause` (what the command said), `kubeadm` (what kubeadm said),
+    `port` and `again` (how to run the creation by hand).
+    retry: whether the same call may succeed later although nobody edits the object; see `Failure`.
+    after: one of these words has to occur before.
+    creating: only for a creation.
+    in_log: the words are among the lines of kubeadm's log, near its end.
+    """
+
+    words: tuple[Words, ...]
+    reason: Reason | None
+    message: str
+    retry: bool = True
+    after: tuple[str, ...] = ()
+    creating: bool = False
+    in_log: bool = False
+
+    def facts(self, output: Output) -> Mapping[str, str] | None:
+        """Return the facts that the output holds if it fits this pattern, else None."""
+        if (start := self._start(output.folded)) is None:
+            return None
+        folded, text, start = (output.end, output.end, 0) if self.in_log else (output.folded, output.text, start)
+        found = (words.find(folded, text, start) for words in self.words)
+        return next((facts for facts in found if facts is not None), None)
+
+    def _start(self, folded: str) -> int | None:
+        if not self.after:
+            return 0
+        places = [place for words in self.after if (place := folded.find(words)) >= 0]
+        return min(places) if places else None
+
+
+def _pattern(
+    words: tuple[str | tuple[str, str], ...],
+    reason: Reason | None,
+    message: str,
+    *,
+    retry: bool = True,
+    after: tuple[str, ...] = (),
+    creating: bool = False,
+    in_log: bool = False,
+) -> Pattern:
+    parts = tuple(
+        Words(part) if isinstance(part, str) else Words(part[0], re.compile(part[1], re.IGNORECASE | re.DOTALL))
+        for part in words
+    )
+    return Pattern(parts, reason, message, retry, after, creating, in_log)
+
+
+_CHECK_IMAGE: Final = "Check spec.image or spec.kubernetesVersion"
+_BRING_IMAGE: Final = "load it into the engine (`docker pull` or `docker load`)"
+_MEMORY: Final = (
+    "Give the machine of the container engine more memory, or delete clusters that are not needed. A control-plane "
+    "node takes about 0.5 GB and a worker 0.1 GB."
+)
+_INOTIFY: Final = "`sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288`"
+
+_ENGINE: Final = (
+    _pattern(
+        (('exec: "', r'(?P<engine>[\w./-]{1,200})": executable file not found'),),
+        Reason.ENGINE_UNREACHABLE,
+        "kind cannot find the command {engine} of the container engine. Install it where the provider runs, or choose "
+        "another engine with KIND_EXPERIMENTAL_PROVIDER.",
+    ),
+    # podman 6 prints the labels of containers as a list; kind reads them by name up to v0.32.
+    _pattern(
+        (("podman ps ", r".{1,400}?cannot index slice/array with type string"),),
+        Reason.ENGINE_UNSUPPORTED,
+        "This release of kind cannot read what podman 6 and later print. Install kind v0.33.0 or later where the "
+        "provider runs, or use podman 5.",
+    ),
+    _pattern(
+        ("cannot index slice/array with type string",),
+        Reason.ENGINE_UNSUPPORTED,
+        "This release of kind cannot read what this version of the container engine prints. Install the newest release "
+        "of kind where the provider runs, or an older version of the engine.",
+    ),
+    _pattern(
+        (
+            "permission denied while trying to connect to the docker",
+            ("dial unix ", r"\S{1,300}: connect: permission denied"),
+        ),
+        Reason.ENGINE_UNREACHABLE,
+        "The provider has no permission to use the socket of the container engine. Run the provider as a user who has "
+        "(for Docker, a member of the group docker), or change the permissions of the socket.",
+    ),
+    _pattern(
+        (("client version ", r"\S{1,40} is too (new|old)"), "minimum supported api version"),
+        Reason.ENGINE_UNREACHABLE,
+        "The container engine and its command do not support each other's version. Update the older of the two.",
+    ),
+    _pattern(
+        ("unable to resolve docker endpoint", ("context ", r"\S{1,200} does not exist"), "context not found"),
+        Reason.ENGINE_UNREACHABLE,
+        "The selected docker context does not exist. Correct DOCKER_CONTEXT, or select another one with "
+        "`docker context use`.",
+    ),
+    _pattern(
+        (
+            "cannot connect to the docker daemon",
+            "failed to connect to the docker api",
+            "error during connect",
+            "cannot connect to podman",
+            "unable to connect to podman",
+            "is the docker daemon running",
+            "rootless containerd not running",
+            "cannot access containerd socket",
+        ),
+        Reason.ENGINE_UNREACHABLE,
+        "The container engine does not answer. Start it. If it runs on another machine, check DOCKER_HOST or the "
+        "docker context. The provider continues when the engine answers.",
+    ),
+)
+_RESOURCES: Final = (
+    # Before the full disk: the kernel reports used-up inotify watches as "no space left on device" too.
+    _pattern(
+        (
+            "too many open files",
+            ("inotify", r"[^\n]{0,80}?no space left on device"),
+            ("fsnotify", r"[^\n]{0,80}?no space left on device"),
+        ),
+        Reason.INOTIFY_LIMIT,
+        f"The kernel's inotify limits are used up. Raise them on the machine of the container engine: {_INOTIFY}.",
+    ),
+    _pattern(
+        ("could not find a log line that matches",),
+        Reason.INOTIFY_LIMIT,
+        "The init system of a node did not start, in most cases because the kernel's inotify limits are used up. Raise "
+        f"them on the machine of the container engine: {_INOTIFY}. If that does not help, check whether the node image "
+        "was made for this release of kind.",
+    ),
+    _pattern(
+        (
+            "no space left on device",
+            "disk quota exceeded",
+            "not enough space",
+            "not enough free space",
+            "not enough disk space",
+        ),
+        Reason.OUT_OF_DISK,
+        "The disk of the container engine is full. Free space, for example by removing unused images and volumes "
+        "(`docker system prune`, `podman system prune`).",
+    ),
+    _pattern(
+        ("cannot allocate memory", "out of memory", "oomkilled"),
+        Reason.OUT_OF_MEMORY,
+        f"The machine of the container engine is out of memory. {_MEMORY}",
+    ),
+    _pattern(
+        ("failed with error: exit status 137", "failed with error: signal: killed"),
+        Reason.OUT_OF_MEMORY,
+        "A program in a node was killed: either memory ran out, or the container of the node was removed meanwhile. "
+        f"{_MEMORY}",
+    ),
+)
+_CONFLICTS: Final = (
+    _pattern(
+        ("cannot expose privileged port", "bind: permission denied"),
+        Reason.PORT_CONFLICT,
+        "The container engine is not allowed to publish a host port that low. Choose one above 1023 (nodes[]."
+        "extraPortMappings[].hostPort, networking.apiServerPort), or allow it with "
+        "`sysctl net.ipv4.ip_unprivileged_port_start`.",
+    ),
+    _pattern(
+        ("address already in use", "port is already allocated", "ports are not available", "proxy already running"),
+        Reason.PORT_CONFLICT,
+        "{port} is taken by another program or cluster. Free it, or choose another one: "
+        "nodes[].extraPortMappings[].hostPort, networking.apiServerPort.",
+    ),
+    _pattern(
+        (('node(s) already exist for a cluster with the name "', r'(?P<name>[^"\n]{1,300})"'),),
+        Reason.NAME_CONFLICT,
+        "A kind cluster named {name} exists already. Choose another spec.clusterName, or delete that cluster with "
+        "`kind delete cluster --name {name}`.",
+    ),
+    _pattern(
+        (('container name "', r'/?(?P<name>[^"\n]{1,300})" is already in use'),),
+        Reason.NAME_CONFLICT,
+        "A container named {name} exists already. Choose another spec.clusterName, or remove that container.",
+    ),
+)
+# The engine refuses a second removal of a container while the first one is under way.
+_REMOVALS: Final = (
+    _pattern(
+        (("removal of container ", r"\S{1,200} is already in progress"),),
+        None,
+        "The container engine is still removing a container of this cluster. The provider waits and tries again.",
+    ),
+)
+_NODE_STOPPED: Final = (
+    # During a creation no part of the spec stops a node: whatever kind was doing when it noticed is not the cause.
+    _pattern(
+        ("can only create exec sessions on running containers", ("container ", r"\S{1,200} is not running")),
+        Reason.CREATION_FAILED,
+        "The container of a node stopped while kind was setting it up. The provider tries again. If it happens again, "
+        "check the log of the container engine, and whether its machine has enough memory.",
+        creating=True,
+    ),
+)
+
+
+def _pull(detail: str, reason: Reason, message: str, *, retry: bool = True) -> Pattern:
+    return _pattern(
+        (('failed to pull image "', rf'(?P<image>[^"\n]{{1,500}})"{detail}'),), reason, message, retry=retry
+    )
+
+
+_IMAGES: Final = (
+    _pull(
+        r".{0,1000}?invalid reference format",
+        Reason.INVALID_CONFIG,
+        f"{{image}} is not a valid name of an image. {_CHECK_IMAGE}.",
+        retry=False,
+    ),
+    _pull(
+        r".{0,1000}?(no such host|timeout|connection refused|connection reset|unreachable|no route to host|"
+        r"server misbehaving|timed out)",
+        Reason.IMAGE_NOT_FOUND,
+        "The container engine does not have the image {image} and cannot reach its registry. Load the image into the "
+        "engine (`docker pull` or `docker load`), or repair the network or proxy of the engine.",
+    ),
+    _pull(
+        r".{0,1000}?(toomanyrequests|rate limit|429 Too Many)",
+        Reason.IMAGE_NOT_FOUND,
+        "The registry does not serve the image {image} for now, because its pull rate limit is reached. Log in to the "
+        f"registry, or {_BRING_IMAGE}.",
+    ),
+    _pull(
+        r".{0,1000}?no matching manifest",
+        Reason.IMAGE_NOT_FOUND,
+        f"The image {{image}} was not built for the processor of this machine. {_CHECK_IMAGE}.",
+    ),
+    _pull(
+        "",
+        Reason.IMAGE_NOT_FOUND,
+        "The container engine does not have the image {image} and cannot pull it: it does not exist, or it needs a "
+        f"login. {_CHECK_IMAGE}, or {_BRING_IMAGE}.",
+    ),
+    _pattern(
+        ("no command specified",),
+        Reason.INVALID_CONFIG,
+        f"The image is not a node image of kind: it names no command to run. {_CHECK_IMAGE}.",
+        retry=False,
+    ),
+    _pattern(
+        (("unable to find image '", r"(?P<image>[^'\n]{1,500})' locally"),),
+        Reason.IMAGE_NOT_FOUND,
+        "The container engine does not have the image {image}, which kind needs as the load balancer of several "
+        "control planes, and cannot pull it. Load it into the engine (`docker pull` or `docker load`).",
+    ),
+)
+_CONFIGURATION: Final = (
+    _pattern(
+        (("field ", r"(?P<field>\S{1,200}) not found in type \S"),),
+        Reason.INVALID_CONFIG,
+        "kind does not know the field {field} at that place of the configuration. Correct the KINDCluster's spec.",
+        retry=False,
+    ),
+    _pattern(
+        (
+            "unable to decode config",
+            "could not determine kind / apiversion",
+            "unknown apiversion",
+            ("unknown kind ", r"\S{1,200} for"),
+            "is not a valid cluster name",
+            "invalid apiserverport",
+            "invalid ipfamily",
+            "invalid pod subnet",
+            "invalid service subnet",
+            "invalid kubeproxymode",
+            "invalid configuration for node",
+            "must have at least one control-plane node",
+            "failed to parse patches",
+            "failed to generate kubeadm config content",
+            "failed to patch containerd config",
+            "unable to resolve absolute path",
+            "unknown node role",
+            "unknown port mapping protocol",
+            "unknown cluster ip family",
+        ),
+        Reason.INVALID_CONFIG,
+        "kind rejects the configuration: {cause}. Correct the KINDCluster's spec.",
+        retry=False,
+    ),
+    # Docker's words, and those of engines on containerd; `rshared` asks for "shared", `rslave` for "shared or slave".
+    # Not podman's warning `"/" is not a shared mount`, which it prints whatever happens.
+    _pattern(
+        (
+            ("path ", r'"?(?P<path>[^\s"]{1,300})"? is mounted on "?[^\s"]{1,300}"? but it is not a shared'),
+            ("path ", r'"?(?P<path>[^\s"]{1,300})"? is not a shared mount'),
+        ),
+        Reason.INVALID_CONFIG,
+        "The container engine cannot propagate the mounts of {path}: that path is on a mount which is private on the "
+        "engine's machine, as it is by default under WSL. Remove `propagation` (HostToContainer, Bidirectional) from "
+        "nodes[].extraMounts, or run `mount --make-rshared /` on that machine.",
+    ),
+    _pattern(
+        (
+            "error mounting",
+            "invalid mount",
+            "mounts denied",
+            "bind source path does not exist",
+            ("statfs ", r"[^\n]{1,300}?: no such file"),
+            ("path ", r"[^\n]{1,300}? is not shared from"),
+        ),
+        Reason.INVALID_CONFIG,
+        "The container engine cannot mount what nodes[].extraMounts asks for: {cause}. Correct hostPath, or create it "
+        "on the machine of the container engine.",
+    ),
+    _pattern(
+        ("invalid reference format",),
+        Reason.INVALID_CONFIG,
+        f"The container engine rejects the name of an image. {_CHECK_IMAGE}.",
+        retry=False,
+    ),
+)
+_KUBEADM: Final = ("failed to init node with kubeadm", "failed to join node with kubeadm")
+_CONTAINERD: Final = (
+    "containerd in a node does not work with its configuration. Check containerdConfigPatches: containerd from 2.2 on "
+    "does not start its CRI plugin if a patch sets registry.mirrors while config_path is set. Configure mirrors with "
+    "hosts.toml files below config_path instead. To see more, run {again}."
+)
+_CREATION: Final = (
+    _pattern(
+        ("`mirrors` cannot be set when `config_path` is provided",),
+        Reason.KUBEADM_FAILED,
+        _CONTAINERD,
+        retry=False,
+    ),
+    _pattern(
+        (
+            "failed to restart containerd after patching config",
+            ("unknown service runtime.v1", r"\w{0,20}\.RuntimeService"),
+        ),
+        Reason.KUBEADM_FAILED,
+        _CONTAINERD,
+    ),
+    # podman without aardvark-dns (netavark) or dnsname (CNI): nodes cannot look each other up.
+    _pattern(
+        (("lookup ", r"(?P<node>[\w.-]{1,200}-(control-plane|external-load-balancer)) on \S{1,100}: no such host"),),
+        Reason.NODE_NAME_NOT_RESOLVED,
+        "A node cannot find the control plane, because the network of the container engine does not resolve {node}. "
+        "For podman, install its DNS plugin on the machine of the engine: aardvark-dns (with netavark) or dnsname "
+        "(with CNI). Then remove the network that was made without it: `podman network rm kind`.",
+        after=("failed to join node with kubeadm",),
+        in_log=True,
+    ),
+    # What is wrong in containerd shows as a kubelet that never becomes healthy, and nowhere in kind's output.
+    _pattern(
+        ("the kubelet is not healthy after", "failed while waiting for the kubelet to start"),
+        Reason.KUBEADM_FAILED,
+        "The kubelet of a node did not start. Check containerdConfigPatches (inline registry mirrors end containerd "
+        "from 2.2 on), kubeadmConfigPatches, featureGates and the node image. A machine that is short of memory or "
+        "time looks the same. To keep the nodes for a closer look, run {again}.",
+        after=_KUBEADM,
+    ),
+    # kubeadm's last words in these phases depend on chance: three different ones were seen for one cause.
+    _pattern(
+        (
+            (
+                "error execution phase ",
+                r"(?P<phase>wait-control-plane|kubelet-start|kubelet-wait-bootstrap|check-etcd|"
+                r"control-plane-join\S{0,60}|etcd-join|upload-config\S{0,60}|addon\S{0,60})",
+            ),
+        ),
+        Reason.KUBEADM_FAILED,
+        "Kubernetes did not start in a node (phase {phase} of kubeadm). Check kubeadmConfigPatches, featureGates, "
+        "runtimeConfig and the node image. A machine that is short of memory, disk or time looks the same. To keep the "
+        "nodes for a closer look, run {again}.",
+        after=_KUBEADM,
+    ),
+    _pattern(
+        ("invalid value: ",),
+        Reason.KUBEADM_FAILED,
+        "kubeadm rejects its configuration: {kubeadm}. Correct kubeadmConfigPatches, featureGates or runtimeConfig, or "
+        "choose another node image.",
+        retry=False,
+        after=_KUBEADM,
+    ),
+    _pattern(
+        _KUBEADM,
+        Reason.KUBEADM_FAILED,
+        "kubeadm cannot set up a node: {kubeadm}. Correct kubeadmConfigPatches, featureGates or runtimeConfig, or "
+        "choose another node image.",
+    ),
+    _pattern(
+        (
+            ("failed to ensure ", r"\w{1,40} network"),
+            "address pools have been fully subnetted",
+            "non-overlapping",
+            "failed to set up container networking",
+        ),
+        Reason.CREATION_FAILED,
+        "The container engine cannot provide the network of the nodes: {cause}. Remove networks that are not used "
+        "(`docker network prune`) and check the engine's firewall rules.",
+    ),
+    _pattern(
+        (
+            (
+                "running kind with rootless provider requires ",
+                r"(?P<what>cgroup v2|setting systemd property \S{1,80})",
+            ),
+        ),
+        Reason.CREATION_FAILED,
+        "A rootless container engine can run kind only with {what}. Set up the machine as described in "
+        "https://kind.sigs.k8s.io/docs/user/rootless/, or use an engine that runs as root.",
+    ),
+    _pattern(
+        ("failed to lock config file",),
+        Reason.CREATION_FAILED,
+        "kind could not write its kubeconfig. Check that the provider may write its work directory.",
+    ),
+)
+_OTHERS: Final = (
+    _pattern(
+        (
+            "tried to kill container, but did not receive an exit event",
+            "device or resource busy",
+            "failed to remove root filesystem",
+        ),
+        Reason.DELETION_FAILED,
+        "The container engine cannot stop the container of a node, or its files are still in use. If this lasts, "
+        "restart the container engine.",
+    ),
+    _pattern(
+        ("could not locate any control plane nodes",),
+        Reason.KUBECONFIG_UNAVAILABLE,
+        "The kind cluster has no control-plane node any more. Delete it, or create it again.",
+    ),
+    _pattern(
+        ("/etc/kubernetes/admin.conf: no such file",),
+        Reason.KUBECONFIG_UNAVAILABLE,
+        "The creation of the kind cluster was never finished. Delete it, or create it again.",
+    ),
+    _pattern(
+        (("container ", r"\S{1,200} is not running"), "can only create exec sessions on running containers"),
+        Reason.KUBECONFIG_UNAVAILABLE,
+        "The control-plane container is stopped. Start it.",
+    ),
+)
+PATTERNS: Final = (
+    *_ENGINE,
+    *_RESOURCES,
+    *_CONFLICTS,
+    *_REMOVALS,
+    *_NODE_STOPPED,
+    *_IMAGES,
+    *_CONFIGURATION,
+    *_CREATION,
+    *_OTHERS,
+)
+
+_PORTS: Final = re.compile(r"\S{0,80}?:(?P<port>\d{1,5})\b")
+_PORT_WORDS: Final = tuple(
+    Words(words, _PORTS)
+    for words in ("bind for ", "host port for ", "exposing port tcp ", "exposing port udp ", "exposing port sctp ")
+) + tuple(Words(f"listen {network} ", _PORTS) for network in ("tcp", "tcp4", "tcp6", "udp", "udp4", "udp6"))
+_EPHEMERAL: Final = range(32768, 65536)
+
+
+def port(output: Output) -> str:
+    """Return which host port is taken, if it is one that a person chose.
+
+    Those of the kernel's ephemeral range are mostly kind's own choice, and differ each time (C18).
+    """
+    facts = (words.find(output.folded, output.text) for words in _PORT_WORDS)
+    number = next((found["port"] for found in facts if found), None)
+    return f"Host port {number}" if number and int(number) not in _EPHEMERAL else "A host port"

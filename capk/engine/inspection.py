@@ -1,0 +1,257 @@
+"""Reads what `inspect` of a container engine prints: its JSON becomes small, checked, bounded values. Pure.
+
+docker, podman, nerdctl and finch print the fields that are used here alike. Where they differ, the functions say how.
+Sources: moby api/types/container, podman libpod/define/container_inspect.go, nerdctl pkg/inspecttypes/dockercompat.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+
+from capk.api.names import CLAIM_MOUNT_FOLDER
+
+CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
+ROLE_LABEL: Final = "io.x-k8s.kind.role"
+API_PORT: Final = "6443/tcp"
+"""The port of the API server, and of the load balancer, in the container."""
+CONTAINER_ID: Final = re.compile(r"[0-9a-f]{64}")
+NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+"""Names of containers and volumes; none looks like an option."""
+MAX_LABEL: Final = 255
+MAX_IMAGE: Final = 1024
+MAX_MARK: Final = 253
+MAX_TIME: Final = 64
+
+_API_ROLES: Final = ("control-plane", "external-load-balancer")
+_DESKTOP_LABEL: Final = f"desktop.docker.io/ports/{API_PORT}"
+"""Where this label is, kind believes it more than the published port (GetAPIServerEndpoint of its providers)."""
+_UNKNOWN_NETWORK: Final = "unknown-"
+"""nerdctl knows no networks' names; it makes them up from the interfaces, as in unknown-eth0."""
+_DOCUMENTS: Final = json.JSONDecoder()
+_SPACE: Final = re.compile(r"\s*")
+
+Document = Mapping[str, Any]
+
+
+class Unreadable(Exception):
+    """The text is not what `inspect` prints.
+
+    Says what is wrong with it, and repeats none of it: it may hold secrets.
+    """
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node container, or the load balancer in front of several control planes.
+
+    role: control-plane, worker or external-load-balancer.
+    address: the first of `addresses`; empty while it is stopped.
+    started_at: when the container last started, in the engine's words, for comparing only; empty where the engine does
+    not say it (nerdctl before 2.0).
+    image: as it was given when the container was made.
+    mark: what its creator put on it, by a mount below CLAIM_MOUNT_FOLDER; of several the first in order of text, as
+    docker lists mounts in any order.
+    api_port: host address and port at which a running control plane or load balancer publishes its API server.
+    addresses: on kind's network, IPv4 before IPv6.
+    """
+
+    name: str
+    cluster: str
+    role: str
+    running: bool
+    container_id: str
+    address: str
+    started_at: str
+    image: str = ""
+    mark: str | None = None
+    api_port: tuple[str, int] | None = None
+    addresses: tuple[str, ...] = ()
+
+
+def documents(printed: str) -> dict[str, Document]:
+    """Return the containers that `inspect` printed, by id.
+
+    One JSON array, or one after the other: nerdctl before 2.1 prints one for each container. `null` is an empty one.
+    Raises Unreadable.
+    """
+    found: dict[str, Document] = {}
+    for array in _arrays(printed):
+        for document in _list(array, "the answer"):
+            whole = _mapping(document, "a container")
+            identity = _text(whole.get("Id", whole.get("ID")), "Id", 64)
+            found[_matching(CONTAINER_ID, identity, "Id")] = whole
+    return found
+
+
+def node(document: Document, network: str) -> Node | None:
+    """Return the node that a container is; None for a container that belongs to no kind cluster.
+
+    network: the name of kind's network. Raises Unreadable.
+    """
+    config, state = _mapping(document.get("Config"), "Config"), _mapping(document.get("State"), "State")
+    labels = _mapping(config.get("Labels"), "Labels")
+    if not (cluster := _text(labels.get(CLUSTER_LABEL), CLUSTER_LABEL, MAX_LABEL)):
+        return None
+    if not isinstance(running := state.get("Running"), bool):
+        raise Unreadable("State.Running is missing or neither true nor false")
+    role = _text(labels.get(ROLE_LABEL), ROLE_LABEL, MAX_LABEL)
+    addresses = _node_addresses(document, network)
+    return Node(
+        name=name(document),
+        cluster=cluster,
+        role=role,
+        running=running,
+        container_id=_text(document.get("Id", document.get("ID")), "Id", MAX_LABEL),
+        address=next(iter(addresses), ""),
+        started_at=_text(state.get("StartedAt"), "StartedAt", MAX_TIME),
+        image=_image(document, config),
+        mark=_mark(document),
+        api_port=_api_port(document, labels) if running and role in _API_ROLES else None,
+        addresses=addresses,
+    )
+
+
+def name(document: Document) -> str:
+    """Return a container's name; docker puts a slash before it. Raises Unreadable."""
+    return _matching(NAME, _text(document.get("Name"), "Name", MAX_LABEL + 1).removeprefix("/"), "Name")
+
+
+def addresses_on(document: Document, network: str) -> tuple[str, ...]:
+    """Return a container's addresses on a network, IPv4 before IPv6; with nerdctl, on all networks.
+
+    Raises Unreadable.
+    """
+    ends = _ends(document)
+    on_it = [end for other, end in ends.items() if other == network or other.startswith(_UNKNOWN_NETWORK)]
+    return tuple(address for end in on_it for address in _addresses(end))
+
+
+def var_volume(document: Document) -> str | None:
+    """Return the volume at /var, which kind makes for each node; None when there is none. Raises Unreadable."""
+    for mount in _mounts(document):
+        if mount.get("Type") == "volume" and mount.get("Destination") == "/var":
+            return _matching(NAME, _text(mount.get("Name"), "the name of a volume", MAX_LABEL), "the name of a volume")
+    return None
+
+
+def _arrays(printed: str) -> Iterator[Any]:
+    at = _skip_space(printed, 0)
+    while at < len(printed):
+        try:
+            array, at = _DOCUMENTS.raw_decode(printed, at)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable("it is not JSON, or only a part of it") from error
+        yield array
+        at = _skip_space(printed, at)
+
+
+def _skip_space(printed: str, at: int) -> int:
+    found = _SPACE.match(printed, at)
+    return found.end() if found else at
+
+
+def _image(document: Document, config: Document) -> str:
+    """Return the image's name: docker's Config.Image, podman's ImageName; nerdctl before 2.1 has it in Image only."""
+    for value in (config.get("Image"), document.get("ImageName"), document.get("Image")):
+        if (found := _text(value, "Image", MAX_IMAGE)) and not found.startswith("sha256:"):
+            return found
+    return ""
+
+
+def _mark(document: Document) -> str | None:
+    paths = [_path(mount.get("Destination")) for mount in _mounts(document)]
+    marks = (path.removeprefix(CLAIM_MOUNT_FOLDER) for path in paths if path.startswith(CLAIM_MOUNT_FOLDER))
+    return min((mark for mark in marks if 0 < len(mark) <= MAX_MARK), default=None)
+
+
+def _path(value: Any) -> str:
+    """Return the path of a mount; a user chooses it, so one of any length must not hide all nodes."""
+    if not isinstance(value, str):
+        raise Unreadable("the path of a mount is not a text")
+    return value
+
+
+def _mounts(document: Document) -> list[Document]:
+    return [_mapping(mount, "a mount") for mount in _list(document.get("Mounts"), "Mounts")]
+
+
+def _settings(document: Document) -> Document:
+    return _mapping(document.get("NetworkSettings"), "NetworkSettings")
+
+
+def _ends(document: Document) -> dict[str, Document]:
+    networks = _mapping(_settings(document).get("Networks"), "Networks")
+    return {other: _mapping(end, "a network") for other, end in networks.items()}
+
+
+def _node_addresses(document: Document, network: str) -> tuple[str, ...]:
+    """Pick kind's network before others, and those before what stands outside of all networks."""
+    ends = _ends(document)
+    for other in sorted(ends, key=lambda other: other != network):
+        if found := _addresses(ends[other]):
+            return found
+    return _addresses(_settings(document))
+
+
+def _addresses(end: Document) -> tuple[str, ...]:
+    texts = (_text(end.get(field), field, MAX_LABEL) for field in ("IPAddress", "GlobalIPv6Address"))
+    try:
+        return tuple(str(ip_address(text)) for text in texts if text)
+    except ValueError as error:
+        raise Unreadable("an address is none") from error
+
+
+def _api_port(document: Document, labels: Document) -> tuple[str, int] | None:
+    host, _, port = _text(labels.get(_DESKTOP_LABEL), _DESKTOP_LABEL, MAX_LABEL).rpartition(":")
+    if host and _is_port(port):
+        return host.strip("[]"), int(port)
+    ports = _mapping(_settings(document).get("Ports"), "Ports")
+    for binding in _list(ports.get(API_PORT), "a port"):
+        end = _mapping(binding, "a port")
+        # podman before 5 says nothing for all addresses.
+        host = _text(end.get("HostIp"), "HostIp", MAX_LABEL) or "0.0.0.0"
+        port = _text(end.get("HostPort"), "HostPort", MAX_LABEL)
+        if _is_port(port):
+            return host, int(port)
+        if port not in ("", "0"):
+            raise Unreadable("HostPort is not a port")
+    return None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
+
+
+def _mapping(value: Any, what: str) -> Document:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Unreadable(f"{what} is not an object")
+    return value
+
+
+def _list(value: Any, what: str) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise Unreadable(f"{what} is not a list")
+    return value
+
+
+def _text(value: Any, what: str, limit: int) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Unreadable(f"{what} is not a text")
+    if len(value) > limit:
+        raise Unreadable(f"{what} is longer than {limit} characters")
+    return value
+
+
+def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
+    if not pattern.fullmatch(text):
+        raise Unreadable(f"{what} is missing or malformed")
+    return text

@@ -1,0 +1,129 @@
+"""Certificates, keys and tokens of untrusted kubeconfigs: each is parsed and written again, never copied. Pure.
+
+No error text here quotes what was read, and no cause is attached that would.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+MOST_CERTIFICATES: Final = 16
+MOST_KEY_CHARACTERS: Final = 16 * 1024
+MOST_RSA_BITS: Final = 8192
+MOST_TOKEN_CHARACTERS: Final = 8192
+
+_TOKEN: Final = re.compile(r"[!-~]+")
+_CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+"""The curves that Go's TLS and kubeadm know."""
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+class BadKubeconfig(ValueError):
+    """The text is not a kubeconfig that Cluster API and people can use; the message says why without quoting it."""
+
+
+def certificates(entry: Mapping[str, object], field: str) -> tuple[x509.Certificate, ...]:
+    """Return the certificates that a field holds as PEM in base64; none if the field is absent or empty.
+
+    Raises BadKubeconfig when the field holds something else, or more than MOST_CERTIFICATES.
+    """
+    pem = _decoded(entry, field)
+    if not pem:
+        return ()
+    if pem.count(b"-----BEGIN") > MOST_CERTIFICATES:
+        raise BadKubeconfig(f"{field} of the kubeconfig holds more than {MOST_CERTIFICATES} certificates")
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem))
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadKubeconfig(f"{field} of the kubeconfig is not a certificate in base64") from None
+
+
+def private_key(entry: Mapping[str, object], field: str, certificate: x509.Certificate) -> str:
+    """Return the private key that a field holds, as new PEM; it has to belong to the certificate.
+
+    RSA and EC keys are written in the form that kubeadm writes, Ed25519 keys as PKCS #8. Raises BadKubeconfig.
+    """
+    key = _loaded_key(_decoded(entry, field), field)
+    try:
+        matches = _public_bytes(key.public_key()) == _public_bytes(certificate.public_key())
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        matches = False
+    if not matches:
+        raise BadKubeconfig("the client key of the kubeconfig does not belong to its client certificate")
+    # Not every kind of key has a form of its own.
+    form = PrivateFormat.PKCS8 if isinstance(key, ed25519.Ed25519PrivateKey) else PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
+
+
+def inline_token(entry: Mapping[str, object]) -> str | None:
+    """Return the bearer token of a user, None without one; raises BadKubeconfig if no HTTP header could carry it."""
+    token = entry.get("token")
+    if token is None or token == "":
+        return None
+    if not isinstance(token, str) or len(token) > MOST_TOKEN_CHARACTERS or not _TOKEN.fullmatch(token):
+        raise BadKubeconfig("the token of the kubeconfig is too long or has characters that no token has")
+    return token
+
+
+def pem(chain: Sequence[x509.Certificate]) -> str:
+    """Return certificates as PEM, one after the other."""
+    return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in chain)
+
+
+def fingerprint(chain: Sequence[x509.Certificate]) -> str:
+    """Return `sha256:` and the digest of certificates, independent of how their PEM was laid out."""
+    digest = hashlib.sha256(b"".join(certificate.public_bytes(Encoding.DER) for certificate in chain))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _decoded(entry: Mapping[str, object], field: str) -> bytes:
+    value = entry.get(field)
+    if value is None:
+        return b""
+    try:
+        return base64.b64decode("".join(value.split()) if isinstance(value, str) else b"?", validate=True)
+    except (binascii.Error, ValueError):
+        raise BadKubeconfig(f"{field} of the kubeconfig is not base64") from None
+
+
+def _loaded_key(pem: bytes, field: str) -> PrivateKey:
+    if len(pem) > MOST_KEY_CHARACTERS:
+        raise BadKubeconfig(f"{field} of the kubeconfig is too long for a private key")
+    try:
+        # The whole check of an RSA key takes up to seconds. Of a key that passes ours, TLS can only fail.
+        key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise BadKubeconfig(f"{field} of the kubeconfig is not an unencrypted private key in base64") from None
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
+        return key
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size <= MOST_RSA_BITS and _is_consistent(key):
+        return key
+    raise BadKubeconfig(f"{field} of the kubeconfig is not an RSA, EC or Ed25519 key of a usual size")
+
+
+def _is_consistent(key: rsa.RSAPrivateKey) -> bool:
+    numbers = key.private_numbers()
+    return numbers.p * numbers.q == numbers.public_numbers.n and numbers.d < numbers.public_numbers.n
+
+
+def _public_bytes(key: object) -> bytes:
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
+        raise TypeError("not a kind of key that client certificates have")
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

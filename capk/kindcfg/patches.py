@@ -1,0 +1,72 @@
+"""What the patches of a spec say: kubeadm's documents, containerd's registries. Pure.
+
+The texts are the user's. What cannot be read counts as empty here: kind reports it better when it reads it.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from capk.kindcfg import documents
+
+# kind cuts a patch into documents in the same way. Source: kind pkg/internal/patch/resource.go.
+_SEPARATOR = re.compile(r"\n---[^\n]*(?:\n|$)")
+_REGISTRY_PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images")
+_REGISTRY_PATH = re.compile(r"/registry(?:/|$)")
+
+
+def kubeadm_documents(patch: str) -> list[Mapping[str, Any]]:
+    """Return the documents of a kubeadm merge patch; none when it is not YAML."""
+    try:
+        loaded = [documents.load_texts(text) for text in _SEPARATOR.split(patch)]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return []
+    return [document for document in loaded if isinstance(document, Mapping)]
+
+
+def registry_settings(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the field of each containerd patch that configures registries, with the settings, as in `mirrors`."""
+    for index, patch in enumerate(spec.get("containerdConfigPatches") or ()):
+        for settings in _merged_registries(patch):
+            yield f"spec.containerdConfigPatches[{index}]", settings
+    for index, patch in enumerate(spec.get("containerdConfigPatchesJSON6902") or ()):
+        for settings in _json_registries(patch):
+            yield f"spec.containerdConfigPatchesJSON6902[{index}]", settings
+
+
+def _merged_registries(patch: str) -> Iterator[Mapping[str, Any]]:
+    try:
+        plugins = tomllib.loads(patch).get("plugins")
+    except (ValueError, RecursionError):
+        return
+    for plugin in _REGISTRY_PLUGINS:
+        settings = _inner(_inner(plugins, plugin), "registry")
+        if settings:
+            yield settings
+
+
+def _inner(outer: Any, key: str) -> Mapping[str, Any]:
+    inner = outer.get(key) if isinstance(outer, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _json_registries(patch: str) -> Iterator[Mapping[str, Any]]:
+    try:
+        operations = json.loads(patch)
+    except (ValueError, RecursionError):
+        return
+    for operation in operations if isinstance(operations, list) else ():
+        path = operation.get("path") if isinstance(operation, Mapping) else None
+        if isinstance(path, str) and _REGISTRY_PATH.search(path) and operation.get("op") in ("add", "replace"):
+            yield _set_below_registry(path, operation.get("value"))
+
+
+def _set_below_registry(path: str, value: Any) -> Mapping[str, Any]:
+    keys = path.partition("/registry")[2].strip("/").split("/")
+    if keys[0]:
+        return {keys[0]: value}
+    return value if isinstance(value, Mapping) else {}

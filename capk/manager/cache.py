@@ -1,0 +1,145 @@
+"""What the provider knows of the API server's objects: fed by watch events, by answers to writes, and by lists."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from capk.api import names
+from capk.api.names import Resource
+from capk.api.objects import Key, Object, OwnerCluster
+from capk.errors import NotFound
+from capk.kube.door import Kube
+from capk.manager.discovery import Discovery
+from capk.manager.facts import project_secret
+from capk.manager.relations import Relations
+from capk.runtime.health import WatchLag
+from capk.runtime.store import Store
+from capk.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 0.1
+"""How long a change of a known object may wait for the next one: a burst of edits costs one round."""
+
+Wake = Callable[[Key, float], None]
+"""Has an object looked at after that many seconds."""
+
+
+def new_store() -> Store:
+    """Return a store that keeps of each kind what decisions need, and never the data of a Secret."""
+    store = Store()
+    store.project(names.CLUSTERS, OwnerCluster.project)
+    store.project(names.SECRETS, project_secret)
+    store.index(names.CLUSTER_LABEL, _cluster_label)
+    return store
+
+
+class Cache:
+    """Takes in what the API server says, and wakes the objects that it concerns."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Kube,
+        store: Store,
+        relations: Relations,
+        discovery: Discovery,
+        lag: WatchLag,
+        *,
+        freed_secret: Callable[[str, str], None],
+        wake: Wake,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._store = store
+        self._relations = relations
+        self._discovery = discovery
+        self._lag = lag
+        self._freed_secret = freed_secret
+        self._wake = wake
+        self._is_filled = False
+
+    def on_event(self, resource: Resource, type: str | None, obj: Mapping[str, Any]) -> None:
+        """Take in a watch event and wake the objects that it concerns."""
+        self._lag.on_event(resource.kind, _version(obj))
+        if not self._serves(resource, obj):
+            return
+        if resource is names.CLUSTERS:
+            self._discovery.found(str(obj["apiVersion"]).rpartition("/")[2])
+        itself = _key(resource, obj)
+        known = self._store.get(itself) is not None
+        # Before as well: an object that is dropped has relatives that look another way afterwards.
+        concerned = self._concerned(resource, obj)
+        if not self._store.apply_event(resource, type, obj):
+            return
+        for key in concerned | self._concerned(resource, obj):
+            # Its own changes come in bursts, most of them our own writes; what others did is worth an immediate look.
+            self._wake(key, SETTLE_SECONDS if known and key == itself else 0.0)
+
+    def on_written(self, resource: Resource, obj: Mapping[str, Any], writer: Key) -> None:
+        """Take in the answer to a write of ours: the watch has no news of it, so its relatives are woken here.
+
+        writer: the object that it was written for; it is being looked at.
+        """
+        self._store.put(resource, obj)
+        self._lag.expect(resource.kind, _version(obj))
+        for key in self._concerned(resource, obj) - {_key(resource, obj), writer}:
+            self._wake(key, 0.0)
+
+    async def relist(self) -> None:
+        """Read everything: only a list shows what vanished while a watch was down (K27). Raises ApiError."""
+        await self._discovery.ask()
+        version = self._relations.core_version
+        watched = [names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES, names.SECRETS]
+        for resource in [*watched, *([names.clusters(version)] if version else [])]:
+            await self._relist_kind(resource)
+        self._is_filled = True
+
+    async def _relist_kind(self, resource: Resource) -> None:
+        selector = names.CLUSTER_LABEL if resource is names.SECRETS else None
+        try:
+            listing = await self._client.list(resource, self._settings.namespace, label_selector=selector)
+        except NotFound:
+            # Its CRD is not installed (yet); kopf watches it as soon as it is (K49).
+            return
+        served = [obj for obj in listing.items if self._serves(resource, obj)]
+        # First what vanished: an API server restored from a backup goes back in time, and older versions are the truth.
+        drift = self._store.prune(resource, served, listing.resource_version, namespace=self._settings.namespace)
+        if drift.behind:
+            self._lag.expect(resource.kind, max(_version(obj) for obj in served))
+        else:
+            self._lag.forget(resource.kind)
+        missed = len(drift.vanished) + len(drift.behind)
+        if missed and self._is_filled:
+            log.warning("The watch of %s had missed %d changes; the list has shown them.", resource.plural, missed)
+        for key in drift.vanished:
+            self._wake(key, 0.0)
+        for obj in served:
+            self._store.put(resource, obj)
+
+    def _concerned(self, resource: Resource, obj: Mapping[str, Any]) -> set[Key]:
+        if resource is names.SECRETS:
+            self._freed_secret(Object(obj).namespace, Object(obj).name)
+        return self._relations.keys_for_event(resource, obj)
+
+    def _serves(self, resource: Resource, obj: Mapping[str, Any]) -> bool:
+        """Whether the object is one of those that this process is to look after (C9)."""
+        if self._settings.namespace and Object(obj).namespace != self._settings.namespace:
+            return False
+        wanted = self._settings.watch_filter
+        is_ours = resource in (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES)
+        return not (wanted and is_ours) or Object(obj).labels.get(names.WATCH_FILTER_LABEL) == wanted
+
+
+def _key(resource: Resource, obj: Mapping[str, Any]) -> Key:
+    metadata = obj["metadata"]
+    return Key(resource.kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def _version(obj: Mapping[str, Any]) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _cluster_label(obj: Mapping[str, Any]) -> list[str]:
+    value = Object(obj).labels.get(names.CLUSTER_LABEL)
+    return [value] if value and obj.get("kind") == names.SECRETS.kind else []

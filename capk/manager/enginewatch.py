@@ -1,0 +1,75 @@
+"""Keeps the inventory of the container engine up to date, and wakes the objects for which it has changed."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from capk.engine.inventory import Inventory, Snapshot
+from capk.manager.facts import version_note
+from capk.runtime.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class EngineWatch:
+    """Asks the engine what it has, for all objects together.
+
+    wake: called with the kind cluster names for which the answer is another one. wake_all: when the engine begins to
+    answer, or ceases to.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        metrics: Metrics,
+        *,
+        wake: Callable[[Iterable[str]], None],
+        wake_all: Callable[[], None],
+    ) -> None:
+        self._inventory = inventory
+        self._metrics = metrics
+        self._wake = wake
+        self._wake_all = wake_all
+        self._announced: Snapshot | None = None
+        self._announced_version: str | None = None
+
+    async def look(self) -> None:
+        """Ask the engine, and wake those for whom something has changed since the last look."""
+        began = time.monotonic()
+        after = await self._inventory.refresh()
+        # Compared with what was announced last: others refresh the inventory too, and wake nobody.
+        before, self._announced = self._announced, after
+        outcome = "failed" if after.error else "ok"
+        self._metrics.inventory_seconds.labels(outcome).observe(time.monotonic() - began)
+        self._announce_version()
+        if before is None or (before.error is None) != (after.error is None):
+            if after.error:
+                log.warning("The container engine does not answer: %s", after.error)
+            self._wake_all()
+        else:
+            self._wake(_changed(before, after))
+
+    async def look_within(self, seconds: float) -> bool:
+        """Ask the engine; return whether it has answered by then. The read goes on in any case."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._inventory.refresh()
+        except TimeoutError:
+            return False
+        return True
+
+    def _announce_version(self) -> None:
+        version = self._inventory.kind_version
+        if not version or version == self._announced_version:
+            return
+        self._announced_version = version
+        self._metrics.told_kind_version(version)
+        log.info("kind is %s.", version)
+        if note := version_note(version):
+            log.warning(note)
+
+
+def _changed(before: Snapshot, after: Snapshot) -> set[str]:
+    names_of_both = before.clusters.keys() | after.clusters.keys()
+    return {name for name in names_of_both if before.clusters.get(name) != after.clusters.get(name)}

@@ -1,0 +1,296 @@
+"""What each request does to the engine; each function is one operation, run outside the reconcile workers.
+
+Whatever removes something lists the containers again when it gets its turn, and removes by id what the new listing
+proves to be its own: a decision may be minutes old by then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Final
+
+from capk.api.names import UNREAD
+from capk.diagnosis.byhand import unmarked
+from capk.engine.containers import Containers, Node
+from capk.engine.failurelogs import FailureLogs
+from capk.engine.inventory import Inventory
+from capk.engine.kind import Kind
+from capk.engine.progress import Step
+from capk.errors import AddressTaken, CommandError, CommandTimedOut
+from capk.kindcfg import documents
+from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
+from capk.kindcfg.images import image_version
+from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
+from capk.manager.records import Made, Record, Withdrawn
+from capk.plan.marks import Mark
+from capk.plan.observed import Access, EndpointMode
+from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
+from capk.workload.answer import Answer, uid_in, version_in
+from capk.workload.ask import KUBE_SYSTEM
+from capk.workload.connection import Target
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at containers that are going away, or may come to light."""
+
+Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
+"""Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
+StillWanted = Callable[[Record, Request], bool]
+"""Whether an object still asks for what it asked for when its operation was queued."""
+
+
+class Executor:
+    """Carries out requests with the kind command and the container engine behind it."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        containers: Containers,
+        inventory: Inventory,
+        logs: FailureLogs,
+        ask: Ask,
+        *,
+        endpoint: EndpointMode,
+        wait_seconds: float,
+        delete_seconds: float,
+        still_wanted: StillWanted,
+    ) -> None:
+        """Take the protocols to the world.
+
+        wait_seconds: how long a kind cluster may need to answer after a restart.
+        delete_seconds: how long the removal of a kind cluster may take.
+        """
+        self._kind = kind
+        self._containers = containers
+        self._inventory = inventory
+        self._logs = logs
+        self._ask = ask
+        self._endpoint = endpoint
+        self._wait_seconds = wait_seconds
+        self._delete_seconds = delete_seconds
+        self._still_wanted = still_wanted
+
+    async def carry_out(
+        self, record: Record, request: Request, on_step: Callable[[Step], None]
+    ) -> Made | Access | None:
+        """Do what the request says; return what it has made, or how the workload cluster is reached.
+
+        Raises CommandError, AddressTaken, BadKubeconfig; Withdrawn where the object does not ask for it any more.
+        """
+        if not self._still_wanted(record, request):
+            raise Withdrawn
+        match request:
+            case Create():
+                return await self._create(request, on_step)
+            case Delete():
+                await self._delete(record, request)
+            case StartNodes():
+                await self._start_nodes(request)
+            case ReadAccess():
+                return await self._read(record, request)
+        return None
+
+    async def _create(self, request: Create, on_step: Callable[[Step], None]) -> Made:
+        try:
+            external = await self._kind.create_cluster(
+                request.name,
+                request.config,
+                wait_seconds=request.wait_seconds,
+                retain=True,
+                on_step=on_step,
+            )
+        except CommandError as error:
+            await self._keep_logs(request, error)
+            with suppress(CommandError):
+                await self._remove(request.name, lambda nodes: _of_attempt(nodes, request.mark))
+            raise
+        self._inventory.created(request.name)
+        self._logs.drop(request.name)
+        try:
+            return Made(parse(external).fingerprint, external)
+        except BadKubeconfig:
+            # The cluster is up all the same; reading its kubeconfig is a step of its own, with a failure of its own.
+            return Made(UNREAD, external)
+
+    async def _keep_logs(self, request: Create, error: CommandError) -> None:
+        """Keep what a failed creation left to read; never at the cost of what comes after."""
+        place = self._logs.begin(request.name, error.output, documents.dump(unmarked(request.config)))
+        error.logs, error.config = str(place or ""), self._logs.config_file(place)
+        if place is None:
+            return
+        with suppress(CommandError, OSError):
+            if _of_attempt(await self._list(request.name), request.mark):
+                await self._logs.bounded(place, self._kind.export_logs(request.name, place))
+        self._logs.end(place)
+
+    async def _delete(self, record: Record, request: Delete) -> None:
+        if self._containers.command is None:
+            # Nothing can be proven of containers here; the decision has compared the fingerprint where it could.
+            await self._kind.delete_cluster(request.name)
+            self._inventory.deleted(request.name)
+        else:
+            others = await self._remove(
+                request.name,
+                lambda nodes: removable(nodes, request),
+                settle_seconds=request.settle_seconds,
+                goes_on=lambda: self._still_wanted(record, request),
+            )
+            if others:
+                await self._inventory.refresh()
+            else:
+                self._inventory.deleted(request.name)
+        self._logs.drop(request.name)
+
+    async def _remove(
+        self,
+        name: str,
+        choose: Callable[[list[Node]], list[Node]],
+        *,
+        settle_seconds: float = 0.0,
+        goes_on: Callable[[], bool] = lambda: True,
+    ) -> list[Node]:
+        """Remove the containers of a kind cluster that are chosen from a new listing, until none is left to choose.
+
+        Return those of the name that were left alone.
+
+        The engine may still be making containers when the first ones are removed: it copies a volume for seconds.
+        Raises CommandTimedOut where some are left in the end.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline, quiet_since = clock() + self._delete_seconds, clock()
+        while True:
+            if not goes_on():
+                raise Withdrawn
+            nodes = await self._list(name)
+            chosen = choose(nodes)
+            if not chosen and clock() - quiet_since >= settle_seconds:
+                return nodes
+            if chosen:
+                await self._containers.remove([node.container_id for node in chosen])
+                quiet_since = clock()
+            if clock() + LOOK_SECONDS >= deadline:
+                left = ", ".join(node.name for node in chosen)
+                output = f"still there after their removal: {left}"
+                raise CommandTimedOut([*self._kind.command, "delete", "cluster"], output, self._delete_seconds)
+            await asyncio.sleep(LOOK_SECONDS if not chosen else 0)
+
+    async def _list(self, name: str) -> list[Node]:
+        """Ask the engine for the containers of a kind cluster, now."""
+        nodes = await self._containers.nodes() or []
+        return [node for node in nodes if node.cluster == name]
+
+    async def _start_nodes(self, request: StartNodes) -> None:
+        await self._check_addresses(request)
+        if request.stop:
+            await self._containers.stop(request.stop)
+        await self._containers.start(request.nodes)
+        await self._inventory.refresh()
+
+    async def _check_addresses(self, request: StartNodes) -> None:
+        """Raise AddressTaken where another container has an address that one of the nodes needs."""
+        if not request.addresses:
+            return
+        own = {*request.nodes, *request.stop}
+        occupants = await self._containers.occupants()
+        for node, address in sorted(request.addresses.items()):
+            if (occupant := occupants.get(address)) and occupant not in own:
+                raise AddressTaken(node, address, occupant)
+
+    async def _read(self, record: Record, request: ReadAccess) -> Access:
+        text, endpoint, nodes = await asyncio.gather(
+            self._external(record, request.name),
+            self._internal_host(request.name),
+            self._node_names(request.name),
+        )
+        kubeconfig = parse(text)
+        external = server_url(kubeconfig.host, kubeconfig.port)
+        # The node says another one in its own kubeconfig if it likes; this is what kind calls the container.
+        internal = server_url(endpoint, API_PORT)
+        server = internal if self._endpoint is EndpointMode.INTERNAL else external
+        target = Target(server, kubeconfig.authority)
+        answer = await self._await_answer(target, self._wait_seconds if request.await_answer else 0.0)
+        if request.await_answer:
+            # Where it was never reached from here, nothing more can be waited for.
+            self._inventory.answered(request.name)
+        return Access(
+            external=render(kubeconfig, server=external, name=request.name),
+            internal=render(kubeconfig, server=internal, name=request.name),
+            fingerprint=kubeconfig.fingerprint,
+            external_endpoint=(kubeconfig.host, kubeconfig.port),
+            internal_endpoint=(endpoint, API_PORT),
+            authority=kubeconfig.authority,
+            not_after=kubeconfig.not_after,
+            version=version_in(answer.body) or self._version_of_image(request.name),
+            answered=answer.came,
+            kube_system_uid=await self._kube_system_uid(target, kubeconfig) if answer.came else None,
+            nodes=nodes,
+        )
+
+    async def _external(self, record: Record, name: str) -> str:
+        """Return the kubeconfig that kind wrote at the end of the creation, else what it gives now."""
+        return record.external or await self._kind.kubeconfig(name, internal=False)
+
+    async def _node_names(self, name: str) -> tuple[str, ...]:
+        """Return the nodes' names by kind, for engines that cannot be asked for containers."""
+        return () if self._containers.command else tuple(await self._kind.nodes(name))
+
+    async def _internal_host(self, name: str) -> str:
+        """Return the name under which the API server is reached on the engine's network."""
+        if self._containers.command is None:
+            names = await self._kind.nodes(name)
+        else:
+            # Listed here, the nodes of a new cluster are in its first status.
+            latest = self._inventory.latest
+            entry = latest.clusters.get(name) if latest else None
+            if entry is None or entry.nodes is None:
+                entry = (await self._inventory.refresh()).clusters.get(name)
+            names = [node.name for node in (entry.nodes if entry else None) or ()]
+        balancer = f"{name}-{LOAD_BALANCER}"
+        return balancer if balancer in names else f"{name}-{CONTROL_PLANE}"
+
+    async def _await_answer(self, target: Target, patience_seconds: float) -> Answer:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + patience_seconds
+        while True:
+            answer = await self._ask(target, "/version", None)
+            if answer.came or clock() >= deadline:
+                return answer
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _kube_system_uid(self, target: Target, login: Kubeconfig) -> str | None:
+        answer = await self._ask(target, KUBE_SYSTEM, login)
+        return uid_in(answer.body)
+
+    def _version_of_image(self, name: str) -> str | None:
+        """Return the version in the tag of the control plane's image, where the API server cannot be asked."""
+        latest = self._inventory.latest
+        entry = latest.clusters.get(name) if latest else None
+        images = [node.image for node in (entry.nodes if entry else None) or () if node.role == "control-plane"]
+        return image_version(min(images)) if images else None
+
+
+def removable(nodes: Iterable[Node], request: Delete) -> list[Node]:
+    """Return the containers that a removal may take, of those that the engine has now.
+
+    One without a mark goes only by its id, and only where no container of someone else shares the name.
+    """
+    nodes = list(nodes)
+    marked = [node for node in nodes if _is_meant(Mark.parse(node.mark), request)]
+    named = [node for node in nodes if node.mark is None and node.container_id in request.container_ids]
+    proven = {node.container_id for node in (*marked, *named)}
+    is_shared = any(node.container_id not in proven for node in nodes if node.role != LOAD_BALANCER)
+    return marked if is_shared else [*marked, *named]
+
+
+def _is_meant(mark: Mark | None, request: Delete) -> bool:
+    if mark is None or mark.uid not in request.uids:
+        return False
+    return request.up_to_attempt is None or mark.attempt is None or mark.attempt <= request.up_to_attempt
+
+
+def _of_attempt(nodes: Iterable[Node], mark: Mark) -> list[Node]:
+    """Return what one creation has made: its marked nodes, and the load balancer where all other nodes are its own."""
+    nodes = list(nodes)
+    own = [node for node in nodes if Mark.parse(node.mark) == mark]
+    others = [node for node in nodes if node not in own and node.role != LOAD_BALANCER]
+    balancers = [node for node in nodes if node.role == LOAD_BALANCER and node.mark is None]
+    return [*own, *balancers] if own and not others else own

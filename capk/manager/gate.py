@@ -1,0 +1,38 @@
+"""Whether an object still asks for what it asked for when its operation was queued, minutes ago perhaps."""
+
+from capk.api.objects import KINDCluster
+from capk.manager.records import Record
+from capk.manager.relations import Relations
+from capk.plan.plan import Create, Delete, Goal, Request
+from capk.runtime.store import Store
+
+
+class Gate:
+    """Asked when an operation gets its turn, and again before each removal."""
+
+    def __init__(self, store: Store, relations: Relations) -> None:
+        self._store = store
+        self._relations = relations
+
+    def still_wanted(self, record: Record, request: Request) -> bool:
+        """Return whether the request may be carried out now."""
+        if record.vanished:
+            return isinstance(request, Delete)
+        raw = self._store.get(record.key)
+        if raw is None:
+            return False
+        cluster = KINDCluster(raw)
+        if cluster.uid != record.uid or self._is_left_alone(cluster):
+            return False
+        match request:
+            case Create(mark=mark):
+                return not cluster.is_deleting and cluster.is_being_created and cluster.attempt == mark.attempt
+            case Delete(goal=Goal.GONE):
+                return cluster.is_deleting
+        return True
+
+    def _is_left_alone(self, cluster: KINDCluster) -> bool:
+        """Whether someone asked that nothing be done: a pause (C7), another manager (C6), a move (C25)."""
+        owner = self._relations.owner(cluster)
+        is_paused = cluster.is_paused or (owner is not None and owner.pauses)
+        return is_paused or cluster.is_externally_managed or cluster.is_deleted_for_move

@@ -1,0 +1,307 @@
+"""One record per object: its running operation, what became of each goal, what it may not lose, and its kubeconfigs.
+
+A record survives a change of operation and goes with its object, whatever way that goes.
+"""
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from capk.api.objects import Key, KINDCluster, Object
+from capk.engine.operations import Lane, Operations
+from capk.engine.progress import Step
+from capk.errors import CommandError
+from capk.manager.facts import failure_of
+from capk.plan.observed import Access, GoalFacts, OperationFacts, Policy, retry_delay
+from capk.plan.plan import Create, Delete, Goal, ReadAccess, Request, StartNodes
+from capk.runtime.metrics import Metrics
+
+ACCESS_SECONDS: Final = 60.0
+"""How long kubeconfigs are kept in memory: until all is written. They are read again when they are needed again."""
+RECHECK_SECONDS: Final = 12 * 3600.0
+"""How often they are read again without need: nothing else shows certificates that were renewed inside a node."""
+PEACE_SECONDS: Final = 60.0
+"""A goal is at peace when nothing was done for it for twice its back-off and this time."""
+
+LANES: Final[dict[type, Lane]] = {
+    Create: Lane.CREATE,
+    Delete: Lane.DELETE,
+    StartNodes: Lane.REPAIR,
+    ReadAccess: Lane.READ,
+}
+"""Lanes have their own bounds, so that a deletion never waits behind creations."""
+
+_SETTLED_BY_SUCCESS: Final = frozenset({Goal.UP, Goal.GONE})
+"""Goals that a success reaches for good. The others may be lost again a moment later, so each success counts too."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a creation has brought up.
+
+    identity: the fingerprint of its certificate authority, or UNREAD.
+    external: the kubeconfig that kind wrote, not parsed yet; secret.
+    """
+
+    identity: str
+    external: str = field(repr=False)
+
+
+class Withdrawn(Exception):
+    """The operation got its turn after the object had changed its mind: nothing was done."""
+
+
+@dataclass(frozen=True)
+class _Goal:
+    attempts: int
+    ended_at: float
+    request: Request
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    words: str
+    attempts: int
+    until: float
+
+
+@dataclass
+class Record:
+    """What is remembered of one object."""
+
+    key: Key
+    uid: str
+    request: Request | None = None
+    """Of the operation that runs or waits."""
+    goals: dict[Goal, _Goal] = field(default_factory=dict)
+    refusals: dict[str, _Refusal] = field(default_factory=dict)
+    made: str | None = None
+    """Identity of a kind cluster that a creation has completed, until the object holds it."""
+    external: str | None = field(default=None, repr=False)
+    """The kubeconfig that kind wrote with it, until it is read; secret."""
+    access: Access | None = field(default=None, repr=False)
+    access_timer: asyncio.TimerHandle | None = None
+    read_at: float | None = None
+    unfinished: Create | None = None
+    """A creation that has begun and is not known to have come to its end, or to have been removed again."""
+    vanished: bool = False
+    """The object is gone, and what its unfinished creation left is being removed."""
+
+
+CarryOut = Callable[[Record, Request, Callable[[Step], None]], Awaitable["Made | Access | None"]]
+"""Does what a request says; see `capk.manager.executor`."""
+
+
+class Records:
+    """The records of all objects, by uid: an object of the same name that comes later has its own."""
+
+    def __init__(
+        self,
+        carry_out: CarryOut,
+        operations: Operations,
+        metrics: Metrics,
+        policy: Policy,
+        clock: Callable[[], float],
+    ) -> None:
+        self._carry_out = carry_out
+        self._operations = operations
+        self._metrics = metrics
+        self._policy = policy
+        self._clock = clock
+        self._records: dict[str, Record] = {}
+        self._uids: dict[Key, set[str]] = defaultdict(set)
+
+    def of(self, current: Object) -> Record:
+        """Return the record of an object, a new one where there is none."""
+        if current.uid not in self._records:
+            self._records[current.uid] = Record(current.key, current.uid)
+            self._uids[current.key].add(current.uid)
+        return self._records[current.uid]
+
+    def find(self, uid: str) -> Record | None:
+        """Return the record of that uid."""
+        return self._records.get(uid)
+
+    def of_key(self, key: Key) -> list[Record]:
+        """Return the records of the objects that have, or had, that key."""
+        return [self._records[uid] for uid in sorted(self._uids.get(key, ()))]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def start(self, record: Record, request: Request) -> None:
+        """Carry out the request in the background, in the lane for its kind; an operation that runs goes on."""
+        latest = self._operations.get(record.uid)
+        if latest is not None and not latest.done:
+            return
+        lane = Lane.WAIT if isinstance(request, ReadAccess) and request.await_answer else LANES[type(request)]
+        record.request = request
+        if isinstance(request, Create):
+            record.unfinished = request
+
+        async def work(on_step: Callable[[Step], None]) -> None:
+            steps = StepTimes(self._metrics, self._clock)
+            began, outcome = self._clock(), "failed"
+
+            def report(step: Step) -> None:
+                steps.began(step)
+                on_step(step)
+
+            try:
+                result = await self._carry_out(record, request, report)
+                outcome = "ok"
+                self._succeeded(record, request, result)
+            except Withdrawn:
+                outcome = "withdrawn"
+            except Exception as error:
+                self._failed(record, request, error)
+                raise
+            finally:
+                steps.end()
+                record.request = None
+                self._metrics.operation_seconds.labels(lane.value, outcome).observe(self._clock() - began)
+
+        self._operations.start(record.uid, lane, work, name=f"{type(request).__name__} {request.name}")
+
+    def operation(self, uid: str) -> OperationFacts | None:
+        """Return the operation that runs or waits for its turn."""
+        state, record = self._operations.get(uid), self._records.get(uid)
+        if state is None or state.done or record is None or record.request is None:
+            return None
+        return OperationFacts(record.request, state.queued, state.announced, state.step.reason if state.step else None)
+
+    def goals(self, record: Record) -> dict[Goal, GoalFacts]:
+        """Return what became of each goal; one that is at peace again is as if nothing had been done for it."""
+        now = self._clock()
+        for goal, latest in list(record.goals.items()):
+            quiet = PEACE_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
+            if latest.error is None and now - latest.ended_at > quiet:
+                del record.goals[goal]
+        return {
+            goal: GoalFacts(
+                attempts=latest.attempts,
+                seconds_ago=now - latest.ended_at,
+                failure=failure_of(latest.error),
+                request=latest.request,
+                logs=latest.error.logs if isinstance(latest.error, CommandError) else "",
+            )
+            for goal, latest in record.goals.items()
+        }
+
+    def is_access_old(self, current: Object) -> bool:
+        """Return whether the kubeconfigs are to be read again although nothing asks for them.
+
+        The first time is taken from the uid, so that the clusters of a provider do not all have their turn together.
+        """
+        record = self.of(current)
+        if record.read_at is None:
+            share = int(hashlib.sha256(current.uid.encode()).hexdigest()[:8], 16) / 2**32
+            record.read_at = self._clock() - share * RECHECK_SECONDS / 2
+        return self._clock() - record.read_at > RECHECK_SECONDS
+
+    def stored(self, current: KINDCluster) -> None:
+        """Note that the object holds its identity: it need not be remembered here any more."""
+        record = self.find(current.uid)
+        if record and record.made is not None and record.made == current.identity:
+            record.made = None
+
+    def refused(self, record: Record, part: str, words: str) -> None:
+        """Note that the API server refuses to store a part of what was decided."""
+        before = record.refusals.get(part)
+        attempts = before.attempts + 1 if before else 1
+        record.refusals[part] = _Refusal(words, attempts, self._clock() + retry_delay(attempts, self._policy))
+
+    def accepted(self, record: Record, part: str) -> bool:
+        """Note that the API server has stored a part; return whether it had been refused."""
+        return record.refusals.pop(part, None) is not None
+
+    def refusals(self, record: Record) -> dict[str, str]:
+        """Return the parts that are held back, with the server's words."""
+        return {part: refusal.words for part, refusal in record.refusals.items() if refusal.until > self._clock()}
+
+    def next_try(self, record: Record) -> float | None:
+        """Return the seconds until a refused part is tried again; None where nothing is held back."""
+        waits = [refusal.until - self._clock() for refusal in record.refusals.values()]
+        return max(min(waits), 0.0) if waits else None
+
+    def retry_delay(self, attempts: int) -> float:
+        """Return the seconds to wait after that many attempts."""
+        return retry_delay(attempts, self._policy)
+
+    def cancel(self, uid: str, *, queued_only: bool = False) -> None:
+        """Ask the object's operation to end; it is `done`, and announced, when its processes have ended."""
+        self._operations.cancel(uid, queued_only=queued_only)
+        state, record = self._operations.get(uid), self._records.get(uid)
+        if record and (state is None or state.done):
+            record.request = None
+
+    def forget(self, uid: str) -> None:
+        """Drop everything that is remembered of an object; an operation that still runs is ended."""
+        record = self._records.pop(uid, None)
+        if record:
+            self._uids[record.key].discard(uid)
+            if not self._uids[record.key]:
+                del self._uids[record.key]
+        if record and record.access_timer:
+            record.access_timer.cancel()
+        self._operations.cancel(uid)
+        self._operations.forget(uid)
+
+    def _succeeded(self, record: Record, request: Request, result: "Made | Access | None") -> None:
+        latest = record.goals.get(request.goal)
+        if isinstance(request, Create | Delete):
+            record.unfinished = None
+        if isinstance(request, Delete) and request.goal is Goal.UP:
+            # Room was made for the next attempt; what is known of the last one still counts.
+            return
+        attempts = 0 if request.goal in _SETTLED_BY_SUCCESS else (latest.attempts if latest else 0) + 1
+        record.goals[request.goal] = _Goal(attempts, self._clock(), request)
+        if isinstance(result, Made):
+            record.made, record.external = result.identity, result.external
+        if isinstance(result, Access):
+            self._keep(record, result)
+
+    def _failed(self, record: Record, request: Request, error: Exception) -> None:
+        latest = record.goals.get(request.goal)
+        is_same = latest is not None and not (
+            isinstance(request, Create) and isinstance(latest.request, Create) and not request.is_like(latest.request)
+        )
+        attempts = (latest.attempts if latest and is_same else 0) + 1
+        record.goals[request.goal] = _Goal(attempts, self._clock(), request, error)
+
+    def _keep(self, record: Record, access: Access) -> None:
+        """Keep kubeconfigs for a while: they hold keys."""
+        record.access, record.read_at, record.external = access, self._clock(), None
+        if record.access_timer:
+            record.access_timer.cancel()
+        record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _drop_access, record)
+
+
+def _drop_access(record: Record) -> None:
+    record.access = None
+    record.access_timer = None
+
+
+class StepTimes:
+    """Measures how long each step of a creation takes, from one step to the next."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._current: tuple[str, float] | None = None
+
+    def began(self, step: Step) -> None:
+        """Note that a step begins, and so that the one before has ended."""
+        self.end()
+        self._current = (step.reason.value, self._clock())
+
+    def end(self) -> None:
+        """Note that the last step has ended."""
+        if self._current is not None:
+            reason, since = self._current
+            self._metrics.creation_step_seconds.labels(reason).observe(self._clock() - since)
+            self._current = None

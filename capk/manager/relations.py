@@ -1,0 +1,152 @@
+"""Which objects belong together: whom an event concerns, who wants which kind cluster name, who comes first for it.
+
+Kept up to date by the store itself, so that it is complete before the first decision is made.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from capk.api import names
+from capk.api.names import Resource
+from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster
+from capk.plan.claims import Claim, claim_of, cluster_name, comes_first, holds_name
+from capk.runtime.store import Store
+
+
+class Relations:
+    """Reads the store and nothing else.
+
+    core_version: the version of Cluster API's objects that the server prefers; None where Cluster API is not installed.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.core_version: str | None = None
+        self._store = store
+        self._claims: dict[Key, Claim | None] = {}
+        self._names: dict[Key, str] = {}
+        self._wanted_by: dict[str, set[Key]] = defaultdict(set)
+        self._uids: dict[Key, str] = {}
+        self._alive: set[str] = set()
+        self._claim_ids: dict[Key, str] = {}
+        self._claiming: dict[str, set[Key]] = defaultdict(set)
+        """Id in a claim that another object made -> the objects that carry it, whether it counts or not."""
+        store.listen(names.KIND_CLUSTERS, self._changed)
+
+    def claim(self, key: Key) -> Claim | None:
+        """Return the claim of a KINDCluster, if it counts."""
+        return self._claims.get(key)
+
+    def name(self, key: Key) -> str:
+        """Return the name of a KINDCluster's kind cluster; empty where there is no such object."""
+        return self._names.get(key, "")
+
+    def wanting(self, cluster_names: Iterable[str]) -> set[Key]:
+        """Return the KINDClusters that want a kind cluster of one of these names."""
+        return {key for name in cluster_names for key in self._wanted_by.get(name, ())}
+
+    def rival(self, cluster: KINDCluster) -> str | None:
+        """Return the KINDCluster that comes before this one for its name, as `namespace/name`."""
+        own = self.claim(cluster.key)
+        for key in sorted(self._wanted_by.get(self.name(cluster.key), set()) - {cluster.key}):
+            raw = self._store.get(key)
+            other, claim = KINDCluster(raw), self.claim(key)
+            has_owner = other.owner_cluster_reference is not None
+            holds = holds_name(other, claim, has_owner=has_owner, cluster_api_installed=self.core_version is not None)
+            if holds and comes_first(cluster, own, other, claim):
+                return f"{key.namespace}/{key.name}"
+        return None
+
+    def owner(self, current: Object) -> OwnerCluster | None:
+        """Return the owner Cluster by its name, if the store has it; a changed uid is core's to repair."""
+        reference = current.owner_cluster_reference
+        if reference is None:
+            return None
+        raw = self._store.get(Key(names.CLUSTERS.kind, current.namespace, reference["name"]))
+        return OwnerCluster(raw) if raw else None
+
+    def control_plane_of(self, owner: OwnerCluster | None) -> KINDControlPlane | None:
+        """Return the KINDControlPlane that a Cluster names."""
+        raw = self._referenced_object(owner, "controlPlaneRef", names.KIND_CONTROL_PLANES)
+        return KINDControlPlane(raw) if raw else None
+
+    def infrastructure_of(self, owner: OwnerCluster | None) -> KINDCluster | None:
+        """Return the KINDCluster that a Cluster names."""
+        raw = self._referenced_object(owner, "infrastructureRef", names.KIND_CLUSTERS)
+        return KINDCluster(raw) if raw else None
+
+    def siblings(self, key: Key) -> set[Key]:
+        """Return KINDCluster and KINDControlPlane of the same Cluster."""
+        raw = self._store.get(key)
+        owner = self.owner(Object(raw)) if raw else None
+        return self._referenced(owner) - {key} if owner else set()
+
+    def keys_for_event(self, resource: Resource, raw: Mapping[str, Any]) -> set[Key]:
+        """Return the keys of our objects that have to be looked at when this object changed, itself included."""
+        current = Object(raw)
+        if resource is names.SECRETS:
+            keys = self.wanting([current.labels.get(names.CLUSTER_LABEL, ""), *_cluster_in(current.name)])
+            keys = {key for key in keys if key.namespace == current.namespace}
+            return keys | {other for key in keys for other in self.siblings(key)}
+        if resource.kind == names.CLUSTERS.kind:
+            return self._referenced(OwnerCluster(raw))
+        rivals = self.wanting([self.name(current.key)])
+        return {current.key} | self.siblings(current.key) | rivals
+
+    def _referenced_object(self, owner: OwnerCluster | None, field: str, resource: Resource) -> Any:
+        name = owner.references(field, resource.kind) if owner else None
+        return self._store.get(Key(resource.kind, owner.namespace, name)) if owner and name else None
+
+    def _referenced(self, owner: OwnerCluster) -> set[Key]:
+        found = set()
+        for field, resource in (
+            ("infrastructureRef", names.KIND_CLUSTERS),
+            ("controlPlaneRef", names.KIND_CONTROL_PLANES),
+        ):
+            if name := owner.references(field, resource.kind):
+                found.add(Key(resource.kind, owner.namespace, name))
+        return found
+
+    def _changed(self, key: Key) -> None:
+        """Take in that the store has another version of a KINDCluster, or none any more."""
+        raw = self._store.get(key)
+        before, now = self._uids.pop(key, None), KINDCluster(raw).uid if raw else None
+        if now:
+            self._uids[key] = now
+            self._alive.add(now)
+        self._recompute(key)
+        if before != now:
+            if before:
+                self._alive.discard(before)
+            # Claims that name this uid begin, or cease, to be those of a copy.
+            for uid in (before, now):
+                for other in list(self._claiming.get(uid or "", ())):
+                    self._recompute(other)
+
+    def _recompute(self, key: Key) -> None:
+        raw = self._store.get(key)
+        if (name := self._names.pop(key, None)) is not None:
+            _discard(self._wanted_by, name, key)
+        if (uid := self._claim_ids.pop(key, None)) is not None:
+            _discard(self._claiming, uid, key)
+        self._claims.pop(key, None)
+        if raw is None:
+            return
+        cluster = KINDCluster(raw)
+        if cluster.claim_id != cluster.uid:
+            self._claim_ids[key] = cluster.claim_id
+            self._claiming[cluster.claim_id].add(key)
+        self._claims[key] = claim = claim_of(cluster, self._alive.__contains__)
+        self._names[key] = name = cluster_name(cluster, claim)
+        self._wanted_by[name].add(key)
+
+
+def _discard(index: dict[str, set[Key]], value: str, key: Key) -> None:
+    index[value].discard(key)
+    if not index[value]:
+        del index[value]
+
+
+def _cluster_in(secret: str) -> list[str]:
+    """Return the kind cluster that a Secret's name names: its label may have been taken off."""
+    return [secret.removesuffix("-config")] if secret.endswith("-config") else []

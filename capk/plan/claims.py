@@ -1,0 +1,71 @@
+"""Which kind cluster an object may call its own by name, and which of two objects comes first for a name. Pure.
+
+A claim is an annotation, so anyone who may edit the object can write one. It counts only where nothing speaks against
+it, and the marks on the containers count more (`capk.plan.ownership`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from capk.api.objects import KINDCluster
+
+IsAlive = Callable[[str], bool]
+"""Whether a KINDCluster of that uid exists."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that counts.
+
+    name: of the kind cluster. uid: what its marks name, or the id of an adopted container.
+    """
+
+    name: str
+    uid: str
+
+
+def claim_of(cluster: KINDCluster, is_alive: IsAlive) -> Claim | None:
+    """Return the claim of an object, or None where it has none that counts.
+
+    A claim that another object made, which `clusterctl move` carries along, counts only for a name that this object
+    could ask for itself, and only once the object that made it is gone: a copy of a living object has no claim.
+    """
+    name, uid = cluster.claimed_name, cluster.claim_id
+    wanted = cluster.spec.get("clusterName")
+    if name is None or (wanted and wanted != name):
+        return None
+    if uid != cluster.uid and (name not in _own_names(cluster) or is_alive(uid)):
+        return None
+    return Claim(name, uid)
+
+
+def cluster_name(cluster: KINDCluster, claim: Claim | None) -> str:
+    """Return the name of the object's kind cluster: claimed, else asked for, else the owner Cluster's, else its own."""
+    owner = cluster.owner_cluster_reference
+    return claim.name if claim else cluster.spec.get("clusterName") or (owner["name"] if owner else cluster.name)
+
+
+def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cluster_api_installed: bool) -> bool:
+    """Return whether an object keeps others from its name: it has claimed it, or may claim it as soon as it is free."""
+    if cluster.is_externally_managed or cluster.is_deleted_for_move:
+        return False
+    if claim is not None:
+        return True
+    waits = cluster_api_installed and not has_owner and not cluster.spec.get("standalone")
+    return not (cluster.is_deleting or cluster.is_paused or waits)
+
+
+def comes_first(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, others_claim: Claim | None) -> bool:
+    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older."""
+
+    def rank(candidate: KINDCluster, own: Claim | None) -> tuple[bool, bool, datetime, str, str]:
+        is_anothers = own is None or own.uid != candidate.uid
+        return own is None, is_anothers, candidate.created_at, candidate.namespace, candidate.name
+
+    return rank(other, others_claim) < rank(cluster, claim)
+
+
+def _own_names(cluster: KINDCluster) -> set[str]:
+    owner = cluster.owner_cluster_reference
+    return {cluster.name, str(cluster.spec.get("clusterName") or cluster.name), *([owner["name"]] if owner else [])}

@@ -1,0 +1,65 @@
+"""Single questions to the API server of a workload cluster. Whatever it does, there is an answer and no exception."""
+
+import asyncio
+from typing import Final
+
+from capk.kindcfg.kubeconfig import Kubeconfig
+from capk.workload.answer import Answer, of_error, of_response, uid_in, version_in
+from capk.workload.connection import Connection, Target
+from capk.workload.response import Response
+
+TIMEOUT_SECONDS: Final = 3.0
+"""A workload cluster that was just created answers in milliseconds; if it is out of reach, waiting is in vain."""
+KUBE_SYSTEM: Final = "/api/v1/namespaces/kube-system"
+
+
+async def ask(target: Target, path: str, login: Kubeconfig | None = None) -> Answer:
+    """Return what an API server answers to GET, on a connection of its own.
+
+    login: adds a client certificate or a token; None asks as an anonymous user.
+    """
+    connection = Connection(target, login)
+    try:
+        return await ask_on(connection, path)
+    finally:
+        connection.close()
+
+
+async def ask_on(connection: Connection, path: str) -> Answer:
+    """Return what an API server answers to GET on a connection, which stays open if it can carry another question."""
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return of_response(await _get(connection, path))
+    except (OSError, ValueError, OverflowError) as error:
+        return of_error(error, TIMEOUT_SECONDS)
+
+
+async def server_version(server: str, authority: str) -> str | None:
+    """Return the Kubernetes version, as in v1.36.3; None when there is no answer that has this form.
+
+    server: URL of the API server. authority: certificates that may vouch for it, PEM.
+
+    Asks without credentials: an API server tells anonymous users its version unless that was forbidden.
+    """
+    return version_in((await ask(Target(server, authority), "/version")).body)
+
+
+async def kube_system_uid(kubeconfig: Kubeconfig, server: str) -> str | None:
+    """Return the uid of the namespace kube-system; None if it cannot be asked for.
+
+    It is made once in the life of an etcd, so another uid under the same certificates means that the data was lost.
+    server: URL of the API server, at an address that we know.
+    """
+    target = Target(server, kubeconfig.authority)
+    return uid_in((await ask(target, KUBE_SYSTEM, kubeconfig)).body)
+
+
+async def _get(connection: Connection, path: str) -> Response:
+    was_open = connection.is_open
+    try:
+        return await connection.get(path)
+    except OSError:
+        # A connection that was kept may have been closed meanwhile, which shows when it is used.
+        if not was_open:
+            raise
+        return await connection.get(path)

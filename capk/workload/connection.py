@@ -1,0 +1,170 @@
+"""One HTTPS connection to a workload API server: asks one question at a time and can be kept between questions.
+
+Written on sockets and `ssl` for three reasons. 1,000 connections have to be kept: an asyncio transport holds 256 KiB
+for each TLS connection, this class holds none between questions. Everything a hostile server sends is bounded before
+it is looked at. And nothing here knows of proxies, redirects, cookies or compressed bodies: a kind cluster lies on this
+machine or on the network of its containers, where a proxy of the environment leads nowhere, and a redirect leads to
+where the server wants us to be.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from capk.kindcfg.kubeconfig import Kubeconfig
+from capk.workload.clientcertificate import load_login
+from capk.workload.response import BadResponse, Response, read_response
+
+_MOST_READS: Final = 256
+"""64 KiB come in 64 pieces or fewer. Whoever sends a byte at a time is after our processor."""
+_READ_BYTES: Final = 16 * 1024
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Target:
+    """An API server.
+
+    server: its https URL, at an address that we know. authority: certificates that may vouch for it, PEM.
+    server_name: the name that its certificate has to bear, if not the host of the URL.
+    """
+
+    server: str
+    authority: str = field(repr=False)
+    server_name: str | None = None
+
+
+class Connection:
+    """A connection to one API server, opened with the first question.
+
+    login: adds its client certificate or token to each question; None asks as an anonymous user.
+    """
+
+    def __init__(self, target: Target, login: Kubeconfig | None = None) -> None:
+        self._target = target
+        self._login = login
+        self._socket: socket.socket | None = None
+        self._reads = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another question can be asked on the connection that is there."""
+        return self._socket is not None
+
+    async def get(self, path: str) -> Response:
+        """Return what the server answers to GET.
+
+        Raises OSError (ssl.SSLError, ConnectionError and socket.gaierror are some), or ValueError (BadResponse is one).
+        The connection is closed then, and also when the caller gives up.
+        """
+        response = None
+        try:
+            self._reads = 0
+            if self._socket is None:
+                await self._open()
+            response = await self._ask(path)
+            return response
+        finally:
+            if response is None or not response.reusable:
+                self.close()
+
+    def close(self) -> None:
+        """Close the connection; fine when it is not open."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+    async def _ask(self, path: str) -> Response:
+        await self._step(self._tls.write, self._request(path))
+        data = b""
+        while True:
+            piece = await self._step(self._tls.read, _READ_BYTES)
+            if not piece and not data:
+                raise ConnectionResetError("the server closed the connection without an answer")
+            data += piece
+            if response := read_response(data, ended=not piece):
+                return response
+
+    def _request(self, path: str) -> bytes:
+        token = f"Authorization: Bearer {self._login.token}\r\n" if self._login and self._login.token else ""
+        host = urlsplit(self._target.server).netloc
+        accept = "Accept: application/json, */*\r\nAccept-Encoding: identity\r\nUser-Agent: capk\r\n"
+        return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{accept}{token}\r\n".encode("ascii")
+
+    async def _open(self) -> None:
+        parts = urlsplit(self._target.server)
+        host, port = parts.hostname, parts.port or 443
+        if parts.scheme != "https" or not host:
+            raise ValueError("the URL of the API server is not an https URL")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # Without finite-field Diffie-Hellman: a server may choose groups that cost us a tenth of a second each time.
+        context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+        context.load_verify_locations(cadata=self._target.authority)
+        if self._login and self._login.client_key:
+            load_login(context, self._login)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        name = self._target.server_name or host
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._socket = await _connect(host, port)
+        await self._step(self._tls.do_handshake)
+
+    async def _step(self, action: Callable[..., _Result], *arguments: object) -> _Result:
+        """Run a step of TLS, and carry bytes to and from the socket for it as long as it wants some."""
+        while True:
+            self._reads += 1
+            if self._reads > _MOST_READS:
+                raise BadResponse("the answer comes in too many pieces")
+            try:
+                result = action(*arguments)
+            except ssl.SSLWantReadError:
+                await self._send()
+                await self._receive()
+            else:
+                await self._send()
+                return result
+
+    async def _send(self) -> None:
+        if (data := self._outgoing.read()) and self._socket:
+            await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    async def _receive(self) -> None:
+        if self._socket is None:
+            raise ConnectionError("the connection is closed")
+        data = await asyncio.get_running_loop().sock_recv(self._socket, _READ_BYTES)
+        if not data:
+            raise ConnectionResetError("the server closed the connection")
+        self._incoming.write(data)
+
+
+async def _connect(host: str, port: int) -> socket.socket:
+    """Return a connected socket; tries the addresses of a host in the order of the resolver."""
+    loop = asyncio.get_running_loop()
+    failure = OSError("the host has no address")
+    for family, address in await _addresses(host, port):
+        candidate = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            candidate.setblocking(False)
+            await loop.sock_connect(candidate, address)
+            return candidate
+        except OSError as error:
+            candidate.close()
+            failure = error
+        except BaseException:
+            candidate.close()
+            raise
+    raise failure
+
+
+async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(family, address) for family, _, _, _, address in found]
+    # Without the detour over a thread of the resolver.
+    return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, (host, port))]

@@ -1,0 +1,55 @@
+"""Connections to many API servers, kept between questions."""
+
+import resource
+from typing import Final
+
+from capk.workload.answer import Answer
+from capk.workload.ask import ask_on
+from capk.workload.connection import Connection, Target
+
+HEALTH_PATH: Final = "/readyz"
+"""What each API server is asked.
+
+It fails when etcd does not answer, and anonymous users may ask it by default. Source: Kubernetes
+plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go (system:public-info-viewer), staging apiserver
+pkg/server/healthz/healthz.go (a failed check: status 500, and its name after `[-]`).
+"""
+
+
+class Connections:
+    """Keeps one connection to each API server that answered; about 54 KiB each.
+
+    kube-apiserver closes a connection that is idle for 90 s, a load balancer perhaps sooner. Such a one is replaced.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        """Take how many connections to keep; None for half of what the process may have open."""
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 if most is None else most
+        self._idle: dict[Target, Connection] = {}
+
+    async def ask(self, target: Target) -> Answer:
+        """Return what an API server says about its health, on the connection that was kept or a new one."""
+        connection = self._idle.pop(target, None) or Connection(target)
+        try:
+            answer = await ask_on(connection, HEALTH_PATH)
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(target, connection)
+        return answer
+
+    def _keep(self, target: Target, connection: Connection) -> None:
+        if connection.is_open and target not in self._idle and len(self._idle) < self._most:
+            self._idle[target] = connection
+        else:
+            connection.close()
+
+    def drop(self, target: Target) -> None:
+        """Close the connection to an API server that is kept; fine when there is none."""
+        if connection := self._idle.pop(target, None):
+            connection.close()
+
+    def close(self) -> None:
+        """Close all connections that are kept."""
+        for target in list(self._idle):
+            self.drop(target)

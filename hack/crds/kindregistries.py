@@ -1,0 +1,105 @@
+"""The schema of `registries`: where the nodes pull images from. It is ours; kind's configuration has no such field."""
+
+from hack.crds.kindnodes import REGISTRY_HOST
+from hack.crds.schema import Schema, flag, listing, record, rule, text
+
+_PORT = "(?::[0-9]{1,5})?"
+_HOST = rf"^(?:\*|{REGISTRY_HOST}{_PORT})$"
+# Without user, password, query and fragment: a credential must not be stored in an object that everyone may read.
+_ENDPOINT = rf"^https?://{REGISTRY_HOST}{_PORT}(?:/[A-Za-z0-9._~/-]*)?$"
+_CONFIG_MAP = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$"
+
+
+def registries() -> Schema:
+    """Return the schema of `registries`."""
+    return record(
+        """Where the nodes pull images from. The provider writes it into every node before Kubernetes starts there.
+        Cannot change once the cluster is created.""",
+        {"mirrors": _mirrors()},
+    )
+
+
+def _mirrors() -> Schema:
+    mirror = record(
+        "Where the images of one registry, or of all the others, are pulled from instead.",
+        {
+            "host": text(
+                """Registry whose images are pulled from the endpoints, as the names of images have it: `docker.io`,
+                `registry.example:5000`; or `*` for every registry that has no mirror of its own.""",
+                max_length=253,
+                rules=[
+                    rule(
+                        f"self.matches(r'{_HOST}')",
+                        """must be a registry as the names of images have it, such as docker.io or localhost:5001, or *
+                        for all others; no https:// and no path""",
+                    )
+                ],
+            ),
+            "endpoints": _endpoints(),
+            "only": flag(
+                """Whether the images come from the endpoints alone. Without it the nodes ask the registry itself when
+                no endpoint has the image."""
+            ),
+            "caConfigMapRef": record(
+                """ConfigMap in the same namespace whose key `ca.crt` holds the certificates, in PEM, that the https
+                endpoints are verified with. The nodes trust the usual authorities besides.""",
+                {
+                    "name": text(
+                        "Name of the ConfigMap.",
+                        max_length=253,
+                        rules=[
+                            rule(
+                                f"self.matches(r'{_CONFIG_MAP}')",
+                                "must be the name of a ConfigMap: lower-case letters, digits, '-' and '.'",
+                            )
+                        ],
+                    )
+                },
+                required=["name"],
+            ),
+        },
+        required=["host", "endpoints"],
+        rules=[
+            rule(
+                "!has(self.caConfigMapRef) || self.endpoints.exists(e, e.startsWith('https://'))",
+                """cannot be used without an https endpoint: nothing would be verified with it. Write https:// in
+                endpoints, or leave caConfigMapRef out""",
+                at=".caConfigMapRef",
+            )
+        ],
+    )
+    return listing(
+        """Mirrors of registries, one for each host. Example: `[{host: docker.io, endpoints: ["http://mirror:5000"]}]`.
+        Use it in place of registry mirrors in `containerdConfigPatches`, with which some node images do not
+        start.""",
+        mirror,
+        max_items=16,
+        keys=["host"],
+    )
+
+
+def _endpoints() -> Schema:
+    return listing(
+        """Addresses of registries to ask, in this order, such as `http://kind-registry:5000`. The name has to be known
+        in the nodes: a container on kind's network, or a host of your network. A path of the API below `/v2/`, as in
+        `https://harbor.example/v2/cache`, is used as it is.""",
+        text(
+            "Address of a registry, such as `https://mirror.example`.",
+            max_length=512,
+            rules=[
+                rule(
+                    f"self.matches(r'{_ENDPOINT}')",
+                    """must be a URL such as http://kind-registry:5000 or https://mirror.example/cache, without user,
+                    password, ? and #""",
+                )
+            ],
+        ),
+        min_items=1,
+        max_items=8,
+        rules=[
+            rule(
+                "self.all(e, self.exists_one(other, other == e))",
+                "must not have an endpoint twice; the nodes ask each of them once",
+            )
+        ],
+    )

@@ -1,0 +1,601 @@
+"""Output of the real kind, recorded -> reason and message; what could not be recorded, in its documented words."""
+
+import shlex
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from texts import texts
+
+from capk.api.names import Reason
+from capk.diagnosis import output
+from capk.diagnosis.failures import MAX_MESSAGE, Failure, classify
+from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
+
+RECORDED = Path(__file__).parents[2] / "fixtures" / "kind"
+RELEASES = ("v0.32.0", "v0.33.0")
+REPORTED = RECORDED / "reported"
+
+
+def recorded(name: str) -> CommandFailed:
+    """Return what the oldest release printed of which there is such a recording."""
+    return recordings(name)[0]
+
+
+def recordings(name: str) -> list[CommandFailed]:
+    files = [RECORDED / release / f"{name}.txt" for release in RELEASES]
+    return [read(file) for file in files if file.exists()]
+
+
+def read(file: Path) -> CommandFailed:
+    command, status, *output = file.read_text().split("\n")
+    words = command.removeprefix("# command: ").split()
+    return CommandFailed(words, "\n".join(output), int(status.removeprefix("# exit status: ")))
+
+
+def create(output: str) -> Failure:
+    return classify(CommandFailed(["kind", "create", "cluster", "--name=dev"], output, 1))
+
+
+@pytest.mark.parametrize(
+    ("recording", "reason", "part"),
+    [
+        ("create-engine-down", Reason.ENGINE_UNREACHABLE, "does not answer. Start it"),
+        ("delete-engine-down", Reason.ENGINE_UNREACHABLE, "does not answer. Start it"),
+        ("get-clusters-engine-down", Reason.ENGINE_UNREACHABLE, "does not answer. Start it"),
+        ("get-clusters-engine-refused", Reason.ENGINE_UNREACHABLE, "DOCKER_HOST"),
+        ("get-clusters-engine-forbidden", Reason.ENGINE_UNREACHABLE, "no permission to use the socket"),
+        ("get-clusters-engine-missing", Reason.ENGINE_UNREACHABLE, "cannot find the command docker"),
+        ("engine-ps-engine-down", Reason.ENGINE_UNREACHABLE, "does not answer. Start it"),
+        ("engine-image-inspect-engine-down", Reason.ENGINE_UNREACHABLE, "does not answer. Start it"),
+        ("create-disk-full", Reason.OUT_OF_DISK, "docker system prune"),
+        ("create-inotify-limit", Reason.INOTIFY_LIMIT, "sysctl fs.inotify.max_user_instances=512"),
+        ("create-out-of-memory", Reason.OUT_OF_MEMORY, "memory ran out"),
+        ("create-deleted-meanwhile", Reason.OUT_OF_MEMORY, "the container of the node was removed meanwhile"),
+        ("create-port-taken", Reason.PORT_CONFLICT, "Host port 18080 is taken"),
+        ("create-port-allocated", Reason.PORT_CONFLICT, "Host port 18081 is taken"),
+        ("create-name-taken", Reason.NAME_CONFLICT, "A kind cluster named rec-one exists"),
+        ("create-after-kill", Reason.NAME_CONFLICT, "kind delete cluster --name rec-killed"),
+        ("create-two-at-once", Reason.NAME_CONFLICT, "rec-race"),
+        ("create-container-name-taken", Reason.NAME_CONFLICT, "A container named rec-conflict-control-plane exists"),
+        (
+            "create-image-absent",
+            Reason.IMAGE_NOT_FOUND,
+            "not have the image kindest/node:v9.9.9 and cannot reach its registry",
+        ),
+        ("create-load-balancer-image-absent", Reason.IMAGE_NOT_FOUND, "envoyproxy/envoy:v1.36.2, which kind needs"),
+        ("create-image-invalid", Reason.INVALID_CONFIG, "kindest/NODE:v1 is not a valid name of an image"),
+        ("create-unknown-field", Reason.INVALID_CONFIG, "does not know the field noodles"),
+        ("create-unknown-version", Reason.INVALID_CONFIG, "unknown apiVersion: kind.x-k8s.io/v9"),
+        ("create-bad-yaml", Reason.INVALID_CONFIG, "did not find expected node content"),
+        ("create-bad-name", Reason.INVALID_CONFIG, "'Rec_Bad' is not a valid cluster name"),
+        ("create-no-control-plane", Reason.INVALID_CONFIG, "must have at least one control-plane node"),
+        ("create-invalid-values", Reason.INVALID_CONFIG, "invalid port number: 70000, invalid ipFamily: ipv5"),
+        ("create-port-twice", Reason.INVALID_CONFIG, "already configured: 0.0.0.0:80"),
+        ("create-bad-patch", Reason.INVALID_CONFIG, "failed to parse patches"),
+        ("create-bad-containerd-patch", Reason.INVALID_CONFIG, "failed to patch containerd config"),
+        ("create-bad-mount", Reason.INVALID_CONFIG, 'error mounting "/etc/hostname/no" to rootfs at "/no"'),
+        ("create-kubeadm-flag", Reason.KUBEADM_FAILED, "phase wait-control-plane"),
+        ("create-feature-gate", Reason.KUBEADM_FAILED, "phase wait-control-plane"),
+        ("create-kubeadm-refuses", Reason.KUBEADM_FAILED, 'networking.dnsDomain: Invalid value: "not_a_domain"'),
+        ("create-lock-held", Reason.CREATION_FAILED, "could not write its kubeconfig"),
+        ("delete-container-stuck", Reason.DELETION_FAILED, "restart the container engine"),
+        ("get-kubeconfig-unknown", Reason.KUBECONFIG_UNAVAILABLE, "has no control-plane node"),
+        ("get-kubeconfig-unfinished", Reason.KUBECONFIG_UNAVAILABLE, "was never finished"),
+        ("get-kubeconfig-stopped", Reason.KUBECONFIG_UNAVAILABLE, "is stopped"),
+        ("engine-start-absent", Reason.COMMAND_FAILED, "No such container: rec-nosuch"),
+        ("export-logs-unknown", Reason.COMMAND_FAILED, 'unknown cluster "rec-nosuch"'),
+    ],
+)
+def test_recorded_failure_is_recognised(recording, reason, part):
+    for error in recordings(recording):
+        failure = classify(error)
+        assert failure.reason is reason
+        assert part in failure.message
+
+
+def test_every_recorded_failure_is_covered():
+    (table,) = (mark for mark in test_recorded_failure_is_recognised.pytestmark if mark.name == "parametrize")
+    failures = {file.stem for file in RECORDED.glob("v*/*.txt") if read(file).exit_status != 0}
+    answers = {"engine-image-inspect-absent", "engine-inspect-absent"}  # exit status 1 is how they say "no"
+    assert failures - answers == {recording for recording, *_ in table.args[1]}
+
+
+AGAIN = "run `kind create cluster --name=rep --config=- --wait=120s --retain`"
+
+
+@pytest.mark.parametrize(
+    ("report", "reason", "parts"),
+    [
+        ("get-clusters-podman-6", Reason.ENGINE_UNSUPPORTED, ["podman 6", "Install kind v0.33.0 or later"]),
+        ("get-clusters-nerdctl-labels", Reason.ENGINE_UNSUPPORTED, ["Install the newest release of kind"]),
+        (
+            "create-podman-without-names",
+            Reason.NODE_NAME_NOT_RESOLVED,
+            ["does not resolve rep-control-plane", "aardvark-dns", "dnsname"],
+        ),
+        ("create-podman-without-names-at-the-end", Reason.NODE_NAME_NOT_RESOLVED, ["podman network rm kind"]),
+        ("create-podman-node-stopped", Reason.CREATION_FAILED, ["container of a node stopped", "tries again"]),
+        ("create-docker-node-stopped", Reason.CREATION_FAILED, ["container of a node stopped"]),
+        (
+            "create-docker-host-to-container",
+            Reason.INVALID_CONFIG,
+            ["the mounts of /srv/pv-data", "Remove `propagation`", "mount --make-rshared /"],
+        ),
+        ("create-docker-bidirectional", Reason.INVALID_CONFIG, ["the mounts of /srv/pv-data", "Bidirectional"]),
+        ("create-podman-host-to-container", Reason.INVALID_CONFIG, ["the mounts of /srv/pv-data"]),
+        ("delete-removal-in-progress", Reason.DELETION_FAILED, ["still removing a container"]),
+        ("create-containerd-restart", Reason.KUBEADM_FAILED, ["containerdConfigPatches", "hosts.toml", AGAIN]),
+        ("create-containerd-mirrors", Reason.KUBEADM_FAILED, ["containerdConfigPatches", "kubelet", AGAIN]),
+        ("create-containerd-without-cri", Reason.KUBEADM_FAILED, ["containerdConfigPatches", "registry.mirrors"]),
+    ],
+)
+def test_reported_failure_is_recognised(report, reason, parts):
+    failure = classify(read(REPORTED / f"{report}.txt"))
+    assert failure.reason is reason
+    assert not [part for part in parts if part not in failure.message], failure.message
+    assert "Ignored configuration" not in failure.message
+    assert failure.retry  # each of them can also be mended where the engine runs
+
+
+def test_every_report_is_covered():
+    (table,) = (mark for mark in test_reported_failure_is_recognised.pytestmark if mark.name == "parametrize")
+    assert {file.stem for file in REPORTED.glob("*.txt")} == {report for report, *_ in table.args[1]}
+
+
+def test_node_that_is_stopped_later_needs_to_be_started():
+    words = "Error: can only create exec sessions on running containers: container state improper"
+    failure = classify(CommandFailed(["kind", "get", "kubeconfig", "--name=dev"], words, 1))
+    assert failure.reason is Reason.KUBECONFIG_UNAVAILABLE
+    assert failure.message == "The control-plane container is stopped. Start it."
+
+
+def test_name_that_was_not_found_at_first_is_not_the_cause_of_a_later_failure():
+    early = "I1203 12:22:00.0 1 token.go:1] lookup dev-control-plane on 192.168.1.1:53: no such host\n"
+    later = "I1203 12:23:00.0 1 round_trippers.go:632] Response 200 OK\n" * 300
+    failure = create(f"ERROR: failed to join node with kubeadm: x\n\nCommand Output: {early}{later}error: odd\n")
+    assert failure.reason is Reason.KUBEADM_FAILED
+    assert "odd" in failure.message
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "",
+        "\tk8s.io/kubernetes/cmd/kubeadm/app/cmd/join.go:181\n",
+        'time="2026-06-25T10:00:00Z" level=warning msg="\\"/\\" is not a shared mount"\n',
+        "main.main\n",
+        "W1203 12:21:53.690920     170 x.go:112] [config] WARNING: Ignored configuration document with X\n",
+    ],
+)
+def test_warnings_and_stack_traces_are_never_the_cause(last):
+    warning = "W1203 12:21:53.690920     170 x.go:112] [config] WARNING: Ignored configuration document with X\n"
+    head = "ERROR: failed to create cluster: failed to join node with kubeadm: x\n\nCommand Output: "
+    trouble = "couldn't validate the identity of the API Server"
+    assert f": {trouble}. " in create(f"{head}{warning}{trouble}\n{warning}{last}").message
+    # Of kubeadm's own log the last line that speaks of an error.
+    chatter = f"I1203 12:22:00.000001     170 token.go:1] Retrying due to error: {trouble}\n"
+    assert f"error: {trouble}. " in create(f"{head}{warning}{chatter}{warning}{last}").message
+
+
+@pytest.mark.parametrize(
+    ("output", "reason", "part"),
+    [
+        (
+            "ERROR: failed to create cluster: failed to get docker info: x\n\nCommand Output: failed to connect to the "
+            "docker API at unix:///var/run/docker.sock; check if the path is correct and if the daemon is running: "
+            "dial unix /var/run/docker.sock: connect: no such file or directory",
+            Reason.ENGINE_UNREACHABLE,
+            "does not answer",
+        ),
+        (
+            "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock",
+            Reason.ENGINE_UNREACHABLE,
+            "group docker",
+        ),
+        (
+            "Cannot connect to Podman. Please verify your connection to the Linux system using `podman system "
+            "connection list`, or try `podman machine init` and `podman machine start`",
+            Reason.ENGINE_UNREACHABLE,
+            "does not answer",
+        ),
+        (
+            "Error response from daemon: client version 1.52 is too new. Maximum supported API version is 1.41",
+            Reason.ENGINE_UNREACHABLE,
+            "each other's version",
+        ),
+        (
+            'unable to resolve docker endpoint: context "lab": context not found: open /root/.docker/contexts/meta/x',
+            Reason.ENGINE_UNREACHABLE,
+            "docker context",
+        ),
+        (
+            "docker: Error response from daemon: failed to set up container networking: driver failed programming "
+            "external connectivity on endpoint dev-control-plane (0123456789ab): failed to bind host port for "
+            "0.0.0.0:8080:172.18.0.2:80/tcp: address already in use",
+            Reason.PORT_CONFLICT,
+            "Host port 8080 is taken",
+        ),
+        (
+            "docker: Error response from daemon: Ports are not available: exposing port TCP 0.0.0.0:80 -> 127.0.0.1:0: "
+            "listen tcp 0.0.0.0:80: bind: address already in use",
+            Reason.PORT_CONFLICT,
+            "Host port 80 is taken",
+        ),
+        (
+            "Error: cannot listen on the TCP port: listen tcp4 :443: bind: address already in use",
+            Reason.PORT_CONFLICT,
+            "Host port 443 is taken",
+        ),
+        (
+            'Error: rootlessport cannot expose privileged port 80, add "net.ipv4.ip_unprivileged_port_start=80"',
+            Reason.PORT_CONFLICT,
+            "above 1023",
+        ),
+        (
+            'Error: creating container storage: the container name "dev-control-plane" is already in use by '
+            "0123456789ab. You have to remove that container to be able to reuse that name: the name is taken",
+            Reason.NAME_CONFLICT,
+            "dev-control-plane",
+        ),
+        (
+            'ERROR: failed to create cluster: failed to pull image "kindest/node:v1": command "docker pull" failed\n\n'
+            "Command Output: Error response from daemon: manifest for kindest/node:v1 not found: manifest unknown",
+            Reason.IMAGE_NOT_FOUND,
+            "does not exist, or it needs a login",
+        ),
+        (
+            'ERROR: failed to create cluster: failed to pull image "kindest/node:v1": command "docker pull" failed\n\n'
+            "Command Output: toomanyrequests: You have reached your unauthenticated pull rate limit.",
+            Reason.IMAGE_NOT_FOUND,
+            "its pull rate limit is reached",
+        ),
+        (
+            'ERROR: failed to create cluster: failed to pull image "kindest/node:v1": command "docker pull" failed\n\n'
+            "Command Output: no matching manifest for linux/riscv64 in the manifest list entries",
+            Reason.IMAGE_NOT_FOUND,
+            "processor",
+        ),
+        (
+            'ERROR: failed to create cluster: failed to pull image "kindest/node:v1": command "docker pull" failed\n\n'
+            "Command Output: failed to register layer: write /usr/bin/x: no space left on device",
+            Reason.OUT_OF_DISK,
+            "disk",
+        ),
+        (
+            "Failed to add watch: inotify_add_watch /run: no space left on device",
+            Reason.INOTIFY_LIMIT,
+            "inotify limits",
+        ),
+        ("Failed to create inotify object: Too many open files", Reason.INOTIFY_LIMIT, "inotify limits"),
+        ("fork/exec /usr/bin/docker: cannot allocate memory", Reason.OUT_OF_MEMORY, "out of memory"),
+        (
+            "ERROR: failed to create cluster: failed to ensure docker network: command failed\n\nCommand Output: Error "
+            "response from daemon: all predefined address pools have been fully subnetted",
+            Reason.CREATION_FAILED,
+            "all predefined address pools have been fully subnetted. Remove networks",
+        ),
+        (
+            "ERROR: failed to create cluster: running kind with rootless provider requires cgroup v2, see "
+            "https://kind.sigs.k8s.io/docs/user/rootless/",
+            Reason.CREATION_FAILED,
+            "only with cgroup v2",
+        ),
+        (
+            "failed to init node with kubeadm: x\nCommand Output: [preflight] Some fatal errors occurred:\n"
+            "\t[ERROR NumCPU]: the number of available CPUs 1 is less than the required 2\n"
+            "\t[ERROR Mem]: the system RAM is too small\n",
+            Reason.KUBEADM_FAILED,
+            "NumCPU: the number of available CPUs 1 is less than the required 2; Mem: the system RAM",
+        ),
+        (
+            "failed to create cluster: x\nCommand Output: docker: Error response from daemon: No command specified.\n",
+            Reason.INVALID_CONFIG,
+            "not a node image of kind",
+        ),
+        (
+            "failed to join node with kubeadm: x\nCommand Output: W1122 13:27:45.43 152 x.go:1] hello\n",
+            Reason.KUBEADM_FAILED,
+            "hello",
+        ),
+    ],
+)
+def test_documented_failure_is_recognised(output, reason, part):
+    failure = create(output)
+    assert failure.reason is reason
+    assert part in failure.message
+
+
+@pytest.mark.rule("C18")
+@pytest.mark.parametrize(
+    ("recording", "changes"),
+    [
+        ("create-port-taken", {"08464e7a9fd0": "a61d0fce1234", "40275": "34567", "31771db8adf5": "beefbeefbeef"}),
+        ("create-bad-mount", {"9fd338e95ef3": "a61d0fce1234", "41091": "45678"}),
+        ("create-kubeadm-flag", {"13:31": "09:59", "1122": "0101", "172.18.0.2": "172.18.0.9"}),
+        ("get-kubeconfig-stopped", {"e634207c8aa9": "a61d0fce1234"}),
+        ("create-image-absent", {"192.0.2.1": "198.51.100.1"}),
+    ],
+)
+def test_message_does_not_depend_on_the_run(recording, changes):
+    error = recorded(recording)
+    output = error.output
+    for old, new in changes.items():
+        assert old in output
+        output = output.replace(old, new)
+    assert classify(CommandFailed(error.command, output, error.exit_status)) == classify(error)
+
+
+@pytest.mark.rule("C18")
+def test_the_same_broken_control_plane_is_told_in_the_same_words():
+    # kubeadm ended these two with different last words.
+    flag, gate = classify(recorded("create-kubeadm-flag")), classify(recorded("create-feature-gate"))
+    assert flag.message.replace("rec-flag", "rec-gate") == gate.message
+
+
+@pytest.mark.rule("C18")
+def test_port_that_kind_chose_itself_is_not_named():
+    message = create("listen tcp4 127.0.0.1:43817: bind: address already in use").message
+    assert message.startswith("A host port is taken")
+
+
+@pytest.mark.parametrize(
+    "varying",
+    [
+        "2025-01-02T03:04:05.678Z",
+        "2025/01/02 03:04:05",
+        "1m30.5s",
+        "250ms",
+        "91454501081c1965d2f9d34fbdf2164960f4e6d1cb9ce0247727f624303876c0",
+        "sha256:91454501081c1965d2f9d34fbdf2164960f4e6d1cb9ce0247727f624303876c0",
+        "91454501081c",
+        "01234567-89ab-cdef-0123-456789abcdef",
+        "/run/capk/calls-abc_def1/call-x12345/kubeconfig",
+    ],
+)
+def test_what_varies_is_left_out_of_unrecognised_output(varying):
+    assert varying not in create(f"ERROR: failed to create cluster: something new {varying} happened").message
+
+
+def test_colours_and_log_heads_are_left_out():
+    message = create("\x1b[31mERROR\x1b[0m: odd\nE1122 13:27:45.436345     152 init.go:262] what it was").message
+    assert "\x1b" not in message
+    assert "what it was" in message
+    assert "init.go" not in message
+
+
+SECRETS = [
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\nq8Zs3cret\n-----END RSA PRIVATE KEY-----",
+    "-----BEGIN EC PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7q8Zs3cret",
+    "    client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQo=",
+    "    client-certificate-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1J",
+    "    token: eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMyJ9.eyJzdWIi",
+    '{"token": "sq8Zs3cretcret", "password":"hunter22222"}',
+    "kubeadm join --token abcdef.0123456789abcdef --certificate-key 0011223344556677aabbccddeeff",
+    "Authorization: Bearer sq8Zs3cretcret",
+    "Get https://user:hunter22222@registry.example/v2/: denied",
+    "password=hunter22222",
+    "HTTPS_PROXY=http://me:hunter22222@proxy:3128",
+    "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlFcEFJQkFBS0NBUUVBN3E4WnMzY3JldA==",
+]
+PARTS = ["MIIEpAIBAAKC", "Zs3cret", "LS0tLS1", "eyJhbGci", "hunter2", "0123456789abcdef", "0011223344556677"]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "ERROR: failed to create cluster: odd\n\nCommand Output: {}",
+        "ERROR: failed to create cluster: {}",
+        "{}",
+        "failed to init node with kubeadm\nerror: odd {}",
+        "unable to decode config: {}",
+        'node(s) already exist for a cluster with the name "{}"',
+    ],
+)
+def test_secrets_never_reach_a_message(frame, secret):
+    message = create(frame.format(secret)).message
+    assert not [part for part in PARTS if part in message]
+
+
+def test_unrecognised_failure_of_each_command_has_its_reason():
+    def reason(*command: str) -> Reason:
+        return classify(CommandFailed(command, "something new", 1)).reason
+
+    assert reason("kind", "create", "cluster") is Reason.CREATION_FAILED
+    assert reason("python", "-m", "kind", "delete", "cluster") is Reason.DELETION_FAILED
+    assert reason("kind", "get", "kubeconfig") is Reason.KUBECONFIG_UNAVAILABLE
+    assert reason("kind", "get", "clusters") is Reason.COMMAND_FAILED
+    assert reason("docker", "ps") is Reason.COMMAND_FAILED
+
+
+def test_silent_failure_tells_how_it_ended():
+    command = ["kind", "create", "cluster", "--name=dev", "--kubeconfig=/run/x/kubeconfig"]
+    assert classify(CommandFailed(command, "", 2)).message == (
+        "Could not create the kind cluster: it ended with exit status 2. To see more, run "
+        "`kind create cluster --name=dev`."
+    )
+    assert "ended by signal 9" in classify(CommandFailed(command, "", -9)).message
+
+
+def test_long_output_is_told_by_its_end():
+    message = create("\n".join(f"line {n} {'x' * 700}" for n in range(90))).message
+    assert len(message) <= MAX_MESSAGE
+    assert "line 87" in message
+    assert message.endswith("To see more, run `kind create cluster --name=dev`.")
+
+
+def test_missing_kind_and_missing_engine_are_told_apart():
+    kind = classify(CommandMissing(["kind", "create", "cluster"], "No such file or directory"))
+    assert kind.reason is Reason.KIND_COMMAND_MISSING
+    assert "The command kind cannot be used: No such file or directory. Install kind" in kind.message
+    assert classify(CommandMissing(["/opt/kind", "version"], "x")).reason is Reason.KIND_COMMAND_MISSING
+    assert classify(CommandMissing(["docker", "ps", "--all"], "x")).reason is Reason.ENGINE_UNREACHABLE
+
+
+def test_creation_past_its_deadline_names_the_last_step():
+    output = (RECORDED / RELEASES[0] / "create-one-node.txt").read_text().partition(" ✓ Starting control-plane")[0]
+    failure = classify(CommandTimedOut(["kind", "create", "cluster"], output, 900))
+    assert failure.reason is Reason.TIMEOUT
+    assert "within 900 s. The last step was: Starting control-plane. Check whether" in failure.message
+    assert "within 900 s. Check" in classify(CommandTimedOut(["kind", "create", "cluster"], "", 900)).message
+
+
+def test_other_calls_past_their_deadline():
+    assert classify(CommandTimedOut(["kind", "delete", "cluster"], "", 300)).reason is Reason.TIMEOUT
+    hanging = classify(CommandTimedOut(["kind", "get", "clusters"], "", 60))
+    assert hanging.reason is Reason.ENGINE_UNREACHABLE
+    assert "did not answer within 60 s (to `kind get clusters`)" in hanging.message
+
+
+ONLY_AN_EDIT_MENDS = {
+    "create-unknown-field",
+    "create-image-invalid",
+    "create-unknown-version",
+    "create-bad-yaml",
+    "create-bad-name",
+    "create-no-control-plane",
+    "create-invalid-values",
+    "create-port-twice",
+    "create-bad-patch",
+    "create-bad-containerd-patch",
+    "create-kubeadm-refuses",
+}
+
+
+def test_only_what_an_edit_of_the_object_mends_is_not_tried_again():
+    files = [file for release in RELEASES for file in (RECORDED / release).glob("*.txt")]
+    failures = {file.stem for file in files if read(file).exit_status != 0}
+    assert {name for name in failures if not classify(recorded(name)).retry} == ONLY_AN_EDIT_MENDS
+
+
+def test_diagnosis_is_made_once_for_each_error(monkeypatch):
+    made = []
+    prepared = output.prepared
+    monkeypatch.setattr(output, "prepared", lambda text: made.append(text) or prepared(text))
+    error = recorded("create-kubeadm-flag")
+    first = classify(error)
+    assert all(classify(error) is first for _ in range(100))
+    assert len(made) == 1
+    # Logs are kept after the first look: the message names the file from then on.
+    error.logs, error.config = "/logs/dev", "/logs/dev/kind.yaml"
+    assert "--config=/logs/dev/kind.yaml" in classify(error).message
+    assert len(made) == 2
+
+
+def test_command_in_the_message_can_be_run_as_it_stands():
+    command = ["kind", "create", "cluster", "--name=dev", "--config=-", "--wait=120s", "--retain"]
+    error = CommandFailed([*command, "--kubeconfig=/run/capk/calls-a/call-b/kubeconfig"], "something new", 1)
+    error.logs, error.config = "/var/lib/my logs/dev", "/var/lib/my logs/dev/kind.yaml"
+    message = classify(error).message
+    _, quoted, _ = message.split("`")
+    assert shlex.split(quoted) == [*command[:4], f"--config={error.config}", *command[5:]]
+    error.logs, error.config = "", ""
+    assert "with the cluster's kind configuration on its standard input." in classify(error).message
+
+
+WORDS = st.sampled_from(
+    [
+        "ERROR: ",
+        "failed to create cluster: ",
+        "\nCommand Output:",
+        'failed to pull image "x"',
+        "{cause}",
+        "{0}",
+        "\n",
+        "failed to init node with kubeadm",
+        "error: error execution phase wait-control-plane: ",
+        "error: ",
+        "[ERROR X]: ",
+        " • a  ...\n",
+        "address already in use",
+        "listen tcp :80",
+        "no space left on device",
+        "\x1b[31m",
+        "-----BEGIN X-----",
+        "\ufffd",
+        "token: ",
+    ]
+)
+
+
+@given(st.lists(st.one_of(WORDS, texts(max_size=20)), max_size=30).map("".join), st.integers(-64, 255))
+def test_any_output_gives_one_short_paragraph(output, status):
+    for error in (
+        CommandFailed(["kind", "create", "cluster"], output, status),
+        CommandTimedOut(["kind", "create", "cluster"], output, 60),
+    ):
+        failure = classify(error)
+        assert 0 < len(failure.message) <= MAX_MESSAGE
+        assert failure.message == " ".join(failure.message.split())
+        assert failure.message.endswith(".")
+        assert classify(error) == failure
+
+
+HOSTILE = [
+    "-----BEGIN A-----",
+    "-----BEGIN ",
+    "-----END ",
+    "statfs ",
+    "path ",
+    "path /a is mounted on ",
+    'failed to pull image "x" ',
+    "failed to init node with kubeadm ",
+    "failed to join node with kubeadm\n",
+    "failed to join node with kubeadm lookup a-control-plane on ",
+    "podman ps ",
+    'exec: "',
+    "inotify ",
+    "listen tcp ",
+    "address already in use bind for ",
+    "token ",
+    "token: ",
+    "--a",
+    "--token",
+    "secret\\",
+    "basic ",
+    "client-key-data ",
+    "LS0tLS1CRUdJTi",
+    "abcdef.",
+    "a.a-",
+    "a/b.",
+    "a" * 50,
+    "ab12",
+    "+a",
+    "1",
+    "1h",
+    "1.1h",
+    "/calls-",
+    "://",
+    "://x",
+    "\n",
+    "\x1b[1;",
+    "ERROR: ",
+    "error: error execution phase ",
+    "[ERROR x]: ",
+    " • a  ...\n",
+    "W1203 12:21:53.1 170 x.go:1] [config] WARNING: Ignored\n",
+    "I1203 12:21:53.1 170 x.go:1] failed\n",
+    "lorem ipsum ",
+    "ab12cd34ef56 ",
+    "\ufffd",
+]
+
+
+def seconds(text: str, size: int) -> float:
+    error = CommandFailed(["kind", "create", "cluster"], (text * (size // len(text) + 1))[:size], 1)
+    started = time.process_time()
+    assert classify(error).message
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.timeout(20)
+def test_hostile_output_costs_no_more_than_its_length(text):
+    # Four times the length: four times the work, where it grows with the square sixteen times. The constant part keeps
+    # what takes a few milliseconds from being measured by the clock's steps.
+    small = min(seconds(text, 32 * 1024) for _ in range(3))
+    large = min(seconds(text, 128 * 1024) for _ in range(3))
+    assert large < 9 * small + 0.05

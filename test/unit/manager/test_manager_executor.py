@@ -1,0 +1,262 @@
+"""What operations do to the engine: what is kept of a failed creation, and what a removal takes."""
+
+import asyncio
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from capk.api.objects import Key
+from capk.diagnosis.failures import classify
+from capk.engine.containers import Node
+from capk.engine.failurelogs import KIND_CONFIG, FailureLogs
+from capk.engine.inventory import Inventory
+from capk.errors import AddressTaken, CommandFailed, CommandTimedOut
+from capk.manager.executor import Executor
+from capk.manager.records import Record, Withdrawn
+from capk.plan.marks import Mark
+from capk.plan.observed import EndpointMode
+from capk.plan.plan import Create, Delete, Goal, StartNodes
+
+pytestmark = pytest.mark.virtual_time
+
+MARK = Mark("8f2c", 3)
+CONFIG = {
+    "kind": "Cluster",
+    "apiVersion": "kind.x-k8s.io/v1alpha4",
+    "nodes": [{"role": "control-plane", "extraMounts": [MARK.mount]}],
+}
+CREATE = Create(name="dev", config=CONFIG, image="kindest/node:v1", wait_seconds=120, mark=MARK, generation=1)
+REMOVE = Delete("dev", Goal.GONE, uids=frozenset({"8f2c"}))
+RECORD = Record(Key("KINDCluster", "default", "dev"), "8f2c")
+BROKEN = [
+    *["kind", "create", "cluster", "--name=dev", "--config=-", "--wait=120s", "--retain"],
+    "--kubeconfig=/x/y",
+]
+
+
+def container(name: str, *, mark: Mark | str | None = MARK, id: str = "", cluster: str = "dev") -> Node:
+    role = next(role for role in ("external-load-balancer", "control-plane", "worker") if role in name)
+    return Node(name, cluster, role, True, id or name, "172.18.0.2", "now", mark=str(mark) if mark else None)
+
+
+class Engine:
+    """The kind command and the container engine behind it; a test says what a creation makes before it fails."""
+
+    command = ("docker",)
+
+    def __init__(self, *nodes: Node) -> None:
+        self.there = list(nodes)
+        self.late: list[Node] = []
+        self.makes: list[Node] = []
+        self.calls: list[tuple[str, Any]] = []
+        self.taken: dict[str, str] = {}
+        self.stuck = False
+
+    async def create_cluster(self, name: str, *_: object, **__: object) -> str:
+        self.there += self.makes
+        raise CommandFailed(BROKEN, "ERROR: failed to create cluster: something new", 1)
+
+    async def export_logs(self, name: str, directory: Path) -> None:
+        self.calls.append(("export", name))
+
+    async def clusters(self) -> list[str]:
+        return sorted({node.cluster for node in self.there})
+
+    async def version(self) -> str:
+        return "v0.33.0"
+
+    async def nodes(self) -> list[Node]:
+        return list(self.there)
+
+    async def remove(self, ids: list[str]) -> None:
+        self.calls.append(("remove", sorted(ids)))
+        if not self.stuck:
+            self.there = [node for node in self.there if node.container_id not in ids]
+        self.there += self.late
+        self.late = []
+
+    async def stop(self, names: tuple[str, ...]) -> None:
+        self.calls.append(("stop", names))
+
+    async def start(self, names: tuple[str, ...]) -> None:
+        self.calls.append(("start", names))
+
+    async def occupants(self) -> dict[str, str]:
+        return self.taken
+
+    @property
+    def removed(self) -> list[list[str]]:
+        return [what for call, what in self.calls if call == "remove"]
+
+
+def executor(engine: Engine, directory: Path, still_wanted: Any = lambda record, request: True) -> Executor:
+    return Executor(
+        engine,
+        engine,
+        Inventory(engine, engine),
+        FailureLogs(directory),
+        None,
+        endpoint=EndpointMode.EXTERNAL,
+        wait_seconds=1.0,
+        delete_seconds=60.0,
+        still_wanted=still_wanted,
+    )
+
+
+def read(file: str) -> Any:
+    return yaml.safe_load(Path(file).read_text())
+
+
+async def fail(engine: Engine, directory: Path) -> CommandFailed:
+    with pytest.raises(CommandFailed) as raised:
+        await executor(engine, directory).carry_out(RECORD, CREATE, lambda step: None)
+    return raised.value
+
+
+class TestFailedCreation:
+    async def test_command_of_the_message_uses_the_kept_configuration_without_marks(self, tmp_path):
+        error = await fail(Engine(), tmp_path / "failed")
+        _, command, _ = classify(error).message.split("`")
+        assert shlex.split(command) == [
+            *["kind", "create", "cluster", "--name=dev"],
+            f"--config={tmp_path / 'failed' / 'dev' / KIND_CONFIG}",
+            *["--wait=120s", "--retain"],
+        ]
+        assert read(error.config) == {**CONFIG, "nodes": [{"role": "control-plane"}]}
+        assert error.logs == str(tmp_path / "failed" / "dev")
+
+    @pytest.mark.rule("C18")
+    async def test_same_failure_has_the_same_message(self, tmp_path):
+        first, second = await fail(Engine(), tmp_path), await fail(Engine(), tmp_path)
+        assert classify(first).message == classify(second).message
+
+    async def test_logs_that_cannot_be_kept_change_nothing_else(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        engine = Engine()
+        engine.makes = [container("dev-control-plane")]
+        error = await fail(engine, tmp_path / "file")
+        assert (error.logs, error.config) == ("", "")
+        assert "something new" in classify(error).message
+        assert engine.there == []
+
+    @pytest.mark.rule("C21")
+    async def test_nodes_of_this_attempt_go_and_those_of_a_successor_stay(self, tmp_path):
+        theirs = container("dev-worker", mark=Mark("8f2c", 4))
+        engine = Engine(theirs)
+        engine.makes = [container("dev-control-plane")]
+        await fail(engine, tmp_path)
+        assert engine.there == [theirs]
+
+    @pytest.mark.rule("C21")
+    async def test_of_a_race_with_a_user_only_the_own_worker_goes(self, tmp_path):
+        theirs = [container("dev-control-plane", mark=None), container("dev-external-load-balancer", mark=None)]
+        engine = Engine(*theirs)
+        engine.makes = [container("dev-worker")]
+        await fail(engine, tmp_path)
+        assert engine.there == theirs
+
+    async def test_balancer_goes_with_the_nodes_of_its_creation(self, tmp_path):
+        engine = Engine()
+        engine.makes = [container("dev-control-plane"), container("dev-external-load-balancer", mark=None)]
+        await fail(engine, tmp_path)
+        assert engine.there == []
+
+
+class TestRemoval:
+    @pytest.mark.rule("C21", "C23")
+    async def test_what_goes_is_chosen_from_a_new_listing(self, tmp_path):
+        """Since the decision the cluster was deleted by hand, and a user has made one of the same name."""
+        theirs = container("dev-control-plane", mark=None, id="theirs")
+        engine = Engine(theirs)
+        await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
+        assert engine.there == [theirs]
+        assert engine.removed == []
+
+    async def test_containers_of_other_clusters_stay_whatever_they_bear(self, tmp_path):
+        other = container("other-control-plane", cluster="other")
+        engine = Engine(container("dev-control-plane"), other)
+        await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
+        assert engine.there == [other]
+
+    async def test_id_without_a_mark_goes_only_where_nobody_shares_the_name(self, tmp_path):
+        balancer = container("dev-external-load-balancer", mark=None, id="lb")
+        request = replace(REMOVE, container_ids=frozenset({"lb"}))
+        engine = Engine(container("dev-control-plane"), balancer)
+        await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert engine.removed == [["dev-control-plane", "lb"]]
+        theirs = container("dev-worker", mark=None, id="theirs")
+        shared = Engine(container("dev-control-plane"), balancer, theirs)
+        await executor(shared, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert shared.there == [balancer, theirs]
+
+    async def test_attempt_that_a_successor_makes_by_now_stays(self, tmp_path):
+        newer = container("dev-worker", mark=Mark("8f2c", 4))
+        engine = Engine(container("dev-control-plane"), newer)
+        request = replace(REMOVE, up_to_attempt=3)
+        await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert engine.there == [newer]
+
+    async def test_container_that_comes_to_light_late_goes_too(self, tmp_path):
+        engine = Engine(container("dev-control-plane"))
+        engine.late = [container("dev-worker")]
+        await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
+        assert engine.there == []
+
+    async def test_cut_short_creation_is_given_time_to_come_to_light(self, tmp_path):
+        engine = Engine()
+        listed = 0
+
+        async def nodes() -> list[Node]:
+            nonlocal listed
+            listed += 1
+            if listed == 4:
+                engine.there.append(container("dev-control-plane"))
+            return list(engine.there)
+
+        engine.nodes = nodes
+        request = replace(REMOVE, settle_seconds=10.0)
+        await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert engine.removed == [["dev-control-plane"]]
+
+    async def test_containers_that_do_not_go_are_a_failure_in_the_end(self, tmp_path):
+        engine = Engine(container("dev-control-plane"))
+        engine.stuck = True
+
+        async def slow(ids: list[str]) -> None:
+            await asyncio.sleep(7)
+
+        engine.remove = slow
+        with pytest.raises(CommandTimedOut, match="60 s") as late:
+            await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
+        assert "dev-control-plane" in late.value.output
+
+    @pytest.mark.rule("C7")
+    async def test_object_that_changed_its_mind_meanwhile_keeps_its_cluster(self, tmp_path):
+        for answers in ([False], [True, False]):
+            engine = Engine(container("dev-control-plane"))
+            told = iter(answers)
+            gate = executor(engine, tmp_path, lambda record, request, told=told: next(told))
+            with pytest.raises(Withdrawn):
+                await gate.carry_out(RECORD, REMOVE, lambda step: None)
+            assert engine.removed == []
+
+
+class TestStart:
+    REQUEST = StartNodes("dev", ("b", "a"), stop=("a",), addresses={"a": "172.18.0.3", "b": "172.18.0.2"})
+
+    async def test_nodes_that_run_elsewhere_stop_before_all_start_in_order(self, tmp_path):
+        engine = Engine()
+        await executor(engine, tmp_path).carry_out(RECORD, self.REQUEST, lambda step: None)
+        assert engine.calls == [("stop", ("a",)), ("start", ("b", "a"))]
+
+    async def test_nothing_starts_while_another_container_has_an_address(self, tmp_path):
+        engine = Engine()
+        engine.taken = {"172.18.0.2": "web", "172.18.0.3": "a"}
+        with pytest.raises(AddressTaken, match="web") as taken:
+            await executor(engine, tmp_path).carry_out(RECORD, self.REQUEST, lambda step: None)
+        assert (taken.value.node, taken.value.occupant) == ("b", "web")
+        assert engine.calls == []

@@ -1,0 +1,99 @@
+"""From flags to settings; nothing is contacted when a flag makes no sense."""
+
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from capk.cli import app
+from capk.manager import process
+from capk.settings import Settings
+
+FLAGS = (
+    "--workers=0",
+    "--workers=-3",
+    "--workers=many",
+    "--max-concurrent-creates=0",
+    "--max-concurrent-creates=-1",
+    "--sync-period=0",
+    "--sync-period=nan",
+    "--inventory-period=-3s",
+    "--inventory-period=soon",
+    "--health-period=0s",
+    "--health-period=inf",
+    "--create-timeout=0",
+    "--delete-timeout=-1m",
+    "--wait-for-nodes=-1s",
+    "--endpoint=somewhere",
+    "--log-level=loud",
+    "--log-format=xml",
+    "--health-addr=9440",
+    "--health-addr=:99999",
+    "--diagnostics-address=nowhere",
+    "--allowed-host-paths=srv",
+    "--kind-command=",
+    "--kind-command='kind",
+    "--engine-command='docker",
+)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings of each provider that was started."""
+    started: list[Settings] = []
+
+    async def run_provider(settings: Settings) -> None:
+        started.append(settings)
+
+    monkeypatch.setattr(process, "run_provider", run_provider)
+    return started
+
+
+def run(*flags: str, **environment: str) -> Any:
+    return CliRunner().invoke(app, ["run", *flags], env={"COLUMNS": "200", "NO_COLOR": "1", **environment})
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_flag_that_makes_no_sense_ends_with_status_2_and_is_named(flag: str, started: list[Settings]) -> None:
+    result = run(flag)
+    assert result.exit_code == 2
+    assert flag.partition("=")[0] in result.stderr
+    assert "Traceback" not in result.stderr
+    assert started == []
+
+
+def test_value_that_only_we_can_judge_is_one_line(started: list[Settings]) -> None:
+    result = run("--sync-period=nan")
+    assert result.stderr == ("capk: --sync-period: 'nan' is not a valid duration; use for example 90s, 15m or 1h30m\n")
+
+
+def test_flags_become_settings(started: list[Settings]) -> None:
+    flags = (
+        "--kind-command=sh -c 'kind'",
+        "--engine-command=",
+        "--health-period=1m",
+        "--wait-for-nodes=0.5s",
+        "--log-level=DEBUG",
+        "--max-concurrent-creates=3",
+        "--allowed-host-paths=/srv,/data",
+    )
+    assert run(*flags).exit_code == 0
+    (settings,) = started
+    assert settings.kind_command == ("sh", "-c", "kind")
+    assert settings.engine_command == ()
+    assert settings.health_period_seconds == 60
+    assert settings.wait_for_nodes_seconds == 1
+    assert settings.log_level == "debug"
+    assert settings.max_concurrent_creates == 3
+    assert settings.allowed_host_paths == ("/srv", "/data")
+
+
+def test_no_flag_means_the_defaults(started: list[Settings]) -> None:
+    assert run().exit_code == 0
+    assert started == [Settings()]
+
+
+def test_empty_value_means_no_value(started: list[Settings]) -> None:
+    names = ("kubeconfig", "context", "namespace", "watch-filter", "node-image", "leader-election-namespace")
+    assert run(*(f"--{name}=" for name in names)).exit_code == 0
+    assert started == [Settings()]

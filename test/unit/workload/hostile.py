@@ -1,0 +1,52 @@
+"""A TLS server that answers with whatever bytes a test wants, as a hostile node may."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from capk.localkind.certificates import Authority
+from capk.workload.connection import Target
+
+Reply = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Server:
+    """reply: sent for each request, or what to do instead. requests: heads that came. connections: how many."""
+
+    authority: Authority
+    url: str = ""
+    reply: Reply = b""
+    requests: list[str] = field(default_factory=list)
+    clients: list[str] = field(default_factory=list)
+    connections: int = 0
+    is_closing: bool = False
+    """Close the connection after each reply, without a word in the head."""
+
+    @property
+    def target(self) -> Target:
+        return Target(self.url, self.authority.certificate.decode())
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.clients.append(str((writer.get_extra_info("peercert") or {}).get("subject", "")))
+        try:
+            while True:
+                self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                if callable(self.reply):
+                    await self.reply(reader, writer)
+                else:
+                    writer.write(self.reply)
+                    await writer.drain()
+                if self.is_closing:
+                    break
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+def http(body: bytes | str, status: str = "200 OK", *headers: str) -> bytes:
+    content = body.encode() if isinstance(body, str) else body
+    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(content)}"]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content

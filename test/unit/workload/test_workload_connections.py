@@ -1,0 +1,94 @@
+"""Connections to API servers are kept between questions, and never longer than they are good for."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from hostile import Server, http
+
+from capk.workload.connections import Connections
+
+
+@pytest.fixture
+def connections() -> Connections:
+    return Connections()
+
+
+async def test_one_connection_carries_all_questions(server: Server, connections: Connections) -> None:
+    server.reply = http("ok")
+    answers = [await connections.ask(server.target) for _ in range(3)]
+    assert [answer.said for answer in answers] == ["HTTP 200"] * 3
+    assert server.connections == 1
+    assert all(request.startswith("GET /readyz HTTP/1.1\r\n") for request in server.requests)
+    connections.close()
+
+
+async def test_connection_that_the_server_closed_meanwhile_is_opened_again_without_a_failure(
+    server: Server, connections: Connections
+) -> None:
+    server.reply, server.is_closing = http("ok"), True
+    for _ in range(3):
+        assert (await connections.ask(server.target)).status == 200
+    assert server.connections == 3
+    connections.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        http("ok", "200 OK", "Connection: close"),
+        http("ok") + b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nunasked!",
+        http("x" * 70_000),
+        b"garbage\r\n\r\n",
+    ],
+)
+async def test_connection_after_an_unusual_answer_is_closed(
+    server: Server, connections: Connections, reply: bytes
+) -> None:
+    server.reply = reply
+    for _ in range(2):
+        await connections.ask(server.target)
+    assert server.connections == 2
+    connections.close()
+
+
+async def test_dead_server_is_a_failure_also_on_a_kept_connection(server: Server, connections: Connections) -> None:
+    server.reply = http("ok")
+    assert (await connections.ask(server.target)).is_alive
+    server.reply, server.is_closing = b"", True
+    answer = await connections.ask(server.target)
+    assert answer.said == "the server closed the connection without an answer"
+    assert server.connections == 2
+    connections.close()
+
+
+async def test_dropped_and_cancelled_questions_leave_no_connection(server: Server, connections: Connections) -> None:
+    began, gone = asyncio.Event(), asyncio.Event()
+
+    async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        began.set()
+        await reader.read()
+        gone.set()
+
+    server.reply = silence
+    question = asyncio.create_task(connections.ask(server.target))
+    await began.wait()
+    question.cancel()
+    await gone.wait()
+
+    server.reply = http("ok")
+    await connections.ask(server.target)
+    connections.drop(server.target)
+    await connections.ask(server.target)
+    assert server.connections == 3
+    connections.close()
+
+
+async def test_no_more_connections_are_kept_than_allowed(server: Server) -> None:
+    server.reply = http("ok")
+    connections = Connections(most=1)
+    other = replace(server.target, server_name="127.0.0.1")
+    for target in (server.target, other) * 2:
+        assert (await connections.ask(target)).is_alive
+    assert server.connections == 3
+    connections.close()
