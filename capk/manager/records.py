@@ -224,9 +224,12 @@ class Records:
         return {part: refusal.words for part, refusal in record.refusals.items() if refusal.until > self._clock()}
 
     def next_try(self, record: Record) -> float | None:
-        """Return the seconds until a refused part is tried again; None where nothing is held back."""
+        """Return the seconds until a refused part may be tried again; None where nothing is held back.
+
+        A part whose time has come waits for something else, if it was not tried: a kubeconfig that is being read.
+        """
         waits = [refusal.until - self._clock() for refusal in record.refusals.values()]
-        return max(min(waits), 0.0) if waits else None
+        return min((wait for wait in waits if wait > 0), default=None)
 
     def retry_delay(self, attempts: int) -> float:
         """Return the seconds to wait after that many attempts."""

@@ -12,7 +12,7 @@ from capk.engine.containers import Node
 from capk.engine.progress import Step
 from capk.errors import CommandError, CommandFailed, CommandTimedOut
 from test.simulation.clock import now
-from test.simulation.engine import Container, SimulatedEngine
+from test.simulation.engine import CONTROL_PLANE, LOAD_BALANCER, Container, SimulatedEngine
 from test.simulation.kindcommand import KindCommand, KindProcess, hang, kubeconfig_of, start_again
 from test.simulation.printed import failure
 
@@ -210,11 +210,10 @@ class SimulatedContainers:
         self._running(node, await self._ask("exec"))
         return Output("", "")
 
-    async def write_file(self, node: str, path: str, content: str | bytes, *, mode: int = 0o644, **_: Any) -> None:
+    async def write_file(self, node: str, path: str, content: str, *, mode: str = "0644") -> None:
         """Write a file into a node."""
         self._on_call("write", node)
-        text = content.decode() if isinstance(content, bytes) else content
-        self._running(node, await self._ask("exec")).files[path] = text
+        self._running(node, await self._ask("exec")).files[path] = content
 
     async def occupants(self) -> dict[str, str]:
         """Return who has which address of kind's network."""
@@ -266,10 +265,16 @@ def as_node(container: Container) -> Node:
         "address": container.address,
         "started_at": container.started_at,
         "image": container.image,
-        "claim_id": container.mark,
         "mark": container.mark,
+        "api_port": ("127.0.0.1", container.birth.port) if _publishes(container) else None,
+        "addresses": (container.address,) if container.address else (),
     }
     return Node(**{name: value for name, value in known.items() if name in _NODE_FIELDS})
+
+
+def _publishes(container: Container) -> bool:
+    role = LOAD_BALANCER if container.birth.control_planes > 1 else CONTROL_PLANE
+    return container.running and container.role == role
 
 
 def _named(error: CommandError, command: Sequence[str]) -> CommandError:

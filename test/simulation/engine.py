@@ -47,7 +47,7 @@ class Birth:
     @property
     def system_uid(self) -> str:
         """Return the uid of the namespace kube-system."""
-        return f"system-{self.number}-{self.empties}"
+        return f"{self.number:08x}-0000-4000-8000-{self.empties:012x}"
 
 
 @dataclass
@@ -114,6 +114,8 @@ class SimulatedEngine:
         """Address -> name of a container that is no kind node."""
         self.removals: list[tuple[float, str, str]] = []
         self.number = 1
+        self.has_crashed = False
+        """Whether listings have raised what no door may raise."""
         self._ids = 0
         self._ports = 40000
         self._past: list[tuple[float, list[Container]]] = []

@@ -112,11 +112,14 @@ def balancer_restarts(life: Life, name: str) -> None:
 
 @action("plane")
 def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
-    """An API server dies for a while in a container that runs, or its etcd comes back empty (`empty`)."""
+    """An API server dies for a while in a container that runs, or restarts with an empty etcd (`empty`)."""
     births = {one.birth.number: one.birth for one in life.world.engine.of(name)}
     for birth in births.values():
         if how == "empty":
             birth.empties += 1
+            for container in life.world.engine.of(name):
+                life.world.engine.stop(container)
+                life.world.engine.start(container)
         else:
             birth.is_dead = True
             asyncio.get_running_loop().call_later(seconds, setattr, birth, "is_dead", False)

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from capk.api import names
 from capk.api.names import Condition
+from capk.manager.process import STUCK_SECONDS
+from capk.runtime.health import moving_queue
 from test.simulation.clock import now
 from test.simulation.faults import end_all
 from test.simulation.identities import leak
@@ -50,10 +52,12 @@ class Watcher:
         """Check everything now."""
         if "ready" in self._checks:
             self._look_at_readiness(life)
+        if "probes" in self._checks:
+            _look_at_probes(life)
         if "budget" in self._checks:
             _look_at_budget(life)
         # A parser's error, which no door raises by contract, may end the process, with its cause.
-        if "crash" in self._checks and life.deployment.crashes and not life.world.engine.trouble.crash:
+        if "crash" in self._checks and life.deployment.crashes and not life.world.engine.has_crashed:
             life.world.violate(f"the provider crashed: {life.deployment.crashes[0][:300]}")
 
     def _look_at_readiness(self, life: Life) -> None:
@@ -64,6 +68,17 @@ class Watcher:
         for uid, since in self._wrong_since.items():
             if now() - max(since, self._excused_until) > LATE_SECONDS:
                 life.world.violate(wrong[uid])
+
+
+def _look_at_probes(life: Life) -> None:
+    """A failing probe has the kubelet restart the provider, in the middle of what it does."""
+    provider = life.deployment.current
+    app = provider.app if provider and provider.is_leading else None
+    if app is None:
+        return
+    checks = (moving_queue(app.queue, STUCK_SECONDS), app.looked, app.resynced, app.lag)
+    for problem in filter(None, (check() for check in checks)):
+        life.world.violate(f"a probe fails: {problem}")
 
 
 def _lies(life: Life, obj: Body) -> list[tuple[str, str]]:
@@ -81,6 +96,7 @@ def _is_calm(life: Life) -> bool:
     """Return whether the provider is able to see and to tell."""
     world, provider = life.world, life.deployment.current
     trouble = vars(world.engine.trouble).values()
+    world.engine.has_crashed |= world.engine.trouble.crash > 0
     return (
         provider is not None
         and provider.is_leading
@@ -121,6 +137,7 @@ class Finisher:
     async def __call__(self, life: Life) -> None:
         """Judge the end of a life."""
         world = life.world
+        await world.pause(max(0.0, life.busy_until - now()))
         end_all(life)
         life.deployment.start()
         world.note("all trouble has ended")
@@ -183,5 +200,5 @@ def _holds_secret(root: Any) -> bool:
     return False
 
 
-CHECKS: Final = frozenset({"ready", "budget", "crash", "settle", "rest", "memory"})
+CHECKS: Final = frozenset({"ready", "probes", "budget", "crash", "settle", "rest", "memory"})
 """All that is judged beside what `world` judges at the moment it happens."""

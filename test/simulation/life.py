@@ -1,15 +1,15 @@
 """One life: a world, a provider in it, and a script of steps that things happen by."""
 
+import asyncio
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from capk.errors import ApiError
 from test.simulation import clock
 from test.simulation.clock import now, simulated_clocks
-from test.simulation.provider import Deployment, doors
+from test.simulation.provider import Deployment
 from test.simulation.world import Options, World, world
 
 Step = dict[str, Any]
@@ -49,6 +49,13 @@ class Life:
     deployment: Deployment
     invalid: set[str] = field(default_factory=set)
     steps_at: list[float] = field(default_factory=list)
+    busy_until: float = 0.0
+    """When the last of the things that users have begun is over."""
+
+    def later(self, seconds: float, do: Callable[..., Any], *arguments: Any) -> None:
+        """Let a user do something after that time."""
+        self.busy_until = max(self.busy_until, now() + seconds)
+        asyncio.get_running_loop().call_later(seconds, do, *arguments)
 
 
 Action = Callable[..., None]
@@ -102,9 +109,7 @@ def live(script: Script, *, watch: Judgement, finish: Judgement) -> Outcome:
                 list(made.violations), list(made.trace), list(made.logs), now(), len(life.steps_at), dict(made.totals)
             )
 
-    with ExitStack() as stack:
-        stack.enter_context(simulated_clocks(script.seed))
-        stack.enter_context(doors())
+    with simulated_clocks(script.seed):
         try:
             outcome: Outcome = clock.run(main())
         except (clock.Livelock, clock.Deadlock) as stuck:

@@ -1,17 +1,12 @@
 """Provider processes: the real application with every door replaced, its leader election, and its violent ends.
 
-The only module that knows how the application is built. Doors that the application takes as arguments are passed; for
-the others `doors` replaces the names that it builds them from.
+The only module that knows how the application is built.
 """
 
 import asyncio
-import inspect
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
-from typing import Any, Final
+from contextlib import AsyncExitStack
+from typing import Any
 
-import capk.manager.application as application_module
-import capk.manager.requests as requests_module
 from capk.api import names
 from capk.api.names import Resource
 from capk.errors import LostLease
@@ -20,13 +15,10 @@ from capk.manager.application import Application
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from test.simulation.apiserver import ApiClient, Watch
-from test.simulation.clock import PROCESS, SimulatedLoop, context_of, now, spawn
+from test.simulation.clock import SimulatedLoop, context_of, now, spawn
 from test.simulation.doors import SimulatedContainers, SimulatedKind
 from test.simulation.objects import Body
 from test.simulation.world import World
-
-_current: dict[str, "Provider"] = {}
-_PARAMETERS: Final = inspect.signature(Application).parameters
 
 
 class Provider:
@@ -41,6 +33,7 @@ class Provider:
         self.ended = asyncio.Event()
         self.crash: str | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -50,7 +43,6 @@ class Provider:
     def start(self) -> None:
         """Start the process."""
         self.world.note(f"{self.id} starts")
-        _current[self.id] = self
         self._task = spawn(self._main(), self.id)
 
     async def stop(self) -> None:
@@ -74,7 +66,9 @@ class Provider:
         try:
             async with AsyncExitStack() as stack:
                 if self.world.options.lease:
-                    await stack.enter_async_context(hold_lease(self.client, "capk", "capk-system", self.id))
+                    await stack.enter_async_context(
+                        hold_lease(self.client, "capk", "capk-system", self.id, alarm=self._end_after)
+                    )
                 self.app = _application(self)
                 await stack.enter_async_context(self.app.running())
                 self.is_leading = True
@@ -90,11 +84,17 @@ class Provider:
         finally:
             self._leave()
 
+    def _end_after(self, seconds: float) -> None:
+        """What the kernel's timer does: kill the process after that time, unless called again; 0: do not."""
+        if self._alarm:
+            self._alarm.cancel()
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(seconds, self.kill, context=context_of("")) if seconds else None
+
     def _leave(self) -> None:
         self.is_leading = False
+        self._end_after(0)
         self.world.api.unwatch(self.id)
-        if _current.get(self.id) is self:
-            del _current[self.id]
         self.ended.set()
 
     def _watch(self, app: Application) -> None:
@@ -115,7 +115,7 @@ class Provider:
     def _deliverer(self, app: Application, resource: Resource) -> Any:
         def deliver(type: str | None, obj: Body) -> None:
             if self.is_alive:
-                context_of(self.id).run(app.seen, resource, type, obj)
+                context_of(self.id).run(app.cache.on_event, resource, type, obj)
 
         return deliver
 
@@ -228,54 +228,27 @@ def _settings(world: World) -> Settings:
 
 
 def _application(provider: Provider) -> Application:
-    settings = _settings(provider.world)
-    client: Any = provider.client
-    doors: dict[str, Any] = {
-        "kind": _kind(provider),
-        "containers": _containers(provider),
-        "ask": provider.world.workload.server_version,
-    }
-    known = {name: door for name, door in doors.items() if name in _PARAMETERS}
-    return Application(settings, client, Metrics(), **known)
-
-
-def _kind(provider: Provider) -> SimulatedKind:
     world, settings = provider.world, _settings(provider.world)
-    return SimulatedKind(
+    client: Any = provider.client
+
+    def on_call(what: str, name: str) -> None:
+        world.on_call(provider.id, what, name)
+
+    kind: Any = SimulatedKind(
         world.kind,
         provider.id,
-        lambda what, name: world.on_call(provider.id, what, name),
+        on_call,
         create_timeout_seconds=settings.create_timeout_seconds,
         delete_timeout_seconds=settings.delete_timeout_seconds,
     )
-
-
-def _containers(provider: Provider) -> SimulatedContainers:
-    world = provider.world
     command = ("docker",) if world.options.lists else None
-    return SimulatedContainers(
-        world.engine, provider.id, lambda what, name: world.on_call(provider.id, what, name), command
+    containers: Any = SimulatedContainers(world.engine, provider.id, on_call, command)
+    return Application(
+        settings,
+        client,
+        Metrics(),
+        kind=kind,
+        containers=containers,
+        ask=world.workload.ask,
+        ask_health=world.workload.ask_health,
     )
-
-
-@contextmanager
-def doors() -> Iterator[None]:
-    """Replace the names that the application builds its doors from, for all provider processes."""
-
-    async def server_version(server: str, authority: str) -> str | None:
-        return await _current[PROCESS.get()].world.workload.server_version(server, authority)
-
-    replaced = [
-        (application_module, "Kind", lambda *_, **__: _kind(_current[PROCESS.get()])),
-        (application_module, "Containers", lambda *_, **__: _containers(_current[PROCESS.get()])),
-        (requests_module, "server_version", server_version),
-    ]
-    saved = [(module, name, getattr(module, name)) for module, name, _ in replaced]
-    for module, name, replacement in replaced:
-        setattr(module, name, replacement)
-    try:
-        yield
-    finally:
-        for module, name, original in saved:
-            setattr(module, name, original)
-        _current.clear()

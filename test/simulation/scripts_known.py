@@ -94,7 +94,7 @@ SCRIPTS: Final[dict[str, Script]] = {
         (0.5, {"do": "kind-fails", "fixture": "create-out-of-memory", "times": 1}),
         (1, _ALONE),
         (6, {"do": "node", "name": "dev", "how": "stuck", "seconds": 900}),
-        (500, {"do": "expect", "name": "dev", "words": "did not receive an exit event"}),
+        (500, {"do": "expect", "name": "dev", "words": "cannot stop the container"}),
         (601, {"do": "expect-calls", "what": "delete", "most": 20}),
     ),
     "a kubeconfig that cannot be read once costs no cluster": _script(
@@ -103,7 +103,9 @@ SCRIPTS: Final[dict[str, Script]] = {
     "kubeconfigs that cannot be read cost no cluster and are reported": _script(
         (0.5, {"do": "kind-fails", "fixture": "get-kubeconfig-unfinished", "times": 400}),
         (1, _ALONE),
-        (500, {"do": "expect", "name": "dev", "ready": False, "words": "admin.conf"}),
+        (300, _READY),
+        (301, {"do": "secret", "name": "dev-config", "how": "delete"}),
+        (800, {"do": "expect", "name": "dev", "ready": False, "words": "not finished"}),
     ),
     "a worker that ends again is not started without pause": _script(
         (1, _WORKER),

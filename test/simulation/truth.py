@@ -12,6 +12,8 @@ from test.simulation.life import Life
 from test.simulation.objects import Body
 
 UNTOUCHED: Final = "left alone"
+EITHER: Final = "its control plane is missing"
+"""May be Ready or not: the kind cluster is whole, and Cluster API's kubeconfig Secret went with the KINDControlPlane."""
 
 
 def name_of(obj: Body) -> str:
@@ -69,6 +71,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if owner and birth is None and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
         yield "its KINDControlPlane does not exist"
     yield from _conflicts(life, obj, name, birth)
+    if birth and owner and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
+        yield EITHER
     if birth is None:
         if name in world.lost and obj["spec"].get("recreatePolicy") != "Always":
             yield "its kind cluster was removed"
@@ -129,7 +133,7 @@ def _problem(life: Life, obj: Body) -> str | None:
             return None
         return f"{label} is still there, long after its deletion: {_said(conditions)}"
     why = obstacle(life, obj)
-    if why == UNTOUCHED:
+    if why in (UNTOUCHED, EITHER):
         return None
     ready = conditions.get(Condition.READY)
     if ready and ready["status"] == "True":

@@ -114,7 +114,7 @@ def move(life: Life, name: str, namespace: str = NAMESPACE, after: float = 5.0) 
     life.world.forced.add(obj["metadata"]["uid"])
     life.world.api.edit(names.KIND_CLUSTERS, namespace, name, {"metadata": {"annotations": mark, "finalizers": []}})
     delete(life, name, namespace=namespace)
-    asyncio.get_running_loop().call_later(after, _create, life, saved)
+    life.later(after, _create, life, saved)
 
 
 @action("annotate")
@@ -134,7 +134,7 @@ def pause(life: Life, name: str, kind: str = "kindclusters", namespace: str = NA
         off = {"metadata": {"annotations": {names.PAUSED_ANNOTATION: None}}}
     resource = RESOURCES[kind]
     life.world.api.edit(resource, namespace, name, on)
-    asyncio.get_running_loop().call_later(seconds, life.world.api.edit, resource, namespace, name, off)
+    life.later(seconds, life.world.api.edit, resource, namespace, name, off)
 
 
 @action("leave-filter")
@@ -145,8 +145,7 @@ def leave_filter(life: Life, name: str, namespace: str = NAMESPACE, seconds: flo
         return
     for label, after in ((None, 0.0), (value, seconds)):
         patch = {"metadata": {"labels": {names.WATCH_FILTER_LABEL: label}}}
-        loop = asyncio.get_running_loop()
-        loop.call_later(after, life.world.api.edit, names.KIND_CLUSTERS, namespace, name, patch)
+        life.later(after, life.world.api.edit, names.KIND_CLUSTERS, namespace, name, patch)
 
 
 @action("secret")

@@ -1,9 +1,14 @@
 """What the API servers of workload clusters answer when the provider asks them."""
 
 import asyncio
+import json
 from random import Random
 from urllib.parse import urlsplit
 
+from capk.kindcfg.kubeconfig import Kubeconfig
+from capk.workload.answer import Answer
+from capk.workload.ask import KUBE_SYSTEM
+from capk.workload.connection import Target
 from test.simulation.clock import now
 from test.simulation.engine import Birth, SimulatedEngine
 
@@ -23,7 +28,7 @@ class Workload:
         self._rng = rng
         self.reach = reach
         self.slow = 0.0
-        self.hostile_answer: str | None = None
+        self.hostile_answer: bytes | None = None
         self.questions = 0
 
     def find(self, server: str) -> Birth | None:
@@ -35,15 +40,29 @@ class Workload:
                 return birth
         return None
 
-    async def server_version(self, server: str, authority: str) -> str | None:
-        """Answer the question of `capk.kube.workload.server_version`."""
+    async def ask(self, target: Target, path: str, login: Kubeconfig | None = None) -> Answer:
+        """Answer the questions of `capk.workload.ask.ask`."""
         self.questions += 1
         if not self.reach or self.slow > now():
             await asyncio.sleep(PATIENCE_SECONDS)
-            return None
+            return Answer(0, f"no answer within {PATIENCE_SECONDS:g} s")
         await asyncio.sleep(self._rng.uniform(0.002, 0.02))
-        birth = self.find(server)
+        birth = self.find(target.server)
+        if birth is None or not self._engine.answers(birth):
+            return Answer(0, "connection refused")
         # Another cluster may have taken the port; its certificate is signed by another authority.
-        if birth is None or not self._engine.answers(birth) or birth.identity.authority.strip() != authority.strip():
-            return None
-        return self.hostile_answer or "v1.37.0"
+        if birth.identity.authority.strip() != target.authority.strip():
+            return Answer(0, "its certificate is not accepted: unable to get local issuer certificate")
+        if self.hostile_answer is not None:
+            return Answer(200, "HTTP 200", self.hostile_answer)
+        if path == "/version":
+            return Answer(200, "HTTP 200", json.dumps({"gitVersion": "v1.37.0"}).encode())
+        if path == KUBE_SYSTEM and login is None:
+            return Answer(403, "HTTP 403: forbidden")
+        if path == KUBE_SYSTEM:
+            return Answer(200, "HTTP 200", json.dumps({"metadata": {"uid": birth.system_uid}}).encode())
+        return Answer(200, "HTTP 200", b"ok")
+
+    async def ask_health(self, target: Target) -> Answer:
+        """Answer the question of the health monitor."""
+        return await self.ask(target, "/readyz")
