@@ -36,12 +36,16 @@ def main(
         raise typer.Exit(_replay(Script.from_json(script.read_text(encoding="utf-8"))))
     left_out = (frozenset() if everything else NOT_YET) | frozenset(filter(None, without.split(",")))
     checks_left_out = frozenset() if everything else SILENT
+    shown = [0]
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting")
 
         def progress(report: Report) -> None:
             bar.update(task, description=str(report))
+            for failure in report.failures[shown[0] :]:
+                _show(failure)
+            shown[0] = len(report.failures)
 
         plan = Plan(
             seconds,
@@ -54,8 +58,6 @@ def main(
             shrinks=shrink,
         )
         report = run_batches(plan, progress)
-    for failure in report.failures:
-        _show(failure)
     print(f"simulation: {report}")
     raise typer.Exit(bool(report.failures))
 
@@ -64,7 +66,7 @@ def _show(failure: Failure) -> None:
     print(f"seed {failure.seed} ({failure.steps_before} steps, {len(failure.script.steps)} of them needed):")
     for violation in failure.violations:
         print(f"  {violation}")
-    print(f"{failure.script.as_json()}\n")
+    print(f"{failure.script.as_json()}\n", flush=True)
 
 
 def _replay(one: Script) -> int:

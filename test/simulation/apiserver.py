@@ -358,6 +358,7 @@ class ApiClient:
 
     on_request: called with (verb, plural, where, whether it is a write) before each request.
     on_write: called with (plural, text) of every document that is sent, for the search for secrets.
+    on_changed: called with (verb, plural, where) after a write that has changed something.
     """
 
     server = "https://management.example:6443"
@@ -369,11 +370,13 @@ class ApiClient:
         *,
         on_request: Callable[[str, str, str, bool], None],
         on_write: Callable[[str, str], None],
+        on_changed: Callable[[str, str, str], None] = lambda verb, plural, where: None,
     ) -> None:
         self._api = server
         self._rng = rng
         self._on_request = on_request
         self._on_write = on_write
+        self._on_changed = on_changed
         self.is_cut_off = False
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
@@ -473,6 +476,7 @@ class _Request:
         self._where = where
         self._body = body
         self._loses_answer = False
+        self._version = 0
 
     async def __aenter__(self) -> None:
         client, verb, plural = self._client, self._verb, self._resource.plural
@@ -495,8 +499,11 @@ class _Request:
         await asyncio.sleep(min(latency, CLIENT_DEADLINE_SECONDS))
         if latency > CLIENT_DEADLINE_SECONDS:
             raise self._error(0, "the API server did not answer in time")
+        self._version = client._api.version
 
     async def __aexit__(self, kind: object, problem: object, traceback: object) -> None:
+        if self._client._api.version != self._version:
+            self._client._on_changed(self._verb, self._resource.plural, self._where)
         if kind is None and self._loses_answer:
             await asyncio.sleep(0.5)
             raise self._error(0, "the API server cannot be reached: connection reset by peer")

@@ -85,7 +85,7 @@ def run_batches(plan: Plan, progress: Callable[[Report], None] = lambda report: 
             seconds=end - time.monotonic(),
             first=first,
             most=min(left, LIVES_OF_A_PROCESS),
-            stop_after=plan.stop_after - len(report.failures),
+            stop_after=1,
         )
         report += _in_child(batch)
         progress(report)

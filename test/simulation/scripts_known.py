@@ -105,7 +105,7 @@ SCRIPTS: Final[dict[str, Script]] = {
         (1, _ALONE),
         (300, _READY),
         (301, {"do": "secret", "name": "dev-config", "how": "delete"}),
-        (800, {"do": "expect", "name": "dev", "ready": False, "words": "not finished"}),
+        (800, {"do": "expect", "name": "dev", "ready": False, "words": "never finished"}),
     ),
     "a worker that ends again is not started without pause": _script(
         (1, _WORKER),

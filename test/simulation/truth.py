@@ -12,8 +12,8 @@ from test.simulation.life import Life
 from test.simulation.objects import Body
 
 UNTOUCHED: Final = "left alone"
-EITHER: Final = "its control plane is missing"
-"""May be Ready or not: the kind cluster is whole, and Cluster API's kubeconfig Secret went with the KINDControlPlane."""
+EITHER: Final = "ready or not"
+"""Both are right: what is wrong cannot be known from where the provider runs, or is no fault of the kind cluster."""
 
 
 def name_of(obj: Body) -> str:
@@ -80,9 +80,13 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
     if birth.cluster in world.lost and len(own) < _size(obj):
         yield "some of its containers were removed"
+    if not all(one.running for one in own) and world.options.lists:
+        yield "not all of its nodes run"
+    if not world.options.reach and (birth.empties or not world.engine.answers(birth)):
+        yield EITHER
     if birth.empties:
         yield "its etcd came back empty"
-    if not all(one.running for one in own) or not world.engine.answers(birth):
+    if not world.engine.answers(birth):
         yield "it does not answer"
 
 
@@ -90,7 +94,7 @@ def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterato
     world, metadata = life.world, obj["metadata"]
     for other in world.api.all(names.KIND_CLUSTERS):
         is_other = other["metadata"]["uid"] != metadata["uid"] and wanted_name(life, other) == name
-        if is_other and _may_be_created(life, other):
+        if is_other and birth is None and _may_be_created(life, other):
             yield f"{name_of(other)} wants the same name"
     if any(one.birth.maker == FOREIGN and one.birth is not birth for one in world.engine.of(name)):
         yield "a kind cluster of that name is not ours"

@@ -174,9 +174,9 @@ def foreign_secret(life: Life, name: str, namespace: str = NAMESPACE, immutable:
     body: Body = {"metadata": {"name": name, "namespace": namespace}, "type": "Opaque", "data": {"mine": "eA=="}}
     if immutable:
         body["immutable"] = True
-    life.invalid.add(f"secret {namespace}/{name}")
     with suppress(ApiError):
         life.world.api.create(names.SECRETS, body)
+        life.invalid.add(f"secret {namespace}/{name}")
 
 
 @action("free-secret")

@@ -128,14 +128,17 @@ class World:
             self.totals["requests"] += 1
             if is_write:
                 self.note(f"{owner} {verb} {plural} {where}")
-                if plural != "leases":
-                    self.writes.append((now(), plural, f"{verb} {where}"))
 
         def on_write(plural: str, text: str) -> None:
             if plural != "secrets" and (found := leak(text)):
                 self.violate(f"a secret is sent in a document of {plural}: …{found}…")
 
-        return ApiClient(self.api, self.stream(f"client {owner}"), on_request=on_request, on_write=on_write)
+        def on_changed(verb: str, plural: str, where: str) -> None:
+            if plural != "leases":
+                self.writes.append((now(), plural, f"{verb} {where}"))
+
+        chance = self.stream(f"client {owner}")
+        return ApiClient(self.api, chance, on_request=on_request, on_write=on_write, on_changed=on_changed)
 
     def on_call(self, owner: str, what: str, name: str) -> None:
         """Note a call of the engine by a provider."""
@@ -233,9 +236,14 @@ class World:
     # --- questions of the invariants
 
     def birth_of(self, obj: Body) -> Birth | None:
-        """Return the newest kind cluster that was made for the object and of which a container is left."""
+        """Return the newest kind cluster that was made for the object and of which a container is left.
+
+        What a living object has claimed is not its copy's.
+        """
         uid = obj["metadata"]["uid"]
         claim_id = (obj["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION) or uid
+        if claim_id in self.api.living:
+            claim_id = uid
         for birth in reversed(self.engine.births):
             own = [one for one in self.engine.containers.values() if one.birth is birth]
             if own and (birth.maker.startswith((uid, claim_id)) or any(one.id == claim_id for one in own)):
