@@ -1,6 +1,5 @@
 """The provider as a whole, in virtual time."""
 
-import asyncio
 
 import pytest
 from simulation import World, quiet
