@@ -15,6 +15,8 @@ INSTALL = ROOT / "docs" / "install.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = re.compile(r"<!-- ([^>]*?) -->\n```sh\n")
+SPAN = re.compile(r"`([^`\n]+)`")
+FOLDERS = ("bench", "capk", "config", "docs", "hack", "requirements", "templates", "test", "tools")
 
 
 def table(heading: str) -> dict[str, str]:
@@ -58,6 +60,29 @@ def test_every_command_block_says_who_runs_it(page: Path) -> None:
         kind, _, journey = mark.partition(": ")
         assert kind == "run"
         assert f'commands("{journey}")' in tests, f"no test runs {journey}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", SPAN.sub("", text))
+    named = [re.split(r"::|[ *]", span)[0] for span in SPAN.findall(text) if span.split("/")[0] in FOLDERS and "/" in span]
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    missing += [module for module in re.findall(r"`(capk(?:\.\w+)+)`", text) if not is_module(module)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    named = {name for name in SPAN.findall(page.read_text()) if re.fullmatch(r"test_\w+", name)}
+    known = set(re.findall(r"def (test_\w+)", "".join(path.read_text() for path in (ROOT / "test").rglob("test_*.py"))))
+    assert named - known == set()
+
+
+def is_module(dotted: str) -> bool:
+    path = ROOT.joinpath(*dotted.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def test_released_files_are_documented() -> None:
