@@ -10,6 +10,7 @@ import yaml
 from packaged import ROOT, Bundle, release
 
 from capk.api.names import Reason
+from capk.plan.events import event_of
 
 INSTALL = ROOT / "docs" / "install.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
@@ -111,6 +112,13 @@ def test_every_reason_has_its_meaning_and_remedy() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
     assert sorted(name for name, _ in rows) == sorted(Reason)
     assert all(meaning.strip() for _, meaning in rows)
+
+
+def test_every_reason_that_the_docs_call_a_failure_is_a_warning_event() -> None:
+    failed = (ROOT / "docs" / "troubleshooting.md").read_text().split("## Failed", 1)[1].split("\n## ", 1)[0]
+    reasons = re.findall(r"^\| `(\w+)` \|", failed, re.MULTILINE)
+    events = {reason: event_of({"type": "ClusterCreated", "reason": reason, "message": "x"}) for reason in reasons}
+    assert [reason for reason, event in events.items() if event is None or event.type != "Warning"] == []
 
 
 def test_table_of_versions_says_what_is_pinned() -> None:
