@@ -67,8 +67,8 @@ def test_every_command_block_says_who_runs_it(page: Path) -> None:
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", SPAN.sub("", text))
-    named = [re.split(r"::|[ *]", span)[0] for span in SPAN.findall(text) if span.split("/")[0] in FOLDERS and "/" in span]
-    missing = [name for name in named if not (ROOT / name).exists()]
+    files = [re.split(r"::|[ *]", span)[0] for span in SPAN.findall(text) if "/" in span]
+    missing = [name for name in files if name.split("/")[0] in FOLDERS and not (ROOT / name).exists()]
     missing += [link for link in links if "://" not in link and not (page.parent / link).exists()]
     missing += [module for module in re.findall(r"`(capk(?:\.\w+)+)`", text) if not is_module(module)]
     assert missing == []
