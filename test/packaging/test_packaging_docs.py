@@ -10,6 +10,7 @@ import yaml
 from packaged import ROOT, Bundle, release
 
 from capk.api.names import Reason
+from capk.plan import kindcluster
 from capk.plan.events import event_of
 
 INSTALL = ROOT / "docs" / "install.md"
@@ -79,6 +80,18 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
     named = {name for name in SPAN.findall(page.read_text()) if re.fullmatch(r"test_\w+", name)}
     known = set(re.findall(r"def (test_\w+)", "".join(path.read_text() for path in (ROOT / "test").rglob("test_*.py"))))
     assert named - known == set()
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    pages = sorted(path.name for path in (ROOT / "docs" / "decisions").iterdir())
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+
+
+def test_steps_of_a_decision_are_documented_in_their_order() -> None:
+    section = (
+        (ROOT / "docs" / "architecture.md").read_text().split("## The order of a decision", 1)[1].split("\n## ")[0]
+    )
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [step.__name__ for step in kindcluster._STEPS]
 
 
 def is_module(dotted: str) -> bool:
