@@ -162,7 +162,9 @@ def _image(document: Document, config: Document) -> str:
 
 
 def _mark(document: Document) -> str | None:
-    paths = [_path(mount.get("Destination")) for mount in _mounts(document)]
+    # An image can declare volumes, and so put one below the folder; what is bound there is its creator's doing.
+    bound = (mount for mount in _mounts(document) if mount.get("Type") != "volume")
+    paths = [_path(mount.get("Destination")) for mount in bound]
     marks = (path.removeprefix(CLAIM_MOUNT_FOLDER) for path in paths if path.startswith(CLAIM_MOUNT_FOLDER))
     return min((mark for mark in marks if 0 < len(mark) <= MAX_MARK), default=None)
 

@@ -191,6 +191,12 @@ class TestNodes:
         (node,) = await containers.nodes()
         assert node.mark == "bbb"
 
+    async def test_volume_that_an_image_declares_is_not_a_mark(self, docker, containers):
+        own = {"Type": "bind", "Source": "/dev/null", "Destination": f"{CLAIM_MOUNT_FOLDER}own.1"}
+        docker.has(inspected(Mounts=[{"Type": "volume", "Destination": f"{CLAIM_MOUNT_FOLDER}another.1"}, own]))
+        (node,) = await containers.nodes()
+        assert node.mark == "own.1"
+
     async def test_long_path_of_a_users_mount_hides_nothing(self, docker, containers):
         docker.has(inspected(Mounts=[{"Destination": "/" + "x" * 5000}]))
         (node,) = await containers.nodes()
