@@ -38,6 +38,7 @@ KIND_CONTROL_PLANE_TEMPLATES: Final = Resource(
 )
 CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 EVENTS: Final = Resource("", "v1", "events", "Event")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 
@@ -117,6 +118,8 @@ class Condition(StrEnum):
     """KINDCluster: the kubeconfig Secrets hold what kind gives."""
     API_SERVER_AVAILABLE = "APIServerAvailable"
     """KINDCluster: the API server of the workload cluster answers; Unknown where the provider cannot reach it."""
+    REGISTRIES_CONFIGURED = "RegistriesConfigured"
+    """KINDCluster: every node has the mirrors of spec.registries; absent where none are asked for. No part of Ready."""
     PAUSED = "Paused"
     """Both kinds, negative polarity: nothing is done for this object (C7)."""
     DELETING = "Deleting"
@@ -151,6 +154,8 @@ class Reason(StrEnum):
     """The Cluster names a KINDControlPlane that does not exist yet, so the Kubernetes version is not known."""
     WAITING_FOR_INFRASTRUCTURE = "WaitingForInfrastructure"
     """KINDControlPlane: the KINDCluster has not brought the kind cluster up yet."""
+    WAITING_FOR_CONFIG_MAP = "WaitingForConfigMap"
+    """A ConfigMap with the certificates of a mirror does not exist yet, or has no key `ca.crt`. Create it."""
     QUEUED = "Queued"
     """As many kind clusters as allowed are being created; this one is next in line (--max-concurrent-creates)."""
 
@@ -169,6 +174,10 @@ class Reason(StrEnum):
     CLEANING_UP = "CleaningUp"
     """A creation was cut short; what it left is removed before the next one."""
     CREATED = "Created"
+    CONFIGURED = "Configured"
+    """Every node has the mirrors of spec.registries."""
+    NOT_CONFIGURED = "NotConfigured"
+    """The mirrors of spec.registries could not be written into every node; these pull from the registries itself."""
     STARTING_NODES = "StartingNodes"
     """Node containers had stopped (a reboot, a restart of the engine) and are started again."""
     NODES_STOPPED = "NodesStopped"

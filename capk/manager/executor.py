@@ -21,9 +21,10 @@ from capk.kindcfg import documents
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
+from capk.manager.nodefiles import NodeFiles
 from capk.manager.records import Made, Record, Withdrawn
 from capk.plan.marks import Mark
-from capk.plan.observed import Access, EndpointMode
+from capk.plan.observed import Access, CreationFacts, EndpointMode
 from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
 from capk.workload.answer import Answer, uid_in, version_in
 from capk.workload.ask import KUBE_SYSTEM
@@ -90,8 +91,27 @@ class Executor:
         return None
 
     async def _create(self, request: Create, on_step: Callable[[Step], None]) -> Made:
+        files, warnings = NodeFiles(self._containers, request), [""]
+
+        def report(step: Step) -> None:
+            if step.warning:
+                warnings.append(step.message)
+            files.on_step(step)
+            on_step(step)
+
         try:
-            external = await self._kind.create_cluster(
+            external = await self._make(request, report)
+        finally:
+            await files.end_early()
+        facts = CreationFacts(await files.finish(), not_ready=warnings[-1])
+        self._inventory.created(request.name)
+        self._logs.drop(request.name)
+        return Made(_fingerprint(external), external, facts)
+
+    async def _make(self, request: Create, on_step: Callable[[Step], None]) -> str:
+        """Let kind create the cluster and return the kubeconfig that it wrote; remove what a failure has left."""
+        try:
+            return await self._kind.create_cluster(
                 request.name,
                 request.config,
                 wait_seconds=request.wait_seconds,
@@ -103,13 +123,6 @@ class Executor:
             with suppress(CommandError):
                 await self._remove(request.name, lambda nodes: _of_attempt(nodes, request.mark))
             raise
-        self._inventory.created(request.name)
-        self._logs.drop(request.name)
-        try:
-            return Made(parse(external).fingerprint, external)
-        except BadKubeconfig:
-            # The cluster is up all the same; reading its kubeconfig is a step of its own, with a failure of its own.
-            return Made(UNREAD, external)
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:
         """Keep what a failed creation left to read; never at the cost of what comes after."""
@@ -266,6 +279,17 @@ class Executor:
         entry = latest.clusters.get(name) if latest else None
         images = [node.image for node in (entry.nodes if entry else None) or () if node.role == "control-plane"]
         return image_version(min(images)) if images else None
+
+
+def _fingerprint(kubeconfig: str) -> str:
+    """Return the identity of a new cluster; one whose kubeconfig is not as it should be is up all the same.
+
+    Reading it is a step of its own, with a failure of its own.
+    """
+    try:
+        return parse(kubeconfig).fingerprint
+    except BadKubeconfig:
+        return UNREAD
 
 
 def removable(nodes: Iterable[Node], request: Delete) -> list[Node]:

@@ -16,6 +16,7 @@ from capk.errors import AddressTaken, CommandError
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE
 from capk.kindcfg.images import kind_release
 from capk.kindcfg.kubeconfig import BadKubeconfig, secret_digest, server_url
+from capk.kindcfg.registries import AUTHORITY_KEY
 from capk.plan.marks import Mark
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, NodeFacts, Observed
 from capk.workload.connection import Target
@@ -80,6 +81,14 @@ def authority_in(data: Mapping[str, str]) -> str:
         return ""
     found = _AUTHORITY.search(text)
     return found[1].decode() if found else ""
+
+
+def authority_of(config_map: Mapping[str, Any]) -> str:
+    """Return the certificates in a ConfigMap that a mirror names; KeyError where it has none."""
+    text = (config_map.get("data") or {})[AUTHORITY_KEY]
+    if not text.strip():
+        raise KeyError(AUTHORITY_KEY)
+    return str(text)
 
 
 def health_facts(health: Health | None) -> HealthFacts:

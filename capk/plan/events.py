@@ -19,6 +19,7 @@ _STORY = {
     (Condition.CLUSTER_CREATED, Reason.PREPARING_NODES): "kind creates the cluster.",
     (Condition.CLUSTER_CREATED, Reason.CLEANING_UP): "",
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CLUSTER): "",
+    (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CONFIG_MAP): "",
     (Condition.NODES_RUNNING, Reason.STARTING_NODES): "",
     (Condition.DELETING, Reason.DELETING): "",
     (Condition.PAUSED, Reason.PAUSED): "",
@@ -46,6 +47,7 @@ _PROBLEMS = frozenset(
         Reason.KUBECONFIG_UNAVAILABLE,
         Reason.UNSUPPORTED_VERSION_CHANGE,
         Reason.NODES_STOPPED,
+        Reason.NOT_CONFIGURED,
     }
 )
 

@@ -135,6 +135,30 @@ class HealthFacts:
 
 
 @dataclass(frozen=True)
+class CreationFacts:
+    """What the last creation of this process has to say besides that it came to its end.
+
+    registries: why some nodes lack the mirrors of spec.registries; empty where all have them, None where none were
+    asked for.
+    not_ready: that kind stopped waiting for the nodes; empty as soon as the API server is known to answer.
+    """
+
+    registries: str | None = None
+    not_ready: str = ""
+
+
+@dataclass(frozen=True)
+class Authorities:
+    """The certificates that mirrors are verified with, from ConfigMaps in the object's namespace.
+
+    texts: by the name of the ConfigMap. missing: why one has none yet, by its name; a clause without its name.
+    """
+
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Access:
     """How the workload cluster's API server is reached; the texts are secret."""
 
@@ -189,6 +213,9 @@ class Observed:
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
     made: str | None = None
     """The identity of the kind cluster that a creation of this process has completed, until it is stored."""
+    creation: CreationFacts = CreationFacts()
+    authorities: Authorities = Authorities()
+    """Read where `capk.plan.creation.awaited_authorities` names some."""
     access: Access | None = None
     recheck: bool = False
     """Whether the kubeconfigs were read so long ago that their certificates may have been renewed since."""

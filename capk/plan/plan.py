@@ -34,6 +34,8 @@ class Create:
     """What every node bears; its attempt is another one each time."""
     generation: int
     """Generation of the spec it was made from: a fix by the user is tried immediately."""
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Files that every node needs, in the order in which they are written: absolute path -> content."""
     goal: Goal = Goal.UP
 
     def is_like(self, other: object) -> bool:
@@ -43,7 +45,8 @@ class Create:
     @property
     def _asks_for(self) -> tuple[Any, ...]:
         nodes = [{**node, "extraMounts": node["extraMounts"][:-1]} for node in self.config.get("nodes") or ()]
-        return self.name, {**self.config, "nodes": nodes}, self.image, self.wait_seconds, self.generation
+        config = {**self.config, "nodes": nodes}
+        return self.name, config, self.image, self.wait_seconds, self.generation, self.files
 
 
 @dataclass(frozen=True)

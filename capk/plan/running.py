@@ -192,6 +192,8 @@ def _status(observed: Observed) -> dict[str, Any]:
     }
     if answer := _api_server_verdict(observed):
         verdicts[Condition.API_SERVER_AVAILABLE] = answer
+    if registries := _registries_verdict(observed):
+        verdicts[Condition.REGISTRIES_CONFIGURED] = registries
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
     if access is not None:
         fields["endpoints"] = {
@@ -242,6 +244,28 @@ def _api_server_verdict(observed: Observed) -> Verdict | None:
         f"{': ' + health.said if health.said else ''}. Readiness is what the container engine knows."
     )
     return Verdict("Unknown", Reason.NOT_REACHABLE, message)
+
+
+def _registries_verdict(observed: Observed) -> Verdict | None:
+    """Whether the nodes have the mirrors of the spec; None where none are asked for, or what is stored still holds."""
+    if not (observed.object.spec.get("registries") or {}).get("mirrors"):
+        return None
+    cause = observed.creation.registries
+    if cause:
+        message = (
+            f"The mirrors of spec.registries are not in every node: {cause}. Such a node pulls images from the "
+            "registries themselves. To try again, delete the object and create it again."
+        )
+        return false(Reason.NOT_CONFIGURED, message)
+    if cause is not None:
+        return true(Reason.CONFIGURED)
+    if find(observed.object.conditions, Condition.REGISTRIES_CONFIGURED) is not None:
+        return None
+    message = (
+        "Whether the nodes have the mirrors of spec.registries is not known: the kind cluster was adopted, or the "
+        "status was lost after its creation."
+    )
+    return Verdict("Unknown", Reason.UNKNOWN, message)
 
 
 def _nodes_verdict(observed: Observed) -> Verdict:
