@@ -9,9 +9,10 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
+from capk.kindcfg.advice import warnings_of
 from capk.kindcfg.checks import check_published_address
-from capk.kindcfg.config import kind_config
-from capk.kindcfg.images import node_image
+from capk.kindcfg.config import CONTROL_PLANE, kind_config
+from capk.kindcfg.images import image_version, node_image
 from capk.kindcfg.registries import AUTHORITY_KEY, authority_names, hosts_files
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
@@ -134,9 +135,28 @@ def _after_failure(observed: Observed, remaining: float | None) -> Plan:
     if last.failure is None:
         status = _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
         return Plan(status=status, requeue_seconds=remaining)
-    failed = false(last.failure.reason, last.failure.message)
+    failed = false(last.failure.reason, " ".join([last.failure.message, *advice(observed)]))
     status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: failed}, logs=last.logs or None)
     return Plan(status=status, requeue_seconds=remaining)
+
+
+def advice(observed: Observed) -> tuple[str, ...]:
+    """Return what the user should know about the spec, as sentences, the same ones at every look (C18)."""
+    cluster = observed.object
+    try:
+        image = _image(observed)
+    except InvalidSpec:
+        image = None
+    there = {node.image for node in observed.engine.nodes or () if node.image and node.role == CONTROL_PLANE}
+    image = image or cluster.status.get("image") or min(there, default="")
+    return warnings_of(cluster.spec, image_version(image))
+
+
+def _image(observed: Observed) -> str | None:
+    """Return the image of the nodes that name none; None for kind's own default. Raises InvalidSpec."""
+    spec = observed.object.spec
+    wanted = observed.control_plane.version if observed.control_plane else None
+    return node_image(spec.get("kubernetesVersion") or wanted, spec.get("image"), observed.policy.default_image)
 
 
 def needs_no_owner(observed: Observed) -> bool:
@@ -159,7 +179,7 @@ def creation_request(observed: Observed) -> Create:
             "spec.kubernetesVersion",
             f"is {version}, but the KINDControlPlane asks for {wanted}; set only the KINDControlPlane's spec.version",
         )
-    image = node_image(version or wanted, cluster.spec.get("image"), observed.policy.default_image)
+    image = _image(observed)
     is_external = observed.policy.endpoint is EndpointMode.EXTERNAL
     check_published_address(cluster.spec, owned=observed.owner is not None, external=is_external)
     config = kind_config(

@@ -52,6 +52,22 @@ _PROBLEMS = frozenset(
 )
 
 
+CREATED_WITH_WARNINGS = "CreatedWithWarnings"
+"""Reason of the Event for what a user should know about a kind cluster that is up, or about its spec."""
+
+
+def warning_of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Event | None:
+    """Return the Event for words that have come into the condition of a kind cluster that is up; None without news.
+
+    before: the same condition as it was; None where it is new.
+    """
+    kind, message = after["type"], after.get("message") or ""
+    if kind != Condition.CLUSTER_CREATED or after["status"] != "True" or not message:
+        return None
+    known = (before or {}).get("message") or ""
+    return None if message in known else Event("Warning", CREATED_WITH_WARNINGS, message)
+
+
 def event_of(condition: Mapping[str, Any]) -> Event | None:
     """Return the Event for a condition that has just changed to this; None where it is no news."""
     kind, reason, message = condition["type"], condition["reason"], condition.get("message") or ""

@@ -6,6 +6,7 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindcfg.kubeconfig import server_url
+from capk.plan.creation import advice
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
 from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
@@ -216,7 +217,7 @@ def _created_verdict(observed: Observed) -> Verdict:
         message = f"The API server refuses to store which kind cluster this is: {observed.refusals[IDENTITY]}"
         return false(Reason.WRITE_REFUSED, message)
     if not has_lost_its_data(observed):
-        return true(Reason.CREATED)
+        return true(Reason.CREATED, " ".join(filter(None, (*advice(observed), observed.creation.not_ready))))
     return false(
         Reason.DATA_LOST,
         f'The kind cluster "{observed.cluster_name}" runs, but its etcd came back empty: everything that was stored in '
