@@ -83,6 +83,12 @@ be read yet."""
 UNREAD: Final = "unread"
 KUBE_SYSTEM_ANNOTATION: Final = f"{PREFIX}/kube-system-uid"
 """The uid of the workload cluster's kube-system namespace: another one means that its etcd came back empty."""
+ENGINE_ANNOTATION: Final = f"{PREFIX}/engine"
+"""Id of the container engine that holds the claimed kind cluster, where the engine has one; written with the claim.
+
+Another engine behind the same command (a context, DOCKER_HOST) must not be taken for one that has lost the cluster.
+The user removes the annotation where that engine is gone for good."""
+ENGINE_ID: Final = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
 ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 """Set by the user to "true": take over the existing kind cluster of that name, deletion included.
 
@@ -200,6 +206,8 @@ class Reason(StrEnum):
     """The container engine does not answer; work goes on when it does."""
     ENGINE_UNSUPPORTED = "EngineUnsupported"
     """The installed release of kind cannot read what this version of the container engine prints."""
+    ENGINE_CHANGED = "EngineChanged"
+    """Another container engine answers than the one that holds the kind cluster; nothing is done until that is back."""
     KIND_COMMAND_MISSING = "KindCommandMissing"
     """The kind command cannot be started on the machine of the provider, or is something else than kind."""
     OUT_OF_DISK = "OutOfDisk"

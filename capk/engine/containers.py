@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final, TypeVar
 
+from capk.api.names import ENGINE_ID
 from capk.engine import command, inspection
 from capk.engine.inspection import CLUSTER_LABEL, ROLE_LABEL, Document, Node, Unreadable
 from capk.errors import CommandFailed, CommandMissing
@@ -37,7 +38,6 @@ mv -f -- "$new" "$1"
 
 T = TypeVar("T")
 
-_ENGINE_ID: Final = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
 _PROVIDERS: Final = ("docker", "podman", "nerdctl", "finch", "nerdctl.lima")
 _NETWORK_VARIABLES: Final = {
     "docker": "KIND_EXPERIMENTAL_DOCKER_NETWORK",
@@ -187,7 +187,7 @@ class Containers:
             # docker's client says that it cannot reach the engine, and succeeds.
             raise CommandFailed([*self.command, "info"], str(facts["ServerErrors"])[:1000], 0)
         found = facts.get("ID")
-        return found if isinstance(found, str) and _ENGINE_ID.fullmatch(found) else None
+        return found if isinstance(found, str) and ENGINE_ID.fullmatch(found) else None
 
     async def _inspected(self, *listing: str) -> list[Document]:
         """List containers and look at each; those that go away in between are left out."""

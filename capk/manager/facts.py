@@ -52,6 +52,7 @@ def engine_facts(snapshot: Snapshot | None, name: str, *, lists_nodes: bool) -> 
         nodes=tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None,
         lists_nodes=lists_nodes,
         restarted=entry is not None and entry.restarted,
+        id=snapshot.engine_id,
     )
 
 

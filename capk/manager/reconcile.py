@@ -283,17 +283,22 @@ class Reconciler:
 
 def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:
     """What is written as soon as a creation is complete; a move need not wait any more."""
-    changes: dict[str, str | None] = {names.IDENTITY_ANNOTATION: plan.identity}
+    changes: dict[str, str | None] = {names.IDENTITY_ANNOTATION: plan.identity, **_engine(plan)}
     if Object(raw).annotations.get(names.BLOCK_MOVE_ANNOTATION) == names.HELD_BY_CREATION:
         changes[names.BLOCK_MOVE_ANNOTATION] = None
     return changes
+
+
+def _engine(plan: Plan) -> dict[str, str]:
+    """Which engine holds the kind cluster, where an earlier release has not stored that."""
+    return {names.ENGINE_ANNOTATION: plan.engine_id} if plan.engine_id else {}
 
 
 def _completion(plan: Plan) -> dict[str, Any]:
     """What only the kubeconfig tells, in one write: the endpoint (C10), and what the etcd holds."""
     changes: dict[str, Any] = {}
     if plan.kube_system_uid:
-        changes["annotations"] = {names.KUBE_SYSTEM_ANNOTATION: plan.kube_system_uid}
+        changes["annotations"] = {names.KUBE_SYSTEM_ANNOTATION: plan.kube_system_uid, **_engine(plan)}
     if plan.endpoint:
         host, port = plan.endpoint
         changes["spec"] = {"controlPlaneEndpoint": {"host": host, "port": port}}

@@ -14,6 +14,7 @@ from capk.kindcfg.checks import check_published_address
 from capk.kindcfg.config import CONTROL_PLANE, kind_config
 from capk.kindcfg.images import image_version, node_image
 from capk.kindcfg.registries import AUTHORITY_KEY, authority_names, hosts_files
+from capk.plan.engineid import claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
@@ -98,6 +99,7 @@ def _start(observed: Observed) -> Plan:
         names.ATTEMPT_ANNOTATION: str(request.mark.attempt),
         names.IDENTITY_ANNOTATION: "",
         names.KUBE_SYSTEM_ANNOTATION: None,
+        **claimed_engine(observed),
     }
     return Plan(add_finalizer=True, annotations=claim, operation=request)
 

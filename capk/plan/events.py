@@ -36,6 +36,7 @@ _PROBLEMS = frozenset(
         Reason.IMAGE_NOT_FOUND,
         Reason.PORT_CONFLICT,
         Reason.ENGINE_UNREACHABLE,
+        Reason.ENGINE_CHANGED,
         Reason.KIND_COMMAND_MISSING,
         Reason.OUT_OF_DISK,
         Reason.OUT_OF_MEMORY,

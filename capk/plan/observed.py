@@ -87,6 +87,8 @@ class EngineFacts:
     """Whether the engine can be asked for containers at all."""
     restarted: bool = False
     """Whether nodes have started again and the kind cluster is not known to answer since."""
+    id: str = ""
+    """Of the engine that answers; empty where engines have none."""
 
     @property
     def answers(self) -> bool:

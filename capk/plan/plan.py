@@ -117,6 +117,8 @@ class Plan:
     """To be stored in the identity annotation before anything else that a complete kind cluster needs."""
     kube_system_uid: str | None = None
     """To be stored together with `identity`."""
+    engine_id: str | None = None
+    """To be stored with `identity` or `kube_system_uid`; not worth a write of its own."""
     operation: Request | None = None
     """To be started once the finalizer and the claim are stored (C8)."""
     secrets: tuple[Mapping[str, Any], ...] = ()

@@ -7,6 +7,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
+from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
 from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
@@ -38,9 +39,10 @@ def keep_running(observed: Observed) -> Plan:
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
     return Plan(
         add_finalizer=not cluster.has_finalizer,
-        annotations=_restored_claim(observed),
+        annotations=_restored_claim(observed) | corrected_engine(observed),
         identity=_identity(observed),
         kube_system_uid=access.kube_system_uid if access and cluster.kube_system_uid is None else None,
+        engine_id=missing_engine_id(observed),
         operation=operation,
         secrets=_due_secrets(observed),
         endpoint=_due_endpoint(observed),
@@ -70,6 +72,7 @@ def adopt(observed: Observed) -> Plan:
         names.CLAIM_ANNOTATION: observed.cluster_name,
         names.CLAIM_ID_ANNOTATION: adoptable_as(observed),
         names.IDENTITY_ANNOTATION: observed.access.fingerprint,
+        **claimed_engine(observed),
     }
     return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0)
 

@@ -69,6 +69,9 @@ class Engine:
     async def version(self) -> str:
         return "v0.33.0"
 
+    async def engine_id(self) -> None:
+        return None
+
     async def nodes(self) -> list[Node]:
         return list(self.there)
 
