@@ -224,6 +224,8 @@ class Reason(StrEnum):
     COMMAND_FAILED = "CommandFailed"
     """The command failed for a cause that is not recognised; the message holds what it printed last."""
     KUBECONFIG_UNAVAILABLE = "KubeconfigUnavailable"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    """The client certificate of the kubeconfigs has expired and could not be renewed; the message says what to do."""
     WRITE_REFUSED = "WriteRefused"
     """The API server of the management cluster refuses what the provider has to write; the message has its words."""
     ADDRESS_TAKEN = "AddressTaken"

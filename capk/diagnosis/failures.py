@@ -142,7 +142,11 @@ _KIND_CALLS: Final = {
     ("get", "nodes"): (Reason.COMMAND_FAILED, "list the nodes"),
     ("export", "logs"): (Reason.COMMAND_FAILED, "keep the logs"),
 }
-_ENGINE_CALLS: Final = {"start": "start the node containers", "image": "look for the node image"}
+_ENGINE_CALLS: Final = {
+    "exec": "run a command in a node",
+    "start": "start the node containers",
+    "image": "look for the node image",
+}
 
 
 def _operation(error: CommandError) -> tuple[Reason, str]:

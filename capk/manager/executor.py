@@ -19,19 +19,23 @@ from capk.engine.progress import Step
 from capk.errors import AddressTaken, CommandError, CommandTimedOut
 from capk.kindcfg import documents
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
+from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
 from capk.manager.nodefiles import NodeFiles
 from capk.manager.records import Made, Record, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.observed import Access, CreationFacts, EndpointMode
-from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
+from capk.plan.plan import Create, Delete, ReadAccess, RenewCertificates, Request, StartNodes
 from capk.workload.answer import Answer, uid_in, version_in
 from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks at containers that are going away, or may come to light."""
+
+RENEW_SECONDS: Final = 120.0
+"""How long kubeadm may take for the keys of one node, on a machine that is busy."""
 
 Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
 """Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
@@ -88,6 +92,8 @@ class Executor:
                 await self._start_nodes(request)
             case ReadAccess():
                 return await self._read(record, request)
+            case RenewCertificates():
+                return await self._renew(record, request)
         return None
 
     async def _create(self, request: Create, on_step: Callable[[Step], None]) -> Made:
@@ -208,6 +214,18 @@ class Executor:
             if (occupant := occupants.get(address)) and occupant not in own:
                 raise AddressTaken(node, address, occupant)
 
+    async def _renew(self, record: Record, request: RenewCertificates) -> Access:
+        """Renew the certificates in all nodes before anything is restarted, so that a failure leaves all as it was."""
+        for node in request.nodes:
+            await self._containers.run(node, RENEW_COMMAND, timeout_seconds=RENEW_SECONDS)
+        record.external = None
+        access = await self._read(record, ReadAccess(request.name))
+        if access.not_after and access.not_after <= request.not_after:
+            raise BadKubeconfig("the certificates were renewed, but the kubeconfig that kind gives has the old one")
+        for node in request.nodes:
+            await self._containers.run(node, RESTART_COMMAND, timeout_seconds=RENEW_SECONDS)
+        return access
+
     async def _read(self, record: Record, request: ReadAccess) -> Access:
         text, endpoint, nodes = await asyncio.gather(
             self._external(record, request.name),
@@ -232,6 +250,7 @@ class Executor:
             internal_endpoint=(endpoint, API_PORT),
             authority=kubeconfig.authority,
             not_after=kubeconfig.not_after,
+            lifetime=kubeconfig.lifetime,
             version=version_in(answer.body) or self._version_of_image(request.name),
             answered=answer.came,
             kube_system_uid=await self._kube_system_uid(target, kubeconfig) if answer.came else None,

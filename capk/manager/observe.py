@@ -81,6 +81,7 @@ class Observer:
             made=record.made,
             creation=record.creation,
             access=record.access,
+            validity=record.validity,
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
             health=health,
             secrets=self._secrets(key.namespace, name),

@@ -15,8 +15,8 @@ from capk.engine.operations import Lane, Operations
 from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.manager.facts import failure_of
-from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, retry_delay
-from capk.plan.plan import Create, Delete, Goal, ReadAccess, Request, StartNodes
+from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
+from capk.plan.plan import Create, Delete, Goal, ReadAccess, RenewCertificates, Request, StartNodes
 from capk.runtime.metrics import Metrics
 
 ACCESS_SECONDS: Final = 60.0
@@ -31,6 +31,7 @@ LANES: Final[dict[type, Lane]] = {
     Delete: Lane.DELETE,
     StartNodes: Lane.REPAIR,
     ReadAccess: Lane.READ,
+    RenewCertificates: Lane.REPAIR,
 }
 """Lanes have their own bounds, so that a deletion never waits behind creations."""
 
@@ -87,6 +88,7 @@ class Record:
     """The kubeconfig that kind wrote with it, until it is read; secret."""
     creation: CreationFacts = field(default_factory=CreationFacts)
     access: Access | None = field(default=None, repr=False)
+    validity: Validity | None = None
     access_timer: asyncio.TimerHandle | None = None
     read_at: float | None = None
     unfinished: Create | None = None
@@ -283,6 +285,7 @@ class Records:
     def _keep(self, record: Record, access: Access) -> None:
         """Keep kubeconfigs for a while: they hold keys."""
         record.access, record.read_at, record.external = access, self._clock(), None
+        record.validity = Validity(access.not_after, access.lifetime) if access.not_after else None
         if record.access_timer:
             record.access_timer.cancel()
         record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _drop_access, record)

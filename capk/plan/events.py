@@ -46,6 +46,7 @@ _PROBLEMS = frozenset(
         Reason.INVALID_CONFIG,
         Reason.COMMAND_FAILED,
         Reason.KUBECONFIG_UNAVAILABLE,
+        Reason.CERTIFICATE_EXPIRED,
         Reason.UNSUPPORTED_VERSION_CHANGE,
         Reason.NODES_STOPPED,
         Reason.NOT_CONFIGURED,
@@ -53,20 +54,23 @@ _PROBLEMS = frozenset(
 )
 
 
-CREATED_WITH_WARNINGS = "CreatedWithWarnings"
-"""Reason of the Event for what a user should know about a kind cluster that is up, or about its spec."""
+_WARNINGS = {
+    Condition.CLUSTER_CREATED: "CreatedWithWarnings",
+    Condition.KUBECONFIG_AVAILABLE: "RenewalFailed",
+}
+"""Reasons of the Events for what a user should know although the condition is True."""
 
 
 def warning_of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Event | None:
-    """Return the Event for words that have come into the condition of a kind cluster that is up; None without news.
+    """Return the Event for words that have come into a condition that is True; None without news.
 
     before: the same condition as it was; None where it is new.
     """
-    kind, message = after["type"], after.get("message") or ""
-    if kind != Condition.CLUSTER_CREATED or after["status"] != "True" or not message:
+    reason, message = _WARNINGS.get(after["type"]), after.get("message") or ""
+    if reason is None or after["status"] != "True" or not message:
         return None
     known = (before or {}).get("message") or ""
-    return None if message in known else Event("Warning", CREATED_WITH_WARNINGS, message)
+    return None if message in known else Event("Warning", reason, message)
 
 
 def event_of(condition: Mapping[str, Any]) -> Event | None:

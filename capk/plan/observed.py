@@ -5,7 +5,7 @@ Nothing here reads the world; the time is part of what is known.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from capk.api.names import Reason
@@ -150,6 +150,14 @@ class CreationFacts:
 
 
 @dataclass(frozen=True)
+class Validity:
+    """Until when the client certificate of the kubeconfigs is valid, and for how long it is in all."""
+
+    not_after: datetime
+    lifetime: timedelta | None = None
+
+
+@dataclass(frozen=True)
 class Authorities:
     """The certificates that mirrors are verified with, from ConfigMaps in the object's namespace.
 
@@ -176,6 +184,8 @@ class Access:
     """The certificates that vouch for it, PEM."""
     not_after: datetime | None = None
     """When the client certificate expires; None for a token."""
+    lifetime: timedelta | None = None
+    """How long it is valid in all."""
     version: str | None = None
     """What the API server says it is, as in v1.36.3; None when it could not be asked."""
     kube_system_uid: str | None = None
@@ -219,6 +229,8 @@ class Observed:
     authorities: Authorities = Authorities()
     """Read where `capk.plan.creation.awaited_authorities` names some."""
     access: Access | None = None
+    validity: Validity | None = None
+    """Of the kubeconfigs as they were last read; known for longer than they are kept."""
     recheck: bool = False
     """Whether the kubeconfigs were read so long ago that their certificates may have been renewed since."""
     health: HealthFacts = HealthFacts()

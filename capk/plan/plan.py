@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +18,8 @@ class Goal(StrEnum):
     """All nodes run and the API server answers."""
     ACCESS = "access"
     """The kubeconfigs are known and stored."""
+    RENEWED = "renewed"
+    """The certificates of the kind cluster are valid for longer than a while."""
     GONE = "gone"
     """Nothing of the kind cluster is left."""
 
@@ -97,7 +100,20 @@ class ReadAccess:
     goal: Goal = Goal.ACCESS
 
 
-Request = Create | Delete | StartNodes | ReadAccess
+@dataclass(frozen=True)
+class RenewCertificates:
+    """Renew the certificates in the control-plane nodes, and read the kubeconfigs with the new ones.
+
+    not_after: when the client certificate ends that is known; the new one ends later.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    not_after: datetime
+    goal: Goal = Goal.RENEWED
+
+
+Request = Create | Delete | StartNodes | ReadAccess | RenewCertificates
 
 
 @dataclass(frozen=True)

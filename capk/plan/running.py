@@ -11,6 +11,7 @@ from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
 from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
+from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
 from capk.plan.report import Verdict, false, kindcluster_status, true
 from capk.plan.secrets import (
@@ -161,8 +162,12 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
         return _when_due(observed, request)
     if observed.engine.restarted:
         return _when_due(observed, ReadAccess(observed.cluster_name, await_answer=True))
-    due = observed.access is None and (observed.recheck or _needs_access(observed))
-    return _read(observed) if due else (None, None)
+    renewal = renewal_request(observed)
+    if renewal and renewal_wait(observed) <= 0:
+        return renewal, None
+    if observed.access is None and (observed.recheck or _needs_access(observed)):
+        return _read(observed)
+    return None, renewal_wait(observed) if renewal else None
 
 
 def _read(observed: Observed) -> tuple[Request | None, float | None]:
@@ -305,6 +310,8 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
             "not exist, is paused, or is managed externally."
         )
         return false(Reason.WAITING_FOR_CONTROL_PLANE, message)
+    if expiry := expiry_verdict(observed):
+        return expiry
     if observed.access is not None or not _needs_access(observed):
         return true(Reason.PROVISIONED)
     if failure := observed.failure(Goal.ACCESS):

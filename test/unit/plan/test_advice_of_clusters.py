@@ -23,7 +23,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.engine.progress import NOT_READY
-from capk.plan.events import CREATED_WITH_WARNINGS, warning_of
+from capk.plan.events import warning_of
 from capk.plan.kindcluster import decide
 from capk.plan.observed import CreationFacts
 
@@ -83,7 +83,7 @@ class TestEvents:
         plain = kindcluster(annotations=COMPLETE, finalizers=FINALIZER)
         none, one, both = self.verdicts((plain, ""), (DONE, ""), (DONE, NOT_READY.message))
         for before in (None, none):
-            assert warning_of(before, one) == ("Warning", CREATED_WITH_WARNINGS, one["message"])
+            assert warning_of(before, one) == ("Warning", "CreatedWithWarnings", one["message"])
         assert warning_of(one, both) is not None
         for before, after in ((one, one), (both, one), (one, none)):
             assert warning_of(before, after) is None
