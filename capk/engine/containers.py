@@ -169,6 +169,16 @@ class Containers:
             taken.update(dict.fromkeys(self._read(inspection.addresses_on, document), name))
         return taken
 
+    async def resolves_names(self) -> bool | None:
+        """Return whether nodes find each other by name on kind's network; None where the engine does not say.
+
+        Only podman makes networks without DNS. Before the first kind cluster there is no network to look at.
+        """
+        if self._engine != "podman" or self.command is None:
+            return None
+        output = await self._query("network", "inspect", self.network, check=False)
+        return inspection.resolves_names(output.stdout) if output.exit_status == 0 else None
+
     async def engine_id(self) -> str | None:
         """Return an id that another engine does not have and that outlives restarts; None where there is none (podman).
 

@@ -16,7 +16,7 @@ from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.progress import Step
-from capk.errors import AddressTaken, CommandError, CommandTimedOut
+from capk.errors import AddressTaken, CommandError, CommandTimedOut, NamesNotResolved
 from capk.kindcfg import documents
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
 from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
@@ -79,7 +79,8 @@ class Executor:
     ) -> Made | Access | None:
         """Do what the request says; return what it has made, or how the workload cluster is reached.
 
-        Raises CommandError, AddressTaken, BadKubeconfig; Withdrawn where the object does not ask for it any more.
+        Raises CommandError, AddressTaken, NamesNotResolved, BadKubeconfig; Withdrawn where the object does not ask for
+        it any more.
         """
         if not self._still_wanted(record, request):
             raise Withdrawn
@@ -97,6 +98,7 @@ class Executor:
         return None
 
     async def _create(self, request: Create, on_step: Callable[[Step], None]) -> Made:
+        await self._check_names(request)
         files, warnings = NodeFiles(self._containers, request), [""]
 
         def report(step: Step) -> None:
@@ -113,6 +115,11 @@ class Executor:
         self._inventory.created(request.name)
         self._logs.drop(request.name)
         return Made(_fingerprint(external), external, facts)
+
+    async def _check_names(self, request: Create) -> None:
+        """Raise NamesNotResolved where kind would fail minutes later, when the second node joins."""
+        if len(request.config.get("nodes") or ()) > 1 and await self._containers.resolves_names() is False:
+            raise NamesNotResolved(self._containers.network)
 
     async def _make(self, request: Create, on_step: Callable[[Step], None]) -> str:
         """Let kind create the cluster and return the kubeconfig that it wrote; remove what a failure has left."""

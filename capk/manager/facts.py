@@ -12,7 +12,7 @@ from capk.api.objects import SecretFacts
 from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Snapshot
-from capk.errors import AddressTaken, CommandError
+from capk.errors import AddressTaken, CommandError, NamesNotResolved
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE
 from capk.kindcfg.images import kind_release
 from capk.kindcfg.kubeconfig import BadKubeconfig, secret_digest, server_url
@@ -166,6 +166,13 @@ def failure_of(error: Exception | None) -> Failure | None:
         case AddressTaken():
             remedy = "Stop or remove that container; the nodes are started as soon as the address is free."
             return Failure(names.Reason.ADDRESS_TAKEN, f"{error}. {remedy}")
+        case NamesNotResolved():
+            remedy = (
+                "Without that, nodes cannot join the control plane. Install podman's DNS plugin on the machine of the "
+                "engine: aardvark-dns (with netavark) or dnsname (with CNI). Then remove the network: "
+                f"`podman network rm {error.network}`."
+            )
+            return Failure(names.Reason.NODE_NAME_NOT_RESOLVED, f"{_sentence(error)} {remedy}")
         case _:
             return Failure(names.Reason.COMMAND_FAILED, f"{type(error).__name__}. See the provider's log.")
 
