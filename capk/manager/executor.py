@@ -260,6 +260,7 @@ class Executor:
             lifetime=kubeconfig.lifetime,
             version=version_in(answer.body) or self._version_of_image(request.name),
             answered=answer.came,
+            said=answer.said,
             kube_system_uid=await self._kube_system_uid(target, kubeconfig) if answer.came else None,
             nodes=nodes,
         )

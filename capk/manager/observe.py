@@ -101,7 +101,8 @@ class Observer:
         owner = await self._owner(control_plane)
         infrastructure = self._relations.infrastructure_of(owner)
         name = self._relations.name(infrastructure.key) if infrastructure else ""
-        record = self._records.find(infrastructure.uid) if infrastructure else None
+        is_going = infrastructure is not None and infrastructure.is_deleting
+        record = self._records.find(infrastructure.uid) if infrastructure and not is_going else None
         return ControlPlaneObserved(
             object=control_plane,
             now=now(),
@@ -169,6 +170,10 @@ class ForeignSecrets:
     def freed(self, namespace: str, name: str) -> None:
         """Note that the Secret of that name is ours, or was deleted."""
         self._found.pop((namespace, name), None)
+
+    def forget(self) -> None:
+        """Have every name tried again."""
+        self._found.clear()
 
     def among(self, namespace: str) -> frozenset[str]:
         """Return the names in a namespace that are not to be tried yet."""

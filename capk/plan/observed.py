@@ -192,6 +192,8 @@ class Access:
     """The uid of its kube-system namespace; None when it could not be asked."""
     answered: bool = False
     """Whether the API server gave any answer when it was asked."""
+    said: str = ""
+    """Its answer, or why there was none; one line."""
     nodes: tuple[str, ...] = ()
     """Node names by kind, for engines that cannot be asked for containers."""
 

@@ -141,7 +141,7 @@ def _transitions(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], now: datetime
 ) -> list[dict[str, str]]:
     """Changes worth a line of history: not Ready, which follows from the others, and not the uneventful first ones."""
-    known = {condition["type"] for condition in before}
+    known = {condition["type"] for condition in before if condition["status"] != "Unknown"}
     return [
         {
             "time": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -248,9 +248,10 @@ def _api_server_verdict(observed: Observed) -> Verdict | None:
         return false(Reason.NOT_ANSWERING, message)
     if was_reached or not (health.answers is False or access):
         return None
+    said = health.said or (access.said if access else "")
     message = (
         "The provider cannot reach the API server of the workload cluster from where it runs"
-        f"{': ' + health.said if health.said else ''}. Readiness is what the container engine knows."
+        f"{': ' + said if said else ''}. Readiness is what the container engine knows."
     )
     return Verdict("Unknown", Reason.NOT_REACHABLE, message)
 
