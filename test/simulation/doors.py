@@ -154,6 +154,7 @@ class SimulatedContainers:
 
     def __init__(self, engine: SimulatedEngine, owner: str, on_call: OnCall, command: tuple[str, ...] | None) -> None:
         self.command = command
+        self.network = "kind"
         self._engine = engine
         self._owner = owner
         self._on_call = on_call
@@ -204,16 +205,20 @@ class SimulatedContainers:
             if container:
                 self._engine.remove(container, self._owner)
 
-    async def run(self, node: str, command: Sequence[str], *, stdin: str | None = None, **_: Any) -> Output:
+    async def run(
+        self, node_name: str, command: Sequence[str], *, stdin: str | None = None, timeout_seconds: float = 30
+    ) -> Output:
         """Run a command in a node."""
-        self._on_call("exec", node)
-        self._running(node, await self._ask("exec"))
+        self._on_call("exec", node_name)
+        await self._ask("exec")
+        self._running(node_name)
         return Output("", "")
 
-    async def write_file(self, node: str, path: str, content: str, *, mode: str = "0644") -> None:
+    async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
         """Write a file into a node."""
-        self._on_call("write", node)
-        self._running(node, await self._ask("exec")).files[path] = content
+        self._on_call("write", node_name)
+        await self._ask("exec")
+        self._running(node_name).files[path] = content
 
     async def occupants(self) -> dict[str, str]:
         """Return who has which address of kind's network."""
@@ -222,13 +227,19 @@ class SimulatedContainers:
         nodes = {one.address: one.name for one in self._engine.containers.values() if one.address}
         return {**self._engine.occupied, **nodes}
 
-    async def engine_id(self) -> str:
+    async def resolves_names(self) -> bool | None:
+        """Say nothing of names on the network: only podman can tell."""
+        return None
+
+    async def engine_id(self) -> str | None:
         """Return what tells this engine from another one."""
+        if self.command is None:
+            return None
         self._on_call("info", "")
         await self._ask("info")
         return f"engine-{self._engine.number}"
 
-    def _running(self, node: str, _: None) -> Container:
+    def _running(self, node: str) -> Container:
         container = self._engine.named(node)
         if container is None or not container.running:
             raise CommandFailed(

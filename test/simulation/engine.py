@@ -108,6 +108,7 @@ class SimulatedEngine:
         self.trouble = Trouble()
         self.balancer_survives = balancer_survives
         self.containers: dict[str, Container] = {}
+        self._elsewhere: dict[str, Container] = {}
         self.on_remove: Callable[[Container, str], None] = lambda container, who: None
         self.births: list[Birth] = []
         self.occupied: dict[str, str] = {}
@@ -120,7 +121,19 @@ class SimulatedEngine:
         self._ports = 40000
         self._past: list[tuple[float, list[Container]]] = []
 
+    def switch(self, *, away: bool) -> None:
+        """Let another, empty engine answer, or the first one again; the containers of the first one go on running."""
+        if away != (self.number == 1):
+            return
+        self.number = 2 if away else 1
+        self.containers, self._elsewhere = self._elsewhere, self.containers
+        self._past.clear()
+
     # --- what there is
+
+    def everywhere(self) -> list[Container]:
+        """Return all containers, those of an engine that does not answer now included."""
+        return [*self.containers.values(), *self._elsewhere.values()]
 
     def of(self, cluster: str, *, unlisted: bool = False) -> list[Container]:
         """Return the containers of a kind cluster, by name."""
@@ -137,7 +150,7 @@ class SimulatedEngine:
 
     def answers(self, birth: Birth) -> bool:
         """Return whether the API server of that kind cluster can be reached where its kubeconfig says."""
-        own = [one for one in self.containers.values() if one.birth is birth]
+        own = [one for one in self.everywhere() if one.birth is birth]
         planes = [one for one in own if one.role == CONTROL_PLANE and one.running]
         if not birth.is_up or birth.is_dead or not planes:
             return False

@@ -70,6 +70,7 @@ def webhook(life: Life, seconds: float = 300.0) -> None:
 @action("engine")
 def engine(life: Life, trouble: str, seconds: float = 30.0) -> None:
     """The engine is in trouble for a while; see `engine.Trouble`."""
+    life.world.engine.has_crashed |= trouble == "crash"
     setattr(life.world.engine.trouble, trouble, now() + seconds)
 
 
@@ -77,6 +78,13 @@ def engine(life: Life, trouble: str, seconds: float = 30.0) -> None:
 def restart_engine(life: Life, order: str = "names", come_back: bool = True, seconds: float = 5.0) -> None:
     """The engine, or its machine, restarts."""
     life.world.engine.restart(order=order, come_back=come_back, down_seconds=seconds)
+
+
+@action("another-engine")
+def another_engine(life: Life, seconds: float = 300.0) -> None:
+    """The command of the engine leads to another engine for a while, as after `docker context use`."""
+    life.world.engine.switch(away=True)
+    life.later(seconds, lambda: life.world.engine.switch(away=False))
 
 
 @action("kind-fails")
@@ -169,6 +177,7 @@ def end_all(life: Life) -> None:
     """End all trouble, so that everything can come to rest."""
     world = life.world
     world.engine.trouble.end()
+    world.engine.switch(away=False)
     world.engine.occupied.clear()
     world.api.faults.clear()
     world.api.slow_watches.clear()

@@ -132,6 +132,7 @@ KINDS: Final[dict[str, tuple[float, Maker]]] = {
     "occupy": (0.4, _other("occupy", address=("172.18.0.2", "172.18.0.3", "172.18.0.4"))),
     "engine": (3, _engine),
     "restart-engine": (1.2, _restart_engine),
+    "another-engine": (0.4, _other("another-engine", seconds=(20, 400))),
     "kind-fails": (2, _other("kind-fails", fixture=_CURABLE, times=(1, 1, 2, 5))),
     "stuck": (0.7, _one("node", how="stuck", seconds=(20, 300))),
     "exits": (0.6, _one("node", how="exits", role=("control-plane", "worker"), seconds=(30, 600))),

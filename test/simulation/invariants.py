@@ -96,12 +96,12 @@ def _is_calm(life: Life) -> bool:
     """Return whether the provider is able to see and to tell."""
     world, provider = life.world, life.deployment.current
     trouble = vars(world.engine.trouble).values()
-    world.engine.has_crashed |= world.engine.trouble.crash > 0
     return (
         provider is not None
         and provider.is_leading
         and not provider.client.is_cut_off
         and not any(until > now() for until in trouble)
+        and world.engine.number == 1
         and not any(fault.until > now() for fault in world.api.faults)
         and all(watch.is_open for watch in world.api.watches)
         and not any(until > now() for _, until in world.api.slow_watches.values())

@@ -1,12 +1,15 @@
 """The simulated engine and kind keep the rules of the real ones."""
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
 import pytest
 
+from capk.engine.containers import Containers
+from capk.engine.kind import Kind
 from capk.errors import CommandFailed, CommandTimedOut
 from test.simulation import clock
 from test.simulation.clock import now
@@ -14,6 +17,17 @@ from test.simulation.doors import SimulatedContainers, SimulatedKind
 from test.simulation.engine import Birth, SimulatedEngine
 from test.simulation.identities import kubeconfig, leak
 from test.simulation.kindcommand import KindCommand, make_instantly
+
+
+def signatures(kind: type) -> dict[str, list[str]]:
+    public = {name: one for name, one in vars(kind).items() if not name.startswith("_") and callable(one)}
+    return {name: list(inspect.signature(one).parameters) for name, one in public.items()}
+
+
+@pytest.mark.parametrize(("double", "real"), [(SimulatedKind, Kind), (SimulatedContainers, Containers)])
+def test_doors_take_the_calls_of_the_real_ones(double: type, real: type) -> None:
+    assert signatures(double) == signatures(real)
+
 
 ONE = {"nodes": [{"role": "control-plane"}]}
 THREE = {"nodes": [{"role": "control-plane"}] * 3}

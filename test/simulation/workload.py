@@ -34,7 +34,7 @@ class Workload:
     def find(self, server: str) -> Birth | None:
         """Return the kind cluster whose API server listens at that URL."""
         parts = urlsplit(server)
-        for container in self._engine.containers.values():
+        for container in self._engine.everywhere():
             birth = container.birth
             if parts.port == birth.port or parts.hostname == container.name:
                 return birth

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from capk.api import names
+from capk.errors import CapkError
 from capk.redaction import redact
 from test.simulation.apiserver import ApiClient, ApiServer
 from test.simulation.clock import now
@@ -161,6 +162,8 @@ class World:
             self.violate(f"a creation of {name} begins although no object asks for it")
         elif all(names.PAUSED_ANNOTATION in (obj["metadata"].get("annotations") or {}) for obj in asking):
             self.violate(f"a creation of {name} begins while its object is paused")
+        elif self.engine.number != 1 and any(self.birth_of(obj) for obj in asking):
+            self.violate(f"a creation of {name} begins on another engine than the one that has its kind cluster")
         elif self.core_since < now() - 30 and all(self._waits_for_owner(obj) for obj in asking):
             self.violate(f"a creation of {name} begins although its object waits for its Cluster")
 
@@ -245,7 +248,7 @@ class World:
         if claim_id in self.api.living:
             claim_id = uid
         for birth in reversed(self.engine.births):
-            own = [one for one in self.engine.containers.values() if one.birth is birth]
+            own = [one for one in self.engine.everywhere() if one.birth is birth]
             if own and (birth.maker.startswith((uid, claim_id)) or any(one.id == claim_id for one in own)):
                 return birth
         return None
@@ -284,6 +287,9 @@ class _Handler(logging.Handler):
         text = record.getMessage()
         if record.exc_info and record.exc_info[1]:
             text += f" | {record.exc_info[1]!r}"
+        error = record.exc_info[1] if record.exc_info else None
+        if error and not isinstance(error, CapkError) and not self.world.engine.has_crashed:
+            self.world.violate(f"an exception that nobody expected: {text[:300]}")
         with suppress(RuntimeError):
             self.world.logs.append(f"{now():10.3f} {record.levelname} {text}"[:1000])
         if leak(text) and leak(redact(text)):
