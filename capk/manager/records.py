@@ -274,6 +274,8 @@ class Records:
         record.goals[request.goal] = _Goal(attempts, self._clock(), request)
         if isinstance(result, Made):
             record.made, record.external, record.creation = result.identity, result.external, result.facts
+            # What is still kept is of the kind cluster that was here before.
+            record.access = None
         if isinstance(result, Access):
             self._keep(record, result)
 

@@ -7,16 +7,17 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import jsonpatch
 
 from capk.api import names
 from capk.api.names import Resource
-from capk.errors import ApiError, Conflict
+from capk.errors import ApiError, Conflict, Unreachable
 from capk.kube.door import Listing, PatchKind
 from capk.kube.lease import LEASES
 from test.simulation.clock import context_of, now, timestamp
@@ -38,6 +39,9 @@ RESOURCES: Final = {
 }
 _SPECLESS: Final = frozenset({"secrets", "events", "leases"})
 CLIENT_DEADLINE_SECONDS: Final = 30.0
+READ_ATTEMPTS: Final = 4
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -381,13 +385,31 @@ class ApiClient:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
         """Return one object."""
-        async with _Request(self, "get", resource, f"{namespace}/{name}"):
-            return self._seen(resource, self._api.get("get", resource, namespace, name).body)
+        return await self._read(lambda: self._get(resource, namespace, name))
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
         """Return the objects of a kind at one version."""
+        return await self._read(lambda: self._list(resource, namespace, label_selector))
+
+    async def serves(self, group: str) -> str | None:
+        """Return the preferred version of a group."""
+        return await self._read(lambda: self._serves(group))
+
+    async def _read(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask again where there was no answer, as the real client does."""
+        for attempt in range(READ_ATTEMPTS - 1):
+            with suppress(Unreachable):
+                return await ask()
+            await asyncio.sleep(self._rng.uniform(0, 0.25 * 2**attempt))
+        return await ask()
+
+    async def _get(self, resource: Resource, namespace: str | None, name: str) -> Body:
+        async with _Request(self, "get", resource, f"{namespace}/{name}"):
+            return self._seen(resource, self._api.get("get", resource, namespace, name).body)
+
+    async def _list(self, resource: Resource, namespace: str | None, label_selector: str | None) -> Listing:
         async with _Request(self, "list", resource, namespace or ""):
             if resource.group == names.CORE_GROUP and self._api.core_version is None:
                 raise error("list", resource, "", 404, "the server could not find the requested resource")
@@ -443,8 +465,7 @@ class ApiClient:
         async with _Request(self, "delete", resource, f"{namespace}/{name}", {}):
             self._api.delete(resource, namespace or "", name, uid=uid)
 
-    async def serves(self, group: str) -> str | None:
-        """Return the preferred version of a group."""
+    async def _serves(self, group: str) -> str | None:
         async with _Request(self, "get", Resource(group, "", "apigroups", "APIGroup"), group):
             return self._api.core_version if group == names.CORE_GROUP else names.VERSION
 

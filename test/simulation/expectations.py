@@ -2,6 +2,7 @@
 
 from capk.api import names
 from capk.api.names import Condition
+from test.simulation.clock import now
 from test.simulation.life import Life, action
 
 
@@ -39,6 +40,14 @@ def expect_secret(life: Life, name: str, namespace: str = "default", exists: boo
     """Expect a Secret to be there, or not."""
     if exists != (life.world.api.find(names.SECRETS, namespace, name) is not None):
         life.world.violate(f"Secret {name} {'is gone' if exists else 'is still there'}")
+
+
+@action("expect-writes")
+def expect_writes(life: Life, plural: str, most: int) -> None:
+    """Expect that the provider has changed objects of a kind at most so often within the last ten minutes."""
+    count = sum(one == plural and when > now() - 600 for when, one, _ in life.world.writes)
+    if count > most:
+        life.world.violate(f"{count} times {plural} were changed within ten minutes, at most {most} are sane")
 
 
 @action("expect-calls")

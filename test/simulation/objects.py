@@ -134,8 +134,16 @@ def _kindcluster_refusal(old: Mapping[str, Any] | None, new: Mapping[str, Any]) 
         return 422, f"spec.clusterName: must be at most {limit} characters"
     if "clusterName" in before and spec.get("clusterName") != before["clusterName"]:
         return 422, "spec.clusterName: Forbidden: cannot change once set"
+    wanted = spec.get("controlPlaneEndpoint") or {}
+    if bool(wanted.get("host")) != bool(wanted.get("port")):
+        return 422, "spec.controlPlaneEndpoint: Invalid value: must have both host and port, or neither of them"
     endpoint = before.get("controlPlaneEndpoint") or {}
-    if endpoint.get("host") and "controlPlaneEndpoint" in spec and spec["controlPlaneEndpoint"] != endpoint:
+    if (
+        endpoint.get("host")
+        and endpoint.get("port")
+        and "controlPlaneEndpoint" in spec
+        and spec["controlPlaneEndpoint"] != endpoint
+    ):
         return 422, "spec.controlPlaneEndpoint: Forbidden: cannot change once set: Cluster API copies it once"
     if old and _is_created(old):
         for field in _FIXED_AT_CREATION:

@@ -9,7 +9,7 @@ from typing import Any
 
 from capk.api import names
 from capk.api.names import Resource
-from capk.errors import LostLease
+from capk.errors import LostLease, Unreachable
 from capk.kube.lease import hold_lease
 from capk.manager.application import Application
 from capk.runtime.metrics import Metrics
@@ -78,6 +78,9 @@ class Provider:
             self.world.note(f"{self.id} has stopped")
         except LostLease as lost:
             self.world.note(f"{self.id} lost its lease: {lost}")
+        except Unreachable as error:
+            # It could not even begin; its supervisor tries again.
+            self.world.note(f"{self.id} could not start: {error}")
         except Exception as error:
             self.crash = f"{type(error).__name__}: {error}"
             self.world.note(f"{self.id} crashed: {self.crash}"[:300])

@@ -93,7 +93,7 @@ SCRIPTS: Final[dict[str, Script]] = {
     "a failing clean-up backs off and is reported": _script(
         (0.5, {"do": "kind-fails", "fixture": "create-out-of-memory", "times": 1}),
         (1, _ALONE),
-        (6, {"do": "node", "name": "dev", "how": "stuck", "seconds": 900}),
+        (10, {"do": "node", "name": "dev", "how": "stuck", "seconds": 900}),
         (500, {"do": "expect", "name": "dev", "words": "cannot stop the container"}),
         (601, {"do": "expect-calls", "what": "delete", "most": 20}),
     ),
@@ -116,6 +116,34 @@ SCRIPTS: Final[dict[str, Script]] = {
     "a webhook that edits Secrets starts no loop": _script(
         (0.5, {"do": "webhook", "seconds": 1500}), (1, _ALONE), (900, {"do": "expect", "name": "dev", "exists": True})
     ),
+    "a webhook that edits Secrets starts no loop, beside a control plane": _script(
+        (0.5, {"do": "webhook", "seconds": 1500}), (1, _OWNED), (900, {"do": "expect", "name": "dev", "exists": True})
+    ),
+    "a cluster that is created again soon has its own kubeconfig": _script(
+        (1, {**_ALONE, "spec": {"standalone": True, "recreatePolicy": "Always"}}),
+        (30, {"do": "stranger-deletes", "name": "dev"}),
+        (200, _READY),
+    ),
+    "an API server is asked for as long as its cluster lives, without a list of containers": _script(
+        (1, _ALONE),
+        (200, {"do": "plane", "name": "dev", "how": "dead", "seconds": 600}),
+        (450, {"do": "expect", "name": "dev", "ready": False}),
+        (1000, _READY),
+        lists=False,
+    ),
+    "a foreign Secret is reported for as long as it is there": _script(
+        (0.5, {"do": "foreign-secret", "name": "dev-config"}),
+        (1, _ALONE),
+        (700, {"do": "expect", "name": "dev", "words": "dev-config"}),
+        (1100, {"do": "expect", "name": "dev", "words": "dev-config"}),
+        (1200, {"do": "expect-writes", "plural": "kindclusters", "most": 2}),
+    ),
+    "a refusal that lasts is written once": _script(
+        (0.5, {"do": "quota", "limit": 0, "seconds": 3000}),
+        (1, _ALONE),
+        (1200, {"do": "expect", "name": "dev", "words": "exceeded quota"}),
+        (1201, {"do": "expect-writes", "plural": "kindclusters", "most": 2}),
+    ),
     "a quota is reported, and a restart costs no cluster": _script(
         (0.5, {"do": "quota", "limit": 0, "seconds": 2000}),
         (1, _ALONE),
@@ -137,11 +165,6 @@ SCRIPTS: Final[dict[str, Script]] = {
         (1, _ALONE),
         (600, {"do": "expect", "name": "dev", "words": "denied by policy.example"}),
         (650, {"do": "kill"}),
-    ),
-    "an endpoint with a host alone is reported": _script(
-        (1, {**_ALONE, "spec": {"standalone": True, "controlPlaneEndpoint": {"host": "dev.example"}}}),
-        (300, {"do": "expect", "name": "dev", "words": "controlPlaneEndpoint"}),
-        (400, {"do": "edit", "name": "dev", "patch": {"spec": {"controlPlaneEndpoint": None}}}),
     ),
     "a foreign kubeconfig Secret is reported beside a control plane": _script(
         (0.5, {"do": "foreign-secret", "name": "dev-kubeconfig"}),

@@ -62,6 +62,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     world, metadata = life.world, obj["metadata"]
     name, birth = wanted_name(life, obj), world.birth_of(obj)
     owner = owner_of(life, obj)
+    if name_of(obj) in world.forged and not world.options.lists:
+        yield EITHER
     if f"{metadata['namespace']}/{metadata['name']}" in life.invalid:
         yield "its spec cannot work"
     if owner is None and birth is None and world.api.core_version and not obj["spec"].get("standalone"):

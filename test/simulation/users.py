@@ -120,6 +120,7 @@ def move(life: Life, name: str, namespace: str = NAMESPACE, after: float = 5.0) 
 @action("annotate")
 def annotate(life: Life, name: str, annotations: Mapping[str, str | None], namespace: str = NAMESPACE) -> None:
     """`kubectl annotate` of a KINDCluster; `$OUTSIDE` is a directory, `$UID:name` another object's uid."""
+    life.world.forged.add(f"{namespace}/{name}")
     patch = {"metadata": {"annotations": expanded(life, annotations)}}
     life.world.api.edit(names.KIND_CLUSTERS, namespace, name, patch)
 

@@ -87,6 +87,8 @@ class World:
         self.forced: set[str] = set()
         """Uids of objects whose finalizer was removed by force, or that were moved: their containers may stay."""
         self.retained: set[str] = set()
+        self.forged: set[str] = set()
+        """Objects (namespace/name) whose annotations a user has edited: without a list of containers they decide."""
         self.disturbed_at = float("-inf")
         """When the provider was last hindered from seeing or writing, by the samples of the invariants."""
         self.core_since = 0.0 if options.core else float("inf")
@@ -144,7 +146,7 @@ class World:
     def on_call(self, owner: str, what: str, name: str) -> None:
         """Note a call of the engine by a provider."""
         self.totals["calls"] += 1
-        if what in ("clusters", "list", "version"):
+        if what in ("clusters", "list", "version", "info"):
             return
         self.calls.append((now(), what, name))
         self.note(f"{owner} {what} {name}")
