@@ -84,7 +84,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield "some of its containers were removed"
     if not all(one.running for one in own) and world.options.lists:
         yield "not all of its nodes run"
-    if not world.options.reach and (birth.empties or not world.engine.answers(birth)):
+    if birth.number not in world.workload.reached and (birth.empties or not world.engine.answers(birth)):
         yield EITHER
     if birth.empties:
         yield "its etcd came back empty"
@@ -99,7 +99,7 @@ def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterato
         if is_other and birth is None and _may_be_created(life, other):
             yield f"{name_of(other)} wants the same name"
     if any(one.birth.maker == FOREIGN and one.birth is not birth for one in world.engine.of(name)):
-        yield "a kind cluster of that name is not ours"
+        yield "a kind cluster of that name is not ours" if birth is None else EITHER
     owner = owner_of(life, obj)
     secrets = [f"{name}-config", *([f"{owner['metadata']['name']}-kubeconfig"] if owner else [])]
     for secret in secrets:

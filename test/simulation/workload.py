@@ -30,6 +30,8 @@ class Workload:
         self.slow = 0.0
         self.hostile_answer: bytes | None = None
         self.questions = 0
+        self.reached: set[int] = set()
+        """Numbers of the births that have answered the provider."""
 
     def find(self, server: str) -> Birth | None:
         """Return the kind cluster whose API server listens at that URL."""
@@ -53,6 +55,7 @@ class Workload:
         # Another cluster may have taken the port; its certificate is signed by another authority.
         if birth.identity.authority.strip() != target.authority.strip():
             return Answer(0, "its certificate is not accepted: unable to get local issuer certificate")
+        self.reached.add(birth.number)
         if self.hostile_answer is not None:
             return Answer(200, "HTTP 200", self.hostile_answer)
         if path == "/version":

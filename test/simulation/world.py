@@ -164,7 +164,7 @@ class World:
             self.violate(f"a creation of {name} begins although no object asks for it")
         elif all(names.PAUSED_ANNOTATION in (obj["metadata"].get("annotations") or {}) for obj in asking):
             self.violate(f"a creation of {name} begins while its object is paused")
-        elif self.engine.number != 1 and any(self.birth_of(obj) for obj in asking):
+        elif self.engine.number != 1 and self.options.lists and any(self.birth_of(obj) for obj in asking):
             self.violate(f"a creation of {name} begins on another engine than the one that has its kind cluster")
         elif self.core_since < now() - 30 and all(self._waits_for_owner(obj) for obj in asking):
             self.violate(f"a creation of {name} begins although its object waits for its Cluster")
