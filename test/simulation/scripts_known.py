@@ -315,6 +315,13 @@ SCRIPTS: Final[dict[str, Script]] = {
         (900, _READY),
         seed=4,
     ),
+    "several control planes survive a reboot after an older cluster was deleted": _script(
+        (1, {**_ALONE, "name": "prod"}),
+        (60, _THREE),
+        (200, {"do": "delete", "name": "prod"}),
+        (300, {"do": "restart-engine", "come_back": False, "seconds": 5}),
+        (1200, _READY),
+    ),
     "a load balancer that lost its configuration is noticed": _script(
         (1, _THREE),
         (120, {"do": "balancer-restarts", "name": "dev"}),

@@ -32,6 +32,8 @@ class Workload:
         self.questions = 0
         self.reached: set[int] = set()
         """Numbers of the births that have answered the provider."""
+        self.identified: set[int] = set()
+        """Numbers of the births of which the provider knows what their etcd holds."""
 
     def find(self, server: str) -> Birth | None:
         """Return the kind cluster whose API server listens at that URL."""
@@ -63,6 +65,7 @@ class Workload:
         if path == KUBE_SYSTEM and login is None:
             return Answer(403, "HTTP 403: forbidden")
         if path == KUBE_SYSTEM:
+            self.identified.add(birth.number)
             return Answer(200, "HTTP 200", json.dumps({"metadata": {"uid": birth.system_uid}}).encode())
         return Answer(200, "HTTP 200", b"ok")
 
