@@ -1,5 +1,6 @@
 """What is decided for a KINDCluster, step by step through its life."""
 
+import base64
 from dataclasses import replace
 from datetime import timedelta
 
@@ -33,7 +34,10 @@ from builders import (
 
 from capk.api import names
 from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
+from capk.kindcfg.credentials import certificates, fingerprint
+from capk.localkind.certificates import Authority
 from capk.plan.kindcluster import decide
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
@@ -614,6 +618,17 @@ class TestRunning:
         edited = {name: replace(facts, digest="sha256:edited") for name, facts in done.secrets.items()}
         assert decide(replace(done, secrets=edited)).operation == ReadAccess("dev")
         assert decide(replace(done, secrets=edited, access=ACCESS)).secrets
+
+    def test_secret_of_an_earlier_kind_cluster_is_replaced_after_a_restart(self) -> None:
+        done, authority = settled(), Authority("another cluster").certificate
+        named = base64.b64encode(authority).decode()
+        earlier = {name: replace(facts, authority=named) for name, facts in done.secrets.items()}
+        assert decide(replace(done, secrets=earlier)).operation == ReadAccess("dev")
+        mine = fingerprint(certificates({"authority": named}, "authority"))
+        annotations = {**done.object.annotations, names.IDENTITY_ANNOTATION: mine}
+        metadata = {**done.object.metadata, "annotations": annotations}
+        same = seen_as(done, KINDCluster({**done.object.raw, "metadata": metadata}), secrets=earlier)
+        assert decide(same).operation is None
 
     @pytest.mark.rule("C26")
     def test_kubeconfig_is_read_again_now_and_then_and_ready_all_the_while(self) -> None:
