@@ -109,7 +109,8 @@ def foreign_among(observed: Observed) -> list[str]:
 def own_among(observed: Observed) -> dict[str, str]:
     """Return the Secrets that go with the object: those that it keeps and owns, name -> uid.
 
-    A copy that a user made of one, with our label, stays.
+    A copy that a user made of one, with our label, stays. What the KINDControlPlane keeps leads nowhere any more and
+    goes too: a management plane without a garbage collector would keep its keys for ever.
     """
     wanted = {config_secret_name(observed.cluster_name)}
     wanted |= {kubeconfig_secret_name(name) for name in _owner_names(observed.object, observed.owner)}
@@ -126,9 +127,19 @@ def _owner_names(cluster: KINDCluster, owner: OwnerCluster | None) -> set[str]:
 
 
 def _is_owned(secret: SecretFacts, uid: str) -> bool:
-    """Whether the object owns the Secret; one that lost its owner is recognised by the digest that we put on it."""
-    owners = [reference.get("uid") for reference in secret.metadata.get("ownerReferences") or ()]
-    return uid in owners or (not owners and _is_as_written(secret))
+    """Whether the object owns the Secret, or a KINDControlPlane does.
+
+    One that lost its owner, and the KINDControlPlane's, are recognised by the digest that we put on them.
+    """
+    owners = secret.metadata.get("ownerReferences") or ()
+    if any(owner.get("uid") == uid for owner in owners):
+        return True
+    return _is_as_written(secret) and (not owners or any(map(_is_control_plane, owners)))
+
+
+def _is_control_plane(reference: Mapping[str, Any]) -> bool:
+    group = str(reference.get("apiVersion", "")).partition("/")[0]
+    return (group, reference.get("kind")) == (names.KIND_CONTROL_PLANES.group, names.KIND_CONTROL_PLANES.kind)
 
 
 def _is_intact(secret: SecretFacts | None, owner: Mapping[str, Any]) -> bool:

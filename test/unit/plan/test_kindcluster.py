@@ -908,6 +908,20 @@ class TestDeletion:
         assert last.remove_finalizer
 
     @pytest.mark.rule("C23")
+    def test_secret_of_the_control_plane_goes_too_but_what_a_user_made_of_it_stays(self) -> None:
+        """A management plane without a garbage collector would keep it, and the keys in it, for ever."""
+        owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
+        going = kindcluster(
+            annotations=COMPLETE, finalizers=FINALIZER, owner="dev", deletionTimestamp="2030-01-01T11:00:00Z"
+        )
+        start = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, owner="dev")
+        done = settled(start, owner=owner, control_plane=control_plane())
+        last = seen_as(done, going, engine=NOTHING_THERE, control_plane=None)
+        assert sorted(decide(last).delete_secrets) == ["dev-config", "dev-kubeconfig"]
+        edited = {name: replace(facts, digest="sha256:edited") for name, facts in done.secrets.items()}
+        assert list(decide(replace(last, secrets=edited)).delete_secrets) == ["dev-config"]
+
+    @pytest.mark.rule("C23")
     def test_failed_deletion_keeps_the_finalizer_and_says_why(self) -> None:
         goals = failed(removal(Goal.GONE), ENGINE_DOWN, seconds_ago=1.0)
         plan = decide(observe(self.GOING, engine=RUNNING, goals=goals))
