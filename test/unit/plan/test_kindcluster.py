@@ -832,6 +832,7 @@ class TestRefusals:
 class TestSeveralControlPlanes:
     NAMES = ("dev-external-load-balancer", "dev-control-plane", "dev-control-plane2", "dev-control-plane3")
     ADDRESSES = ("172.18.0.5", "172.18.0.10", "172.18.0.2", "172.18.0.9")
+    SWAPPED = ("172.18.0.5", "172.18.0.2", "172.18.0.10", "172.18.0.9")
 
     def nodes(self, addresses=ADDRESSES, *, running=True):
         return tuple(
@@ -848,7 +849,8 @@ class TestSeveralControlPlanes:
         request = decide(stopped).operation
         assert isinstance(request, StartNodes)
         assert request.nodes == (self.NAMES[2], self.NAMES[0], self.NAMES[3], self.NAMES[1])
-        assert request.addresses == dict(zip(self.NAMES, self.ADDRESSES, strict=True))
+        assert request.addresses == dict(zip(self.NAMES[1:], self.ADDRESSES[1:], strict=True))
+        assert request.preferred == {self.NAMES[0]: self.ADDRESSES[0]}
         assert request.stop == ()
 
     def test_addresses_are_remembered_while_the_nodes_are_stopped(self) -> None:
@@ -861,17 +863,43 @@ class TestSeveralControlPlanes:
 
     def test_nodes_that_came_back_with_each_others_addresses_are_started_again_in_order(self) -> None:
         done = settled(engine=self.engine())
-        swapped = (self.ADDRESSES[0], self.ADDRESSES[2], self.ADDRESSES[1], self.ADDRESSES[3])
-        wrong = replace(done, engine=self.engine(swapped, restarted=True))
+        wrong = replace(done, engine=self.engine(self.SWAPPED, restarted=True))
         request = decide(wrong).operation
         assert isinstance(request, StartNodes)
         assert request.stop == (self.NAMES[1], self.NAMES[2])
         assert request.nodes == (self.NAMES[2], self.NAMES[1])
 
-    def test_cluster_that_answers_has_the_right_addresses(self) -> None:
+    def test_quorum_that_answers_is_left_alone_and_proves_no_address(self) -> None:
+        """Two that exchanged their addresses: one of them and the third are a quorum, which answers."""
         done = settled(engine=self.engine())
-        moved = replace(done, engine=self.engine(tuple(reversed(self.ADDRESSES))), health=HealthFacts(answers=True))
-        assert decide(moved).operation is None
+        moved = replace(done, engine=self.engine(self.SWAPPED), health=HealthFacts(answers=True))
+        plan = decide(moved)
+        assert plan.operation is None
+        assert [one["address"] for one in plan.status["nodes"]] == [
+            one["address"] for one in done.object.status["nodes"]
+        ]
+
+    def test_addresses_count_after_a_restart_of_the_provider_before_anything_answers(self) -> None:
+        """The machine was restarted, and the provider with it: it has not seen that the nodes started again."""
+        rebooted = replace(settled(engine=self.engine()), engine=self.engine(self.SWAPPED), health=HealthFacts())
+        request = decide(rebooted).operation
+        assert isinstance(request, StartNodes)
+        assert request.nodes == (self.NAMES[2], self.NAMES[1])
+
+    def test_balancer_makes_room_for_the_control_plane_whose_address_it_got(self) -> None:
+        done = settled(engine=self.engine())
+        balancer, first, second, third = self.ADDRESSES
+        wrong = replace(done, engine=self.engine((second, first, balancer, third), restarted=True))
+        request = decide(wrong).operation
+        assert isinstance(request, StartNodes)
+        assert request.stop == (self.NAMES[2], self.NAMES[0])
+        assert request.nodes == (self.NAMES[2], self.NAMES[0])
+
+    def test_addresses_of_a_cluster_that_lost_its_data_are_forgotten_with_it(self) -> None:
+        again = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
+        done = settled(again, engine=self.engine())
+        lost = replace(done, access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
+        assert "nodes" not in decide(lost).status
 
     def test_taken_address_is_named(self) -> None:
         taken = Failure(Reason.ADDRESS_TAKEN, "dev-control-plane needs its address 172.18.0.10 again.")
