@@ -147,6 +147,9 @@ class Records:
         record.request = request
         if isinstance(request, Create):
             record.unfinished = request
+            # What is known of a kind cluster that was there before is not true of the one to come.
+            record.made = record.external = None
+            _forget_access(record)
 
         async def work(on_step: Callable[[Step], None]) -> None:
             steps = StepTimes(self._metrics, self._clock)
@@ -255,8 +258,8 @@ class Records:
             self._uids[record.key].discard(uid)
             if not self._uids[record.key]:
                 del self._uids[record.key]
-        if record and record.access_timer:
-            record.access_timer.cancel()
+        if record:
+            _forget_access(record)
         self._operations.cancel(uid)
         self._operations.forget(uid)
 
@@ -284,15 +287,16 @@ class Records:
 
     def _keep(self, record: Record, access: Access) -> None:
         """Keep kubeconfigs for a while: they hold keys."""
+        _forget_access(record)
         record.access, record.read_at, record.external = access, self._clock(), None
         record.validity = Validity(access.not_after, access.lifetime) if access.not_after else None
-        if record.access_timer:
-            record.access_timer.cancel()
-        record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _drop_access, record)
+        record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _forget_access, record)
 
 
-def _drop_access(record: Record) -> None:
+def _forget_access(record: Record) -> None:
     record.access = None
+    if record.access_timer:
+        record.access_timer.cancel()
     record.access_timer = None
 
 
