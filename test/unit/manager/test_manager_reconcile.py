@@ -5,7 +5,7 @@ import copy
 from typing import Any
 
 import pytest
-from simulation import World, authority, kubeconfig, now, quiet, trouble
+from simulation import World, authority, kubeconfig, quiet, trouble
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
@@ -403,7 +403,7 @@ class TestVanished:
         async with world.running() as app:
             world.add()
             world.add("waits")
-            await asyncio.sleep(2)
+            await world.creating()
             assert world.engine.of("dev")
             world.vanish()
             world.vanish("waits")
@@ -429,7 +429,7 @@ class TestVanished:
         world = World(tmp_path)
         async with world.running() as app:
             world.add()
-            await asyncio.sleep(2)
+            await world.creating()
             world.containers.removes = [trouble("busy", "docker", "rm") for _ in range(3)]
             world.vanish()
             await asyncio.sleep(120)
@@ -441,7 +441,7 @@ class TestVanished:
         label = {"metadata": {"labels": {names.WATCH_FILTER_LABEL: None}}}
         async with world.running() as app:
             world.add(labels={names.WATCH_FILTER_LABEL: "blue"})
-            await asyncio.sleep(2)
+            await world.creating()
             world.kube.edit(KIND_CLUSTERS, "dev", label)
             await asyncio.sleep(60)
             assert world.engine.called("remove") == []
@@ -462,7 +462,7 @@ class TestVanished:
         world = World(tmp_path)
         async with world.running() as app:
             world.add()
-            await asyncio.sleep(2)
+            await world.creating()
             world.vanish()
             world.add()
             await world.ready()
@@ -478,7 +478,7 @@ class TestPause:
         world.kind.create_seconds = 60.0
         async with world.running():
             world.add("first")
-            await asyncio.sleep(2)
+            await world.creating()
             world.add("second")
             await asyncio.sleep(5)
             assert world.condition("ClusterCreated", "second")[1] == "Queued"
@@ -534,7 +534,7 @@ class TestCreation:
             world.add()
             await asyncio.sleep(600)
             assert len(world.engine.called("remove")) < 15
-            assert "did not receive an exit event" in world.condition("ClusterCreated")[2]
+            assert "restart the container engine" in world.condition("ClusterCreated")[2]
             world.containers.removes = []
             await world.ready()
 
@@ -575,7 +575,7 @@ class TestCreation:
         world = World(tmp_path)
         async with world.running():
             world.add()
-            await asyncio.sleep(2)
+            await world.creating()
         async with world.running():
             await world.ready()
             marks = {node.mark.rpartition(".")[2] for node in world.engine.of()}
@@ -585,7 +585,7 @@ class TestCreation:
         world = World(tmp_path)
         async with world.running():
             world.add()
-            await asyncio.sleep(2)
+            await world.creating()
             world.kind.kubeconfigs = [trouble("ERROR: docker is busy", "kind", "get", "kubeconfig")]
             await world.ready()
         assert len(world.engine.called("create")) == 1
@@ -657,9 +657,9 @@ class TestStrangers:
             assert authority("another") != authority()
             world.kind.kubeconfig = slow
             world.delete()
-            for number in range(10):
+            for number in range(6):
                 await asyncio.sleep(0.5)
-                world.annotate(MANAGED_BY=None, CLAIM="dev", KUBE_SYSTEM=str(number))
+                world.annotate(KUBE_SYSTEM=str(number))
             await world.until(lambda: world.get() is None)
             assert list(world.engine.containers) == [theirs]
 
@@ -672,7 +672,7 @@ class TestStrangers:
         world = World(tmp_path / "work")
         async with world.running():
             world.add()
-            await (world.ready() if when == "when it is ready" else asyncio.sleep(2))
+            await (world.ready() if when == "when it is ready" else world.creating())
             world.annotate(CLAIM=str(victim))
             world.delete()
             await world.until(lambda: world.get() is None)
@@ -712,7 +712,7 @@ class TestDeletion:
         world = World(tmp_path)
         async with world.running():
             world.add()
-            await asyncio.sleep(2)
+            await world.creating()
             world.delete()
             assert await world.until(lambda: world.get() is None) < 30
         assert world.engine.containers == {}
@@ -732,7 +732,7 @@ class TestDeletion:
         world = World(tmp_path)
         async with world.running():
             world.add(spec={"deletionPolicy": "Retain"})
-            await asyncio.sleep(2)
+            await world.creating()
             world.delete()
             await world.until(lambda: world.get() is None)
         assert world.engine.containers == {}
@@ -742,7 +742,7 @@ class TestDeletion:
         world = World(tmp_path)
         async with world.running():
             world.add()
-            await asyncio.sleep(2)
+            await world.creating()
         mark = world.engine.of()[0].mark
         world.engine.containers.clear()
         world.delete()
@@ -753,7 +753,7 @@ class TestDeletion:
 
     async def test_deletions_on_an_engine_that_hangs_hold_nobody_up(self, tmp_path):
         world = World(tmp_path)
-        async with world.running() as app:
+        async with world.running():
             for number in range(20):
                 world.add(f"c{number:02}")
             for number in range(20):
@@ -761,7 +761,7 @@ class TestDeletion:
 
             async def hangs(*_):
                 await asyncio.sleep(120)
-                return None
+                return []
 
             world.containers.nodes = world.kind.clusters = world.containers.remove = hangs
             for number in range(20):
@@ -770,10 +770,6 @@ class TestDeletion:
             world.add("other", annotations={names.PAUSED_ANNOTATION: ""})
             took = await world.until(lambda: world.condition("Paused", "other")[0] == "True", 60)
             assert took < 15
-            began = now()
-            await asyncio.sleep(300)
-            assert app.looked.problem() is None
-            assert now() > began
 
     async def test_failed_deletion_is_tried_ever_less_often_and_told(self, tmp_path):
         world = World(tmp_path)
