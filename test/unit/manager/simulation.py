@@ -182,6 +182,15 @@ class FakeContainers:
         self.removes: list[CommandError | None] = []
         self.remove_seconds = 0.1
 
+    async def engine_id(self) -> str | None:
+        return "engine-1"
+
+    async def resolves_names(self) -> bool | None:
+        return None
+
+    async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
+        pass
+
     async def nodes(self) -> list[Node] | None:
         await asyncio.sleep(0.02)
         if self.engine.down:

@@ -99,7 +99,8 @@ class TestLoops:
         async def broken(*_):
             raise KeyError("a bug of ours")
 
-        with pytest.raises(CapkError, match=r"watch on the container engine|resync|workload API servers") as failed:
+        expected = pytest.raises(CapkError, match=r"watch on the container engine|resync|workload API servers")
+        with expected as failed:
             async with world.running() as app:
                 world.add()
                 await world.ready()

@@ -179,7 +179,9 @@ class TestNames:
     def test_secrets_of_another_object_with_the_same_name_stay_when_this_one_goes(self) -> None:
         """A copy of the Secret with our label, and the Secret of the object that has the name."""
         others = {
-            name: replace(secret, metadata={**secret.metadata, "ownerReferences": [{"uid": "someone-else"}]})
+            name: replace(
+                secret, metadata={**secret.metadata, "ownerReferences": [{"kind": "KINDCluster", "uid": "x"}]}
+            )
             for name, secret in settled().secrets.items()
         }
         copy = {"dev-copy": next(iter(settled().secrets.values()))}
