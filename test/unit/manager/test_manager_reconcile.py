@@ -400,10 +400,12 @@ class TestClusterAPI:
 class TestVanished:
     async def test_running_creation_ends_and_what_it_made_goes(self, tmp_path):
         world = World(tmp_path, max_concurrent_creates=1)
+        world.kind.create_seconds = 60.0
         async with world.running() as app:
             world.add()
-            world.add("waits")
             await world.creating()
+            world.add("waits")
+            await asyncio.sleep(10)
             assert world.engine.of("dev")
             world.vanish()
             world.vanish("waits")
@@ -468,6 +470,7 @@ class TestVanished:
             await world.ready()
             uid = world.get()["metadata"]["uid"]
             assert {node.mark.partition(".")[0] for node in world.engine.of()} == {uid}
+            await asyncio.sleep(60)
             assert len(app.records) == 1
 
 
@@ -478,7 +481,7 @@ class TestPause:
         world.kind.create_seconds = 60.0
         async with world.running():
             world.add("first")
-            await world.creating()
+            await world.creating("first")
             world.add("second")
             await asyncio.sleep(5)
             assert world.condition("ClusterCreated", "second")[1] == "Queued"
@@ -501,9 +504,15 @@ class TestPause:
             for number in range(9):
                 world.delete(f"c{number}")
             await asyncio.sleep(5)
-            last = next(name for name in (f"c{n}" for n in range(9)) if not any(
-                world.engine.of(name)[0].container_id in called for what, called, _ in world.engine.calls if what == "remove"
-            ))
+            last = next(
+                name
+                for name in (f"c{n}" for n in range(9))
+                if not any(
+                    world.engine.of(name)[0].container_id in called
+                    for what, called, _ in world.engine.calls
+                    if what == "remove"
+                )
+            )
             world.annotate(last, PAUSED="")
             await asyncio.sleep(300)
             assert len(world.engine.of(last)) == 1
@@ -596,8 +605,8 @@ class TestStrangers:
     async def test_loser_of_a_race_removes_its_own_worker_only(self, tmp_path):
         world = World(tmp_path)
         conflict = (
-            'ERROR: failed to create cluster: command "docker run --name dev-control-plane ..." failed with error: exit '
-            'status 125\nCommand Output: docker: Error response from daemon: Conflict. The container name '
+            'ERROR: failed to create cluster: command "docker run --name dev-control-plane ..." failed with error: '
+            "exit status 125\nCommand Output: docker: Error response from daemon: Conflict. The container name "
             '"/dev-control-plane" is already in use by container "abc".'
         )
 
