@@ -271,8 +271,9 @@ class Executor:
         )
 
     async def _external(self, record: Record, name: str) -> str:
-        """Return the kubeconfig that kind wrote at the end of the creation, else what it gives now."""
-        return record.external or await self._kind.kubeconfig(name, internal=False)
+        """Return the kubeconfig that kind wrote at the end of the creation, once; else what it gives now."""
+        written, record.external = record.external, None
+        return written or await self._kind.kubeconfig(name, internal=False)
 
     async def _node_names(self, name: str) -> tuple[str, ...]:
         """Return the nodes' names by kind, for engines that cannot be asked for containers."""
