@@ -13,12 +13,15 @@ import ipaddress
 
 from capk.kindcfg.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
+from capk.plan.ownership import Ownership, is_own, ownership
 from capk.plan.plan import StartNodes
 
 
 def stopped_nodes(observed: Observed) -> list[NodeFacts]:
-    """Return the nodes that do not run."""
-    return [node for node in observed.engine.nodes or () if not node.running]
+    """Return the nodes that do not run; of a cluster that is only partly ours, our own."""
+    is_mixed = ownership(observed) is Ownership.MIXED
+    stopped = (node for node in observed.engine.nodes or () if not node.running)
+    return [node for node in stopped if not is_mixed or is_own(observed, node)]
 
 
 def misplaced_nodes(observed: Observed) -> list[NodeFacts]:

@@ -673,6 +673,13 @@ class TestRunning:
         assert condition(plan.status, Condition.READY) == ("False", Reason.STARTING_NODES)
         assert plan.status["initialization"] == {"provisioned": True}
 
+    @pytest.mark.rule("C21")
+    def test_stopped_container_of_someone_else_in_the_cluster_is_not_started(self) -> None:
+        """Anyone may label a container with the name of our kind cluster."""
+        theirs = node("other-worker", mark=None, running=False)
+        mixed = EngineFacts(looked=True, exists=True, nodes=(node(running=False), theirs))
+        assert decide(replace(settled(), engine=mixed)).operation == StartNodes("dev", ("dev-control-plane",))
+
     def test_restarted_cluster_is_not_ready_before_it_answers(self) -> None:
         observed = settled()
         again = replace(observed, engine=replace(RUNNING, restarted=True))
