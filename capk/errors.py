@@ -7,6 +7,7 @@
         CommandTimedOut      it was ended at its deadline
         CommandMissing       it could not be started at all
       AddressTaken           a node cannot get its address again; another container has it
+      NamesNotResolved       nodes would not find each other: the engine's network has no DNS
       ApiError               the API server did not do what was asked
         Conflict             somebody else wrote the object first; look again
         NotFound             the object, or its kind, is not there
@@ -88,6 +89,17 @@ class AddressTaken(CapkError):
         self.node = node
         self.address = address
         self.occupant = occupant
+
+
+class NamesNotResolved(CapkError):
+    """Several nodes cannot become a cluster: the engine's network does not resolve the names of containers.
+
+    network: its name.
+    """
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"the container engine's network {network} does not resolve the names of containers")
+        self.network = network
 
 
 class ApiError(CapkError):

@@ -38,6 +38,7 @@ KIND_CONTROL_PLANE_TEMPLATES: Final = Resource(
 )
 CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 EVENTS: Final = Resource("", "v1", "events", "Event")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 
@@ -82,6 +83,12 @@ be read yet."""
 UNREAD: Final = "unread"
 KUBE_SYSTEM_ANNOTATION: Final = f"{PREFIX}/kube-system-uid"
 """The uid of the workload cluster's kube-system namespace: another one means that its etcd came back empty."""
+ENGINE_ANNOTATION: Final = f"{PREFIX}/engine"
+"""Id of the container engine that holds the claimed kind cluster, where the engine has one; written with the claim.
+
+Another engine behind the same command (a context, DOCKER_HOST) must not be taken for one that has lost the cluster.
+The user removes the annotation where that engine is gone for good."""
+ENGINE_ID: Final = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
 ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 """Set by the user to "true": take over the existing kind cluster of that name, deletion included.
 
@@ -117,6 +124,8 @@ class Condition(StrEnum):
     """KINDCluster: the kubeconfig Secrets hold what kind gives."""
     API_SERVER_AVAILABLE = "APIServerAvailable"
     """KINDCluster: the API server of the workload cluster answers; Unknown where the provider cannot reach it."""
+    REGISTRIES_CONFIGURED = "RegistriesConfigured"
+    """KINDCluster: every node has the mirrors of spec.registries; absent where none are asked for. No part of Ready."""
     PAUSED = "Paused"
     """Both kinds, negative polarity: nothing is done for this object (C7)."""
     DELETING = "Deleting"
@@ -151,6 +160,8 @@ class Reason(StrEnum):
     """The Cluster names a KINDControlPlane that does not exist yet, so the Kubernetes version is not known."""
     WAITING_FOR_INFRASTRUCTURE = "WaitingForInfrastructure"
     """KINDControlPlane: the KINDCluster has not brought the kind cluster up yet."""
+    WAITING_FOR_CONFIG_MAP = "WaitingForConfigMap"
+    """A ConfigMap with the certificates of a mirror does not exist yet, or has no key `ca.crt`. Create it."""
     QUEUED = "Queued"
     """As many kind clusters as allowed are being created; this one is next in line (--max-concurrent-creates)."""
 
@@ -169,6 +180,10 @@ class Reason(StrEnum):
     CLEANING_UP = "CleaningUp"
     """A creation was cut short; what it left is removed before the next one."""
     CREATED = "Created"
+    CONFIGURED = "Configured"
+    """Every node has the mirrors of spec.registries."""
+    NOT_CONFIGURED = "NotConfigured"
+    """The mirrors of spec.registries could not be written into every node; these pull from the registries itself."""
     STARTING_NODES = "StartingNodes"
     """Node containers had stopped (a reboot, a restart of the engine) and are started again."""
     NODES_STOPPED = "NodesStopped"
@@ -191,6 +206,8 @@ class Reason(StrEnum):
     """The container engine does not answer; work goes on when it does."""
     ENGINE_UNSUPPORTED = "EngineUnsupported"
     """The installed release of kind cannot read what this version of the container engine prints."""
+    ENGINE_CHANGED = "EngineChanged"
+    """Another container engine answers than the one that holds the kind cluster; nothing is done until that is back."""
     KIND_COMMAND_MISSING = "KindCommandMissing"
     """The kind command cannot be started on the machine of the provider, or is something else than kind."""
     OUT_OF_DISK = "OutOfDisk"
@@ -207,6 +224,8 @@ class Reason(StrEnum):
     COMMAND_FAILED = "CommandFailed"
     """The command failed for a cause that is not recognised; the message holds what it printed last."""
     KUBECONFIG_UNAVAILABLE = "KubeconfigUnavailable"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    """The client certificate of the kubeconfigs has expired and could not be renewed; the message says what to do."""
     WRITE_REFUSED = "WriteRefused"
     """The API server of the management cluster refuses what the provider has to write; the message has its words."""
     ADDRESS_TAKEN = "AddressTaken"

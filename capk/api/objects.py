@@ -219,6 +219,12 @@ class KINDCluster(Object):
         return self.annotations.get(names.KUBE_SYSTEM_ANNOTATION) or None
 
     @property
+    def engine_id(self) -> str | None:
+        """Id of the container engine that holds the kind cluster; None where it is not known."""
+        found = self.annotations.get(names.ENGINE_ANNOTATION, "")
+        return found if names.ENGINE_ID.fullmatch(found) else None
+
+    @property
     def adopts(self) -> str | None:
         """What the user allows to be taken over: "true" for a kind cluster without marks, or the mark of one."""
         return self.annotations.get(names.ADOPT_ANNOTATION) or None

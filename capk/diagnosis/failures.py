@@ -48,6 +48,15 @@ def classify(error: CommandError) -> Failure:
     return known[1]
 
 
+def cause_of(error: CommandError) -> str:
+    """Return what went wrong in a few words, for a message that has said already what was being done."""
+    if isinstance(error, CommandTimedOut):
+        return f"no answer within {error.seconds:.0f} s"
+    if isinstance(error, CommandMissing):
+        return str(error).removeprefix(f"{' '.join(error.command)}: ")
+    return output.cause(output.prepared(error.output))[:_MAX_FACT] or "the command failed without a word"
+
+
 def _diagnose(error: CommandError) -> Failure:
     match error:
         case CommandMissing():
@@ -133,7 +142,11 @@ _KIND_CALLS: Final = {
     ("get", "nodes"): (Reason.COMMAND_FAILED, "list the nodes"),
     ("export", "logs"): (Reason.COMMAND_FAILED, "keep the logs"),
 }
-_ENGINE_CALLS: Final = {"start": "start the node containers", "image": "look for the node image"}
+_ENGINE_CALLS: Final = {
+    "exec": "run a command in a node",
+    "start": "start the node containers",
+    "image": "look for the node image",
+}
 
 
 def _operation(error: CommandError) -> tuple[Reason, str]:

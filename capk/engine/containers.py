@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final, TypeVar
 
+from capk.api.names import ENGINE_ID
 from capk.engine import command, inspection
 from capk.engine.inspection import CLUSTER_LABEL, ROLE_LABEL, Document, Node, Unreadable
 from capk.errors import CommandFailed, CommandMissing
@@ -37,7 +38,6 @@ mv -f -- "$new" "$1"
 
 T = TypeVar("T")
 
-_ENGINE_ID: Final = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
 _PROVIDERS: Final = ("docker", "podman", "nerdctl", "finch", "nerdctl.lima")
 _NETWORK_VARIABLES: Final = {
     "docker": "KIND_EXPERIMENTAL_DOCKER_NETWORK",
@@ -169,6 +169,16 @@ class Containers:
             taken.update(dict.fromkeys(self._read(inspection.addresses_on, document), name))
         return taken
 
+    async def resolves_names(self) -> bool | None:
+        """Return whether nodes find each other by name on kind's network; None where the engine does not say.
+
+        Only podman makes networks without DNS. Before the first kind cluster there is no network to look at.
+        """
+        if self._engine != "podman" or self.command is None:
+            return None
+        output = await self._query("network", "inspect", self.network, check=False)
+        return inspection.resolves_names(output.stdout) if output.exit_status == 0 else None
+
     async def engine_id(self) -> str | None:
         """Return an id that another engine does not have and that outlives restarts; None where there is none (podman).
 
@@ -187,7 +197,7 @@ class Containers:
             # docker's client says that it cannot reach the engine, and succeeds.
             raise CommandFailed([*self.command, "info"], str(facts["ServerErrors"])[:1000], 0)
         found = facts.get("ID")
-        return found if isinstance(found, str) and _ENGINE_ID.fullmatch(found) else None
+        return found if isinstance(found, str) and ENGINE_ID.fullmatch(found) else None
 
     async def _inspected(self, *listing: str) -> list[Document]:
         """List containers and look at each; those that go away in between are left out."""

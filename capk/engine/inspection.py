@@ -162,7 +162,9 @@ def _image(document: Document, config: Document) -> str:
 
 
 def _mark(document: Document) -> str | None:
-    paths = [_path(mount.get("Destination")) for mount in _mounts(document)]
+    # An image can declare volumes, and so put one below the folder; what is bound there is its creator's doing.
+    bound = (mount for mount in _mounts(document) if mount.get("Type") != "volume")
+    paths = [_path(mount.get("Destination")) for mount in bound]
     marks = (path.removeprefix(CLAIM_MOUNT_FOLDER) for path in paths if path.startswith(CLAIM_MOUNT_FOLDER))
     return min((mark for mark in marks if 0 < len(mark) <= MAX_MARK), default=None)
 
@@ -255,3 +257,22 @@ def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
     if not pattern.fullmatch(text):
         raise Unreadable(f"{what} is missing or malformed")
     return text
+
+
+def resolves_names(text: str) -> bool | None:
+    """Return whether a network of podman resolves the names of containers; None where its description does not say.
+
+    text: what `network inspect` prints. podman 4 has a field for it; before, a network had CNI's plugins, dnsname among
+    them. Source: containers/common libnetwork/types/network.go; podman 3 docs/source/markdown/podman-network-inspect.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    network = found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+    if isinstance(network.get("dns_enabled"), bool):
+        return bool(network["dns_enabled"])
+    plugins = network.get("plugins")
+    if not isinstance(plugins, list) or not plugins:
+        return None
+    return any(isinstance(plugin, dict) and plugin.get("type") == "dnsname" for plugin in plugins)

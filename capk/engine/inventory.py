@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from capk.engine.containers import Containers, Node
+from capk.engine.containers import Containers, Node, UnreadableAnswer
 from capk.engine.kind import Kind
 from capk.errors import CommandError, CommandFailed, CommandMissing
 
@@ -38,18 +38,21 @@ class Snapshot:
     sequence: grows with each snapshot.
     clusters: by name; with an error the last that were known.
     error: why the last read failed.
+    engine_id: of the engine that answered last; empty where engines have none.
     """
 
     sequence: int
     clusters: Mapping[str, Entry]
     error: CommandError | None = None
+    engine_id: str = ""
 
 
 class Inventory:
     """The latest snapshot, and the way to a newer one.
 
     latest: None before the first read has ended.
-    kind_version: as in v0.32.0, empty where kind does not tell; None until it is asked, which each read does then.
+    kind_version: as in v0.32.0, empty where kind does not tell; None until it is asked, which each read does then. The
+    engine is asked for its id together with it, and when kind clusters have vanished: another engine may answer now.
     """
 
     def __init__(self, kind: Kind, containers: Containers) -> None:
@@ -57,6 +60,7 @@ class Inventory:
         self.kind_version: str | None = None
         self._kind = kind
         self._containers = containers
+        self._engine_id = ""
         self._sequence = 0
         self._running: asyncio.Task[Snapshot] | None = None
         self._next: asyncio.Task[Snapshot] | None = None
@@ -134,7 +138,9 @@ class Inventory:
 
     async def _read(self) -> dict[str, Entry]:
         if self.kind_version is None:
-            self.kind_version = await self._version()
+            version = await self._version()
+            self._engine_id = await self._id()
+            self.kind_version = version
         listing = asyncio.create_task(self._containers.nodes())
         try:
             names = await self._kind.clusters()
@@ -146,6 +152,8 @@ class Inventory:
         by_cluster: dict[str, list[Node]] = {name: [] for name in names}
         for node in nodes or []:
             by_cluster.setdefault(node.cluster, []).append(node)
+        if self.latest and self.latest.clusters.keys() - by_cluster.keys():
+            self._engine_id = await self._id()
         # kind and the engine are asked one after the other: a name without containers has not been seen whole yet.
         return {name: Entry(name, tuple(own) if own else None) for name, own in by_cluster.items()}
 
@@ -170,6 +178,12 @@ class Inventory:
             # It can be told another way whether this answers like kind: by all other calls.
             return ""
 
+    async def _id(self) -> str:
+        try:
+            return await self._containers.engine_id() or ""
+        except UnreadableAnswer:
+            return ""
+
     def _end(self, name: str, *, exists: bool) -> None:
         self._starts.pop(name, None)
         self._outcomes[name] = (self._tick(), exists)
@@ -179,7 +193,7 @@ class Inventory:
             self._publish(clusters, self.latest.error)
 
     def _publish(self, clusters: Mapping[str, Entry], error: CommandError | None) -> Snapshot:
-        self.latest = Snapshot(self._tick(), clusters, error)
+        self.latest = Snapshot(self._tick(), clusters, error, self._engine_id)
         return self.latest
 
     def _tick(self) -> int:

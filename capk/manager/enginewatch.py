@@ -16,7 +16,7 @@ class EngineWatch:
     """Asks the engine what it has, for all objects together.
 
     wake: called with the kind cluster names for which the answer is another one. wake_all: when the engine begins to
-    answer, or ceases to.
+    answer, ceases to, or is another one.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class EngineWatch:
         outcome = "failed" if after.error else "ok"
         self._metrics.inventory_seconds.labels(outcome).observe(time.monotonic() - began)
         self._announce_version()
-        if before is None or (before.error is None) != (after.error is None):
+        is_another = before is not None and before.engine_id != after.engine_id
+        if before is None or is_another or (before.error is None) != (after.error is None):
             if after.error:
                 log.warning("The container engine does not answer: %s", after.error)
             self._wake_all()

@@ -16,21 +16,26 @@ from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.progress import Step
-from capk.errors import AddressTaken, CommandError, CommandTimedOut
+from capk.errors import AddressTaken, CommandError, CommandTimedOut, NamesNotResolved
 from capk.kindcfg import documents
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
+from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
+from capk.manager.nodefiles import NodeFiles
 from capk.manager.records import Made, Record, Withdrawn
 from capk.plan.marks import Mark
-from capk.plan.observed import Access, EndpointMode
-from capk.plan.plan import Create, Delete, ReadAccess, Request, StartNodes
+from capk.plan.observed import Access, CreationFacts, EndpointMode
+from capk.plan.plan import Create, Delete, ReadAccess, RenewCertificates, Request, StartNodes
 from capk.workload.answer import Answer, uid_in, version_in
 from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks at containers that are going away, or may come to light."""
+
+RENEW_SECONDS: Final = 120.0
+"""How long kubeadm may take for the keys of one node, on a machine that is busy."""
 
 Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
 """Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
@@ -74,7 +79,8 @@ class Executor:
     ) -> Made | Access | None:
         """Do what the request says; return what it has made, or how the workload cluster is reached.
 
-        Raises CommandError, AddressTaken, BadKubeconfig; Withdrawn where the object does not ask for it any more.
+        Raises CommandError, AddressTaken, NamesNotResolved, BadKubeconfig; Withdrawn where the object does not ask for
+        it any more.
         """
         if not self._still_wanted(record, request):
             raise Withdrawn
@@ -87,11 +93,38 @@ class Executor:
                 await self._start_nodes(request)
             case ReadAccess():
                 return await self._read(record, request)
+            case RenewCertificates():
+                return await self._renew(record, request)
         return None
 
     async def _create(self, request: Create, on_step: Callable[[Step], None]) -> Made:
+        await self._check_names(request)
+        files, warnings = NodeFiles(self._containers, request), [""]
+
+        def report(step: Step) -> None:
+            if step.warning:
+                warnings.append(step.message)
+            files.on_step(step)
+            on_step(step)
+
         try:
-            external = await self._kind.create_cluster(
+            external = await self._make(request, report)
+        finally:
+            await files.end_early()
+        facts = CreationFacts(await files.finish(), not_ready=warnings[-1])
+        self._inventory.created(request.name)
+        self._logs.drop(request.name)
+        return Made(_fingerprint(external), external, facts)
+
+    async def _check_names(self, request: Create) -> None:
+        """Raise NamesNotResolved where kind would fail minutes later, when the second node joins."""
+        if len(request.config.get("nodes") or ()) > 1 and await self._containers.resolves_names() is False:
+            raise NamesNotResolved(self._containers.network)
+
+    async def _make(self, request: Create, on_step: Callable[[Step], None]) -> str:
+        """Let kind create the cluster and return the kubeconfig that it wrote; remove what a failure has left."""
+        try:
+            return await self._kind.create_cluster(
                 request.name,
                 request.config,
                 wait_seconds=request.wait_seconds,
@@ -103,13 +136,6 @@ class Executor:
             with suppress(CommandError):
                 await self._remove(request.name, lambda nodes: _of_attempt(nodes, request.mark))
             raise
-        self._inventory.created(request.name)
-        self._logs.drop(request.name)
-        try:
-            return Made(parse(external).fingerprint, external)
-        except BadKubeconfig:
-            # The cluster is up all the same; reading its kubeconfig is a step of its own, with a failure of its own.
-            return Made(UNREAD, external)
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:
         """Keep what a failed creation left to read; never at the cost of what comes after."""
@@ -200,6 +226,18 @@ class Executor:
                 raise AddressTaken(node, address, foreign[address])
         return tuple(sorted(request.nodes, key=lambda node: request.preferred.get(node) in foreign))
 
+    async def _renew(self, record: Record, request: RenewCertificates) -> Access:
+        """Renew the certificates in all nodes before anything is restarted, so that a failure leaves all as it was."""
+        for node in request.nodes:
+            await self._containers.run(node, RENEW_COMMAND, timeout_seconds=RENEW_SECONDS)
+        record.external = None
+        access = await self._read(record, ReadAccess(request.name))
+        if access.not_after and access.not_after <= request.not_after:
+            raise BadKubeconfig("the certificates were renewed, but the kubeconfig that kind gives has the old one")
+        for node in request.nodes:
+            await self._containers.run(node, RESTART_COMMAND, timeout_seconds=RENEW_SECONDS)
+        return access
+
     async def _read(self, record: Record, request: ReadAccess) -> Access:
         text, endpoint, nodes = await asyncio.gather(
             self._external(record, request.name),
@@ -224,8 +262,10 @@ class Executor:
             internal_endpoint=(endpoint, API_PORT),
             authority=kubeconfig.authority,
             not_after=kubeconfig.not_after,
+            lifetime=kubeconfig.lifetime,
             version=version_in(answer.body) or self._version_of_image(request.name),
             answered=answer.came,
+            said=answer.said,
             kube_system_uid=await self._kube_system_uid(target, kubeconfig) if answer.came else None,
             nodes=nodes,
         )
@@ -271,6 +311,17 @@ class Executor:
         entry = latest.clusters.get(name) if latest else None
         images = [node.image for node in (entry.nodes if entry else None) or () if node.role == "control-plane"]
         return image_version(min(images)) if images else None
+
+
+def _fingerprint(kubeconfig: str) -> str:
+    """Return the identity of a new cluster; one whose kubeconfig is not as it should be is up all the same.
+
+    Reading it is a step of its own, with a failure of its own.
+    """
+    try:
+        return parse(kubeconfig).fingerprint
+    except BadKubeconfig:
+        return UNREAD
 
 
 def removable(nodes: Iterable[Node], request: Delete) -> list[Node]:

@@ -12,10 +12,11 @@ from capk.api.objects import SecretFacts
 from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Snapshot
-from capk.errors import AddressTaken, CommandError
+from capk.errors import AddressTaken, CommandError, NamesNotResolved
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE
 from capk.kindcfg.images import kind_release
 from capk.kindcfg.kubeconfig import BadKubeconfig, secret_digest, server_url
+from capk.kindcfg.registries import AUTHORITY_KEY
 from capk.plan.marks import Mark
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, NodeFacts, Observed
 from capk.workload.connection import Target
@@ -51,6 +52,7 @@ def engine_facts(snapshot: Snapshot | None, name: str, *, lists_nodes: bool) -> 
         nodes=tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None,
         lists_nodes=lists_nodes,
         restarted=entry is not None and entry.restarted,
+        id=snapshot.engine_id,
     )
 
 
@@ -80,6 +82,14 @@ def authority_in(data: Mapping[str, str]) -> str:
         return ""
     found = _AUTHORITY.search(text)
     return found[1].decode() if found else ""
+
+
+def authority_of(config_map: Mapping[str, Any]) -> str:
+    """Return the certificates in a ConfigMap that a mirror names; KeyError where it has none."""
+    text = (config_map.get("data") or {})[AUTHORITY_KEY]
+    if not text.strip():
+        raise KeyError(AUTHORITY_KEY)
+    return str(text)
 
 
 def health_facts(health: Health | None) -> HealthFacts:
@@ -156,6 +166,13 @@ def failure_of(error: Exception | None) -> Failure | None:
         case AddressTaken():
             remedy = "Stop or remove that container; the nodes are started as soon as the address is free."
             return Failure(names.Reason.ADDRESS_TAKEN, f"{error}. {remedy}")
+        case NamesNotResolved():
+            remedy = (
+                "Without that, nodes cannot join the control plane. Install podman's DNS plugin on the machine of the "
+                "engine: aardvark-dns (with netavark) or dnsname (with CNI). Then remove the network: "
+                f"`podman network rm {error.network}`."
+            )
+            return Failure(names.Reason.NODE_NAME_NOT_RESOLVED, f"{_sentence(error)} {remedy}")
         case _:
             return Failure(names.Reason.COMMAND_FAILED, f"{type(error).__name__}. See the provider's log.")
 

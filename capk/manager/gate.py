@@ -3,7 +3,7 @@
 from capk.api.objects import KINDCluster
 from capk.manager.records import Record
 from capk.manager.relations import Relations
-from capk.plan.plan import Create, Delete, Goal, Request
+from capk.plan.plan import Create, Delete, Goal, RenewCertificates, Request
 from capk.runtime.store import Store
 
 
@@ -27,6 +27,8 @@ class Gate:
         match request:
             case Create(mark=mark):
                 return not cluster.is_deleting and cluster.is_being_created and cluster.attempt == mark.attempt
+            case RenewCertificates():
+                return not cluster.is_deleting
             case Delete(goal=Goal.GONE):
                 return cluster.is_deleting
         return True

@@ -1,18 +1,21 @@
 """Gathers what a decision needs: from store, inventory, records and health. Decides nothing, writes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from capk.api import names
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
 from capk.engine.inventory import Inventory
-from capk.errors import NotFound
+from capk.errors import ApiError, NotFound
+from capk.kindcfg.registries import AUTHORITY_KEY
 from capk.kube.door import Kube
 from capk.manager.discovery import Discovery
-from capk.manager.facts import engine_facts, health_facts, now, secret_facts
+from capk.manager.facts import authority_of, engine_facts, health_facts, now, secret_facts
 from capk.manager.records import Records
 from capk.manager.relations import Relations
-from capk.plan.observed import ControlPlaneObserved, Observed, Policy
+from capk.plan.creation import awaited_authorities
+from capk.plan.observed import Authorities, ControlPlaneObserved, Observed, Policy
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
 
@@ -21,7 +24,7 @@ FOREIGN_SECONDS: Final = 60.0
 
 
 class Observer:
-    """Reads what is kept here, and the API server only for an owner Cluster that the store does not have (yet)."""
+    """Reads what is kept here, and the API server only for what the store lacks: a new owner Cluster, ConfigMaps."""
 
     def __init__(
         self,
@@ -58,7 +61,11 @@ class Observer:
         name = self._relations.name(key)
         record = self._records.of(cluster)
         self._records.stored(cluster)
-        return Observed(
+        health = health_facts(self._health.health(cluster.uid))
+        # Not what a creation has just been told: what it answered to a question since.
+        if health.answers and health.said:
+            self._records.answered(record)
+        observed = Observed(
             object=cluster,
             now=now(),
             policy=self._policy,
@@ -72,12 +79,17 @@ class Observer:
             operation=self._records.operation(cluster.uid),
             goals=self._records.goals(record),
             made=record.made,
+            creation=record.creation,
             access=record.access,
+            validity=record.validity,
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
-            health=health_facts(self._health.health(cluster.uid)),
+            health=health,
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=self._foreign.among(key.namespace),
             refusals=self._records.refusals(record),
+        )
+        return replace(
+            observed, authorities=await read_authorities(self._client, key.namespace, awaited_authorities(observed))
         )
 
     async def control_plane(self, key: Key) -> ControlPlaneObserved | None:
@@ -89,7 +101,8 @@ class Observer:
         owner = await self._owner(control_plane)
         infrastructure = self._relations.infrastructure_of(owner)
         name = self._relations.name(infrastructure.key) if infrastructure else ""
-        record = self._records.find(infrastructure.uid) if infrastructure else None
+        is_going = infrastructure is not None and infrastructure.is_deleting
+        record = self._records.find(infrastructure.uid) if infrastructure and not is_going else None
         return ControlPlaneObserved(
             object=control_plane,
             now=now(),
@@ -123,6 +136,26 @@ class Observer:
         return {key.name: secret_facts(self._store.get(key)) for key in found if key.namespace == namespace}
 
 
+async def read_authorities(client: Kube, namespace: str, wanted: Iterable[str]) -> Authorities:
+    """Read the ConfigMaps of these names: they are not watched, and needed once.
+
+    Raises ApiError where the API server gives no answer.
+    """
+    texts, missing = {}, {}
+    for name in wanted:
+        try:
+            texts[name] = authority_of(await client.get(names.CONFIG_MAPS, namespace, name))
+        except NotFound:
+            missing[name] = "does not exist"
+        except KeyError:
+            missing[name] = f"has no key {AUTHORITY_KEY}"
+        except ApiError as error:
+            if not error.is_refusal:
+                raise
+            missing[name] = f"cannot be read ({error.message})"
+    return Authorities(texts, missing)
+
+
 class ForeignSecrets:
     """Names of Secrets that we want to write and that belong to someone else, for as long as that is believed."""
 
@@ -137,6 +170,10 @@ class ForeignSecrets:
     def freed(self, namespace: str, name: str) -> None:
         """Note that the Secret of that name is ours, or was deleted."""
         self._found.pop((namespace, name), None)
+
+    def forget(self) -> None:
+        """Have every name tried again."""
+        self._found.clear()
 
     def among(self, namespace: str) -> frozenset[str]:
         """Return the names in a namespace that are not to be tried yet."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from capk.api import names
+from capk.api.conditions import find
 from capk.api.names import Condition, Resource
 from capk.api.objects import Key, KINDCluster, Object
 from capk.errors import ApiError, Conflict, NotFound
@@ -20,7 +21,7 @@ from capk.manager.secretwriter import ForeignSecret, SecretWriter
 from capk.plan import controlplane, kindcluster
 from capk.plan.creation import needs_no_owner
 from capk.plan.deletion import SETTLE_SECONDS
-from capk.plan.events import event_of
+from capk.plan.events import event_of, warning_of
 from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
 from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.report import UNEVENTFUL, transitions
@@ -259,8 +260,12 @@ class Reconciler:
         )
         self._on_written(resource, answer, Object(answer).key)
         before = (raw.get("status") or {}).get("conditions") or ()
-        for condition in transitions(before, status.get("conditions") or ()):
+        after = status.get("conditions") or ()
+        for condition in transitions(before, after):
             await self._announce(answer, condition)
+        for condition in after:
+            if warning := warning_of(find(before, condition["type"]), condition):
+                await self._recorder.record(answer, *warning)
         return answer
 
     async def _announce(self, raw: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
@@ -278,17 +283,22 @@ class Reconciler:
 
 def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:
     """What is written as soon as a creation is complete; a move need not wait any more."""
-    changes: dict[str, str | None] = {names.IDENTITY_ANNOTATION: plan.identity}
+    changes: dict[str, str | None] = {names.IDENTITY_ANNOTATION: plan.identity, **_engine(plan)}
     if Object(raw).annotations.get(names.BLOCK_MOVE_ANNOTATION) == names.HELD_BY_CREATION:
         changes[names.BLOCK_MOVE_ANNOTATION] = None
     return changes
+
+
+def _engine(plan: Plan) -> dict[str, str]:
+    """Which engine holds the kind cluster, where an earlier release has not stored that."""
+    return {names.ENGINE_ANNOTATION: plan.engine_id} if plan.engine_id else {}
 
 
 def _completion(plan: Plan) -> dict[str, Any]:
     """What only the kubeconfig tells, in one write: the endpoint (C10), and what the etcd holds."""
     changes: dict[str, Any] = {}
     if plan.kube_system_uid:
-        changes["annotations"] = {names.KUBE_SYSTEM_ANNOTATION: plan.kube_system_uid}
+        changes["annotations"] = {names.KUBE_SYSTEM_ANNOTATION: plan.kube_system_uid, **_engine(plan)}
     if plan.endpoint:
         host, port = plan.endpoint
         changes["spec"] = {"controlPlaneEndpoint": {"host": host, "port": port}}

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from capk.api.objects import Key, KINDCluster, Object
@@ -15,8 +15,8 @@ from capk.engine.operations import Lane, Operations
 from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.manager.facts import failure_of
-from capk.plan.observed import Access, GoalFacts, OperationFacts, Policy, retry_delay
-from capk.plan.plan import Create, Delete, Goal, ReadAccess, Request, StartNodes
+from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
+from capk.plan.plan import Create, Delete, Goal, ReadAccess, RenewCertificates, Request, StartNodes
 from capk.runtime.metrics import Metrics
 
 ACCESS_SECONDS: Final = 60.0
@@ -31,6 +31,7 @@ LANES: Final[dict[type, Lane]] = {
     Delete: Lane.DELETE,
     StartNodes: Lane.REPAIR,
     ReadAccess: Lane.READ,
+    RenewCertificates: Lane.REPAIR,
 }
 """Lanes have their own bounds, so that a deletion never waits behind creations."""
 
@@ -44,10 +45,12 @@ class Made:
 
     identity: the fingerprint of its certificate authority, or UNREAD.
     external: the kubeconfig that kind wrote, not parsed yet; secret.
+    facts: what else there is to say of it.
     """
 
     identity: str
     external: str = field(repr=False)
+    facts: CreationFacts = field(default_factory=CreationFacts)
 
 
 class Withdrawn(Exception):
@@ -83,7 +86,9 @@ class Record:
     """Identity of a kind cluster that a creation has completed, until the object holds it."""
     external: str | None = field(default=None, repr=False)
     """The kubeconfig that kind wrote with it, until it is read; secret."""
+    creation: CreationFacts = field(default_factory=CreationFacts)
     access: Access | None = field(default=None, repr=False)
+    validity: Validity | None = None
     access_timer: asyncio.TimerHandle | None = None
     read_at: float | None = None
     unfinished: Create | None = None
@@ -143,7 +148,8 @@ class Records:
         if isinstance(request, Create):
             record.unfinished = request
             # What is known of a kind cluster that was there before is not true of the one to come.
-            record.made = record.external = None
+            record.made = record.external = record.validity = None
+            record.creation = CreationFacts()
             _forget_access(record)
 
         async def work(on_step: Callable[[Step], None]) -> None:
@@ -212,6 +218,10 @@ class Records:
         if record and record.made is not None and record.made == current.identity:
             record.made = None
 
+    def answered(self, record: Record) -> None:
+        """Note that the workload cluster's API server answers: it is not starting any more."""
+        record.creation = replace(record.creation, not_ready="")
+
     def refused(self, record: Record, part: str, words: str) -> None:
         """Note that the API server refuses to store a part of what was decided."""
         before = record.refusals.get(part)
@@ -264,7 +274,7 @@ class Records:
         attempts = 0 if request.goal in _SETTLED_BY_SUCCESS else (latest.attempts if latest else 0) + 1
         record.goals[request.goal] = _Goal(attempts, self._clock(), request)
         if isinstance(result, Made):
-            record.made, record.external = result.identity, result.external
+            record.made, record.external, record.creation = result.identity, result.external, result.facts
         if isinstance(result, Access):
             self._keep(record, result)
 
@@ -280,6 +290,7 @@ class Records:
         """Keep kubeconfigs for a while: they hold keys."""
         _forget_access(record)
         record.access, record.read_at, record.external = access, self._clock(), None
+        record.validity = Validity(access.not_after, access.lifetime) if access.not_after else None
         record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _forget_access, record)
 
 

@@ -1,6 +1,7 @@
 """What to do while there is no whole kind cluster yet: create, show progress, clean up, try again."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from posixpath import normpath
 from typing import Any
 
@@ -8,8 +9,12 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
-from capk.kindcfg.config import kind_config
-from capk.kindcfg.images import node_image
+from capk.kindcfg.advice import warnings_of
+from capk.kindcfg.checks import check_published_address
+from capk.kindcfg.config import CONTROL_PLANE, kind_config
+from capk.kindcfg.images import image_version, node_image
+from capk.kindcfg.registries import AUTHORITY_KEY, authority_names, hosts_files
+from capk.plan.engineid import claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
@@ -70,10 +75,14 @@ def _start(observed: Observed) -> Plan:
         return Plan(status=_waiting(observed, Reason.WAITING_FOR_CONTROL_PLANE, message))
     if observed.owner and observed.owner.is_deleting:
         return Plan()
+    if observed.authorities.missing:
+        return _await_config_maps(observed)
     try:
         request = creation_request(observed)
     except InvalidSpec as wrong:
-        return Plan(status=_waiting(observed, Reason.INVALID_CONFIG, str(wrong)))
+        # What is wrong may be in a ConfigMap, and no watch tells of those.
+        again = patience(observed, Reason.INVALID_CONFIG) if authority_names(cluster.spec) else None
+        return Plan(status=_waiting(observed, Reason.INVALID_CONFIG, str(wrong)), requeue_seconds=again)
     last = observed.goals.get(Goal.UP)
     # Only the same attempt has to wait: what a user has changed, here or in the KINDControlPlane, is tried immediately.
     if last and last.failure and (request.is_like(last.request) or isinstance(last.request, Delete)):
@@ -90,8 +99,36 @@ def _start(observed: Observed) -> Plan:
         names.ATTEMPT_ANNOTATION: str(request.mark.attempt),
         names.IDENTITY_ANNOTATION: "",
         names.KUBE_SYSTEM_ANNOTATION: None,
+        **claimed_engine(observed),
     }
     return Plan(add_finalizer=True, annotations=claim, operation=request)
+
+
+def awaited_authorities(observed: Observed) -> tuple[str, ...]:
+    """Return the names of the ConfigMaps that a creation would need now; none while none can begin."""
+    cluster = observed.object
+    if cluster.is_deleting or observed.is_paused or observed.operation is not None or observed.engine.exists:
+        return ()
+    return authority_names(cluster.spec)
+
+
+def _await_config_maps(observed: Observed) -> Plan:
+    missing = [f"ConfigMap {name} {why}" for name, why in sorted(observed.authorities.missing.items())]
+    message = (
+        f"{', '.join(missing)}. spec.registries names it for the certificates of a mirror: create it in namespace "
+        f"{observed.object.namespace}, with the certificates in PEM under the key {AUTHORITY_KEY}."
+    )
+    status = _waiting(observed, Reason.WAITING_FOR_CONFIG_MAP, message)
+    return Plan(status=status, requeue_seconds=patience(observed, Reason.WAITING_FOR_CONFIG_MAP))
+
+
+def patience(observed: Observed, reason: Reason) -> float:
+    """Return when to look again at what no event tells of: after as long as it has lasted already, within bounds."""
+    policy, announced = observed.policy, find(observed.object.conditions, Condition.CLUSTER_CREATED)
+    if announced is None or announced["reason"] != reason:
+        return policy.retry_base_seconds
+    lasted = (observed.now - datetime.fromisoformat(announced["lastTransitionTime"])).total_seconds()
+    return min(max(lasted, policy.retry_base_seconds), policy.retry_limit_seconds)
 
 
 def _after_failure(observed: Observed, remaining: float | None) -> Plan:
@@ -100,9 +137,28 @@ def _after_failure(observed: Observed, remaining: float | None) -> Plan:
     if last.failure is None:
         status = _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
         return Plan(status=status, requeue_seconds=remaining)
-    failed = false(last.failure.reason, last.failure.message)
+    failed = false(last.failure.reason, " ".join([last.failure.message, *advice(observed)]))
     status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: failed}, logs=last.logs or None)
     return Plan(status=status, requeue_seconds=remaining)
+
+
+def advice(observed: Observed) -> tuple[str, ...]:
+    """Return what the user should know about the spec, as sentences, the same ones at every look (C18)."""
+    cluster = observed.object
+    try:
+        image = _image(observed)
+    except InvalidSpec:
+        image = None
+    there = {node.image for node in observed.engine.nodes or () if node.image and node.role == CONTROL_PLANE}
+    image = image or cluster.status.get("image") or min(there, default="")
+    return warnings_of(cluster.spec, image_version(image))
+
+
+def _image(observed: Observed) -> str | None:
+    """Return the image of the nodes that name none; None for kind's own default. Raises InvalidSpec."""
+    spec = observed.object.spec
+    wanted = observed.control_plane.version if observed.control_plane else None
+    return node_image(spec.get("kubernetesVersion") or wanted, spec.get("image"), observed.policy.default_image)
 
 
 def needs_no_owner(observed: Observed) -> bool:
@@ -125,12 +181,15 @@ def creation_request(observed: Observed) -> Create:
             "spec.kubernetesVersion",
             f"is {version}, but the KINDControlPlane asks for {wanted}; set only the KINDControlPlane's spec.version",
         )
-    image = node_image(version or wanted, cluster.spec.get("image"), observed.policy.default_image)
+    image = _image(observed)
+    is_external = observed.policy.endpoint is EndpointMode.EXTERNAL
+    check_published_address(cluster.spec, owned=observed.owner is not None, external=is_external)
     config = kind_config(
         cluster.spec,
         cluster_name=observed.cluster_name,
         cluster_network=observed.owner.cluster_network if observed.owner else None,
         image=image,
+        version=wanted,
     )
     check_host_paths(cluster.spec, observed.policy.allowed_host_paths)
     # Nodes never become Ready without a CNI, so waiting for them would only lose time.
@@ -143,6 +202,7 @@ def creation_request(observed: Observed) -> Create:
         wait_seconds=observed.policy.wait_seconds if has_cni else 0,
         mark=mark,
         generation=cluster.generation,
+        files=hosts_files(cluster.spec, observed.authorities.texts),
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from capk.api.names import Condition, Reason
+from capk.plan.engineid import another_engine
 from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess
@@ -26,6 +27,9 @@ def plan_deletion(observed: Observed) -> Plan:
         return _farewell(observed)
     if not observed.engine.answers:
         return _await_engine(observed)
+    if failure := another_engine(observed):
+        unavailable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
+        return Plan(status=_deleting(observed, Verdict("True", failure.reason, failure.message), unavailable))
     match ownership(observed):
         case Ownership.ABSENT if not is_unfinished or _has_gone(observed):
             return _farewell(observed)

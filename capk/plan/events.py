@@ -19,6 +19,7 @@ _STORY = {
     (Condition.CLUSTER_CREATED, Reason.PREPARING_NODES): "kind creates the cluster.",
     (Condition.CLUSTER_CREATED, Reason.CLEANING_UP): "",
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CLUSTER): "",
+    (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CONFIG_MAP): "",
     (Condition.NODES_RUNNING, Reason.STARTING_NODES): "",
     (Condition.DELETING, Reason.DELETING): "",
     (Condition.PAUSED, Reason.PAUSED): "",
@@ -29,25 +30,53 @@ _STORY = {
 _PROBLEMS = frozenset(
     {
         Reason.MISSING,
+        Reason.DATA_LOST,
         Reason.CREATION_FAILED,
         Reason.DELETION_FAILED,
         Reason.NAME_CONFLICT,
         Reason.IMAGE_NOT_FOUND,
         Reason.PORT_CONFLICT,
+        Reason.ADDRESS_TAKEN,
         Reason.ENGINE_UNREACHABLE,
+        Reason.ENGINE_UNSUPPORTED,
+        Reason.ENGINE_CHANGED,
         Reason.KIND_COMMAND_MISSING,
         Reason.OUT_OF_DISK,
         Reason.OUT_OF_MEMORY,
         Reason.INOTIFY_LIMIT,
         Reason.KUBEADM_FAILED,
+        Reason.NODE_NAME_NOT_RESOLVED,
         Reason.TIMEOUT,
         Reason.INVALID_CONFIG,
         Reason.COMMAND_FAILED,
         Reason.KUBECONFIG_UNAVAILABLE,
+        Reason.NOT_ANSWERING,
+        Reason.WRITE_REFUSED,
+        Reason.CERTIFICATE_EXPIRED,
         Reason.UNSUPPORTED_VERSION_CHANGE,
         Reason.NODES_STOPPED,
+        Reason.NOT_CONFIGURED,
     }
 )
+
+
+_WARNINGS = {
+    Condition.CLUSTER_CREATED: "CreatedWithWarnings",
+    Condition.KUBECONFIG_AVAILABLE: "RenewalFailed",
+}
+"""Reasons of the Events for what a user should know although the condition is True."""
+
+
+def warning_of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Event | None:
+    """Return the Event for words that have come into a condition that is True; None without news.
+
+    before: the same condition as it was; None where it is new.
+    """
+    reason, message = _WARNINGS.get(after["type"]), after.get("message") or ""
+    if reason is None or after["status"] != "True" or not message:
+        return None
+    known = (before or {}).get("message") or ""
+    return None if message in known else Event("Warning", reason, message)
 
 
 def event_of(condition: Mapping[str, Any]) -> Event | None:

@@ -12,6 +12,7 @@ from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
 from capk.kindcfg.config import check_cluster_name
 from capk.plan import creation, deletion, running
+from capk.plan.engineid import another_engine
 from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
 from capk.plan.plan import Create, Plan
@@ -124,6 +125,14 @@ def await_engine(observed: Observed) -> Plan | None:
     return Plan(status=kindcluster_status(observed, verdicts))
 
 
+def await_own_engine(observed: Observed) -> Plan | None:
+    """Another engine answers than the one that holds the kind cluster: change nothing until that one is back."""
+    if (failure := another_engine(observed)) is None:
+        return None
+    verdicts = {Condition.ENGINE_AVAILABLE: false(failure.reason, failure.message)}
+    return Plan(status=kindcluster_status(observed, verdicts))
+
+
 def leave_others_alone(observed: Observed) -> Plan | None:
     """A kind cluster that was not made for this object is not changed, whatever its name (C21)."""
     if ownership(observed) is not Ownership.FOREIGN:
@@ -171,6 +180,7 @@ _STEPS: tuple[Callable[[Observed], Plan | None], ...] = (
     await_owner,
     check_name,
     await_engine,
+    await_own_engine,
     yield_to_rival,
     leave_others_alone,
     create,

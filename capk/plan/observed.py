@@ -5,7 +5,7 @@ Nothing here reads the world; the time is part of what is known.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from capk.api.names import Reason
@@ -87,6 +87,8 @@ class EngineFacts:
     """Whether the engine can be asked for containers at all."""
     restarted: bool = False
     """Whether nodes have started again and the kind cluster is not known to answer since."""
+    id: str = ""
+    """Of the engine that answers; empty where engines have none."""
 
     @property
     def answers(self) -> bool:
@@ -135,6 +137,38 @@ class HealthFacts:
 
 
 @dataclass(frozen=True)
+class CreationFacts:
+    """What the last creation of this process has to say besides that it came to its end.
+
+    registries: why some nodes lack the mirrors of spec.registries; empty where all have them, None where none were
+    asked for.
+    not_ready: that kind stopped waiting for the nodes; empty as soon as the API server is known to answer.
+    """
+
+    registries: str | None = None
+    not_ready: str = ""
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Until when the client certificate of the kubeconfigs is valid, and for how long it is in all."""
+
+    not_after: datetime
+    lifetime: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Authorities:
+    """The certificates that mirrors are verified with, from ConfigMaps in the object's namespace.
+
+    texts: by the name of the ConfigMap. missing: why one has none yet, by its name; a clause without its name.
+    """
+
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Access:
     """How the workload cluster's API server is reached; the texts are secret."""
 
@@ -150,12 +184,16 @@ class Access:
     """The certificates that vouch for it, PEM."""
     not_after: datetime | None = None
     """When the client certificate expires; None for a token."""
+    lifetime: timedelta | None = None
+    """How long it is valid in all."""
     version: str | None = None
     """What the API server says it is, as in v1.36.3; None when it could not be asked."""
     kube_system_uid: str | None = None
     """The uid of its kube-system namespace; None when it could not be asked."""
     answered: bool = False
     """Whether the API server gave any answer when it was asked."""
+    said: str = ""
+    """Its answer, or why there was none; one line."""
     nodes: tuple[str, ...] = ()
     """Node names by kind, for engines that cannot be asked for containers."""
 
@@ -189,7 +227,12 @@ class Observed:
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
     made: str | None = None
     """The identity of the kind cluster that a creation of this process has completed, until it is stored."""
+    creation: CreationFacts = CreationFacts()
+    authorities: Authorities = Authorities()
+    """Read where `capk.plan.creation.awaited_authorities` names some."""
     access: Access | None = None
+    validity: Validity | None = None
+    """Of the kubeconfigs as they were last read; known for longer than they are kept."""
     recheck: bool = False
     """Whether the kubeconfigs were read so long ago that their certificates may have been renewed since."""
     health: HealthFacts = HealthFacts()

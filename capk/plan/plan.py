@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +18,8 @@ class Goal(StrEnum):
     """All nodes run and the API server answers."""
     ACCESS = "access"
     """The kubeconfigs are known and stored."""
+    RENEWED = "renewed"
+    """The certificates of the kind cluster are valid for longer than a while."""
     GONE = "gone"
     """Nothing of the kind cluster is left."""
 
@@ -34,6 +37,8 @@ class Create:
     """What every node bears; its attempt is another one each time."""
     generation: int
     """Generation of the spec it was made from: a fix by the user is tried immediately."""
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Files that every node needs, in the order in which they are written: absolute path -> content."""
     goal: Goal = Goal.UP
 
     def is_like(self, other: object) -> bool:
@@ -43,7 +48,8 @@ class Create:
     @property
     def _asks_for(self) -> tuple[Any, ...]:
         nodes = [{**node, "extraMounts": node["extraMounts"][:-1]} for node in self.config.get("nodes") or ()]
-        return self.name, {**self.config, "nodes": nodes}, self.image, self.wait_seconds, self.generation
+        config = {**self.config, "nodes": nodes}
+        return self.name, config, self.image, self.wait_seconds, self.generation, self.files
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,20 @@ class ReadAccess:
     goal: Goal = Goal.ACCESS
 
 
-Request = Create | Delete | StartNodes | ReadAccess
+@dataclass(frozen=True)
+class RenewCertificates:
+    """Renew the certificates in the control-plane nodes, and read the kubeconfigs with the new ones.
+
+    not_after: when the client certificate ends that is known; the new one ends later.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    not_after: datetime
+    goal: Goal = Goal.RENEWED
+
+
+Request = Create | Delete | StartNodes | ReadAccess | RenewCertificates
 
 
 @dataclass(frozen=True)
@@ -116,6 +135,8 @@ class Plan:
     """To be stored in the identity annotation before anything else that a complete kind cluster needs."""
     kube_system_uid: str | None = None
     """To be stored together with `identity`."""
+    engine_id: str | None = None
+    """To be stored with `identity` or `kube_system_uid`; not worth a write of its own."""
     operation: Request | None = None
     """To be started once the finalizer and the claim are stored (C8)."""
     secrets: tuple[Mapping[str, Any], ...] = ()

@@ -26,16 +26,16 @@ _MAY_STAY_UNKNOWN = Condition.API_SERVER_AVAILABLE
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one condition should say. The message of a True condition stays empty (C17)."""
+    """What one condition should say. The message of a True Ready stays empty (C17)."""
 
     status: Status
     reason: str
     message: str = ""
 
 
-def true(reason: Reason) -> Verdict:
-    """Return a verdict that all is well."""
-    return Verdict("True", reason)
+def true(reason: Reason, message: str = "") -> Verdict:
+    """Return a verdict that all is well; the message: what a person should know nevertheless."""
+    return Verdict("True", reason, message)
 
 
 def false(reason: Reason, message: str = "") -> Verdict:
@@ -141,7 +141,7 @@ def _transitions(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], now: datetime
 ) -> list[dict[str, str]]:
     """Changes worth a line of history: not Ready, which follows from the others, and not the uneventful first ones."""
-    known = {condition["type"] for condition in before}
+    known = {condition["type"] for condition in before if condition["status"] != "Unknown"}
     return [
         {
             "time": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -7,9 +7,12 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindcfg.config import CONTROL_PLANE
 from capk.kindcfg.kubeconfig import server_url
+from capk.plan.creation import advice
+from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
 from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
+from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
 from capk.plan.report import Verdict, false, kindcluster_status, true
 from capk.plan.secrets import (
@@ -38,9 +41,10 @@ def keep_running(observed: Observed) -> Plan:
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
     return Plan(
         add_finalizer=not cluster.has_finalizer,
-        annotations=_restored_claim(observed),
+        annotations=_restored_claim(observed) | corrected_engine(observed),
         identity=_identity(observed),
         kube_system_uid=access.kube_system_uid if access and cluster.kube_system_uid is None else None,
+        engine_id=missing_engine_id(observed),
         operation=operation,
         secrets=_due_secrets(observed),
         endpoint=_due_endpoint(observed),
@@ -70,6 +74,7 @@ def adopt(observed: Observed) -> Plan:
         names.CLAIM_ANNOTATION: observed.cluster_name,
         names.CLAIM_ID_ANNOTATION: adoptable_as(observed),
         names.IDENTITY_ANNOTATION: observed.access.fingerprint,
+        **claimed_engine(observed),
     }
     return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0)
 
@@ -160,8 +165,12 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
         return _when_due(observed, request)
     if observed.engine.restarted:
         return _when_due(observed, ReadAccess(observed.cluster_name, await_answer=True))
-    due = observed.access is None and (observed.recheck or _needs_access(observed))
-    return _read(observed) if due else (None, None)
+    renewal = renewal_request(observed)
+    if renewal and renewal_wait(observed) <= 0:
+        return renewal, None
+    if observed.access is None and (observed.recheck or _needs_access(observed)):
+        return _read(observed)
+    return None, renewal_wait(observed) if renewal else None
 
 
 def _read(observed: Observed) -> tuple[Request | None, float | None]:
@@ -195,6 +204,8 @@ def _status(observed: Observed) -> dict[str, Any]:
     }
     if answer := _api_server_verdict(observed):
         verdicts[Condition.API_SERVER_AVAILABLE] = answer
+    if registries := _registries_verdict(observed):
+        verdicts[Condition.REGISTRIES_CONFIGURED] = registries
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
     if access is not None:
         fields["endpoints"] = {
@@ -217,7 +228,7 @@ def _created_verdict(observed: Observed) -> Verdict:
         message = f"The API server refuses to store which kind cluster this is: {observed.refusals[IDENTITY]}"
         return false(Reason.WRITE_REFUSED, message)
     if not has_lost_its_data(observed):
-        return true(Reason.CREATED)
+        return true(Reason.CREATED, " ".join(filter(None, (*advice(observed), observed.creation.not_ready))))
     return false(
         Reason.DATA_LOST,
         f'The kind cluster "{observed.cluster_name}" runs, but its etcd came back empty: everything that was stored in '
@@ -240,11 +251,34 @@ def _api_server_verdict(observed: Observed) -> Verdict | None:
         return false(Reason.NOT_ANSWERING, message)
     if was_reached or not (health.answers is False or access):
         return None
+    said = health.said or (access.said if access else "")
     message = (
         "The provider cannot reach the API server of the workload cluster from where it runs"
-        f"{': ' + health.said if health.said else ''}. Readiness is what the container engine knows."
+        f"{': ' + said if said else ''}. Readiness is what the container engine knows."
     )
     return Verdict("Unknown", Reason.NOT_REACHABLE, message)
+
+
+def _registries_verdict(observed: Observed) -> Verdict | None:
+    """Whether the nodes have the mirrors of the spec; None where none are asked for, or what is stored still holds."""
+    if not (observed.object.spec.get("registries") or {}).get("mirrors"):
+        return None
+    cause = observed.creation.registries
+    if cause:
+        message = (
+            f"The mirrors of spec.registries are not in every node: {cause}. Such a node pulls images from the "
+            "registries themselves. To try again, delete the object and create it again."
+        )
+        return false(Reason.NOT_CONFIGURED, message)
+    if cause is not None:
+        return true(Reason.CONFIGURED)
+    if find(observed.object.conditions, Condition.REGISTRIES_CONFIGURED) is not None:
+        return None
+    message = (
+        "Whether the nodes have the mirrors of spec.registries is not known: the kind cluster was adopted, or the "
+        "status was lost after its creation."
+    )
+    return Verdict("Unknown", Reason.UNKNOWN, message)
 
 
 def _nodes_verdict(observed: Observed) -> Verdict:
@@ -280,6 +314,8 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
             "not exist, is paused, or is managed externally."
         )
         return false(Reason.WAITING_FOR_CONTROL_PLANE, message)
+    if expiry := expiry_verdict(observed):
+        return expiry
     if observed.access is not None or not _needs_access(observed):
         return true(Reason.PROVISIONED)
     if failure := observed.failure(Goal.ACCESS):

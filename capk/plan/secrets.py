@@ -107,17 +107,16 @@ def foreign_among(observed: Observed) -> list[str]:
 
 
 def own_among(observed: Observed) -> dict[str, str]:
-    """Return the Secrets that go with the object: those that it keeps and owns, name -> uid.
+    """Return the Secrets that go with the object: those of its kind cluster, whichever of our objects keeps them.
 
-    A copy that a user made of one, with our label, stays. What the KINDControlPlane keeps leads nowhere any more and
-    goes too: a management plane without a garbage collector would keep its keys for ever.
+    Name -> uid. A copy that a user made of one, with our label, stays; so does what another KINDCluster owns.
     """
     wanted = {config_secret_name(observed.cluster_name)}
     wanted |= {kubeconfig_secret_name(name) for name in _owner_names(observed.object, observed.owner)}
     return {
         name: str(secret.metadata.get("uid", ""))
         for name, secret in sorted(observed.secrets.items())
-        if name in wanted and _is_owned(secret, observed.object.uid)
+        if name in wanted and not _is_anothers(secret, observed.object)
     }
 
 
@@ -126,20 +125,10 @@ def _owner_names(cluster: KINDCluster, owner: OwnerCluster | None) -> set[str]:
     return {*([owner.name] if owner else []), *([reference["name"]] if reference else [])}
 
 
-def _is_owned(secret: SecretFacts, uid: str) -> bool:
-    """Whether the object owns the Secret, or a KINDControlPlane does.
-
-    One that lost its owner, and the KINDControlPlane's, are recognised by the digest that we put on them.
-    """
-    owners = secret.metadata.get("ownerReferences") or ()
-    if any(owner.get("uid") == uid for owner in owners):
-        return True
-    return _is_as_written(secret) and (not owners or any(map(_is_control_plane, owners)))
-
-
-def _is_control_plane(reference: Mapping[str, Any]) -> bool:
-    group = str(reference.get("apiVersion", "")).partition("/")[0]
-    return (group, reference.get("kind")) == (names.KIND_CONTROL_PLANES.group, names.KIND_CONTROL_PLANES.kind)
+def _is_anothers(secret: SecretFacts, cluster: KINDCluster) -> bool:
+    """Whether another KINDCluster owns the Secret."""
+    owners = [one for one in secret.metadata.get("ownerReferences") or () if one.get("kind") == cluster.kind]
+    return bool(owners) and all(owner.get("uid") != cluster.uid for owner in owners)
 
 
 def _is_intact(secret: SecretFacts | None, owner: Mapping[str, Any]) -> bool:

@@ -10,11 +10,15 @@ import yaml
 from packaged import ROOT, Bundle, release
 
 from capk.api.names import Reason
+from capk.plan import kindcluster
+from capk.plan.events import event_of
 
 INSTALL = ROOT / "docs" / "install.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = re.compile(r"<!-- ([^>]*?) -->\n```sh\n")
+SPAN = re.compile(r"`([^`\n]+)`")
+FOLDERS = ("bench", "capk", "config", "docs", "hack", "requirements", "templates", "test", "tools")
 
 
 def table(heading: str) -> dict[str, str]:
@@ -60,6 +64,41 @@ def test_every_command_block_says_who_runs_it(page: Path) -> None:
         assert f'commands("{journey}")' in tests, f"no test runs {journey}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", SPAN.sub("", text))
+    files = [re.split(r"::|[ *]", span)[0] for span in SPAN.findall(text) if "/" in span]
+    missing = [name for name in files if name.split("/")[0] in FOLDERS and not (ROOT / name).exists()]
+    missing += [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    missing += [module for module in re.findall(r"`(capk(?:\.\w+)+)`", text) if not is_module(module)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    named = {name for name in SPAN.findall(page.read_text()) if re.fullmatch(r"test_\w+", name)}
+    known = set(re.findall(r"def (test_\w+)", "".join(path.read_text() for path in (ROOT / "test").rglob("test_*.py"))))
+    assert named - known == set()
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    pages = sorted(path.name for path in (ROOT / "docs" / "decisions").iterdir())
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+
+
+def test_steps_of_a_decision_are_documented_in_their_order() -> None:
+    section = (
+        (ROOT / "docs" / "architecture.md").read_text().split("## The order of a decision", 1)[1].split("\n## ")[0]
+    )
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [step.__name__ for step in kindcluster._STEPS]
+
+
+def is_module(dotted: str) -> bool:
+    path = ROOT.joinpath(*dotted.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
 def test_released_files_are_documented() -> None:
     text = INSTALL.read_text()
     assert all(f"`{name}`" in text for name in (*release.OVERLAYS.values(), release.INSTALL))
@@ -86,6 +125,13 @@ def test_every_reason_has_its_meaning_and_remedy() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
     assert sorted(name for name, _ in rows) == sorted(Reason)
     assert all(meaning.strip() for _, meaning in rows)
+
+
+def test_every_reason_that_the_docs_call_a_failure_is_a_warning_event() -> None:
+    failed = (ROOT / "docs" / "troubleshooting.md").read_text().split("## Failed", 1)[1].split("\n## ", 1)[0]
+    reasons = re.findall(r"^\| `(\w+)` \|", failed, re.MULTILINE)
+    events = {reason: event_of({"type": "ClusterCreated", "reason": reason, "message": "x"}) for reason in reasons}
+    assert [reason for reason, event in events.items() if event is None or event.type != "Warning"] == []
 
 
 def test_table_of_versions_says_what_is_pinned() -> None:

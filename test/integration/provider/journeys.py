@@ -205,7 +205,7 @@ fi
 echo "$*" >>"$place/calls"
 case "$*" in
   "create cluster "*) tee "$place/configuration.$$" | {command} "$@" ;;
-  "delete cluster "*) while [ -e "$place/hold" ]; do sleep 0.1; done; exec {command} "$@" ;;
+  "delete cluster "*|"rm "*) while [ -e "$place/hold" ]; do sleep 0.1; done; exec {command} "$@" ;;
   *) exec {command} "$@" ;;
 esac
 """
@@ -213,10 +213,11 @@ esac
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir()
-        script = directory / "kind"
-        script.write_text(self.SCRIPT.replace("{command}", STAND_IN))
-        script.chmod(stat.S_IRWXU)
-        self.flags = ("--kind-command", str(script))
+        for name, command in (("kind", STAND_IN), ("engine", f"{STAND_IN} engine")):
+            script = directory / name
+            script.write_text(self.SCRIPT.replace("{command}", command))
+            script.chmod(stat.S_IRWXU)
+        self.flags = ("--kind-command", str(directory / "kind"), "--engine-command", str(directory / "engine"))
 
     def answer(self, yes: bool) -> None:
         """Let every call fail as kind's do without its container engine, or no more."""
@@ -235,6 +236,10 @@ esac
     def creations(self, name: str) -> int:
         """Return how often the creation of a kind cluster was begun."""
         return len(self.calls("create", f"--name={name}"))
+
+    def removals(self, cluster: Cluster) -> list[str]:
+        """Return the command lines so far that remove a container of a kind cluster."""
+        return [line for node in cluster.nodes for line in self.calls("rm", cluster.container_id(node))]
 
     def configuration(self, name: str) -> Mapping[str, Any]:
         """Return what kind was told to make under that name."""

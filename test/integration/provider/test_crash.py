@@ -55,7 +55,8 @@ def test_deletion_cut_short_is_finished_after_a_restart(own_place: Callable[...,
     place.await_condition("half-gone")
     place.kind.hold_deletions(True)
     place.delete(KIND_CLUSTERS, "half-gone")
-    eventually(lambda: place.kind.calls("delete", "--name=half-gone"), 60)
+    cluster = place.kind_cluster("half-gone")
+    eventually(lambda: place.kind.removals(cluster), 60)
     place.process.kill()
     eventually(lambda: not processes_of(place))
     assert place.kind_cluster("half-gone")
@@ -65,7 +66,7 @@ def test_deletion_cut_short_is_finished_after_a_restart(own_place: Callable[...,
     place.await_gone("half-gone")
     assert place.process.home.names() == []
     assert place.find(SECRETS, "half-gone-config") is None
-    assert len(folders_of_calls(place)) == 1
+    assert len(folders_of_calls(place)) <= 1
 
 
 @pytest.mark.rule("C21", "K36")

@@ -83,7 +83,7 @@ def test_name_that_was_freed_since_the_last_look_at_the_engine_is_no_conflict(ow
 
 @pytest.mark.rule("C21", "C23")
 def test_kind_cluster_is_adopted_when_the_user_says_so(quick_place: Place) -> None:
-    """One that an object of before has left behind is a stranger's like any other."""
+    """One that an earlier object has left behind bears its mark, which the user has to name."""
     quick_place.create(standalone("former", clusterName="heirloom", deletionPolicy="Retain"))
     quick_place.await_condition("former")
     quick_place.delete(KIND_CLUSTERS, "former")
@@ -91,8 +91,11 @@ def test_kind_cluster_is_adopted_when_the_user_says_so(quick_place: Place) -> No
     container = quick_place.kind_cluster("heirloom").uid
 
     quick_place.create(standalone("heir", clusterName="heirloom"))
-    quick_place.await_condition("heir", reason="NameConflict")
+    message = quick_place.await_condition("heir", reason="NameConflict")["message"]
     quick_place.patch(KIND_CLUSTERS, "heir", {"metadata": {"annotations": {ADOPT_ANNOTATION: "true"}}})
+    unchanged(lambda: quick_place.condition("heir", "Ready")["reason"], 2)
+    mark = message.partition(f'{ADOPT_ANNOTATION}: "')[2].partition('"')[0]
+    quick_place.patch(KIND_CLUSTERS, "heir", {"metadata": {"annotations": {ADOPT_ANNOTATION: mark}}})
     quick_place.await_condition("heir")
     assert quick_place.kind_cluster("heirloom").uid == container
     assert quick_place.kind.creations("heirloom") == 1

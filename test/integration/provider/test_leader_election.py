@@ -46,8 +46,9 @@ def test_killed_leader_is_succeeded_and_its_work_finished(
     assert LEADING not in standby.process.log_text()
 
     leader.kind.hold_deletions(True)
+    cluster = leader.kind_cluster("going")
     leader.delete(KIND_CLUSTERS, "going")
-    eventually(lambda: leader.kind.calls("delete", "--name=going"))
+    eventually(lambda: leader.kind.removals(cluster))
     leader.create(standalone("coming"))
     eventually(lambda: leader.kind.creations("coming"))
     before, killed_at = transitions(leader), time.monotonic()

@@ -44,7 +44,7 @@ def test_moved_cluster_is_the_same_one_and_belongs_to_the_target(
         node = moved.kind_cluster(NAME)
         assert node.container_id(node.primary) == container
         assert moved.kind.creations(NAME) == 1
-        assert not moved.kind.calls("delete", f"--name={NAME}")
+        assert not moved.kind.removals(node)
         _check_rebuilt(moved, before, tmp_path)
 
         moved.delete(CLUSTERS, NAME)

@@ -198,8 +198,8 @@ def test_cluster_api_may_come_after_the_provider(
 
 
 @pytest.mark.rule("C19")
-def test_life_to_ready_costs_five_writes_and_those_that_tell_of_progress(own_place: Callable[..., Place]) -> None:
-    """Finalizer and claim, the Secret, endpoint and identity, the status, an Event."""
+def test_life_to_ready_costs_six_writes_and_those_that_tell_of_progress(own_place: Callable[..., Place]) -> None:
+    """Finalizer and claim, the identity, the Secret, the endpoint, the status, an Event."""
     place = own_place()
     place.create(standalone("thrifty"))
     place.await_condition("thrifty")
@@ -208,7 +208,7 @@ def test_life_to_ready_costs_five_writes_and_those_that_tell_of_progress(own_pla
     history = place.get(KIND_CLUSTERS, "thrifty")["status"]["history"]
     steps = [entry for entry in history if entry["type"] == "ClusterCreated" and entry["reason"] != "Created"]
     started = [event for event in place.events("thrifty") if event != "Created"]
-    assert _writes(place) == 5 + len(steps) + len(started)
+    assert _writes(place) == 6 + len(steps) + len(started)
 
 
 def _writes(place: Place) -> int:

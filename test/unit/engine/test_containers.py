@@ -218,6 +218,12 @@ class TestNodes:
         (node,) = await containers.nodes()
         assert node.mark == "bbb"
 
+    async def test_volume_that_an_image_declares_is_not_a_mark(self, docker, containers):
+        own = {"Type": "bind", "Source": "/dev/null", "Destination": f"{CLAIM_MOUNT_FOLDER}own.1"}
+        docker.has(inspected(Mounts=[{"Type": "volume", "Destination": f"{CLAIM_MOUNT_FOLDER}another.1"}, own]))
+        (node,) = await containers.nodes()
+        assert node.mark == "own.1"
+
     async def test_long_path_of_a_users_mount_hides_nothing(self, docker, containers):
         docker.has(inspected(Mounts=[{"Destination": "/" + "x" * 5000}]))
         (node,) = await containers.nodes()
@@ -660,3 +666,38 @@ async def test_without_an_engine_nothing_is_known_and_nothing_is_done():
 def test_engine_command_is_the_one_that_kind_uses(chosen, installed, expected):
     environment = {"KIND_EXPERIMENTAL_PROVIDER": chosen} if chosen else {}
     assert engine_command(environment, lambda name: name if name in installed else None) == expected
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("printed", "expected"),
+        [
+            ([{"name": "kind", "dns_enabled": True}], True),
+            ([{"name": "kind", "dns_enabled": False}], False),
+            ([{"name": "kind", "plugins": [{"type": "bridge"}, {"type": "dnsname"}]}], True),
+            ([{"name": "kind", "plugins": [{"type": "bridge"}, {"type": "portmap"}]}], False),
+            ([{"name": "kind", "dns_enabled": "yes"}], None),
+            ([{"name": "kind", "plugins": []}], None),
+            ([{"name": "kind", "plugins": {"type": "bridge"}}], None),
+            ([], None),
+            ({}, None),
+            (["kind"], None),
+        ],
+    )
+    async def test_podman_shows_whether_its_network_has_dns(self, tmp_path, printed, expected):
+        podman = Engine(tmp_path, "podman")
+        podman.says("network", json.dumps(printed))
+        assert await podman.containers.resolves_names() is expected
+        assert podman.calls == [["network", "inspect", "kind"]]
+
+    async def test_network_that_is_not_there_yet_shows_nothing(self, tmp_path):
+        podman = Engine(tmp_path, "podman")
+        podman.says("network", "[]", "Error: no such network", status=125)
+        assert await podman.containers.resolves_names() is None
+        podman.says("network", "[")
+        assert await podman.containers.resolves_names() is None
+
+    async def test_other_engines_are_not_asked(self, docker, containers):
+        assert await containers.resolves_names() is None
+        assert await Containers(None).resolves_names() is None
+        assert docker.calls == []

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import virtual_time
 
-from capk.engine.containers import Node
+from capk.engine.containers import Node, UnreadableAnswer
 from capk.engine.inventory import MOST_REST_SECONDS, Entry, Inventory
 from capk.errors import CommandError, CommandFailed, CommandMissing
 
@@ -22,6 +22,8 @@ class Engine:
         self.names = list(names)
         self.known_nodes = known_nodes
         self.reads = self.version_reads = 0
+        self.id: str | None = None
+        self.id_reads = 0
         self.version_error: CommandError | None = None
         self.error: CommandFailed | None = None
         self.open = asyncio.Event()
@@ -32,6 +34,12 @@ class Engine:
         if self.version_error:
             raise self.version_error
         return "v0.32.0"
+
+    async def engine_id(self) -> str | None:
+        self.id_reads += 1
+        if self.id == "unreadable":
+            raise UnreadableAnswer(["docker", "info"], "it is not JSON")
+        return self.id
 
     async def clusters(self) -> list[str]:
         self.reads += 1
@@ -306,3 +314,47 @@ async def test_cluster_that_was_made_anew_has_not_restarted():
 
 async def _nodes(*nodes: Node) -> list[Node]:
     return list(nodes)
+
+
+class TestEngineId:
+    async def test_it_is_asked_once_and_with_each_new_version(self):
+        engine = Engine("a")
+        engine.id = "one"
+        inventory = inventory_of(engine)
+        for _ in range(3):
+            assert (await inventory.refresh()).engine_id == "one"
+        assert engine.id_reads == 1
+        inventory.kind_version = None
+        await inventory.refresh()
+        assert engine.id_reads == 2
+
+    async def test_it_is_asked_when_clusters_vanish_behind_the_provider(self):
+        """Another engine may answer to the same command by now."""
+        engine = Engine("a", "b")
+        engine.id = "one"
+        inventory = inventory_of(engine)
+        await inventory.refresh()
+        engine.names, engine.id = [], "other"
+        snapshot = await inventory.refresh()
+        assert (snapshot.clusters, snapshot.engine_id) == ({}, "other")
+        inventory.created("c")
+        inventory.deleted("c")
+        await inventory.refresh()
+        assert engine.id_reads == 2
+
+    async def test_it_is_asked_after_an_error_and_kept_meanwhile(self):
+        engine = Engine("a")
+        engine.id = "one"
+        inventory = inventory_of(engine)
+        await inventory.refresh()
+        engine.error = CommandFailed(["docker", "ps"], "no", 1)
+        assert (await inventory.refresh()).engine_id == "one"
+        engine.error, engine.id = None, "other"
+        assert (await inventory.refresh()).engine_id == "other"
+
+    @pytest.mark.parametrize("answer", [None, "unreadable"])
+    async def test_engine_without_an_id_is_as_good_as_any(self, answer):
+        engine = Engine("a")
+        engine.id = answer
+        snapshot = await inventory_of(engine).refresh()
+        assert (snapshot.error, snapshot.engine_id) == (None, "")

@@ -14,7 +14,7 @@ from capk.diagnosis.failures import classify
 from capk.engine.containers import Node
 from capk.engine.failurelogs import KIND_CONFIG, FailureLogs
 from capk.engine.inventory import Inventory
-from capk.errors import AddressTaken, CommandFailed, CommandTimedOut
+from capk.errors import AddressTaken, CommandFailed, CommandTimedOut, NamesNotResolved
 from capk.manager.executor import Executor
 from capk.manager.records import Record, Withdrawn
 from capk.plan.marks import Mark
@@ -47,6 +47,8 @@ class Engine:
     """The kind command and the container engine behind it; a test says what a creation makes before it fails."""
 
     command = ("docker",)
+    network = "kind"
+    resolves: bool | None = None
 
     def __init__(self, *nodes: Node) -> None:
         self.there = list(nodes)
@@ -68,6 +70,12 @@ class Engine:
 
     async def version(self) -> str:
         return "v0.33.0"
+
+    async def resolves_names(self) -> bool | None:
+        return self.resolves
+
+    async def engine_id(self) -> None:
+        return None
 
     async def nodes(self) -> list[Node]:
         return list(self.there)
@@ -273,3 +281,23 @@ class TestStart:
         )
         await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
         assert ("start", ("a", "b", "balancer")) in engine.calls
+
+
+class TestNames:
+    SEVERAL = replace(CREATE, config={**CONFIG, "nodes": [*CONFIG["nodes"], {"role": "worker"}]})
+
+    async def test_several_nodes_are_not_begun_where_they_would_not_find_each_other(self, tmp_path):
+        engine = Engine()
+        engine.makes, engine.resolves = [container("dev-control-plane")], False
+        with pytest.raises(NamesNotResolved, match="kind"):
+            await executor(engine, tmp_path).carry_out(RECORD, self.SEVERAL, lambda step: None)
+        assert engine.there == engine.calls == []
+
+    @pytest.mark.parametrize(("request_", "resolves"), [(CREATE, False), (SEVERAL, True), (SEVERAL, None)])
+    async def test_creation_begins_where_that_does_not_matter_or_is_not_known_to_fail(
+        self, tmp_path, request_, resolves
+    ):
+        engine = Engine()
+        engine.resolves = resolves
+        with pytest.raises(CommandFailed, match="create"):
+            await executor(engine, tmp_path).carry_out(RECORD, request_, lambda step: None)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from builders import ACCESS, RUNNING, node, observe, settled
 
-from capk.errors import AddressTaken
+from capk.errors import AddressTaken, NamesNotResolved
 from capk.kindcfg.images import kind_release
 from capk.kindcfg.kubeconfig import BadKubeconfig
 from capk.manager.facts import failure_of, health_facts, health_target, project_secret, secret_facts, version_note
@@ -30,6 +30,7 @@ def test_only_another_release_of_kind_is_worth_a_note():
     [
         (BadKubeconfig("the kubeconfig names no server"), "The kubeconfig names no server."),
         (AddressTaken("dev-control-plane", "172.18.0.3", "web"), "container web has it"),
+        (NamesNotResolved("kind"), "`podman network rm kind`"),
         (ZeroDivisionError("secret value"), "ZeroDivisionError. See the provider's log."),
     ],
 )

@@ -1,0 +1,72 @@
+"""Writes the files of a creation into its nodes: early, beside kind, and once more when kind is done.
+
+containerd needs them at the first pull, which happens minutes before kind ends; only the second time is judged.
+"""
+
+import asyncio
+import logging
+
+from capk.api.names import Reason
+from capk.diagnosis.failures import cause_of
+from capk.engine.containers import Containers
+from capk.engine.progress import Step
+from capk.errors import CommandError
+from capk.plan.marks import Mark
+from capk.plan.plan import Create
+
+log = logging.getLogger(__name__)
+
+NO_ENGINE_COMMAND = "the provider has no command of a container engine, by which files get into nodes"
+
+
+class NodeFiles:
+    """The files of one creation."""
+
+    def __init__(self, containers: Containers, request: Create) -> None:
+        self._containers = containers
+        self._request = request
+        self._early: asyncio.Task[str] | None = None
+
+    def on_step(self, step: Step) -> None:
+        """Begin to write as soon as the nodes are there and nothing has been pulled yet."""
+        due = step.reason is Reason.WRITING_CONFIGURATION and self._request.files
+        if due and self._containers.command and self._early is None:
+            self._early = asyncio.create_task(self._write(), name=f"files of {self._request.name}")
+
+    async def end_early(self) -> None:
+        """End the first writing, where it still goes on."""
+        if self._early is not None:
+            self._early.cancel()
+            await asyncio.wait([self._early])
+            if not self._early.cancelled() and (cause := self._early.result()):
+                log.info("Files were not written before Kubernetes started in the nodes: %s", cause)
+
+    async def finish(self) -> str | None:
+        """Write all files into all nodes; return why some are not there, empty when all are, None without files."""
+        if not self._request.files:
+            return None
+        return await self._write() if self._containers.command else NO_ENGINE_COMMAND
+
+    async def _write(self) -> str:
+        try:
+            nodes = await self._nodes()
+        except CommandError as error:
+            return f"the nodes cannot be listed: {cause_of(error)}"
+        if not nodes:
+            return "the engine shows no node of this creation"
+        causes = await asyncio.gather(*map(self._write_into, nodes))
+        return "; ".join(filter(None, causes))
+
+    async def _nodes(self) -> list[str]:
+        """Return the names of the nodes that this creation has made; the load balancer bears no mark."""
+        nodes = await self._containers.nodes() or []
+        request = self._request
+        return [node.name for node in nodes if node.cluster == request.name and Mark.parse(node.mark) == request.mark]
+
+    async def _write_into(self, node: str) -> str:
+        try:
+            for path, content in self._request.files.items():
+                await self._containers.write_file(node, path, content)
+        except CommandError as error:
+            return f"{node}: {cause_of(error)}"
+        return ""

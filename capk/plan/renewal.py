@@ -1,0 +1,56 @@
+"""What to do before the certificates of a kind cluster expire, and what to say where that does not work. Pure."""
+
+import shlex
+
+from capk.api.conditions import format_time
+from capk.api.names import Reason
+from capk.kindcfg.config import CONTROL_PLANE
+from capk.kindcfg.expiry import RENEW_COMMAND, expires_soon
+from capk.plan.observed import Observed, Validity
+from capk.plan.plan import Goal, RenewCertificates
+from capk.plan.report import Verdict, false, true
+
+AGAIN_SECONDS = 3600.0
+"""Between two renewals of which the first has failed: there are weeks left."""
+
+
+def renewal_request(observed: Observed) -> RenewCertificates | None:
+    """Return the renewal that is due; None where none is, or where not all control planes are seen to run."""
+    validity = _short_validity(observed)
+    nodes = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
+    if validity is None or not nodes or not all(node.running for node in nodes):
+        return None
+    return RenewCertificates(observed.cluster_name, tuple(sorted(node.name for node in nodes)), validity.not_after)
+
+
+def renewal_wait(observed: Observed) -> float:
+    """Return the seconds until the renewal may begin."""
+    facts = observed.goals.get(Goal.RENEWED)
+    if facts is None or facts.failure is None:
+        return 0.0
+    return max(observed.remaining(Goal.RENEWED), AGAIN_SECONDS - facts.seconds_ago)
+
+
+def expiry_verdict(observed: Observed) -> Verdict | None:
+    """Return what there is to say of the kubeconfigs' client certificate; None while it is, or is being, renewed."""
+    validity = _short_validity(observed)
+    if validity is None:
+        return None
+    ends, has_ended = format_time(validity.not_after), validity.not_after <= observed.now
+    failure = observed.failure(Goal.RENEWED)
+    if failure is None and observed.engine.lists_nodes:
+        renewing = f"The client certificate of the kubeconfigs expired at {ends}. The provider renews it."
+        return false(Reason.CERTIFICATE_EXPIRED, renewing) if has_ended else None
+    message = (
+        f"The client certificate of the kubeconfigs {'expired' if has_ended else 'expires'} at {ends}, and the "
+        f"provider could not renew it: {failure.message if failure else 'it has no command of a container engine.'} "
+        f"To renew it by hand, run `{shlex.join(RENEW_COMMAND)}` in each control-plane node and restart the provider."
+    )
+    return false(Reason.CERTIFICATE_EXPIRED, message) if has_ended else true(Reason.PROVISIONED, message)
+
+
+def _short_validity(observed: Observed) -> Validity | None:
+    validity = observed.validity
+    if validity is None or not expires_soon(validity.not_after, observed.now, lifetime=validity.lifetime):
+        return None
+    return validity

@@ -1,0 +1,475 @@
+"""The whole provider in virtual time, between an API server in memory and a container engine in memory.
+
+Only what reaches the world is replaced: the client of the API server, the kind command, the engine's command, and the
+questions to workload API servers. Watches behave as those of the API server: what stops matching a selector is DELETED.
+"""
+
+import asyncio
+import base64
+import copy
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from recording_kube import RecordingKube, merge
+
+from capk.api import names
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capk.engine.containers import Node
+from capk.errors import ApiError, CommandError, CommandFailed, NotFound
+from capk.manager.application import Application
+from capk.runtime.metrics import Metrics
+from capk.settings import Endpoint, Settings
+from capk.workload.answer import Answer
+
+WATCHED = {resource.plural: resource for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, CLUSTERS)}
+NO_ANSWER = Answer(0, "connection refused")
+KUBE_SYSTEM_UID = "0c1e3c1e-0000-4000-8000-000000000001"
+OWNER = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "dev", "uid": "uid-of-owner"}
+
+
+@cache
+def authority(name: str = "ca") -> tuple[str, str]:
+    """Return a certificate and its key, in base64 as a kubeconfig holds them; equal names give equal ones."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+    certificate = builder.not_valid_after(datetime(2060, 1, 1, tzinfo=UTC)).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    text = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return base64.b64encode(certificate.public_bytes(pem)).decode(), base64.b64encode(text).decode()
+
+
+def kubeconfig(server: str = "https://127.0.0.1:40001", *, ca: str = "ca", **user: Any) -> str:
+    """Return a kubeconfig as kind prints it. ca: another name, another kind cluster."""
+    certificate, key = authority(ca)
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": server, "certificate-authority-data": certificate}}],
+        "users": [{"name": "u", "user": {"client-certificate-data": certificate, "client-key-data": key, **user}}],
+    }
+    return str(yaml.safe_dump(document))
+
+
+def trouble(output: str = "ERROR: the engine is busy", *command: str) -> CommandFailed:
+    """Return what a command that failed raises."""
+    return CommandFailed(list(command) or ["kind", "create", "cluster"], output, 1)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Engine:
+    """Containers by id, and every call with the time at which it came."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, Node] = {}
+        self.calls: list[tuple[str, str, float]] = []
+        self.down: CommandError | None = None
+        self._ids = itertools.count(1)
+
+    def run_node(self, name: str, cluster: str = "dev", *, mark: str | None = None) -> str:
+        """Make a container that runs; return its id."""
+        roles = ("external-load-balancer", "control-plane", "worker")
+        role = next(role for role in roles if role in name)
+        container_id = f"{next(self._ids):064x}"
+        self.containers[container_id] = Node(
+            *(name, cluster, role, True, container_id, "172.18.0.2", f"since {container_id}"),
+            image="kindest/node:v1.36.1",
+            mark=mark,
+            api_port=("127.0.0.1", 40001) if role == "control-plane" else None,
+        )
+        return container_id
+
+    def stop_nodes(self, *container_ids: str) -> None:
+        """Let containers end, all of them where none is named."""
+        for container_id in container_ids or tuple(self.containers):
+            self.containers[container_id] = replace(self.containers[container_id], running=False)
+
+    def of(self, cluster: str = "dev") -> list[Node]:
+        return [node for node in self.containers.values() if node.cluster == cluster]
+
+    def called(self, call: str, name: str | None = None) -> list[float]:
+        """Return when that was called."""
+        return [when for what, whom, when in self.calls if what == call and name in (None, whom)]
+
+    def note(self, call: str, name: str) -> None:
+        self.calls.append((call, name, now()))
+
+
+class FakeKind:
+    """The kind command. A test lets calls fail, or replaces a method."""
+
+    command = ("kind",)
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.create_seconds = 5.0
+        self.creates: list[CommandError | None] = []
+        """What the next creations raise at their end."""
+        self.kubeconfigs: list[CommandError | None] = []
+        self.text = kubeconfig()
+
+    def remove_leftovers(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+    async def version(self) -> str:
+        return "v0.33.0"
+
+    async def create_cluster(self, name: str, config: Mapping[str, Any], **_: Any) -> str:
+        self.engine.note("create", name)
+        number: Counter[str] = Counter()
+        for node in config["nodes"]:
+            number[node["role"]] += 1
+            suffix = "" if number[node["role"]] == 1 else str(number[node["role"]])
+            mark = node["extraMounts"][-1]["containerPath"].rpartition("/")[2]
+            self.engine.run_node(f"{name}-{node['role']}{suffix}", name, mark=mark)
+        await asyncio.sleep(self.create_seconds)
+        if self.creates and (error := self.creates.pop(0)) is not None:
+            raise error
+        return self.text
+
+    async def delete_cluster(self, name: str) -> None:
+        self.engine.note("delete", name)
+        await asyncio.sleep(0.5)
+        for node in self.engine.of(name):
+            del self.engine.containers[node.container_id]
+
+    async def clusters(self) -> list[str]:
+        await asyncio.sleep(0.05)
+        if self.engine.down:
+            raise self.engine.down
+        return sorted({node.cluster for node in self.engine.containers.values()})
+
+    async def nodes(self, name: str) -> list[str]:
+        return sorted(node.name for node in self.engine.of(name))
+
+    async def kubeconfig(self, name: str, *, internal: bool) -> str:
+        self.engine.note("kubeconfig", name)
+        await asyncio.sleep(0.3)
+        if self.kubeconfigs and (error := self.kubeconfigs.pop(0)) is not None:
+            raise error
+        return self.text
+
+    async def export_logs(self, name: str, directory: Path) -> None:
+        self.engine.note("export", name)
+
+
+class FakeContainers:
+    """The container engine's command; without one where `command` is None."""
+
+    def __init__(self, engine: Engine, command: tuple[str, ...] | None) -> None:
+        self.engine, self.command = engine, command
+        self.removes: list[CommandError | None] = []
+        self.remove_seconds = 0.1
+
+    async def engine_id(self) -> str | None:
+        return "engine-1"
+
+    async def resolves_names(self) -> bool | None:
+        return None
+
+    async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
+        pass
+
+    async def nodes(self) -> list[Node] | None:
+        await asyncio.sleep(0.02)
+        if self.engine.down:
+            raise self.engine.down
+        return sorted(self.engine.containers.values(), key=lambda node: node.name) if self.command else None
+
+    async def start(self, node_names: tuple[str, ...]) -> None:
+        self.engine.note("start", ",".join(node_names))
+        for node in list(self.engine.containers.values()):
+            if node.name in node_names:
+                started = replace(node, running=True, started_at=f"at {now()}")
+                self.engine.containers[node.container_id] = started
+
+    async def stop(self, node_names: tuple[str, ...]) -> None:
+        self.engine.note("stop", ",".join(node_names))
+
+    async def remove(self, container_ids: list[str]) -> None:
+        self.engine.note("remove", ",".join(sorted(container_ids)))
+        await asyncio.sleep(self.remove_seconds)
+        if self.removes and (error := self.removes.pop(0)) is not None:
+            raise error
+        for container_id in container_ids:
+            self.engine.containers.pop(container_id, None)
+
+    async def occupants(self) -> dict[str, str]:
+        return {}
+
+
+class _Objects(dict[tuple[str, str | None, str], dict[str, Any]]):
+    """The stored objects; each change goes to the watches."""
+
+    def __init__(self, changed: Callable[..., None]) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def __setitem__(self, key: tuple[str, str | None, str], obj: dict[str, Any]) -> None:
+        before = self.get(key)
+        super().__setitem__(key, obj)
+        self._changed(key[0], before, obj)
+
+    def __delitem__(self, key: tuple[str, str | None, str]) -> None:
+        before = self[key]
+        super().__delitem__(key)
+        self._changed(key[0], before, None)
+
+
+class WatchedKube(RecordingKube):
+    """RecordingKube with watches, discovery, admission, and a count of requests.
+
+    capi: the version of Cluster API that is served; a list: what the next questions are answered, the last for ever.
+    refuse: returns the error of a write that is to be refused. admit: what a mutating webhook makes of an object.
+    """
+
+    server = "https://management"
+
+    def __init__(self, capi: str | None, watch_filter: str | None) -> None:
+        super().__init__()
+        self.app: Application | None = None
+        self.capi: list[str | None] = [capi]
+        self.requests = 0
+        self.refuse: Callable[[str, Resource, str, Any], ApiError | None] | None = None
+        self.admit: Callable[[Resource, dict[str, Any]], dict[str, Any]] = lambda resource, obj: obj
+        self.objects = _Objects(self._changed)
+        ours = {names.WATCH_FILTER_LABEL: watch_filter} if watch_filter else {}
+        self._selectors = {"secrets": {names.CLUSTER_LABEL: None}, "kindclusters": ours, "kindcontrolplanes": ours}
+
+    def put(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+        metadata = {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1, **obj["metadata"]}
+        return super().put(resource, self.admit(resource, copy.deepcopy({**obj, "metadata": metadata})))
+
+    async def serves(self, group: str) -> str | None:
+        await self._request()
+        return self.capi.pop(0) if len(self.capi) > 1 else self.capi[0]
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
+        await self._request()
+        return await super().get(resource, namespace, name)
+
+    async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+        await self._request()
+        return await super().create(resource, obj)
+
+    async def patch(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await self._request()
+        return await super().patch(*args, **options)
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
+        await self._request()
+        await super().delete(resource, namespace, name, uid=uid)
+
+    def edit(self, resource: Resource, name: str, patch: Mapping[str, Any], namespace: str = "default") -> None:
+        """Change an object as a user does."""
+        seen = self.objects[resource.plural, namespace, name]
+        self._replace(resource, seen, merge(seen, patch))
+
+    def find(self, resource: Resource, name: str, namespace: str = "default") -> dict[str, Any] | None:
+        return self.objects.get((resource.plural, namespace, name))
+
+    def written(self, resource: Resource) -> int:
+        """Return how many writes of that kind were asked for."""
+        return sum(plural == resource.plural for _, plural, *_ in self.writes)
+
+    async def _request(self) -> None:
+        self.requests += 1
+        await asyncio.sleep(0.003)
+
+    def _record(self, verb: str, resource: Resource, namespace: str | None, name: str, body: Any) -> None:
+        super()._record(verb, resource, namespace, name, body)
+        if self.refuse and (error := self.refuse(verb, resource, name, body)) is not None:
+            raise error
+
+    def _replace(self, resource: Resource, seen: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+        return super()._replace(resource, seen, self.admit(resource, wanted))
+
+    def _matches(self, plural: str, obj: Mapping[str, Any] | None) -> bool:
+        labels = (obj["metadata"].get("labels") or {}) if obj else {}
+        wanted = self._selectors.get(plural, {})
+        return obj is not None and all(key in labels and value in (None, labels[key]) for key, value in wanted.items())
+
+    def _changed(self, plural: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        if plural not in WATCHED or self.app is None:
+            return
+        was, now_matches = self._matches(plural, before), self._matches(plural, after)
+        if not (was or now_matches):
+            return
+        kind = "DELETED" if not now_matches else "MODIFIED" if was else "ADDED"
+        # A DELETED event carries the last state that matched, with the version of the change.
+        body = copy.deepcopy(after if now_matches else before)
+        assert body is not None
+        if not now_matches:
+            body["metadata"]["resourceVersion"] = (
+                after["metadata"]["resourceVersion"] if after else str(next(self._versions))
+            )
+        asyncio.get_running_loop().call_later(0.01, self.app.cache.on_event, WATCHED[plural], kind, body)
+
+
+class World:
+    """A management cluster, a container engine, and the provider between them.
+
+    capi: the version of Cluster API that the API server serves. engine_lists: whether there is an engine command.
+    settings: those that differ from the defaults of the tests.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        capi: str | None = None,
+        engine_lists: bool = True,
+        watch_filter: str | None = None,
+        **settings: Any,
+    ) -> None:
+        self.engine = Engine()
+        self.kind = FakeKind(self.engine)
+        self.containers = FakeContainers(self.engine, ("docker",) if engine_lists else None)
+        self.kube = WatchedKube(capi, watch_filter)
+        chosen = {"endpoint": Endpoint.EXTERNAL, "max_concurrent_creates": 4, **settings}
+        self.settings = Settings(work_dir=directory, watch_filter=watch_filter, allowed_host_paths=("/",), **chosen)
+        self.answer = Answer(200, "HTTP 200")
+        """What workload API servers answer."""
+        self._app: Application | None = None
+
+    @property
+    def app(self) -> Application:
+        assert self._app is not None
+        return self._app
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Application]:
+        """Run the provider beside the body."""
+        self._app = self.kube.app = Application(
+            self.settings,
+            cast(Any, self.kube),
+            Metrics(),
+            kind=cast(Any, self.kind),
+            containers=cast(Any, self.containers),
+            ask=self._ask,
+            ask_health=self._ask_health,
+        )
+        try:
+            async with self._app.running():
+                yield self._app
+        finally:
+            self.kube.app = None
+
+    def add(self, name: str = "dev", namespace: str = "default", *, spec: Any = None, **metadata: Any) -> None:
+        """Create a KINDCluster as a user does."""
+        metadata = {"name": name, "namespace": namespace, **metadata}
+        self.kube.put(KIND_CLUSTERS, {"metadata": metadata, "spec": spec or {}})
+
+    def add_owned(self, *, control_plane: bool = True, version: str = "v1.36.1") -> None:
+        """Create Cluster, KINDCluster and KINDControlPlane, as from a template."""
+        references: dict[str, Any] = {"infrastructureRef": {"kind": "KINDCluster", "name": "dev"}}
+        if control_plane:
+            references["controlPlaneRef"] = {"kind": "KINDControlPlane", "name": "dev"}
+        owner = {"name": "dev", "namespace": "default", "uid": OWNER["uid"]}
+        self.kube.put(CLUSTERS, {"metadata": owner, "spec": references})
+        self.add(ownerReferences=[OWNER])
+        if control_plane:
+            self.add_control_plane(version)
+
+    def add_control_plane(self, version: str = "v1.36.1", **metadata: Any) -> None:
+        metadata = {"name": "dev", "namespace": "default", "ownerReferences": [OWNER], **metadata}
+        self.kube.put(KIND_CONTROL_PLANES, {"metadata": metadata, "spec": {"version": version}})
+
+    def annotate(self, name: str = "dev", namespace: str = "default", **annotations: str | None) -> None:
+        """Set annotations of a KINDCluster; their names as in `capk.api.names`, without _ANNOTATION."""
+        found = {getattr(names, f"{key}_ANNOTATION"): value for key, value in annotations.items()}
+        self.kube.edit(KIND_CLUSTERS, name, {"metadata": {"annotations": found}}, namespace)
+
+    def delete(self, name: str = "dev", namespace: str = "default", resource: Resource = KIND_CLUSTERS) -> None:
+        """Delete an object as a user does: it stays as long as it has finalizers."""
+        seen = self.kube.objects[resource.plural, namespace, name]
+        if seen["metadata"].get("finalizers"):
+            self.kube.edit(resource, name, {"metadata": {"deletionTimestamp": "2026-01-02T00:00:00Z"}}, namespace)
+        else:
+            del self.kube.objects[resource.plural, namespace, name]
+
+    def vanish(self, name: str = "dev", namespace: str = "default") -> None:
+        """Remove an object at once, whatever finalizers it has."""
+        del self.kube.objects["kindclusters", namespace, name]
+
+    def get(
+        self, name: str = "dev", namespace: str = "default", resource: Resource = KIND_CLUSTERS
+    ) -> dict[str, Any] | None:
+        return self.kube.find(resource, name, namespace)
+
+    def condition(self, kind: str, name: str = "dev", namespace: str = "default", **of: Any) -> tuple[str, str, str]:
+        """Return status, reason and message of a condition; empty where there is none."""
+        status = (self.get(name, namespace, **of) or {}).get("status") or {}
+        found = [one for one in status.get("conditions") or () if one["type"] == kind]
+        return (found[0]["status"], found[0]["reason"], found[0].get("message", "")) if found else ("", "", "")
+
+    def reason(self, name: str = "dev", namespace: str = "default") -> str:
+        """Return the reason of Ready, as `kubectl get` shows it."""
+        return self.condition("Ready", name, namespace)[1]
+
+    def history(self, name: str = "dev", namespace: str = "default") -> list[str]:
+        status = (self.get(name, namespace) or {}).get("status") or {}
+        return [entry["reason"] for entry in status.get("history") or ()]
+
+    def read(self, secret: str) -> Any:
+        """Return the kubeconfig in a Secret."""
+        found = self.kube.find(SECRETS, secret)
+        assert found is not None
+        return yaml.safe_load(base64.b64decode(next(iter(found["data"].values()))))
+
+    async def until(self, said: Callable[[], bool], seconds: float = 600.0) -> float:
+        """Wait until something is so; return after how many seconds, or fail."""
+        began = now()
+        while not said():
+            assert now() - began < seconds, f"not so within {seconds:.0f} s: {self.reason()}"
+            await asyncio.sleep(0.1)
+        return now() - began
+
+    async def ready(self, name: str = "dev", namespace: str = "default") -> None:
+        """Wait until a KINDCluster is Ready and everything has come to rest."""
+        await self.until(lambda: self.reason(name, namespace) == "Ready")
+        await asyncio.sleep(1)
+
+    async def _ask(self, target: Any, path: str, login: Any) -> Answer:
+        await asyncio.sleep(0.01)
+        if not self.answer.came:
+            return self.answer
+        body = b'{"gitVersion": "v1.36.1"}' if path == "/version" else b'{"metadata": {"uid": "%s"}}'
+        return replace(self.answer, body=body.replace(b"%s", KUBE_SYSTEM_UID.encode()))
+
+    async def _ask_health(self, target: Any) -> Answer:
+        await asyncio.sleep(0.01)
+        return self.answer
+
+
+async def quiet(world: World, seconds: float) -> int:
+    """Let time pass; return how many requests the API server got meanwhile."""
+    before = world.kube.requests
+    await asyncio.sleep(seconds)
+    return world.kube.requests - before
+
+
+def gone(kube: WatchedKube, resource: Resource, name: str) -> None:
+    with suppress(KeyError, NotFound):
+        del kube.objects[resource.plural, "default", name]

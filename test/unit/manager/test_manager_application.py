@@ -1,0 +1,261 @@
+"""The provider as a whole, in virtual time: its loops, its start, and what it costs at rest."""
+
+import asyncio
+import logging
+
+import pytest
+from simulation import NO_ANSWER, World, kubeconfig, now, quiet, trouble
+
+from capk.api import names
+from capk.api.names import SECRETS
+from capk.engine.containers import UnreadableAnswer
+from capk.errors import CapkError, Unreachable
+
+pytestmark = pytest.mark.virtual_time
+
+HALF_A_LINE = UnreadableAnswer(["docker", "inspect"], "Unterminated string starting at: line 1 column 30")
+
+
+class TestRest:
+    @pytest.mark.rule("C28")
+    async def test_cluster_comes_up_costs_nothing_at_rest_and_goes(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+            assert await quiet(world, 500) == 0
+            world.delete()
+            await world.until(lambda: world.get() is None)
+        assert world.engine.containers == {}
+
+    async def test_owned_cluster_comes_up_and_costs_nothing_at_rest(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2")
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            assert world.kube.find(SECRETS, "dev-kubeconfig")
+            writes = len(world.kube.writes)
+            await asyncio.sleep(4 * 3600)
+            assert len(world.kube.writes) == writes
+
+    async def test_restart_beside_a_cluster_that_is_up_writes_nothing(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+        writes = len(world.kube.writes)
+        async with world.running():
+            await asyncio.sleep(300)
+        assert len(world.kube.writes) == writes
+        assert len(world.engine.called("create")) == 1
+
+    async def test_nothing_is_kept_of_objects_that_are_gone(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running() as app:
+            for number in range(5):
+                world.add(f"c{number}")
+            await world.ready("c4")
+            for number in range(5):
+                world.delete(f"c{number}")
+            await asyncio.sleep(60)
+            assert len(app.records) == 0
+            assert not app.operations._operations
+            assert not app.health._watched
+            assert not app.relations._names
+            assert not app.store.keys(SECRETS)
+
+
+class TestLoops:
+    async def test_half_a_line_from_the_engine_is_a_condition_until_it_answers(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.engine.down = HALF_A_LINE
+            await asyncio.sleep(20)
+            status, _, message = world.condition("EngineAvailable")
+            assert (status, world.condition("Ready")[0]) == ("False", "False")
+            assert "cannot be read" in message
+            world.engine.down = None
+            await world.ready()
+            world.engine.containers.clear()
+            await asyncio.sleep(20)
+            assert world.reason() == "Missing"
+
+    async def test_half_a_line_at_the_start_does_not_keep_the_provider_from_starting(self, tmp_path):
+        world = World(tmp_path)
+        world.engine.down = HALF_A_LINE
+        async with world.running():
+            world.add()
+            await asyncio.sleep(20)
+            assert world.condition("EngineAvailable")[0] == "False"
+            world.engine.down = None
+            await world.ready()
+
+    @pytest.mark.parametrize("loop", ["engine", "resync", "health"])
+    async def test_loop_that_fails_ends_the_provider_with_its_cause(self, tmp_path, caplog, loop):
+        world = World(tmp_path, sync_period_seconds=30)
+
+        async def broken(*_):
+            raise KeyError("a bug of ours")
+
+        expected = pytest.raises(CapkError, match=r"watch on the container engine|resync|workload API servers")
+        with expected as failed:
+            async with world.running() as app:
+                world.add()
+                await world.ready()
+                if loop == "engine":
+                    world.containers.nodes = broken
+                elif loop == "resync":
+                    app.cache.relist = broken
+                else:
+                    world._ask_health = broken
+                    app.health._ask = broken
+                await asyncio.sleep(600)
+                raise AssertionError("the body must be cancelled")
+        assert "a bug of ours" in str(failed.value)
+        assert [record for record in caplog.records if record.exc_info and record.levelno == logging.CRITICAL]
+
+    async def test_api_server_that_is_away_during_a_resync_ends_nothing(self, tmp_path):
+        world = World(tmp_path, sync_period_seconds=30)
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.fail = [Unreachable("list", "kindclusters", 0, "connection refused") for _ in range(3)]
+            await asyncio.sleep(120)
+            assert world.reason() == "Ready"
+
+    async def test_engine_that_hangs_holds_no_object_up(self, tmp_path):
+        """A worker waits two seconds for the engine, whatever it is asked."""
+        world = World(tmp_path, capi="v1beta2")
+        async with world.running():
+            world.add("up", spec={"standalone": True})
+            await world.ready("up")
+
+            async def hangs():
+                await asyncio.sleep(120)
+                return
+
+            world.containers.nodes = hangs
+            for number in range(40):
+                world.add(f"c{number:02}", annotations={names.PAUSED_ANNOTATION: ""})
+            took = await world.until(lambda: world.condition("Paused", "c39")[0] == "True", 30)
+            assert took < 10
+
+    async def test_failed_operation_that_nobody_expected_is_in_the_log(self, tmp_path, caplog):
+        world = World(tmp_path)
+
+        async def broken(*_, **__):
+            raise KeyError("a bug of ours")
+
+        world.kind.create_cluster = broken
+        async with world.running():
+            world.add()
+            await asyncio.sleep(8)
+            assert "See the provider's log" in world.condition("ClusterCreated")[2]
+        assert [record for record in caplog.records if record.exc_info and "a bug of ours" in record.getMessage()]
+
+
+class TestKubeconfigs:
+    @pytest.mark.rule("C14")
+    async def test_kubeconfigs_are_forgotten_after_a_minute(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running() as app:
+            world.add()
+            await world.ready()
+            record = app.records.find(world.get()["metadata"]["uid"])
+            assert record.access is not None
+            await asyncio.sleep(61)
+            assert (record.access, record.external) == (None, None)
+
+    @pytest.mark.rule("C14")
+    async def test_what_a_node_adds_to_its_kubeconfig_reaches_no_secret(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2")
+        world.kind.text = kubeconfig(tokenFile="/var/run/secrets/kubernetes.io/serviceaccount/token", username="x")
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            for secret in ("dev-config", "dev-kubeconfig"):
+                user = world.read(secret)["users"][0]["user"]
+                assert set(user) == {"client-certificate-data", "client-key-data"}
+
+    async def test_endpoint_of_an_ipv6_cluster_is_a_url(self, tmp_path):
+        world = World(tmp_path)
+        world.kind.text = kubeconfig("https://[::1]:40001")
+        async with world.running():
+            world.add()
+            await world.ready()
+            assert world.get()["spec"]["controlPlaneEndpoint"] == {"host": "::1", "port": 40001}
+            assert world.get()["status"]["endpoints"]["external"] == "https://[::1]:40001"
+
+    async def test_certificate_that_was_renewed_in_a_node_reaches_the_secret_within_a_day(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+            before = world.read("dev-config")
+            world.kind.text = kubeconfig(token="t0ken").replace("client-key-data", "x-key-data")
+            await asyncio.sleep(24 * 3600)
+            assert world.read("dev-config") != before
+
+
+class TestReadiness:
+    async def test_after_a_reboot_all_clusters_are_started_together_and_none_is_ready_before_it_answers(self, tmp_path):
+        world = World(tmp_path, max_concurrent_creates=12)
+        world.kind.create_seconds = 1.0
+        async with world.running():
+            for number in range(12):
+                world.add(f"c{number:02}")
+            for number in range(12):
+                await world.ready(f"c{number:02}")
+            world.answer = NO_ANSWER
+            world.engine.stop_nodes()
+            began = now()
+            await asyncio.sleep(900)
+            starts = world.engine.called("start")
+            assert len(starts) == 12
+            assert max(starts) - began < 20
+            assert {world.condition("Ready", f"c{number:02}")[0] for number in range(12)} == {"False"}
+            assert world.condition("APIServerAvailable", "c00")[:2] == ("False", "NotAnswering")
+
+    async def test_api_server_that_was_never_reached_leaves_readiness_to_the_engine(self, tmp_path):
+        world = World(tmp_path)
+        world.answer = NO_ANSWER
+        async with world.running():
+            world.add()
+            await world.ready()
+            assert world.condition("APIServerAvailable")[1] == "NotReachable"
+
+    async def test_worker_that_ends_again_and_again_is_started_ever_less_often(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running():
+            world.add(spec={"nodes": [{"role": "control-plane"}, {"role": "worker"}]})
+            await world.ready()
+            start = world.containers.start
+            worker = next(node.container_id for node in world.engine.of() if node.role == "worker")
+
+            async def start_and_end(node_names):
+                await start(node_names)
+                asyncio.get_running_loop().call_later(0.2, world.engine.stop_nodes, worker)
+
+            world.containers.start = start_and_end
+            world.engine.stop_nodes(worker)
+            world.engine.calls.clear()
+            await asyncio.sleep(300)
+            assert 3 <= len(world.engine.called("start")) <= 8
+            assert len(world.engine.called("kubeconfig")) <= 8
+            assert world.condition("NodesRunning")[0] == "False"
+
+    async def test_failed_repair_says_why(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+
+            async def broken(node_names):
+                raise trouble("Error response from daemon: something new", "docker", "start")
+
+            world.containers.start = broken
+            world.engine.stop_nodes()
+            await asyncio.sleep(30)
+            assert "something new" in world.condition("NodesRunning")[2]

@@ -1,0 +1,80 @@
+"""Whether an operation that gets its turn is still asked for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import CLAIMED, FINALIZER, UID, create_request, kindcluster, owner_cluster, removal
+
+from capk.api import names
+from capk.manager.cache import new_store
+from capk.manager.gate import Gate
+from capk.manager.records import Record
+from capk.manager.relations import Relations
+from capk.plan.marks import Mark
+from capk.plan.plan import Goal, ReadAccess, StartNodes
+
+CREATING = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "1"}
+CREATE = create_request()
+DELETING = {"deletionTimestamp": "2030-01-01T11:00:00Z", "finalizers": FINALIZER}
+GONE, MAKE_ROOM = removal(Goal.GONE), removal(Goal.UP)
+EVERYTHING = [CREATE, GONE, MAKE_ROOM, ReadAccess("dev"), StartNodes("dev", ("a",))]
+
+
+def wanted(request: Any, *, paused: bool = False, vanished: bool = False, **metadata: Any) -> bool:
+    """Ask for an object that is stored with that metadata."""
+    metadata = {"annotations": CREATING, **metadata}
+    cluster = kindcluster(owner="dev" if paused else None, **metadata)
+    store = new_store()
+    relations = Relations(store)
+    store.put(names.KIND_CLUSTERS, cluster.raw)
+    owner = owner_cluster("dev", paused=paused).raw
+    store.put(names.CLUSTERS, {**owner, "metadata": {**owner["metadata"], "resourceVersion": "1"}})
+    record = Record(cluster.key, UID, vanished=vanished)
+    return Gate(store, relations).still_wanted(record, request)
+
+
+def test_creation_is_wanted_while_its_attempt_is_the_one_that_is_stored() -> None:
+    assert wanted(CREATE)
+    assert not wanted(CREATE, annotations={**CREATING, names.ATTEMPT_ANNOTATION: "2"})
+    assert not wanted(replace(CREATE, mark=Mark(UID, 2)))
+
+
+def test_creation_that_is_known_to_be_complete_is_not_repeated() -> None:
+    assert not wanted(CREATE, annotations={**CREATING, names.IDENTITY_ANNOTATION: "sha256:aaaa"})
+
+
+def test_object_that_goes_away_wants_its_removal_and_nothing_made() -> None:
+    assert not wanted(CREATE, **DELETING)
+    assert wanted(GONE, **DELETING)
+    assert not wanted(GONE)
+
+
+def test_room_for_the_next_attempt_is_made_for_a_living_object() -> None:
+    assert wanted(MAKE_ROOM)
+
+
+@pytest.mark.rule("C7", "C6", "C25")
+@pytest.mark.parametrize("request_", EVERYTHING, ids=lambda request: type(request).__name__)
+def test_nothing_is_done_for_an_object_that_others_hold(request_: Any) -> None:
+    going = DELETING if request_ is GONE else {}
+    assert wanted(request_, **going)
+    for held in (names.PAUSED_ANNOTATION, names.MANAGED_BY_ANNOTATION, names.DELETE_FOR_MOVE_ANNOTATION):
+        assert not wanted(request_, annotations={**CREATING, held: ""}, **going)
+    assert not wanted(request_, paused=True, **going)
+
+
+@pytest.mark.parametrize("request_", EVERYTHING, ids=lambda request: type(request).__name__)
+def test_nothing_is_done_for_an_object_that_is_not_there(request_: Any) -> None:
+    store = new_store()
+    record = Record(kindcluster().key, UID)
+    gate = Gate(store, Relations(store))
+    assert not gate.still_wanted(record, request_)
+    store.put(names.KIND_CLUSTERS, kindcluster(uid="another").raw)
+    assert not gate.still_wanted(record, request_)
+
+
+def test_of_a_vanished_object_only_what_was_made_is_removed() -> None:
+    assert wanted(GONE, vanished=True)
+    assert not wanted(CREATE, vanished=True)
+    assert not wanted(ReadAccess("dev"), vanished=True)

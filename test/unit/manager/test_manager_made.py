@@ -1,0 +1,53 @@
+"""What is remembered of an object: for longer than the operation, and the kubeconfigs, that it came from."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from builders import ACCESS, NOW, kindcluster
+from test_manager_executor import CREATE
+
+from capk.engine.operations import Lane, Operations
+from capk.manager.records import ACCESS_SECONDS, Made, Record, Records
+from capk.plan.observed import CreationFacts, Policy, Validity
+from capk.plan.plan import ReadAccess, Request
+from capk.runtime.metrics import Metrics
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def after(result: Any, request: Request = CREATE) -> tuple[Records, Record]:
+    """Records, and the record of an object, after an operation that had this result."""
+
+    async def carry_out(*_: Any) -> Any:
+        return result
+
+    clock = asyncio.get_running_loop().time
+    operations = Operations(dict.fromkeys(Lane, 1), on_change=lambda uid: None, clock=clock)
+    records = Records(carry_out, operations, Metrics(), Policy(), clock)
+    record = records.of(kindcluster())
+    records.start(record, request)
+    await asyncio.sleep(1)
+    return records, record
+
+
+async def test_what_a_creation_had_to_say_stays_until_the_api_server_answers():
+    facts = CreationFacts(registries="no space left", not_ready="It is still starting.")
+    records, record = await after(Made("sha256:aaaa", "kubeconfig", facts))
+    assert record.creation == facts
+    records.answered(record)
+    assert record.creation == CreationFacts(registries="no space left")
+
+
+async def test_validity_is_known_for_longer_than_the_kubeconfigs():
+    year = timedelta(days=365)
+    _, record = await after(replace(ACCESS, not_after=NOW, lifetime=year), ReadAccess("dev"))
+    await asyncio.sleep(ACCESS_SECONDS + 1)
+    assert (record.access, record.validity) == (None, Validity(NOW, year))
+
+
+async def test_token_has_no_validity():
+    _, record = await after(ACCESS, ReadAccess("dev"))
+    assert record.validity is None

@@ -1,0 +1,366 @@
+"""What is remembered of an object: for how long, and what ends with the object."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import create_request, kindcluster, removal
+from virtual_time import now
+
+from capk.api import names
+from capk.api.names import Reason
+from capk.api.objects import KINDCluster
+from capk.engine.operations import Lane, Operations
+from capk.engine.progress import Step
+from capk.errors import CommandFailed
+from capk.manager.records import ACCESS_SECONDS, PEACE_SECONDS, RECHECK_SECONDS, Made, Record, Records, Withdrawn
+from capk.plan.observed import Access, Policy, retry_delay
+from capk.plan.plan import Goal, ReadAccess, Request, StartNodes
+from capk.runtime.metrics import Metrics
+
+pytestmark = pytest.mark.virtual_time
+
+POLICY = Policy()
+CREATE = create_request()
+ACCESS = Access(external="external", internal="internal")
+READ, START = ReadAccess("dev"), StartNodes("dev", ("dev-worker",))
+FAILED = CommandFailed(["kind", "create", "cluster"], "ERROR: something new", 1)
+
+
+class Executor:
+    """Does nothing for a second, and answers what the test says: an exception is raised."""
+
+    def __init__(self) -> None:
+        self.answer: Any = None
+        self.seconds = 1.0
+        self.done: list[Request] = []
+
+    async def carry_out(self, record: Record, request: Request, on_step: Callable[[Step], None]) -> Any:
+        on_step(Step(Reason.PREPARING_NODES, ""))
+        await asyncio.sleep(self.seconds)
+        self.done.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class World:
+    def __init__(self, limit: int = 10) -> None:
+        self.executor = Executor()
+        self.changes: list[Any] = []
+        self.operations = Operations(dict.fromkeys(Lane, limit), on_change=self.changes.append, clock=now)
+        self.records = Records(self.executor.carry_out, self.operations, Metrics(), POLICY, now)
+
+    def record(self, uid: str = "one") -> Record:
+        return self.records.of(seen(uid))
+
+    async def run(self, request: Request, answer: Any = None, uid: str = "one") -> Record:
+        """Carry out a request to its end."""
+        record, self.executor.answer = self.record(uid), answer
+        self.records.start(record, request)
+        await asyncio.sleep(self.executor.seconds + 0.5)
+        return record
+
+    def attempts(self, goal: Goal, uid: str = "one") -> int | None:
+        facts = self.records.goals(self.record(uid)).get(goal)
+        return facts.attempts if facts else None
+
+
+def seen(uid: str, identity: str | None = None) -> KINDCluster:
+    annotations = {names.IDENTITY_ANNOTATION: identity} if identity is not None else {}
+    return kindcluster(uid=uid, name=uid, annotations=annotations)
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+class TestOperation:
+    async def test_running_operation_goes_on_whatever_else_is_asked_for(self, world):
+        record = world.record()
+        world.records.start(record, CREATE)
+        await asyncio.sleep(0.5)
+        world.records.start(record, READ)
+        running = world.records.operation("one")
+        assert (running.request, running.queued) == (CREATE, False)
+        await asyncio.sleep(1)
+        assert world.executor.done == [CREATE]
+        assert world.records.operation("one") is None
+
+    async def test_request_that_was_not_started_leaves_no_trace(self, world):
+        """A failed read must never look like a failed creation."""
+        record = world.record()
+        world.executor.answer = FAILED
+        world.records.start(record, CREATE)
+        world.records.start(record, READ)
+        await asyncio.sleep(2)
+        assert set(world.records.goals(record)) == {Goal.UP}
+        assert world.records.goals(record)[Goal.UP].request == CREATE
+
+    async def test_operation_that_waits_for_its_turn_says_so(self):
+        world = World(limit=1)
+        world.records.start(world.record("one"), CREATE)
+        world.records.start(world.record("two"), CREATE)
+        assert world.records.operation("two").queued
+        await asyncio.sleep(1.5)
+        assert not world.records.operation("two").queued
+
+    async def test_step_is_announced_with_the_operation(self, world):
+        world.executor.seconds = 5.0
+        world.records.start(world.record(), CREATE)
+        await asyncio.sleep(2)
+        running = world.records.operation("one")
+        assert (running.announced, running.step) == (True, Reason.PREPARING_NODES)
+
+    async def test_wait_for_an_answer_takes_no_place_from_those_who_work(self, world):
+        world.records.start(world.record(), ReadAccess("dev", await_answer=True))
+        await asyncio.sleep(0.5)
+        assert world.operations.count(Lane.WAIT) == (0, 1)
+        assert world.operations.count(Lane.READ) == (0, 0)
+
+    async def test_cancelled_before_its_turn_it_is_over_and_counts_for_nothing(self):
+        world = World(limit=1)
+        world.records.start(world.record("one"), CREATE)
+        world.records.start(world.record("two"), CREATE)
+        world.records.cancel("two", queued_only=True)
+        assert world.records.operation("two") is None
+        assert world.record("two").request is None
+        await asyncio.sleep(2)
+        assert world.executor.done == [CREATE]
+        assert world.attempts(Goal.UP, "two") is None
+
+    async def test_cancelled_while_it_runs_it_counts_for_nothing(self, world):
+        world.records.start(world.record(), CREATE)
+        await asyncio.sleep(0.5)
+        world.records.cancel("one", queued_only=True)
+        assert world.records.operation("one") is not None
+        world.records.cancel("one")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert world.records.operation("one") is None
+        assert world.attempts(Goal.UP) is None
+
+    async def test_withdrawn_operation_counts_for_nothing(self, world):
+        record = await world.run(CREATE, Withdrawn())
+        assert world.records.goals(record) == {}
+        assert world.operations.get("one").error is None
+
+
+class TestGoals:
+    async def test_failures_of_a_goal_add_up_and_keep_the_last_words(self, world):
+        for number in range(1, 4):
+            record = await world.run(CREATE, FAILED)
+            facts = world.records.goals(record)[Goal.UP]
+            assert (facts.attempts, facts.request) == (number, CREATE)
+            assert "something new" in facts.failure.message
+
+    async def test_other_work_in_between_does_not_shorten_the_back_off(self, world):
+        """Removing what a failed creation left, or reading, is no reason to try the next one sooner."""
+        await world.run(CREATE, FAILED)
+        await world.run(removal(Goal.UP))
+        await world.run(READ, ACCESS)
+        await world.run(CREATE, FAILED)
+        assert world.attempts(Goal.UP) == 2
+
+    async def test_failed_clean_up_adds_to_the_same_back_off(self, world):
+        await world.run(CREATE, FAILED)
+        await world.run(removal(Goal.UP), FAILED)
+        assert world.attempts(Goal.UP) == 2
+
+    async def test_creation_that_asks_for_something_else_begins_again(self, world):
+        await world.run(CREATE, FAILED)
+        await world.run(CREATE, FAILED)
+        await world.run(replace(CREATE, generation=2), FAILED)
+        assert world.attempts(Goal.UP) == 1
+
+    async def test_success_settles_a_goal_that_is_reached_for_good(self, world):
+        await world.run(CREATE, FAILED)
+        record = await world.run(CREATE, Made("sha256:aaaa", "text"))
+        facts = world.records.goals(record)[Goal.UP]
+        assert (facts.attempts, facts.failure) == (0, None)
+
+    async def test_repair_that_succeeds_again_and_again_counts(self, world):
+        """The node that is started may end a moment later."""
+        for number in range(1, 4):
+            await world.run(START)
+            assert world.attempts(Goal.REPAIRED) == number
+
+    async def test_goal_is_at_peace_when_nothing_was_done_for_it_for_long(self, world):
+        await world.run(START)
+        await world.run(START)
+        quiet = PEACE_SECONDS + 2 * retry_delay(2, POLICY)
+        await asyncio.sleep(quiet - 2)
+        assert world.attempts(Goal.REPAIRED) == 2
+        await asyncio.sleep(3)
+        assert world.attempts(Goal.REPAIRED) is None
+        assert world.record().goals == {}
+
+    async def test_failure_is_never_forgotten_while_it_is_the_last_word(self, world):
+        await world.run(CREATE, FAILED)
+        await asyncio.sleep(7 * 86400)
+        record = world.record()
+        assert world.records.goals(record)[Goal.UP].failure is not None
+
+
+class TestMade:
+    async def test_what_a_creation_made_is_known_until_the_object_holds_it(self, world):
+        """The API server may be away for hours when a creation ends."""
+        record = await world.run(CREATE, Made("sha256:aaaa", "text"))
+        world.records.stored(seen("one", identity=""))
+        await asyncio.sleep(100 * ACCESS_SECONDS)
+        assert record.made == "sha256:aaaa"
+        world.records.stored(seen("one", identity="sha256:bbbb"))
+        assert record.made == "sha256:aaaa"
+        world.records.stored(seen("one", identity="sha256:aaaa"))
+        assert record.made is None
+
+    async def test_creation_is_unfinished_until_it_ended_well_or_was_removed(self, world):
+        record = await world.run(CREATE, FAILED)
+        assert record.unfinished == CREATE
+        await world.run(removal(Goal.UP))
+        assert record.unfinished is None
+        await world.run(CREATE, Made("sha256:aaaa", "text"))
+        assert record.unfinished is None
+
+    async def test_nothing_of_a_key_shows_in_its_words(self, world):
+        record = await world.run(CREATE, Made("sha256:aaaa", "secret-external"))
+        assert "secret" not in repr(record) + repr(Made("", "secret"))
+        await world.run(READ, Access(external="secret-one", internal="secret-two"))
+        assert "secret" not in repr(record)
+
+
+class TestAccess:
+    @pytest.mark.rule("C14")
+    async def test_kubeconfigs_are_forgotten_soon_though_nothing_happens(self, world):
+        record = await world.run(READ, ACCESS)
+        await asyncio.sleep(ACCESS_SECONDS - 2)
+        assert record.access is ACCESS
+        await asyncio.sleep(3)
+        assert record.access is None
+
+    @pytest.mark.rule("C14")
+    async def test_nothing_else_keeps_the_kubeconfigs(self, world):
+        kept = Access(external="external", internal="internal")
+        gone = weakref.ref(kept)
+        record = await world.run(READ, kept)
+        del kept
+        world.executor.answer = None
+        assert gone() is not None
+        await asyncio.sleep(ACCESS_SECONDS + 1)
+        gc.collect()
+        assert gone() is None
+        assert record.access_timer is None
+
+    async def test_text_of_the_creation_goes_when_it_has_been_read(self, world):
+        record = await world.run(CREATE, Made("sha256:aaaa", "text"))
+        assert record.external == "text"
+        await world.run(READ, ACCESS)
+        assert record.external is None
+
+    async def test_kubeconfigs_that_were_read_again_stay_for_their_whole_time(self, world):
+        await world.run(READ, ACCESS)
+        await asyncio.sleep(ACCESS_SECONDS - 10)
+        record = await world.run(READ, ACCESS)
+        await asyncio.sleep(ACCESS_SECONDS - 10)
+        assert record.access is ACCESS
+        await asyncio.sleep(11)
+        assert record.access is None
+
+    async def test_kubeconfigs_are_read_again_now_and_then(self, world):
+        one = seen("one")
+        await world.run(READ, ACCESS)
+        await asyncio.sleep(RECHECK_SECONDS - 1)
+        assert not world.records.is_access_old(one)
+        await asyncio.sleep(2)
+        assert world.records.is_access_old(one)
+
+    async def test_after_a_start_clusters_have_their_turns_at_different_times(self, world):
+        ones = [seen(f"uid-{number}") for number in range(200)]
+        assert not any(world.records.is_access_old(one) for one in ones)
+        await asyncio.sleep(RECHECK_SECONDS * 0.75)
+        assert 60 < sum(world.records.is_access_old(one) for one in ones) < 140
+        await asyncio.sleep(RECHECK_SECONDS * 0.25 + 1)
+        assert all(world.records.is_access_old(one) for one in ones)
+
+
+class TestRefusals:
+    async def test_refused_part_is_held_back_longer_each_time(self, world):
+        record = world.record()
+        for attempts in (1, 2, 3):
+            world.records.refused(record, "claim", f"no {attempts}")
+            assert world.records.refusals(record) == {"claim": f"no {attempts}"}
+            assert world.records.next_try(record) == pytest.approx(retry_delay(attempts, POLICY))
+            await asyncio.sleep(retry_delay(attempts, POLICY) + 0.1)
+            assert world.records.refusals(record) == {}
+            assert world.records.next_try(record) == 0.0
+
+    async def test_next_try_is_the_one_that_comes_first(self, world):
+        record = world.record()
+        for _ in range(3):
+            world.records.refused(record, "claim", "no")
+        world.records.refused(record, "endpoint", "no")
+        assert world.records.next_try(record) == pytest.approx(retry_delay(1, POLICY))
+
+    async def test_accepted_part_is_news_once(self, world):
+        record = world.record()
+        world.records.refused(record, "claim", "no")
+        assert world.records.accepted(record, "claim")
+        assert not world.records.accepted(record, "claim")
+        assert world.records.next_try(record) is None
+        assert world.records.refusals(record) == {}
+
+
+class TestForget:
+    async def test_object_of_the_same_name_has_its_own_record(self, world):
+        one, other = kindcluster(uid="one"), kindcluster(uid="two")
+        assert world.records.of(one) is not world.records.of(other)
+        assert [record.uid for record in world.records.of_key(one.key)] == ["one", "two"]
+        world.records.forget("one")
+        assert [record.uid for record in world.records.of_key(one.key)] == ["two"]
+        assert world.records.find("one") is None
+
+    async def test_running_operation_ends_with_its_record(self, world):
+        world.records.start(world.record(), CREATE)
+        await asyncio.sleep(0.5)
+        world.records.forget("one")
+        await asyncio.sleep(2)
+        assert world.executor.done == []
+        assert world.operations.get("one") is None
+
+    @pytest.mark.rule("C14")
+    async def test_kubeconfigs_of_an_object_that_is_gone_go_too(self, world):
+        kept = Access(external="external", internal="internal")
+        gone = weakref.ref(kept)
+        await world.run(READ, kept)
+        del kept
+        world.executor.answer = None
+        world.records.forget("one")
+        gc.collect()
+        assert gone() is None
+
+    async def test_thousand_objects_that_came_and_went_leave_nothing(self, world):
+        world.executor.seconds = 0.01
+        for number in range(1000):
+            uid = f"uid-{number}"
+            record = world.record(uid)
+            world.records.refused(record, "claim", "no")
+            world.records.start(record, READ)
+            await asyncio.sleep(0.02 if number % 2 else 0)
+            world.records.forget(uid)
+        await asyncio.sleep(1)
+        assert len(world.records) == 0
+        assert world.records.of_key(seen("uid-7").key) == []
+        assert all(world.operations.get(f"uid-{number}") is None for number in range(1000))
+        assert not world.records._uids
+        assert not world.operations._operations
+
+    async def test_looking_for_a_key_makes_no_record(self, world):
+        assert world.records.of_key(seen("one").key) == []
+        assert world.records.find("one") is None
+        assert len(world.records) == 0
+        assert not world.records._uids

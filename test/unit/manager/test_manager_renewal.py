@@ -1,0 +1,71 @@
+"""Renewal of certificates: in every control plane, then read again, and only then are the old ones let go of."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import ACCESS, NOW
+from test_manager_executor import RECORD, Engine, executor
+
+from capk.diagnosis.failures import classify
+from capk.errors import CommandFailed
+from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
+from capk.kindcfg.kubeconfig import BadKubeconfig
+from capk.manager.executor import Executor
+from capk.plan.plan import RenewCertificates
+
+NODES = ("dev-control-plane", "dev-control-plane2")
+REQUEST = RenewCertificates("dev", NODES, NOW)
+NEW = replace(ACCESS, not_after=NOW + timedelta(days=365))
+
+
+class Nodes(Engine):
+    def __init__(self, broken: str = "") -> None:
+        super().__init__()
+        self.broken = broken
+
+    async def run(self, node: str, command: tuple[str, ...], **_: Any) -> None:
+        self.calls.append((node, command))
+        if node == self.broken:
+            raise CommandFailed(["docker", "exec", node, *command], "exec: kubeadm: not found", 127)
+
+
+def renewing(engine: Engine, directory: Path, read: Any) -> Executor:
+    acting = executor(engine, directory)
+
+    async def answer(*_: Any) -> Any:
+        engine.calls.append(("read", ""))
+        return read
+
+    acting._read = answer
+    return acting
+
+
+async def test_all_are_renewed_then_the_kubeconfig_is_read_then_what_holds_the_old_ones_restarts(tmp_path):
+    engine = Nodes()
+    assert await renewing(engine, tmp_path, NEW).carry_out(RECORD, REQUEST, lambda step: None) is NEW
+    assert engine.calls == [
+        *((node, RENEW_COMMAND) for node in NODES),
+        ("read", ""),
+        *((node, RESTART_COMMAND) for node in NODES),
+    ]
+
+
+async def test_kubeconfig_that_stays_as_it_was_is_a_failure_and_nothing_restarts(tmp_path):
+    engine = Nodes()
+    old = replace(ACCESS, not_after=NOW)
+    with pytest.raises(BadKubeconfig, match="has the old one"):
+        await renewing(engine, tmp_path, old).carry_out(RECORD, REQUEST, lambda step: None)
+    assert RESTART_COMMAND not in [command for _, command in engine.calls]
+
+
+async def test_node_that_cannot_renew_ends_it_with_the_command_to_run_by_hand(tmp_path):
+    engine = Nodes(broken=NODES[1])
+    with pytest.raises(CommandFailed) as failed:
+        await renewing(engine, tmp_path, NEW).carry_out(RECORD, REQUEST, lambda step: None)
+    assert len(engine.calls) == 2
+    said = classify(failed.value).message
+    assert said.startswith("Could not run a command in a node: exec: kubeadm: not found.")
+    assert f"`docker exec {NODES[1]} {' '.join(RENEW_COMMAND)}`" in said

@@ -1,0 +1,127 @@
+"""Another container engine behind the same command: what one engine holds is neither made nor missed on another."""
+
+from dataclasses import replace
+
+import pytest
+from builders import (
+    ACCESS,
+    COMPLETE,
+    FINALIZER,
+    NOTHING_THERE,
+    RUNNING,
+    apply,
+    condition,
+    kindcluster,
+    message,
+    node,
+    observe,
+    removal,
+    settled,
+)
+
+from capk.api import names
+from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
+from capk.plan.events import event_of
+from capk.plan.kindcluster import decide
+from capk.plan.plan import Create, Goal
+
+ON_ONE = {**COMPLETE, names.ENGINE_ANNOTATION: "one"}
+GOING = {"deletionTimestamp": "2030-01-01T11:00:00Z"}
+OTHER = replace(NOTHING_THERE, id="other")
+THEIRS = replace(RUNNING, nodes=(node(mark=None),), id="other")
+
+
+def claimed(spec=None, annotations=ON_ONE, **metadata) -> KINDCluster:
+    return kindcluster(spec, annotations=annotations, finalizers=FINALIZER, **metadata)
+
+
+class TestAnotherEngine:
+    @pytest.mark.rule("C21", "C23")
+    @pytest.mark.parametrize("engine", [OTHER, THEIRS], ids=["empty", "with a stranger's cluster"])
+    @pytest.mark.parametrize(
+        "cluster",
+        [
+            claimed(),
+            claimed({"recreatePolicy": "Always"}),
+            claimed(annotations={**ON_ONE, names.IDENTITY_ANNOTATION: ""}),
+        ],
+        ids=["complete", "to be made again", "half made"],
+    )
+    def test_nothing_is_created_repaired_or_given_back(self, cluster, engine) -> None:
+        plan = decide(observe(cluster, engine=engine))
+        assert plan.operation is None
+        assert not {names.CLAIM_ANNOTATION, names.IDENTITY_ANNOTATION} & plan.annotations.keys()
+        assert condition(plan.status, Condition.ENGINE_AVAILABLE) == ("False", Reason.ENGINE_CHANGED)
+        assert condition(plan.status, Condition.READY) == ("False", Reason.ENGINE_CHANGED)
+        said = message(plan.status, Condition.READY)
+        assert "DOCKER_HOST" in said
+        assert names.ENGINE_ANNOTATION in said
+
+    @pytest.mark.rule("C23")
+    @pytest.mark.parametrize("engine", [OTHER, THEIRS], ids=["empty", "with a stranger's cluster"])
+    def test_deletion_waits_with_its_finalizer(self, engine) -> None:
+        plan = decide(observe(claimed(**GOING), engine=engine))
+        assert plan.operation is None
+        assert not plan.remove_finalizer
+        assert plan.delete_secrets == {}
+        assert condition(plan.status, Condition.DELETING) == ("True", Reason.ENGINE_CHANGED)
+        assert condition(plan.status, Condition.ENGINE_AVAILABLE) == ("False", Reason.ENGINE_CHANGED)
+
+    def test_change_is_an_event(self) -> None:
+        conditions = decide(observe(claimed(), engine=OTHER)).status["conditions"]
+        (event,) = {event_of(one) for one in conditions if one["type"] == Condition.ENGINE_AVAILABLE}
+        assert event.type == "Warning"
+
+    def test_work_goes_on_when_the_engine_is_back(self) -> None:
+        away = observe(claimed(), engine=OTHER)
+        back = replace(apply(away, decide(away)), engine=replace(RUNNING, id="one"), access=ACCESS)
+        assert condition(decide(back).status, Condition.READY) == ("True", Reason.READY)
+
+    def test_without_the_annotation_the_engine_that_answers_counts(self) -> None:
+        plan = decide(observe(claimed(annotations=COMPLETE), engine=OTHER))
+        assert condition(plan.status, Condition.READY) == ("False", Reason.MISSING)
+        assert decide(observe(claimed(annotations=COMPLETE, **GOING), engine=OTHER)).remove_finalizer
+
+    @pytest.mark.parametrize("id", ["", "one"])
+    def test_engine_without_an_id_or_with_the_same_one_changes_nothing(self, id) -> None:
+        going = observe(claimed(**GOING), engine=replace(RUNNING, id=id))
+        assert decide(going).operation == removal(Goal.GONE)
+
+    def test_value_that_is_not_an_id_counts_for_nothing(self) -> None:
+        odd = claimed(annotations={**COMPLETE, names.ENGINE_ANNOTATION: "x y\n" * 99}, **GOING)
+        assert decide(observe(odd, engine=replace(RUNNING, id="one"))).operation == removal(Goal.GONE)
+
+    def test_copy_of_an_object_wants_a_cluster_of_its_own_wherever_the_first_one_is(self) -> None:
+        annotations = {**ON_ONE, names.CLAIM_ID_ANNOTATION: "uid-before"}
+        plan = decide(observe(claimed({"clusterName": "second"}, annotations), engine=OTHER))
+        assert isinstance(plan.operation, Create)
+        assert plan.annotations[names.ENGINE_ANNOTATION] == "other"
+
+
+class TestStoredId:
+    def test_it_is_part_of_the_claim(self) -> None:
+        plan = decide(observe(engine=OTHER))
+        assert plan.annotations[names.ENGINE_ANNOTATION] == "other"
+        adopting = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
+        assert decide(observe(adopting, engine=THEIRS, access=ACCESS)).annotations[names.ENGINE_ANNOTATION] == "other"
+
+    def test_engine_without_one_clears_what_a_former_claim_left(self) -> None:
+        assert decide(observe(engine=NOTHING_THERE)).annotations[names.ENGINE_ANNOTATION] is None
+
+    @pytest.mark.rule("C19")
+    def test_object_of_an_earlier_release_gets_it_with_another_write_only(self) -> None:
+        seen = replace(settled(), engine=replace(RUNNING, id="one"))
+        plan = decide(seen)
+        assert plan.engine_id == "one"
+        assert (plan.annotations, plan.identity, plan.kube_system_uid) == ({}, None, None)
+        assert apply(seen, plan) == seen
+
+    def test_containers_with_the_own_mark_prove_an_engine_that_has_got_another_id(self) -> None:
+        engine = replace(RUNNING, id="renewed")
+        seen = observe(claimed(), engine=engine, access=ACCESS)
+        plan = decide(seen)
+        assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
+        assert plan.annotations == {names.ENGINE_ANNOTATION: "renewed"}
+        assert decide(apply(seen, plan)).annotations == {}
+        assert decide(observe(claimed(**GOING), engine=engine)).operation == removal(Goal.GONE)

@@ -1,0 +1,109 @@
+"""Before the certificates of a kind cluster expire they are renewed; where that does not work, a person is told."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from builders import (
+    NOW,
+    RUNNING,
+    apply,
+    condition,
+    failed,
+    message,
+    node,
+    settled,
+)
+
+from capk.api.conditions import find
+from capk.api.names import Condition, Reason
+from capk.diagnosis.failures import Failure
+from capk.plan.events import event_of, warning_of
+from capk.plan.kindcluster import decide
+from capk.plan.observed import Validity
+from capk.plan.plan import Goal, ReadAccess, RenewCertificates
+
+YEAR = timedelta(days=365)
+SOON = Validity(NOW + timedelta(days=30), YEAR)
+OVER = Validity(NOW - timedelta(days=1), YEAR)
+CAUSE = Failure(Reason.COMMAND_FAILED, "kubeadm is not there.")
+LISTED = replace(RUNNING, nodes=(node("dev-worker"), node("dev-control-plane2"), node()))
+
+
+def renewal(validity: Validity) -> RenewCertificates:
+    return RenewCertificates("dev", ("dev-control-plane",), validity.not_after)
+
+
+def seen(validity: Validity | None, **facts):
+    return replace(settled(), **{"validity": validity, **facts})
+
+
+class TestRequest:
+    def test_certificates_are_renewed_in_every_control_plane_when_a_tenth_of_their_life_is_left(self) -> None:
+        request = decide(seen(SOON, engine=LISTED)).operation
+        assert request == RenewCertificates("dev", ("dev-control-plane", "dev-control-plane2"), SOON.not_after)
+        assert request.goal is Goal.RENEWED
+
+    @pytest.mark.parametrize(
+        "validity",
+        [None, Validity(NOW + timedelta(days=40), YEAR), Validity(NOW + timedelta(hours=5), timedelta(days=1))],
+        ids=["token", "a year", "a day"],
+    )
+    def test_certificates_with_time_left_stay(self, validity) -> None:
+        assert decide(seen(validity)).operation is None
+
+    def test_nodes_start_before_anything_is_renewed(self) -> None:
+        stopped = replace(RUNNING, nodes=(node(running=False),))
+        assert not isinstance(decide(seen(SOON, engine=stopped)).operation, RenewCertificates)
+
+    def test_failed_renewal_is_tried_again_after_an_hour_and_holds_no_reading_up(self) -> None:
+        tried = seen(SOON, goals=failed(renewal(SOON), CAUSE, attempts=1, seconds_ago=600.0))
+        plan = decide(tried)
+        assert plan.operation is None
+        assert plan.requeue_seconds == pytest.approx(3000.0)
+        assert decide(replace(tried, secrets={})).operation == ReadAccess("dev")
+        later = seen(SOON, goals=failed(renewal(SOON), CAUSE, attempts=1, seconds_ago=3601.0))
+        assert decide(later).operation == renewal(SOON)
+
+
+class TestVerdict:
+    def test_renewal_on_its_way_is_no_news(self) -> None:
+        before = seen(SOON)
+        assert apply(before, decide(before)) == before
+
+    @pytest.mark.rule("C19")
+    def test_failure_is_told_while_the_certificate_is_valid_and_the_cluster_stays_ready(self) -> None:
+        tried = seen(SOON, goals=failed(renewal(SOON), CAUSE))
+        status = decide(tried).status
+        assert condition(status, Condition.KUBECONFIG_AVAILABLE) == ("True", Reason.PROVISIONED)
+        said = message(status, Condition.KUBECONFIG_AVAILABLE)
+        for words in ("expires at 2030-01-31T12:00:00Z", CAUSE.message, "kubeadm certs renew all"):
+            assert words in said
+        assert condition(status, Condition.READY) == ("True", Reason.READY)
+        assert message(status, Condition.READY) == ""
+        warning = warning_of(None, find(status["conditions"], Condition.KUBECONFIG_AVAILABLE))
+        assert warning == ("Warning", "RenewalFailed", said)
+        told = apply(tried, decide(tried))
+        assert apply(told, decide(told)) == told
+
+    @pytest.mark.parametrize("goals", [{}, failed(renewal(OVER), CAUSE)], ids=["not tried", "failed"])
+    def test_expired_certificate_is_not_available(self, goals) -> None:
+        status = decide(seen(OVER, goals=goals)).status
+        assert condition(status, Condition.READY) == ("False", Reason.CERTIFICATE_EXPIRED)
+        assert "expired at 2029-12-31T12:00:00Z" in message(status, Condition.READY)
+        (event,) = {event_of(one) for one in status["conditions"] if one["type"] == Condition.KUBECONFIG_AVAILABLE}
+        assert event.type == "Warning"
+
+    def test_new_certificate_ends_it(self) -> None:
+        tried = seen(OVER, goals=failed(renewal(OVER), CAUSE))
+        told = apply(tried, decide(tried))
+        renewed = replace(told, goals={}, validity=Validity(NOW + YEAR, YEAR))
+        status = decide(renewed).status
+        assert condition(status, Condition.READY) == ("True", Reason.READY)
+        assert message(status, Condition.KUBECONFIG_AVAILABLE) == ""
+
+    def test_where_no_node_can_be_reached_a_person_is_asked_to_do_it(self) -> None:
+        unlisted = replace(RUNNING, nodes=None, lists_nodes=False)
+        plan = decide(seen(SOON, engine=unlisted))
+        assert plan.operation is None
+        assert "kubeadm certs renew all" in message(plan.status, Condition.KUBECONFIG_AVAILABLE)
