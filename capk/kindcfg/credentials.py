@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from capk.errors import CapkError
+
 MOST_CERTIFICATES: Final = 16
 MOST_KEY_CHARACTERS: Final = 16 * 1024
 MOST_RSA_BITS: Final = 8192
@@ -33,7 +35,7 @@ _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
-class BadKubeconfig(ValueError):
+class BadKubeconfig(CapkError, ValueError):
     """The text is not a kubeconfig that Cluster API and people can use; the message says why without quoting it."""
 
 

@@ -205,21 +205,26 @@ class Executor:
         return [node for node in nodes if node.cluster == name]
 
     async def _start_nodes(self, request: StartNodes) -> None:
-        await self._check_addresses(request)
+        order = await self._order(request)
         if request.stop:
             await self._containers.stop(request.stop)
-        await self._containers.start(request.nodes)
+        await self._containers.start(order)
         await self._inventory.refresh()
 
-    async def _check_addresses(self, request: StartNodes) -> None:
-        """Raise AddressTaken where another container has an address that one of the nodes needs."""
+    async def _order(self, request: StartNodes) -> tuple[str, ...]:
+        """Return the nodes in the order in which each gets its address; those that get another one come last.
+
+        Raises AddressTaken where another container has an address that one of the nodes needs.
+        """
         if not request.addresses:
-            return
+            return request.nodes
         own = {*request.nodes, *request.stop}
         occupants = await self._containers.occupants()
+        foreign = {address: container for address, container in occupants.items() if container not in own}
         for node, address in sorted(request.addresses.items()):
-            if (occupant := occupants.get(address)) and occupant not in own:
-                raise AddressTaken(node, address, occupant)
+            if address in foreign:
+                raise AddressTaken(node, address, foreign[address])
+        return tuple(sorted(request.nodes, key=lambda node: request.preferred.get(node) in foreign))
 
     async def _renew(self, record: Record, request: RenewCertificates) -> Access:
         """Renew the certificates in all nodes before anything is restarted, so that a failure leaves all as it was."""
@@ -266,8 +271,9 @@ class Executor:
         )
 
     async def _external(self, record: Record, name: str) -> str:
-        """Return the kubeconfig that kind wrote at the end of the creation, else what it gives now."""
-        return record.external or await self._kind.kubeconfig(name, internal=False)
+        """Return the kubeconfig that kind wrote at the end of the creation, once; else what it gives now."""
+        written, record.external = record.external, None
+        return written or await self._kind.kubeconfig(name, internal=False)
 
     async def _node_names(self, name: str) -> tuple[str, ...]:
         """Return the nodes' names by kind, for engines that cannot be asked for containers."""

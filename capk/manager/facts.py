@@ -77,7 +77,7 @@ def authority_in(data: Mapping[str, str]) -> str:
     Not parsed: where it is wrong, TLS with the API server fails, which is what it means.
     """
     try:
-        text = base64.b64decode(data.get("config") or "", validate=True)[:_MOST_OF_A_KUBECONFIG]
+        text = base64.b64decode(data.get("config") or data.get("value") or "", validate=True)[:_MOST_OF_A_KUBECONFIG]
     except ValueError:
         return ""
     found = _AUTHORITY.search(text)

@@ -147,11 +147,15 @@ class Reconciler:
             self._records.start(record, plan.operation)
         for secret in plan.secrets:
             part = f"{SECRET} {secret['metadata']['name']}"
+            if self._records.is_resting(record, part):
+                continue
             written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
             if answer := await self._part(record, part, written, news):
+                self._records.wrote(record, part)
                 self._on_written(names.SECRETS, answer, current.key)
         if plan.endpoint or plan.kube_system_uid:
-            raw = await patched(ENDPOINT, raw, **_completion(plan))
+            # An endpoint that is refused stays so, whatever else of the kubeconfig is stored.
+            raw = await patched(ENDPOINT if plan.endpoint else IDENTITY, raw, **_completion(plan))
         return raw, bool(news)
 
     async def _finish(self, resource: Resource, raw: Mapping[str, Any], decided: Object, plan: Plan) -> None:

@@ -23,6 +23,8 @@ ACCESS_SECONDS: Final = 60.0
 """How long kubeconfigs are kept in memory: until all is written. They are read again when they are needed again."""
 RECHECK_SECONDS: Final = 12 * 3600.0
 """How often they are read again without need: nothing else shows certificates that were renewed inside a node."""
+FREE_WRITES: Final = 2
+"""How often a Secret is written without a pause: once when it is made, and once when someone has edited it."""
 PEACE_SECONDS: Final = 60.0
 """A goal is at peace when nothing was done for it for twice its back-off and this time."""
 
@@ -72,6 +74,12 @@ class _Refusal:
     until: float
 
 
+@dataclass(frozen=True)
+class _Writes:
+    times: int
+    until: float
+
+
 @dataclass
 class Record:
     """What is remembered of one object."""
@@ -82,6 +90,8 @@ class Record:
     """Of the operation that runs or waits."""
     goals: dict[Goal, _Goal] = field(default_factory=dict)
     refusals: dict[str, _Refusal] = field(default_factory=dict)
+    writes: dict[str, _Writes] = field(default_factory=dict)
+    """Secrets that were written lately."""
     made: str | None = None
     """Identity of a kind cluster that a creation has completed, until the object holds it."""
     external: str | None = field(default=None, repr=False)
@@ -147,6 +157,10 @@ class Records:
         record.request = request
         if isinstance(request, Create):
             record.unfinished = request
+            # What is known of a kind cluster that was there before is not true of the one to come.
+            record.made = record.external = record.validity = None
+            record.creation = CreationFacts()
+            _forget_access(record)
 
         async def work(on_step: Callable[[Step], None]) -> None:
             steps = StepTimes(self._metrics, self._clock)
@@ -233,12 +247,27 @@ class Records:
         return {part: refusal.words for part, refusal in record.refusals.items() if refusal.until > self._clock()}
 
     def next_try(self, record: Record) -> float | None:
-        """Return the seconds until a refused part may be tried again; None where nothing is held back.
+        """Return the seconds until a part that is held back is tried again; None where none is.
 
-        A part whose time has come waits for something else, if it was not tried: a kubeconfig that is being read.
+        One whose time is up was tried in this round, or waits for something else, such as the kubeconfigs.
         """
-        waits = [refusal.until - self._clock() for refusal in record.refusals.values()]
-        return min((wait for wait in waits if wait > 0), default=None)
+        now = self._clock()
+        until = [
+            *(refusal.until for refusal in record.refusals.values()),
+            *(one.until for one in record.writes.values()),
+        ]
+        return min((moment - now for moment in until if moment > now), default=None)
+
+    def wrote(self, record: Record, part: str) -> None:
+        """Note that a part was written: what others change each time is written ever less often."""
+        now, before = self._clock(), record.writes.get(part)
+        times = before.times + 1 if before and now < before.until + PEACE_SECONDS else 1
+        record.writes[part] = _Writes(times, now + retry_delay(times - FREE_WRITES, self._policy))
+
+    def is_resting(self, record: Record, part: str) -> bool:
+        """Return whether a part was written so often lately that it waits for its next time."""
+        writes = record.writes.get(part)
+        return writes is not None and writes.until > self._clock()
 
     def retry_delay(self, attempts: int) -> float:
         """Return the seconds to wait after that many attempts."""
@@ -258,8 +287,8 @@ class Records:
             self._uids[record.key].discard(uid)
             if not self._uids[record.key]:
                 del self._uids[record.key]
-        if record and record.access_timer:
-            record.access_timer.cancel()
+        if record:
+            _forget_access(record)
         self._operations.cancel(uid)
         self._operations.forget(uid)
 
@@ -274,10 +303,11 @@ class Records:
         record.goals[request.goal] = _Goal(attempts, self._clock(), request)
         if isinstance(result, Made):
             record.made, record.external, record.creation = result.identity, result.external, result.facts
-            # What is still kept is of the kind cluster that was here before.
-            record.access = None
+            self._drop_later(record)
         if isinstance(result, Access):
-            self._keep(record, result)
+            record.access, record.read_at, record.external = result, self._clock(), None
+            record.validity = Validity(result.not_after, result.lifetime) if result.not_after else None
+            self._drop_later(record)
 
     def _failed(self, record: Record, request: Request, error: Exception) -> None:
         latest = record.goals.get(request.goal)
@@ -287,18 +317,17 @@ class Records:
         attempts = (latest.attempts if latest and is_same else 0) + 1
         record.goals[request.goal] = _Goal(attempts, self._clock(), request, error)
 
-    def _keep(self, record: Record, access: Access) -> None:
+    def _drop_later(self, record: Record) -> None:
         """Keep kubeconfigs for a while: they hold keys."""
-        record.access, record.read_at, record.external = access, self._clock(), None
-        record.validity = Validity(access.not_after, access.lifetime) if access.not_after else None
         if record.access_timer:
             record.access_timer.cancel()
-        record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _drop_access, record)
+        record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _forget_access, record)
 
 
-def _drop_access(record: Record) -> None:
-    record.access = None
-    record.access_timer = None
+def _forget_access(record: Record) -> None:
+    if record.access_timer:
+        record.access_timer.cancel()
+    record.access = record.external = record.access_timer = None
 
 
 class StepTimes:

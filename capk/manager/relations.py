@@ -10,7 +10,7 @@ from typing import Any
 from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster
-from capk.plan.claims import Claim, claim_of, cluster_name, comes_first, holds_name
+from capk.plan.claims import Claim, claim_of, cluster_name, comes_first, holds_name, inherits_first
 from capk.runtime.store import Store
 
 
@@ -114,14 +114,14 @@ class Relations:
         if now:
             self._uids[key] = now
             self._alive.add(now)
+        if before and before != now:
+            self._alive.discard(before)
+        inherited = self._claim_ids.get(key)
         self._recompute(key)
-        if before != now:
-            if before:
-                self._alive.discard(before)
-            # Claims that name this uid begin, or cease, to be those of a copy.
-            for uid in (before, now):
-                for other in list(self._claiming.get(uid or "", ())):
-                    self._recompute(other)
+        # Claims that name this uid begin, or cease, to be those of a copy. One that several carry counts for one only.
+        uids = {inherited, self._claim_ids.get(key), *((before, now) if before != now else ())}
+        for other in {other for uid in uids if uid for other in self._claiming.get(uid, ())} - {key}:
+            self._recompute(other)
 
     def _recompute(self, key: Key) -> None:
         raw = self._store.get(key)
@@ -136,9 +136,21 @@ class Relations:
         if cluster.claim_id != cluster.uid:
             self._claim_ids[key] = cluster.claim_id
             self._claiming[cluster.claim_id].add(key)
-        self._claims[key] = claim = claim_of(cluster, self._alive.__contains__)
+        self._claims[key] = claim = self._counting(cluster)
         self._names[key] = name = cluster_name(cluster, claim)
         self._wanted_by[name].add(key)
+
+    def _counting(self, cluster: KINDCluster) -> Claim | None:
+        """Return the claim of an object, if it counts: of several that carry the claim of another one, the first."""
+        claim = claim_of(cluster, self._alive.__contains__)
+        if claim is None or claim.uid == cluster.uid:
+            return claim
+        carriers = (self._store.get(key) for key in self._claiming[claim.uid] - {cluster.key})
+        others = (KINDCluster(raw) for raw in carriers if raw)
+        is_anothers = any(
+            inherits_first(cluster, other) and claim_of(other, self._alive.__contains__) == claim for other in others
+        )
+        return None if is_anothers else claim
 
 
 def _discard(index: dict[str, set[Key]], value: str, key: Key) -> None:

@@ -57,13 +57,28 @@ def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cl
 
 
 def comes_first(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, others_claim: Claim | None) -> bool:
-    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older."""
+    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older.
 
-    def rank(candidate: KINDCluster, own: Claim | None) -> tuple[bool, bool, datetime, str, str]:
-        is_anothers = own is None or own.uid != candidate.uid
-        return own is None, is_anothers, candidate.created_at, candidate.namespace, candidate.name
+    Of two claims, one that was carried out counts more: anyone who may edit an object can write the other.
+    """
+
+    def rank(candidate: KINDCluster, own: Claim | None) -> tuple[bool, bool, bool, datetime, str, str]:
+        is_open, is_anothers = not (own and candidate.is_provisioned), own is None or own.uid != candidate.uid
+        return own is None, is_open, is_anothers, candidate.created_at, candidate.namespace, candidate.name
 
     return rank(other, others_claim) < rank(cluster, claim)
+
+
+def inherits_first(cluster: KINDCluster, other: KINDCluster) -> bool:
+    """Return whether `other` has precedence for a claim that both carry and neither made: it is provisioned, or older.
+
+    An annotation can be copied; a status is written by the provider only.
+    """
+
+    def rank(candidate: KINDCluster) -> tuple[bool, datetime, str, str]:
+        return not candidate.is_provisioned, candidate.created_at, candidate.namespace, candidate.name
+
+    return rank(other) < rank(cluster)
 
 
 def _own_names(cluster: KINDCluster) -> set[str]:

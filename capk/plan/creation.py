@@ -74,7 +74,8 @@ def _start(observed: Observed) -> Plan:
         message = f"KINDControlPlane {observed.control_plane_name} does not exist yet."
         return Plan(status=_waiting(observed, Reason.WAITING_FOR_CONTROL_PLANE, message))
     if observed.owner and observed.owner.is_deleting:
-        return Plan()
+        message = f"Cluster {observed.owner.name} is being deleted."
+        return Plan(status=_waiting(observed, Reason.WAITING_FOR_CLUSTER, message))
     if observed.authorities.missing:
         return _await_config_maps(observed)
     try:

@@ -79,12 +79,14 @@ class StartNodes:
     nodes: in the order in which they have to be started: the engine gives out the lowest free address first.
     stop: those to be stopped before, because they run with an address that belongs to another node.
     addresses: the address that each node had, by name, where it matters that it gets the same one again.
+    preferred: the address that each other node had: it starts in its turn where that is free, else last.
     """
 
     name: str
     nodes: tuple[str, ...]
     stop: tuple[str, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
+    preferred: Mapping[str, str] = field(default_factory=dict)
     goal: Goal = Goal.REPAIRED
 
 

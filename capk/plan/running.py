@@ -5,6 +5,7 @@ from typing import Any
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
+from capk.kindcfg.config import CONTROL_PLANE
 from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
@@ -97,7 +98,9 @@ def _start_over(observed: Observed) -> Plan:
         container_ids=unmarked_ids(observed),
         up_to_attempt=observed.object.attempt,
     )
-    return Plan(annotations=begin, operation=removal, status=_status(observed))
+    # The addresses of the nodes are those of the lost cluster.
+    status = {field: value for field, value in _status(observed).items() if field != "nodes"}
+    return Plan(annotations=begin, operation=removal, status=status)
 
 
 def _identity(observed: Observed) -> str | None:
@@ -333,14 +336,22 @@ def _nodes(observed: Observed) -> list[dict[str, str]]:
 
 
 def _addresses(observed: Observed, nodes: list[NodeFacts]) -> list[str]:
-    """The nodes' addresses; of several control planes those that are known to work, which a repair needs."""
+    """The nodes' addresses. Of several control planes those that they were created with: a repair needs them.
+
+    They stay as long as the kind cluster does, whatever answers: the certificates of etcd hold them.
+    """
     if not needs_addresses(observed):
         return [node.address for node in nodes]
     known = known_addresses(observed)
     works = not observed.engine.restarted and (
         observed.health.answers or (observed.access and observed.access.answered)
     )
-    return [node.address if works and node.address else known.get(node.name, node.address) for node in nodes]
+
+    def address(node: NodeFacts) -> str:
+        is_free = works and node.address and node.role != CONTROL_PLANE
+        return node.address if is_free else known.get(node.name, node.address)
+
+    return [address(node) for node in nodes]
 
 
 def _state(node: NodeFacts) -> str:

@@ -4,10 +4,12 @@ Told without the data of the Secrets that exist: a digest says whether one is as
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from capk.api import names
 from capk.api.objects import KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
+from capk.kindcfg.credentials import BadKubeconfig, certificates, fingerprint
 from capk.kindcfg.kubeconfig import config_secret, kubeconfig_secret, secret_digest
 from capk.plan.observed import Observed
 
@@ -86,12 +88,14 @@ def writes(control_plane: KINDControlPlane | None) -> bool:
 
 
 def are_intact(observed: Observed) -> bool:
-    """Return whether every Secret that can be there is as it was written, by its own digest, and owned.
+    """Return whether every Secret that can be there is as it was written, by its own digest, owned, and up to date.
 
-    Saves reading the kubeconfigs of a thousand clusters after a restart.
+    Saves reading the kubeconfigs of a thousand clusters after a restart. One that leads to an earlier kind cluster is
+    left where a provider ended between the creation of a new cluster and the writes that follow.
     """
     return all(
         _is_intact(observed.secrets.get(name), keeper.owner_reference(controller=True))
+        and _is_about(observed.object.identity, observed.secrets[name].authority)
         for name, keeper in keepers(observed).items()
         if isinstance(keeper, KINDCluster) or writes(keeper) or name in observed.secrets
     )
@@ -129,6 +133,19 @@ def _is_anothers(secret: SecretFacts, cluster: KINDCluster) -> bool:
 
 def _is_intact(secret: SecretFacts | None, owner: Mapping[str, Any]) -> bool:
     return secret is not None and _is_as_written(secret) and owner in (secret.metadata.get("ownerReferences") or ())
+
+
+@lru_cache(maxsize=4096)
+def _is_about(identity: str | None, authority: str) -> bool:
+    """Return whether a kubeconfig with that authority, in base64, leads to the cluster of that identity.
+
+    Where the authority was not found in the Secret, this is not known, and taken for granted.
+    """
+    try:
+        found = certificates({"authority": authority}, "authority")
+    except BadKubeconfig:
+        return False
+    return not found or fingerprint(found) == identity
 
 
 def _is_as_written(secret: SecretFacts) -> bool:

@@ -1,6 +1,7 @@
 """A shell script in the place of the engine's command, which prints what the real ones print."""
 
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ exit 0
 """
 ENGINES = Path(__file__).parents[2] / "fixtures" / "engines"
 RECORDINGS = sorted(file.stem for file in ENGINES.glob("*.json"))
+SEVERAL = ENGINES / "highly-available"
+ADDRESSES = {
+    "docker-20.10": ("172.18.0.3", "fc00:f853:ccd:e793::3"),
+    "podman-4.3": ("10.89.0.3", "fc00:8866:27d0:bd7e::3"),
+}
+"""Recording -> the control plane's addresses, of those that were made by an engine."""
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 MARK = "5d6a6d3e-6f0b-4c1c-9d50-2f3c5b1d7c11"
 
@@ -74,6 +81,13 @@ def inspected(name: str = "dev-worker", *, id: str = A, role: str = "worker", **
     }
 
 
+async def recorded(docker: Engine, printed: str) -> list[Node]:
+    """What is read of a recording."""
+    docker.says("ps", "\n".join(container["Id"] for container in json.loads(printed)))
+    docker.says("inspect", printed)
+    return await docker.containers.nodes() or []
+
+
 @pytest.fixture
 def docker(tmp_path):
     return Engine(tmp_path)
@@ -88,7 +102,7 @@ class TestNodes:
     @pytest.mark.parametrize("recording", RECORDINGS)
     async def test_what_each_engine_prints_is_understood(self, docker, containers, recording):
         printed = (ENGINES / f"{recording}.json").read_text()
-        ids = [line.split('"')[3] for line in printed.splitlines() if '"Id":' in line]
+        ids = [line.split('"')[3] for line in printed.splitlines() if line.strip().startswith('"Id":')]
         docker.says("ps", "\n".join(ids))
         docker.says("inspect", printed)
         control_plane, worker = await containers.nodes()
@@ -96,14 +110,31 @@ class TestNodes:
         assert (control_plane.cluster, control_plane.role, worker.role) == ("dev", "control-plane", "worker")
         assert (control_plane.running, worker.running) == (True, False)
         assert {control_plane.container_id, worker.container_id} == set(ids)
-        assert control_plane.image.removeprefix("docker.io/") == "kindest/node:v1.36.1"
+        assert re.fullmatch(r"(docker\.io/)?kindest/node:v1\.36\.[13]", control_plane.image)
         assert control_plane.mark == worker.mark == MARK
-        assert control_plane.addresses == (control_plane.address, "fc00:f853:ccd:e793::2")
-        assert control_plane.address in ("172.18.0.2", "10.89.0.2", "10.4.0.2")
+        built = (control_plane.address, "fc00:f853:ccd:e793::2")
+        assert control_plane.addresses == ADDRESSES.get(recording, built)
+        assert control_plane.address in ("172.18.0.2", "172.18.0.3", "10.89.0.2", "10.89.0.3", "10.4.0.2")
         assert (worker.address, worker.addresses) == ("", ())
         assert control_plane.api_port == ("127.0.0.1", 41235)
         assert worker.api_port is None
-        assert control_plane.started_at.startswith("2026-01-01T1") or recording == "nerdctl-1.7"
+        assert re.match(r"2026-[0-9]{2}-[0-9]{2}.[0-9]{2}:", control_plane.started_at) or recording == "nerdctl-1.7"
+
+    @pytest.mark.parametrize("engine", sorted({file.stem.rpartition("-")[0] for file in SEVERAL.glob("*.json")}))
+    async def test_several_control_planes_and_their_balancer_are_understood_running_and_stopped(
+        self, docker, containers, engine
+    ):
+        texts = [(SEVERAL / f"{engine}-{state}.json").read_text() for state in ("running", "stopped")]
+        running, stopped = [await recorded(docker, text) for text in texts]
+        balancer = running[-1]
+        assert [node.role for node in running] == ["control-plane"] * 3 + ["external-load-balancer"]
+        assert all(node.running and node.address and node.api_port for node in running)
+        assert len({node.address for node in running}) == len({node.api_port for node in running}) == 4
+        assert (balancer.name, balancer.mark) == ("dev-external-load-balancer", None)
+        assert [node.container_id for node in stopped] == [node.container_id for node in running]
+        assert {(node.running, node.address, node.addresses, node.api_port) for node in stopped} == {
+            (False, "", (), None)
+        }
 
     async def test_nodes_of_all_clusters_take_two_calls(self, docker, containers):
         stopped = inspected("other-control-plane", id=B, role="control-plane", Mounts=None, NetworkSettings=None)

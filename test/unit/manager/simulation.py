@@ -10,7 +10,7 @@ import copy
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -27,7 +27,7 @@ from recording_kube import RecordingKube, merge
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
 from capk.engine.containers import Node
-from capk.errors import ApiError, CommandError, CommandFailed, NotFound
+from capk.errors import ApiError, CommandError, CommandFailed
 from capk.manager.application import Application
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
@@ -262,7 +262,7 @@ class WatchedKube(RecordingKube):
         return super().put(resource, self.admit(resource, copy.deepcopy({**obj, "metadata": metadata})))
 
     async def serves(self, group: str) -> str | None:
-        await self._request()
+        await asyncio.sleep(0.003)
         return self.capi.pop(0) if len(self.capi) > 1 else self.capi[0]
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
@@ -446,6 +446,11 @@ class World:
             await asyncio.sleep(0.1)
         return now() - began
 
+    async def creating(self, name: str = "dev") -> None:
+        """Wait until kind is in the middle of a creation."""
+        await self.until(lambda: self.engine.of(name) != [])
+        await asyncio.sleep(1)
+
     async def ready(self, name: str = "dev", namespace: str = "default") -> None:
         """Wait until a KINDCluster is Ready and everything has come to rest."""
         await self.until(lambda: self.reason(name, namespace) == "Ready")
@@ -468,8 +473,3 @@ async def quiet(world: World, seconds: float) -> int:
     before = world.kube.requests
     await asyncio.sleep(seconds)
     return world.kube.requests - before
-
-
-def gone(kube: WatchedKube, resource: Resource, name: str) -> None:
-    with suppress(KeyError, NotFound):
-        del kube.objects[resource.plural, "default", name]

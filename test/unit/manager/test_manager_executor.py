@@ -269,6 +269,19 @@ class TestStart:
         assert (taken.value.node, taken.value.occupant) == ("b", "web")
         assert engine.calls == []
 
+    async def test_node_that_may_have_another_address_starts_last_where_its_own_is_taken(self, tmp_path):
+        """In its turn it would get the address of the next one."""
+        engine = Engine()
+        engine.taken = {"172.18.0.2": "web"}
+        request = StartNodes(
+            "dev",
+            ("balancer", "a", "b"),
+            addresses={"a": "172.18.0.3", "b": "172.18.0.4"},
+            preferred={"balancer": "172.18.0.2"},
+        )
+        await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert ("start", ("a", "b", "balancer")) in engine.calls
+
 
 class TestNames:
     SEVERAL = replace(CREATE, config={**CONFIG, "nodes": [*CONFIG["nodes"], {"role": "worker"}]})

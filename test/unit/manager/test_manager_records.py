@@ -17,7 +17,16 @@ from capk.api.objects import KINDCluster
 from capk.engine.operations import Lane, Operations
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
-from capk.manager.records import ACCESS_SECONDS, PEACE_SECONDS, RECHECK_SECONDS, Made, Record, Records, Withdrawn
+from capk.manager.records import (
+    ACCESS_SECONDS,
+    FREE_WRITES,
+    PEACE_SECONDS,
+    RECHECK_SECONDS,
+    Made,
+    Record,
+    Records,
+    Withdrawn,
+)
 from capk.plan.observed import Access, Policy, retry_delay
 from capk.plan.plan import Goal, ReadAccess, Request, StartNodes
 from capk.runtime.metrics import Metrics
@@ -262,6 +271,13 @@ class TestAccess:
         await world.run(READ, ACCESS)
         assert record.external is None
 
+    @pytest.mark.rule("C14")
+    async def test_text_of_the_creation_is_forgotten_though_nobody_reads_it(self, world):
+        """The object may be paused when its creation ends."""
+        record = await world.run(CREATE, Made("sha256:aaaa", "text"))
+        await asyncio.sleep(ACCESS_SECONDS + 1)
+        assert (record.external, record.made) == (None, "sha256:aaaa")
+
     async def test_kubeconfigs_that_were_read_again_stay_for_their_whole_time(self, world):
         await world.run(READ, ACCESS)
         await asyncio.sleep(ACCESS_SECONDS - 10)
@@ -297,7 +313,7 @@ class TestRefusals:
             assert world.records.next_try(record) == pytest.approx(retry_delay(attempts, POLICY))
             await asyncio.sleep(retry_delay(attempts, POLICY) + 0.1)
             assert world.records.refusals(record) == {}
-            assert world.records.next_try(record) == 0.0
+            assert world.records.next_try(record) is None
 
     async def test_next_try_is_the_one_that_comes_first(self, world):
         record = world.record()
@@ -313,6 +329,27 @@ class TestRefusals:
         assert not world.records.accepted(record, "claim")
         assert world.records.next_try(record) is None
         assert world.records.refusals(record) == {}
+
+
+class TestWrites:
+    async def test_part_that_is_written_again_and_again_rests_ever_longer(self, world):
+        record = world.record()
+        for times in range(1, 12):
+            world.records.wrote(record, "secret dev-config")
+            rest = retry_delay(times - FREE_WRITES, POLICY)
+            assert world.records.is_resting(record, "secret dev-config") == (rest > 0)
+            assert world.records.next_try(record) == (pytest.approx(rest) if rest else None)
+            await asyncio.sleep(rest + 1)
+        assert not world.records.is_resting(record, "secret other")
+
+    async def test_part_that_had_peace_is_written_without_a_rest(self, world):
+        record = world.record()
+        for _ in range(3):
+            world.records.wrote(record, "secret dev-config")
+        assert world.records.is_resting(record, "secret dev-config")
+        await asyncio.sleep(retry_delay(1, POLICY) + PEACE_SECONDS + 1)
+        world.records.wrote(record, "secret dev-config")
+        assert not world.records.is_resting(record, "secret dev-config")
 
 
 class TestForget:

@@ -59,6 +59,16 @@ def test_copy_of_an_object_never_wins_over_the_one_that_made_the_claim() -> None
         assert not first(original, copy)
 
 
+@pytest.mark.rule("C21")
+def test_claim_that_only_says_so_never_wins_over_one_that_was_carried_out() -> None:
+    """The cluster was adopted, so it bears no mark, and the claim names a container."""
+    adopted = wanting("adopted", "u1", 9, claim_id="c" * 64)
+    adopted = KINDCluster({**adopted.raw, "status": {"initialization": {"provisioned": True}}})
+    forged = wanting("forged", "u2", 1, claim_id="u2")
+    assert first(forged, adopted)
+    assert not first(adopted, forged)
+
+
 @pytest.mark.rule("C27")
 def test_object_that_was_moved_wins_over_a_later_copy() -> None:
     moved, copy = wanting("moved", "u2", 1, claim_id="u1"), wanting("copy", "u3", 2, claim_id="u1")

@@ -1,5 +1,6 @@
 """What is decided for a KINDCluster, step by step through its life."""
 
+import base64
 from dataclasses import replace
 from datetime import timedelta
 
@@ -33,7 +34,10 @@ from builders import (
 
 from capk.api import names
 from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
+from capk.kindcfg.credentials import certificates, fingerprint
+from capk.localkind.certificates import Authority
 from capk.plan.kindcluster import decide
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
@@ -617,6 +621,17 @@ class TestRunning:
         assert decide(replace(done, secrets=edited)).operation == ReadAccess("dev")
         assert decide(replace(done, secrets=edited, access=ACCESS)).secrets
 
+    def test_secret_of_an_earlier_kind_cluster_is_replaced_after_a_restart(self) -> None:
+        done, authority = settled(), Authority("another cluster").certificate
+        named = base64.b64encode(authority).decode()
+        earlier = {name: replace(facts, authority=named) for name, facts in done.secrets.items()}
+        assert decide(replace(done, secrets=earlier)).operation == ReadAccess("dev")
+        mine = fingerprint(certificates({"authority": named}, "authority"))
+        annotations = {**done.object.annotations, names.IDENTITY_ANNOTATION: mine}
+        metadata = {**done.object.metadata, "annotations": annotations}
+        same = seen_as(done, KINDCluster({**done.object.raw, "metadata": metadata}), secrets=earlier)
+        assert decide(same).operation is None
+
     @pytest.mark.rule("C26")
     def test_kubeconfig_is_read_again_now_and_then_and_ready_all_the_while(self) -> None:
         observed = settled()
@@ -657,6 +672,13 @@ class TestRunning:
         assert plan.operation == StartNodes("dev", ("dev-control-plane",))
         assert condition(plan.status, Condition.READY) == ("False", Reason.STARTING_NODES)
         assert plan.status["initialization"] == {"provisioned": True}
+
+    @pytest.mark.rule("C21")
+    def test_stopped_container_of_someone_else_in_the_cluster_is_not_started(self) -> None:
+        """Anyone may label a container with the name of our kind cluster."""
+        theirs = node("other-worker", mark=None, running=False)
+        mixed = EngineFacts(looked=True, exists=True, nodes=(node(running=False), theirs))
+        assert decide(replace(settled(), engine=mixed)).operation == StartNodes("dev", ("dev-control-plane",))
 
     def test_restarted_cluster_is_not_ready_before_it_answers(self) -> None:
         observed = settled()
@@ -819,6 +841,7 @@ class TestRefusals:
 class TestSeveralControlPlanes:
     NAMES = ("dev-external-load-balancer", "dev-control-plane", "dev-control-plane2", "dev-control-plane3")
     ADDRESSES = ("172.18.0.5", "172.18.0.10", "172.18.0.2", "172.18.0.9")
+    SWAPPED = ("172.18.0.5", "172.18.0.2", "172.18.0.10", "172.18.0.9")
 
     def nodes(self, addresses=ADDRESSES, *, running=True):
         return tuple(
@@ -835,7 +858,8 @@ class TestSeveralControlPlanes:
         request = decide(stopped).operation
         assert isinstance(request, StartNodes)
         assert request.nodes == (self.NAMES[2], self.NAMES[0], self.NAMES[3], self.NAMES[1])
-        assert request.addresses == dict(zip(self.NAMES, self.ADDRESSES, strict=True))
+        assert request.addresses == dict(zip(self.NAMES[1:], self.ADDRESSES[1:], strict=True))
+        assert request.preferred == {self.NAMES[0]: self.ADDRESSES[0]}
         assert request.stop == ()
 
     def test_addresses_are_remembered_while_the_nodes_are_stopped(self) -> None:
@@ -848,17 +872,43 @@ class TestSeveralControlPlanes:
 
     def test_nodes_that_came_back_with_each_others_addresses_are_started_again_in_order(self) -> None:
         done = settled(engine=self.engine())
-        swapped = (self.ADDRESSES[0], self.ADDRESSES[2], self.ADDRESSES[1], self.ADDRESSES[3])
-        wrong = replace(done, engine=self.engine(swapped, restarted=True))
+        wrong = replace(done, engine=self.engine(self.SWAPPED, restarted=True))
         request = decide(wrong).operation
         assert isinstance(request, StartNodes)
         assert request.stop == (self.NAMES[1], self.NAMES[2])
         assert request.nodes == (self.NAMES[2], self.NAMES[1])
 
-    def test_cluster_that_answers_has_the_right_addresses(self) -> None:
+    def test_quorum_that_answers_is_left_alone_and_proves_no_address(self) -> None:
+        """Two that exchanged their addresses: one of them and the third are a quorum, which answers."""
         done = settled(engine=self.engine())
-        moved = replace(done, engine=self.engine(tuple(reversed(self.ADDRESSES))), health=HealthFacts(answers=True))
-        assert decide(moved).operation is None
+        moved = replace(done, engine=self.engine(self.SWAPPED), health=HealthFacts(answers=True))
+        plan = decide(moved)
+        assert plan.operation is None
+        assert [one["address"] for one in plan.status["nodes"]] == [
+            one["address"] for one in done.object.status["nodes"]
+        ]
+
+    def test_addresses_count_after_a_restart_of_the_provider_before_anything_answers(self) -> None:
+        """The machine was restarted, and the provider with it: it has not seen that the nodes started again."""
+        rebooted = replace(settled(engine=self.engine()), engine=self.engine(self.SWAPPED), health=HealthFacts())
+        request = decide(rebooted).operation
+        assert isinstance(request, StartNodes)
+        assert request.nodes == (self.NAMES[2], self.NAMES[1])
+
+    def test_balancer_makes_room_for_the_control_plane_whose_address_it_got(self) -> None:
+        done = settled(engine=self.engine())
+        balancer, first, second, third = self.ADDRESSES
+        wrong = replace(done, engine=self.engine((second, first, balancer, third), restarted=True))
+        request = decide(wrong).operation
+        assert isinstance(request, StartNodes)
+        assert request.stop == (self.NAMES[2], self.NAMES[0])
+        assert request.nodes == (self.NAMES[2], self.NAMES[0])
+
+    def test_addresses_of_a_cluster_that_lost_its_data_are_forgotten_with_it(self) -> None:
+        again = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
+        done = settled(again, engine=self.engine())
+        lost = replace(done, access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
+        assert "nodes" not in decide(lost).status
 
     def test_taken_address_is_named(self) -> None:
         taken = Failure(Reason.ADDRESS_TAKEN, "dev-control-plane needs its address 172.18.0.10 again.")
@@ -893,6 +943,18 @@ class TestDeletion:
         last = decide(replace(going, engine=NOTHING_THERE))
         assert list(last.delete_secrets) == ["dev-config"]
         assert last.remove_finalizer
+
+    @pytest.mark.rule("C23")
+    def test_secret_of_the_control_plane_goes_too(self) -> None:
+        """A management plane without a garbage collector would keep it, and the keys in it, for ever."""
+        owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
+        going = kindcluster(
+            annotations=COMPLETE, finalizers=FINALIZER, owner="dev", deletionTimestamp="2030-01-01T11:00:00Z"
+        )
+        start = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, owner="dev")
+        done = settled(start, owner=owner, control_plane=control_plane())
+        last = seen_as(done, going, engine=NOTHING_THERE, control_plane=None)
+        assert sorted(decide(last).delete_secrets) == ["dev-config", "dev-kubeconfig"]
 
     @pytest.mark.rule("C23")
     def test_failed_deletion_keeps_the_finalizer_and_says_why(self) -> None:

@@ -1,0 +1,50 @@
+"""What was known of a kind cluster is forgotten when another one is made in its place."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from builders import create_request, kindcluster
+from virtual_time import now
+
+from capk.engine.operations import Lane, Operations
+from capk.engine.progress import Step
+from capk.manager.records import Made, Record, Records
+from capk.plan.observed import Access, Policy
+from capk.plan.plan import ReadAccess, Request
+from capk.runtime.metrics import Metrics
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Engine:
+    """Answers each request a second later."""
+
+    def __init__(self) -> None:
+        self.answer: Any = None
+
+    async def carry_out(self, record: Record, request: Request, on_step: Callable[[Step], None]) -> Any:
+        await asyncio.sleep(1)
+        return self.answer
+
+
+async def test_new_cluster_is_not_taken_for_the_one_that_was_lost():
+    engine = Engine()
+    operations = Operations(dict.fromkeys(Lane, 1), on_change=lambda _: None, clock=now)
+    records = Records(engine.carry_out, operations, Metrics(), Policy(), now)
+    record = records.of(kindcluster())
+
+    async def run(request: Request, answer: Any) -> None:
+        engine.answer = answer
+        records.start(record, request)
+        await asyncio.sleep(2)
+
+    await run(create_request(), Made("sha256:first", "first"))
+    await run(ReadAccess("dev"), Access(external="first", internal="first"))
+    assert record.access is not None
+    records.start(record, create_request())
+    assert (record.access, record.made, record.external, record.access_timer) == (None, None, None, None)
+    await run(create_request(), Made("sha256:second", "second"))
+    assert (record.access, record.made, record.external) == (None, "sha256:second", "second")
+    records.forget(record.uid)
