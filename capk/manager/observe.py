@@ -16,6 +16,7 @@ from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
 from capk.plan.observed import Authorities, ControlPlaneObserved, Observed, Policy
+from capk.plan.secrets import config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
 
@@ -85,7 +86,7 @@ class Observer:
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
             health=health,
             secrets=self._secrets(key.namespace, name),
-            foreign_secrets=self._foreign.among(key.namespace),
+            foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals={**self._control_plane_refusals(owner), **self._records.refusals(record)},
             held_back=self._records.held_back(record),
             contested=self._records.contested(record),
@@ -114,7 +115,7 @@ class Observer:
             cluster_name=name,
             access=record.access if record else None,
             secrets=self._secrets(key.namespace, name),
-            foreign_secrets=self._foreign.among(key.namespace),
+            foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals=self._records.refusals(self._records.of(control_plane)),
             held_back=self._records.held_back(self._records.of(control_plane)),
         )
@@ -165,10 +166,20 @@ async def read_authorities(client: Kube, namespace: str, wanted: Iterable[str]) 
     return Authorities(texts, missing)
 
 
-class ForeignSecrets:
-    """Names of Secrets that we want to write and that belong to someone else, for as long as that is believed."""
+def _secret_names(cluster_name: str, owner: OwnerCluster | None) -> list[str]:
+    """Return the names of the Secrets that our objects want to write for a kind cluster."""
+    config = [config_secret_name(cluster_name)]
+    return [*config, kubeconfig_secret_name(owner.name)] if owner else config
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+
+class ForeignSecrets:
+    """Names of Secrets that we want to write and that belong to someone else.
+
+    No watch shows when such a name is free: its Secret lacks our label. So it is looked at again now and then.
+    """
+
+    def __init__(self, client: Kube, clock: Callable[[], float]) -> None:
+        self._client = client
         self._clock = clock
         self._found: dict[tuple[str, str], float] = {}
 
@@ -180,12 +191,22 @@ class ForeignSecrets:
         """Note that the Secret of that name is ours, or was deleted."""
         self._found.pop((namespace, name), None)
 
-    def forget(self) -> None:
-        """Have every name tried again."""
-        self._found.clear()
+    def expire(self) -> None:
+        """Have every name looked at again."""
+        self._found = dict.fromkeys(self._found, float("-inf"))
 
-    def among(self, namespace: str) -> frozenset[str]:
-        """Return the names in a namespace that are not to be tried yet."""
-        oldest = self._clock() - FOREIGN_SECONDS
-        self._found = {where: since for where, since in self._found.items() if since > oldest}
-        return frozenset(name for where, name in self._found if where == namespace)
+    async def among(self, namespace: str, wanted: Iterable[str]) -> frozenset[str]:
+        """Return those of the names that belong to someone else; looks at one that was not looked at for a minute."""
+        known = [name for name in wanted if (namespace, name) in self._found]
+        for name in known:
+            if self._clock() - self._found[namespace, name] >= FOREIGN_SECONDS:
+                await self._look_at(namespace, name)
+        return frozenset(name for name in known if (namespace, name) in self._found)
+
+    async def _look_at(self, namespace: str, name: str) -> None:
+        try:
+            await self._client.get(names.SECRETS, namespace, name)
+        except NotFound:
+            self.freed(namespace, name)
+        else:
+            self.found(namespace, name)

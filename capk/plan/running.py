@@ -105,11 +105,15 @@ def _start_over(observed: Observed) -> Plan:
 
 
 def _identity(observed: Observed) -> str | None:
-    """The fingerprint, as long as the object does not hold it."""
-    if observed.object.identity not in (None, names.UNREAD) or IDENTITY in observed.held_back:
+    """The fingerprint, as long as the object does not hold it: nothing yet, or an edit that the marks disprove."""
+    current = observed.object.identity
+    if IDENTITY in observed.held_back:
         return None
-    known = observed.access.fingerprint if observed.access else observed.made
-    return known if known != observed.object.identity else None
+    if current in (None, names.UNREAD):
+        known = observed.access.fingerprint if observed.access else observed.made
+    else:
+        known = observed.access.fingerprint if observed.access and observed.engine.nodes else None
+    return known if known != current else None
 
 
 def _due_endpoint(observed: Observed) -> tuple[str, int] | None:
@@ -176,9 +180,15 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
     renewal = renewal_request(observed)
     if renewal and renewal_wait(observed) <= 0:
         return renewal, None
-    if observed.access is None and (observed.recheck or _needs_access(observed)):
+    if observed.access is None and (observed.recheck or _needs_access(observed) or _is_back(observed)):
         return _read(observed)
     return None, renewal_wait(observed) if renewal else None
+
+
+def _is_back(observed: Observed) -> bool:
+    """Whether the API server answers again after it did not: what it holds, and its certificates, may be others."""
+    stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
+    return bool(observed.health.answers) and stored is not None and stored["status"] == "False"
 
 
 def _read(observed: Observed) -> tuple[Request | None, float | None]:

@@ -740,6 +740,22 @@ class TestHealth:
         back = decide(replace(silent, health=HealthFacts(answers=True, reached=True))).status
         assert condition(back, Condition.READY) == ("True", Reason.READY)
 
+    def test_kubeconfig_is_read_again_when_the_api_server_is_back(self) -> None:
+        """Its etcd may have come back empty, and nothing else shows that where the engine cannot list containers."""
+        dead = replace(settled(), health=self.DEAD)
+        back = replace(apply(dead, decide(dead)), health=HealthFacts(answers=True, reached=True))
+        assert decide(back).operation == ReadAccess("dev")
+
+    def test_edited_identity_is_corrected_where_the_marks_prove_the_cluster(self) -> None:
+        done = settled()
+        edited = kindcluster(
+            done.object.spec,
+            annotations={**done.object.annotations, names.IDENTITY_ANNOTATION: "sha256:0000"},
+            finalizers=FINALIZER,
+            status=done.object.status,
+        )
+        assert decide(seen_as(done, edited, access=ACCESS)).identity == IDENTITY
+
     def test_verdict_outlives_a_restart_of_the_provider(self) -> None:
         dead = replace(settled(), health=self.DEAD)
         again = replace(apply(dead, decide(dead)), health=HealthFacts())
