@@ -158,7 +158,8 @@ class Records:
         if isinstance(request, Create):
             record.unfinished = request
             # What is known of a kind cluster that was there before is not true of the one to come.
-            record.made = record.external = None
+            record.made = record.external = record.validity = None
+            record.creation = CreationFacts()
             _forget_access(record)
 
         async def work(on_step: Callable[[Step], None]) -> None:

@@ -1,0 +1,252 @@
+"""A simulated container engine: containers, addresses, volumes, and what goes wrong with them.
+
+It knows nothing of the provider. `kindcommand` drives it as kind does, `doors` shows it to the provider.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from test.simulation.clock import now
+from test.simulation.identities import Identity, identity
+
+LOAD_BALANCER: Final = "external-load-balancer"
+CONTROL_PLANE: Final = "control-plane"
+FOREIGN: Final = "stranger"
+"""Maker of what was not made for an object of ours."""
+
+
+@dataclass
+class Birth:
+    """One run of `kind create cluster`, and the kind cluster that came of it.
+
+    maker: the mark in its configuration, or FOREIGN. is_up: kubeadm has done its work.
+    is_dead: its API server does not answer although all containers run. system_uid: changes when etcd came back empty.
+    """
+
+    number: int
+    cluster: str
+    maker: str
+    port: int
+    control_planes: int
+    is_up: bool = False
+    reported: tuple[float, str] | None = None
+    """When kind told which provider of its success."""
+    is_dead: bool = False
+    balancer_knows: bool = True
+    empties: int = 0
+    hostile: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> Identity:
+        """Return the certificate authority and the administrator's credentials."""
+        return identity(self.number % 64)
+
+    @property
+    def system_uid(self) -> str:
+        """Return the uid of the namespace kube-system."""
+        return f"{self.number:08x}-0000-4000-8000-{self.empties:012x}"
+
+
+@dataclass
+class Container:
+    """A container of the engine.
+
+    home: the address that it had when its kind cluster was made. is_listed: whether listings show it yet.
+    exits_again: ends a moment after each start. is_stuck: cannot be removed.
+    """
+
+    id: str
+    name: str
+    cluster: str
+    role: str
+    image: str
+    birth: Birth
+    mark: str | None
+    running: bool = False
+    address: str = ""
+    home: str = ""
+    started_at: str = ""
+    is_listed: bool = True
+    exits_again: bool = False
+    is_stuck: bool = False
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Trouble:
+    """What calls of the engine run into, each until a virtual time."""
+
+    down: float = 0.0
+    hang: float = 0.0
+    slow: float = 0.0
+    garble: float = 0.0
+    crash: float = 0.0
+    """Listings raise what no door may raise (a parser's error)."""
+    disagree: float = 0.0
+    """Containers' listings are a while behind kind's."""
+    full_disk: float = 0.0
+    addresses_taken: float = 0.0
+
+    def end(self) -> None:
+        """End all of it."""
+        self.__init__()  # type: ignore[misc]
+
+
+class SimulatedEngine:
+    """All containers, and the rules of names and addresses.
+
+    on_remove: called with (container, who) before a container is removed.
+    on_birth: called with the birth when a creation begins to make containers.
+    balancer_survives: kind 0.33's load balancer keeps its configuration over a restart, 0.32's does not.
+    """
+
+    def __init__(self, rng: Random, *, balancer_survives: bool = True) -> None:
+        self.rng = rng
+        self.trouble = Trouble()
+        self.balancer_survives = balancer_survives
+        self.containers: dict[str, Container] = {}
+        self._elsewhere: dict[str, Container] = {}
+        self.on_remove: Callable[[Container, str], None] = lambda container, who: None
+        self.births: list[Birth] = []
+        self.occupied: dict[str, str] = {}
+        """Address -> name of a container that is no kind node."""
+        self.removals: list[tuple[float, str, str]] = []
+        self.number = 1
+        self.has_crashed = False
+        """Whether listings have raised what no door may raise."""
+        self._ids = 0
+        self._ports = 40000
+        self._past: list[tuple[float, list[Container]]] = []
+
+    def switch(self, *, away: bool) -> None:
+        """Let another, empty engine answer, or the first one again; the containers of the first one go on running."""
+        if away != (self.number == 1):
+            return
+        self.number = 2 if away else 1
+        self.containers, self._elsewhere = self._elsewhere, self.containers
+        self._past.clear()
+
+    # --- what there is
+
+    def everywhere(self) -> list[Container]:
+        """Return all containers, those of an engine that does not answer now included."""
+        return [*self.containers.values(), *self._elsewhere.values()]
+
+    def of(self, cluster: str, *, unlisted: bool = False) -> list[Container]:
+        """Return the containers of a kind cluster, by name."""
+        found = [one for one in self.containers.values() if one.cluster == cluster and (one.is_listed or unlisted)]
+        return sorted(found, key=lambda one: one.name)
+
+    def listed(self) -> list[Container]:
+        """Return all containers of kind clusters that a listing shows, by name."""
+        return sorted((one for one in self.containers.values() if one.is_listed), key=lambda one: one.name)
+
+    def named(self, name: str) -> Container | None:
+        """Return the container of that name."""
+        return next((one for one in self.containers.values() if one.name == name), None)
+
+    def answers(self, birth: Birth) -> bool:
+        """Return whether the API server of that kind cluster can be reached where its kubeconfig says."""
+        own = [one for one in self.everywhere() if one.birth is birth]
+        planes = [one for one in own if one.role == CONTROL_PLANE and one.running]
+        if not birth.is_up or birth.is_dead or not planes:
+            return False
+        if birth.control_planes == 1:
+            return True
+        members = [one for one in planes if one.address == one.home]
+        balancers = [one for one in own if one.role == LOAD_BALANCER and one.running]
+        return len(members) > birth.control_planes // 2 and bool(balancers) and birth.balancer_knows
+
+    # --- what happens
+
+    def begin(self, cluster: str, maker: str, port: int, control_planes: int) -> Birth:
+        """Note that a creation begins; port 0 chooses a free one."""
+        if not port:
+            self._ports += 1
+            port = self._ports
+        birth = Birth(len(self.births) + 1, cluster, maker, port, control_planes)
+        self.births.append(birth)
+        return birth
+
+    def make(
+        self, birth: Birth, name: str, role: str, mark: str | None, image: str, *, is_listed: bool = True
+    ) -> Container:
+        """Make a container that does not run yet; raises KeyError with the other's id when the name is taken."""
+        if taken := self.named(name):
+            raise KeyError(taken.id)
+        self._ids += 1
+        container_id = f"{self._ids:06x}{'5eed' * 15}"[:64]
+        container = Container(container_id, name, birth.cluster, role, image, birth, mark, is_listed=is_listed)
+        self.containers[container_id] = container
+        return container
+
+    def start(self, container: Container) -> None:
+        """Start a container: it gets the lowest free address."""
+        if container.running or container.id not in self.containers:
+            return
+        container.running = True
+        container.started_at = f"{now():.3f}"
+        container.address = self._free_address()
+        container.home = container.home or container.address
+        if container.role == LOAD_BALANCER and container.birth.is_up:
+            container.birth.balancer_knows = self.balancer_survives
+        if container.exits_again:
+            self.stop(container)
+
+    def stop(self, container: Container) -> None:
+        """Stop a container: its address is free again."""
+        container.running = False
+        container.address = ""
+
+    def remove(self, container: Container, who: str) -> None:
+        """Remove a container with its volumes."""
+        if container.id in self.containers:
+            self.on_remove(container, who)
+            self.removals.append((now(), container.cluster, who))
+            del self.containers[container.id]
+
+    def restart(self, *, order: str, come_back: bool, down_seconds: float) -> None:
+        """Restart the engine: every container stops; where they come back by themselves, in an order.
+
+        order: names, random or addresses (the one that gives each its own address again).
+        """
+        running = [one for one in self.listed() if one.running]
+        addresses = {one.id: one.address for one in running}
+        for container in running:
+            self.stop(container)
+        self.trouble.down = max(self.trouble.down, now() + down_seconds)
+        if not come_back:
+            return
+        if order == "random":
+            self.rng.shuffle(running)
+        elif order == "addresses":
+            running.sort(key=lambda one: _as_number(addresses[one.id]))
+        loop = asyncio.get_running_loop()
+        for place, container in enumerate(running):
+            loop.call_later(down_seconds + 0.1 * place, self.start, container)
+
+    def _free_address(self) -> str:
+        taken = {one.address for one in self.containers.values() if one.running} | set(self.occupied)
+        return next(address for address in _addresses() if address not in taken)
+
+    # --- listings that are behind
+
+    def remember(self) -> None:
+        """Keep what a listing would show now, for one that is behind later."""
+        self._past = [(when, shown) for when, shown in self._past if when > now() - 10][-20:]
+        self._past.append((now(), self.listed()))
+
+    def a_while_ago(self) -> list[Container]:
+        """Return what a listing showed up to ten seconds ago."""
+        return self._past[0][1] if self._past else []
+
+
+def _addresses() -> Iterable[str]:
+    return (f"172.18.{number // 256}.{number % 256}" for number in range(2, 65536))
+
+
+def _as_number(address: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in address.split("."))

@@ -1,0 +1,191 @@
+"""What goes wrong by itself: at the API server, the engine, kind, workload clusters and the provider process."""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+from test.simulation.apiserver import Fault
+from test.simulation.clock import now
+from test.simulation.kindcommand import Planned
+from test.simulation.life import Life, action
+from test.simulation.objects import Body
+from test.simulation.printed import FAILURES_OF_CREATION
+
+# --- the API server
+
+
+@action("api")
+def api(
+    life: Life,
+    kind: str = "error",
+    seconds: float = 20.0,
+    share: float = 1.0,
+    status: int = 503,
+    message: str = "the server is currently unable to handle the request",
+    delay: float = 2.0,
+    plural: str | None = None,
+    verbs: Sequence[str] = (),
+) -> None:
+    """Requests fail, are slow, or are done and their answer is lost; see `apiserver.Fault`."""
+    rng = Random(f"{life.world.seed} {kind} {len(life.world.api.faults)}")
+    fault = Fault(kind, now() + seconds, share, status, message, delay, plural, tuple(verbs), rng)
+    life.world.api.faults.append(fault)
+
+
+@action("drop-watches")
+def drop_watches(life: Life, seconds: float = 5.0, plural: str | None = None) -> None:
+    """Watches break; what happens until they are open again is only seen by listing."""
+    life.world.api.drop_watches(seconds=seconds, plural=plural)
+
+
+@action("slow-watch")
+def slow_watch(life: Life, plural: str, latency: float = 10.0, seconds: float = 60.0) -> None:
+    """Events of one kind are late, so that kinds come in another order than they happened."""
+    life.world.api.slow_watches[plural] = (latency, now() + seconds)
+
+
+@action("quota")
+def quota(life: Life, limit: int = 0, namespace: str = "default", seconds: float = 900.0) -> None:
+    """No more Secrets than that in a namespace, for a while."""
+    api_server = life.world.api
+    api_server.secret_quota[namespace] = limit
+    asyncio.get_running_loop().call_later(seconds, api_server.secret_quota.pop, namespace, None)
+
+
+@action("webhook")
+def webhook(life: Life, seconds: float = 300.0) -> None:
+    """A mutating webhook changes owner references of each Secret that is written."""
+
+    def change(secret: Body) -> None:
+        for reference in secret["metadata"].get("ownerReferences") or ():
+            reference["blockOwnerDeletion"] = False
+
+    life.world.api.edit_secrets = change
+    asyncio.get_running_loop().call_later(seconds, setattr, life.world.api, "edit_secrets", None)
+
+
+# --- the engine
+
+
+@action("engine")
+def engine(life: Life, trouble: str, seconds: float = 30.0) -> None:
+    """The engine is in trouble for a while; see `engine.Trouble`."""
+    life.world.engine.has_crashed |= trouble == "crash"
+    setattr(life.world.engine.trouble, trouble, now() + seconds)
+
+
+@action("restart-engine")
+def restart_engine(life: Life, order: str = "names", come_back: bool = True, seconds: float = 5.0) -> None:
+    """The engine, or its machine, restarts."""
+    life.world.engine.restart(order=order, come_back=come_back, down_seconds=seconds)
+
+
+@action("another-engine")
+def another_engine(life: Life, seconds: float = 300.0) -> None:
+    """The command of the engine leads to another engine for a while, as after `docker context use`."""
+    life.world.engine.switch(away=True)
+    life.later(seconds, lambda: life.world.engine.switch(away=False))
+
+
+@action("kind-fails")
+def kind_fails(life: Life, fixture: str, times: int = 1, name: str | None = None) -> None:
+    """The next creations fail as it was recorded."""
+    life.world.kind.planned.append(Planned(FAILURES_OF_CREATION[fixture], fixture, times, name))
+
+
+@action("node")
+def node(life: Life, name: str, how: str, role: str = "control-plane", seconds: float = 300.0) -> None:
+    """A node container misbehaves for a while: `stuck` cannot be removed, `exits` ends again after each start."""
+    for container in life.world.engine.of(name):
+        if container.role != role:
+            continue
+        attribute = "is_stuck" if how == "stuck" else "exits_again"
+        setattr(container, attribute, True)
+        asyncio.get_running_loop().call_later(seconds, setattr, container, attribute, False)
+        if how == "exits":
+            life.world.engine.stop(container)
+
+
+@action("balancer-restarts")
+def balancer_restarts(life: Life, name: str) -> None:
+    """The load balancer's container restarts."""
+    for container in life.world.engine.of(name):
+        if container.role == "external-load-balancer":
+            life.world.engine.stop(container)
+            life.world.engine.start(container)
+
+
+# --- workload clusters
+
+
+@action("plane")
+def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
+    """An API server dies for a while in a container that runs, or restarts with an empty etcd (`empty`)."""
+    births = {one.birth.number: one.birth for one in life.world.engine.of(name)}
+    for birth in births.values():
+        if how == "empty":
+            birth.empties += 1
+            for container in life.world.engine.of(name):
+                life.world.engine.stop(container)
+                life.world.engine.start(container)
+        else:
+            birth.is_dead = True
+            asyncio.get_running_loop().call_later(seconds, setattr, birth, "is_dead", False)
+
+
+@action("hostile-node")
+def hostile_node(life: Life, name: str) -> None:
+    """An administrator of a workload cluster adds fields to the kubeconfig of its node."""
+    for container in life.world.engine.of(name):
+        container.birth.hostile = {"tokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token", "as": "root"}
+
+
+@action("slow-workload")
+def slow_workload(life: Life, seconds: float = 120.0) -> None:
+    """Workload API servers answer later than the provider waits."""
+    life.world.workload.slow = now() + seconds
+
+
+# --- the provider process
+
+
+@action("kill")
+def kill(life: Life, linger: float = 0.0) -> None:
+    """SIGKILL; kind commands go on for a moment where linger is not 0."""
+    life.deployment.kill(linger)
+
+
+@action("restart")
+def restart(life: Life) -> None:
+    """SIGTERM, and another process follows."""
+    life.deployment.restart()
+
+
+@action("replace-provider")
+def replace_provider(life: Life, overlap: float = 5.0, hard: bool = True) -> None:
+    """Another provider starts while the old one goes on for a while."""
+    life.deployment.replace(overlap, hard=hard)
+
+
+@action("cut-off")
+def cut_off(life: Life, seconds: float = 20.0) -> None:
+    """The provider cannot reach the API server for a while; its lease runs out."""
+    life.deployment.cut_off(seconds)
+
+
+def end_all(life: Life) -> None:
+    """End all trouble, so that everything can come to rest."""
+    world = life.world
+    world.engine.trouble.end()
+    world.engine.switch(away=False)
+    world.engine.occupied.clear()
+    world.api.faults.clear()
+    world.api.slow_watches.clear()
+    world.api.secret_quota.clear()
+    world.api.edit_secrets = None
+    world.kind.planned.clear()
+    world.workload.slow = 0.0
+    for birth in world.engine.births:
+        birth.is_dead = False
+    for container in world.engine.containers.values():
+        container.is_stuck = container.exits_again = False

@@ -1,0 +1,218 @@
+"""From a seed to a script: which objects there are, and what happens to them when. Pure."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from capk.api import names
+from test.simulation.life import Script, Step
+from test.simulation.printed import FAILURES_OF_CREATION
+from test.simulation.world import Options
+
+NAMES: Final = ("dev", "prod", "edge")
+_SHAPES: Final[tuple[tuple[float, list[str]], ...]] = (
+    (0.55, []),
+    (0.15, ["control-plane", "worker"]),
+    (0.1, ["control-plane", "worker", "worker"]),
+    (0.2, ["control-plane", "control-plane", "control-plane"]),
+)
+_CURABLE: Final = tuple(sorted(set(FAILURES_OF_CREATION) - {"create-bad-patch", "create-kubeadm-flag"}))
+
+Maker = Callable[[Random, str], Step]
+"""Returns a step, without its time, for an object of that name."""
+
+
+def _engine(rng: Random, name: str) -> Step:
+    trouble = rng.choice(("down", "hang", "slow", "garble", "disagree", "full_disk"))
+    return {"do": "engine", "trouble": trouble, "seconds": rng.choice((5, 30, 120, 400))}
+
+
+def _api(rng: Random, name: str) -> Step:
+    kind = rng.choice(("error", "error", "lost", "slow"))
+    return {
+        "do": "api",
+        "kind": kind,
+        "status": rng.choice((0, 429, 500, 503)),
+        "share": rng.choice((0.2, 0.5, 1.0)),
+        "seconds": rng.choice((2, 10, 60)),
+        "delay": rng.choice((0.5, 5, 40)),
+    }
+
+
+def _deny(rng: Random, name: str) -> Step:
+    words = 'admission webhook "policy.example" denied the request: not on my watch'
+    plural = rng.choice(("secrets", "secrets", "kindclusters", "events"))
+    return {"do": "api", "kind": "admission", "status": 403, "message": words, "plural": plural, "seconds": 700}
+
+
+def _forge(rng: Random, name: str) -> Step:
+    other = rng.choice(NAMES)
+    annotations = rng.choice(
+        (
+            {names.CLAIM_ANNOTATION: "$OUTSIDE"},
+            {names.CLAIM_ANNOTATION: "../../outside"},
+            {names.CLAIM_ANNOTATION: other},
+            {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None},
+            {names.CLAIM_ID_ANNOTATION: f"$UID:default/{other}"},
+            {names.CLAIM_ID_ANNOTATION: "uid-of-nobody", names.IDENTITY_ANNOTATION: None},
+            {names.IDENTITY_ANNOTATION: ""},
+            {names.IDENTITY_ANNOTATION: "sha256:0000"},
+            {names.IDENTITY_ANNOTATION: None},
+        )
+    )
+    return {"do": "annotate", "name": name, "annotations": annotations}
+
+
+def _secret(rng: Random, name: str) -> Step:
+    which = rng.choice((f"{name}-config", f"{name}-config", f"{name}-kubeconfig"))
+    return {"do": "secret", "name": which, "how": rng.choice(("unlabel", "delete", "edit", "disown", "retype"))}
+
+
+def _restart_engine(rng: Random, name: str) -> Step:
+    order = rng.choice(("names", "random", "addresses"))
+    return {
+        "do": "restart-engine",
+        "order": order,
+        "come_back": rng.random() < 0.6,
+        "seconds": rng.choice((1, 10, 60)),
+    }
+
+
+def _stop_nodes(rng: Random, name: str) -> Step:
+    return {"do": "stop-nodes", "name": name, "only": rng.choice((None, "control-plane", "worker"))}
+
+
+def _one(do: str, **arguments: Any) -> Maker:
+    """Return a maker of a step about the object, whose arguments may be tuples to choose from."""
+
+    def make(rng: Random, name: str) -> Step:
+        chosen = {key: rng.choice(value) if isinstance(value, tuple) else value for key, value in arguments.items()}
+        return {"do": do, "name": name, **chosen}
+
+    return make
+
+
+def _other(do: str, **arguments: Any) -> Maker:
+    """Return a maker of a step that is not about an object."""
+
+    def make(rng: Random, name: str) -> Step:
+        step = _one(do, **arguments)(rng, name)
+        del step["name"]
+        return step
+
+    return make
+
+
+KINDS: Final[dict[str, tuple[float, Maker]]] = {
+    # what it is called -> (how often, how it is made)
+    "delete": (3, _one("delete", kind=("kindclusters", "kindclusters", "clusters"))),
+    "delete-control-plane": (0.6, _one("delete", kind="kindcontrolplanes")),
+    "apply-again": (3, _one("apply")),
+    "force-delete": (0.7, _one("force-delete")),
+    "replace": (1, _one("replace")),
+    "copy": (0.7, lambda rng, name: {"do": "copy", "name": name, "to": f"{name}-copy"}),
+    "move": (0.8, _one("move", after=(2, 30))),
+    "forge": (1.5, _forge),
+    "pause": (1.2, _one("pause", seconds=(5, 60, 600))),
+    "pause-cluster": (0.8, _one("pause", kind="clusters", seconds=(5, 60, 600))),
+    "leave-filter": (1, _one("leave-filter", seconds=(0.5, 5, 100))),
+    "secret": (1.5, _secret),
+    "foreign-secret": (
+        0.6,
+        lambda rng, name: {"do": "foreign-secret", "name": f"{name}-{rng.choice(('config', 'kubeconfig'))}"},
+    ),
+    "retain": (0.5, _one("edit", patch={"spec": {"deletionPolicy": "Retain"}})),
+    "recreate": (1, _one("edit", patch={"spec": {"recreatePolicy": "Always"}})),
+    "adopt": (0.5, _one("annotate", annotations={names.ADOPT_ANNOTATION: "true"})),
+    "host-only": (0.3, _one("edit", patch={"spec": {"controlPlaneEndpoint": {"host": "dev.example"}}})),
+    "stranger-creates": (1, _one("stranger-creates", workers=(0, 1), instantly=(True, False))),
+    "stranger-makes-node": (0.8, _one("stranger-makes-node", role=("control-plane", "worker"))),
+    "stranger-deletes": (1.2, _one("stranger-deletes")),
+    "stop-nodes": (1, _stop_nodes),
+    "occupy": (0.4, _other("occupy", address=("172.18.0.2", "172.18.0.3", "172.18.0.4"))),
+    "engine": (3, _engine),
+    "restart-engine": (1.2, _restart_engine),
+    "another-engine": (0.4, _other("another-engine", seconds=(20, 400))),
+    "kind-fails": (2, _other("kind-fails", fixture=_CURABLE, times=(1, 1, 2, 5))),
+    "stuck": (0.7, _one("node", how="stuck", seconds=(20, 300))),
+    "exits": (0.6, _one("node", how="exits", role=("control-plane", "worker"), seconds=(30, 600))),
+    "balancer-restarts": (0.6, _one("balancer-restarts")),
+    "plane-dies": (1, _one("plane", how="dead", seconds=(30, 600))),
+    "plane-empty": (0.4, _one("plane", how="empty")),
+    "hostile-node": (0.5, _one("hostile-node")),
+    "slow-workload": (0.5, _other("slow-workload", seconds=(10, 300))),
+    "api": (3, _api),
+    "deny": (0.8, _deny),
+    "drop-watches": (1.5, _other("drop-watches", seconds=(1, 10, 120))),
+    "slow-watch": (
+        0.8,
+        _other("slow-watch", plural=("kindclusters", "secrets", "clusters", "kindcontrolplanes"), latency=(3, 20)),
+    ),
+    "quota": (0.7, _other("quota", limit=(0, 1), seconds=(60, 900))),
+    "webhook": (0.4, _other("webhook", seconds=(60, 600))),
+    "kill": (2.5, _other("kill", linger=(0, 0, 1.5, 8))),
+    "restart": (1.5, _other("restart")),
+    "replace-provider": (0.7, _other("replace-provider", overlap=(0.5, 5, 40), hard=(True, False))),
+    "cut-off": (0.7, _other("cut-off", seconds=(5, 20, 90))),
+    "install-core": (0.4, _other("install-core")),
+}
+
+
+def options(rng: Random) -> Options:
+    """Return what a world is like."""
+    return Options(
+        core=rng.choice(("v1beta2", "v1beta2", "v1beta1", "")),
+        lists=rng.random() < 0.85,
+        lease=rng.random() < 0.15,
+        watch_filter="blue" if rng.random() < 0.15 else "",
+        internal=rng.random() < 0.2,
+        reach=rng.random() < 0.85,
+        balancer_survives=rng.random() < 0.7,
+        creates=rng.choice((1, 2, 4)),
+        workers=rng.choice((1, 4, 16)),
+        sync_period_seconds=rng.choice((120.0, 600.0)),
+        inventory_period_seconds=rng.choice((5.0, 10.0, 30.0)),
+        speed=rng.choice((0.5, 1.0, 3.0)),
+    )
+
+
+def script(seed: int, *, without: frozenset[str] = frozenset()) -> Script:
+    """Return the life of a seed; without: kinds of steps, and of worlds, that do not occur."""
+    rng = Random(f"script {seed}")
+    chosen = options(rng)
+    steps = [_first(rng, name, chosen) for name in NAMES[: rng.choice((1, 1, 2, 3))]]
+    kinds = [kind for kind in KINDS if kind not in without]
+    weights = [KINDS[kind][0] for kind in kinds]
+    at = max(float(step["at"]) for step in steps)
+    for _ in range(rng.choice((1, 2, 3, 5, 8, 13, 20))):
+        at += rng.choice((0.2, 1, 3, 8, 8, 20, 60, 200)) * rng.uniform(0.5, 1.5)
+        kind = rng.choices(kinds, weights)[0]
+        name = rng.choice(NAMES[: len(steps)])
+        steps.append({"at": round(at, 2), **KINDS[kind][1](rng, name)})
+    return Script(seed, _without(chosen, without), tuple(steps))
+
+
+def _first(rng: Random, name: str, world: Options) -> Step:
+    shape = rng.choices([roles for _, roles in _SHAPES], [weight for weight, _ in _SHAPES])[0]
+    spec: dict[str, Any] = {"nodes": [{"role": role} for role in shape]} if shape else {}
+    owned = bool(world.core) and rng.random() < 0.65
+    if not owned:
+        spec["standalone"] = True
+    if rng.random() < 0.15:
+        spec["clusterName"] = rng.choice(("shared", name))
+    if rng.random() < 0.2:
+        spec["recreatePolicy"] = "Always"
+    step: Step = {"at": round(rng.uniform(0, 6), 2), "do": "apply", "name": name, "spec": spec}
+    if owned:
+        step |= {"owned": True, "order": "".join(rng.sample("CKP", 3)), "control_plane": rng.random() < 0.85}
+    return step
+
+
+def _without(world: Options, without: frozenset[str]) -> Options:
+    plain = Options()
+    dropped = {
+        kind.removeprefix("world:"): getattr(plain, kind.removeprefix("world:"))
+        for kind in without
+        if kind.startswith("world:")
+    }
+    return Options(**{**vars(world), **dropped})

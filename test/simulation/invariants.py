@@ -1,0 +1,204 @@
+"""What must hold in every life: watched while it goes on, and judged when all trouble has ended."""
+
+import asyncio
+from collections import Counter
+from typing import Any, Final
+
+from capk.api import names
+from capk.api.names import Condition
+from capk.manager.process import STUCK_SECONDS
+from capk.runtime.health import moving_queue
+from test.simulation.clock import now
+from test.simulation.faults import end_all
+from test.simulation.identities import leak
+from test.simulation.life import Life
+from test.simulation.objects import Body
+from test.simulation.truth import is_left_alone, name_of, unsettled
+
+SAMPLE_SECONDS: Final = 15.0
+HEALTH_SECONDS: Final = 30.0
+"""The provider's period of asking each workload API server."""
+LATE_SECONDS: Final = 2 * HEALTH_SECONDS + 90.0
+"""How long Ready may lag behind the truth: two periods, the deadlines of the questions, and a write."""
+WINDOW_SECONDS: Final = 600.0
+REQUESTS_EACH: Final = 80
+"""Requests that an object may cost in a window, and as many for each step of the script that fell into it."""
+REQUESTS_BASE: Final = 150
+CALLS_EACH: Final = 90
+"""Calls of the engine that a kind cluster may cost in a window, listings excepted."""
+SETTLE_SECONDS: Final = 3000.0
+"""How long everything may take to come to rest once all trouble has ended: back-offs and resyncs included."""
+
+
+class Watcher:
+    """Looks at a life now and then while it goes on.
+
+    checks: names of the checks to make; see CHECKS.
+    """
+
+    def __init__(self, checks: frozenset[str]) -> None:
+        self._checks = checks
+        self._wrong_since: dict[str, float] = {}
+        self._excused_until = 0.0
+        """Until when the provider could not see or tell."""
+
+    async def __call__(self, life: Life) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            self.look(life)
+
+    def look(self, life: Life) -> None:
+        """Check everything now."""
+        if "ready" in self._checks:
+            self._look_at_readiness(life)
+        if "probes" in self._checks:
+            _look_at_probes(life)
+        if "budget" in self._checks:
+            _look_at_budget(life)
+        # A parser's error, which no door raises by contract, may end the process, with its cause.
+        if "crash" in self._checks and life.deployment.crashes and not life.world.engine.has_crashed:
+            life.world.violate(f"the provider crashed: {life.deployment.crashes[0][:300]}")
+
+    def _look_at_readiness(self, life: Life) -> None:
+        if not _is_calm(life):
+            self._excused_until = life.world.disturbed_at = now()
+        wrong = {uid: text for obj in life.world.api.all(names.KIND_CLUSTERS) for uid, text in _lies(life, obj)}
+        self._wrong_since = {uid: self._wrong_since.get(uid, now()) for uid in wrong}
+        for uid, since in self._wrong_since.items():
+            if now() - max(since, self._excused_until) > LATE_SECONDS:
+                life.world.violate(wrong[uid])
+
+
+def _look_at_probes(life: Life) -> None:
+    """A failing probe has the kubelet restart the provider, in the middle of what it does."""
+    provider = life.deployment.current
+    app = provider.app if provider and provider.is_leading else None
+    if app is None:
+        return
+    checks = (moving_queue(app.queue, STUCK_SECONDS), app.looked, app.resynced, app.lag)
+    for problem in filter(None, (check() for check in checks)):
+        life.world.violate(f"a probe fails: {problem}")
+
+
+def _lies(life: Life, obj: Body) -> list[tuple[str, str]]:
+    """Return (uid, what is wrong) where an object is Ready and nothing answers."""
+    ready = life.world.conditions(obj).get(Condition.READY)
+    if not ready or ready["status"] != "True" or is_left_alone(life, obj) or not life.world.options.reach:
+        return []
+    birth = life.world.birth_of(obj)
+    if birth and life.world.engine.answers(birth):
+        return []
+    return [(obj["metadata"]["uid"], f"{name_of(obj)} is Ready, but its API server does not answer")]
+
+
+def _is_calm(life: Life) -> bool:
+    """Return whether the provider is able to see and to tell."""
+    world, provider = life.world, life.deployment.current
+    trouble = vars(world.engine.trouble).values()
+    return (
+        provider is not None
+        and provider.is_leading
+        and not provider.client.is_cut_off
+        and not any(until > now() for until in trouble)
+        and world.engine.number == 1
+        and not any(fault.until > now() for fault in world.api.faults)
+        and all(watch.is_open for watch in world.api.watches)
+        and not any(until > now() for _, until in world.api.slow_watches.values())
+        and world.workload.slow < now()
+    )
+
+
+def _look_at_budget(life: Life) -> None:
+    world, since = life.world, now() - WINDOW_SECONDS
+    for queue in (world.requests, world.calls):
+        while queue and queue[0][0] < since:
+            queue.popleft()
+    objects = len(world.api.all(names.KIND_CLUSTERS)) + len(world.api.all(names.KIND_CONTROL_PLANES))
+    steps = sum(at > since for at in life.steps_at)
+    requests = sum(plural != "leases" for _, plural, _ in world.requests)
+    allowed = REQUESTS_BASE + REQUESTS_EACH * (objects + steps)
+    if requests > allowed:
+        most = Counter((plural, where) for _, plural, where in world.requests).most_common(1)[0]
+        world.violate(f"more than {allowed} requests in ten minutes: {requests}, most of them for {most[0]}")
+    calls = Counter(name for _, _, name in world.calls)
+    for name, count in calls.items():
+        if count > CALLS_EACH * (1 + steps // 4):
+            what = Counter(what for _, what, other in world.calls if other == name).most_common(2)
+            world.violate(f"{count} calls of the engine for {name} in ten minutes: {what}")
+
+
+class Finisher:
+    """Ends all trouble, lets everything come to rest, and judges what is there."""
+
+    def __init__(self, checks: frozenset[str]) -> None:
+        self._checks = checks
+
+    async def __call__(self, life: Life) -> None:
+        """Judge the end of a life."""
+        world = life.world
+        await world.pause(max(0.0, life.busy_until - now()))
+        end_all(life)
+        life.deployment.start()
+        world.note("all trouble has ended")
+        problems = await self._settle(life)
+        if problems and not world.violations and "settle" in self._checks:
+            world.violate("; ".join(problems))
+        if world.violations:
+            return
+        await self._rest(life)
+        if "memory" in self._checks and not world.violations:
+            _look_into_memory(life)
+        await life.deployment.stop()
+
+    async def _settle(self, life: Life) -> list[str]:
+        deadline, pause, problems = now() + SETTLE_SECONDS, 20.0, [""]
+        while problems and now() < deadline and not life.world.violations:
+            await life.world.pause(pause)
+            pause = min(pause * 1.5, 300)
+            problems = unsettled(life)
+        return problems
+
+    async def _rest(self, life: Life) -> None:
+        """After a last resync nothing is written any more, and nothing changes."""
+        world = life.world
+        await world.pause(world.options.sync_period_seconds * 1.2 + 60)
+        before = len(world.writes)
+        await world.pause(world.options.sync_period_seconds * 1.2 + 60)
+        if world.violations:
+            return
+        if "rest" in self._checks and (writes := world.writes[before:]):
+            world.violate(f"at rest something is written: {writes[0][1:]} and {len(writes) - 1} more")
+        if "settle" in self._checks and (problems := unsettled(life)):
+            world.violate("it does not stay at rest: " + "; ".join(problems))
+
+
+def _look_into_memory(life: Life) -> None:
+    """Where no object is left, no kubeconfig is either."""
+    provider = life.deployment.current
+    if provider and provider.app and not life.world.api.all(names.KIND_CLUSTERS) and _holds_secret(provider.app):
+        life.world.violate("the provider keeps a kubeconfig in memory although no object is left")
+
+
+def _holds_secret(root: Any) -> bool:
+    seen: set[int] = set()
+    todo = [root]
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, str):
+            if len(value) > 64 and leak(value):
+                return True
+        elif isinstance(value, dict):
+            todo += [*value.values(), *value.keys()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            todo += value
+        elif type(value).__module__.startswith("capk"):
+            todo += vars(value).values() if hasattr(value, "__dict__") else ()
+    return False
+
+
+CHECKS: Final = frozenset({"ready", "probes", "budget", "crash", "settle", "rest", "memory"})
+"""All that is judged beside what `world` judges at the moment it happens."""

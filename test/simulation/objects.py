@@ -1,0 +1,160 @@
+"""What the simulated API server does to documents: merge patches, server-side apply, admission rules. Pure."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from capk.api import names
+from capk.api.names import Resource
+from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
+
+Body = dict[str, Any]
+Path = tuple[str, ...]
+
+_FIXED_AT_CREATION: Final = (
+    "kubernetesVersion",
+    "image",
+    "nodes",
+    "networking",
+    "featureGates",
+    "runtimeConfig",
+    "kubeadmConfigPatches",
+    "containerdConfigPatches",
+)
+
+
+def copied(document: Any) -> Any:
+    """Return a document as it looks after a trip over the network; raises TypeError for what JSON cannot hold."""
+    return json.loads(json.dumps(document))
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def selects(selector: str | None, labels: Mapping[str, str]) -> bool:
+    """Understand `key` and `key=value`, joined by commas."""
+    for term in (selector or "").split(","):
+        key, _, value = term.partition("=")
+        if term and (key not in labels or (value and labels[key] != value)):
+            return False
+    return True
+
+
+def error(verb: str, resource: Resource, where: str, status: int, message: str) -> ApiError:
+    """Return the ApiError that the client makes of an answer with that HTTP status."""
+    subject = f"{resource.plural} {where}".strip()
+    if status in (0, 408, 429) or status >= 500:
+        return Unreachable(verb, subject, status, message)
+    known = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict}
+    return known.get(status, ApiError)(verb, subject, status, message)
+
+
+def owned_paths(applied: Mapping[str, Any]) -> set[Path]:
+    """Return the leaves that server-side apply makes its manager's: list entries by their key."""
+    found: set[Path] = set()
+    metadata = applied.get("metadata") or {}
+    for field in ("labels", "annotations"):
+        found |= {("metadata", field, key) for key in metadata.get(field) or {}}
+    found |= {("metadata", "ownerReferences", reference["uid"]) for reference in metadata.get("ownerReferences") or ()}
+    found |= {("data", key) for key in applied.get("data") or {}}
+    found |= {("spec", key) for key in applied.get("spec") or {}}
+    return found
+
+
+def applied(stored: Mapping[str, Any], wanted: Mapping[str, Any], dropped: Iterable[Path]) -> Body:
+    """Return the object after a server-side apply.
+
+    dropped: what the manager applied earlier, says no longer and nobody else owns.
+    """
+    result: Body = copied(stored)
+    for path in dropped:
+        _remove(result, path)
+    references = {reference["uid"]: reference for reference in result["metadata"].get("ownerReferences") or ()}
+    references |= {
+        reference["uid"]: reference for reference in (wanted.get("metadata") or {}).get("ownerReferences") or ()
+    }
+    result = merged(result, copied(wanted))
+    if references:
+        result["metadata"]["ownerReferences"] = list(references.values())
+    return result
+
+
+def _remove(document: Body, path: Path) -> None:
+    *parents, last = path
+    place: Any = document
+    for parent in parents:
+        place = place.get(parent) if isinstance(place, dict) else None
+    if path[:2] == ("metadata", "ownerReferences"):
+        references = document["metadata"].get("ownerReferences") or []
+        document["metadata"]["ownerReferences"] = [one for one in references if one["uid"] != last]
+    elif isinstance(place, dict):
+        place.pop(last, None)
+
+
+def refusal(resource: Resource, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Return status and message with which validation refuses a write, or None."""
+    metadata, before = new["metadata"], (old or {}).get("metadata") or {}
+    references = metadata.get("ownerReferences") or ()
+    if sum(bool(reference.get("controller")) for reference in references) > 1:
+        return 422, "metadata.ownerReferences: Invalid value: Only one reference can have Controller set to true"
+    added = set(metadata.get("finalizers") or ()) - set(before.get("finalizers") or ())
+    if old and before.get("deletionTimestamp") and added:
+        return 422, "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted"
+    if resource.plural == "secrets" and old:
+        return _secret_refusal(old, new)
+    if resource.plural == "kindclusters":
+        return _kindcluster_refusal(old, new)
+    return None
+
+
+def _secret_refusal(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, str] | None:
+    if old.get("immutable") and (new.get("data") != old.get("data") or not new.get("immutable")):
+        return 422, "data: Forbidden: field is immutable when `immutable` is set"
+    if new.get("type") != old.get("type"):
+        return 422, f'type: Invalid value: "{new.get("type")}": field is immutable'
+    return None
+
+
+def _kindcluster_refusal(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[int, str] | None:
+    spec, before = new.get("spec") or {}, (old or {}).get("spec") or {}
+    nodes = spec.get("nodes") or ()
+    several = sum((node.get("role") or "control-plane") == "control-plane" for node in nodes) > 1
+    limit = 40 if several else 49
+    if len(spec.get("clusterName") or "") > limit:
+        return 422, f"spec.clusterName: must be at most {limit} characters"
+    if "clusterName" in before and spec.get("clusterName") != before["clusterName"]:
+        return 422, "spec.clusterName: Forbidden: cannot change once set"
+    wanted = spec.get("controlPlaneEndpoint") or {}
+    if bool(wanted.get("host")) != bool(wanted.get("port")):
+        return 422, "spec.controlPlaneEndpoint: Invalid value: must have both host and port, or neither of them"
+    endpoint = before.get("controlPlaneEndpoint") or {}
+    if (
+        endpoint.get("host")
+        and endpoint.get("port")
+        and "controlPlaneEndpoint" in spec
+        and spec["controlPlaneEndpoint"] != endpoint
+    ):
+        return 422, "spec.controlPlaneEndpoint: Forbidden: cannot change once set: Cluster API copies it once"
+    if old and _is_created(old):
+        for field in _FIXED_AT_CREATION:
+            if spec.get(field) != before.get(field):
+                return 422, f"spec.{field}: Forbidden: cannot change: kind sets it once, when it creates the cluster"
+    return None
+
+
+def _is_created(obj: Mapping[str, Any]) -> bool:
+    status = obj.get("status") or {}
+    return bool((status.get("initialization") or {}).get("provisioned")) or any(
+        condition["type"] == names.Condition.CLUSTER_CREATED and condition["status"] == "True"
+        for condition in status.get("conditions") or ()
+    )

@@ -1,0 +1,145 @@
+"""The simulated engine and kind keep the rules of the real ones."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+import pytest
+
+from capk.engine.containers import Containers
+from capk.engine.kind import Kind
+from capk.errors import CommandFailed, CommandTimedOut
+from test.simulation import clock
+from test.simulation.clock import now
+from test.simulation.doors import SimulatedContainers, SimulatedKind
+from test.simulation.engine import Birth, SimulatedEngine
+from test.simulation.identities import kubeconfig, leak
+from test.simulation.kindcommand import KindCommand, make_instantly
+
+
+def signatures(kind: type) -> dict[str, list[str]]:
+    public = {name: one for name, one in vars(kind).items() if not name.startswith("_") and callable(one)}
+    return {name: list(inspect.signature(one).parameters) for name, one in public.items()}
+
+
+@pytest.mark.parametrize(("double", "real"), [(SimulatedKind, Kind), (SimulatedContainers, Containers)])
+def test_doors_take_the_calls_of_the_real_ones(double: type, real: type) -> None:
+    assert signatures(double) == signatures(real)
+
+
+ONE = {"nodes": [{"role": "control-plane"}]}
+THREE = {"nodes": [{"role": "control-plane"}] * 3}
+
+
+def in_time(test: Callable[[SimulatedEngine, SimulatedKind], Coroutine[Any, Any, Any]], seed: int = 1) -> None:
+    async def main() -> None:
+        engine = SimulatedEngine(Random(seed))
+        await test(engine, SimulatedKind(KindCommand(engine), "provider-1", lambda *_: None))
+
+    clock.run(main())
+
+
+def containers(engine: SimulatedEngine) -> SimulatedContainers:
+    return SimulatedContainers(engine, "provider-1", lambda *_: None, ("docker",))
+
+
+def test_a_creation_makes_all_nodes_and_a_load_balancer() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        assert "https://127.0.0.1:" in await kind.create_cluster("dev", THREE, retain=True)
+        assert await kind.nodes("dev") == [
+            "dev-control-plane",
+            "dev-control-plane2",
+            "dev-control-plane3",
+            "dev-external-load-balancer",
+        ]
+        assert engine.answers(engine.births[0])
+
+    in_time(life)
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        make_instantly(engine, "dev", ONE)
+        with pytest.raises(CommandFailed) as failed:
+            await kind.create_cluster("dev", ONE, retain=True)
+        assert 'node(s) already exist for a cluster with the name "dev"' in failed.value.output
+
+    in_time(life)
+
+
+def test_a_container_of_a_killed_creation_comes_to_light_later() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        creation = asyncio.create_task(kind.create_cluster("dev", ONE, retain=True))
+        await asyncio.sleep(2.2)
+        creation.cancel()
+        await asyncio.wait([creation])
+        await asyncio.sleep(60)
+        assert len(engine.of("dev")) == 1
+        assert not engine.answers(engine.births[0])
+
+    in_time(life)
+
+
+def test_the_lowest_free_address_is_given_first() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        first, second = (make_instantly(engine, name, ONE) for name in ("a", "b"))
+        one, other = engine.of("a")[0], engine.of("b")[0]
+        assert (one.address, other.address) == ("172.18.0.2", "172.18.0.3")
+        engine.stop(one)
+        engine.stop(other)
+        engine.start(other)
+        assert other.address == "172.18.0.2"
+        assert engine.answers(second)
+        assert not engine.answers(first)
+
+    in_time(life)
+
+
+@pytest.mark.parametrize(("order", "answers"), [("addresses", True), ("reversed", False)])
+def test_several_control_planes_answer_only_at_the_addresses_that_they_had(order: str, answers: bool) -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        birth: Birth = make_instantly(engine, "dev", THREE)
+        own = sorted(engine.of("dev"), key=lambda one: one.address)
+        for container in own:
+            engine.stop(container)
+        for container in own if order == "addresses" else reversed(own):
+            engine.start(container)
+        assert engine.answers(birth) is answers
+
+    in_time(life)
+
+
+def test_a_hanging_engine_ends_questions_at_their_deadline() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        engine.trouble.hang = 300
+        with pytest.raises(CommandTimedOut):
+            await kind.clusters()
+        assert 60 <= now() < 62
+
+    in_time(life)
+
+
+def test_a_listing_can_be_behind_the_other_one() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        door = containers(engine)
+        engine.trouble.disagree = 300
+        await door.nodes()
+        make_instantly(engine, "dev", ONE)
+        seen = [await door.nodes() for _ in range(5)]
+        assert await kind.clusters() == ["dev"]
+        assert [] in seen
+
+    in_time(life)
+
+
+def test_secrets_of_the_simulation_are_recognised_wherever_they_leak() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        birth = make_instantly(engine, "dev", ONE)
+        text = kubeconfig("dev", "https://127.0.0.1:1", birth.identity)
+        assert leak(text)
+        assert leak(birth.identity.key)
+        assert not leak(birth.identity.certificate)
+
+    in_time(life)

@@ -1,0 +1,201 @@
+"""What an object should say, from what the simulation knows to be true; the provider's reasons are not looked at."""
+
+import base64
+from collections.abc import Iterator
+from typing import Final
+
+from capk.api import names
+from capk.api.names import Condition
+from test.simulation.engine import FOREIGN, Birth
+from test.simulation.identities import encoded
+from test.simulation.life import Life
+from test.simulation.objects import Body
+
+UNTOUCHED: Final = "left alone"
+EITHER: Final = "ready or not"
+"""Both are right: what is wrong cannot be known from where the provider runs, or is no fault of the kind cluster."""
+
+
+def name_of(obj: Body) -> str:
+    """Return namespace and name of an object."""
+    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+
+
+def wanted_name(life: Life, obj: Body) -> str:
+    """Return the name of the kind cluster that an object asks for."""
+    owner = owner_of(life, obj)
+    return str(obj["spec"].get("clusterName") or (owner or obj)["metadata"]["name"])
+
+
+def owner_of(life: Life, obj: Body) -> Body | None:
+    """Return the living Cluster that owns an object."""
+    for reference in obj["metadata"].get("ownerReferences") or ():
+        cluster = life.world.api.find(names.CLUSTERS, obj["metadata"]["namespace"], reference["name"])
+        if reference["kind"] == "Cluster" and cluster:
+            return cluster
+    return None
+
+
+def is_left_alone(life: Life, obj: Body) -> bool:
+    """Return whether the provider has to leave the object as it is."""
+    metadata, options = obj["metadata"], life.world.options
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    owner = owner_of(life, obj)
+    if owner and owner["spec"].get("paused"):
+        return True
+    if options.watch_filter and labels.get(names.WATCH_FILTER_LABEL) != options.watch_filter:
+        return True
+    return any(
+        mark in annotations
+        for mark in (names.PAUSED_ANNOTATION, names.MANAGED_BY_ANNOTATION, names.DELETE_FOR_MOVE_ANNOTATION)
+    )
+
+
+def obstacle(life: Life, obj: Body) -> str | None:
+    """Return why an object cannot be Ready, or None where it has to be."""
+    if is_left_alone(life, obj):
+        return UNTOUCHED
+    return next(_obstacles(life, obj), None)
+
+
+def _obstacles(life: Life, obj: Body) -> Iterator[str]:
+    world, metadata = life.world, obj["metadata"]
+    name, birth = wanted_name(life, obj), world.birth_of(obj)
+    owner = owner_of(life, obj)
+    if name_of(obj) in world.forged and not world.options.lists:
+        yield EITHER
+    if f"{metadata['namespace']}/{metadata['name']}" in life.invalid:
+        yield "its spec cannot work"
+    if owner is None and birth is None and world.api.core_version and not obj["spec"].get("standalone"):
+        yield "no Cluster owns it"
+    if owner and owner["metadata"].get("deletionTimestamp"):
+        yield "its Cluster goes away"
+    if owner and birth is None and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
+        yield "its KINDControlPlane does not exist"
+    yield from _conflicts(life, obj, name, birth)
+    if birth and owner and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
+        yield EITHER
+    if birth is None:
+        if name in world.lost and obj["spec"].get("recreatePolicy") != "Always":
+            yield "its kind cluster was removed"
+        return
+    own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
+    if birth.cluster in world.lost and len(own) < _size(obj):
+        yield "some of its containers were removed"
+    if not all(one.running for one in own) and world.options.lists:
+        yield "not all of its nodes run"
+    if not world.options.reach and (birth.empties or not world.engine.answers(birth)):
+        yield EITHER
+    if birth.empties:
+        yield "its etcd came back empty"
+    if not world.engine.answers(birth):
+        yield "it does not answer"
+
+
+def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterator[str]:
+    world, metadata = life.world, obj["metadata"]
+    for other in world.api.all(names.KIND_CLUSTERS):
+        is_other = other["metadata"]["uid"] != metadata["uid"] and wanted_name(life, other) == name
+        if is_other and birth is None and _may_be_created(life, other):
+            yield f"{name_of(other)} wants the same name"
+    if any(one.birth.maker == FOREIGN and one.birth is not birth for one in world.engine.of(name)):
+        yield "a kind cluster of that name is not ours"
+    owner = owner_of(life, obj)
+    secrets = [f"{name}-config", *([f"{owner['metadata']['name']}-kubeconfig"] if owner else [])]
+    for secret in secrets:
+        stored = world.api.find(names.SECRETS, metadata["namespace"], secret)
+        if stored and f"secret {metadata['namespace']}/{secret}" in life.invalid:
+            yield f"Secret {secret} is not ours"
+
+
+def _may_be_created(life: Life, obj: Body) -> bool:
+    """Return whether an object holds its name: one that is left alone, or waits for an owner, has none."""
+    if life.world.birth_of(obj):
+        return True
+    needs_owner = life.world.api.core_version and not obj["spec"].get("standalone")
+    return not is_left_alone(life, obj) and not (needs_owner and owner_of(life, obj) is None)
+
+
+def _control_plane(life: Life, owner: Body) -> Body | None:
+    reference = owner["spec"]["controlPlaneRef"]
+    return life.world.api.find(names.KIND_CONTROL_PLANES, owner["metadata"]["namespace"], reference["name"])
+
+
+def _size(obj: Body) -> int:
+    roles = [node.get("role") or "control-plane" for node in obj["spec"].get("nodes") or [{}]]
+    return len(roles) + (roles.count("control-plane") > 1)
+
+
+def unsettled(life: Life) -> list[str]:
+    """Return what is not as it should be once all trouble has ended; empty when all is well."""
+    found = [problem for obj in life.world.api.all(names.KIND_CLUSTERS) if (problem := _problem(life, obj))]
+    return [*found, *orphans(life), *_secrets_left(life)]
+
+
+def _problem(life: Life, obj: Body) -> str | None:
+    conditions, label = life.world.conditions(obj), name_of(obj)
+    if obj["metadata"].get("deletionTimestamp"):
+        if is_left_alone(life, obj) or names.KIND_CLUSTER_FINALIZER not in (obj["metadata"].get("finalizers") or ()):
+            return None
+        return f"{label} is still there, long after its deletion: {_said(conditions)}"
+    why = obstacle(life, obj)
+    if why in (UNTOUCHED, EITHER):
+        return None
+    ready = conditions.get(Condition.READY)
+    if ready and ready["status"] == "True":
+        return f"{label} is Ready, but {why}" if why else _wrong_secret(life, obj)
+    if why is None:
+        return f"{label} should be Ready: {_said(conditions)}"
+    if not any(one["status"] == "False" and one.get("message") for one in conditions.values()):
+        return f"{label} says nothing of its trouble ({why}): {_said(conditions)}"
+    return None
+
+
+def _wrong_secret(life: Life, obj: Body) -> str | None:
+    birth, name = life.world.birth_of(obj), wanted_name(life, obj)
+    secret = life.world.api.find(names.SECRETS, obj["metadata"]["namespace"], f"{name}-config")
+    if secret is None:
+        return f"{name_of(obj)} is Ready, but Secret {name}-config does not exist"
+    text = base64.b64decode((secret.get("data") or {}).get("config") or "").decode(errors="replace")
+    if birth and encoded(birth.identity.authority)[:200] not in text.replace("\n      ", ""):
+        return f"{name_of(obj)} is Ready, but Secret {name}-config is of another kind cluster"
+    if any(word in text for word in ("tokenFile", "exec:", "proxy-url", "insecure", "as:")):
+        return f"{name_of(obj)}: Secret {name}-config passes on what the node has put into it"
+    return None
+
+
+def orphans(life: Life) -> list[str]:
+    """Return the containers of ours that no object accounts for."""
+    world = life.world
+    living = set()
+    for obj in world.api.all(names.KIND_CLUSTERS):
+        living |= {obj["metadata"]["uid"], (obj["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION)}
+    excused = world.forced | world.retained | living
+    left = [
+        container.name
+        for container in world.engine.containers.values()
+        if container.birth.maker != FOREIGN
+        and not any(uid and container.birth.maker.startswith(uid) for uid in excused)
+    ]
+    return [f"containers of nobody: {', '.join(sorted(left))}"] if left else []
+
+
+def _secrets_left(life: Life) -> list[str]:
+    left = [
+        name_of(secret)
+        for secret in life.world.api.all(names.SECRETS)
+        if names.DIGEST_ANNOTATION in (secret["metadata"].get("annotations") or {})
+        and secret["metadata"].get("ownerReferences")
+        and not any(
+            reference["uid"] in life.world.api.living for reference in secret["metadata"].get("ownerReferences") or ()
+        )
+    ]
+    return [f"Secrets of nobody: {', '.join(left)}"] if left else []
+
+
+def _said(conditions: dict[str, Body]) -> str:
+    return "; ".join(
+        f"{type}={one['status']} {one['reason']} {one.get('message', '')!r}"
+        for type, one in conditions.items()
+        if one["status"] != "True" and type not in (Condition.PAUSED,)
+    )[:600]

@@ -1,0 +1,68 @@
+"""What the API servers of workload clusters answer when the provider asks them."""
+
+import asyncio
+import json
+from random import Random
+from urllib.parse import urlsplit
+
+from capk.kindcfg.kubeconfig import Kubeconfig
+from capk.workload.answer import Answer
+from capk.workload.ask import KUBE_SYSTEM
+from capk.workload.connection import Target
+from test.simulation.clock import now
+from test.simulation.engine import Birth, SimulatedEngine
+
+PATIENCE_SECONDS = 3.0
+"""The provider's own deadline for the question."""
+
+
+class Workload:
+    """Finds the kind cluster behind a URL and answers for it.
+
+    reach: whether the provider can reach the addresses it is given (not so from a pod without a route).
+    slow: until when answers take longer than the provider waits. on_ask: called with the kind cluster's name.
+    """
+
+    def __init__(self, engine: SimulatedEngine, rng: Random, *, reach: bool = True) -> None:
+        self._engine = engine
+        self._rng = rng
+        self.reach = reach
+        self.slow = 0.0
+        self.hostile_answer: bytes | None = None
+        self.questions = 0
+
+    def find(self, server: str) -> Birth | None:
+        """Return the kind cluster whose API server listens at that URL."""
+        parts = urlsplit(server)
+        for container in self._engine.everywhere():
+            birth = container.birth
+            if parts.port == birth.port or parts.hostname == container.name:
+                return birth
+        return None
+
+    async def ask(self, target: Target, path: str, login: Kubeconfig | None = None) -> Answer:
+        """Answer the questions of `capk.workload.ask.ask`."""
+        self.questions += 1
+        if not self.reach or self.slow > now():
+            await asyncio.sleep(PATIENCE_SECONDS)
+            return Answer(0, f"no answer within {PATIENCE_SECONDS:g} s")
+        await asyncio.sleep(self._rng.uniform(0.002, 0.02))
+        birth = self.find(target.server)
+        if birth is None or not self._engine.answers(birth):
+            return Answer(0, "connection refused")
+        # Another cluster may have taken the port; its certificate is signed by another authority.
+        if birth.identity.authority.strip() != target.authority.strip():
+            return Answer(0, "its certificate is not accepted: unable to get local issuer certificate")
+        if self.hostile_answer is not None:
+            return Answer(200, "HTTP 200", self.hostile_answer)
+        if path == "/version":
+            return Answer(200, "HTTP 200", json.dumps({"gitVersion": "v1.37.0"}).encode())
+        if path == KUBE_SYSTEM and login is None:
+            return Answer(403, "HTTP 403: forbidden")
+        if path == KUBE_SYSTEM:
+            return Answer(200, "HTTP 200", json.dumps({"metadata": {"uid": birth.system_uid}}).encode())
+        return Answer(200, "HTTP 200", b"ok")
+
+    async def ask_health(self, target: Target) -> Answer:
+        """Answer the question of the health monitor."""
+        return await self.ask(target, "/readyz")

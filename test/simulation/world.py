@@ -1,0 +1,313 @@
+"""One simulated world: management cluster, engine, workload clusters, and all that is recorded about a life in it."""
+
+import asyncio
+import logging
+import tempfile
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from capk.api import names
+from capk.errors import CapkError
+from capk.redaction import redact
+from test.simulation.apiserver import ApiClient, ApiServer
+from test.simulation.clock import now
+from test.simulation.core import CoreController
+from test.simulation.engine import FOREIGN, Birth, Container, SimulatedEngine
+from test.simulation.identities import leak
+from test.simulation.kindcommand import KindCommand
+from test.simulation.objects import Body
+from test.simulation.workload import Workload
+
+_MEMORY: Final = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a world is like; plain values, so that a script can hold them.
+
+    core: version of Cluster API's objects, or "" without Cluster API. lists: whether the engine can be asked for its
+    containers. lease: whether providers elect a leader. watch_filter: the provider's, or "".
+    """
+
+    core: str = "v1beta2"
+    lists: bool = True
+    lease: bool = False
+    watch_filter: str = ""
+    internal: bool = False
+    reach: bool = True
+    balancer_survives: bool = True
+    creates: int = 2
+    workers: int = 4
+    sync_period_seconds: float = 600.0
+    inventory_period_seconds: float = 10.0
+    speed: float = 1.0
+
+
+class Violation(Exception):
+    """An invariant does not hold."""
+
+
+class World:
+    """Everything outside of the provider.
+
+    trace: what happened, in order; the same for the same seed. violations: what must never happen, and did.
+    """
+
+    def __init__(self, seed: int | str, options: Options, folder: Path) -> None:
+        self.seed = seed
+        self.options = options
+        self.folder = folder
+        self.outside = folder / "outside"
+        self.work_dir = folder / "work"
+        self.rng = Random(f"world {seed}")
+        self.api = ApiServer(self.stream("api"), options.core or None)
+        self.core = CoreController(self.api, self.stream("core"))
+        self.engine = SimulatedEngine(self.stream("engine"), balancer_survives=options.balancer_survives)
+        self.engine.on_remove = self._removing
+        self.kind = KindCommand(self.engine, speed=options.speed)
+        self.workload = Workload(self.engine, self.stream("workload"), reach=options.reach)
+        self.trace: list[str] = []
+        self.violations: list[str] = []
+        self.failed = asyncio.Event()
+        self.requests: deque[tuple[float, str, str]] = deque()
+        """(when, plural, where) of the provider's requests."""
+        self.calls: deque[tuple[float, str, str]] = deque()
+        """(when, what, kind cluster) of the provider's calls of the engine."""
+        self.writes: list[tuple[float, str, str]] = []
+        self.totals: Counter[str] = Counter()
+        self.adopted: set[str] = set()
+        """Ids of containers that a user has asked the provider to adopt."""
+        self.lost: set[str] = set()
+        """Names of kind clusters that a stranger or a user removed, in whole or in part."""
+        self.forced: set[str] = set()
+        """Uids of objects whose finalizer was removed by force, or that were moved: their containers may stay."""
+        self.retained: set[str] = set()
+        self.forged: set[str] = set()
+        """Objects (namespace/name) whose annotations a user has edited: without a list of containers they decide."""
+        self.disturbed_at = float("-inf")
+        """When the provider was last hindered from seeing or writing, by the samples of the invariants."""
+        self.core_since = 0.0 if options.core else float("inf")
+        self.claimed_at: dict[str, float] = {}
+        self.names_of: dict[str, str] = {}
+        """Uid -> name of each KINDCluster that there ever was."""
+        self.logs: deque[str] = deque(maxlen=300)
+        self.asked_to_stop = False
+        self._creating: dict[tuple[str, str], int] = defaultdict(int)
+        self.api.on_change.append(self._changed)
+
+    def stream(self, what: str) -> Random:
+        """Return a source of chance of its own, so that one part's needs do not change another part's luck."""
+        return Random(f"{what} of {self.seed}")
+
+    def note(self, text: str) -> None:
+        """Add a line to the trace."""
+        self.trace.append(f"{now():10.3f} {text}".replace(str(self.folder), "$FOLDER"))
+
+    def violate(self, text: str) -> None:
+        """Record that an invariant does not hold."""
+        if text not in self.violations:
+            self.note(f"VIOLATION {text}")
+            self.violations.append(text)
+        self.failed.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Let time pass, until an invariant does not hold any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.failed.wait()
+
+    # --- what a provider does
+
+    def client(self, owner: str) -> ApiClient:
+        """Return the API server as a provider process sees it."""
+
+        def on_request(verb: str, plural: str, where: str, is_write: bool) -> None:
+            self.requests.append((now(), plural, where))
+            self.totals["requests"] += 1
+            if is_write:
+                self.note(f"{owner} {verb} {plural} {where}")
+
+        def on_write(plural: str, text: str) -> None:
+            if plural != "secrets" and (found := leak(text)):
+                self.violate(f"a secret is sent in a document of {plural}: …{found}…")
+
+        def on_changed(verb: str, plural: str, where: str) -> None:
+            if plural != "leases":
+                self.writes.append((now(), plural, f"{verb} {where}"))
+
+        chance = self.stream(f"client {owner}")
+        return ApiClient(self.api, chance, on_request=on_request, on_write=on_write, on_changed=on_changed)
+
+    def on_call(self, owner: str, what: str, name: str) -> None:
+        """Note a call of the engine by a provider."""
+        self.totals["calls"] += 1
+        if what in ("clusters", "list", "version", "info"):
+            return
+        self.calls.append((now(), what, name))
+        self.note(f"{owner} {what} {name}")
+        if what == "create":
+            self._judge_creation(owner, name)
+
+    def _judge_creation(self, owner: str, name: str) -> None:
+        creating = [one for one in self.kind.running if one.doing == "create" and one.name == name]
+        if any(one.owner == owner and one.is_alive for one in creating):
+            self.violate(f"two creations of {name} run at one time")
+        if not self.is_calm_since(30):
+            return
+        asking = [obj for obj in self.api.all(names.KIND_CLUSTERS) if self.asks_for(obj, name)]
+        if not asking:
+            self.violate(f"a creation of {name} begins although no object asks for it")
+        elif all(names.PAUSED_ANNOTATION in (obj["metadata"].get("annotations") or {}) for obj in asking):
+            self.violate(f"a creation of {name} begins while its object is paused")
+        elif self.engine.number != 1 and any(self.birth_of(obj) for obj in asking):
+            self.violate(f"a creation of {name} begins on another engine than the one that has its kind cluster")
+        elif self.core_since < now() - 30 and all(self._waits_for_owner(obj) for obj in asking):
+            self.violate(f"a creation of {name} begins although its object waits for its Cluster")
+
+    def asks_for(self, obj: Body, name: str) -> bool:
+        """Return whether a kind cluster of that name may be meant for the object."""
+        metadata = obj["metadata"]
+        owners = [one["name"] for one in metadata.get("ownerReferences") or ()]
+        claim = (metadata.get("annotations") or {}).get(names.CLAIM_ANNOTATION)
+        return name in (metadata["name"], obj["spec"].get("clusterName"), claim, *owners)
+
+    def _waits_for_owner(self, obj: Body) -> bool:
+        claimed_at = self.claimed_at.get(obj["metadata"]["uid"], now())
+        return (
+            not obj["spec"].get("standalone")
+            and not obj["metadata"].get("ownerReferences")
+            and claimed_at > self.core_since
+        )
+
+    def is_calm_since(self, seconds: float) -> bool:
+        """Return whether the provider was able to see everything for so long."""
+        return self.disturbed_at < now() - seconds
+
+    # --- what is judged at the moment it happens
+
+    def _removing(self, container: Container, who: str) -> None:
+        self.note(f"{who or 'nobody'} removes {container.name} {container.id[:6]} (made for {container.birth.maker})")
+        if not who.startswith("provider"):
+            self.lost.add(container.cluster)
+            return
+        if container.birth.maker == FOREIGN and container.birth.number not in self._adopted_births():
+            self.violate(f"the provider removed {container.name}, which was not made for an object of ours")
+        owner = self.owner_of(container.birth)
+        if owner is not None and self._is_whole(owner, container.birth, who):
+            self.violate(f"the provider removed {container.name} of a complete kind cluster whose object lives")
+
+    def owner_of(self, birth: Birth) -> Body | None:
+        """Return the KINDCluster that a kind cluster was made for, while it lives and is not going away."""
+        for obj in self.api.all(names.KIND_CLUSTERS):
+            if birth.maker.startswith(obj["metadata"]["uid"]) and not obj["metadata"].get("deletionTimestamp"):
+                return obj
+        return None
+
+    def _is_whole(self, owner: Body, birth: Birth, who: str) -> bool:
+        """Return whether the provider must know that the kind cluster is complete.
+
+        What one process learnt right before its end, or could not write, another one cannot know.
+        """
+        if birth.reported is None or birth.cluster in self.lost or not self.engine.answers(birth):
+            return False
+        when, by = birth.reported
+        is_stored = bool((owner.get("status") or {}).get("initialization", {}).get("provisioned"))
+        return is_stored or by == who or (when < now() - 120 and self.is_calm_since(now() - when))
+
+    def _adopted_births(self) -> set[int]:
+        return {one.birth.number for one in self.engine.containers.values() if one.id in self.adopted}
+
+    def _changed(self, plural: str, before: Body | None, after: Body | None) -> None:
+        if plural != names.KIND_CLUSTERS.plural:
+            return
+        obj: Body = after or before or {}
+        metadata = obj["metadata"]
+        self.names_of[metadata["uid"]] = f"{metadata['namespace']}/{metadata['name']}"
+        annotations = metadata.get("annotations") or {}
+        if annotations.get(names.CLAIM_ANNOTATION):
+            self.claimed_at.setdefault(metadata["uid"], now())
+        if annotations.get(names.ADOPT_ANNOTATION):
+            self.adopted |= {one.id for one in self.engine.containers.values() if one.birth.maker == FOREIGN}
+        if (obj.get("spec") or {}).get("deletionPolicy") == "Retain":
+            self.retained.add(metadata["uid"])
+        if names.DELETE_FOR_MOVE_ANNOTATION in annotations:
+            self.forced.add(metadata["uid"])
+
+    # --- questions of the invariants
+
+    def birth_of(self, obj: Body) -> Birth | None:
+        """Return the newest kind cluster that was made for the object and of which a container is left.
+
+        What a living object has claimed is not its copy's.
+        """
+        uid = obj["metadata"]["uid"]
+        claim_id = (obj["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION) or uid
+        if claim_id in self.api.living:
+            claim_id = uid
+        for birth in reversed(self.engine.births):
+            own = [one for one in self.engine.everywhere() if one.birth is birth]
+            if own and (birth.maker.startswith((uid, claim_id)) or any(one.id == claim_id for one in own)):
+                return birth
+        return None
+
+    def conditions(self, obj: Body) -> dict[str, Body]:
+        """Return the conditions of an object by type."""
+        return {one["type"]: one for one in (obj.get("status") or {}).get("conditions") or ()}
+
+
+@contextmanager
+def world(seed: int | str, options: Options) -> Iterator[World]:
+    """Make a world with a folder for the real files that the provider writes; all is gone afterwards."""
+    base = str(_MEMORY) if _MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="simulation-", dir=base) as folder:
+        made = World(seed, options, Path(folder))
+        made.outside.mkdir()
+        (made.outside / "thesis.txt").write_text("years of work\n", encoding="utf-8")
+        with _captured_logs(made):
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: _unhandled(made, context))
+            yield made
+        if not (made.outside / "thesis.txt").exists():
+            made.violate("a directory that has nothing to do with kind was removed")
+
+
+def _unhandled(made: World, context: dict[str, Any]) -> None:
+    if "handle" in context:
+        made.violate(f"a callback raised: {context.get('message')}: {context.get('exception')!r}")
+
+
+class _Handler(logging.Handler):
+    def __init__(self, made: World) -> None:
+        super().__init__(logging.INFO)
+        self.world = made
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1]:
+            text += f" | {record.exc_info[1]!r}"
+        error = record.exc_info[1] if record.exc_info else None
+        if error and not isinstance(error, CapkError) and not self.world.engine.has_crashed:
+            self.world.violate(f"an exception that nobody expected: {text[:300]}")
+        with suppress(RuntimeError):
+            self.world.logs.append(f"{now():10.3f} {record.levelname} {text}"[:1000])
+        if leak(text) and leak(redact(text)):
+            self.world.violate(f"a secret is logged: {redact(text)[:200]}")
+
+
+@contextmanager
+def _captured_logs(made: World) -> Iterator[None]:
+    logger, handler = logging.getLogger("capk"), _Handler(made)
+    saved = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(saved[0])
+        logger.propagate = saved[1]
