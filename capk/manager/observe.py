@@ -86,7 +86,9 @@ class Observer:
             health=health,
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=self._foreign.among(key.namespace),
-            refusals=self._records.refusals(record),
+            refusals={**self._control_plane_refusals(owner), **self._records.refusals(record)},
+            held_back=self._records.held_back(record),
+            contested=self._records.contested(record),
         )
         return replace(
             observed, authorities=await read_authorities(self._client, key.namespace, awaited_authorities(observed))
@@ -114,7 +116,14 @@ class Observer:
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=self._foreign.among(key.namespace),
             refusals=self._records.refusals(self._records.of(control_plane)),
+            held_back=self._records.held_back(self._records.of(control_plane)),
         )
+
+    def _control_plane_refusals(self, owner: OwnerCluster | None) -> dict[str, str]:
+        """What the API server refuses to store for the KINDControlPlane: the KINDCluster waits for its Secret."""
+        control_plane = self._relations.control_plane_of(owner)
+        record = self._records.find(control_plane.uid) if control_plane else None
+        return self._records.refusals(record) if record else {}
 
     async def _owner(self, current: Object) -> OwnerCluster | None:
         """The owner Cluster by its name; a changed uid is core's to repair."""

@@ -243,8 +243,12 @@ class Records:
         return record.refusals.pop(part, None) is not None
 
     def refusals(self, record: Record) -> dict[str, str]:
-        """Return the parts that are held back, with the server's words."""
-        return {part: refusal.words for part, refusal in record.refusals.items() if refusal.until > self._clock()}
+        """Return the parts that were refused and not accepted since, with the server's words."""
+        return {part: refusal.words for part, refusal in record.refusals.items()}
+
+    def held_back(self, record: Record) -> frozenset[str]:
+        """Return the refused parts that are not to be tried yet."""
+        return frozenset(part for part, refusal in record.refusals.items() if refusal.until > self._clock())
 
     def next_try(self, record: Record) -> float | None:
         """Return the seconds until a part that is held back is tried again; None where none is.
@@ -268,6 +272,11 @@ class Records:
         """Return whether a part was written so often lately that it waits for its next time."""
         writes = record.writes.get(part)
         return writes is not None and writes.until > self._clock()
+
+    def contested(self, record: Record) -> frozenset[str]:
+        """Return the parts that were written again and again lately: something else changes them each time."""
+        since = self._clock() - PEACE_SECONDS
+        return frozenset(part for part, one in record.writes.items() if one.times > FREE_WRITES and one.until > since)
 
     def retry_delay(self, attempts: int) -> float:
         """Return the seconds to wait after that many attempts."""

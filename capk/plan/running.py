@@ -19,6 +19,7 @@ from capk.plan.secrets import (
     are_intact,
     differs,
     foreign_among,
+    is_as_written,
     kubeconfig_secret_name,
     unkept,
     wanted_config_secret,
@@ -105,7 +106,7 @@ def _start_over(observed: Observed) -> Plan:
 
 def _identity(observed: Observed) -> str | None:
     """The fingerprint, as long as the object does not hold it."""
-    if observed.object.identity not in (None, names.UNREAD) or IDENTITY in observed.refusals:
+    if observed.object.identity not in (None, names.UNREAD) or IDENTITY in observed.held_back:
         return None
     known = observed.access.fingerprint if observed.access else observed.made
     return known if known != observed.object.identity else None
@@ -113,7 +114,7 @@ def _identity(observed: Observed) -> str | None:
 
 def _due_endpoint(observed: Observed) -> tuple[str, int] | None:
     access, cluster = observed.access, observed.object
-    if access is None or cluster.endpoint is not None or ENDPOINT in observed.refusals:
+    if access is None or cluster.endpoint is not None or ENDPOINT in observed.held_back:
         return None
     return access.endpoint(observed.policy.endpoint)
 
@@ -123,7 +124,7 @@ def _due_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
         secret
         for secret in (wanted_secrets(observed) if observed.access else ())
         if (name := secret["metadata"]["name"]) not in observed.foreign_secrets
-        and f"{SECRET} {name}" not in observed.refusals
+        and f"{SECRET} {name}" not in observed.held_back
         and differs(secret, observed.secrets.get(name))
     )
 
@@ -139,12 +140,19 @@ def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
     return tuple(secrets)
 
 
+def standing_refusals(observed: Observed) -> dict[str, str]:
+    """Return the refusals of what is still missing: someone else may have written it since."""
+    written = {f"{SECRET} {name}" for name, secret in observed.secrets.items() if is_as_written(secret)}
+    written |= {ENDPOINT} if observed.object.endpoint else set()
+    return {part: words for part, words in observed.refusals.items() if part not in written}
+
+
 def _awaits_control_plane_secret(observed: Observed) -> bool:
     """Whether the kubeconfig Secret is the KINDControlPlane's to write, and it is about to (C13)."""
     if observed.owner is None or not writes(observed.control_plane):
         return False
     name = kubeconfig_secret_name(observed.owner.name)
-    return not (name in observed.secrets or name in observed.foreign_secrets or observed.refusals)
+    return not (name in observed.secrets or name in observed.foreign_secrets or standing_refusals(observed))
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:
@@ -217,7 +225,7 @@ def _status(observed: Observed) -> dict[str, Any]:
     if images:
         fields["image"] = min(images)
     # The endpoint is stored before this status is (C10, C13).
-    is_stored = not foreign_among(observed) and not observed.refusals
+    is_stored = not foreign_among(observed) and not standing_refusals(observed)
     if (access is not None and is_stored) or (cluster.is_provisioned and cluster.endpoint):
         fields |= {"ready": True, "initialization": {"provisioned": True}}
     return kindcluster_status(observed, verdicts, **fields)
@@ -301,13 +309,16 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
             "Delete or rename it."
         )
         return false(Reason.NAME_CONFLICT, message)
-    for part, words in observed.refusals.items():
-        if part == ENDPOINT:
-            return false(Reason.WRITE_REFUSED, f"The API server refuses spec.controlPlaneEndpoint: {words}")
-        if part.startswith(f"{SECRET} "):
-            return false(
-                Reason.WRITE_REFUSED, f"The API server refuses Secret {part.removeprefix(SECRET).strip()}: {words}"
-            )
+    for part, words in standing_refusals(observed).items():
+        if part == ENDPOINT or part.startswith(SECRET):
+            what = "spec.controlPlaneEndpoint" if part == ENDPOINT else part.capitalize()
+            return false(Reason.WRITE_REFUSED, f"The API server refuses {what}: {words}")
+    if contested := sorted(observed.contested):
+        message = (
+            f"{', '.join(part.capitalize() for part in contested)} does not stay as the provider writes it: something "
+            "else changes it each time, such as an admission webhook. Exempt it there; it is written ever less often."
+        )
+        return false(Reason.CONTESTED, message)
     if missing := unkept(observed):
         message = (
             f"Secret {missing} is missing. KINDControlPlane {observed.control_plane_name} writes it, and that one does "

@@ -422,7 +422,7 @@ class TestCreation:
         assert plan.requeue_seconds == pytest.approx(79.0)
 
     def test_refused_claim_is_a_condition_and_nothing_is_made(self) -> None:
-        plan = decide(observe(refusals={"claim": "admission webhook says no"}))
+        plan = decide(observe(refusals={"claim": "admission webhook says no"}, held_back=frozenset({"claim"})))
         assert plan.operation is None
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.WRITE_REFUSED)
         assert "admission webhook says no" in message(plan.status, Condition.CLUSTER_CREATED)
@@ -787,6 +787,7 @@ class TestRefusals:
             engine=RUNNING,
             access=ACCESS,
             refusals={"secret dev-config": "exceeded quota: secrets=10"},
+            held_back=frozenset({"secret dev-config"}),
         )
         plan = decide(seen)
         assert plan.secrets == ()
@@ -796,7 +797,15 @@ class TestRefusals:
 
     def test_refused_endpoint_is_a_condition_and_nothing_is_provisioned(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER)
-        plan = decide(observe(cluster, engine=RUNNING, access=ACCESS, refusals={"endpoint": "immutable"}))
+        plan = decide(
+            observe(
+                cluster,
+                engine=RUNNING,
+                access=ACCESS,
+                refusals={"endpoint": "immutable"},
+                held_back=frozenset({"endpoint"}),
+            )
+        )
         assert plan.endpoint is None
         assert condition(plan.status, Condition.READY) == ("False", Reason.WRITE_REFUSED)
         assert "initialization" not in plan.status
@@ -836,6 +845,32 @@ class TestRefusals:
         assert plan.operation is None
         assert apply(done, plan) == done
         assert condition(plan.status, Condition.KUBECONFIG_AVAILABLE) == ("False", Reason.WAITING_FOR_CONTROL_PLANE)
+
+    @pytest.mark.rule("C19")
+    def test_refusal_stands_until_it_is_accepted_or_someone_else_has_written_it(self) -> None:
+        """Between two tries nothing is known to be better, so nothing else is said."""
+        waiting = observe(
+            kindcluster(annotations=COMPLETE, finalizers=FINALIZER),
+            engine=RUNNING,
+            refusals={"secret dev-config": "no"},
+        )
+        reading = replace(waiting, operation=running_operation(ReadAccess("dev")))
+        assert condition(decide(reading).status, Condition.READY) == ("False", Reason.WRITE_REFUSED)
+        there = replace(settled(), refusals={"secret dev-config": "no", "endpoint": "no"})
+        assert condition(decide(there).status, Condition.READY) == ("True", Reason.READY)
+
+    def test_secret_that_something_else_changes_each_time_is_named(self) -> None:
+        plan = decide(replace(settled(), contested=frozenset({"secret dev-config"})))
+        assert condition(plan.status, Condition.READY) == ("False", Reason.CONTESTED)
+        assert "Secret dev-config" in message(plan.status, Condition.READY)
+
+    def test_kindcluster_shows_what_is_refused_to_its_control_plane(self) -> None:
+        owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
+        cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, owner="dev")
+        facts = {"engine": RUNNING, "access": ACCESS, "owner": owner, "control_plane": control_plane()}
+        plan = decide(observe(cluster, **facts, refusals={"secret dev-kubeconfig": "exceeded quota"}))
+        assert condition(plan.status, Condition.READY) == ("False", Reason.WRITE_REFUSED)
+        assert "exceeded quota" in message(plan.status, Condition.READY)
 
 
 class TestSeveralControlPlanes:
