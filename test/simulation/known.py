@@ -18,7 +18,7 @@ NOT_YET: Final[frozenset[str]] = frozenset(
         "forge-name",
         "empty-identity",
         "forge-identity",
-        # Several control planes do not get their addresses again where the load balancer has one, or lower ones are free.
+        # Several control planes do not get their addresses again where the balancer has one, or lower ones are free.
         "restart-engine",
         "stop-nodes",
     }
