@@ -186,6 +186,10 @@ class Executor:
         if self._containers.command is None:
             # Nothing can be proven of containers here; the decision has compared the fingerprint where it could.
             await self._kind.delete_cluster(request.name)
+            if request.settle_seconds:
+                await asyncio.sleep(request.settle_seconds)
+                if await self._kind.nodes(request.name) and self._still_wanted(record, request):
+                    await self._kind.delete_cluster(request.name)
             self._inventory.deleted(request.name)
         else:
             others = await self._remove(

@@ -198,7 +198,9 @@ class Reconciler:
         is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
         target = health_target(observed) if is_up else None
         if target is None:
-            self._health.forget(cluster.uid)
+            # Without a list of containers, the address is known only as long as the kubeconfig is: go on asking there.
+            if not is_up or nodes is not None:
+                self._health.forget(cluster.uid)
             return
         answered = observed.access is not None and observed.access.answered
         was_reached = any(

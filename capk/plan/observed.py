@@ -128,12 +128,13 @@ class HealthFacts:
     """What the API server of the workload cluster answers.
 
     answers: None while it is not known. reached: whether it has ever answered from here.
-    said: its last answer, or why there was none; one line.
+    said: its last answer, or why there was none; one line. is_watched: whether it is being asked.
     """
 
     answers: bool | None = None
     reached: bool = False
     said: str = ""
+    is_watched: bool = True
 
 
 @dataclass(frozen=True)

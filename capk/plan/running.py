@@ -10,7 +10,7 @@ from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
-from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
+from capk.plan.ownership import adoptable_as, made_by, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
@@ -210,7 +210,9 @@ def _needs_access(observed: Observed) -> bool:
     cluster = observed.object
     is_known = cluster.identity not in (None, names.UNREAD)
     complete = is_known and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
-    return not complete or not are_intact(observed)
+    # Where the engine cannot list containers, only the kubeconfig tells where the API server is asked.
+    is_asked = observed.engine.lists_nodes or observed.health.is_watched
+    return not (complete and is_asked and are_intact(observed))
 
 
 def _status(observed: Observed) -> dict[str, Any]:
@@ -225,6 +227,8 @@ def _status(observed: Observed) -> dict[str, Any]:
     if registries := _registries_verdict(observed):
         verdicts[Condition.REGISTRIES_CONFIGURED] = registries
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
+    if attempt := made_by(observed):
+        fields["attempt"] = attempt
     if access is not None:
         fields["endpoints"] = {
             "external": server_url(*access.external_endpoint),

@@ -150,7 +150,13 @@ class TestNames:
         assert observe(kindcluster(spec, owner=owner)).cluster_name == expected
 
     def test_claimed_name_stays_whatever_else_changes(self) -> None:
-        cluster = kindcluster(annotations={names.CLAIM_ANNOTATION: "first"}, owner="later")
+        status = {"clusterName": "first", "initialization": {"provisioned": True}}
+        cluster = kindcluster(annotations={names.CLAIM_ANNOTATION: "first"}, owner="later", status=status)
+        assert observe(cluster).cluster_name == "first"
+
+    def test_claim_that_was_edited_hides_no_cluster(self) -> None:
+        status = {"clusterName": "first", "initialization": {"provisioned": True}}
+        cluster = kindcluster(annotations={names.CLAIM_ANNOTATION: "other"}, owner="later", status=status)
         assert observe(cluster).cluster_name == "first"
 
     def test_too_long_a_name_is_reported_and_nothing_is_started(self) -> None:
@@ -739,6 +745,14 @@ class TestHealth:
         silent = apply(dead, decide(dead))
         back = decide(replace(silent, health=HealthFacts(answers=True, reached=True))).status
         assert condition(back, Condition.READY) == ("True", Reason.READY)
+
+    def test_kubeconfig_is_read_where_only_it_tells_whom_to_ask(self) -> None:
+        """Without a list of containers, after a restart of the provider."""
+        blind = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
+        done = replace(settled(), engine=blind)
+        assert decide(replace(done, health=HealthFacts(is_watched=False))).operation == ReadAccess("dev")
+        assert decide(done).operation is None
+        assert decide(replace(settled(), health=HealthFacts(is_watched=False))).operation is None
 
     def test_kubeconfig_is_read_again_when_the_api_server_is_back(self) -> None:
         """Its etcd may have come back empty, and nothing else shows that where the engine cannot list containers."""
