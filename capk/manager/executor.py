@@ -5,9 +5,11 @@ proves to be its own: a decision may be minutes old by then.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from capk.api.names import UNREAD
@@ -16,6 +18,7 @@ from capk.engine.containers import Containers, Node
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
+from capk.engine.nodelogs import node_logs
 from capk.engine.progress import Step
 from capk.errors import AddressTaken, CommandError, CommandTimedOut, NamesNotResolved
 from capk.kindcfg import documents
@@ -35,6 +38,9 @@ from capk.workload.connection import Target
 LOOK_SECONDS: Final = 1.0
 """Between two looks at containers that are going away, or may come to light."""
 
+LOGS_SECONDS: Final = 60.0
+"""How long the logs of all nodes of a failed creation may take; what was read until then is kept."""
+
 RENEW_SECONDS: Final = 120.0
 """How long kubeadm may take for the keys of one node, on a machine that is busy."""
 
@@ -53,6 +59,8 @@ Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
 """Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
 StillWanted = Callable[[Record, Request], bool]
 """Whether an object still asks for what it asked for when its operation was queued."""
+
+log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -155,10 +163,24 @@ class Executor:
         error.logs, error.config = str(place or ""), self._logs.config_file(place)
         if place is None:
             return
-        with suppress(CommandError, OSError):
-            if _of_attempt(await self._list(request.name), request.mark):
-                await self._logs.bounded(place, self._kind.export_logs(request.name, place))
+        try:
+            async with asyncio.timeout(LOGS_SECONDS):
+                await self._keep_node_logs(place, request)
+        except (CommandError, TimeoutError) as late:
+            log.info("the logs kept in %s are incomplete: %s", place, str(late) or f"no more in {LOGS_SECONDS:.0f} s")
+        except Exception:
+            # Whatever is wrong with the logs, the failure of the creation is what a person has to read.
+            log.exception("the logs of the nodes cannot be kept in %s", place)
         self._logs.end(place)
+
+    async def _keep_node_logs(self, place: Path, request: Create) -> None:
+        for node in _of_attempt(await self._list(request.name), request.mark):
+            if not node.running or node.role == LOAD_BALANCER:
+                continue
+            # By the id, which no other container can come to have.
+            text = await node_logs(self._containers, node.container_id)
+            if not self._logs.add(place, f"{node.name}.log", text):
+                break
 
     async def _delete(self, record: Record, request: Delete) -> None:
         if self._containers.command is None:
