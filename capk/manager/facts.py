@@ -60,7 +60,7 @@ def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of a Secret of ours: metadata and a digest of the data, never the data itself."""
     metadata = raw.get("metadata") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
-    data = raw.get("data") or {}
+    data = {key: value or "" for key, value in (raw.get("data") or {}).items()}
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -100,3 +100,9 @@ def test_data_of_a_secret_is_not_kept():
     kept = project_secret({"metadata": metadata, "data": {"config": "c2VjcmV0", "other": "b3RoZXI="}})
     assert "c2VjcmV0" not in str(kept)
     assert kept["keys"] == ["config", "other"]
+
+
+def test_secret_with_a_null_under_a_key_is_as_one_with_nothing_there():
+    metadata = {"name": "dev-config", "namespace": "default", "uid": "u", "resourceVersion": "1"}
+    null, empty = (project_secret({"metadata": metadata, "data": {"config": value}}) for value in (None, ""))
+    assert null == empty
