@@ -222,6 +222,8 @@ class Observed:
     """Name of the kind cluster: see `capk.plan.claims.cluster_name`."""
     rival: str | None = None
     """Another KINDCluster that comes first for the same kind cluster name."""
+    is_held: bool = False
+    """Whether what stands under the name belongs to another KINDCluster that exists, whoever comes first for it."""
     engine: EngineFacts = EngineFacts()
     operation: OperationFacts | None = None
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)

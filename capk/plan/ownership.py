@@ -43,7 +43,8 @@ def ownership(observed: Observed) -> Ownership:
         return Ownership.UNSEEN if engine.lists_nodes else _by_claim(observed)
     nodes = [node for node in engine.nodes if not node.is_load_balancer]
     if not nodes:
-        return Ownership.LEFTOVER if observed.claim else Ownership.FOREIGN
+        # One whose nodes are still to come may be that of who comes first for the name.
+        return Ownership.LEFTOVER if observed.claim and observed.rival is None else Ownership.FOREIGN
     own = sum(is_own(observed, node) for node in nodes)
     if own == len(nodes) or _is_adopted(observed, nodes):
         return Ownership.OURS
@@ -71,7 +72,12 @@ def unmarked_ids(observed: Observed) -> frozenset[str]:
 
 
 def adoptable_as(observed: Observed) -> str | None:
-    """Return what an adopted kind cluster would be claimed by; None where the user has not allowed to adopt it."""
+    """Return what an adopted kind cluster would be claimed by; None where the user has not allowed to adopt it.
+
+    What another object that exists holds is never adopted: to read its kubeconfig would be enough to have it.
+    """
+    if observed.is_held:
+        return None
     wanted, nodes = observed.object.adopts, _nodes(observed)
     marks = {node.mark for node in nodes}
     if not wanted or not (nodes or not observed.engine.lists_nodes):
@@ -116,7 +122,8 @@ def _by_claim(observed: Observed) -> Ownership:
     if observed.claim is None:
         return Ownership.FOREIGN
     if cluster.identity in (None, names.UNREAD):
-        return Ownership.OURS
+        # Two claims and no fingerprint: nothing shows which one is forged.
+        return Ownership.FOREIGN if observed.is_held else Ownership.OURS
     if observed.access is None:
         return Ownership.UNPROVEN
     return Ownership.OURS if observed.access.fingerprint == cluster.identity else Ownership.FOREIGN

@@ -33,7 +33,7 @@ FOREIGN_SECONDS = 60.0
 def keep_running(observed: Observed) -> Plan:
     """Return what keeps Secrets, endpoint and status true to a kind cluster that is complete."""
     cluster, access = observed.object, observed.access
-    if has_lost_its_data(observed) and cluster.recreates and observed.operation is None:
+    if cluster.recreates and observed.operation is None and _is_seen_empty(observed):
         return _start_over(observed)
     operation, requeue = _operation(observed)
     waits = access is not None and _awaits_control_plane_secret(observed)
@@ -82,10 +82,25 @@ def adopt(observed: Observed) -> Plan:
 def has_lost_its_data(observed: Observed) -> bool:
     """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one."""
     known = observed.object.kube_system_uid
-    if observed.access and observed.access.kube_system_uid and known:
+    if known is None:
+        # It goes with the creation of another cluster, which the condition does not speak of.
+        return False
+    if observed.access and observed.access.kube_system_uid:
         return observed.access.kube_system_uid != known
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return created is not None and created["reason"] == Reason.DATA_LOST
+
+
+def _is_seen_empty(observed: Observed) -> bool:
+    """Whether the very kind cluster that the object describes has just answered with an empty etcd.
+
+    Only that is reason to remove it. A condition may be older than the cluster; and where the certificate authority is
+    another one too, it is the object that is out of date, restored from a backup perhaps.
+    """
+    access, cluster = observed.access, observed.object
+    if access is None or access.kube_system_uid is None or not has_lost_its_data(observed):
+        return False
+    return cluster.identity in (names.UNREAD, access.fingerprint)
 
 
 def _start_over(observed: Observed) -> Plan:
@@ -192,7 +207,9 @@ def _needs_access(observed: Observed) -> bool:
     cluster = observed.object
     is_known = cluster.identity not in (None, names.UNREAD)
     complete = is_known and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
-    return not complete or not are_intact(observed)
+    # A condition alone removes nothing: it is asked again first.
+    is_doubted = cluster.recreates and has_lost_its_data(observed)
+    return not complete or is_doubted or not are_intact(observed)
 
 
 def _status(observed: Observed) -> dict[str, Any]:
