@@ -16,7 +16,7 @@ from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
 from capk.plan.observed import Authorities, ControlPlaneObserved, Observed, Policy
-from capk.plan.ownership import Ownership, ownership
+from capk.plan.ownership import Ownership, leads_to_own, ownership
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
 
@@ -134,7 +134,8 @@ class Observer:
     async def _is_up(self, infrastructure: KINDCluster | None) -> bool:
         """Whether the kind cluster is known to be the object's: a kubeconfig may have been read to find that out."""
         observed = await self.kindcluster(infrastructure.key) if infrastructure else None
-        return observed is not None and ownership(observed) in (Ownership.OURS, Ownership.MIXED)
+        owned = (Ownership.OURS, Ownership.MIXED)
+        return observed is not None and ownership(observed) in owned and leads_to_own(observed)
 
     async def _owner(self, current: Object) -> OwnerCluster | None:
         """The owner Cluster by its name; a changed uid is core's to repair."""

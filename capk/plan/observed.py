@@ -251,6 +251,12 @@ class Observed:
         return self.object.is_paused or (self.owner is not None and self.owner.pauses)
 
     @property
+    def served(self) -> OwnerCluster | None:
+        """The owner Cluster, unless its infrastructure is another KINDCluster: a reference may have been copied."""
+        named = self.owner.references("infrastructureRef", "KINDCluster") if self.owner else None
+        return None if named and named != self.object.name else self.owner
+
+    @property
     def control_plane_name(self) -> str | None:
         """The KINDControlPlane that the owner Cluster names."""
         return self.owner.references("controlPlaneRef", "KINDControlPlane") if self.owner else None

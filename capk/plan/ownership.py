@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from capk.api import names
+from capk.kindcfg.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
 
 
@@ -59,6 +60,12 @@ def own_uids(observed: Observed) -> frozenset[str]:
 def is_own(observed: Observed, node: NodeFacts) -> bool:
     """Return whether a node bears a mark of this object."""
     return node.mark is not None and node.mark.uid in own_uids(observed)
+
+
+def leads_to_own(observed: Observed) -> bool:
+    """Return whether the kubeconfig is this object's: in a cluster that is partly ours, the control plane is."""
+    nodes = [node for node in _nodes(observed) if node.role == CONTROL_PLANE]
+    return ownership(observed) is not Ownership.MIXED or (bool(nodes) and all(is_own(observed, node) for node in nodes))
 
 
 def unmarked_ids(observed: Observed) -> frozenset[str]:

@@ -10,7 +10,7 @@ from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
-from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
+from capk.plan.ownership import adoptable_as, leads_to_own, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
@@ -148,9 +148,9 @@ def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
     access, cluster = observed.access, observed.object
     assert access is not None
     secrets = [wanted_config_secret(cluster, observed.cluster_name, access.external)]
-    if observed.owner and observed.control_plane_name is None:
+    if observed.served and observed.control_plane_name is None:
         kubeconfig = access.kubeconfig(observed.policy.endpoint)
-        secrets.append(wanted_kubeconfig_secret(cluster, observed.owner.name, observed.cluster_name, kubeconfig))
+        secrets.append(wanted_kubeconfig_secret(cluster, observed.served.name, observed.cluster_name, kubeconfig))
     return tuple(secrets)
 
 
@@ -178,6 +178,8 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
         return None, None
     if (request := start_request(observed)) is not None:
         return _when_due(observed, request)
+    if not leads_to_own(observed):
+        return None, None
     if observed.engine.restarted:
         return _when_due(observed, ReadAccess(observed.cluster_name, await_answer=True))
     renewal = renewal_request(observed)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from simulation import OWNER as DEV
 from simulation import World, trouble
 
 from capk.api import names
@@ -163,3 +164,47 @@ async def test_removal_of_a_half_made_cluster_whose_attempt_is_not_known_does_no
         world.delete()
         await world.until(lambda: world.get() is None)
         assert world.engine.containers == {}
+
+
+async def test_deletion_goes_on_though_the_finalizer_was_taken_off(tmp_path):
+    world = World(tmp_path)
+    world.containers.remove_seconds = 20.0
+    world.containers.removes = [trouble("the engine is busy")]
+    async with world.running():
+        world.add()
+        await world.ready()
+        world.delete()
+        await world.until(lambda: world.engine.called("remove") != [])
+        world.vanish()
+        await asyncio.sleep(120)
+        assert world.engine.containers == {}
+        assert len(world.app.records) == 0
+
+
+async def test_control_plane_of_someone_else_is_not_read_through_an_own_worker(tmp_path):
+    world = World(tmp_path)
+    world.engine.run_node("dev-control-plane", mark="another.1")
+    world.engine.run_node("dev-worker", mark="own.1")
+    annotations = {
+        names.CLAIM_ANNOTATION: "dev",
+        names.CLAIM_ID_ANNOTATION: "own",
+        names.IDENTITY_ANNOTATION: "sha256:x",
+    }
+    async with world.running():
+        world.add(uid="own", annotations=annotations)
+        await asyncio.sleep(60)
+        assert world.engine.called("kubeconfig") == []
+        assert [key for key in world.kube.objects if key[0] == SECRETS.plural] == []
+
+
+async def test_copied_owner_reference_deletes_no_secret_of_the_cluster(tmp_path):
+    world = World(tmp_path, capi="v1beta2")
+    async with world.running():
+        world.add_owned()
+        await world.ready()
+        before = world.kube.find(SECRETS, "dev-kubeconfig")["metadata"]["uid"]
+        world.add("copy", spec={"clusterName": "dev"}, ownerReferences=[DEV], finalizers=[names.KIND_CLUSTER_FINALIZER])
+        await world.until(lambda: world.reason("copy") == "NameConflict")
+        world.delete("copy")
+        await world.until(lambda: world.get("copy") is None)
+        assert world.kube.find(SECRETS, "dev-kubeconfig")["metadata"]["uid"] == before
