@@ -20,7 +20,7 @@ from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.nodelogs import node_logs
 from capk.engine.progress import Step
-from capk.errors import AddressTaken, CommandError, CommandTimedOut, NamesNotResolved
+from capk.errors import AddressTaken, CommandError, CommandFailed, CommandTimedOut, NamesNotResolved
 from capk.kindcfg import documents
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
 from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
@@ -200,6 +200,7 @@ class Executor:
             )
             if others:
                 await self._inventory.refresh()
+                _check_later_attempts(others, request)
             else:
                 self._inventory.deleted(request.name)
         self._logs.drop(request.name)
@@ -392,6 +393,17 @@ def _is_meant(mark: Mark | None, request: Delete) -> bool:
     if mark is None or mark.uid not in request.uids:
         return False
     return request.up_to_attempt is None or mark.attempt is None or mark.attempt <= request.up_to_attempt
+
+
+def _check_later_attempts(left: Iterable[Node], request: Delete) -> None:
+    """Raise CommandFailed where containers of the same object stay: what follows would be this removal again."""
+    later = [node.name for node in left if (mark := Mark.parse(node.mark)) and mark.uid in request.uids]
+    if later:
+        cause = (
+            f"later attempts than the one that the KINDCluster names made {', '.join(later)}. Another provider may be "
+            "at work; if not, delete the KINDCluster, which removes them"
+        )
+        raise CommandFailed(["kind", "delete", "cluster", "--name", request.name], cause, 0)
 
 
 def _of_attempt(nodes: Iterable[Node], mark: Mark) -> list[Node]:

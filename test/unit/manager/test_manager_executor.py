@@ -306,7 +306,8 @@ class TestRemoval:
         newer = container("dev-worker", mark=Mark("8f2c", 4))
         engine = Engine(container("dev-control-plane"), newer)
         request = replace(REMOVE, up_to_attempt=3)
-        await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+        with pytest.raises(CommandFailed):
+            await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
         assert engine.there == [newer]
 
     async def test_container_that_comes_to_light_late_goes_too(self, tmp_path):
