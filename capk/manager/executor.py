@@ -7,6 +7,7 @@ proves to be its own: a decision may be minutes old by then.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Final
 
 from capk.api.names import UNREAD
@@ -27,7 +28,7 @@ from capk.manager.records import Made, Record, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.observed import Access, CreationFacts, EndpointMode
 from capk.plan.plan import Create, Delete, ReadAccess, RenewCertificates, Request, StartNodes
-from capk.workload.answer import Answer, uid_in, version_in
+from capk.workload.answer import Answer, as_uid, uid_in, version_in
 from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target
 
@@ -36,6 +37,17 @@ LOOK_SECONDS: Final = 1.0
 
 RENEW_SECONDS: Final = 120.0
 """How long kubeadm may take for the keys of one node, on a machine that is busy."""
+
+KUBE_SYSTEM_COMMAND: Final = (
+    "kubectl",
+    "--kubeconfig=/etc/kubernetes/super-admin.conf",
+    "--request-timeout=5s",
+    "get",
+    "namespace",
+    "kube-system",
+    "--output=jsonpath={.metadata.uid}",
+)
+"""Run in the first control-plane node, where kubeadm keeps a kubeconfig that has its rights without etcd."""
 
 Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
 """Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
@@ -152,6 +164,10 @@ class Executor:
         if self._containers.command is None:
             # Nothing can be proven of containers here; the decision has compared the fingerprint where it could.
             await self._kind.delete_cluster(request.name)
+            if request.settle_seconds:
+                await asyncio.sleep(request.settle_seconds)
+                if await self._kind.nodes(request.name) and self._still_wanted(record, request):
+                    await self._kind.delete_cluster(request.name)
             self._inventory.deleted(request.name)
         else:
             others = await self._remove(
@@ -267,7 +283,7 @@ class Executor:
             version=version_in(answer.body) or self._version_of_image(request.name),
             answered=answer.came,
             said=answer.said,
-            kube_system_uid=await self._kube_system_uid(target, kubeconfig) if answer.came else None,
+            kube_system_uid=await self._kube_system_uid(request.name, target, kubeconfig) if answer.came else None,
             nodes=nodes,
         )
 
@@ -303,9 +319,21 @@ class Executor:
                 return answer
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _kube_system_uid(self, target: Target, login: Kubeconfig) -> str | None:
+    async def _kube_system_uid(self, name: str, target: Target, login: Kubeconfig) -> str | None:
+        """Return the uid of the namespace kube-system; None where it cannot be asked for.
+
+        An etcd that came back empty has lost what gives the kubeconfig its rights: since Kubernetes 1.29 a
+        ClusterRoleBinding does, which kubeadm makes once. The node itself may still ask.
+        Tried with kind 0.33 and an etcd whose directory was removed.
+        """
         answer = await self._ask(target, KUBE_SYSTEM, login)
-        return uid_in(answer.body)
+        if answer.status != HTTPStatus.FORBIDDEN or self._containers.command is None:
+            return uid_in(answer.body)
+        try:
+            output = await self._containers.run(f"{name}-{CONTROL_PLANE}", KUBE_SYSTEM_COMMAND)
+        except CommandError:
+            return None
+        return as_uid(output.stdout.strip())
 
     def _version_of_image(self, name: str) -> str | None:
         """Return the version in the tag of the control plane's image, where the API server cannot be asked."""

@@ -107,7 +107,7 @@ def authority_of(config_map: Mapping[str, Any]) -> str:
 def health_facts(health: Health | None) -> HealthFacts:
     """Return what is known of a workload API server; one that could never be reached does not answer."""
     if health is None:
-        return HealthFacts()
+        return HealthFacts(is_watched=False)
     answers = False if health.is_out_of_reach else health.answers
     return HealthFacts(answers=answers, reached=health.ever_answered, said=health.said)
 

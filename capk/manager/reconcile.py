@@ -10,6 +10,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Resource
 from capk.api.objects import Key, KINDCluster, Object
 from capk.errors import ApiError, Conflict, NotFound
+from capk.kindcfg.kubeconfig import secret_digest
 from capk.kube.door import Kube
 from capk.kube.events import EventRecorder
 from capk.kube.patches import metadata_patch, status_patch
@@ -151,7 +152,8 @@ class Reconciler:
                 continue
             written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
             if answer := await self._part(record, part, written, news):
-                self._records.wrote(record, part)
+                is_changed = secret_digest(answer.get("data")) != secret_digest(secret["data"])
+                self._records.wrote(record, part, is_changed=is_changed)
                 self._on_written(names.SECRETS, answer, current.key)
         if plan.endpoint or plan.kube_system_uid:
             # An endpoint that is refused stays so, whatever else of the kubeconfig is stored.
@@ -196,7 +198,9 @@ class Reconciler:
         is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
         target = health_target(observed) if is_up else None
         if target is None:
-            self._health.forget(cluster.uid)
+            # Without a list of containers, the address is known only as long as the kubeconfig is: go on asking there.
+            if not is_up or nodes is not None:
+                self._health.forget(cluster.uid)
             return
         answered = observed.access is not None and observed.access.answered
         was_reached = any(

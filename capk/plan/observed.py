@@ -128,12 +128,13 @@ class HealthFacts:
     """What the API server of the workload cluster answers.
 
     answers: None while it is not known. reached: whether it has ever answered from here.
-    said: its last answer, or why there was none; one line.
+    said: its last answer, or why there was none; one line. is_watched: whether it is being asked.
     """
 
     answers: bool | None = None
     reached: bool = False
     said: str = ""
+    is_watched: bool = True
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,11 @@ class Observed:
     foreign_secrets: frozenset[str] = frozenset()
     """Names of Secrets that we want to write and that belong to someone else."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """What the API server refuses lately: the part that was to be written -> the server's words."""
+    """What the API server has refused and not accepted since: the part that was to be written -> the server's words."""
+    held_back: frozenset[str] = frozenset()
+    """Those parts of the object's own that are not to be tried yet."""
+    contested: frozenset[str] = frozenset()
+    """Secrets that were written again and again because something else changes them, as parts."""
 
     @property
     def is_paused(self) -> bool:
@@ -289,7 +294,9 @@ class ControlPlaneObserved:
     foreign_secrets: frozenset[str] = frozenset()
     """Names of Secrets that we want to write and that belong to someone else."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """What the API server refuses lately: the part that was to be written -> the server's words."""
+    """What the API server has refused and not accepted since: the part that was to be written -> the server's words."""
+    held_back: frozenset[str] = frozenset()
+    """Those parts of the object's own that are not to be tried yet."""
 
     @property
     def is_paused(self) -> bool:

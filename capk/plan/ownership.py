@@ -107,7 +107,8 @@ def was_completed(observed: Observed) -> bool:
     if observed.made is not None:
         return True
     if cluster.is_being_created:
-        return False
+        # An edit makes it look so; the status and the marks together show that this very creation was complete.
+        return cluster.completed_attempt is not None and made_by(observed) == cluster.completed_attempt
     if _owns_config_secret(observed):
         return True
     if claim is None:
@@ -116,6 +117,12 @@ def was_completed(observed: Observed) -> bool:
     return cluster.is_provisioned or (
         cluster.identity is not None and (claim.uid == cluster.uid or observed.engine.exists)
     )
+
+
+def made_by(observed: Observed) -> int | None:
+    """Return the attempt that all nodes with a mark of this object come from; None where there is no such one."""
+    attempts = {node.mark.attempt for node in _nodes(observed) if node.mark and is_own(observed, node)}
+    return attempts.pop() if len(attempts) == 1 else None
 
 
 def _owns_config_secret(observed: Observed) -> bool:

@@ -10,7 +10,7 @@ from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
-from capk.plan.ownership import adoptable_as, leads_to_own, own_uids, unmarked_ids
+from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
@@ -19,6 +19,7 @@ from capk.plan.secrets import (
     are_intact,
     differs,
     foreign_among,
+    is_as_written,
     kubeconfig_secret_name,
     unkept,
     wanted_config_secret,
@@ -39,9 +40,11 @@ def keep_running(observed: Observed) -> Plan:
     waits = access is not None and _awaits_control_plane_secret(observed)
     if foreign_among(observed):
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
+    if _corrected_etcd(observed):
+        requeue = 0.0
     return Plan(
         add_finalizer=not cluster.has_finalizer,
-        annotations=_restored_claim(observed) | corrected_engine(observed),
+        annotations=_restored_claim(observed) | corrected_engine(observed) | _corrected_etcd(observed),
         identity=_identity(observed),
         kube_system_uid=access.kube_system_uid if access and cluster.kube_system_uid is None else None,
         engine_id=missing_engine_id(observed),
@@ -118,17 +121,34 @@ def _start_over(observed: Observed) -> Plan:
     return Plan(annotations=begin, operation=removal, status=status)
 
 
+def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
+    """Return the uid of kube-system for an object that describes another kind cluster than the one that is its own.
+
+    Stored before the identity: with that one alone, the cluster would look as if its etcd had come back empty.
+    """
+    access, cluster = observed.access, observed.object
+    if access is None or not observed.engine.nodes or cluster.identity in (None, names.UNREAD, access.fingerprint):
+        return {}
+    if cluster.kube_system_uid in (None, access.kube_system_uid):
+        return {}
+    return {names.KUBE_SYSTEM_ANNOTATION: access.kube_system_uid}
+
+
 def _identity(observed: Observed) -> str | None:
-    """The fingerprint, as long as the object does not hold it."""
-    if observed.object.identity not in (None, names.UNREAD) or IDENTITY in observed.refusals:
+    """The fingerprint, as long as the object does not hold it: nothing yet, or an edit that the marks disprove."""
+    current = observed.object.identity
+    if IDENTITY in observed.held_back or _corrected_etcd(observed):
         return None
-    known = observed.access.fingerprint if observed.access else observed.made
-    return known if known != observed.object.identity else None
+    if current in (None, names.UNREAD):
+        known = observed.access.fingerprint if observed.access else observed.made
+    else:
+        known = observed.access.fingerprint if observed.access and observed.engine.nodes else None
+    return known if known != current else None
 
 
 def _due_endpoint(observed: Observed) -> tuple[str, int] | None:
     access, cluster = observed.access, observed.object
-    if access is None or cluster.endpoint is not None or ENDPOINT in observed.refusals:
+    if access is None or cluster.endpoint is not None or ENDPOINT in observed.held_back:
         return None
     return access.endpoint(observed.policy.endpoint)
 
@@ -138,7 +158,7 @@ def _due_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
         secret
         for secret in (wanted_secrets(observed) if observed.access else ())
         if (name := secret["metadata"]["name"]) not in observed.foreign_secrets
-        and f"{SECRET} {name}" not in observed.refusals
+        and f"{SECRET} {name}" not in observed.held_back
         and differs(secret, observed.secrets.get(name))
     )
 
@@ -154,12 +174,19 @@ def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
     return tuple(secrets)
 
 
+def standing_refusals(observed: Observed) -> dict[str, str]:
+    """Return the refusals of what is still missing: someone else may have written it since."""
+    written = {f"{SECRET} {name}" for name, secret in observed.secrets.items() if is_as_written(secret)}
+    written |= {ENDPOINT} if observed.object.endpoint else set()
+    return {part: words for part, words in observed.refusals.items() if part not in written}
+
+
 def _awaits_control_plane_secret(observed: Observed) -> bool:
     """Whether the kubeconfig Secret is the KINDControlPlane's to write, and it is about to (C13)."""
     if observed.owner is None or not writes(observed.control_plane):
         return False
     name = kubeconfig_secret_name(observed.owner.name)
-    return not (name in observed.secrets or name in observed.foreign_secrets or observed.refusals)
+    return not (name in observed.secrets or name in observed.foreign_secrets or standing_refusals(observed))
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:
@@ -185,9 +212,15 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
     renewal = renewal_request(observed)
     if renewal and renewal_wait(observed) <= 0:
         return renewal, None
-    if observed.access is None and (observed.recheck or _needs_access(observed)):
+    if observed.access is None and (observed.recheck or _needs_access(observed) or _is_back(observed)):
         return _read(observed)
     return None, renewal_wait(observed) if renewal else None
+
+
+def _is_back(observed: Observed) -> bool:
+    """Whether the API server answers again after it did not: what it holds, and its certificates, may be others."""
+    stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
+    return bool(observed.health.answers) and stored is not None and stored["status"] == "False"
 
 
 def _read(observed: Observed) -> tuple[Request | None, float | None]:
@@ -209,9 +242,11 @@ def _needs_access(observed: Observed) -> bool:
     cluster = observed.object
     is_known = cluster.identity not in (None, names.UNREAD)
     complete = is_known and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
+    # Where the engine cannot list containers, only the kubeconfig tells where the API server is asked.
+    is_asked = observed.engine.lists_nodes or observed.health.is_watched
     # A condition alone removes nothing: it is asked again first.
     is_doubted = cluster.recreates and has_lost_its_data(observed)
-    return not complete or is_doubted or not are_intact(observed)
+    return is_doubted or not (complete and is_asked and are_intact(observed))
 
 
 def _status(observed: Observed) -> dict[str, Any]:
@@ -226,6 +261,8 @@ def _status(observed: Observed) -> dict[str, Any]:
     if registries := _registries_verdict(observed):
         verdicts[Condition.REGISTRIES_CONFIGURED] = registries
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
+    if attempt := made_by(observed):
+        fields["attempt"] = attempt
     if access is not None:
         fields["endpoints"] = {
             "external": server_url(*access.external_endpoint),
@@ -236,7 +273,7 @@ def _status(observed: Observed) -> dict[str, Any]:
     if images:
         fields["image"] = min(images)
     # The endpoint is stored before this status is (C10, C13).
-    is_stored = not foreign_among(observed) and not observed.refusals
+    is_stored = not foreign_among(observed) and not standing_refusals(observed)
     if (access is not None and is_stored) or (cluster.is_provisioned and cluster.endpoint):
         fields |= {"ready": True, "initialization": {"provisioned": True}}
     return kindcluster_status(observed, verdicts, **fields)
@@ -320,13 +357,16 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
             "Delete or rename it."
         )
         return false(Reason.NAME_CONFLICT, message)
-    for part, words in observed.refusals.items():
-        if part == ENDPOINT:
-            return false(Reason.WRITE_REFUSED, f"The API server refuses spec.controlPlaneEndpoint: {words}")
-        if part.startswith(f"{SECRET} "):
-            return false(
-                Reason.WRITE_REFUSED, f"The API server refuses Secret {part.removeprefix(SECRET).strip()}: {words}"
-            )
+    for part, words in standing_refusals(observed).items():
+        if part == ENDPOINT or part.startswith(SECRET):
+            what = "spec.controlPlaneEndpoint" if part == ENDPOINT else part.capitalize()
+            return false(Reason.WRITE_REFUSED, f"The API server refuses {what}: {words}")
+    if contested := sorted(observed.contested):
+        message = (
+            f"{', '.join(part.capitalize() for part in contested)} does not stay as the provider writes it: something "
+            "else changes it each time, such as an admission webhook. Exempt it there; it is written ever less often."
+        )
+        return false(Reason.CONTESTED, message)
     if missing := unkept(observed):
         message = (
             f"Secret {missing} is missing. KINDControlPlane {observed.control_plane_name} writes it, and that one does "

@@ -133,7 +133,7 @@ def _is_anothers(secret: SecretFacts, cluster: KINDCluster) -> bool:
 
 
 def _is_intact(secret: SecretFacts | None, owner: Mapping[str, Any]) -> bool:
-    return secret is not None and _is_as_written(secret) and owner in (secret.metadata.get("ownerReferences") or ())
+    return secret is not None and is_as_written(secret) and owner in (secret.metadata.get("ownerReferences") or ())
 
 
 @lru_cache(maxsize=4096)
@@ -149,7 +149,10 @@ def _is_about(identity: str | None, authority: str) -> bool:
     return not found or fingerprint(found) == identity
 
 
-def _is_as_written(secret: SecretFacts) -> bool:
+def is_as_written(secret: SecretFacts | None) -> bool:
+    """Return whether a Secret is there and holds what the provider put into it."""
+    if secret is None:
+        return False
     return secret.digest == (secret.metadata.get("annotations") or {}).get(names.DIGEST_ANNOTATION)
 
 
