@@ -40,9 +40,11 @@ def keep_running(observed: Observed) -> Plan:
     waits = access is not None and _awaits_control_plane_secret(observed)
     if foreign_among(observed):
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
+    if _corrected_etcd(observed):
+        requeue = 0.0
     return Plan(
         add_finalizer=not cluster.has_finalizer,
-        annotations=_restored_claim(observed) | corrected_engine(observed),
+        annotations=_restored_claim(observed) | corrected_engine(observed) | _corrected_etcd(observed),
         identity=_identity(observed),
         kube_system_uid=access.kube_system_uid if access and cluster.kube_system_uid is None else None,
         engine_id=missing_engine_id(observed),
@@ -119,10 +121,23 @@ def _start_over(observed: Observed) -> Plan:
     return Plan(annotations=begin, operation=removal, status=status)
 
 
+def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
+    """Return the uid of kube-system for an object that describes another kind cluster than the one that is its own.
+
+    Stored before the identity: with that one alone, the cluster would look as if its etcd had come back empty.
+    """
+    access, cluster = observed.access, observed.object
+    if access is None or not observed.engine.nodes or cluster.identity in (None, names.UNREAD, access.fingerprint):
+        return {}
+    if cluster.kube_system_uid in (None, access.kube_system_uid):
+        return {}
+    return {names.KUBE_SYSTEM_ANNOTATION: access.kube_system_uid}
+
+
 def _identity(observed: Observed) -> str | None:
     """The fingerprint, as long as the object does not hold it: nothing yet, or an edit that the marks disprove."""
     current = observed.object.identity
-    if IDENTITY in observed.held_back:
+    if IDENTITY in observed.held_back or _corrected_etcd(observed):
         return None
     if current in (None, names.UNREAD):
         known = observed.access.fingerprint if observed.access else observed.made
