@@ -37,7 +37,7 @@ def keep_running(observed: Observed) -> Plan:
         return _start_over(observed)
     operation, requeue = _operation(observed)
     waits = access is not None and _awaits_control_plane_secret(observed)
-    if foreign_among(observed):
+    if waits or foreign_among(observed):
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
     return Plan(
         add_finalizer=not cluster.has_finalizer,
