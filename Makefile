@@ -77,7 +77,17 @@ test-integration: venv ## Run the provider against a real API server with Cluste
 .PHONY: test-e2e
 test-e2e: venv ## Run the end-to-end tests on a container engine with the real kind command
 	@$(TOOLS) all
-	CAPK_E2E=1 pytest -q -m e2e test/contract test/e2e
+	CAPK_E2E=1 pytest -q -m "e2e and not long" test/contract test/e2e
+
+.PHONY: test-e2e-podman
+test-e2e-podman: venv ## Run the life of a kind cluster on podman: creation, repair, deletion, nothing left
+	@$(TOOLS) all
+	CAPK_E2E=1 KIND_EXPERIMENTAL_PROVIDER=podman pytest -q -m e2e test/e2e/test_standalone.py test/e2e/test_repair.py
+
+.PHONY: test-e2e-all
+test-e2e-all: venv ## Run all end-to-end tests, those of several minutes too; some of them in TESTS
+	@$(TOOLS) all
+	CAPK_E2E=1 pytest -q -m e2e $(or $(TESTS),test/contract test/e2e)
 
 .PHONY: lint
 lint: venv ## Check style, types, layers and generated files

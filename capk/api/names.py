@@ -228,6 +228,8 @@ class Reason(StrEnum):
     """The client certificate of the kubeconfigs has expired and could not be renewed; the message says what to do."""
     WRITE_REFUSED = "WriteRefused"
     """The API server of the management cluster refuses what the provider has to write; the message has its words."""
+    CONTESTED = "Contested"
+    """A Secret does not stay as the provider writes it: something else changes it each time."""
     ADDRESS_TAKEN = "AddressTaken"
     """Another container has the address that a stopped control-plane node needs to find its etcd again."""
     UNSUPPORTED_VERSION_CHANGE = "UnsupportedVersionChange"

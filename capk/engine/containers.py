@@ -140,6 +140,8 @@ class Containers:
     ) -> command.Output:
         """Run a command in a running node and return what it printed.
 
+        node_name: or the container's id.
+
         Raises CommandFailed when the command fails, too: 126 and 127 when it cannot be started.
         """
         if not self.command:

@@ -121,7 +121,7 @@ class Application:
             clock=clock,
             ask=ask_health,
         )
-        self.foreign = foreign = ForeignSecrets(clock)
+        self.foreign = foreign = ForeignSecrets(client, clock)
         self.cache = Cache(
             settings,
             client,
@@ -237,7 +237,7 @@ class Application:
         self.metrics.last_resync.set_to_current_time()
         # It may have been replaced by another release meanwhile.
         self.inventory.kind_version = None
-        self.foreign.forget()
+        self.foreign.expire()
         self._wake_all()
 
     def _wake_names(self, cluster_names: Iterable[str]) -> None:

@@ -11,11 +11,13 @@ from capk.errors import ApiError, NotFound
 from capk.kindcfg.registries import AUTHORITY_KEY
 from capk.kube.door import Kube
 from capk.manager.discovery import Discovery
-from capk.manager.facts import authority_of, engine_facts, health_facts, now, secret_facts
+from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
 from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
 from capk.plan.observed import Authorities, ControlPlaneObserved, Observed, Policy
+from capk.plan.ownership import Ownership, leads_to_own, ownership
+from capk.plan.secrets import config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
 
@@ -58,7 +60,8 @@ class Observer:
             return None
         cluster = KINDCluster(raw)
         owner = await self._owner(cluster)
-        name = self._relations.name(key)
+        name = self._name(cluster)
+        engine = engine_facts(self._inventory.latest, name, lists_nodes=self._lists_nodes)
         record = self._records.of(cluster)
         self._records.stored(cluster)
         health = health_facts(self._health.health(cluster.uid))
@@ -75,7 +78,8 @@ class Observer:
             claim=self._relations.claim(key),
             cluster_name=name,
             rival=self._relations.rival(cluster),
-            engine=engine_facts(self._inventory.latest, name, lists_nodes=self._lists_nodes),
+            is_held=self._relations.is_held(cluster, ids_of(engine)),
+            engine=engine,
             operation=self._records.operation(cluster.uid),
             goals=self._records.goals(record),
             made=record.made,
@@ -85,8 +89,10 @@ class Observer:
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
             health=health,
             secrets=self._secrets(key.namespace, name),
-            foreign_secrets=self._foreign.among(key.namespace),
-            refusals=self._records.refusals(record),
+            foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
+            refusals={**self._control_plane_refusals(owner), **self._records.refusals(record)},
+            held_back=self._records.held_back(record),
+            contested=self._records.contested(record),
         )
         return replace(
             observed, authorities=await read_authorities(self._client, key.namespace, awaited_authorities(observed))
@@ -110,11 +116,36 @@ class Observer:
             owner=owner,
             infrastructure=infrastructure,
             cluster_name=name,
-            access=record.access if record else None,
+            access=record.access if record and await self._is_up(infrastructure) else None,
             secrets=self._secrets(key.namespace, name),
-            foreign_secrets=self._foreign.among(key.namespace),
+            foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals=self._records.refusals(self._records.of(control_plane)),
+            held_back=self._records.held_back(self._records.of(control_plane)),
         )
+
+    def _control_plane_refusals(self, owner: OwnerCluster | None) -> dict[str, str]:
+        """What the API server refuses to store for the KINDControlPlane: the KINDCluster waits for its Secret."""
+        control_plane = self._relations.control_plane_of(owner)
+        record = self._records.find(control_plane.uid) if control_plane else None
+        return self._records.refusals(record) if record else {}
+
+    def _name(self, cluster: KINDCluster) -> str:
+        """Return the name of the object's kind cluster; of one that goes, where its marks are if not there.
+
+        A claim that was edited must not leave behind what the marks prove.
+        """
+        name = self._relations.name(cluster.key)
+        if not cluster.is_deleting or self._inventory.latest is None:
+            return name
+        clusters = self._inventory.latest.clusters
+        own = sorted(one for one, entry in clusters.items() if bears_mark(entry, cluster.uid))
+        return name if name in own else next(iter(own), name)
+
+    async def _is_up(self, infrastructure: KINDCluster | None) -> bool:
+        """Whether the kind cluster is known to be the object's: a kubeconfig may have been read to find that out."""
+        observed = await self.kindcluster(infrastructure.key) if infrastructure else None
+        owned = (Ownership.OURS, Ownership.MIXED)
+        return observed is not None and ownership(observed) in owned and leads_to_own(observed)
 
     async def _owner(self, current: Object) -> OwnerCluster | None:
         """The owner Cluster by its name; a changed uid is core's to repair."""
@@ -156,10 +187,20 @@ async def read_authorities(client: Kube, namespace: str, wanted: Iterable[str]) 
     return Authorities(texts, missing)
 
 
-class ForeignSecrets:
-    """Names of Secrets that we want to write and that belong to someone else, for as long as that is believed."""
+def _secret_names(cluster_name: str, owner: OwnerCluster | None) -> list[str]:
+    """Return the names of the Secrets that our objects want to write for a kind cluster."""
+    config = [config_secret_name(cluster_name)]
+    return [*config, kubeconfig_secret_name(owner.name)] if owner else config
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+
+class ForeignSecrets:
+    """Names of Secrets that we want to write and that belong to someone else.
+
+    No watch shows when such a name is free: its Secret lacks our label. So it is looked at again now and then.
+    """
+
+    def __init__(self, client: Kube, clock: Callable[[], float]) -> None:
+        self._client = client
         self._clock = clock
         self._found: dict[tuple[str, str], float] = {}
 
@@ -171,12 +212,22 @@ class ForeignSecrets:
         """Note that the Secret of that name is ours, or was deleted."""
         self._found.pop((namespace, name), None)
 
-    def forget(self) -> None:
-        """Have every name tried again."""
-        self._found.clear()
+    def expire(self) -> None:
+        """Have every name looked at again."""
+        self._found = dict.fromkeys(self._found, float("-inf"))
 
-    def among(self, namespace: str) -> frozenset[str]:
-        """Return the names in a namespace that are not to be tried yet."""
-        oldest = self._clock() - FOREIGN_SECONDS
-        self._found = {where: since for where, since in self._found.items() if since > oldest}
-        return frozenset(name for where, name in self._found if where == namespace)
+    async def among(self, namespace: str, wanted: Iterable[str]) -> frozenset[str]:
+        """Return those of the names that belong to someone else; looks at one that was not looked at for a minute."""
+        known = [name for name in wanted if (namespace, name) in self._found]
+        for name in known:
+            if self._clock() - self._found[namespace, name] >= FOREIGN_SECONDS:
+                await self._look_at(namespace, name)
+        return frozenset(name for name in known if (namespace, name) in self._found)
+
+    async def _look_at(self, namespace: str, name: str) -> None:
+        try:
+            await self._client.get(names.SECRETS, namespace, name)
+        except NotFound:
+            self.freed(namespace, name)
+        else:
+            self.found(namespace, name)

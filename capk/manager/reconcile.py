@@ -10,6 +10,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Resource
 from capk.api.objects import Key, KINDCluster, Object
 from capk.errors import ApiError, Conflict, NotFound
+from capk.kindcfg.kubeconfig import secret_digest
 from capk.kube.door import Kube
 from capk.kube.events import EventRecorder
 from capk.kube.patches import metadata_patch, status_patch
@@ -151,7 +152,8 @@ class Reconciler:
                 continue
             written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
             if answer := await self._part(record, part, written, news):
-                self._records.wrote(record, part)
+                is_changed = secret_digest(answer.get("data")) != secret_digest(secret["data"])
+                self._records.wrote(record, part, is_changed=is_changed)
                 self._on_written(names.SECRETS, answer, current.key)
         if plan.endpoint or plan.kube_system_uid:
             # An endpoint that is refused stays so, whatever else of the kubeconfig is stored.
@@ -196,7 +198,9 @@ class Reconciler:
         is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
         target = health_target(observed) if is_up else None
         if target is None:
-            self._health.forget(cluster.uid)
+            # Without a list of containers, the address is known only as long as the kubeconfig is: go on asking there.
+            if not is_up or nodes is not None:
+                self._health.forget(cluster.uid)
             return
         answered = observed.access is not None and observed.access.answered
         was_reached = any(
@@ -213,10 +217,14 @@ class Reconciler:
     async def _let_go_of(self, record: Record) -> float | None:
         operation = self._records.operation(record.uid)
         if operation is not None:
-            if not record.vanished:
+            if operation.request.goal is Goal.GONE:
+                # Its deletion was asked for; someone took the finalizer off before that had come to its end.
+                record.vanished = True
+            elif not record.vanished:
                 self._records.cancel(record.uid)
             return None
-        if record.unfinished is None or (not record.vanished and await self._still_exists(record)):
+        removal = self._left_to_remove(record)
+        if removal is None or (not record.vanished and await self._still_exists(record)):
             # Gone with all that was made for it, or only out of what this provider looks after.
             self._forget(record.uid)
             return None
@@ -224,11 +232,19 @@ class Reconciler:
         gone = self._records.goals(record).get(Goal.GONE)
         if gone and (remaining := self._records.retry_delay(gone.attempts) - gone.seconds_ago) > 0:
             return remaining
-        uids = frozenset({record.unfinished.mark.uid})
-        removal = Delete(record.unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS)
-        log.warning("The object vanished while its kind cluster was being created; removing what was made.")
+        log.warning("The object vanished while its kind cluster was being created or deleted; removing what is left.")
         self._records.start(record, removal)
         return None
+
+    def _left_to_remove(self, record: Record) -> Delete | None:
+        """Return what removes the rest of a creation, or of a deletion that has failed, of an object that is gone."""
+        if unfinished := record.unfinished:
+            uids = frozenset({unfinished.mark.uid})
+            return Delete(unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS)
+        gone = self._records.goals(record).get(Goal.GONE)
+        if gone is None or gone.failure is None or not isinstance(gone.request, Delete):
+            return None
+        return gone.request
 
     async def _still_exists(self, record: Record) -> bool:
         """Whether the object is only hidden: a watch with a selector reports what does not match as deleted."""

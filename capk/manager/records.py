@@ -23,8 +23,10 @@ ACCESS_SECONDS: Final = 60.0
 """How long kubeconfigs are kept in memory: until all is written. They are read again when they are needed again."""
 RECHECK_SECONDS: Final = 12 * 3600.0
 """How often they are read again without need: nothing else shows certificates that were renewed inside a node."""
-FREE_WRITES: Final = 2
-"""How often a Secret is written without a pause: once when it is made, and once when someone has edited it."""
+FREE_WRITES: Final = 10
+"""How often a Secret is written without a pause: people edit it, and each edit is undone immediately."""
+CHANGED_WRITE: Final = 5
+"""A write that came back changed counts for so many: the next one comes back changed as well."""
 PEACE_SECONDS: Final = 60.0
 """A goal is at peace when nothing was done for it for twice its back-off and this time."""
 
@@ -243,8 +245,12 @@ class Records:
         return record.refusals.pop(part, None) is not None
 
     def refusals(self, record: Record) -> dict[str, str]:
-        """Return the parts that are held back, with the server's words."""
-        return {part: refusal.words for part, refusal in record.refusals.items() if refusal.until > self._clock()}
+        """Return the parts that were refused and not accepted since, with the server's words."""
+        return {part: refusal.words for part, refusal in record.refusals.items()}
+
+    def held_back(self, record: Record) -> frozenset[str]:
+        """Return the refused parts that are not to be tried yet."""
+        return frozenset(part for part, refusal in record.refusals.items() if refusal.until > self._clock())
 
     def next_try(self, record: Record) -> float | None:
         """Return the seconds until a part that is held back is tried again; None where none is.
@@ -258,16 +264,26 @@ class Records:
         ]
         return min((moment - now for moment in until if moment > now), default=None)
 
-    def wrote(self, record: Record, part: str) -> None:
-        """Note that a part was written: what others change each time is written ever less often."""
+    def wrote(self, record: Record, part: str, *, is_changed: bool = False) -> None:
+        """Note that a part was written: what others change each time is written ever less often.
+
+        is_changed: the API server has stored something else, as a mutating webhook asks it to.
+        """
         now, before = self._clock(), record.writes.get(part)
-        times = before.times + 1 if before and now < before.until + PEACE_SECONDS else 1
-        record.writes[part] = _Writes(times, now + retry_delay(times - FREE_WRITES, self._policy))
+        weight = CHANGED_WRITE if is_changed else 1
+        times = (before.times if before and now < before.until + PEACE_SECONDS else 0) + weight
+        excess = -(-max(times - FREE_WRITES, 0) // weight)
+        record.writes[part] = _Writes(times, now + retry_delay(excess, self._policy))
 
     def is_resting(self, record: Record, part: str) -> bool:
         """Return whether a part was written so often lately that it waits for its next time."""
         writes = record.writes.get(part)
         return writes is not None and writes.until > self._clock()
+
+    def contested(self, record: Record) -> frozenset[str]:
+        """Return the parts that were written again and again lately: something else changes them each time."""
+        since = self._clock() - PEACE_SECONDS
+        return frozenset(part for part, one in record.writes.items() if one.times > FREE_WRITES and one.until > since)
 
     def retry_delay(self, attempts: int) -> float:
         """Return the seconds to wait after that many attempts."""

@@ -14,7 +14,7 @@ from capk.plan.observed import SECRET, ControlPlaneObserved
 from capk.plan.plan import Plan
 from capk.plan.report import RUNS_FREELY, Verdict, conditions_only, false, true
 from capk.plan.running import FOREIGN_SECONDS
-from capk.plan.secrets import differs, kubeconfig_secret_name, wanted_kubeconfig_secret
+from capk.plan.secrets import differs, is_as_written, kubeconfig_secret_name, wanted_kubeconfig_secret
 
 
 def decide(observed: ControlPlaneObserved) -> Plan:
@@ -55,7 +55,7 @@ def _secrets(observed: ControlPlaneObserved) -> tuple[dict[str, Any], ...]:
         observed.access.kubeconfig(observed.policy.endpoint),
     )
     name = wanted["metadata"]["name"]
-    is_held_back = name in observed.foreign_secrets or f"{SECRET} {name}" in observed.refusals
+    is_held_back = name in observed.foreign_secrets or f"{SECRET} {name}" in observed.held_back
     is_due = not is_held_back and differs(wanted, observed.secrets.get(name))
     return (wanted,) if is_due else ()
 
@@ -92,7 +92,8 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
         message = f"Secret {name} exists and is not this provider's, so it is not overwritten. Delete or rename it."
         return false(Reason.NAME_CONFLICT, message)
     for part, words in observed.refusals.items():
-        return false(Reason.WRITE_REFUSED, f"The API server refuses {part.capitalize()}: {words}")
+        if not is_as_written(observed.secrets.get(part.removeprefix(SECRET).strip())):
+            return false(Reason.WRITE_REFUSED, f"The API server refuses {part.capitalize()}: {words}")
     if infrastructure is None:
         return false(Reason.WAITING_FOR_INFRASTRUCTURE, "The Cluster's KINDCluster does not exist yet.")
     for condition in infrastructure.conditions:

@@ -91,7 +91,7 @@ def _start(observed: Observed) -> Plan:
             return _after_failure(observed, None)
         if (remaining := observed.remaining(Goal.UP)) > 0:
             return _after_failure(observed, remaining)
-    if refusal := observed.refusals.get(CLAIM):
+    if CLAIM in observed.held_back and (refusal := observed.refusals.get(CLAIM)):
         message = f"The API server refuses the claim that has to be stored before kind starts: {refusal}"
         return Plan(status=_waiting(observed, Reason.WRITE_REFUSED, message))
     claim: dict[str, str | None] = {

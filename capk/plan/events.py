@@ -52,6 +52,7 @@ _PROBLEMS = frozenset(
         Reason.KUBECONFIG_UNAVAILABLE,
         Reason.NOT_ANSWERING,
         Reason.WRITE_REFUSED,
+        Reason.CONTESTED,
         Reason.CERTIFICATE_EXPIRED,
         Reason.UNSUPPORTED_VERSION_CHANGE,
         Reason.NODES_STOPPED,

@@ -31,7 +31,7 @@ def misplaced_nodes(observed: Observed) -> list[NodeFacts]:
     it is not known yet whether it answers, the machine may have been restarted, and the provider with it.
     """
     is_known_to_answer = observed.health.answers and not observed.engine.restarted
-    if is_known_to_answer or not needs_addresses(observed):
+    if is_known_to_answer or not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
         return []
     known = known_addresses(observed)
     return [
@@ -69,7 +69,8 @@ def start_request(observed: Observed) -> StartNodes | None:
     due = [*stopped_nodes(observed), *misplaced]
     if not due:
         return None
-    if not needs_addresses(observed):
+    if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
+        # None of those that belong to someone else is stopped to make room.
         return StartNodes(observed.cluster_name, tuple(node.name for node in due))
     in_the_way = nodes_in_the_way(observed, due)
     due += in_the_way

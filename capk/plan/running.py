@@ -10,7 +10,7 @@ from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
-from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
+from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
@@ -19,6 +19,7 @@ from capk.plan.secrets import (
     are_intact,
     differs,
     foreign_among,
+    is_as_written,
     kubeconfig_secret_name,
     unkept,
     wanted_config_secret,
@@ -33,7 +34,7 @@ FOREIGN_SECONDS = 60.0
 def keep_running(observed: Observed) -> Plan:
     """Return what keeps Secrets, endpoint and status true to a kind cluster that is complete."""
     cluster, access = observed.object, observed.access
-    if has_lost_its_data(observed) and cluster.recreates and observed.operation is None:
+    if cluster.recreates and observed.operation is None and _is_seen_empty(observed):
         return _start_over(observed)
     operation, requeue = _operation(observed)
     waits = access is not None and _awaits_control_plane_secret(observed)
@@ -82,10 +83,25 @@ def adopt(observed: Observed) -> Plan:
 def has_lost_its_data(observed: Observed) -> bool:
     """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one."""
     known = observed.object.kube_system_uid
-    if observed.access and observed.access.kube_system_uid and known:
+    if known is None:
+        # It goes with the creation of another cluster, which the condition does not speak of.
+        return False
+    if observed.access and observed.access.kube_system_uid:
         return observed.access.kube_system_uid != known
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return created is not None and created["reason"] == Reason.DATA_LOST
+
+
+def _is_seen_empty(observed: Observed) -> bool:
+    """Whether the very kind cluster that the object describes has just answered with an empty etcd.
+
+    Only that is reason to remove it. A condition may be older than the cluster; and where the certificate authority is
+    another one too, it is the object that is out of date, restored from a backup perhaps.
+    """
+    access, cluster = observed.access, observed.object
+    if access is None or access.kube_system_uid is None or not has_lost_its_data(observed):
+        return False
+    return cluster.identity in (names.UNREAD, access.fingerprint)
 
 
 def _start_over(observed: Observed) -> Plan:
@@ -104,16 +120,20 @@ def _start_over(observed: Observed) -> Plan:
 
 
 def _identity(observed: Observed) -> str | None:
-    """The fingerprint, as long as the object does not hold it."""
-    if observed.object.identity not in (None, names.UNREAD) or IDENTITY in observed.refusals:
+    """The fingerprint, as long as the object does not hold it: nothing yet, or an edit that the marks disprove."""
+    current = observed.object.identity
+    if IDENTITY in observed.held_back:
         return None
-    known = observed.access.fingerprint if observed.access else observed.made
-    return known if known != observed.object.identity else None
+    if current in (None, names.UNREAD):
+        known = observed.access.fingerprint if observed.access else observed.made
+    else:
+        known = observed.access.fingerprint if observed.access and observed.engine.nodes else None
+    return known if known != current else None
 
 
 def _due_endpoint(observed: Observed) -> tuple[str, int] | None:
     access, cluster = observed.access, observed.object
-    if access is None or cluster.endpoint is not None or ENDPOINT in observed.refusals:
+    if access is None or cluster.endpoint is not None or ENDPOINT in observed.held_back:
         return None
     return access.endpoint(observed.policy.endpoint)
 
@@ -123,7 +143,7 @@ def _due_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
         secret
         for secret in (wanted_secrets(observed) if observed.access else ())
         if (name := secret["metadata"]["name"]) not in observed.foreign_secrets
-        and f"{SECRET} {name}" not in observed.refusals
+        and f"{SECRET} {name}" not in observed.held_back
         and differs(secret, observed.secrets.get(name))
     )
 
@@ -133,10 +153,17 @@ def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
     access, cluster = observed.access, observed.object
     assert access is not None
     secrets = [wanted_config_secret(cluster, observed.cluster_name, access.external)]
-    if observed.owner and observed.control_plane_name is None:
+    if observed.served and observed.control_plane_name is None:
         kubeconfig = access.kubeconfig(observed.policy.endpoint)
-        secrets.append(wanted_kubeconfig_secret(cluster, observed.owner.name, observed.cluster_name, kubeconfig))
+        secrets.append(wanted_kubeconfig_secret(cluster, observed.served.name, observed.cluster_name, kubeconfig))
     return tuple(secrets)
+
+
+def standing_refusals(observed: Observed) -> dict[str, str]:
+    """Return the refusals of what is still missing: someone else may have written it since."""
+    written = {f"{SECRET} {name}" for name, secret in observed.secrets.items() if is_as_written(secret)}
+    written |= {ENDPOINT} if observed.object.endpoint else set()
+    return {part: words for part, words in observed.refusals.items() if part not in written}
 
 
 def _awaits_control_plane_secret(observed: Observed) -> bool:
@@ -144,7 +171,7 @@ def _awaits_control_plane_secret(observed: Observed) -> bool:
     if observed.owner is None or not writes(observed.control_plane):
         return False
     name = kubeconfig_secret_name(observed.owner.name)
-    return not (name in observed.secrets or name in observed.foreign_secrets or observed.refusals)
+    return not (name in observed.secrets or name in observed.foreign_secrets or standing_refusals(observed))
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:
@@ -163,14 +190,22 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
         return None, None
     if (request := start_request(observed)) is not None:
         return _when_due(observed, request)
+    if not leads_to_own(observed):
+        return None, None
     if observed.engine.restarted:
         return _when_due(observed, ReadAccess(observed.cluster_name, await_answer=True))
     renewal = renewal_request(observed)
     if renewal and renewal_wait(observed) <= 0:
         return renewal, None
-    if observed.access is None and (observed.recheck or _needs_access(observed)):
+    if observed.access is None and (observed.recheck or _needs_access(observed) or _is_back(observed)):
         return _read(observed)
     return None, renewal_wait(observed) if renewal else None
+
+
+def _is_back(observed: Observed) -> bool:
+    """Whether the API server answers again after it did not: what it holds, and its certificates, may be others."""
+    stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
+    return bool(observed.health.answers) and stored is not None and stored["status"] == "False"
 
 
 def _read(observed: Observed) -> tuple[Request | None, float | None]:
@@ -192,7 +227,11 @@ def _needs_access(observed: Observed) -> bool:
     cluster = observed.object
     is_known = cluster.identity not in (None, names.UNREAD)
     complete = is_known and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
-    return not complete or not are_intact(observed)
+    # Where the engine cannot list containers, only the kubeconfig tells where the API server is asked.
+    is_asked = observed.engine.lists_nodes or observed.health.is_watched
+    # A condition alone removes nothing: it is asked again first.
+    is_doubted = cluster.recreates and has_lost_its_data(observed)
+    return is_doubted or not (complete and is_asked and are_intact(observed))
 
 
 def _status(observed: Observed) -> dict[str, Any]:
@@ -207,6 +246,8 @@ def _status(observed: Observed) -> dict[str, Any]:
     if registries := _registries_verdict(observed):
         verdicts[Condition.REGISTRIES_CONFIGURED] = registries
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
+    if attempt := made_by(observed):
+        fields["attempt"] = attempt
     if access is not None:
         fields["endpoints"] = {
             "external": server_url(*access.external_endpoint),
@@ -217,7 +258,7 @@ def _status(observed: Observed) -> dict[str, Any]:
     if images:
         fields["image"] = min(images)
     # The endpoint is stored before this status is (C10, C13).
-    is_stored = not foreign_among(observed) and not observed.refusals
+    is_stored = not foreign_among(observed) and not standing_refusals(observed)
     if (access is not None and is_stored) or (cluster.is_provisioned and cluster.endpoint):
         fields |= {"ready": True, "initialization": {"provisioned": True}}
     return kindcluster_status(observed, verdicts, **fields)
@@ -301,13 +342,16 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
             "Delete or rename it."
         )
         return false(Reason.NAME_CONFLICT, message)
-    for part, words in observed.refusals.items():
-        if part == ENDPOINT:
-            return false(Reason.WRITE_REFUSED, f"The API server refuses spec.controlPlaneEndpoint: {words}")
-        if part.startswith(f"{SECRET} "):
-            return false(
-                Reason.WRITE_REFUSED, f"The API server refuses Secret {part.removeprefix(SECRET).strip()}: {words}"
-            )
+    for part, words in standing_refusals(observed).items():
+        if part == ENDPOINT or part.startswith(SECRET):
+            what = "spec.controlPlaneEndpoint" if part == ENDPOINT else part.capitalize()
+            return false(Reason.WRITE_REFUSED, f"The API server refuses {what}: {words}")
+    if contested := sorted(observed.contested):
+        message = (
+            f"{', '.join(part.capitalize() for part in contested)} does not stay as the provider writes it: something "
+            "else changes it each time, such as an admission webhook. Exempt it there; it is written ever less often."
+        )
+        return false(Reason.CONTESTED, message)
     if missing := unkept(observed):
         message = (
             f"Secret {missing} is missing. KINDControlPlane {observed.control_plane_name} writes it, and that one does "

@@ -66,8 +66,8 @@ def keepers(observed: Observed) -> dict[str, KINDCluster | KINDControlPlane]:
     """
     kept: dict[str, KINDCluster | KINDControlPlane] = {config_secret_name(observed.cluster_name): observed.object}
     keeper = observed.control_plane if observed.control_plane_name else observed.object
-    if observed.owner and keeper:
-        kept[kubeconfig_secret_name(observed.owner.name)] = keeper
+    if observed.served and keeper:
+        kept[kubeconfig_secret_name(observed.served.name)] = keeper
     return kept
 
 
@@ -112,7 +112,8 @@ def own_among(observed: Observed) -> dict[str, str]:
     Name -> uid. A copy that a user made of one, with our label, stays; so does what another KINDCluster owns.
     """
     wanted = {config_secret_name(observed.cluster_name)}
-    wanted |= {kubeconfig_secret_name(name) for name in _owner_names(observed.object, observed.owner)}
+    if observed.owner is None or observed.served:
+        wanted |= {kubeconfig_secret_name(name) for name in _owner_names(observed.object, observed.owner)}
     return {
         name: str(secret.metadata.get("uid", ""))
         for name, secret in sorted(observed.secrets.items())
@@ -132,7 +133,7 @@ def _is_anothers(secret: SecretFacts, cluster: KINDCluster) -> bool:
 
 
 def _is_intact(secret: SecretFacts | None, owner: Mapping[str, Any]) -> bool:
-    return secret is not None and _is_as_written(secret) and owner in (secret.metadata.get("ownerReferences") or ())
+    return secret is not None and is_as_written(secret) and owner in (secret.metadata.get("ownerReferences") or ())
 
 
 @lru_cache(maxsize=4096)
@@ -148,7 +149,10 @@ def _is_about(identity: str | None, authority: str) -> bool:
     return not found or fingerprint(found) == identity
 
 
-def _is_as_written(secret: SecretFacts) -> bool:
+def is_as_written(secret: SecretFacts | None) -> bool:
+    """Return whether a Secret is there and holds what the provider put into it."""
+    if secret is None:
+        return False
     return secret.digest == (secret.metadata.get("annotations") or {}).get(names.DIGEST_ANNOTATION)
 
 

@@ -77,7 +77,11 @@ def version_in(body: bytes) -> str | None:
 
 def uid_in(body: bytes) -> str | None:
     """Return the uid of the object that an answer holds, in lower case; None if there is none."""
-    uid = _field(_field(_json(body), "metadata"), "uid")
+    return as_uid(_field(_field(_json(body), "metadata"), "uid"))
+
+
+def as_uid(uid: object) -> str | None:
+    """Return what claims to be a uid, in lower case; None if it is none."""
     try:
         return str(uuid.UUID(uid)) if isinstance(uid, str) and len(uid) == 36 else None
     except ValueError:

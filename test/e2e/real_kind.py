@@ -43,8 +43,10 @@ class RealKind:
 
     def containers(self, name: str) -> dict[str, str]:
         """Return the ids of the node containers of a kind cluster by their names, stopped ones included."""
-        listing = self.engine("ps", "-a", "--no-trunc", "--filter", f"label={LABEL}={name}", "--format", "{{json .}}")
-        return {item["Names"]: item["ID"] for item in map(json.loads, listing.splitlines())}
+        listing = self.engine(
+            "ps", "-a", "--no-trunc", "--filter", f"label={LABEL}={name}", "--format", "{{.Names}} {{.ID}}"
+        )
+        return dict(line.split() for line in listing.splitlines())
 
     def inspect(self, container: str) -> dict[str, Any]:
         """Return what the engine knows of a container."""

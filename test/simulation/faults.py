@@ -83,6 +83,9 @@ def restart_engine(life: Life, order: str = "names", come_back: bool = True, sec
 @action("another-engine")
 def another_engine(life: Life, seconds: float = 300.0) -> None:
     """The command of the engine leads to another engine for a while, as after `docker context use`."""
+    if any(one.doing == "create" for one in life.world.kind.running):
+        # Half a kind cluster here and half of it there is more than anyone can put in order.
+        return
     life.world.engine.switch(away=True)
     life.later(seconds, lambda: life.world.engine.switch(away=False))
 
@@ -123,12 +126,12 @@ def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
     """An API server dies for a while in a container that runs, or restarts with an empty etcd (`empty`)."""
     births = {one.birth.number: one.birth for one in life.world.engine.of(name)}
     for birth in births.values():
-        if how == "empty":
+        if how == "empty" and birth.number in life.world.workload.identified:
             birth.empties += 1
             for container in life.world.engine.of(name):
                 life.world.engine.stop(container)
                 life.world.engine.start(container)
-        else:
+        elif how == "dead":
             birth.is_dead = True
             asyncio.get_running_loop().call_later(seconds, setattr, birth, "is_dead", False)
 
@@ -163,7 +166,8 @@ def restart(life: Life) -> None:
 
 @action("replace-provider")
 def replace_provider(life: Life, overlap: float = 5.0, hard: bool = True) -> None:
-    """Another provider starts while the old one goes on for a while."""
+    """Another provider starts while the old one goes on for a while: not for long where no lease is held."""
+    overlap = overlap if life.world.options.lease else min(overlap, 1.0)
     life.deployment.replace(overlap, hard=hard)
 
 

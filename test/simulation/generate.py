@@ -45,27 +45,20 @@ def _deny(rng: Random, name: str) -> Step:
     return {"do": "api", "kind": "admission", "status": 403, "message": words, "plural": plural, "seconds": 700}
 
 
-def _forge(rng: Random, name: str) -> Step:
-    other = rng.choice(NAMES)
-    annotations = rng.choice(
-        (
-            {names.CLAIM_ANNOTATION: "$OUTSIDE"},
-            {names.CLAIM_ANNOTATION: "../../outside"},
-            {names.CLAIM_ANNOTATION: other},
-            {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None},
-            {names.CLAIM_ID_ANNOTATION: f"$UID:default/{other}"},
-            {names.CLAIM_ID_ANNOTATION: "uid-of-nobody", names.IDENTITY_ANNOTATION: None},
-            {names.IDENTITY_ANNOTATION: ""},
-            {names.IDENTITY_ANNOTATION: "sha256:0000"},
-            {names.IDENTITY_ANNOTATION: None},
-        )
-    )
-    return {"do": "annotate", "name": name, "annotations": annotations}
+def _forge(annotations: dict[str, str | None]) -> Maker:
+    """Return a maker of an edit of our annotations; OTHER becomes another object's name."""
+
+    def make(rng: Random, name: str) -> Step:
+        other = rng.choice(NAMES)
+        forged = {key: value and value.replace("OTHER", other) for key, value in annotations.items()}
+        return {"do": "annotate", "name": name, "annotations": forged}
+
+    return make
 
 
 def _secret(rng: Random, name: str) -> Step:
     which = rng.choice((f"{name}-config", f"{name}-config", f"{name}-kubeconfig"))
-    return {"do": "secret", "name": which, "how": rng.choice(("unlabel", "delete", "edit", "disown", "retype"))}
+    return {"do": "secret", "name": which, "how": rng.choice(("unlabel", "delete", "edit", "disown"))}
 
 
 def _restart_engine(rng: Random, name: str) -> Step:
@@ -112,7 +105,15 @@ KINDS: Final[dict[str, tuple[float, Maker]]] = {
     "replace": (1, _one("replace")),
     "copy": (0.7, lambda rng, name: {"do": "copy", "name": name, "to": f"{name}-copy"}),
     "move": (0.8, _one("move", after=(2, 30))),
-    "forge": (1.5, _forge),
+    "forge-path": (0.3, _forge({names.CLAIM_ANNOTATION: "$OUTSIDE"})),
+    "forge-relative-path": (0.2, _forge({names.CLAIM_ANNOTATION: "../../outside"})),
+    "forge-name": (0.3, _forge({names.CLAIM_ANNOTATION: "OTHER"})),
+    "strip-claim": (0.3, _forge({names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None})),
+    "forge-claim-id": (0.3, _forge({names.CLAIM_ID_ANNOTATION: "$UID:default/OTHER"})),
+    "forge-lost-claim-id": (0.2, _forge({names.CLAIM_ID_ANNOTATION: "uid-of-nobody", names.IDENTITY_ANNOTATION: None})),
+    "empty-identity": (0.2, _forge({names.IDENTITY_ANNOTATION: ""})),
+    "forge-identity": (0.2, _forge({names.IDENTITY_ANNOTATION: "sha256:0000"})),
+    "strip-identity": (0.2, _forge({names.IDENTITY_ANNOTATION: None})),
     "pause": (1.2, _one("pause", seconds=(5, 60, 600))),
     "pause-cluster": (0.8, _one("pause", kind="clusters", seconds=(5, 60, 600))),
     "leave-filter": (1, _one("leave-filter", seconds=(0.5, 5, 100))),
@@ -121,6 +122,7 @@ KINDS: Final[dict[str, tuple[float, Maker]]] = {
         0.6,
         lambda rng, name: {"do": "foreign-secret", "name": f"{name}-{rng.choice(('config', 'kubeconfig'))}"},
     ),
+    "retype-secret": (0.3, lambda rng, name: {"do": "secret", "name": f"{name}-config", "how": "retype"}),
     "retain": (0.5, _one("edit", patch={"spec": {"deletionPolicy": "Retain"}})),
     "recreate": (1, _one("edit", patch={"spec": {"recreatePolicy": "Always"}})),
     "adopt": (0.5, _one("annotate", annotations={names.ADOPT_ANNOTATION: "true"})),

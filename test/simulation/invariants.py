@@ -87,7 +87,7 @@ def _lies(life: Life, obj: Body) -> list[tuple[str, str]]:
     if not ready or ready["status"] != "True" or is_left_alone(life, obj) or not life.world.options.reach:
         return []
     birth = life.world.birth_of(obj)
-    if birth and life.world.engine.answers(birth):
+    if birth and (life.world.engine.answers(birth) or birth.number not in life.world.workload.reached):
         return []
     return [(obj["metadata"]["uid"], f"{name_of(obj)} is Ready, but its API server does not answer")]
 

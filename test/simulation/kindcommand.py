@@ -26,6 +26,10 @@ _STEPS: Final = (
 )
 
 
+MOST_SECONDS: Final = 8.0
+"""How long the engine takes to make a container, at most: it copies a volume."""
+
+
 @dataclass
 class Planned:
     """A failure that is waiting for the next creations. times: how many of them."""
@@ -176,7 +180,7 @@ class KindCommand:
         command: Sequence[str],
     ) -> None:
         """Run `docker run`: the engine makes the container in any case; starting it is the command's second step."""
-        await self._takes(self.engine.rng.choice((0.3, 0.8, 2.0, 6.0)))
+        await asyncio.sleep(min(self.speed * self.engine.rng.choice((0.3, 0.8, 2.0, 5.0)), MOST_SECONDS))
         if self.engine.trouble.full_disk > now():
             raise failure("create-disk-full", birth.cluster, *command)
         try:

@@ -1,15 +1,26 @@
 """What the provider is known not to bear yet: left out of lives by seed until it is mended.
 
-Each entry is a kind of step of `generate.KINDS`, `world:` with an option of the world, or the name of a check.
+Each entry says why. `python -m test.simulation --everything` leaves nothing out.
 """
 
 from typing import Final
 
-from test.simulation.scripts_known import SCRIPTS
-
-NOT_YET: Final[frozenset[str]] = frozenset()
-"""Kinds of steps and worlds."""
+NOT_YET: Final[frozenset[str]] = frozenset(
+    {
+        # Without a list of containers nothing proves whose half-made nodes are; only the fake kind runs like that.
+        "world:lists",
+        # Several control planes do not get their addresses again where the balancer has one, or lower ones are free.
+        "restart-engine",
+        "stop-nodes",
+    }
+)
+"""Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
 SILENT: Final[frozenset[str]] = frozenset()
 """Checks of `invariants.CHECKS`."""
-UNMENDED: Final[frozenset[str]] = frozenset(SCRIPTS)
+UNMENDED: Final[frozenset[str]] = frozenset(
+    {
+        "several control planes survive a reboot in the wrong order",
+        "several control planes survive a reboot after an older cluster was deleted",
+    }
+)
 """Scripts of `scripts_known` that fail."""

@@ -21,6 +21,7 @@ _THREE: Final[dict[str, Any]] = {
     "spec": {"standalone": True, "nodes": [{"role": "control-plane"}] * 3},
 }
 _READY: Final[dict[str, Any]] = {"do": "expect", "name": "dev", "ready": True}
+_IDENTITY: Final = "kind.infrastructure.cluster.x-k8s.io/identity"
 _CLAIM: Final = "kind.infrastructure.cluster.x-k8s.io/claim"
 
 
@@ -143,6 +144,22 @@ SCRIPTS: Final[dict[str, Script]] = {
         (1, _ALONE),
         (1200, {"do": "expect", "name": "dev", "words": "exceeded quota"}),
         (1201, {"do": "expect-writes", "plural": "kindclusters", "most": 2}),
+    ),
+    "an emptied identity costs no complete cluster": _script(
+        (1, _ALONE),
+        (60, {"do": "annotate", "name": "dev", "annotations": {_IDENTITY: ""}}),
+        (200, _READY),
+    ),
+    "a claim of another name hides no cluster that bears the mark": _script(
+        (1, _ALONE), (60, {"do": "annotate", "name": "dev", "annotations": {_CLAIM: "edge"}}), (200, _READY)
+    ),
+    "a claim of another name keeps no deletion from its cluster": _script(
+        (1, _ALONE),
+        (60, {"do": "annotate", "name": "dev", "annotations": {_CLAIM: "edge"}}),
+        (60.01, {"do": "delete", "name": "dev"}),
+    ),
+    "a load balancer that comes to light late is removed, without a list of containers": _script(
+        (2.86, _THREE), (11.12, {"do": "delete", "name": "dev"}), seed=121, lists=False, speed=3.0
     ),
     "a quota is reported, and a restart costs no cluster": _script(
         (0.5, {"do": "quota", "limit": 0, "seconds": 2000}),
@@ -297,6 +314,13 @@ SCRIPTS: Final[dict[str, Script]] = {
         (130, {"do": "restart-engine", "come_back": True, "order": "random", "seconds": 5}),
         (900, _READY),
         seed=4,
+    ),
+    "several control planes survive a reboot after an older cluster was deleted": _script(
+        (1, {**_ALONE, "name": "prod"}),
+        (60, _THREE),
+        (200, {"do": "delete", "name": "prod"}),
+        (300, {"do": "restart-engine", "come_back": False, "seconds": 5}),
+        (1200, _READY),
     ),
     "a load balancer that lost its configuration is noticed": _script(
         (1, _THREE),

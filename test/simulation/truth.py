@@ -6,7 +6,7 @@ from typing import Final
 
 from capk.api import names
 from capk.api.names import Condition
-from test.simulation.engine import FOREIGN, Birth
+from test.simulation.engine import FOREIGN, LOAD_BALANCER, Birth
 from test.simulation.identities import encoded
 from test.simulation.life import Life
 from test.simulation.objects import Body
@@ -84,7 +84,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield "some of its containers were removed"
     if not all(one.running for one in own) and world.options.lists:
         yield "not all of its nodes run"
-    if not world.options.reach and (birth.empties or not world.engine.answers(birth)):
+    if birth.number not in world.workload.reached and (birth.empties or not world.engine.answers(birth)):
         yield EITHER
     if birth.empties:
         yield "its etcd came back empty"
@@ -98,8 +98,8 @@ def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterato
         is_other = other["metadata"]["uid"] != metadata["uid"] and wanted_name(life, other) == name
         if is_other and birth is None and _may_be_created(life, other):
             yield f"{name_of(other)} wants the same name"
-    if any(one.birth.maker == FOREIGN and one.birth is not birth for one in world.engine.of(name)):
-        yield "a kind cluster of that name is not ours"
+    if any(one.birth is not birth and not is_made_for(one.birth, obj) for one in world.engine.of(name)):
+        yield "a kind cluster of that name is not ours" if birth is None else EITHER
     owner = owner_of(life, obj)
     secrets = [f"{name}-config", *([f"{owner['metadata']['name']}-kubeconfig"] if owner else [])]
     for secret in secrets:
@@ -114,6 +114,11 @@ def _may_be_created(life: Life, obj: Body) -> bool:
         return True
     needs_owner = life.world.api.core_version and not obj["spec"].get("standalone")
     return not is_left_alone(life, obj) and not (needs_owner and owner_of(life, obj) is None)
+
+
+def is_made_for(birth: Birth, obj: Body) -> bool:
+    """Return whether a kind cluster bears the mark of the object."""
+    return birth.maker.startswith(obj["metadata"]["uid"])
 
 
 def _control_plane(life: Life, owner: Body) -> Body | None:
@@ -164,6 +169,11 @@ def _wrong_secret(life: Life, obj: Body) -> str | None:
     return None
 
 
+def _is_shared(life: Life, cluster: str) -> bool:
+    """Return whether nodes of several people bear the name: then nothing proves whose an unmarked container is."""
+    return any(one.birth.maker == FOREIGN for one in life.world.engine.of(cluster))
+
+
 def orphans(life: Life) -> list[str]:
     """Return the containers of ours that no object accounts for."""
     world = life.world
@@ -175,6 +185,7 @@ def orphans(life: Life) -> list[str]:
         container.name
         for container in world.engine.containers.values()
         if container.birth.maker != FOREIGN
+        and not (container.role == LOAD_BALANCER and _is_shared(life, container.cluster))
         and not any(uid and container.birth.maker.startswith(uid) for uid in excused)
     ]
     return [f"containers of nobody: {', '.join(sorted(left))}"] if left else []

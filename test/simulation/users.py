@@ -158,8 +158,8 @@ def secret(life: Life, name: str, how: str, namespace: str = NAMESPACE) -> None:
     if how in ("delete", "retype"):
         api.delete(names.SECRETS, *where)
     if how == "retype":
-        life.invalid.add(f"secret {namespace}/{name}")
         api.create(names.SECRETS, {"metadata": {"name": name, "namespace": namespace}, "type": "other", "data": {}})
+        life.invalid.add(f"secret {namespace}/{name}")
     patches: dict[str, Body] = {
         "unlabel": {"metadata": {"labels": {names.CLUSTER_LABEL: None}}},
         "edit": {"data": {"config": "ZWRpdGVk", "value": "ZWRpdGVk"}},

@@ -30,6 +30,10 @@ class Workload:
         self.slow = 0.0
         self.hostile_answer: bytes | None = None
         self.questions = 0
+        self.reached: set[int] = set()
+        """Numbers of the births that have answered the provider."""
+        self.identified: set[int] = set()
+        """Numbers of the births of which the provider knows what their etcd holds."""
 
     def find(self, server: str) -> Birth | None:
         """Return the kind cluster whose API server listens at that URL."""
@@ -53,6 +57,7 @@ class Workload:
         # Another cluster may have taken the port; its certificate is signed by another authority.
         if birth.identity.authority.strip() != target.authority.strip():
             return Answer(0, "its certificate is not accepted: unable to get local issuer certificate")
+        self.reached.add(birth.number)
         if self.hostile_answer is not None:
             return Answer(200, "HTTP 200", self.hostile_answer)
         if path == "/version":
@@ -60,6 +65,7 @@ class Workload:
         if path == KUBE_SYSTEM and login is None:
             return Answer(403, "HTTP 403: forbidden")
         if path == KUBE_SYSTEM:
+            self.identified.add(birth.number)
             return Answer(200, "HTTP 200", json.dumps({"metadata": {"uid": birth.system_uid}}).encode())
         return Answer(200, "HTTP 200", b"ok")
 

@@ -164,7 +164,7 @@ class World:
             self.violate(f"a creation of {name} begins although no object asks for it")
         elif all(names.PAUSED_ANNOTATION in (obj["metadata"].get("annotations") or {}) for obj in asking):
             self.violate(f"a creation of {name} begins while its object is paused")
-        elif self.engine.number != 1 and any(self.birth_of(obj) for obj in asking):
+        elif self.engine.number != 1 and self.options.lists and any(self.birth_of(obj) for obj in asking):
             self.violate(f"a creation of {name} begins on another engine than the one that has its kind cluster")
         elif self.core_since < now() - 30 and all(self._waits_for_owner(obj) for obj in asking):
             self.violate(f"a creation of {name} begins although its object waits for its Cluster")
@@ -173,8 +173,7 @@ class World:
         """Return whether a kind cluster of that name may be meant for the object."""
         metadata = obj["metadata"]
         owners = [one["name"] for one in metadata.get("ownerReferences") or ()]
-        claim = (metadata.get("annotations") or {}).get(names.CLAIM_ANNOTATION)
-        return name in (metadata["name"], obj["spec"].get("clusterName"), claim, *owners)
+        return name in (metadata["name"], obj["spec"].get("clusterName"), *owners)
 
     def _waits_for_owner(self, obj: Body) -> bool:
         claimed_at = self.claimed_at.get(obj["metadata"]["uid"], now())
@@ -213,7 +212,7 @@ class World:
 
         What one process learnt right before its end, or could not write, another one cannot know.
         """
-        if birth.reported is None or birth.cluster in self.lost or not self.engine.answers(birth):
+        if birth.reported is None or birth.empties or birth.cluster in self.lost or not self.engine.answers(birth):
             return False
         when, by = birth.reported
         is_stored = bool((owner.get("status") or {}).get("initialization", {}).get("provisioned"))
@@ -243,7 +242,7 @@ class World:
     def birth_of(self, obj: Body) -> Birth | None:
         """Return the newest kind cluster that was made for the object and of which a container is left.
 
-        What a living object has claimed is not its copy's.
+        What a living object has claimed is not its copy's, and a claim counts for a name of the object's own.
         """
         uid = obj["metadata"]["uid"]
         claim_id = (obj["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION) or uid
@@ -251,7 +250,8 @@ class World:
             claim_id = uid
         for birth in reversed(self.engine.births):
             own = [one for one in self.engine.everywhere() if one.birth is birth]
-            if own and (birth.maker.startswith((uid, claim_id)) or any(one.id == claim_id for one in own)):
+            is_claimed = birth.maker.startswith(claim_id) and self.asks_for(obj, birth.cluster)
+            if own and (birth.maker.startswith(uid) or is_claimed or any(one.id == claim_id for one in own)):
                 return birth
         return None
 

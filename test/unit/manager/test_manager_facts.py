@@ -84,7 +84,7 @@ class TestHealthTarget:
 @pytest.mark.parametrize(
     ("health", "facts"),
     [
-        (None, HealthFacts()),
+        (None, HealthFacts(is_watched=False)),
         (Health(True, True, 0, "HTTP 200", 0.0), HealthFacts(True, True, "HTTP 200")),
         (Health(False, True, 2, "HTTP 500", 0.0), HealthFacts(False, True, "HTTP 500")),
         (Health(None, False, 1, "no answer", 0.0), HealthFacts(None, False, "no answer")),

@@ -312,7 +312,7 @@ class TestRefusals:
             assert world.records.refusals(record) == {"claim": f"no {attempts}"}
             assert world.records.next_try(record) == pytest.approx(retry_delay(attempts, POLICY))
             await asyncio.sleep(retry_delay(attempts, POLICY) + 0.1)
-            assert world.records.refusals(record) == {}
+            assert world.records.held_back(record) == frozenset()
             assert world.records.next_try(record) is None
 
     async def test_next_try_is_the_one_that_comes_first(self, world):
@@ -345,7 +345,7 @@ class TestWrites:
     async def test_part_that_had_peace_is_written_without_a_rest(self, world):
         record = world.record()
         for _ in range(3):
-            world.records.wrote(record, "secret dev-config")
+            world.records.wrote(record, "secret dev-config", is_changed=True)
         assert world.records.is_resting(record, "secret dev-config")
         await asyncio.sleep(retry_delay(1, POLICY) + PEACE_SECONDS + 1)
         world.records.wrote(record, "secret dev-config")

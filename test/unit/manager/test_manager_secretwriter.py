@@ -26,7 +26,7 @@ THEIRS = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "theirs"}
 class World:
     def __init__(self) -> None:
         self.kube = RecordingKube()
-        self.foreign = ForeignSecrets(now)
+        self.foreign = ForeignSecrets(self.kube, now)
         self.writer = SecretWriter(self.kube, self.foreign)
 
     def there(self, **metadata: Any) -> dict[str, Any]:
@@ -60,17 +60,24 @@ async def test_secret_of_someone_else_is_left_alone_for_a_while(world):
     with pytest.raises(ForeignSecret, match="default/dev-config"):
         await world.writer.write(WANTED, None)
     assert world.stored() == theirs
-    assert world.foreign.among("default") == {"dev-config"}
-    assert world.foreign.among("other") == frozenset()
+    assert await world.foreign.among("default", ["dev-config", "x"]) == {"dev-config"}
+    assert await world.foreign.among("other", ["dev-config"]) == frozenset()
 
 
-async def test_name_is_tried_again_when_it_was_freed_or_after_a_while(world):
+async def test_name_is_looked_at_again_now_and_then_until_it_is_free(world):
+    wanted = ["dev-config"]
+    theirs = {"metadata": {"name": "dev-config", "namespace": "default"}, "data": {"a": "eA=="}}
+    world.kube.put(SECRETS, theirs)
     world.foreign.found("default", "dev-config")
     world.foreign.freed("default", "dev-config")
-    assert world.foreign.among("default") == frozenset()
+    assert await world.foreign.among("default", wanted) == frozenset()
     world.foreign.found("default", "dev-config")
     await asyncio.sleep(FOREIGN_SECONDS + 1)
-    assert world.foreign.among("default") == frozenset()
+    assert await world.foreign.among("default", wanted) == {"dev-config"}
+    await world.kube.delete(SECRETS, "default", "dev-config")
+    assert await world.foreign.among("default", wanted) == {"dev-config"}, "it was looked at a moment ago"
+    world.foreign.expire()
+    assert await world.foreign.among("default", wanted) == frozenset()
 
 
 @pytest.mark.parametrize("lost", [{"labels": {}}, {"annotations": {}}, {"ownerReferences": []}])

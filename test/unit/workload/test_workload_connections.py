@@ -20,7 +20,7 @@ async def test_one_connection_carries_all_questions(server: Server, connections:
     answers = [await connections.ask(server.target) for _ in range(3)]
     assert [answer.said for answer in answers] == ["HTTP 200"] * 3
     assert server.connections == 1
-    assert all(request.startswith("GET /readyz HTTP/1.1\r\n") for request in server.requests)
+    assert all(request.startswith("GET /readyz?exclude=etcd-readiness HTTP/1.1\r\n") for request in server.requests)
     connections.close()
 
 

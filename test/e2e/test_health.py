@@ -1,0 +1,63 @@
+"""The API server of a kind cluster whose containers run: it dies and comes back, or has lost all it held."""
+
+import pytest
+from api import eventually
+from conftest import NewName, StartPlace
+from journeys import Place, standalone
+from real_kind import RealKind
+
+from capk.api.names import KIND_CLUSTERS
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+CREATE_SECONDS = 300
+PERIOD = ("--health-period", "5s")
+MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+
+
+def test_dead_api_server_is_seen_and_comes_back_without_a_repair(
+    start_place: StartPlace, kind: RealKind, new_name: NewName
+) -> None:
+    name = new_name("dead")
+    node, place = f"{name}-control-plane", start_place(*PERIOD)
+    place.create(standalone(name, registries={"mirrors": [{"host": "docker.io", "endpoints": ["http://cache:5000"]}]}))
+    place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
+    hosts = kind.engine("exec", node, "cat", "/etc/containerd/certs.d/docker.io/hosts.toml")
+    assert '[host."http://cache:5000"]' in hosts
+    place.await_condition(name, "APIServerAvailable", seconds=30)
+    started = kind.inspect(node)["State"]["StartedAt"]
+
+    kind.engine("exec", node, "mv", MANIFEST, "/root/")
+    # The kubelet takes its time to end it; two questions later there is a verdict.
+    dead = place.await_condition(name, "Ready", reason="NotAnswering", seconds=60)
+    assert dead["status"] == "False"
+    assert "does not answer" in dead["message"]
+
+    kind.engine("exec", node, "mv", "/root/kube-apiserver.yaml", MANIFEST)
+    place.await_condition(name, "Ready", seconds=120)
+    assert kind.inspect(node)["State"]["StartedAt"] == started
+    assert "StartingNodes" not in reasons(place, name)
+
+
+@pytest.mark.long
+def test_etcd_that_came_back_empty_is_told_and_a_new_cluster_comes_only_when_asked(
+    start_place: StartPlace, kind: RealKind, new_name: NewName
+) -> None:
+    name = new_name("empty")
+    node, place = f"{name}-control-plane", start_place(*PERIOD)
+    place.create(standalone(name))
+    place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
+    first = kind.containers(name)
+
+    kind.engine("exec", node, "rm", "-r", "/var/lib/etcd/member")
+    kind.engine("stop", "-t", "2", node)
+    lost = place.await_condition(name, "Ready", reason="DataLost", seconds=180)
+    assert "recreatePolicy" in lost["message"]
+    assert kind.containers(name) == first
+
+    place.patch(KIND_CLUSTERS, name, {"spec": {"recreatePolicy": "Always"}})
+    place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
+    eventually(lambda: set(kind.containers(name).values()).isdisjoint(first.values()))
+
+
+def reasons(place: Place, name: str) -> list[str]:
+    return [entry["reason"] for entry in place.get(KIND_CLUSTERS, name)["status"]["history"]]

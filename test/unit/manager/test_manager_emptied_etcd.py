@@ -1,0 +1,65 @@
+"""Which kube-system there is: asked of the API server, and of the node where the kubeconfig has lost its rights."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_manager_executor import Engine, executor
+
+from capk.engine.command import Output
+from capk.errors import CommandFailed
+from capk.manager.executor import KUBE_SYSTEM_COMMAND
+from capk.workload.answer import Answer
+
+UID = "7713a44d-485b-4273-bb54-07281125da3c"
+FOUND = Answer(200, "HTTP 200", b'{"metadata": {"uid": "%s"}}' % UID.encode())
+FORBIDDEN = Answer(403, 'HTTP 403: namespaces "kube-system" is forbidden')
+
+
+class Node(Engine):
+    """A node that prints something, or where kubectl fails."""
+
+    def __init__(self, printed: str | None) -> None:
+        super().__init__()
+        self.printed = printed
+
+    async def run(self, node: str, command: tuple[str, ...], **_: Any) -> Output:
+        self.calls.append((node, command))
+        if self.printed is None:
+            raise CommandFailed(["docker", "exec", node, *command], "no such file", 1)
+        return Output(self.printed, "")
+
+
+async def uid(engine: Engine, directory: Path, answer: Answer) -> str | None:
+    acting = executor(engine, directory)
+
+    async def ask(*_: Any) -> Answer:
+        return answer
+
+    acting._ask = ask
+    return await acting._kube_system_uid("dev", None, None)
+
+
+async def test_api_server_says_it(tmp_path):
+    engine = Node(printed=None)
+    assert await uid(engine, tmp_path, FOUND) == UID
+    assert engine.calls == []
+
+
+async def test_node_is_asked_where_the_kubeconfig_has_lost_its_rights(tmp_path):
+    """As it has when etcd came back empty: the rights were in it."""
+    engine = Node(UID)
+    assert await uid(engine, tmp_path, FORBIDDEN) == UID
+    assert engine.calls == [("dev-control-plane", KUBE_SYSTEM_COMMAND)]
+
+
+@pytest.mark.parametrize("printed", [None, "", "error: no configuration", "7713a44d"])
+async def test_node_that_does_not_know_decides_nothing(tmp_path, printed):
+    assert await uid(Node(printed), tmp_path, FORBIDDEN) is None
+
+
+async def test_engine_without_a_command_decides_nothing(tmp_path):
+    engine = Node(UID)
+    engine.command = None
+    assert await uid(engine, tmp_path, FORBIDDEN) is None
+    assert engine.calls == []
