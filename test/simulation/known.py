@@ -18,9 +18,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
         "forge-name",
         "empty-identity",
         "forge-identity",
-        # Several control planes do not get their addresses again where the balancer has one, or lower ones are free.
-        "restart-engine",
-        "stop-nodes",
     }
 )
 """Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
@@ -34,8 +31,6 @@ UNMENDED: Final[frozenset[str]] = frozenset(
         "an emptied identity costs no complete cluster",
         "a claim of another name hides no cluster that bears the mark",
         "a claim of another name keeps no deletion from its cluster",
-        "several control planes survive a reboot in the wrong order",
-        "several control planes survive a reboot after an older cluster was deleted",
         "a load balancer that comes to light late is removed, without a list of containers",
     }
 )

@@ -49,6 +49,7 @@ class Engine:
     command = ("docker",)
     network = "kind"
     resolves: bool | None = None
+    gives_lowest_address = True
 
     def __init__(self, *nodes: Node) -> None:
         self.there = list(nodes)
@@ -95,6 +96,9 @@ class Engine:
 
     async def occupants(self) -> dict[str, str]:
         return self.taken
+
+    async def release_addresses(self, cluster: str) -> None:
+        pass
 
     @property
     def removed(self) -> list[list[str]]:
