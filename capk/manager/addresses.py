@@ -16,7 +16,7 @@ from capk.kindcfg.config import LOAD_BALANCER
 
 MOST_PLACEHOLDERS: Final = 64
 """For the nodes of one kind cluster together."""
-ROUNDS: Final = 2
+TRIES: Final = 2
 """Another container may take an address in the moment between the placeholder's end and the node's start."""
 
 
@@ -29,15 +29,14 @@ async def restore_addresses(containers: Containers, cluster: str, addresses: Map
     """
     if not containers.gives_lowest_address:
         return
-    for _ in range(ROUNDS):
-        nodes = await _running(containers, cluster)
-        wrong = [node for node in nodes if node.address not in ("", addresses.get(node.name, node.address))]
-        if not wrong:
-            return
-        balancers = balancers_in_the_way(nodes, {node.name: addresses[node.name] for node in wrong})
-        await containers.stop([node.name for node in (*wrong, *balancers)])
-        await _start_in_place(containers, wrong, addresses)
-        await containers.start([node.name for node in balancers])
+    nodes = await _running(containers, cluster)
+    wrong = [node for node in nodes if node.address not in ("", addresses.get(node.name, node.address))]
+    if not wrong:
+        return
+    balancers = balancers_in_the_way(nodes, {node.name: addresses[node.name] for node in wrong})
+    await containers.stop([node.name for node in (*wrong, *balancers)])
+    await _start_in_place(containers, wrong, addresses)
+    await containers.start([node.name for node in balancers])
 
 
 def balancers_in_the_way(nodes: list[Node], addresses: Mapping[str, str]) -> list[Node]:
@@ -54,15 +53,25 @@ async def _start_in_place(containers: Containers, nodes: list[Node], addresses: 
     left = iter(range(MOST_PLACEHOLDERS))
     try:
         for node in sorted(nodes, key=lambda node: _rank(addresses[node.name])):
-            await _take(containers, node, addresses[node.name], left)
-            await containers.start([node.name])
+            await _start_at(containers, node, addresses[node.name], left)
     finally:
         # What cannot be removed ends by itself, and must not hide why this has failed or was cancelled.
         with suppress(CommandError):
             await containers.release_addresses(nodes[0].cluster)
 
 
-async def _take(containers: Containers, node: Node, address: str, left: Iterator[int]) -> None:
+async def _start_at(containers: Containers, node: Node, address: str, left: Iterator[int]) -> None:
+    for _ in range(TRIES):
+        await _make_next(containers, node, address, left)
+        await containers.start([node.name])
+        running = await _running(containers, node.cluster)
+        if all(one.address in ("", address) for one in running if one.name == node.name):
+            return
+        await containers.stop([node.name])
+    raise await _taken(containers, node, address)
+
+
+async def _make_next(containers: Containers, node: Node, address: str, left: Iterator[int]) -> None:
     """Occupy addresses until the next one that the engine gives out is the one that the node needs."""
     for _ in left:
         container_id, got = await containers.hold_address(node.cluster, node.image)
@@ -71,7 +80,11 @@ async def _take(containers: Containers, node: Node, address: str, left: Iterator
             return
         if _rank(got) > _rank(address):
             break
-    raise AddressTaken(node.name, address, (await containers.occupants()).get(address, ""))
+    raise await _taken(containers, node, address)
+
+
+async def _taken(containers: Containers, node: Node, address: str) -> AddressTaken:
+    return AddressTaken(node.name, address, (await containers.occupants()).get(address, ""))
 
 
 def _rank(address: str) -> int:

@@ -49,7 +49,8 @@ class Engine:
         self.most_held = 0
         self.has_held = asyncio.Event()
         self.refuses: str | None = None
-        self.steals = 0
+        self.steals = False
+        self.steals_for = 60.0
 
     def free(self) -> int:
         held = {number for number, _ in self.held.values()}
@@ -92,8 +93,8 @@ class Engine:
         for container in ids:
             number, _ = self.held.pop(container)
             if self.steals:
-                self.steals -= 1
-                self.others[STRANGER] = number
+                self.others[STRANGER], self.steals = number, False
+                asyncio.get_running_loop().call_later(self.steals_for, self.others.pop, STRANGER, None)
 
     async def hold_address(self, cluster: str, image: str) -> tuple[str, str]:
         assert image == "kindest/node:v1"
@@ -189,11 +190,18 @@ async def test_balancer_that_gets_a_needed_address_in_its_turn_starts_last(tmp_p
 
 async def test_container_that_took_an_address_meanwhile_is_named(tmp_path):
     engine = Engine(PLANES)
-    engine.steals = 1
+    engine.steals = True
     with pytest.raises(AddressTaken, match=STRANGER):
         await start(engine, tmp_path, request(NEEDED))
     assert engine.others == {STRANGER: 3}
     assert engine.held == {}
+
+
+async def test_address_that_was_gone_for_a_moment_is_tried_once_more(tmp_path):
+    engine = Engine(PLANES)
+    engine.steals, engine.steals_for = True, 0.35
+    await start(engine, tmp_path, request(NEEDED))
+    assert engine.has == NEEDED
 
 
 async def test_address_that_the_engine_does_not_give_out_is_named_without_a_container(tmp_path):
