@@ -86,6 +86,7 @@ class Engine:
 
     async def stop(self, names: Sequence[str]) -> None:
         for name in names:
+            await asyncio.sleep(0.1)
             self.calls.append(f"stop {name}")
             self.has.pop(name, None)
 
