@@ -128,7 +128,7 @@ def run(
         str, _option(_LIMITS, "Interval between health checks of each workload cluster's API server.")
     ] = "30s",
     work_dir: Annotated[
-        Path | None,
+        str | None,
         _option(
             _PROCESS,
             "Directory for private files of running kind commands. Default: capk-UID in the temporary directory.",
@@ -153,7 +153,10 @@ def run(
     """Run the provider until it receives SIGTERM or Ctrl-C."""
     from capk.manager.process import run_provider
 
-    optional: dict[str, Any] = {"max_concurrent_creates": max_concurrent_creates, "work_dir": work_dir}
+    optional: dict[str, Any] = {
+        "max_concurrent_creates": max_concurrent_creates,
+        "work_dir": Path(work_dir) if work_dir else None,
+    }
     try:
         # An empty value means the same as no flag: manifests substitute variables that may be unset.
         settings = Settings(

@@ -71,6 +71,11 @@ def default_concurrent_creates(resources: Resources) -> int:
     return max(1, min(by_machine, by_limit))
 
 
+def default_work_dir() -> Path:
+    """Return the work directory of this user, in the directory for temporary files."""
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"capk-{os.getuid()}"
+
+
 @dataclass(frozen=True)
 class Settings:
     """How one provider process runs. Raises InvalidSetting for values that make no sense."""
@@ -102,7 +107,7 @@ class Settings:
     provider waits for the kind cluster's API server."""
     node_image: str | None = None
     """Node image for objects that name neither image nor version; None: kind's own default."""
-    work_dir: Path = field(default_factory=lambda: Path(os.environ.get("TMPDIR", "/tmp")) / f"capk-{os.getuid()}")
+    work_dir: Path = field(default_factory=default_work_dir)
     """Private files of running kind calls; nothing in it outlives its call."""
     allowed_host_paths: tuple[str, ...] | None = None
     """Paths of the engine's host that nodes may mount, with all below; None: none in a pod, all elsewhere."""
@@ -142,6 +147,11 @@ class Settings:
     def in_pod(self) -> bool:
         """Whether the provider runs in a pod of the management cluster, as its service account."""
         return Credentials(self.kubeconfig, self.context).use_service_account()
+
+    @property
+    def names_work_dir(self) -> bool:
+        """Whether a work directory was chosen. Another user of the machine may prepare the default one."""
+        return self.work_dir != default_work_dir()
 
     @property
     def log_dir(self) -> Path:

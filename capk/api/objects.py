@@ -240,6 +240,18 @@ class KINDCluster(Object):
         return bool((self.status.get("initialization") or {}).get("provisioned"))
 
     @property
+    def provisioned_name(self) -> str | None:
+        """status.clusterName of an object that has had a complete kind cluster; only the provider writes it."""
+        name = str(self.status.get("clusterName") or "")
+        return name if self.is_provisioned and names.CLUSTER_NAME.fullmatch(name) else None
+
+    @property
+    def completed_attempt(self) -> int | None:
+        """status.attempt: the creation that made the kind cluster; only the provider writes it."""
+        attempt = self.status.get("attempt")
+        return attempt if isinstance(attempt, int) else None
+
+    @property
     def endpoint(self) -> tuple[str, int] | None:
         """spec.controlPlaneEndpoint, when both parts are set (C10)."""
         endpoint = self.spec.get("controlPlaneEndpoint") or {}

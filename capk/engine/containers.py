@@ -121,7 +121,7 @@ class Containers:
     async def start(self, names: Sequence[str]) -> None:
         """Start stopped containers one after the other; one that runs already is fine.
 
-        The engine gives each the lowest address that is free, so the order decides which it gets.
+        docker gives each the lowest address that is free, so the order decides which it gets.
         """
         if self.command:
             for name in names:
@@ -154,6 +154,8 @@ class Containers:
         self, node_name: str, command: Sequence[str], *, stdin: str | None = None, timeout_seconds: float = 30
     ) -> command.Output:
         """Run a command in a running node and return what it printed.
+
+        node_name: or the container's id.
 
         Raises CommandFailed when the command fails, too: 126 and 127 when it cannot be started.
         """

@@ -5,15 +5,14 @@ take a small part of the volume, which deletions need as well. The node logs may
 configuration, so only the provider's user can read them.
 """
 
-import asyncio
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 KIND_OUTPUT: Final = "kind.log"
 """What kind itself printed."""
@@ -21,11 +20,11 @@ KIND_CONFIG: Final = "kind.yaml"
 """The configuration that kind was given."""
 FREE_PART: Final = 10
 """All failures' logs together take at most one part in so many of what the volume has free without them."""
-LOOK_SECONDS: Final = 0.5
-"""Between two looks at how much an export has written: it may write some megabytes more than allowed, for so long."""
 
 # kind's own rule for names, without those that are directories: a name must never become a path.
 _NAME: Final = re.compile(r"(?!\.+\Z)[a-z0-9.-]{1,200}")
+# One component of a path, as engines name containers.
+_FILE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 
 log = logging.getLogger(__name__)
 
@@ -77,23 +76,25 @@ class FailureLogs:
         """Return the path of the configuration kept there; empty if there is none."""
         return str(place / KIND_CONFIG) if place and (place / KIND_CONFIG).is_file() else ""
 
-    async def bounded(self, place: Path, export: Coroutine[Any, Any, None]) -> None:
-        """Await what writes into the place, and cancel it as soon as it has written more than may be kept there.
+    def add(self, place: Path, name: str, text: str) -> bool:
+        """Write one more file into the place, the end of the text where all of it is too long.
 
-        `kind export logs` has no limit of its own. What it wrote until then stays, for `end` to cut to size. Raises
-        what the export raises.
+        name: of the file; one that is not a plain name, or is there already, is left out.
+        Return whether more may be kept in the place.
         """
-        writing = asyncio.ensure_future(export)
+        if not _FILE.fullmatch(name):
+            return True
         try:
-            while not (await asyncio.wait({writing}, timeout=LOOK_SECONDS))[0]:
-                if self._is_full(place):
-                    log.info("the logs kept in %s are incomplete: they reached the limit of their size", place)
-                    return
-            await writing
-        finally:
-            if not writing.done():
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
+            if (left := self._left(place)) <= 0:
+                log.info("the logs kept in %s are incomplete: they reached the limit of their size", place)
+                return False
+            # Exclusive, so that no link is followed and kind's own output stays.
+            with suppress(FileExistsError), (place / name).open("xb") as file:
+                file.write(text.encode(errors="replace")[-min(left, self._file_bytes) :])
+        except OSError as error:
+            self._warn(error)
+            return False
+        return True
 
     def end(self, place: Path | None) -> None:
         """Cut what was written there to size, and drop the logs of the clusters that failed longest ago."""
@@ -134,15 +135,10 @@ class FailureLogs:
         available = self._free_bytes(self._directory) + sum(map(_size, self._directory.iterdir()))
         return min(size, available // FREE_PART)
 
-    def _is_full(self, place: Path) -> bool:
-        try:
-            if _size(place) > self._limit(self._failure_bytes):
-                return True
-            # Several creations may fail, and export, at one time.
-            return _size(self._directory) > self._limit(self._total_bytes)
-        except OSError as error:
-            self._warn(error)
-            return True
+    def _left(self, place: Path) -> int:
+        """Return how many bytes may still be written there: several creations may fail at one time."""
+        own = self._limit(self._failure_bytes) - _size(place)
+        return min(own, self._limit(self._total_bytes) - _size(self._directory))
 
     def _make_room(self, newest: Path, wanted: int) -> None:
         """Remove the oldest failures until the others leave `wanted` bytes of the whole budget, and are few enough."""

@@ -215,7 +215,9 @@ def _addresses(end: Document) -> tuple[str, ...]:
 
 
 def _api_port(document: Document, labels: Document) -> tuple[str, int] | None:
-    host, _, port = _text(labels.get(_DESKTOP_LABEL), _DESKTOP_LABEL, MAX_LABEL).rpartition(":")
+    # An image can bring this label, so one that makes no sense must not hide all nodes.
+    label = labels.get(_DESKTOP_LABEL)
+    host, _, port = (label if isinstance(label, str) and len(label) <= MAX_LABEL else "").rpartition(":")
     if host and _is_port(port):
         return host.strip("[]"), int(port)
     ports = _mapping(_settings(document).get("Ports"), "Ports")

@@ -149,10 +149,6 @@ class Kind:
         arguments = ["--internal"] if internal else []
         return await self._query("get", "kubeconfig", f"--name={name}", *arguments)
 
-    async def export_logs(self, name: str, directory: Path) -> None:
-        """Write the logs of a cluster's nodes into a directory, made for this user alone if it is not there yet."""
-        await self._query("export", "logs", _made(directory), f"--name={name}")
-
     async def _delete_nodes(self, name: str) -> None:
         with self._work_dir.call() as directory:
             file = directory / "kubeconfig"
@@ -173,11 +169,6 @@ class Kind:
 
     def _env(self, kubeconfig: Path) -> dict[str, str]:
         return {**os.environ, **self._environment, "KUBECONFIG": str(kubeconfig)}
-
-
-def _made(directory: Path) -> str:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return str(directory.absolute())
 
 
 def _content(file: Path) -> str:

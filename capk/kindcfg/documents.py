@@ -7,24 +7,29 @@ import yaml
 _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _MOST_LEVELS: Final = 100
+_MOST_EVENTS: Final = 5000
+"""Of libyaml: one for each text, two for each mapping and list. It reads them in some 20 ms; nothing else runs then."""
 
 
 def load_texts(text: str) -> Any:
     """Return the document that an untrusted YAML text holds: mappings and lists of texts.
 
     No scalar is converted and no `<<` is merged: with either, a few lines can take minutes and gigabytes. Raises
-    yaml.YAMLError or ValueError.
+    yaml.YAMLError or ValueError, also for a text that nests too deep or holds too much.
     """
     # The composer recurses: libyaml's without a limit, so that a text of brackets would end the process. A text nests
-    # no deeper than it has signs that open something, which spares most of them the look at their levels.
-    if sum(map(text.count, "[{:-?")) > _MOST_LEVELS:
-        _refuse_depth(text)
+    # no deeper, and holds no more, than it has signs that open something or stand between two things, which spares most
+    # of them the look at their size.
+    if sum(map(text.count, "[{:-?,")) > _MOST_LEVELS:
+        _refuse_size(text)
     return yaml.load(text, Loader=_LOADER)
 
 
-def _refuse_depth(text: str) -> None:
+def _refuse_size(text: str) -> None:
     level = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+        if count > _MOST_EVENTS:
+            raise yaml.YAMLError(f"it holds more than {_MOST_EVENTS} texts, lists and mappings")
         if isinstance(event, yaml.CollectionStartEvent):
             level += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -121,12 +121,15 @@ class _Lease:
         while True:
             started = _now()
             try:
-                if await self._try_to_take():
+                # An answer that comes later is of a lease that is nearly over.
+                async with asyncio.timeout(self._times.renew_deadline):
+                    is_ours = await self._try_to_take()
+                if is_ours:
                     self._renewed(started)
                     log.info("leading: lease %s/%s is ours", self._namespace, self._name)
                     return
-            except ApiError as error:
-                log.warning("lease %s/%s: %s", self._namespace, self._name, error)
+            except (ApiError, TimeoutError) as error:
+                log.warning("lease %s/%s: %s", self._namespace, self._name, error or "no answer")
             await self._pause()
 
     async def keep(self) -> None:

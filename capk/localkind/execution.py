@@ -1,14 +1,23 @@
-"""Answers `exec` in a node: files can be written and read, below a directory of the node; nothing else is installed."""
+"""Answers `exec` in a node: files can be written and read, below a directory of the node; nothing else is installed.
+
+The scripts that read a node's logs are known, too.
+"""
 
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from capk.engine.containers import WRITE_SCRIPT
+from capk.engine.nodelogs import NODE_LOGS, PODS_SCRIPT
 from capk.localkind.clusters import Cluster, Node
+from capk.localkind.controlplane import API_SERVER, ETCD
 from capk.localkind.steps import KindError
+
+LOG_BYTES: Final = 16384
+"""Of each log of a pod, as the script asks for."""
 
 
 def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
@@ -26,6 +35,8 @@ def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
             _cat(files, paths)
         case ["sh", "-c", script, name, path, mode, size] if script == WRITE_SCRIPT:
             _write(files, ["-c", script, name, str(_below(files, path)), mode, size])
+        case ["sh", "-c", script] if script in NODE_LOGS.values():
+            _print_logs(cluster, node, of_pods=script == PODS_SCRIPT)
         case ["sh", "-c", *_]:
             raise KindError("sh: 1: not found", exit_status=127)
         case [unknown, *_]:
@@ -46,6 +57,17 @@ def _cat(files: Path, paths: Sequence[str]) -> None:
                 shutil.copyfileobj(file, sys.stdout.buffer)
         except OSError as error:
             raise KindError(f"cat: {path}: {error.strerror}") from error
+
+
+def _print_logs(cluster: Cluster, node: Node, *, of_pods: bool) -> None:
+    """Print the logs of what runs here for a control plane; there is no journal."""
+    if not of_pods:
+        print("-- No entries --")
+        return
+    for name in (ETCD, API_SERVER) if node == cluster.first_control_plane else ():
+        if (file := cluster.directory / f"{name}.log").exists():
+            print(f"--- /var/log/containers/{file.name}")
+            print(file.read_bytes()[-LOG_BYTES:].decode(errors="replace"))
 
 
 def _write(files: Path, arguments: Sequence[str]) -> None:

@@ -5,10 +5,12 @@ proves to be its own: a decision may be minutes old by then.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from capk.api.names import UNREAD
@@ -17,8 +19,9 @@ from capk.engine.containers import Containers, Node
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
+from capk.engine.nodelogs import node_logs
 from capk.engine.progress import Step
-from capk.errors import AddressTaken, CommandError, CommandTimedOut, NamesNotResolved
+from capk.errors import AddressTaken, CommandError, CommandFailed, CommandTimedOut, NamesNotResolved
 from capk.kindcfg import documents
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
 from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
@@ -36,6 +39,9 @@ from capk.workload.connection import Target
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks at containers that are going away, or may come to light."""
+
+LOGS_SECONDS: Final = 60.0
+"""How long the logs of all nodes of a failed creation may take; what was read until then is kept."""
 
 RENEW_SECONDS: Final = 120.0
 """How long kubeadm may take for the keys of one node, on a machine that is busy."""
@@ -55,6 +61,8 @@ Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
 """Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
 StillWanted = Callable[[Record, Request], bool]
 """Whether an object still asks for what it asked for when its operation was queued."""
+
+log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -159,15 +167,33 @@ class Executor:
         error.logs, error.config = str(place or ""), self._logs.config_file(place)
         if place is None:
             return
-        with suppress(CommandError, OSError):
-            if _of_attempt(await self._list(request.name), request.mark):
-                await self._logs.bounded(place, self._kind.export_logs(request.name, place))
+        try:
+            async with asyncio.timeout(LOGS_SECONDS):
+                await self._keep_node_logs(place, request)
+        except (CommandError, TimeoutError) as late:
+            log.info("the logs kept in %s are incomplete: %s", place, str(late) or f"no more in {LOGS_SECONDS:.0f} s")
+        except Exception:
+            # Whatever is wrong with the logs, the failure of the creation is what a person has to read.
+            log.exception("the logs of the nodes cannot be kept in %s", place)
         self._logs.end(place)
+
+    async def _keep_node_logs(self, place: Path, request: Create) -> None:
+        for node in _of_attempt(await self._list(request.name), request.mark):
+            if not node.running or node.role == LOAD_BALANCER:
+                continue
+            # By the id, which no other container can come to have.
+            text = await node_logs(self._containers, node.container_id)
+            if not self._logs.add(place, f"{node.name}.log", text):
+                break
 
     async def _delete(self, record: Record, request: Delete) -> None:
         if self._containers.command is None:
             # Nothing can be proven of containers here; the decision has compared the fingerprint where it could.
             await self._kind.delete_cluster(request.name)
+            if request.settle_seconds:
+                await asyncio.sleep(request.settle_seconds)
+                if await self._kind.nodes(request.name) and self._still_wanted(record, request):
+                    await self._kind.delete_cluster(request.name)
             self._inventory.deleted(request.name)
         else:
             others = await self._remove(
@@ -178,6 +204,7 @@ class Executor:
             )
             if others:
                 await self._inventory.refresh()
+                _check_later_attempts(others, request)
             else:
                 self._inventory.deleted(request.name)
         self._logs.drop(request.name)
@@ -390,6 +417,17 @@ def _is_meant(mark: Mark | None, request: Delete) -> bool:
     if mark is None or mark.uid not in request.uids:
         return False
     return request.up_to_attempt is None or mark.attempt is None or mark.attempt <= request.up_to_attempt
+
+
+def _check_later_attempts(left: Iterable[Node], request: Delete) -> None:
+    """Raise CommandFailed where containers of the same object stay: what follows would be this removal again."""
+    later = [node.name for node in left if (mark := Mark.parse(node.mark)) and mark.uid in request.uids]
+    if later:
+        cause = (
+            f"later attempts than the one that the KINDCluster names made {', '.join(later)}. Another provider may be "
+            "at work; if not, delete the KINDCluster, which removes them"
+        )
+        raise CommandFailed(["kind", "delete", "cluster", "--name", request.name], cause, 0)
 
 
 def _of_attempt(nodes: Iterable[Node], mark: Mark) -> list[Node]:

@@ -11,7 +11,7 @@ from capk.api.conditions import find
 from capk.api.objects import SecretFacts
 from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
-from capk.engine.inventory import Snapshot
+from capk.engine.inventory import Entry, Snapshot
 from capk.errors import AddressTaken, CommandError, NamesNotResolved
 from capk.kindcfg.config import API_PORT, CONTROL_PLANE
 from capk.kindcfg.images import kind_release
@@ -56,11 +56,23 @@ def engine_facts(snapshot: Snapshot | None, name: str, *, lists_nodes: bool) -> 
     )
 
 
+def ids_of(engine: EngineFacts) -> frozenset[str]:
+    """Return what a claim on this kind cluster could name: the uids in the marks, and the ids of the containers."""
+    nodes = engine.nodes or ()
+    return frozenset({node.container_id for node in nodes} | {node.mark.uid for node in nodes if node.mark})
+
+
+def bears_mark(entry: Entry, uid: str) -> bool:
+    """Return whether a container of that kind cluster bears the mark of the object with that uid."""
+    marks = (Mark.parse(node.mark) for node in entry.nodes or ())
+    return any(mark is not None and mark.uid == uid for mark in marks)
+
+
 def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of a Secret of ours: metadata and a digest of the data, never the data itself."""
     metadata = raw.get("metadata") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
-    data = raw.get("data") or {}
+    data = {key: value or "" for key, value in (raw.get("data") or {}).items()}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -95,7 +107,7 @@ def authority_of(config_map: Mapping[str, Any]) -> str:
 def health_facts(health: Health | None) -> HealthFacts:
     """Return what is known of a workload API server; one that could never be reached does not answer."""
     if health is None:
-        return HealthFacts()
+        return HealthFacts(is_watched=False)
     answers = False if health.is_out_of_reach else health.answers
     return HealthFacts(answers=answers, reached=health.ever_answered, said=health.said)
 

@@ -11,11 +11,12 @@ from capk.errors import ApiError, NotFound
 from capk.kindcfg.registries import AUTHORITY_KEY
 from capk.kube.door import Kube
 from capk.manager.discovery import Discovery
-from capk.manager.facts import authority_of, engine_facts, health_facts, now, secret_facts
+from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
 from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
 from capk.plan.observed import Authorities, ControlPlaneObserved, Observed, Policy
+from capk.plan.ownership import Ownership, leads_to_own, ownership
 from capk.plan.secrets import config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
@@ -59,7 +60,8 @@ class Observer:
             return None
         cluster = KINDCluster(raw)
         owner = await self._owner(cluster)
-        name = self._relations.name(key)
+        name = self._name(cluster)
+        engine = engine_facts(self._inventory.latest, name, lists_nodes=self._lists_nodes)
         record = self._records.of(cluster)
         self._records.stored(cluster)
         health = health_facts(self._health.health(cluster.uid))
@@ -76,7 +78,8 @@ class Observer:
             claim=self._relations.claim(key),
             cluster_name=name,
             rival=self._relations.rival(cluster),
-            engine=engine_facts(self._inventory.latest, name, lists_nodes=self._lists_nodes),
+            is_held=self._relations.is_held(cluster, ids_of(engine)),
+            engine=engine,
             operation=self._records.operation(cluster.uid),
             goals=self._records.goals(record),
             made=record.made,
@@ -113,7 +116,7 @@ class Observer:
             owner=owner,
             infrastructure=infrastructure,
             cluster_name=name,
-            access=record.access if record else None,
+            access=record.access if record and await self._is_up(infrastructure) else None,
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals=self._records.refusals(self._records.of(control_plane)),
@@ -125,6 +128,24 @@ class Observer:
         control_plane = self._relations.control_plane_of(owner)
         record = self._records.find(control_plane.uid) if control_plane else None
         return self._records.refusals(record) if record else {}
+
+    def _name(self, cluster: KINDCluster) -> str:
+        """Return the name of the object's kind cluster; of one that goes, where its marks are if not there.
+
+        A claim that was edited must not leave behind what the marks prove.
+        """
+        name = self._relations.name(cluster.key)
+        if not cluster.is_deleting or self._inventory.latest is None:
+            return name
+        clusters = self._inventory.latest.clusters
+        own = sorted(one for one, entry in clusters.items() if bears_mark(entry, cluster.uid))
+        return name if name in own else next(iter(own), name)
+
+    async def _is_up(self, infrastructure: KINDCluster | None) -> bool:
+        """Whether the kind cluster is known to be the object's: a kubeconfig may have been read to find that out."""
+        observed = await self.kindcluster(infrastructure.key) if infrastructure else None
+        owned = (Ownership.OURS, Ownership.MIXED)
+        return observed is not None and ownership(observed) in owned and leads_to_own(observed)
 
     async def _owner(self, current: Object) -> OwnerCluster | None:
         """The owner Cluster by its name; a changed uid is core's to repair."""

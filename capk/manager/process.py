@@ -6,12 +6,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import kopf
 
 from capk.api import names
+from capk.engine.workdir import private_directory
 from capk.errors import CapkError
 from capk.kube.client import KubeClient
 from capk.kube.lease import hold_lease
@@ -20,6 +22,7 @@ from capk.manager.handlers import kopf_settings, registry
 from capk.runtime import logs
 from capk.runtime.health import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.metrics import Metrics
+from capk.runtime.openfiles import raise_open_files
 from capk.runtime.tasks import supervised
 from capk.settings import Settings, socket_address
 
@@ -37,6 +40,8 @@ async def run_provider(settings: Settings) -> None:
     supervisor restarts it after anything else that ends it (K29).
     """
     logs.configure(format=settings.log_format.value, level=settings.log_level)
+    raise_open_files()
+    settings = _with_private_work_dir(settings)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         client = await _connect(settings, metrics)
@@ -54,6 +59,21 @@ async def run_provider(settings: Settings) -> None:
         watching = await stack.enter_async_context(_ending())
         await stack.enter_async_context(app.running())
         await watching(_watch(app))
+
+
+def _with_private_work_dir(settings: Settings) -> Settings:
+    """Return the settings with a work directory that is ours alone; kubeconfigs and the logs of failures lie there.
+
+    Raises CapkError where there is none.
+    """
+    try:
+        directory = private_directory(settings.work_dir, explicit=settings.names_work_dir)
+    except OSError as error:
+        raise CapkError(
+            f"cannot use the work directory {settings.work_dir}: {error.strerror or error}. Name another with "
+            "--work-dir."
+        ) from error
+    return replace(settings, work_dir=directory)
 
 
 async def _connect(settings: Settings, metrics: Metrics) -> KubeClient:

@@ -198,7 +198,9 @@ class Reconciler:
         is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
         target = health_target(observed) if is_up else None
         if target is None:
-            self._health.forget(cluster.uid)
+            # Without a list of containers, the address is known only as long as the kubeconfig is: go on asking there.
+            if not is_up or nodes is not None:
+                self._health.forget(cluster.uid)
             return
         answered = observed.access is not None and observed.access.answered
         was_reached = any(
@@ -215,10 +217,14 @@ class Reconciler:
     async def _let_go_of(self, record: Record) -> float | None:
         operation = self._records.operation(record.uid)
         if operation is not None:
-            if not record.vanished:
+            if operation.request.goal is Goal.GONE:
+                # Its deletion was asked for; someone took the finalizer off before that had come to its end.
+                record.vanished = True
+            elif not record.vanished:
                 self._records.cancel(record.uid)
             return None
-        if record.unfinished is None or (not record.vanished and await self._still_exists(record)):
+        removal = self._left_to_remove(record)
+        if removal is None or (not record.vanished and await self._still_exists(record)):
             # Gone with all that was made for it, or only out of what this provider looks after.
             self._forget(record.uid)
             return None
@@ -226,11 +232,19 @@ class Reconciler:
         gone = self._records.goals(record).get(Goal.GONE)
         if gone and (remaining := self._records.retry_delay(gone.attempts) - gone.seconds_ago) > 0:
             return remaining
-        uids = frozenset({record.unfinished.mark.uid})
-        removal = Delete(record.unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS)
-        log.warning("The object vanished while its kind cluster was being created; removing what was made.")
+        log.warning("The object vanished while its kind cluster was being created or deleted; removing what is left.")
         self._records.start(record, removal)
         return None
+
+    def _left_to_remove(self, record: Record) -> Delete | None:
+        """Return what removes the rest of a creation, or of a deletion that has failed, of an object that is gone."""
+        if unfinished := record.unfinished:
+            uids = frozenset({unfinished.mark.uid})
+            return Delete(unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS)
+        gone = self._records.goals(record).get(Goal.GONE)
+        if gone is None or gone.failure is None or not isinstance(gone.request, Delete):
+            return None
+        return gone.request
 
     async def _still_exists(self, record: Record) -> bool:
         """Whether the object is only hidden: a watch with a selector reports what does not match as deleted."""

@@ -4,7 +4,7 @@ Kept up to date by the store itself, so that it is complete before the first dec
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from capk.api import names
@@ -56,6 +56,19 @@ class Relations:
             if holds and comes_first(cluster, own, other, claim):
                 return f"{key.namespace}/{key.name}"
         return None
+
+    def is_held(self, cluster: KINDCluster, ids: Collection[str]) -> bool:
+        """Return whether another object made, or adopted, what these ids belong to: uids in marks, ids of containers.
+
+        Where the engine shows no ids, whether another object has claimed the name.
+        """
+        wanted = set(ids) - {cluster.uid}
+        if wanted & self._alive:
+            return True
+        name = self.name(cluster.key)
+        others = self._wanted_by.get(name, set()) - {cluster.key}
+        claims = [claim for key in others if (claim := self.claim(key))]
+        return any(claim.uid in wanted for claim in claims) if ids else bool(claims)
 
     def owner(self, current: Object) -> OwnerCluster | None:
         """Return the owner Cluster by its name, if the store has it; a changed uid is core's to repair."""

@@ -28,22 +28,28 @@ class Claim:
 def claim_of(cluster: KINDCluster, is_alive: IsAlive) -> Claim | None:
     """Return the claim of an object, or None where it has none that counts.
 
-    A claim that another object made, which `clusterctl move` carries along, counts only for a name that this object
-    could ask for itself, and only once the object that made it is gone: a copy of a living object has no claim.
+    It counts only for a name that this object could ask for itself, or that the provider has written to its status: an
+    edited claim must not hide the kind cluster that is there. A claim that another object made, which `clusterctl move`
+    carries along, counts only once that object is gone: a copy of a living object has no claim.
     """
     name, uid = cluster.claimed_name, cluster.claim_id
     wanted = cluster.spec.get("clusterName")
     if name is None or (wanted and wanted != name):
         return None
-    if uid != cluster.uid and (name not in _own_names(cluster) or is_alive(uid)):
+    if name not in _own_names(cluster) or (uid != cluster.uid and is_alive(uid)):
         return None
     return Claim(name, uid)
 
 
 def cluster_name(cluster: KINDCluster, claim: Claim | None) -> str:
-    """Return the name of the object's kind cluster: claimed, else asked for, else the owner Cluster's, else its own."""
+    """Return the name of the object's kind cluster.
+
+    The claimed one, else the one asked for, else that of the kind cluster that it has, else the owner Cluster's, else
+    its own.
+    """
     owner = cluster.owner_cluster_reference
-    return claim.name if claim else cluster.spec.get("clusterName") or (owner["name"] if owner else cluster.name)
+    default = cluster.provisioned_name or (owner["name"] if owner else cluster.name)
+    return claim.name if claim else cluster.spec.get("clusterName") or default
 
 
 def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cluster_api_installed: bool) -> bool:
@@ -83,4 +89,5 @@ def inherits_first(cluster: KINDCluster, other: KINDCluster) -> bool:
 
 def _own_names(cluster: KINDCluster) -> set[str]:
     owner = cluster.owner_cluster_reference
-    return {cluster.name, str(cluster.spec.get("clusterName") or cluster.name), *([owner["name"]] if owner else [])}
+    given = (cluster.spec.get("clusterName"), cluster.provisioned_name, owner["name"] if owner else None)
+    return {cluster.name, *(str(name) for name in given if name)}

@@ -40,6 +40,8 @@ def plan_deletion(observed: Observed) -> Plan:
         case Ownership.UNPROVEN if not isinstance(_last_request(observed), ReadAccess):
             # Its fingerprint tells whether it is still ours. Where it cannot be read, the claim decides.
             return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=_deleting(observed))
+        case Ownership.UNPROVEN if observed.is_held:
+            return _prove(observed)
         case _:
             return _delete(observed, settle_seconds=SETTLE_SECONDS if is_unfinished else 0.0)
 
@@ -77,6 +79,14 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
         settle_seconds=settle_seconds,
     )
     return Plan(operation=removal, status=status)
+
+
+def _prove(observed: Observed) -> Plan:
+    """Read again what could not be read: another object claims the name too, so the claim decides nothing."""
+    remaining, status = observed.remaining(Goal.GONE), _deleting(observed)
+    if remaining > 0:
+        return Plan(status=status, requeue_seconds=remaining)
+    return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=status)
 
 
 def _await_engine(observed: Observed) -> Plan:

@@ -105,7 +105,8 @@ def check_name(observed: Observed) -> Plan | None:
 
 def yield_to_rival(observed: Observed) -> Plan | None:
     """Another KINDCluster comes first for the name, and nothing that stands under it is this one's: wait."""
-    if observed.rival is None or ownership(observed) in (Ownership.OURS, Ownership.MIXED):
+    # One that is unproven is read first: its fingerprint counts more than a claim that anyone can write.
+    if observed.rival is None or ownership(observed) in (Ownership.OURS, Ownership.MIXED, Ownership.UNPROVEN):
         return None
     message = (
         f'KINDCluster {observed.rival} already uses the kind cluster name "{observed.cluster_name}". '
@@ -154,7 +155,9 @@ def leave_others_alone(observed: Observed) -> Plan | None:
 
 def _conflict(observed: Observed) -> str:
     others = sorted({str(node.mark) for node in observed.engine.nodes or () if node.mark})
-    if not others:
+    if observed.is_held:
+        adopting = "delete the KINDCluster that it belongs to"
+    elif not others:
         adopting = f'set the annotation {names.ADOPT_ANNOTATION}: "true" to take it over'
     else:
         adopting = (

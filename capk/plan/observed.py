@@ -128,12 +128,13 @@ class HealthFacts:
     """What the API server of the workload cluster answers.
 
     answers: None while it is not known. reached: whether it has ever answered from here.
-    said: its last answer, or why there was none; one line.
+    said: its last answer, or why there was none; one line. is_watched: whether it is being asked.
     """
 
     answers: bool | None = None
     reached: bool = False
     said: str = ""
+    is_watched: bool = True
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,8 @@ class Observed:
     """Name of the kind cluster: see `capk.plan.claims.cluster_name`."""
     rival: str | None = None
     """Another KINDCluster that comes first for the same kind cluster name."""
+    is_held: bool = False
+    """Whether what stands under the name belongs to another KINDCluster that exists, whoever comes first for it."""
     engine: EngineFacts = EngineFacts()
     operation: OperationFacts | None = None
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
@@ -251,6 +254,12 @@ class Observed:
     def is_paused(self) -> bool:
         """Whether the object or its owner Cluster is paused (C7)."""
         return self.object.is_paused or (self.owner is not None and self.owner.pauses)
+
+    @property
+    def served(self) -> OwnerCluster | None:
+        """The owner Cluster, unless its infrastructure is another KINDCluster: a reference may have been copied."""
+        named = self.owner.references("infrastructureRef", "KINDCluster") if self.owner else None
+        return None if named and named != self.object.name else self.owner
 
     @property
     def control_plane_name(self) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from capk.api import names
+from capk.kindcfg.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
 
 
@@ -43,7 +44,8 @@ def ownership(observed: Observed) -> Ownership:
         return Ownership.UNSEEN if engine.lists_nodes else _by_claim(observed)
     nodes = [node for node in engine.nodes if not node.is_load_balancer]
     if not nodes:
-        return Ownership.LEFTOVER if observed.claim else Ownership.FOREIGN
+        # One whose nodes are still to come may be that of who comes first for the name.
+        return Ownership.LEFTOVER if observed.claim and observed.rival is None else Ownership.FOREIGN
     own = sum(is_own(observed, node) for node in nodes)
     if own == len(nodes) or _is_adopted(observed, nodes):
         return Ownership.OURS
@@ -60,6 +62,12 @@ def is_own(observed: Observed, node: NodeFacts) -> bool:
     return node.mark is not None and node.mark.uid in own_uids(observed)
 
 
+def leads_to_own(observed: Observed) -> bool:
+    """Return whether the kubeconfig is this object's: in a cluster that is partly ours, the control plane is."""
+    nodes = [node for node in _nodes(observed) if node.role == CONTROL_PLANE]
+    return ownership(observed) is not Ownership.MIXED or (bool(nodes) and all(is_own(observed, node) for node in nodes))
+
+
 def unmarked_ids(observed: Observed) -> frozenset[str]:
     """Return the ids of the containers that are this object's without a mark.
 
@@ -71,7 +79,12 @@ def unmarked_ids(observed: Observed) -> frozenset[str]:
 
 
 def adoptable_as(observed: Observed) -> str | None:
-    """Return what an adopted kind cluster would be claimed by; None where the user has not allowed to adopt it."""
+    """Return what an adopted kind cluster would be claimed by; None where the user has not allowed to adopt it.
+
+    What another object that exists holds is never adopted: to read its kubeconfig would be enough to have it.
+    """
+    if observed.is_held:
+        return None
     wanted, nodes = observed.object.adopts, _nodes(observed)
     marks = {node.mark for node in nodes}
     if not wanted or not (nodes or not observed.engine.lists_nodes):
@@ -94,7 +107,8 @@ def was_completed(observed: Observed) -> bool:
     if observed.made is not None:
         return True
     if cluster.is_being_created:
-        return False
+        # An edit makes it look so; the status and the marks together show that this very creation was complete.
+        return cluster.completed_attempt is not None and made_by(observed) == cluster.completed_attempt
     if _owns_config_secret(observed):
         return True
     if claim is None:
@@ -103,6 +117,12 @@ def was_completed(observed: Observed) -> bool:
     return cluster.is_provisioned or (
         cluster.identity is not None and (claim.uid == cluster.uid or observed.engine.exists)
     )
+
+
+def made_by(observed: Observed) -> int | None:
+    """Return the attempt that all nodes with a mark of this object come from; None where there is no such one."""
+    attempts = {node.mark.attempt for node in _nodes(observed) if node.mark and is_own(observed, node)}
+    return attempts.pop() if len(attempts) == 1 else None
 
 
 def _owns_config_secret(observed: Observed) -> bool:
@@ -116,7 +136,8 @@ def _by_claim(observed: Observed) -> Ownership:
     if observed.claim is None:
         return Ownership.FOREIGN
     if cluster.identity in (None, names.UNREAD):
-        return Ownership.OURS
+        # Two claims and no fingerprint: nothing shows which one is forged.
+        return Ownership.FOREIGN if observed.is_held else Ownership.OURS
     if observed.access is None:
         return Ownership.UNPROVEN
     return Ownership.OURS if observed.access.fingerprint == cluster.identity else Ownership.FOREIGN

@@ -2,7 +2,8 @@
 
 Nodes of one control plane find each other whatever their addresses are. Several control planes do not: the members of
 etcd know each other by address. An engine gives the lowest free address to whatever starts next, so each node gets its
-own again where they start in the order of the addresses that they had (kubernetes-sigs/kind#1689).
+own again where they start in the order of the addresses that they had (kubernetes-sigs/kind#1689). Where that is not
+enough, `capk.manager.addresses` mends it after the start.
 
 Tried with kind 0.33, three control planes and docker: in that order all answer within half a minute of the start. With
 three addresses in another order none ever does. With two exchanged, the cluster answers all the same: one of these two
@@ -31,7 +32,7 @@ def misplaced_nodes(observed: Observed) -> list[NodeFacts]:
     it is not known yet whether it answers, the machine may have been restarted, and the provider with it.
     """
     is_known_to_answer = observed.health.answers and not observed.engine.restarted
-    if is_known_to_answer or not needs_addresses(observed):
+    if is_known_to_answer or not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
         return []
     known = known_addresses(observed)
     return [
@@ -69,7 +70,8 @@ def start_request(observed: Observed) -> StartNodes | None:
     due = [*stopped_nodes(observed), *misplaced]
     if not due:
         return None
-    if not needs_addresses(observed):
+    if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
+        # None of those that belong to someone else is stopped to make room.
         return StartNodes(observed.cluster_name, tuple(node.name for node in due))
     in_the_way = nodes_in_the_way(observed, due)
     due += in_the_way

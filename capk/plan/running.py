@@ -10,7 +10,7 @@ from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
-from capk.plan.ownership import adoptable_as, own_uids, unmarked_ids
+from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
@@ -34,7 +34,7 @@ FOREIGN_SECONDS = 60.0
 def keep_running(observed: Observed) -> Plan:
     """Return what keeps Secrets, endpoint and status true to a kind cluster that is complete."""
     cluster, access = observed.object, observed.access
-    if has_lost_its_data(observed) and cluster.recreates and observed.operation is None:
+    if cluster.recreates and observed.operation is None and _is_seen_empty(observed):
         return _start_over(observed)
     operation, requeue = _operation(observed)
     waits = access is not None and _awaits_control_plane_secret(observed)
@@ -83,10 +83,25 @@ def adopt(observed: Observed) -> Plan:
 def has_lost_its_data(observed: Observed) -> bool:
     """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one."""
     known = observed.object.kube_system_uid
-    if observed.access and observed.access.kube_system_uid and known:
+    if known is None:
+        # It goes with the creation of another cluster, which the condition does not speak of.
+        return False
+    if observed.access and observed.access.kube_system_uid:
         return observed.access.kube_system_uid != known
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return created is not None and created["reason"] == Reason.DATA_LOST
+
+
+def _is_seen_empty(observed: Observed) -> bool:
+    """Whether the very kind cluster that the object describes has just answered with an empty etcd.
+
+    Only that is reason to remove it. A condition may be older than the cluster; and where the certificate authority is
+    another one too, it is the object that is out of date, restored from a backup perhaps.
+    """
+    access, cluster = observed.access, observed.object
+    if access is None or access.kube_system_uid is None or not has_lost_its_data(observed):
+        return False
+    return cluster.identity in (names.UNREAD, access.fingerprint)
 
 
 def _start_over(observed: Observed) -> Plan:
@@ -138,9 +153,9 @@ def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
     access, cluster = observed.access, observed.object
     assert access is not None
     secrets = [wanted_config_secret(cluster, observed.cluster_name, access.external)]
-    if observed.owner and observed.control_plane_name is None:
+    if observed.served and observed.control_plane_name is None:
         kubeconfig = access.kubeconfig(observed.policy.endpoint)
-        secrets.append(wanted_kubeconfig_secret(cluster, observed.owner.name, observed.cluster_name, kubeconfig))
+        secrets.append(wanted_kubeconfig_secret(cluster, observed.served.name, observed.cluster_name, kubeconfig))
     return tuple(secrets)
 
 
@@ -175,6 +190,8 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
         return None, None
     if (request := start_request(observed)) is not None:
         return _when_due(observed, request)
+    if not leads_to_own(observed):
+        return None, None
     if observed.engine.restarted:
         return _when_due(observed, ReadAccess(observed.cluster_name, await_answer=True))
     renewal = renewal_request(observed)
@@ -210,7 +227,11 @@ def _needs_access(observed: Observed) -> bool:
     cluster = observed.object
     is_known = cluster.identity not in (None, names.UNREAD)
     complete = is_known and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
-    return not complete or not are_intact(observed)
+    # Where the engine cannot list containers, only the kubeconfig tells where the API server is asked.
+    is_asked = observed.engine.lists_nodes or observed.health.is_watched
+    # A condition alone removes nothing: it is asked again first.
+    is_doubted = cluster.recreates and has_lost_its_data(observed)
+    return is_doubted or not (complete and is_asked and are_intact(observed))
 
 
 def _status(observed: Observed) -> dict[str, Any]:
@@ -225,6 +246,8 @@ def _status(observed: Observed) -> dict[str, Any]:
     if registries := _registries_verdict(observed):
         verdicts[Condition.REGISTRIES_CONFIGURED] = registries
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
+    if attempt := made_by(observed):
+        fields["attempt"] = attempt
     if access is not None:
         fields["endpoints"] = {
             "external": server_url(*access.external_endpoint),

@@ -66,8 +66,8 @@ def keepers(observed: Observed) -> dict[str, KINDCluster | KINDControlPlane]:
     """
     kept: dict[str, KINDCluster | KINDControlPlane] = {config_secret_name(observed.cluster_name): observed.object}
     keeper = observed.control_plane if observed.control_plane_name else observed.object
-    if observed.owner and keeper:
-        kept[kubeconfig_secret_name(observed.owner.name)] = keeper
+    if observed.served and keeper:
+        kept[kubeconfig_secret_name(observed.served.name)] = keeper
     return kept
 
 
@@ -112,7 +112,8 @@ def own_among(observed: Observed) -> dict[str, str]:
     Name -> uid. A copy that a user made of one, with our label, stays; so does what another KINDCluster owns.
     """
     wanted = {config_secret_name(observed.cluster_name)}
-    wanted |= {kubeconfig_secret_name(name) for name in _owner_names(observed.object, observed.owner)}
+    if observed.owner is None or observed.served:
+        wanted |= {kubeconfig_secret_name(name) for name in _owner_names(observed.object, observed.owner)}
     return {
         name: str(secret.metadata.get("uid", ""))
         for name, secret in sorted(observed.secrets.items())

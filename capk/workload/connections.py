@@ -1,6 +1,7 @@
 """Connections to many API servers, kept between questions."""
 
 import resource
+import sys
 from typing import Final
 
 from capk.workload.answer import Answer
@@ -28,7 +29,7 @@ class Connections:
 
     def __init__(self, most: int | None = None) -> None:
         """Take how many connections to keep; None for half of what the process may have open."""
-        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 if most is None else most
+        self._most = _half_of_open_files() if most is None else most
         self._idle: dict[Target, Connection] = {}
 
     async def ask(self, target: Target) -> Answer:
@@ -57,3 +58,8 @@ class Connections:
         """Close all connections that are kept."""
         for target in list(self._idle):
             self.drop(target)
+
+
+def _half_of_open_files() -> int:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft // 2

@@ -7,6 +7,10 @@ from typing import Final
 MOST_BYTES: Final = 64 * 1024
 """Head and body together."""
 MOST_HEAD_BYTES: Final = 16 * 1024
+MOST_LINES: Final = 128
+"""Of a head. Head and chunks are read again with each piece that arrives, so few must be enough."""
+MOST_CHUNKS: Final = 256
+"""An API server fills its chunks with some KiB each."""
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([2-5]\d\d)(?: [^\r\n]*)?")
 _LENGTH: Final = re.compile(rb"\d{1,5}")
@@ -47,7 +51,9 @@ def read_response(data: bytes, *, ended: bool) -> Response | None:
 
 
 def _response(head: bytes, rest: bytes, ended: bool) -> Response | None:
-    first, *lines = head.split(b"\r\n")
+    first, *lines = head.split(b"\r\n", MOST_LINES + 1)
+    if len(lines) > MOST_LINES:
+        raise BadResponse(f"the answer has more than {MOST_LINES} header lines")
     if not (line := _STATUS_LINE.fullmatch(first)):
         raise BadResponse("the answer is not HTTP/1.1")
     fields = (line.lower().partition(b":") for line in lines)
@@ -83,6 +89,8 @@ def _chunked(status: int, rest: bytes, is_kept: bool) -> Response | None:
         if rest[begin + size : begin + size + 2] != b"\r\n":
             break
         parts.append(rest[begin : begin + size])
+        if len(parts) > MOST_CHUNKS:
+            raise BadResponse(f"the answer has more than {MOST_CHUNKS} chunks")
         position = begin + size + 2
     if len(rest) - position > 120 or b"\r\n" in rest[position:]:
         raise BadResponse("the chunks of the answer are malformed")

@@ -292,6 +292,10 @@ def status() -> Schema:
                 "Where the logs of a failed creation are kept, on the machine of the provider.", max_length=4096
             ),
             "history": listing("The last things that happened, newest last.", entry, max_items=20),
+            "attempt": integer(
+                "Number of the creation that made the kind cluster. Its node containers bear it in their mark.",
+                minimum=1,
+            ),
             "observedGeneration": observed_generation(),
         },
     )

@@ -38,6 +38,7 @@ def test_dead_api_server_is_seen_and_comes_back_without_a_repair(
     assert "StartingNodes" not in reasons(place, name)
 
 
+@pytest.mark.long
 def test_etcd_that_came_back_empty_is_told_and_a_new_cluster_comes_only_when_asked(
     start_place: StartPlace, kind: RealKind, new_name: NewName
 ) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, Final
 
 from capk.engine.command import Output
@@ -117,13 +116,6 @@ class SimulatedKind:
                 return await self._kind.read_kubeconfig(name, internal=internal)
         except TimeoutError:
             raise CommandTimedOut(["kind", "get", "kubeconfig", f"--name={name}"], "", QUERY_DEADLINE_SECONDS) from None
-
-    async def export_logs(self, name: str, directory: Path) -> None:
-        """Write the logs of a cluster's nodes into a directory."""
-        self._on_call("export", name)
-        await self._ask("export", "logs", f"--name={name}")
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240
-        (directory / "kubelet.log").write_text("kubelet: nothing of interest\n", encoding="utf-8")
 
     async def _ask(self, *arguments: str) -> None:
         await ask(self._kind.engine, ["kind", *arguments], "get-clusters-engine-down")
@@ -258,7 +250,7 @@ class SimulatedContainers:
         return f"engine-{self._engine.number}"
 
     def _running(self, node: str) -> Container:
-        container = self._engine.named(node)
+        container = self._engine.containers.get(node) or self._engine.named(node)
         if container is None or not container.running:
             raise CommandFailed(
                 ["docker", "exec", node], f"Error response from daemon: container {node} is not running", 1

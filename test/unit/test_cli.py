@@ -94,6 +94,14 @@ def test_no_flag_means_the_defaults(started: list[Settings]) -> None:
 
 
 def test_empty_value_means_no_value(started: list[Settings]) -> None:
-    names = ("kubeconfig", "context", "namespace", "watch-filter", "node-image", "leader-election-namespace")
+    names = (
+        "kubeconfig",
+        "context",
+        "namespace",
+        "watch-filter",
+        "node-image",
+        "leader-election-namespace",
+        "work-dir",
+    )
     assert run(*(f"--{name}=" for name in names)).exit_code == 0
     assert started == [Settings()]

@@ -254,6 +254,13 @@ class TestApiPort:
         ports = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}]}
         assert await self.port(docker, ports, Config={"Labels": labels}) == ("10.0.1.7", 6443)
 
+    @pytest.mark.parametrize("label", ["x" * 300 + ":6443", {"a": "b"}, "10.0.1.7", ":"])
+    async def test_label_of_an_image_that_makes_no_sense_hides_no_node(self, docker, label):
+        labels = {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": "control-plane"}
+        labels["desktop.docker.io/ports/6443/tcp"] = label
+        ports = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}]}
+        assert await self.port(docker, ports, Config={"Labels": labels}) == ("127.0.0.1", 1)
+
     async def test_worker_and_stopped_control_plane_have_none(self, docker):
         ports = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}]}
         assert await self.port(docker, ports, role="worker") is None

@@ -1,6 +1,5 @@
 """Logs of failed creations stay within their bounds and within their directory, and never stand in the way."""
 
-import asyncio
 import errno
 import logging
 import os
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT, LOOK_SECONDS, FailureLogs
+from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT, FailureLogs
 
 PLENTY = 1 << 40
 
@@ -160,69 +159,65 @@ def test_directory_that_cannot_be_used_stops_nothing(tmp_path):
     logs.drop("dev")
 
 
-@pytest.mark.virtual_time
-async def test_export_that_writes_too_much_is_ended(tmp_path):
-    logs = logs_in(tmp_path, failure_bytes=1000)
+def test_node_logs_that_are_too_much_in_sum_end_at_the_limit(tmp_path):
+    logs = logs_in(tmp_path, file_bytes=400, failure_bytes=1000)
     place = logs.begin("dev", "")
-    written = 0
-
-    async def export() -> None:
-        nonlocal written
-        while True:
-            (place / f"pod-{written}").write_text("x" * 100)
-            written += 1
-            await asyncio.sleep(LOOK_SECONDS / 5)
-
-    await logs.bounded(place, export())
-    assert 10 < written <= 16
+    more = [logs.add(place, f"node-{number}.log", "a" * 400 + "b" * 300) for number in range(5)]
+    assert more == [True, True, True, False, False]
+    assert {file.name: file.stat().st_size for file in place.glob("node-*")} == {
+        "node-0.log": 400,
+        "node-1.log": 400,
+        "node-2.log": 200,
+    }
+    assert (place / "node-0.log").read_text() == "a" * 100 + "b" * 300
     logs.end(place)
-    assert size(place) <= 1000
+    assert size(place) == 1000
 
 
-@pytest.mark.virtual_time
-async def test_exports_of_several_failures_share_the_budget(tmp_path):
+def test_node_logs_of_several_failures_share_the_budget(tmp_path):
     logs = logs_in(tmp_path, failure_bytes=1000, total_bytes=1500)
-
-    async def export(place: Path) -> None:
-        for number in range(1000):
-            (place / f"pod-{number}").write_text("x" * 10)
-            await asyncio.sleep(LOOK_SECONDS / 5)
-
     places = [logs.begin(f"dev-{number}", "") for number in range(3)]
-    await asyncio.gather(*(logs.bounded(place, export(place)) for place in places))
-    assert size(tmp_path) <= 1500 + 3 * 5 * 10
+    for number in range(100):
+        for place in places:
+            logs.add(place, f"node-{number}.log", "x" * 10)
+    assert size(tmp_path) == 1500
 
 
-@pytest.mark.virtual_time
-async def test_export_that_stays_small_is_awaited_with_its_errors(tmp_path):
-    logs = logs_in(tmp_path)
+def test_node_logs_take_no_more_than_a_tenth_of_what_the_volume_has_free(tmp_path):
+    logs = logs_in(tmp_path, free=2000)
     place = logs.begin("dev", "")
-
-    async def export() -> None:
-        await asyncio.sleep(60)
-        (place / "node.log").write_text("x")
-        raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        await logs.bounded(place, export())
-    assert (place / "node.log").exists()
+    logs.add(place, "node.log", "x" * 1000)
+    assert size(tmp_path) == 200
 
 
-@pytest.mark.virtual_time
-async def test_cancelled_export_ends_before_its_directory_may_go(tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "x/y", "/", "\0", ".hidden", "a b", "a\n", "x" * 300, KIND_OUTPUT, KIND_CONFIG, "link"],
+)
+def test_name_of_a_node_writes_nothing_but_a_new_file_in_its_place(tmp_path, name):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    logs = logs_in(tmp_path / "failed")
+    place = logs.begin("dev", "output", "config")
+    (place / "link").symlink_to(mine)
+    for bad in (name, f"{place}/{name}", f"../{name}", str(mine)):
+        assert logs.add(place, bad, "theirs")
+    assert logs.add(place, "dev-control-plane.log", "theirs")
+    assert {file.name: file.read_text() for file in place.iterdir()} == {
+        KIND_OUTPUT: "output",
+        KIND_CONFIG: "config",
+        "link": "mine",
+        "dev-control-plane.log": "theirs",
+    }
+    assert kept(tmp_path) == {"failed", "mine"}
+    assert kept(tmp_path / "failed") == {"dev"}
+
+
+def test_volume_that_fills_up_meanwhile_stops_nothing(tmp_path, caplog):
     logs = logs_in(tmp_path)
-    place = logs.begin("dev", "")
-    ended = asyncio.Event()
-
-    async def export() -> None:
-        try:
-            await asyncio.sleep(1000)
-        finally:
-            ended.set()
-
-    bounded = asyncio.ensure_future(logs.bounded(place, export()))
-    await asyncio.sleep(1)
-    bounded.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await bounded
-    assert ended.is_set()
+    place = logs.begin("dev", "output")
+    logs.drop("dev")
+    with caplog.at_level(logging.WARNING):
+        assert [logs.add(place, f"node-{number}.log", "text") for number in range(3)] == [False] * 3
+    assert len(caplog.records) == 1
+    logs.end(place)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -230,12 +229,6 @@ async def test_something_else_is_not_taken_for_kind(kind, script, printed):
     script.behave(f"echo {printed}")
     with pytest.raises(CommandMissing, match="it is not kind"):
         await kind.version()
-
-
-async def test_export_logs_makes_a_private_directory(kind, script, tmp_path):
-    await kind.export_logs("dev", tmp_path / "logs" / "dev")
-    assert script.arguments == ["export", "logs", str(tmp_path / "logs" / "dev"), "--name=dev"]
-    assert stat.S_IMODE((tmp_path / "logs" / "dev").stat().st_mode) == 0o700
 
 
 async def test_environment_of_the_provider_reaches_kind(kind, script, monkeypatch):

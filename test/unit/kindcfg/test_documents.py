@@ -40,3 +40,11 @@ def test_merges_that_double_with_each_line_are_not_followed():
 
 def test_fields_keep_their_order():
     assert documents.dump({"kind": "Cluster", "apiVersion": "v1"}) == "kind: Cluster\napiVersion: v1\n"
+
+
+@pytest.mark.parametrize("part", ["[],", "a,", "a: b\n", "- \n", "---\n", "? "])
+def test_text_that_holds_very_much_is_refused_before_its_values_are_made(part, monkeypatch):
+    monkeypatch.setattr(yaml, "load", lambda text, Loader: pytest.fail("it was read"))
+    text = part * 40_000 if part.endswith(("\n", " ")) else f"[{part * 40_000}]"
+    with pytest.raises(yaml.YAMLError):
+        documents.load_texts(text)

@@ -346,3 +346,26 @@ def test_failed_release_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
         assert "not released" in caplog.text
 
     virtually(body)
+
+
+def test_lease_that_is_taken_only_after_its_deadline_is_asked_for_again_and_the_alarm_never_lies_in_the_past() -> None:
+    kube = RecordingKube()
+    alarms: list[float] = []
+    create = kube.create
+    delays = [20.0]
+
+    async def slowly(*args: Any, **options: Any) -> dict[str, Any]:
+        made = await create(*args, **options)
+        if delays:
+            await asyncio.sleep(delays.pop())
+        return made
+
+    kube.create = slowly  # type: ignore[method-assign]
+
+    async def body() -> None:
+        async with hold_lease(kube, "capk", "capk-system", "a", alarm=alarms.append, rng=lambda: 0.5):
+            assert now() < 15
+            assert spec(kube)["holderIdentity"] == "a"
+
+    run(body())
+    assert min(alarms[:-1]) > 0

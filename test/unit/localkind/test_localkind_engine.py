@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from capk.engine.containers import Containers
+from capk.engine.nodelogs import node_logs
 from capk.errors import CommandFailed
 from capk.localkind.cli import run
 from capk.localkind.clusters import CONTROL_PLANE, Home, Node
@@ -141,6 +142,16 @@ async def test_files_that_are_written_into_a_node_can_be_read_there_and_nowhere_
     (file,) = (home.directory / "clusters" / "dev" / "files").rglob("a file")
     assert file.is_relative_to(home.directory / "clusters" / "dev" / "files" / "dev-worker")
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("two_nodes")
+async def test_logs_of_a_node_are_those_of_what_runs_for_it(home: Home) -> None:
+    (home.directory / "clusters" / "dev" / "etcd.log").write_text("raft: elected")
+    containers = Containers(ENGINE)
+    text = await node_logs(containers, "dev-control-plane")
+    assert "--- /var/log/containers/etcd.log\nraft: elected" in text
+    assert "could not be read" not in text
+    assert "etcd" not in await node_logs(containers, "dev-worker")
 
 
 @pytest.mark.usefixtures("two_nodes")

@@ -9,7 +9,7 @@ import base64
 import copy
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from recording_kube import RecordingKube, merge
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capk.engine.command import Output
 from capk.engine.containers import Node
 from capk.errors import ApiError, CommandError, CommandFailed
 from capk.manager.application import Application
@@ -170,9 +171,6 @@ class FakeKind:
             raise error
         return self.text
 
-    async def export_logs(self, name: str, directory: Path) -> None:
-        self.engine.note("export", name)
-
 
 class FakeContainers:
     """The container engine's command; without one where `command` is None."""
@@ -195,6 +193,10 @@ class FakeContainers:
 
     async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
         pass
+
+    async def run(self, node_name: str, command: Sequence[str], **_: Any) -> Output:
+        self.engine.note("exec", node_name)
+        return Output("", "")
 
     async def nodes(self) -> list[Node] | None:
         await asyncio.sleep(0.02)

@@ -2,20 +2,25 @@
 
 import asyncio
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import yaml
 
 from capk.api.objects import Key
 from capk.diagnosis.failures import classify
+from capk.engine.command import Output
 from capk.engine.containers import Node
-from capk.engine.failurelogs import KIND_CONFIG, FailureLogs
+from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT, FailureLogs
 from capk.engine.inventory import Inventory
+from capk.engine.kind import Kind
+from capk.engine.nodelogs import NODE_LOGS
 from capk.errors import AddressTaken, CommandFailed, CommandTimedOut, NamesNotResolved
-from capk.manager.executor import Executor
+from capk.manager.executor import LOGS_SECONDS, Executor
 from capk.manager.records import Record, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.observed import EndpointMode
@@ -58,13 +63,15 @@ class Engine:
         self.calls: list[tuple[str, Any]] = []
         self.taken: dict[str, str] = {}
         self.stuck = False
+        self.prints = "what the node prints"
 
     async def create_cluster(self, name: str, *_: object, **__: object) -> str:
         self.there += self.makes
         raise CommandFailed(BROKEN, "ERROR: failed to create cluster: something new", 1)
 
-    async def export_logs(self, name: str, directory: Path) -> None:
-        self.calls.append(("export", name))
+    async def run(self, node: str, command: Sequence[str], *, timeout_seconds: float = 30) -> Output:
+        self.calls.append(("run", node))
+        return Output(self.prints, "")
 
     async def clusters(self) -> list[str]:
         return sorted({node.cluster for node in self.there})
@@ -123,6 +130,11 @@ def read(file: str) -> Any:
     return yaml.safe_load(Path(file).read_text())
 
 
+def files_of(error: CommandFailed) -> dict[str, str]:
+    """Return what is kept of a failure: path in its place -> content."""
+    return {str(file.relative_to(error.logs)): file.read_text() for file in Path(error.logs).rglob("*")}
+
+
 async def fail(engine: Engine, directory: Path) -> CommandFailed:
     with pytest.raises(CommandFailed) as raised:
         await executor(engine, directory).carry_out(RECORD, CREATE, lambda step: None)
@@ -178,6 +190,95 @@ class TestFailedCreation:
         assert engine.there == []
 
 
+class TestNodeLogs:
+    """A node image is not trusted: what it prints is text of a file that the provider names."""
+
+    NODES = (
+        container("dev-control-plane", id="first"),
+        container("dev-worker", id="second"),
+        container("dev-external-load-balancer", mark=None, id="balancer"),
+    )
+
+    def engine(self) -> Engine:
+        engine = Engine()
+        engine.makes = list(self.NODES)
+        return engine
+
+    async def test_each_node_has_one_file_of_what_it_prints(self, tmp_path):
+        engine = self.engine()
+        engine.prints = "../../../../escaped\n"
+        error = await fail(engine, tmp_path)
+        found = files_of(error)
+        assert found.keys() == {KIND_OUTPUT, KIND_CONFIG, "dev-control-plane.log", "dev-worker.log"}
+        assert all(f"==> {what} <==\n{engine.prints}" in found["dev-worker.log"] for what in NODE_LOGS)
+        assert {file.name for file in tmp_path.iterdir()} == {"dev"}
+
+    async def test_kind_is_not_asked_to_unpack_what_a_node_sends(self, tmp_path):
+        """Its `export logs` writes each file where the node's archive says."""
+        engine = self.engine()
+        engine.export_logs = AsyncMock()
+        await fail(engine, tmp_path)
+        engine.export_logs.assert_not_called()
+        assert not hasattr(Kind, "export_logs")
+
+    async def test_only_running_nodes_of_this_attempt_are_asked_by_their_id(self, tmp_path):
+        engine = Engine(container("dev-worker2", mark=Mark("8f2c", 4), id="newer"))
+        engine.makes = [*self.NODES[:1], replace(self.NODES[1], running=False)]
+        await fail(engine, tmp_path)
+        assert {node for call, node in engine.calls if call == "run"} == {"first"}
+
+    @pytest.mark.parametrize("name", ["../dev-worker", "..", "x/dev-worker"])
+    async def test_name_that_is_no_file_is_left_out(self, tmp_path, name):
+        engine = self.engine()
+        engine.makes[1] = replace(self.NODES[1], name=name)
+        error = await fail(engine, tmp_path / "failed")
+        assert files_of(error).keys() == {KIND_OUTPUT, KIND_CONFIG, "dev-control-plane.log"}
+        assert not list(tmp_path.rglob("dev-worker*"))
+
+    async def test_engine_without_a_command_leaves_what_kind_said(self, tmp_path):
+        engine = self.engine()
+        engine.nodes = AsyncMock(return_value=None)
+        error = await fail(engine, tmp_path)
+        assert files_of(error).keys() == {KIND_OUTPUT, KIND_CONFIG}
+
+    @pytest.mark.parametrize("wrong", [CommandFailed(["docker"], "exec: no shell", 127), RuntimeError("unforeseen")])
+    async def test_failure_of_the_logs_does_not_hide_that_of_the_creation(self, tmp_path, wrong):
+        engine = self.engine()
+        engine.run = AsyncMock(side_effect=wrong)
+        error = await fail(engine, tmp_path)
+        assert "something new" in error.output
+        assert engine.there == []
+
+    async def test_log_that_cannot_be_read_is_replaced_by_the_reason(self, tmp_path):
+        engine = self.engine()
+        engine.run = AsyncMock(side_effect=CommandFailed(["docker"], "exec: no shell", 127))
+        error = await fail(engine, tmp_path)
+        assert "could not be read: exec: no shell" in files_of(error)["dev-worker.log"]
+
+    async def test_nodes_that_hang_hold_the_removal_up_for_a_minute_at_most(self, tmp_path):
+        engine = self.engine()
+
+        async def hang(*_: object, timeout_seconds: float) -> None:
+            await asyncio.sleep(timeout_seconds)
+            raise CommandTimedOut(["docker", "exec"], "", timeout_seconds)
+
+        engine.run = hang
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await fail(engine, tmp_path)
+        assert clock() - began < LOGS_SECONDS + 5
+        assert engine.there == []
+
+    async def test_endless_logs_of_many_nodes_stay_within_the_budget(self, tmp_path):
+        engine = Engine()
+        engine.makes = [container(f"dev-worker{number}") for number in range(8)]
+        engine.prints = "x" * (2 << 20)
+        error = await fail(engine, tmp_path)
+        assert sum(map(len, files_of(error).values())) <= 4 << 20
+        # Nothing more is read than can be kept.
+        assert ("run", "dev-worker7") not in engine.calls
+
+
 class TestRemoval:
     @pytest.mark.rule("C21", "C23")
     async def test_what_goes_is_chosen_from_a_new_listing(self, tmp_path):
@@ -209,7 +310,8 @@ class TestRemoval:
         newer = container("dev-worker", mark=Mark("8f2c", 4))
         engine = Engine(container("dev-control-plane"), newer)
         request = replace(REMOVE, up_to_attempt=3)
-        await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+        with pytest.raises(CommandFailed):
+            await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
         assert engine.there == [newer]
 
     async def test_container_that_comes_to_light_late_goes_too(self, tmp_path):

@@ -85,7 +85,7 @@ class TestHealthTarget:
 @pytest.mark.parametrize(
     ("health", "facts"),
     [
-        (None, HealthFacts()),
+        (None, HealthFacts(is_watched=False)),
         (Health(True, True, 0, "HTTP 200", 0.0), HealthFacts(True, True, "HTTP 200")),
         (Health(False, True, 2, "HTTP 500", 0.0), HealthFacts(False, True, "HTTP 500")),
         (Health(None, False, 1, "no answer", 0.0), HealthFacts(None, False, "no answer")),
@@ -101,3 +101,9 @@ def test_data_of_a_secret_is_not_kept():
     kept = project_secret({"metadata": metadata, "data": {"config": "c2VjcmV0", "other": "b3RoZXI="}})
     assert "c2VjcmV0" not in str(kept)
     assert kept["keys"] == ["config", "other"]
+
+
+def test_secret_with_a_null_under_a_key_is_as_one_with_nothing_there():
+    metadata = {"name": "dev-config", "namespace": "default", "uid": "u", "resourceVersion": "1"}
+    null, empty = (project_secret({"metadata": metadata, "data": {"config": value}}) for value in (None, ""))
+    assert null == empty

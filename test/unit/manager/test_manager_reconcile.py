@@ -305,13 +305,42 @@ class TestNames:
         async with world.running():
             world.add()
             await world.ready()
-            world.add("forged", "tenant", annotations={names.CLAIM_ANNOTATION: "dev"})
+            spec = {"clusterName": "dev"}
+            world.add("forged", "tenant", spec=spec, annotations={names.CLAIM_ANNOTATION: "dev"})
             await asyncio.sleep(30)
             assert (world.reason(), world.reason("forged", "tenant")) == ("Ready", "NameConflict")
+            marks = {node.mark for node in world.engine.of("dev")}
             world.delete()
             await world.until(lambda: world.get() is None)
-            assert world.engine.of("dev") == [] or {node.mark for node in world.engine.of("dev")} != {None}
+            assert not marks & {node.mark for node in world.engine.of("dev")}
             assert len(world.engine.called("remove")) >= 1
+
+    @pytest.mark.rule("C21", "C23")
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            {names.CLAIM_ANNOTATION: "other"},
+            {names.CLAIM_ANNOTATION: None, names.CLAIM_ID_ANNOTATION: None},
+            {names.IDENTITY_ANNOTATION: ""},
+            {names.IDENTITY_ANNOTATION: "sha256:0000"},
+            {names.ATTEMPT_ANNOTATION: "77"},
+            {names.CLAIM_ID_ANNOTATION: "another"},
+        ],
+    )
+    async def test_edited_annotations_cost_no_complete_cluster_and_hide_none(self, tmp_path, edit):
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+            before = world.engine.of("dev")
+            world.kube.edit(names.KIND_CLUSTERS, "dev", {"metadata": {"annotations": edit}})
+            await asyncio.sleep(120)
+            assert world.engine.of("dev") == before
+            assert world.reason() == "Ready"
+            assert len(world.engine.called("create")) == 1
+            world.delete()
+            await world.until(lambda: world.get() is None)
+            assert world.engine.containers == {}
 
     async def test_object_restored_from_its_own_manifest_is_created_again(self, tmp_path):
         world = World(tmp_path)

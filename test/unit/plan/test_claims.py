@@ -100,7 +100,10 @@ def test_claim_of_another_object_counts_for_a_name_of_its_own_only(claim, spec, 
 
 def test_own_claim_keeps_the_name_that_it_was_made_for() -> None:
     own = wanting("dev", "u1", claim="before", claim_id="u1", spec={}, owner="later")
-    assert cluster_name(own, claim_of(own, nobody)) == "before"
+    status = {"clusterName": "before", "initialization": {"provisioned": True}}
+    for claimed in (own, wanting("dev", "u1", claim="edited", claim_id="u1", spec={}, owner="later")):
+        made = KINDCluster({**claimed.raw, "status": status})
+        assert cluster_name(made, claim_of(made, nobody)) == "before"
 
 
 @pytest.mark.parametrize("claim", ["/home/me", "..", "a/b", "", "A", "x" * 64, "a\nb"])

@@ -150,7 +150,13 @@ class TestNames:
         assert observe(kindcluster(spec, owner=owner)).cluster_name == expected
 
     def test_claimed_name_stays_whatever_else_changes(self) -> None:
-        cluster = kindcluster(annotations={names.CLAIM_ANNOTATION: "first"}, owner="later")
+        status = {"clusterName": "first", "initialization": {"provisioned": True}}
+        cluster = kindcluster(annotations={names.CLAIM_ANNOTATION: "first"}, owner="later", status=status)
+        assert observe(cluster).cluster_name == "first"
+
+    def test_claim_that_was_edited_hides_no_cluster(self) -> None:
+        status = {"clusterName": "first", "initialization": {"provisioned": True}}
+        cluster = kindcluster(annotations={names.CLAIM_ANNOTATION: "other"}, owner="later", status=status)
         assert observe(cluster).cluster_name == "first"
 
     def test_too_long_a_name_is_reported_and_nothing_is_started(self) -> None:
@@ -740,6 +746,14 @@ class TestHealth:
         back = decide(replace(silent, health=HealthFacts(answers=True, reached=True))).status
         assert condition(back, Condition.READY) == ("True", Reason.READY)
 
+    def test_kubeconfig_is_read_where_only_it_tells_whom_to_ask(self) -> None:
+        """Without a list of containers, after a restart of the provider."""
+        blind = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
+        done = replace(settled(), engine=blind)
+        assert decide(replace(done, health=HealthFacts(is_watched=False))).operation == ReadAccess("dev")
+        assert decide(done).operation is None
+        assert decide(replace(settled(), health=HealthFacts(is_watched=False))).operation is None
+
     def test_kubeconfig_is_read_again_when_the_api_server_is_back(self) -> None:
         """Its etcd may have come back empty, and nothing else shows that where the engine cannot list containers."""
         dead = replace(settled(), health=self.DEAD)
@@ -794,6 +808,48 @@ class TestHealth:
         assert plan.annotations[names.IDENTITY_ANNOTATION] == ""
         begun = replace(apply(seen, plan), engine=NOTHING_THERE, access=None)
         assert isinstance(decide(begun).operation, Create)
+
+    def test_condition_that_is_older_than_the_cluster_removes_nothing(self) -> None:
+        """The API server was away while the new cluster was made: the last status is that of the lost one."""
+        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
+        done = settled(cluster)
+        other = replace(done, access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
+        begun = apply(other, decide(other))
+        begun = replace(begun, engine=NOTHING_THERE, access=None)
+        begun = apply(begun, decide(begun))
+        made = replace(begun, engine=RUNNING, made="sha256:bbbb")
+        plan = decide(made)
+        assert plan.operation == ReadAccess("dev")
+        assert plan.identity == "sha256:bbbb"
+
+    def test_condition_is_asked_again_before_anything_is_removed(self) -> None:
+        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
+        done = settled(cluster)
+        verdict = {"type": Condition.CLUSTER_CREATED, "status": "False", "reason": Reason.DATA_LOST, "message": ""}
+        kept = [one for one in done.object.conditions if one["type"] != Condition.CLUSTER_CREATED]
+        times = {"lastTransitionTime": "2030-01-01T00:00:00Z", "observedGeneration": 1}
+        status = {**done.object.status, "conditions": [*kept, {**verdict, **times}]}
+        forged = seen_as(done, KINDCluster({**done.object.raw, "status": status}))
+        assert decide(forged).operation == ReadAccess("dev")
+        plan = decide(replace(forged, access=ACCESS))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("True", Reason.CREATED)
+
+    def test_cluster_that_an_object_of_a_backup_does_not_know_is_not_removed(self) -> None:
+        """Its certificate authority is another one, too: it was made after the backup."""
+        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
+        later = replace(ACCESS, fingerprint="sha256:later", kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
+        assert not isinstance(decide(replace(settled(cluster), access=later)).operation, Delete)
+
+
+def test_lone_load_balancer_is_not_removed_while_another_object_comes_first_for_the_name() -> None:
+    """Its nodes may be about to come to light."""
+    engine = EngineFacts(looked=True, exists=True, nodes=(node("dev-external-load-balancer", mark=None),))
+    cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
+    seen = observe(cluster, engine=engine, rival="other/dev")
+    assert decide(seen).operation is None
+    going = kindcluster(annotations=cluster.annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+    assert decide(seen_as(seen, going)).operation is None
 
 
 class TestRefusals:

@@ -1,6 +1,7 @@
 """Connections to API servers are kept between questions, and never longer than they are good for."""
 
 import asyncio
+import resource
 from dataclasses import replace
 
 import pytest
@@ -91,4 +92,16 @@ async def test_no_more_connections_are_kept_than_allowed(server: Server) -> None
     for target in (server.target, other) * 2:
         assert (await connections.ask(target)).is_alive
     assert server.connections == 3
+    connections.close()
+
+
+async def test_process_without_a_limit_of_open_files_keeps_connections(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    connections = Connections()
+    server.reply = http("ok")
+    for _ in range(2):
+        await connections.ask(server.target)
+    assert server.connections == 1
     connections.close()

@@ -53,3 +53,20 @@ def test_any_bytes_are_a_response_or_refused(head: bytes, field: bytes, body: by
         response = read_response(head + field + b"\r\n" + body, ended=ended)
         assert response is not None or not ended
     assert response is None or len(response.body) <= len(body)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 200 + b"Content-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 300,
+    ],
+)
+def test_response_of_very_many_parts_is_refused_as_each_piece_has_it_read_again(data: bytes) -> None:
+    with pytest.raises(BadResponse, match="has more than"):
+        read_response(data, ended=False)
+
+
+def test_response_of_as_many_parts_as_servers_use_is_read() -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 100 + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert read_response(head + b"1\r\na\r\n" * 200 + b"0\r\n\r\n", ended=False) == Response(200, b"a" * 200, True)

@@ -1,0 +1,210 @@
+"""What a tenant of another namespace gets by writing annotations: nothing of a cluster that is someone else's."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from simulation import OWNER as DEV
+from simulation import World, trouble
+
+from capk.api import names
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.errors import ApiError, Forbidden
+
+pytestmark = pytest.mark.virtual_time
+
+OWNER = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "thief", "uid": "uid-of-thief"}
+
+
+def put_thief(world: World, **annotations: str) -> None:
+    """A Cluster, its KINDCluster, older than the others, and its KINDControlPlane, in a namespace of their own."""
+    references = {
+        "infrastructureRef": {"kind": "KINDCluster", "name": "thief"},
+        "controlPlaneRef": {"kind": "KINDControlPlane", "name": "thief"},
+    }
+    common: dict[str, Any] = {"name": "thief", "namespace": "tenant"}
+    world.kube.put(CLUSTERS, {"metadata": {**common, "uid": OWNER["uid"]}, "spec": references})
+    found = {getattr(names, f"{key}_ANNOTATION"): value for key, value in annotations.items()}
+    older = {"ownerReferences": [OWNER], "creationTimestamp": "2020-01-01T00:00:00Z"}
+    metadata = {**common, **older, "uid": "thief", "annotations": found}
+    world.kube.put(KIND_CLUSTERS, {"metadata": metadata, "spec": {"clusterName": "dev"}})
+    control_plane = {"metadata": {**common, "ownerReferences": [OWNER]}, "spec": {"version": "v1.36.1"}}
+    world.kube.put(KIND_CONTROL_PLANES, control_plane)
+
+
+def stolen(world: World) -> list[str]:
+    return [
+        name for plural, namespace, name in world.kube.objects if plural == SECRETS.plural and namespace == "tenant"
+    ]
+
+
+async def test_cluster_of_a_living_object_is_not_adopted_while_it_is_made(tmp_path):
+    """Its owner is not provisioned yet, so a forged claim of an older object counts as much as the true one."""
+    world = World(tmp_path, capi="v1beta2")
+    world.kind.create_seconds = 60.0
+    async with world.running():
+        world.add_owned()
+        await world.creating()
+        owner = world.get()["metadata"]["uid"]
+        put_thief(world, CLAIM="dev", CLAIM_ID="thief", IDENTITY="sha256:forged", ADOPT=owner)
+        await world.ready()
+        assert stolen(world) == []
+        assert world.reason("thief", "tenant") == "NameConflict"
+
+
+async def test_adopted_cluster_of_a_living_object_is_not_adopted_again(tmp_path):
+    world = World(tmp_path, capi="v1beta2")
+    world.engine.run_node("dev-control-plane")
+
+    def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+        is_owners = verb == "create" and resource is SECRETS and name == "dev-config"
+        return Forbidden(verb, "secrets", 403, "exceeded quota") if is_owners else None
+
+    world.kube.refuse = refuse
+    async with world.running():
+        world.add_owned()
+        world.annotate(ADOPT="true")
+        await world.until(lambda: world.get()["metadata"]["annotations"].get(names.CLAIM_ANNOTATION) is not None)
+        put_thief(world, CLAIM="dev", CLAIM_ID="thief", IDENTITY="sha256:forged", ADOPT="true")
+        await asyncio.sleep(60)
+        assert stolen(world) == []
+        world.kube.refuse = None
+        await world.ready()
+
+
+@pytest.mark.parametrize("identity", ["unread", "sha256:forged"])
+async def test_without_an_engine_command_a_forged_claim_gets_nothing_of_a_cluster_that_is_made(tmp_path, identity):
+    world = World(tmp_path, capi="v1beta2", engine_lists=False)
+    world.kind.create_seconds = 60.0
+    async with world.running():
+        world.add_owned()
+        await world.creating()
+        put_thief(world, CLAIM="dev", CLAIM_ID="thief", IDENTITY=identity)
+        await world.ready()
+        assert stolen(world) == []
+
+
+async def test_without_an_engine_command_a_forged_claim_gets_nothing_of_a_cluster_that_is_up(tmp_path):
+    world = World(tmp_path, capi="v1beta2", engine_lists=False)
+    async with world.running():
+        world.add_owned()
+        await world.ready()
+        put_thief(world, CLAIM="dev", CLAIM_ID="thief", IDENTITY="unread")
+        await world.until(lambda: world.reason("thief", "tenant") != "")
+        assert stolen(world) == []
+        assert world.reason("thief", "tenant") == "NameConflict"
+        world.delete("thief", "tenant")
+        await world.until(lambda: world.get("thief", "tenant") is None)
+        assert world.engine.called("delete") == []
+        assert world.engine.of("dev")
+
+
+@pytest.mark.parametrize("identity", ["", "unread", "sha256:forged"])
+async def test_without_an_engine_command_no_forged_claim_deletes_a_cluster_that_cannot_be_read(tmp_path, identity):
+    world = World(tmp_path, capi="v1beta2", engine_lists=False)
+    async with world.running():
+        world.add_owned()
+        await world.ready()
+        world.kind.kubeconfigs = [trouble("ERROR: container is not running") for _ in range(1000)]
+        put_thief(world, CLAIM="dev", CLAIM_ID="thief", IDENTITY=identity)
+        finalizers = [names.KIND_CLUSTER_FINALIZER]
+        world.kube.edit(KIND_CLUSTERS, "thief", {"metadata": {"finalizers": finalizers}}, "tenant")
+        await asyncio.sleep(5)
+        world.delete("thief", "tenant")
+        await asyncio.sleep(120)
+        assert world.engine.called("delete") == []
+        assert world.engine.of("dev")
+        assert world.reason() == "Ready"
+
+
+async def test_containers_go_though_the_claim_names_another_cluster(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        world.annotate(CLAIM="another")
+        world.delete()
+        await world.until(lambda: world.get() is None)
+        assert world.engine.containers == {}
+
+
+async def test_cluster_goes_with_its_secrets_though_the_claim_was_edited_and_another_one_made(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add(spec={"recreatePolicy": "Always"})
+        await world.ready()
+        world.annotate(CLAIM="another")
+        await world.until(lambda: len(world.engine.containers) == 2)
+        await world.ready()
+        world.delete()
+        await world.until(lambda: world.get() is None)
+        assert world.engine.containers == {}
+
+
+async def test_removal_of_a_half_made_cluster_whose_attempt_is_not_known_does_not_spin(tmp_path):
+    world = World(tmp_path)
+    world.kind.create_seconds = 60.0
+    async with world.running():
+        world.add()
+        await world.creating()
+    world.annotate(ATTEMPT=None)
+    async with world.running():
+        before = world.kube.requests
+        looks, nodes = [], world.containers.nodes
+
+        async def counted():
+            looks.append(1)
+            return await nodes()
+
+        world.containers.nodes = counted
+        await asyncio.sleep(60)
+        assert world.kube.requests - before < 60
+        assert len(looks) < 60
+        assert "later attempts" in world.condition("Ready")[2]
+        world.delete()
+        await world.until(lambda: world.get() is None)
+        assert world.engine.containers == {}
+
+
+async def test_deletion_goes_on_though_the_finalizer_was_taken_off(tmp_path):
+    world = World(tmp_path)
+    world.containers.remove_seconds = 20.0
+    world.containers.removes = [trouble("the engine is busy")]
+    async with world.running():
+        world.add()
+        await world.ready()
+        world.delete()
+        await world.until(lambda: world.engine.called("remove") != [])
+        world.vanish()
+        await asyncio.sleep(120)
+        assert world.engine.containers == {}
+        assert len(world.app.records) == 0
+
+
+async def test_control_plane_of_someone_else_is_not_read_through_an_own_worker(tmp_path):
+    world = World(tmp_path)
+    world.engine.run_node("dev-control-plane", mark="another.1")
+    world.engine.run_node("dev-worker", mark="own.1")
+    annotations = {
+        names.CLAIM_ANNOTATION: "dev",
+        names.CLAIM_ID_ANNOTATION: "own",
+        names.IDENTITY_ANNOTATION: "sha256:x",
+    }
+    async with world.running():
+        world.add(uid="own", annotations=annotations)
+        await asyncio.sleep(60)
+        assert world.engine.called("kubeconfig") == []
+        assert [key for key in world.kube.objects if key[0] == SECRETS.plural] == []
+
+
+async def test_copied_owner_reference_deletes_no_secret_of_the_cluster(tmp_path):
+    world = World(tmp_path, capi="v1beta2")
+    async with world.running():
+        world.add_owned()
+        await world.ready()
+        before = world.kube.find(SECRETS, "dev-kubeconfig")["metadata"]["uid"]
+        world.add("copy", spec={"clusterName": "dev"}, ownerReferences=[DEV], finalizers=[names.KIND_CLUSTER_FINALIZER])
+        await world.until(lambda: world.reason("copy") == "NameConflict")
+        world.delete("copy")
+        await world.until(lambda: world.get("copy") is None)
+        assert world.kube.find(SECRETS, "dev-kubeconfig")["metadata"]["uid"] == before
