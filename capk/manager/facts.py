@@ -178,7 +178,8 @@ def failure_of(error: Exception | None) -> Failure | None:
         case BadKubeconfig():
             return Failure(names.Reason.KUBECONFIG_UNAVAILABLE, f"{_sentence(error)} See the control-plane node.")
         case AddressTaken():
-            remedy = "Stop or remove that container; the nodes are started as soon as the address is free."
+            holder = "that container" if error.occupant else "what has the address on the engine's network"
+            remedy = f"Stop or remove {holder}; the nodes are started as soon as the address is free."
             return Failure(names.Reason.ADDRESS_TAKEN, f"{error}. {remedy}")
         case NamesNotResolved():
             remedy = (

@@ -9,18 +9,10 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     {
         # Without a list of containers nothing proves whose half-made nodes are; only the fake kind runs like that.
         "world:lists",
-        # Several control planes do not get their addresses again where the balancer has one, or lower ones are free.
-        "restart-engine",
-        "stop-nodes",
     }
 )
 """Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
 SILENT: Final[frozenset[str]] = frozenset()
 """Checks of `invariants.CHECKS`."""
-UNMENDED: Final[frozenset[str]] = frozenset(
-    {
-        "several control planes survive a reboot in the wrong order",
-        "several control planes survive a reboot after an older cluster was deleted",
-    }
-)
+UNMENDED: Final[frozenset[str]] = frozenset()
 """Scripts of `scripts_known` that fail."""
