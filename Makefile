@@ -30,6 +30,7 @@ quickstart-down: venv ## Remove all that quickstart made
 test: venv lint ## Run the unit and integration tests (no container engine needed)
 	@$(TOOLS) all
 	pytest -q -n 2 test/unit
+	pytest -q test/simulation
 	@# Three on two cores, for they wait a good part of their time; in this order, so that no long file is left for the end.
 	pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
 

@@ -1,6 +1,7 @@
 # Breaking things on purpose: kills, trouble with the API server, random lives, load. Minutes, not seconds.
 #
-#   CAPK_CHAOS_SEED=1234      repeats the run that printed it
+#   CAPK_CHAOS_SEED=1234      repeats the run that printed it; lives in virtual time begin with that seed
+#   SECONDS_OF_LIVES=3600     real seconds of lives in virtual time
 #   CAPK_CHAOS_KILLS=200      kills at random moments; given, writes of owned lives have all their moments too
 #   CAPK_CHAOS_LIVES=60       random sequences of 17 steps
 #   CAPK_CHAOS_OBJECTS=3000   random objects, judged by admission and the real kind
@@ -8,9 +9,14 @@
 #   CAPK_CHAOS_ROUNDS=50      lives of real kind clusters
 
 .PHONY: test-chaos
-test-chaos: venv ## Break things on purpose and see that nothing is lost (20 minutes); tests in TESTS
+test-chaos: venv ## Break things on purpose and see that nothing is lost (20 minutes, and an hour of lives in virtual time); tests in TESTS
 	@$(TOOLS) test
 	CAPK_CASES=thorough timeout 3600 pytest -q $(or $(TESTS),test/unit test/chaos)
+	python -m test.simulation --seconds $(or $(SECONDS_OF_LIVES),3600) --seed $${CAPK_CHAOS_SEED:-$$RANDOM}
+
+.PHONY: simulation
+simulation: venv ## Run the provider in virtual time, with every fault, by seed; options in ARGS
+	python -m test.simulation $(ARGS)
 
 .PHONY: mutations
 mutations: venv ## Remove, one at a time, the code that keeps a promise, and see that a test notices (20 minutes); some of them in WORDS

@@ -45,7 +45,7 @@ def keep_running(observed: Observed) -> Plan:
     return Plan(
         add_finalizer=not cluster.has_finalizer,
         annotations=_restored_claim(observed) | corrected_engine(observed) | _corrected_etcd(observed),
-        identity=_identity(observed),
+        identity=due_identity(observed),
         kube_system_uid=access.kube_system_uid if access and cluster.kube_system_uid is None else None,
         engine_id=missing_engine_id(observed),
         operation=operation,
@@ -145,8 +145,8 @@ def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
     return {names.KUBE_SYSTEM_ANNOTATION: access.kube_system_uid}
 
 
-def _identity(observed: Observed) -> str | None:
-    """The fingerprint, as long as the object does not hold it: nothing yet, or an edit that the marks disprove."""
+def due_identity(observed: Observed) -> str | None:
+    """Return the fingerprint, as long as the object does not hold it: nothing yet, or an edit that the marks disprove."""
     current = observed.object.identity
     if IDENTITY in observed.held_back or _corrected_etcd(observed):
         return None

@@ -162,6 +162,11 @@ class SimulatedEngine:
         balancers = [one for one in own if one.role == LOAD_BALANCER and one.running]
         return len(members) > birth.control_planes // 2 and bool(balancers) and birth.balancer_knows
 
+    def port_owner(self, birth: Birth) -> Birth | None:
+        """Return another kind cluster that runs with the port that this one wants on the machine."""
+        others = (one.birth for one in self.containers.values() if one.running and one.birth is not birth)
+        return next((other for other in others if other.port == birth.port), None)
+
     # --- what happens
 
     def begin(self, cluster: str, maker: str, port: int, control_planes: int) -> Birth:

@@ -166,8 +166,8 @@ def restart(life: Life) -> None:
 
 @action("replace-provider")
 def replace_provider(life: Life, overlap: float = 5.0, hard: bool = True) -> None:
-    """Another provider starts while the old one goes on for a while: not for long where no lease is held."""
-    overlap = overlap if life.world.options.lease else min(overlap, 1.0)
+    """Another provider starts; where they hold a lease, the old one goes on for a while."""
+    overlap = overlap if life.world.options.lease else 0.0
     life.deployment.replace(overlap, hard=hard)
 
 

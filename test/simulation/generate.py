@@ -23,7 +23,7 @@ Maker = Callable[[Random, str], Step]
 
 
 def _engine(rng: Random, name: str) -> Step:
-    trouble = rng.choice(("down", "hang", "slow", "garble", "disagree", "full_disk"))
+    trouble = rng.choice(("down", "slow", "garble", "disagree", "full_disk"))
     return {"do": "engine", "trouble": trouble, "seconds": rng.choice((5, 30, 120, 400))}
 
 
@@ -133,6 +133,7 @@ KINDS: Final[dict[str, tuple[float, Maker]]] = {
     "stop-nodes": (1, _stop_nodes),
     "occupy": (0.4, _other("occupy", address=("172.18.0.2", "172.18.0.3", "172.18.0.4"))),
     "engine": (3, _engine),
+    "engine-hangs": (0.7, _other("engine", trouble="hang", seconds=(5, 30, 120, 400))),
     "restart-engine": (1.2, _restart_engine),
     "another-engine": (0.4, _other("another-engine", seconds=(20, 400))),
     "kind-fails": (2, _other("kind-fails", fixture=_CURABLE, times=(1, 1, 2, 5))),

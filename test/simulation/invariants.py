@@ -20,6 +20,8 @@ HEALTH_SECONDS: Final = 30.0
 """The provider's period of asking each workload API server."""
 LATE_SECONDS: Final = 2 * HEALTH_SECONDS + 90.0
 """How long Ready may lag behind the truth: two periods, the deadlines of the questions, and a write."""
+REFUSED_SECONDS: Final = 330.0
+"""How long the provider may wait before it tries again what the API server has refused many times."""
 WINDOW_SECONDS: Final = 600.0
 REQUESTS_EACH: Final = 80
 """Requests that an object may cost in a window, and as many for each step of the script that fell into it."""
@@ -63,6 +65,8 @@ class Watcher:
     def _look_at_readiness(self, life: Life) -> None:
         if not _is_calm(life):
             self._excused_until = life.world.disturbed_at = now()
+        if any(fault.kind == "admission" for fault in life.world.api.faults):
+            self._excused_until = now() + REFUSED_SECONDS
         wrong = {uid: text for obj in life.world.api.all(names.KIND_CLUSTERS) for uid, text in _lies(life, obj)}
         self._wrong_since = {uid: self._wrong_since.get(uid, now()) for uid in wrong}
         for uid, since in self._wrong_since.items():
@@ -73,7 +77,7 @@ class Watcher:
 def _look_at_probes(life: Life) -> None:
     """A failing probe has the kubelet restart the provider, in the middle of what it does."""
     provider = life.deployment.current
-    app = provider.app if provider and provider.is_leading else None
+    app = provider.app if provider else None
     if app is None:
         return
     checks = (moving_queue(app.queue, STUCK_SECONDS), app.looked, app.resynced, app.lag)

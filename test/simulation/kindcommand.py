@@ -181,6 +181,8 @@ class KindCommand:
     ) -> None:
         """Run `docker run`: the engine makes the container in any case; starting it is the command's second step."""
         await asyncio.sleep(min(self.speed * self.engine.rng.choice((0.3, 0.8, 2.0, 5.0)), MOST_SECONDS))
+        if self.engine.port_owner(birth):
+            raise failure("create-port-allocated", birth.cluster, *command)
         if self.engine.trouble.full_disk > now():
             raise failure("create-disk-full", birth.cluster, *command)
         try:

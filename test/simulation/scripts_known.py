@@ -159,7 +159,21 @@ SCRIPTS: Final[dict[str, Script]] = {
         (60.01, {"do": "delete", "name": "dev"}),
     ),
     "a load balancer that comes to light late is removed, without a list of containers": _script(
-        (2.86, _THREE), (11.12, {"do": "delete", "name": "dev"}), seed=121, lists=False, speed=3.0
+        (2.86, _THREE), (11.12, {"do": "delete", "name": "dev"}), seed=6, lists=False, speed=3.0
+    ),
+    "another engine is noticed before anything is created there": _script(
+        (1, {**_ALONE, "spec": {"standalone": True, "recreatePolicy": "Always"}}),
+        (100, {"do": "another-engine", "seconds": 300}),
+        (800, _READY),
+    ),
+    "what was created belongs to the engine that has it": _script(
+        (1, _ALONE),
+        (177, {"do": "another-engine", "seconds": 20}),
+        (540, {"do": "kill"}),
+        (540.1, {"do": "delete", "name": "dev"}),
+    ),
+    "a pause in the middle of a creation and a restart cost no complete cluster": _script(
+        (1, _ALONE), (14, {"do": "pause", "name": "dev", "seconds": 600}), (80, {"do": "restart"}), (900, _READY)
     ),
     "a quota is reported, and a restart costs no cluster": _script(
         (0.5, {"do": "quota", "limit": 0, "seconds": 2000}),
@@ -300,6 +314,15 @@ SCRIPTS: Final[dict[str, Script]] = {
         (1, _ALONE),
         (60, {"do": "plane", "name": "dev", "how": "empty"}),
         (400, {"do": "expect", "name": "dev", "ready": False}),
+    ),
+    "an etcd that came back empty while no provider ran is noticed": _script(
+        (1, _ALONE),
+        (60, {"do": "kill"}),
+        (60.1, {"do": "plane", "name": "dev", "how": "empty"}),
+        (400, {"do": "expect", "name": "dev", "ready": False}),
+    ),
+    "a provider that starts while the engine hangs is let be": _script(
+        (0, {"do": "engine", "trouble": "hang", "seconds": 900}), (1, _ALONE), (1300, _READY)
     ),
     "several control planes survive a reboot in which they do not come back": _script(
         (1, _THREE),

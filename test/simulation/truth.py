@@ -12,6 +12,7 @@ from test.simulation.life import Life
 from test.simulation.objects import Body
 
 UNTOUCHED: Final = "left alone"
+STOPPED: Final = "not all of its nodes run"
 EITHER: Final = "ready or not"
 """Both are right: what is wrong cannot be known from where the provider runs, or is no fault of the kind cluster."""
 
@@ -62,7 +63,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     world, metadata = life.world, obj["metadata"]
     name, birth = wanted_name(life, obj), world.birth_of(obj)
     owner = owner_of(life, obj)
-    if name_of(obj) in world.forged and not world.options.lists:
+    if name_of(obj) in world.forged and not (world.options.lists and birth and is_made_for(birth, obj)):
         yield EITHER
     if f"{metadata['namespace']}/{metadata['name']}" in life.invalid:
         yield "its spec cannot work"
@@ -73,6 +74,9 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if owner and birth is None and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
         yield "its KINDControlPlane does not exist"
     yield from _conflicts(life, obj, name, birth)
+    port = (obj["spec"].get("controlPlaneEndpoint") or {}).get("port")
+    if port and any(one.birth.port == port and one.birth is not birth for one in world.engine.containers.values()):
+        yield "another kind cluster has its port" if birth is None else EITHER
     if birth and owner and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
         yield EITHER
     if birth is None:
@@ -83,7 +87,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if birth.cluster in world.lost and len(own) < _size(obj):
         yield "some of its containers were removed"
     if not all(one.running for one in own) and world.options.lists:
-        yield "not all of its nodes run"
+        yield STOPPED
     if birth.number not in world.workload.reached and (birth.empties or not world.engine.answers(birth)):
         yield EITHER
     if birth.empties:
@@ -149,6 +153,8 @@ def _problem(life: Life, obj: Body) -> str | None:
     ready = conditions.get(Condition.READY)
     if ready and ready["status"] == "True":
         return f"{label} is Ready, but {why}" if why else _wrong_secret(life, obj)
+    if why == STOPPED and (birth := life.world.birth_of(obj)) and birth.control_planes == 1:
+        return f"{label} is not repaired: {_said(conditions)}"
     if why is None:
         return f"{label} should be Ready: {_said(conditions)}"
     if not any(one["status"] == "False" and one.get("message") for one in conditions.values()):

@@ -92,14 +92,19 @@ def replace(life: Life, name: str, namespace: str = NAMESPACE) -> None:
 
 
 @action("copy")
-def copy(life: Life, name: str, to: str, namespace: str = NAMESPACE, to_namespace: str = NAMESPACE) -> None:
-    """Apply a saved manifest under another name."""
+def copy(
+    life: Life, name: str, to: str, namespace: str = NAMESPACE, to_namespace: str = NAMESPACE, endpoint: bool = False
+) -> None:
+    """Apply a saved manifest under another name; endpoint: with the address of the original's API server."""
     if obj := life.world.api.find(names.KIND_CLUSTERS, namespace, name):
         saved = _manifest(obj)
         saved["metadata"] |= {"name": to, "namespace": to_namespace}
         saved["metadata"].pop("ownerReferences", None)
+        if not endpoint:
+            saved["spec"].pop("controlPlaneEndpoint", None)
         with suppress(ApiError):
-            life.world.api.create(names.KIND_CLUSTERS, saved)
+            made = life.world.api.create(names.KIND_CLUSTERS, saved)
+            life.world.copies.add(made["metadata"]["uid"])
 
 
 @action("move")

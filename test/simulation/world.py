@@ -93,6 +93,8 @@ class World:
         """When the provider was last hindered from seeing or writing, by the samples of the invariants."""
         self.core_since = 0.0 if options.core else float("inf")
         self.claimed_at: dict[str, float] = {}
+        self.copies: set[str] = set()
+        """Uids of objects that were applied with the annotations of another one."""
         self.names_of: dict[str, str] = {}
         """Uid -> name of each KINDCluster that there ever was."""
         self.logs: deque[str] = deque(maxlen=300)
@@ -179,6 +181,7 @@ class World:
         claimed_at = self.claimed_at.get(obj["metadata"]["uid"], now())
         return (
             not obj["spec"].get("standalone")
+            and obj["metadata"]["uid"] not in self.copies
             and not obj["metadata"].get("ownerReferences")
             and claimed_at > self.core_since
         )
