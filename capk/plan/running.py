@@ -146,7 +146,7 @@ def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
 
 
 def due_identity(observed: Observed) -> str | None:
-    """Return the fingerprint, as long as the object does not hold it: nothing yet, or an edit that the marks disprove."""
+    """Return the fingerprint, where the object does not hold it: nothing yet, or an edit that the marks disprove."""
     current = observed.object.identity
     if IDENTITY in observed.held_back or _corrected_etcd(observed):
         return None

@@ -322,7 +322,10 @@ SCRIPTS: Final[dict[str, Script]] = {
         (400, {"do": "expect", "name": "dev", "ready": False}),
     ),
     "a provider that starts while the engine hangs is let be": _script(
-        (0, {"do": "engine", "trouble": "hang", "seconds": 900}), (1, _ALONE), (1300, _READY)
+        (0, {"do": "engine", "trouble": "hang", "seconds": 900}),
+        (1, _ALONE),
+        (1300, _READY),
+        inventory_period_seconds=5.0,
     ),
     "several control planes survive a reboot in which they do not come back": _script(
         (1, _THREE),
