@@ -9,18 +9,12 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     {
         # Without a list of containers nothing proves whose half-made nodes are; only the fake kind runs like that.
         "world:lists",
-<<<<<<< HEAD
         # Containers that were restarted while no provider looked are taken as they are: an etcd may be empty since.
         "plane-empty",
         # A provider that starts while the engine hangs is restarted by its liveness probe.
         "engine-hangs",
         # What is listed after a switch back is taken for the other engine's, whose id was asked before.
         "another-engine",
-=======
-        # Several control planes do not get their addresses again where the balancer has one, or lower ones are free.
-        "restart-engine",
-        "stop-nodes",
->>>>>>> simulation
     }
 )
 """Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
@@ -28,14 +22,9 @@ SILENT: Final[frozenset[str]] = frozenset()
 """Checks of `invariants.CHECKS`."""
 UNMENDED: Final[frozenset[str]] = frozenset(
     {
-<<<<<<< HEAD
         "what was created belongs to the engine that has it",
         "an etcd that came back empty while no provider ran is noticed",
         "a provider that starts while the engine hangs is let be",
-=======
-        "several control planes survive a reboot in the wrong order",
-        "several control planes survive a reboot after an older cluster was deleted",
->>>>>>> simulation
     }
 )
 """Scripts of `scripts_known` that fail."""
