@@ -81,11 +81,12 @@ class CommandMissing(CommandError):
 class AddressTaken(CapkError):
     """A node of several control planes cannot be started: another container has the address that it needs.
 
-    node, occupant: names of the containers.
+    node, occupant: names of the containers; no occupant: the engine names none, and gives out other addresses.
     """
 
     def __init__(self, node: str, address: str, occupant: str) -> None:
-        super().__init__(f"{node} needs its address {address} again, and container {occupant} has it")
+        cause = f"container {occupant} has it" if occupant else "the container engine does not give it out"
+        super().__init__(f"{node} needs its address {address} again, and {cause}")
         self.node = node
         self.address = address
         self.occupant = occupant

@@ -7,6 +7,7 @@ Source: kind pkg/cluster/constants and pkg/cluster/internal/providers/*/ (labels
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
@@ -14,7 +15,7 @@ from typing import Final, TypeVar
 
 from capk.api.names import ENGINE_ID
 from capk.engine import command, inspection
-from capk.engine.inspection import CLUSTER_LABEL, ROLE_LABEL, Document, Node, Unreadable
+from capk.engine.inspection import CLUSTER_LABEL, HOLD_LABEL, ROLE_LABEL, Document, Node, Unreadable
 from capk.errors import CommandFailed, CommandMissing
 
 __all__ = ["CLUSTER_LABEL", "ROLE_LABEL", "Containers", "Node", "UnreadableAnswer", "engine_command"]
@@ -25,6 +26,8 @@ MOST_INSPECTIONS: Final = 3
 """Calls for one batch, when containers go away meanwhile."""
 STOP_SECONDS: Final = 10
 """How long a container may take to end before it is killed; the engines' own default."""
+HOLD_SECONDS: Final = 300
+"""How long a placeholder lives where nobody removes it: a provider that was killed leaves nothing for longer."""
 WRITE_SCRIPT: Final = """set -eu
 mkdir -p -- "$(dirname -- "$1")"
 new=$(mktemp -- "$1.XXXXXX")
@@ -35,6 +38,9 @@ chmod -- "$2" "$new"
 mv -f -- "$new" "$1"
 """
 """Arguments: path, mode, length in bytes. mktemp makes a file that only its owner can read."""
+
+MOST_OF_A_NAME: Final = 64
+"""Characters of a kind cluster's name in the name of a placeholder."""
 
 T = TypeVar("T")
 
@@ -95,6 +101,15 @@ class Containers:
         """The name of the network that kind puts its nodes on."""
         return self._env.get(_NETWORK_VARIABLES.get(self._engine, "")) or "kind"
 
+    @property
+    def gives_lowest_address(self) -> bool:
+        """Whether the engine gives the lowest free address to whatever starts next.
+
+        docker does. podman and nerdctl go on from the last address that they gave, whatever is free below.
+        Source: containers/common libnetwork/netavark/ipam.go; CNI's host-local, which nerdctl uses.
+        """
+        return self._engine == "docker"
+
     async def nodes(self) -> list[Node] | None:
         """Return all node containers of all kind clusters, running or not, by name; None without an engine."""
         if self.command is None:
@@ -106,7 +121,7 @@ class Containers:
     async def start(self, names: Sequence[str]) -> None:
         """Start stopped containers one after the other; one that runs already is fine.
 
-        The engine gives each the lowest address that is free, so the order decides which it gets.
+        docker gives each the lowest address that is free, so the order decides which it gets.
         """
         if self.command:
             for name in names:
@@ -170,6 +185,38 @@ class Containers:
             name = self._read(lambda document, _: inspection.name(document), document)
             taken.update(dict.fromkeys(self._read(inspection.addresses_on, document), name))
         return taken
+
+    async def hold_address(self, cluster: str, image: str) -> tuple[str, str]:
+        """Start a placeholder, which does nothing but have the next free address of kind's network.
+
+        Return its whole id and its address. It ends by itself after HOLD_SECONDS, and leaves nothing behind.
+        cluster: the kind cluster that it helps to start; see `release_addresses`.
+        image: one that the engine has, with a `sleep`; nothing is pulled.
+        Only for an engine that gives the lowest free address: nerdctl refuses --rm with --detach.
+        """
+        if not self.command or not image or image.startswith("-"):
+            raise CommandFailed([*(self.command or ()), "run"], "there is no image to hold an address with", 0)
+        name = f"{cluster[:MOST_OF_A_NAME]}-address-placeholder-{secrets.token_hex(4)}"
+        # The node image asks for a stop signal that `sleep` ignores.
+        options = ["--detach", "--rm", "--pull=never", f"--name={name}", f"--label={HOLD_LABEL}={cluster}"]
+        options += [f"--network={self.network}", "--stop-signal=SIGKILL", "--entrypoint=sleep"]
+        output = await self._run(["run", *options, image, str(HOLD_SECONDS)], self._start_timeout_seconds)
+        container = output.stdout.strip()
+        if not inspection.CONTAINER_ID.fullmatch(container):
+            raise UnreadableAnswer([*self.command, "run"], "it is not the id of a container")
+        seen = self._documents(await self._query("inspect", "--type=container", container)).get(container, {})
+        addresses = self._read(inspection.addresses_on, seen)
+        if not addresses:
+            raise UnreadableAnswer([*self.command, "inspect"], "a container that was just started has no address")
+        return container, addresses[0]
+
+    async def release_addresses(self, cluster: str) -> None:
+        """Remove all placeholders of a kind cluster, also those that another provider process left."""
+        if self.command is None:
+            return
+        found = await self._inspected(f"label={HOLD_LABEL}={cluster}", "--all")
+        held = [one for one in found if self._read(lambda one, _: inspection.holds_address_for(one), one) == cluster]
+        await self.remove([str(one.get("Id", one.get("ID"))) for one in held])
 
     async def resolves_names(self) -> bool | None:
         """Return whether nodes find each other by name on kind's network; None where the engine does not say.

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
-from capk.api.names import CLAIM_MOUNT_FOLDER
+from capk.api.names import CLAIM_MOUNT_FOLDER, INFRASTRUCTURE_GROUP
 
 CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 ROLE_LABEL: Final = "io.x-k8s.kind.role"
+HOLD_LABEL: Final = f"{INFRASTRUCTURE_GROUP}/holds-address-for"
+"""On a placeholder, which holds an address: the name of the kind cluster that it helps to start."""
 API_PORT: Final = "6443/tcp"
 """The port of the API server, and of the load balancer, in the container."""
 CONTAINER_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -117,6 +119,12 @@ def node(document: Document, network: str) -> Node | None:
 def name(document: Document) -> str:
     """Return a container's name; docker puts a slash before it. Raises Unreadable."""
     return _matching(NAME, _text(document.get("Name"), "Name", MAX_LABEL + 1).removeprefix("/"), "Name")
+
+
+def holds_address_for(document: Document) -> str:
+    """Return the kind cluster for which a placeholder holds an address; empty for all else. Raises Unreadable."""
+    labels = _mapping(_mapping(document.get("Config"), "Config").get("Labels"), "Labels")
+    return "" if CLUSTER_LABEL in labels else _text(labels.get(HOLD_LABEL), HOLD_LABEL, MAX_LABEL)
 
 
 def addresses_on(document: Document, network: str) -> tuple[str, ...]:

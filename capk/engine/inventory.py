@@ -62,6 +62,7 @@ class Inventory:
         self._containers = containers
         self._engine_id = ""
         self._sequence = 0
+        self._published: list[Snapshot] = []
         self._running: asyncio.Task[Snapshot] | None = None
         self._next: asyncio.Task[Snapshot] | None = None
         self._outcomes: dict[str, tuple[int, bool]] = {}
@@ -79,6 +80,11 @@ class Inventory:
         if self._next is None:
             self._next = asyncio.create_task(self._read_after(self._running), name="inventory")
         return await asyncio.shield(self._next)
+
+    def take_published(self) -> list[Snapshot]:
+        """Return the snapshots since the last call, oldest first: somebody may have decided by each of them."""
+        taken, self._published = self._published, []
+        return taken
 
     def created(self, name: str) -> None:
         """Enter a cluster whose creation has just ended, before anybody looks.
@@ -194,6 +200,7 @@ class Inventory:
 
     def _publish(self, clusters: Mapping[str, Entry], error: CommandError | None) -> Snapshot:
         self.latest = Snapshot(self._tick(), clusters, error, self._engine_id)
+        self._published.append(self.latest)
         return self.latest
 
     def _tick(self) -> int:

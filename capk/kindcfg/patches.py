@@ -6,7 +6,7 @@ The texts are the user's. What cannot be read counts as empty here: kind reports
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -16,6 +16,9 @@ from capk.kindcfg import documents
 # kind cuts a patch into documents in the same way. Source: kind pkg/internal/patch/resource.go.
 _SEPARATOR = re.compile(r"\n---[^\n]*(?:\n|$)")
 _REGISTRY_PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images")
+_MOST_CHARACTERS = 64 * 1024
+_MOST_DOTS = 128
+"""In a line. Time and memory for a dotted key grow with the square of its parts: one of 500 KB takes all there is."""
 _REGISTRY_PATH = re.compile(r"/registry(?:/|$)")
 
 
@@ -30,15 +33,26 @@ def kubeadm_documents(patch: str) -> list[Mapping[str, Any]]:
 
 def registry_settings(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the field of each containerd patch that configures registries, with the settings, as in `mirrors`."""
-    for index, patch in enumerate(spec.get("containerdConfigPatches") or ()):
+    for index, patch in _looked_at(spec.get("containerdConfigPatches") or ()):
         for settings in _merged_registries(patch):
             yield f"spec.containerdConfigPatches[{index}]", settings
-    for index, patch in enumerate(spec.get("containerdConfigPatchesJSON6902") or ()):
+    for index, patch in _looked_at(spec.get("containerdConfigPatchesJSON6902") or ()):
         for settings in _json_registries(patch):
             yield f"spec.containerdConfigPatchesJSON6902[{index}]", settings
 
 
+def _looked_at(patches: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield the patches, with their numbers, that together are not too long."""
+    left = _MOST_CHARACTERS
+    for index, patch in enumerate(patches):
+        if len(patch) <= left:
+            left -= len(patch)
+            yield index, patch
+
+
 def _merged_registries(patch: str) -> Iterator[Mapping[str, Any]]:
+    if any(line.count(".") > _MOST_DOTS for line in patch.split("\n")):
+        return
     try:
         plugins = tomllib.loads(patch).get("plugins")
     except (ValueError, RecursionError):

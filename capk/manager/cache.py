@@ -81,8 +81,11 @@ class Cache:
 
         writer: the object that it was written for; it is being looked at.
         """
-        self._store.put(resource, obj)
+        is_news = self._store.put(resource, obj)
         self._lag.expect(resource.kind, _version(obj))
+        if not is_news:
+            # The watch was faster, or the API server has dropped what it does not know: nothing to look at.
+            return
         for key in self._concerned(resource, obj) - {_key(resource, obj), writer}:
             self._wake(key, 0.0)
 

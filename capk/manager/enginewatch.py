@@ -40,16 +40,17 @@ class EngineWatch:
         after = await self._inventory.refresh()
         # Compared with what was announced last: others refresh the inventory too, and wake nobody.
         before, self._announced = self._announced, after
+        # What was there in between and is over counts too: an object may have been looked at just then.
+        passed = [*([before] if before else []), *self._inventory.take_published(), after]
         outcome = "failed" if after.error else "ok"
         self._metrics.inventory_seconds.labels(outcome).observe(time.monotonic() - began)
         self._announce_version()
-        is_another = before is not None and before.engine_id != after.engine_id
-        if before is None or is_another or (before.error is None) != (after.error is None):
+        if before is None or any(map(_concerns_all, passed, passed[1:])):
             if after.error:
                 log.warning("The container engine does not answer: %s", after.error)
             self._wake_all()
         else:
-            self._wake(_changed(before, after))
+            self._wake(set[str]().union(*map(_changed, passed, passed[1:])))
 
     async def look_within(self, seconds: float) -> bool:
         """Ask the engine; return whether it has answered by then. The read goes on in any case."""
@@ -69,6 +70,10 @@ class EngineWatch:
         log.info("kind is %s.", version)
         if note := version_note(version):
             log.warning(note)
+
+
+def _concerns_all(before: Snapshot, after: Snapshot) -> bool:
+    return before.engine_id != after.engine_id or (before.error is None) != (after.error is None)
 
 
 def _changed(before: Snapshot, after: Snapshot) -> set[str]:

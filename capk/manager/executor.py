@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
 from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
+from capk.manager.addresses import balancers_in_the_way, restore_addresses
 from capk.manager.nodefiles import NodeFiles
 from capk.manager.records import Made, Record, Withdrawn
 from capk.plan.marks import Mark
@@ -93,6 +95,8 @@ class Executor:
         self._wait_seconds = wait_seconds
         self._delete_seconds = delete_seconds
         self._still_wanted = still_wanted
+        self._addresses = asyncio.Lock()
+        """Held while nodes get their addresses: two kind clusters at a time would take each other's."""
 
     async def carry_out(
         self, record: Record, request: Request, on_step: Callable[[Step], None]
@@ -244,11 +248,31 @@ class Executor:
         return [node for node in nodes if node.cluster == name]
 
     async def _start_nodes(self, request: StartNodes) -> None:
+        if request.addresses:
+            async with self._addresses:
+                await self._start_in_order(await self._with_balancer(request))
+        else:
+            await self._start_in_order(request)
+        await self._inventory.refresh()
+
+    async def _start_in_order(self, request: StartNodes) -> None:
         order = await self._order(request)
         if request.stop:
             await self._containers.stop(request.stop)
         await self._containers.start(order)
-        await self._inventory.refresh()
+        if request.addresses:
+            await restore_addresses(self._containers, request.name, request.addresses)
+
+    async def _with_balancer(self, request: StartNodes) -> StartNodes:
+        """Return the request with the load balancer, where that has come to have an address that a node needs.
+
+        Placeholders that a provider left when it was killed are removed.
+        """
+        await self._containers.release_addresses(request.name)
+        found = balancers_in_the_way(await self._list(request.name), request.addresses)
+        names = tuple(node.name for node in found if node.name not in request.stop)
+        nodes = (*(name for name in request.nodes if name not in names), *names)
+        return replace(request, nodes=nodes, stop=(*request.stop, *names))
 
     async def _order(self, request: StartNodes) -> tuple[str, ...]:
         """Return the nodes in the order in which each gets its address; those that get another one come last.

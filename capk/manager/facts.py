@@ -127,6 +127,8 @@ def health_target(observed: Observed) -> Target | None:
 def _server(observed: Observed) -> str | None:
     nodes = observed.engine.nodes or ()
     ends = [node for node in nodes if node.is_load_balancer] or [node for node in nodes if node.role == CONTROL_PLANE]
+    if observed.engine.nodes is None and observed.access:
+        return server_url(*observed.access.endpoint(observed.policy.endpoint))
     if observed.policy.endpoint is EndpointMode.INTERNAL:
         return server_url(ends[0].name, API_PORT) if ends else None
     published = next((node.api_port for node in ends if node.api_port), None)
@@ -176,7 +178,8 @@ def failure_of(error: Exception | None) -> Failure | None:
         case BadKubeconfig():
             return Failure(names.Reason.KUBECONFIG_UNAVAILABLE, f"{_sentence(error)} See the control-plane node.")
         case AddressTaken():
-            remedy = "Stop or remove that container; the nodes are started as soon as the address is free."
+            holder = "that container" if error.occupant else "what has the address on the engine's network"
+            remedy = f"Stop or remove {holder}; the nodes are started as soon as the address is free."
             return Failure(names.Reason.ADDRESS_TAKEN, f"{error}. {remedy}")
         case NamesNotResolved():
             remedy = (

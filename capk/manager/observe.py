@@ -116,18 +116,12 @@ class Observer:
             owner=owner,
             infrastructure=infrastructure,
             cluster_name=name,
-            access=record.access if record and await self._is_up(infrastructure) else None,
+            access=record.access if record and record.access and await self._is_up(infrastructure) else None,
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals=self._records.refusals(self._records.of(control_plane)),
             held_back=self._records.held_back(self._records.of(control_plane)),
         )
-
-    def _control_plane_refusals(self, owner: OwnerCluster | None) -> dict[str, str]:
-        """What the API server refuses to store for the KINDControlPlane: the KINDCluster waits for its Secret."""
-        control_plane = self._relations.control_plane_of(owner)
-        record = self._records.find(control_plane.uid) if control_plane else None
-        return self._records.refusals(record) if record else {}
 
     def _name(self, cluster: KINDCluster) -> str:
         """Return the name of the object's kind cluster; of one that goes, where its marks are if not there.
@@ -146,6 +140,12 @@ class Observer:
         observed = await self.kindcluster(infrastructure.key) if infrastructure else None
         owned = (Ownership.OURS, Ownership.MIXED)
         return observed is not None and ownership(observed) in owned and leads_to_own(observed)
+
+    def _control_plane_refusals(self, owner: OwnerCluster | None) -> dict[str, str]:
+        """What the API server refuses to store for the KINDControlPlane: the KINDCluster waits for its Secret."""
+        control_plane = self._relations.control_plane_of(owner)
+        record = self._records.find(control_plane.uid) if control_plane else None
+        return self._records.refusals(record) if record else {}
 
     async def _owner(self, current: Object) -> OwnerCluster | None:
         """The owner Cluster by its name; a changed uid is core's to repair."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final
 
 from capk.api import names
@@ -34,6 +35,14 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS: Final = 2.0
 """How long a worker waits for the engine; the object is looked at again when the answer comes late."""
+
+_RESTED_ON: Final = (
+    names.CLAIM_ANNOTATION,
+    names.CLAIM_ID_ANNOTATION,
+    names.ATTEMPT_ANNOTATION,
+    names.IDENTITY_ANNOTATION,
+)
+"""Annotations without which the next decision is the same one again."""
 
 LookAgain = Callable[[float], Awaitable[bool]]
 """Asks the engine what it has now; returns whether it has answered within that many seconds."""
@@ -197,6 +206,9 @@ class Reconciler:
         runs = nodes is None or any(node.running for node in nodes)
         is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
         target = health_target(observed) if is_up else None
+        if target is None and is_up and nodes is None:
+            # Only the kubeconfig names the address where the engine cannot be asked, and that is forgotten soon.
+            return
         if target is None:
             # Without a list of containers, the address is known only as long as the kubeconfig is: go on asking there.
             if not is_up or nodes is not None:
@@ -266,6 +278,9 @@ class Reconciler:
         metadata = raw["metadata"]
         answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], patch)
         self._on_written(resource, answer, Object(answer).key)
+        if dropped := _dropped(changes.get("annotations") or {}, Object(answer)):
+            message = f"it has dropped {', '.join(dropped)} without an error, as a mutating webhook can"
+            raise ApiError("patch", resource.plural, HTTPStatus.UNPROCESSABLE_ENTITY, message)
         return answer
 
     async def _write_status(
@@ -299,6 +314,15 @@ class Reconciler:
             if event.type == "Warning":
                 self._metrics.failures.labels(event.reason).inc()
             await self._recorder.record(raw, *event)
+
+
+def _dropped(annotations: Mapping[str, str | None], stored: Object) -> list[str]:
+    """Return the annotations that decisions rest on and that were written, but not stored."""
+    return [
+        name
+        for name in _RESTED_ON
+        if (value := annotations.get(name)) is not None and stored.annotations.get(name) != value
+    ]
 
 
 def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ has nothing to wait for (C45).
 from typing import Any
 
 from capk.api import names
+from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.kindcfg.images import same_version
@@ -96,6 +97,8 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
             return false(Reason.WRITE_REFUSED, f"The API server refuses {part.capitalize()}: {words}")
     if infrastructure is None:
         return false(Reason.WAITING_FOR_INFRASTRUCTURE, "The Cluster's KINDCluster does not exist yet.")
+    if not has_secret and observed.access is None and (refused := _refused_before(observed)):
+        return refused
     for condition in infrastructure.conditions:
         # Without a message it is a step of the creation: the KINDCluster tells of those, once is enough.
         if condition["type"] == Condition.READY and condition["status"] != "True" and condition.get("message"):
@@ -112,6 +115,14 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
             f"create a new Cluster with {wanted}, move the workloads, and delete this one.",
         )
     return true(Reason.AVAILABLE)
+
+
+def _refused_before(observed: ControlPlaneObserved) -> Verdict | None:
+    """The Secret could not be written the last time: that holds until it is tried again, with a kubeconfig."""
+    stored = find(observed.object.conditions, Condition.AVAILABLE)
+    if stored is None or stored["reason"] not in (Reason.NAME_CONFLICT, Reason.WRITE_REFUSED):
+        return None
+    return false(Reason(stored["reason"]), stored.get("message", ""))
 
 
 def _replicas(infrastructure: KINDCluster) -> dict[str, Any]:

@@ -249,7 +249,9 @@ def _progress(observed: Observed, operation: OperationFacts) -> dict[str, Any]:
         return _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
     if operation.queued:
         return _waiting(observed, Reason.QUEUED, "Waiting for other kind clusters to be created first.")
-    return _waiting(observed, operation.step or Reason.CREATING, "")
+    # Nodes that are listed are those of an earlier kind cluster: a repair would give the new ones their addresses.
+    status = _waiting(observed, operation.step or Reason.CREATING, "")
+    return {field: value for field, value in status.items() if field != "nodes"}
 
 
 def _is_announced(observed: Observed, reason: Reason) -> bool:

@@ -47,7 +47,9 @@ def stay_paused(observed: Observed) -> Plan | None:
     status = conditions_only(
         cluster.status, {Condition.PAUSED: verdict}, generation=cluster.generation, now=observed.now
     )
-    return Plan(cancel_queued=True, status=status)
+    # What was completed meanwhile is noted all the same: only that keeps a restart from taking it for half made.
+    identity = running.due_identity(observed) if observed.made and not cluster.is_deleting else None
+    return Plan(cancel_queued=True, identity=identity, status=status)
 
 
 def hold_move(observed: Observed, plan: Plan) -> Plan:

@@ -2,7 +2,8 @@
 
 Nodes of one control plane find each other whatever their addresses are. Several control planes do not: the members of
 etcd know each other by address. An engine gives the lowest free address to whatever starts next, so each node gets its
-own again where they start in the order of the addresses that they had (kubernetes-sigs/kind#1689).
+own again where they start in the order of the addresses that they had (kubernetes-sigs/kind#1689). Where that is not
+enough, `capk.manager.addresses` mends it after the start.
 
 Tried with kind 0.33, three control planes and docker: in that order all answer within half a minute of the start. With
 three addresses in another order none ever does. With two exchanged, the cluster answers all the same: one of these two

@@ -9,7 +9,7 @@ from capk.kindcfg.config import CONTROL_PLANE
 from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
-from capk.plan.observed import ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
+from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
 from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
@@ -38,12 +38,14 @@ def keep_running(observed: Observed) -> Plan:
         return _start_over(observed)
     operation, requeue = _operation(observed)
     waits = access is not None and _awaits_control_plane_secret(observed)
-    if foreign_among(observed):
+    if waits or foreign_among(observed):
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
+    if _corrected_etcd(observed):
+        requeue = 0.0
     return Plan(
         add_finalizer=not cluster.has_finalizer,
-        annotations=_restored_claim(observed) | corrected_engine(observed),
-        identity=_identity(observed),
+        annotations=_restored_claim(observed) | corrected_engine(observed) | _corrected_etcd(observed),
+        identity=due_identity(observed),
         kube_system_uid=access.kube_system_uid if access and cluster.kube_system_uid is None else None,
         engine_id=missing_engine_id(observed),
         operation=operation,
@@ -67,10 +69,15 @@ def adopt(observed: Observed) -> Plan:
     if observed.access is None:
         operation, requeue = _read(observed)
         failure = observed.failure(Goal.ACCESS)
+        if _is_refused(observed, Condition.CLUSTER_CREATED) and failure is None:
+            return Plan(operation=operation, requeue_seconds=requeue)
         message = f"Adopting the kind cluster: {failure.message}" if failure else "Adopting the kind cluster."
         reason = failure.reason if failure else Reason.NOT_PROVISIONED
         status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: false(reason, message)})
         return Plan(operation=operation, requeue_seconds=requeue, status=status)
+    if CLAIM in observed.held_back and (refusal := observed.refusals.get(CLAIM)):
+        refused = false(Reason.WRITE_REFUSED, f"The API server refuses the claim to the kind cluster: {refusal}")
+        return Plan(status=kindcluster_status(observed, {Condition.CLUSTER_CREATED: refused}))
     claim: dict[str, str | None] = {
         names.CLAIM_ANNOTATION: observed.cluster_name,
         names.CLAIM_ID_ANNOTATION: adoptable_as(observed),
@@ -78,6 +85,12 @@ def adopt(observed: Observed) -> Plan:
         **claimed_engine(observed),
     }
     return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0)
+
+
+def _is_refused(observed: Observed, kind: Condition) -> bool:
+    """Whether the last that is known is a refusal: it holds until what was refused has been tried again."""
+    stored = find(observed.object.conditions, kind)
+    return stored is not None and stored["reason"] in (Reason.WRITE_REFUSED, Reason.NAME_CONFLICT)
 
 
 def has_lost_its_data(observed: Observed) -> bool:
@@ -119,10 +132,23 @@ def _start_over(observed: Observed) -> Plan:
     return Plan(annotations=begin, operation=removal, status=status)
 
 
-def _identity(observed: Observed) -> str | None:
-    """The fingerprint, as long as the object does not hold it: nothing yet, or an edit that the marks disprove."""
+def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
+    """Return the uid of kube-system for an object that describes another kind cluster than the one that is its own.
+
+    Stored before the identity: with that one alone, the cluster would look as if its etcd had come back empty.
+    """
+    access, cluster = observed.access, observed.object
+    if access is None or not observed.engine.nodes or cluster.identity in (None, names.UNREAD, access.fingerprint):
+        return {}
+    if cluster.kube_system_uid in (None, access.kube_system_uid):
+        return {}
+    return {names.KUBE_SYSTEM_ANNOTATION: access.kube_system_uid}
+
+
+def due_identity(observed: Observed) -> str | None:
+    """Return the fingerprint, where the object does not hold it: nothing yet, or an edit that the marks disprove."""
     current = observed.object.identity
-    if IDENTITY in observed.held_back:
+    if IDENTITY in observed.held_back or _corrected_etcd(observed):
         return None
     if current in (None, names.UNREAD):
         known = observed.access.fingerprint if observed.access else observed.made
@@ -325,7 +351,9 @@ def _registries_verdict(observed: Observed) -> Verdict | None:
 def _nodes_verdict(observed: Observed) -> Verdict:
     due = [*stopped_nodes(observed), *misplaced_nodes(observed)]
     if not due and observed.engine.restarted:
-        return false(Reason.STARTING_NODES, "Nodes were started again; waiting for the kind cluster's API server.")
+        waiting = "Nodes were started again; waiting for the kind cluster's API server."
+        failure = observed.failure(Goal.ACCESS)
+        return false(Reason.STARTING_NODES, f"{waiting} {failure.message}" if failure else waiting)
     if not due:
         return true(Reason.RUNNING)
     listed = ", ".join(sorted(node.name for node in due))
@@ -364,6 +392,9 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
         return true(Reason.PROVISIONED)
     if failure := observed.failure(Goal.ACCESS):
         return false(Reason.KUBECONFIG_UNAVAILABLE, failure.message)
+    if _is_refused(observed, Condition.KUBECONFIG_AVAILABLE):
+        stored = find(observed.object.conditions, Condition.KUBECONFIG_AVAILABLE) or {}
+        return false(Reason(stored["reason"]), stored.get("message", ""))
     return false(Reason.NOT_PROVISIONED, "Reading the kubeconfig.")
 
 

@@ -97,7 +97,7 @@ def are_intact(observed: Observed) -> bool:
         _is_intact(observed.secrets.get(name), keeper.owner_reference(controller=True))
         and _is_about(observed.object.identity, observed.secrets[name].authority)
         for name, keeper in keepers(observed).items()
-        if isinstance(keeper, KINDCluster) or writes(keeper) or name in observed.secrets
+        if isinstance(keeper, KINDCluster) or writes(keeper)
     )
 
 

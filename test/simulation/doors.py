@@ -147,6 +147,7 @@ class SimulatedContainers:
     def __init__(self, engine: SimulatedEngine, owner: str, on_call: OnCall, command: tuple[str, ...] | None) -> None:
         self.command = command
         self.network = "kind"
+        self.gives_lowest_address = True
         self._engine = engine
         self._owner = owner
         self._on_call = on_call
@@ -191,6 +192,7 @@ class SimulatedContainers:
         await self._ask("rm")
         await asyncio.sleep(self._engine.rng.uniform(0.3, 1.5))
         for container_id in container_ids:
+            self._engine.held.pop(container_id, None)
             container = self._engine.containers.get(container_id)
             if container and container.is_stuck:
                 raise failure("delete-container-stuck", container.cluster, "rm")
@@ -217,7 +219,23 @@ class SimulatedContainers:
         self._on_call("occupants", "")
         await self._ask("network")
         nodes = {one.address: one.name for one in self._engine.containers.values() if one.address}
-        return {**self._engine.occupied, **nodes}
+        held = {address: f"{cluster}-address-placeholder" for address, cluster in self._engine.held.values()}
+        return {**self._engine.occupied, **nodes, **held}
+
+    async def hold_address(self, cluster: str, image: str) -> tuple[str, str]:
+        """Start a placeholder; return its id and its address."""
+        self._on_call("hold", cluster)
+        await self._ask("run")
+        held = self._engine.hold(cluster)
+        await asyncio.sleep(self._engine.rng.uniform(0.2, 0.8))
+        return held
+
+    async def release_addresses(self, cluster: str) -> None:
+        """Remove the placeholders of a kind cluster."""
+        self._on_call("release", cluster)
+        await self._ask("ps")
+        if held := [one for one, (_, helped) in self._engine.held.items() if helped == cluster]:
+            await self.remove(held)
 
     async def resolves_names(self) -> bool | None:
         """Say nothing of names on the network: only podman can tell."""

@@ -113,6 +113,8 @@ class SimulatedEngine:
         self.births: list[Birth] = []
         self.occupied: dict[str, str] = {}
         """Address -> name of a container that is no kind node."""
+        self.held: dict[str, tuple[str, str]] = {}
+        """Placeholders: id -> the address that one has, and the kind cluster that it helps to start."""
         self.removals: list[tuple[float, str, str]] = []
         self.number = 1
         self.has_crashed = False
@@ -213,6 +215,14 @@ class SimulatedEngine:
             self.removals.append((now(), container.cluster, who))
             del self.containers[container.id]
 
+    def hold(self, cluster: str) -> tuple[str, str]:
+        """Start a placeholder, which ends by itself after 300 s; return its id and its address."""
+        self._ids += 1
+        container_id, address = f"{self._ids:06x}{'401d' * 15}"[:64], self._free_address()
+        self.held[container_id] = (address, cluster)
+        asyncio.get_running_loop().call_later(300, self.held.pop, container_id, None)
+        return container_id, address
+
     def restart(self, *, order: str, come_back: bool, down_seconds: float) -> None:
         """Restart the engine: every container stops; where they come back by themselves, in an order.
 
@@ -222,6 +232,7 @@ class SimulatedEngine:
         addresses = {one.id: one.address for one in running}
         for container in running:
             self.stop(container)
+        self.held.clear()
         self.trouble.down = max(self.trouble.down, now() + down_seconds)
         if not come_back:
             return
@@ -235,6 +246,7 @@ class SimulatedEngine:
 
     def _free_address(self) -> str:
         taken = {one.address for one in self.containers.values() if one.running} | set(self.occupied)
+        taken |= {address for address, _ in self.held.values()}
         return next(address for address in _addresses() if address not in taken)
 
     # --- listings that are behind

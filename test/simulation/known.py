@@ -9,19 +9,12 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     {
         # Without a list of containers nothing proves whose half-made nodes are; only the fake kind runs like that.
         "world:lists",
-        # Containers that restarted while no provider looked are taken as they are: their etcd may be empty since.
+        # Containers that were restarted while no provider looked are taken as they are: an etcd may be empty since.
         "plane-empty",
         # A provider that starts while the engine hangs is restarted by its liveness probe.
         "engine-hangs",
         # What is listed after a switch back is taken for the other engine's, whose id was asked before.
         "another-engine",
-        # What kind has completed while the object is paused is not stored, so another process takes it for half made.
-        "pause",
-        "pause-cluster",
-        # Several control planes do not always get their addresses again where lower ones are free.
-        "restart-engine",
-        "stop-nodes",
-        "exits",
     }
 )
 """Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
@@ -30,10 +23,8 @@ SILENT: Final[frozenset[str]] = frozenset()
 UNMENDED: Final[frozenset[str]] = frozenset(
     {
         "what was created belongs to the engine that has it",
-        "a pause in the middle of a creation and a restart cost no complete cluster",
         "an etcd that came back empty while no provider ran is noticed",
         "a provider that starts while the engine hangs is let be",
-        "several control planes survive a reboot after an older cluster was deleted",
     }
 )
 """Scripts of `scripts_known` that fail."""

@@ -588,6 +588,68 @@ class TestExec:
         assert {other.name for other in tmp_path.iterdir()} == {"docker", "file", "cut"}
 
 
+class TestPlaceholders:
+    def held(self, cluster: str = "dev", **labels: str) -> dict[str, Any]:
+        mine = {"infrastructure.cluster.x-k8s.io/holds-address-for": cluster, **labels}
+        return inspected("dev-address-placeholder", Config={"Image": "kindest/node:v1", "Labels": mine})
+
+    async def test_placeholder_is_short_lived_and_no_node(self, docker, containers):
+        docker.has(self.held())
+        docker.says("run", f"{A}\n")
+        assert await containers.hold_address("dev", "kindest/node:v1") == (A, "172.18.0.3")
+        run, inspect = docker.calls
+        assert run[:4] == ["run", "--detach", "--rm", "--pull=never"]
+        assert re.fullmatch(r"--name=dev-address-placeholder-[0-9a-f]{8}", run[4])
+        assert run[5:] == [
+            "--label=infrastructure.cluster.x-k8s.io/holds-address-for=dev",
+            *["--network=kind", "--stop-signal=SIGKILL", "--entrypoint=sleep", "kindest/node:v1", "300"],
+        ]
+        assert inspect == ["inspect", "--type=container", A]
+        assert await containers.nodes() == []
+
+    @pytest.mark.parametrize("image", ["", "--privileged"])
+    async def test_nothing_runs_without_an_image(self, docker, containers, image):
+        with pytest.raises(CommandFailed) as refused:
+            await containers.hold_address("dev", image)
+        assert "no image" in refused.value.output
+        assert docker.calls == []
+
+    @pytest.mark.parametrize("printed", ["", "abc", f"{A}\n{B}"])
+    async def test_id_of_another_shape_is_a_failed_command(self, docker, containers, printed):
+        docker.says("run", printed)
+        with pytest.raises(UnreadableAnswer):
+            await containers.hold_address("dev", "kindest/node:v1")
+
+    async def test_placeholder_without_an_address_is_a_failed_command(self, docker, containers):
+        docker.has(self.held() | {"NetworkSettings": {"Networks": {}}})
+        docker.says("run", A)
+        with pytest.raises(UnreadableAnswer):
+            await containers.hold_address("dev", "kindest/node:v1")
+
+    async def test_only_placeholders_of_the_kind_cluster_are_removed(self, docker, containers):
+        """Whatever the engine's filter lets through."""
+        docker.has(
+            self.held() | {"Id": A},
+            self.held("other") | {"Id": B},
+            self.held(**{"io.x-k8s.kind.cluster": "dev"}) | {"Id": C},
+            inspected(id="d" * 64),
+        )
+        docker.says("rm", A)
+        await containers.release_addresses("dev")
+        label = "label=infrastructure.cluster.x-k8s.io/holds-address-for=dev"
+        assert docker.calls[0] == ["ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+        assert docker.calls[-1] == ["rm", "--force", "--volumes", A]
+
+    async def test_nothing_is_removed_where_there_is_none(self, docker, containers):
+        docker.has()
+        await containers.release_addresses("dev")
+        assert [call[0] for call in docker.calls] == ["ps"]
+
+    @pytest.mark.parametrize(("name", "gives"), [("docker", True), ("podman", False), ("nerdctl", False)])
+    def test_engines_differ_in_which_address_they_give_next(self, name, gives):
+        assert Containers([name]).gives_lowest_address is gives
+
+
 class TestOccupants:
     async def test_all_containers_of_the_network_are_told_with_their_addresses(self, docker, containers):
         registry = {
@@ -655,6 +717,7 @@ async def test_without_an_engine_nothing_is_known_and_nothing_is_done():
     await nothing.start(["dev-control-plane"])
     await nothing.stop(["dev-control-plane"])
     await nothing.remove([A])
+    await nothing.release_addresses("dev")
     with pytest.raises(CommandMissing):
         await nothing.run("dev-control-plane", ["true"])
     with pytest.raises(CommandMissing):

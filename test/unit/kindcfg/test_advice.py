@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
+from capk.kindcfg import patches
 from capk.kindcfg.advice import ineffective_patches, warnings_of
 
 TABLE = Path(__file__).parents[2] / "fixtures" / "admission" / "configurations.yaml"
@@ -130,3 +131,9 @@ def test_warnings_are_bounded_and_hold_no_line_break() -> None:
 
 def test_spec_without_patches_has_no_warnings() -> None:
     assert warnings_of({}, None) == ()
+
+
+@pytest.mark.parametrize("patch", ["a" + ".a" * 1000 + " = 1", "[" + "a." * 1000 + "a]", "a = 1\n" * 20_000])
+def test_patch_that_takes_long_to_read_is_left_to_kind(patch, monkeypatch):
+    monkeypatch.setattr(patches.tomllib, "loads", lambda text: pytest.fail("it was read"))
+    assert list(patches.registry_settings({"containerdConfigPatches": [patch]})) == []

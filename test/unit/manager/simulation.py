@@ -180,8 +180,13 @@ class FakeContainers:
         self.removes: list[CommandError | None] = []
         self.remove_seconds = 0.1
 
+    gives_lowest_address = True
+
     async def engine_id(self) -> str | None:
         return "engine-1"
+
+    async def release_addresses(self, cluster: str) -> None:
+        pass
 
     async def resolves_names(self) -> bool | None:
         return None

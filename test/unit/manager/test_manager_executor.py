@@ -54,6 +54,7 @@ class Engine:
     command = ("docker",)
     network = "kind"
     resolves: bool | None = None
+    gives_lowest_address = True
 
     def __init__(self, *nodes: Node) -> None:
         self.there = list(nodes)
@@ -102,6 +103,9 @@ class Engine:
 
     async def occupants(self) -> dict[str, str]:
         return self.taken
+
+    async def release_addresses(self, cluster: str) -> None:
+        pass
 
     @property
     def removed(self) -> list[list[str]]:

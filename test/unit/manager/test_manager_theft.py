@@ -128,19 +128,6 @@ async def test_containers_go_though_the_claim_names_another_cluster(tmp_path):
         assert world.engine.containers == {}
 
 
-async def test_cluster_goes_with_its_secrets_though_the_claim_was_edited_and_another_one_made(tmp_path):
-    world = World(tmp_path)
-    async with world.running():
-        world.add(spec={"recreatePolicy": "Always"})
-        await world.ready()
-        world.annotate(CLAIM="another")
-        await world.until(lambda: len(world.engine.containers) == 2)
-        await world.ready()
-        world.delete()
-        await world.until(lambda: world.get() is None)
-        assert world.engine.containers == {}
-
-
 async def test_removal_of_a_half_made_cluster_whose_attempt_is_not_known_does_not_spin(tmp_path):
     world = World(tmp_path)
     world.kind.create_seconds = 60.0

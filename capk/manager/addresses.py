@@ -1,0 +1,91 @@
+"""Gives control planes the addresses again that the other members of their etcd expect.
+
+docker gives the lowest free address to whatever starts next. Where nodes start in the order of the addresses that they
+had, each gets its own, unless lower ones have become free, or another container starts in between. Then the lower ones
+are occupied with placeholders: containers that do nothing, and end by themselves after some minutes.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+from capk.engine.containers import Containers, Node
+from capk.errors import AddressTaken, CommandError
+from capk.kindcfg.config import LOAD_BALANCER
+
+MOST_PLACEHOLDERS: Final = 64
+"""For the nodes of one kind cluster together."""
+TRIES: Final = 2
+"""Another container may take an address in the moment between the placeholder's end and the node's start."""
+
+
+async def restore_addresses(containers: Containers, cluster: str, addresses: Mapping[str, str]) -> None:
+    """Give the running nodes of a kind cluster their addresses; those that have them already go on running.
+
+    addresses: the address that each node needs, by name.
+    Raises CommandError; AddressTaken where an address cannot be had. Nodes may be stopped then, and no placeholder is
+    left.
+    """
+    if not containers.gives_lowest_address:
+        return
+    nodes = await _running(containers, cluster)
+    wrong = [node for node in nodes if node.address not in ("", addresses.get(node.name, node.address))]
+    if not wrong:
+        return
+    balancers = balancers_in_the_way(nodes, {node.name: addresses[node.name] for node in wrong})
+    await containers.stop([node.name for node in (*wrong, *balancers)])
+    await _start_in_place(containers, wrong, addresses)
+    await containers.start([node.name for node in balancers])
+
+
+def balancers_in_the_way(nodes: list[Node], addresses: Mapping[str, str]) -> list[Node]:
+    """Return the running load balancer that has an address which a control plane needs; it may have any other."""
+    needed = set(addresses.values())
+    return [node for node in nodes if node.role == LOAD_BALANCER and node.running and node.address in needed]
+
+
+async def _running(containers: Containers, cluster: str) -> list[Node]:
+    return [node for node in await containers.nodes() or () if node.cluster == cluster and node.running]
+
+
+async def _start_in_place(containers: Containers, nodes: list[Node], addresses: Mapping[str, str]) -> None:
+    left = iter(range(MOST_PLACEHOLDERS))
+    try:
+        for node in sorted(nodes, key=lambda node: _rank(addresses[node.name])):
+            await _start_at(containers, node, addresses[node.name], left)
+    finally:
+        # What cannot be removed ends by itself, and must not hide why this has failed or was cancelled.
+        with suppress(CommandError):
+            await containers.release_addresses(nodes[0].cluster)
+
+
+async def _start_at(containers: Containers, node: Node, address: str, left: Iterator[int]) -> None:
+    for _ in range(TRIES):
+        await _make_next(containers, node, address, left)
+        await containers.start([node.name])
+        running = await _running(containers, node.cluster)
+        if all(one.address in ("", address) for one in running if one.name == node.name):
+            return
+        await containers.stop([node.name])
+    raise await _taken(containers, node, address)
+
+
+async def _make_next(containers: Containers, node: Node, address: str, left: Iterator[int]) -> None:
+    """Occupy addresses until the next one that the engine gives out is the one that the node needs."""
+    for _ in left:
+        container_id, got = await containers.hold_address(node.cluster, node.image)
+        if got == address:
+            await containers.remove([container_id])
+            return
+        if _rank(got) > _rank(address):
+            break
+    raise await _taken(containers, node, address)
+
+
+async def _taken(containers: Containers, node: Node, address: str) -> AddressTaken:
+    return AddressTaken(node.name, address, (await containers.occupants()).get(address, ""))
+
+
+def _rank(address: str) -> int:
+    return int(ipaddress.ip_address(address))
