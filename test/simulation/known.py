@@ -11,8 +11,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
         "world:lists",
         # Containers that were restarted while no provider looked are taken as they are: an etcd may be empty since.
         "plane-empty",
-        # A provider that starts while the engine hangs is restarted by its liveness probe.
-        "engine-hangs",
         # What is listed after a switch back is taken for the other engine's, whose id was asked before.
         "another-engine",
     }
@@ -24,7 +22,6 @@ UNMENDED: Final[frozenset[str]] = frozenset(
     {
         "what was created belongs to the engine that has it",
         "an etcd that came back empty while no provider ran is noticed",
-        "a provider that starts while the engine hangs is let be",
     }
 )
 """Scripts of `scripts_known` that fail."""
