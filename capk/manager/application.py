@@ -5,7 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -171,7 +171,10 @@ class Application:
         self.resynced.touch()
         self.kind.remove_leftovers()
         await self.cache.relist()
-        await self.engine_watch.look()
+        # An engine that hangs must not keep the provider from starting: its liveness probe would restart it for ever.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self.engine_watch.look()
         async with AsyncExitStack() as stack:
             stack.callback(self.kind.close)
             stack.push_async_callback(self._end_commands)

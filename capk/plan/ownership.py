@@ -45,7 +45,8 @@ def ownership(observed: Observed) -> Ownership:
     nodes = [node for node in engine.nodes if not node.is_load_balancer]
     if not nodes:
         # One whose nodes are still to come may be that of who comes first for the name.
-        return Ownership.LEFTOVER if observed.claim and observed.rival is None else Ownership.FOREIGN
+        has_begun = observed.claim is not None or observed.object.is_being_created
+        return Ownership.LEFTOVER if has_begun and observed.rival is None else Ownership.FOREIGN
     own = sum(is_own(observed, node) for node in nodes)
     if own == len(nodes) or _is_adopted(observed, nodes):
         return Ownership.OURS
@@ -112,7 +113,7 @@ def was_completed(observed: Observed) -> bool:
     if _owns_config_secret(observed):
         return True
     if claim is None:
-        return cluster.is_provisioned and cluster.claim_id == cluster.uid
+        return cluster.claim_id == cluster.uid and (cluster.is_provisioned or cluster.identity is not None)
     # What another object has completed is no trace of a cluster of this one, unless it is there.
     return cluster.is_provisioned or (
         cluster.identity is not None and (claim.uid == cluster.uid or observed.engine.exists)

@@ -11,12 +11,8 @@ NOT_YET: Final[frozenset[str]] = frozenset(
         "world:lists",
         # Containers that were restarted while no provider looked are taken as they are: an etcd may be empty since.
         "plane-empty",
-        # A provider that starts while the engine hangs is restarted by its liveness probe.
-        "engine-hangs",
         # What is listed after a switch back is taken for the other engine's, whose id was asked before.
         "another-engine",
-        # Without its claim, a complete kind cluster whose Secret was refused counts as half made, whatever it bears.
-        "strip-claim",
     }
 )
 """Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
@@ -26,8 +22,6 @@ UNMENDED: Final[frozenset[str]] = frozenset(
     {
         "what was created belongs to the engine that has it",
         "an etcd that came back empty while no provider ran is noticed",
-        "a provider that starts while the engine hangs is let be",
-        "a claim that was taken off costs no complete cluster whose Secret is refused",
     }
 )
 """Scripts of `scripts_known` that fail."""

@@ -143,3 +143,30 @@ def test_secrets_of_the_simulation_are_recognised_wherever_they_leak() -> None:
         assert not leak(birth.identity.certificate)
 
     in_time(life)
+
+
+def test_a_placeholder_has_an_address_until_it_is_removed_or_ends_by_itself() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        doors = containers(engine)
+        _, first = await doors.hold_address("dev", "kindest/node:v1")
+        second_id, second = await doors.hold_address("dev", "kindest/node:v1")
+        assert (first, second) == ("172.18.0.2", "172.18.0.3")
+        assert (await doors.occupants()).keys() == {first, second}
+        await doors.remove([second_id])
+        await doors.release_addresses("other")
+        assert [address for address, _ in engine.held.values()] == [first]
+        await asyncio.sleep(301)
+        assert engine.held == {}
+
+    in_time(life)
+
+
+def test_placeholders_of_one_kind_cluster_are_removed_together() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        doors = containers(engine)
+        await doors.hold_address("dev", "kindest/node:v1")
+        await doors.hold_address("prod", "kindest/node:v1")
+        await doors.release_addresses("dev")
+        assert [cluster for _, cluster in engine.held.values()] == ["prod"]
+
+    in_time(life)

@@ -6,7 +6,7 @@ from typing import Final
 
 from capk.api import names
 from capk.api.names import Condition
-from test.simulation.engine import FOREIGN, LOAD_BALANCER, Birth
+from test.simulation.engine import CONTROL_PLANE, FOREIGN, LOAD_BALANCER, Birth, Container
 from test.simulation.identities import encoded
 from test.simulation.life import Life
 from test.simulation.objects import Body
@@ -92,8 +92,18 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield EITHER
     if birth.empties:
         yield "its etcd came back empty"
+    if any(_is_forestalled(life, one) for one in own):
+        yield EITHER
     if not world.engine.answers(birth):
         yield "it does not answer"
+
+
+def _is_forestalled(life: Life, container: Container) -> bool:
+    """Return whether a container of another kind cluster has the address that a member of etcd needs."""
+    if container.role != CONTROL_PLANE or container.birth.control_planes == 1 or container.address == container.home:
+        return False
+    others = (one for one in life.world.engine.containers.values() if one.cluster != container.cluster)
+    return any(one.running and one.address == container.home for one in others)
 
 
 def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterator[str]:

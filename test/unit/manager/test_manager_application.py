@@ -142,6 +142,21 @@ class TestLoops:
             took = await world.until(lambda: world.condition("Paused", "c39")[0] == "True", 30)
             assert took < 10
 
+    async def test_provider_starts_beside_an_engine_that_hangs(self, tmp_path):
+        """Or its liveness probe would restart it for as long as the engine hangs."""
+        world = World(tmp_path)
+
+        async def hangs():
+            await asyncio.sleep(10_000)
+
+        world.containers.nodes = hangs
+        world.add()
+        began = asyncio.get_running_loop().time()
+        async with world.running() as app:
+            assert asyncio.get_running_loop().time() - began < 90
+            await asyncio.sleep(600)
+            assert app.looked() is None
+
     async def test_failed_operation_that_nobody_expected_is_in_the_log(self, tmp_path, caplog):
         world = World(tmp_path)
 

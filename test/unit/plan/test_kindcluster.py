@@ -505,6 +505,24 @@ class TestCreation:
         plan = decide(observe(cluster, engine=RUNNING, secrets=secrets))
         assert plan.operation == ReadAccess("dev")
 
+    @pytest.mark.rule("C21")
+    @pytest.mark.parametrize("claim", ["/home/me", "other", None])
+    def test_claim_that_was_edited_before_the_first_status_costs_no_complete_cluster(self, claim) -> None:
+        """The creation has ended and its identity is stored; the API server took nothing else since."""
+        annotations = {**COMPLETE, **({names.CLAIM_ANNOTATION: claim} if claim else {})}
+        if claim is None:
+            del annotations[names.CLAIM_ANNOTATION]
+        plan = decide(observe(kindcluster(annotations=annotations, finalizers=FINALIZER), engine=RUNNING))
+        assert plan.operation == ReadAccess("dev")
+
+    def test_balancer_that_comes_to_light_late_goes_though_the_claim_was_edited(self) -> None:
+        balancer = node("dev-external-load-balancer", mark=None, container_id="lb")
+        annotations = {**CLAIMED, names.CLAIM_ANNOTATION: "../outside", names.IDENTITY_ANNOTATION: ""}
+        going = kindcluster(annotations=annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        request = decide(observe(going, engine=EngineFacts(looked=True, exists=True, nodes=(balancer,)))).operation
+        assert isinstance(request, Delete)
+        assert request.container_ids == {"lb"}
+
     def test_mark_on_the_nodes_restores_a_claim_that_was_stripped(self) -> None:
         done = settled()
         stripped = kindcluster(finalizers=FINALIZER, status=done.object.status)
