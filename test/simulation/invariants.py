@@ -156,11 +156,13 @@ class Finisher:
         await life.deployment.stop()
 
     async def _settle(self, life: Life) -> list[str]:
-        deadline, pause, problems = now() + SETTLE_SECONDS, 20.0, [""]
-        while problems and now() < deadline and not life.world.violations:
-            await life.world.pause(pause)
+        """Wait until nothing is wrong, also after the longest back-off: what waits for it is not at rest."""
+        deadline, pause, well = now() + SETTLE_SECONDS, 20.0, 0
+        while well < 2 and now() < deadline and not life.world.violations:
+            await life.world.pause(REFUSED_SECONDS if well else pause)
             pause = min(pause * 1.5, 300)
             problems = unsettled(life)
+            well = 0 if problems else well + 1
         return problems
 
     async def _rest(self, life: Life) -> None:

@@ -181,6 +181,28 @@ SCRIPTS: Final[dict[str, Script]] = {
         (340, {"do": "annotate", "name": "dev", "annotations": {_CLAIM: None, f"{_CLAIM}-id": None}}),
         (500, {"do": "wait"}),
     ),
+    "a stopped cluster is noticed beside a node of a stranger": _script(
+        (1, _ALONE),
+        (60, {"do": "stranger-makes-node", "name": "dev", "role": "worker"}),
+        (100, {"do": "restart-engine", "come_back": False, "seconds": 60}),
+        (110, {"do": "kill"}),
+        (500, {"do": "wait"}),
+    ),
+    "an identity that was taken off in a creation leaves nothing behind": _script(
+        (4.27, {**_OWNED, "control_plane": False, "order": "CPK"}),
+        (6.62, {"do": "annotate", "name": "dev", "annotations": {_IDENTITY: None}}),
+        (17.12, {"do": "delete", "name": "dev", "kind": "clusters"}),
+        seed=30329,
+        inventory_period_seconds=30.0,
+    ),
+    "a claim id of another object costs no complete cluster": _script(
+        (0.54, _ALONE),
+        (3.33, {**_ALONE, "name": "prod", "spec": {"standalone": True, "recreatePolicy": "Always"}}),
+        (203.85, {"do": "engine", "trouble": "garble", "seconds": 120}),
+        (207.47, {"do": "annotate", "name": "prod", "annotations": {f"{_CLAIM}-id": "$UID:default/dev"}}),
+        (211.77, {"do": "secret", "name": "prod-config", "how": "retype"}),
+        seed=30551,
+    ),
     "a quota is reported, and a restart costs no cluster": _script(
         (0.5, {"do": "quota", "limit": 0, "seconds": 2000}),
         (1, _ALONE),
