@@ -175,6 +175,12 @@ SCRIPTS: Final[dict[str, Script]] = {
     "a pause in the middle of a creation and a restart cost no complete cluster": _script(
         (1, _ALONE), (14, {"do": "pause", "name": "dev", "seconds": 600}), (80, {"do": "restart"}), (900, _READY)
     ),
+    "a claim that was taken off costs no complete cluster whose Secret is refused": _script(
+        (0.5, {"do": "quota", "limit": 0, "seconds": 900}),
+        (1, _ALONE),
+        (200, {"do": "annotate", "name": "dev", "annotations": {_CLAIM: None, f"{_CLAIM}-id": None}}),
+        (300, {"do": "wait"}),
+    ),
     "a quota is reported, and a restart costs no cluster": _script(
         (0.5, {"do": "quota", "limit": 0, "seconds": 2000}),
         (1, _ALONE),

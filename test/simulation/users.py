@@ -115,6 +115,8 @@ def move(life: Life, name: str, namespace: str = NAMESPACE, after: float = 5.0) 
     if obj is None or names.BLOCK_MOVE_ANNOTATION in annotations or obj["metadata"].get("ownerReferences"):
         return
     saved = _manifest(obj)
+    # Whether its API server was ever reached is not told to the provider that it moves to.
+    life.world.workload.reached -= {one.birth.number for one in life.world.engine.of(name)}
     mark = {names.DELETE_FOR_MOVE_ANNOTATION: ""}
     life.world.forced.add(obj["metadata"]["uid"])
     life.world.api.edit(names.KIND_CLUSTERS, namespace, name, {"metadata": {"annotations": mark, "finalizers": []}})
@@ -162,6 +164,7 @@ def secret(life: Life, name: str, how: str, namespace: str = NAMESPACE) -> None:
         return
     if how in ("delete", "retype"):
         api.delete(names.SECRETS, *where)
+        life.invalid.discard(f"secret {namespace}/{name}")
     if how == "retype":
         api.create(names.SECRETS, {"metadata": {"name": name, "namespace": namespace}, "type": "other", "data": {}})
         life.invalid.add(f"secret {namespace}/{name}")

@@ -182,6 +182,7 @@ class World:
         return (
             not obj["spec"].get("standalone")
             and obj["metadata"]["uid"] not in self.copies
+            and f"{obj['metadata']['namespace']}/{obj['metadata']['name']}" not in self.forged
             and not obj["metadata"].get("ownerReferences")
             and claimed_at > self.core_since
         )
