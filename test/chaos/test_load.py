@@ -29,7 +29,8 @@ def test_hundreds_of_lives_leave_nothing(
     stage: Callable[..., Stage], plane: LocalPlane, tmp_path: Path, tally: Tally
 ) -> None:
     engine = tmp_path / "instant"
-    (engine / "clusters").mkdir(parents=True)
+    for folder in ("clusters", "names"):
+        (engine / folder).mkdir(parents=True)
     shutil.copy(plane.kubeconfig, engine / "kubeconfig")
     commands = ("--kind-command", str(ENGINE), "--engine-command", str(ENGINE))
     place = {"BENCH_ENGINE": str(engine), "BENCH_ENGINE_SECONDS": "0"}
