@@ -177,9 +177,9 @@ SCRIPTS: Final[dict[str, Script]] = {
     ),
     "a claim that was taken off costs no complete cluster whose Secret is refused": _script(
         (0.5, {"do": "quota", "limit": 0, "seconds": 900}),
-        (1, _ALONE),
-        (200, {"do": "annotate", "name": "dev", "annotations": {_CLAIM: None, f"{_CLAIM}-id": None}}),
-        (300, {"do": "wait"}),
+        (1, _OWNED),
+        (340, {"do": "annotate", "name": "dev", "annotations": {_CLAIM: None, f"{_CLAIM}-id": None}}),
+        (500, {"do": "wait"}),
     ),
     "a quota is reported, and a restart costs no cluster": _script(
         (0.5, {"do": "quota", "limit": 0, "seconds": 2000}),
