@@ -1,9 +1,9 @@
 #!/bin/sh
 # Answers the calls that the provider makes of kind and of the container engine, in about a millisecond each, so that
-# what is measured is the provider. A kind cluster is a file: its name is that of the cluster and the id of its only
-# container, its content what `inspect` prints of it.
+# what is measured is the provider. A kind cluster is two files: names/NAME holds the id of its only container, and
+# clusters/ID is what `inspect` prints of it.
 #
-#   BENCH_ENGINE          directory with clusters/, kubeconfig (every cluster's) and calls (a line a call)
+#   BENCH_ENGINE          directory with clusters/, names/, kubeconfig (every cluster's) and calls (a line a call)
 #   BENCH_ENGINE_SECONDS  how long a creation takes
 cd "$BENCH_ENGINE/clusters" || exit
 printf '%s\n' "$1 $2" >>../calls
@@ -23,20 +23,30 @@ create() {
     "Starting control-plane" "Installing CNI" "Installing StorageClass"; do
     printf ' • %s  ...\n ✓ %s\n' "$step" "$step" >&2
   done
-  printf '["%s","/%s","%s","control-plane",true,"2025-01-01T00:00:00Z","kind=172.18.0.2 ","kindest/node",["%s",""]]\n' \
-    "$name" "$name" "$name" "$claim" >"../made.$$"
-  mv "../made.$$" "$name"
+  set -- $(printf %s "$name" | sha256sum)
+  printf '[{"Id": "%s", "Name": "/%s", "Config": {"Image": "kindest/node", "Labels": {"io.x-k8s.kind.cluster": "%s", "io.x-k8s.kind.role": "control-plane"}}, "State": {"Running": true, "StartedAt": "2025-01-01T00:00:00Z"}, "Mounts": [{"Destination": "%s"}], "NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.2"}}, "Ports": {}}}]\n' \
+    "$1" "$name-control-plane" "$name" "$claim" >"../made.$$"
+  mv "../made.$$" "$1"
+  echo "$1" >"../names/$name"
   [ "$BENCH_ENGINE_SECONDS" = 0 ] || sleep "$BENCH_ENGINE_SECONDS"
   exec cat ../kubeconfig >"$kubeconfig"
 }
 
 case "$1 $2" in
   "create cluster") create ;;
-  "delete cluster") exec rm -f "$name" ;;
-  "get clusters" | "ps "*) exec ls ;;
-  "get nodes") [ ! -e "$name" ] || echo "$name-control-plane" ;;
+  "get clusters") exec ls ../names ;;
+  "ps "*) exec ls ;;
+  "get nodes") [ ! -e "../names/$name" ] || echo "$name-control-plane" ;;
   "get kubeconfig") exec cat ../kubeconfig ;;
-  "inspect "*) shift 4 && exec cat "$@" ;;
+  "inspect "*) shift 2 && exec cat "$@" ;;
+  "rm "*)
+    for id; do
+      [ -e "$id" ] || continue
+      read -r made <"$id"
+      made=${made#*kind.cluster\": \"}
+      rm -f "../names/${made%%\"*}" "$id"
+    done
+    ;;
   "version ") echo "kind v0.33.0 go1.25 linux/amd64" ;;
   "info "*) echo '{"ID": "instant"}' ;;
   "start "*) ;;

@@ -114,7 +114,8 @@ class Rig:
     def reset_engine(self) -> None:
         """Forget all kind clusters. Their kubeconfigs lead to the plane's own API server, so that it answers."""
         shutil.rmtree(self.engine, ignore_errors=True)
-        (self.engine / "clusters").mkdir(parents=True)
+        for folder in ("clusters", "names"):
+            (self.engine / folder).mkdir(parents=True)
         shutil.copy(self.plane.kubeconfig, self.engine / "kubeconfig")
 
     @contextmanager

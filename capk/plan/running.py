@@ -189,6 +189,7 @@ def standing_refusals(observed: Observed) -> dict[str, str]:
     """Return the refusals of what is still missing: someone else may have written it since."""
     written = {f"{SECRET} {name}" for name, secret in observed.secrets.items() if is_as_written(secret)}
     written |= {ENDPOINT} if observed.object.endpoint else set()
+    written |= {IDENTITY} if due_identity(observed) is None and observed.object.identity else set()
     return {part: words for part, words in observed.refusals.items() if part not in written}
 
 
@@ -291,8 +292,8 @@ def _status(observed: Observed) -> dict[str, Any]:
 
 
 def _created_verdict(observed: Observed) -> Verdict:
-    if IDENTITY in observed.refusals:
-        message = f"The API server refuses to store which kind cluster this is: {observed.refusals[IDENTITY]}"
+    if words := standing_refusals(observed).get(IDENTITY):
+        message = f"The API server refuses to store which kind cluster this is: {words}"
         return false(Reason.WRITE_REFUSED, message)
     if not has_lost_its_data(observed):
         return true(Reason.CREATED, " ".join(filter(None, (*advice(observed), observed.creation.not_ready))))

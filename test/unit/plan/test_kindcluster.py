@@ -952,7 +952,7 @@ class TestRefusals:
         )
         reading = replace(waiting, operation=running_operation(ReadAccess("dev")))
         assert condition(decide(reading).status, Condition.READY) == ("False", Reason.WRITE_REFUSED)
-        there = replace(settled(), refusals={"secret dev-config": "no", "endpoint": "no"})
+        there = replace(settled(), refusals={"secret dev-config": "no", "endpoint": "no", "identity": "no"})
         assert condition(decide(there).status, Condition.READY) == ("True", Reason.READY)
 
     def test_secret_that_something_else_changes_each_time_is_named(self) -> None:
