@@ -48,7 +48,8 @@ def plan_deletion(observed: Observed) -> Plan:
 
 def _is_unfinished(observed: Observed) -> bool:
     """Whether a creation was begun that is not known to have come to its end."""
-    return observed.object.is_being_created and not was_completed(observed)
+    cluster = observed.object
+    return (cluster.is_being_created or cluster.attempt > 0) and not was_completed(observed)
 
 
 def _has_gone(observed: Observed) -> bool:

@@ -107,9 +107,11 @@ def was_completed(observed: Observed) -> bool:
     cluster, claim = observed.object, observed.claim
     if observed.made is not None:
         return True
+    # Whatever the annotations say: the status and the marks together show that this very creation was complete.
+    if cluster.completed_attempt is not None and made_by(observed) == cluster.completed_attempt:
+        return True
     if cluster.is_being_created:
-        # An edit makes it look so; the status and the marks together show that this very creation was complete.
-        return cluster.completed_attempt is not None and made_by(observed) == cluster.completed_attempt
+        return False
     if _owns_config_secret(observed):
         return True
     if claim is None:

@@ -13,9 +13,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
         "plane-empty",
         # What is listed after a switch back is taken for the other engine's, whose id was asked before.
         "another-engine",
-        # Without its identity or with another object's id, a kind cluster counts as half made, or as not begun.
-        "forge-claim-id",
-        "strip-identity",
     }
 )
 """Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
@@ -25,8 +22,6 @@ UNMENDED: Final[frozenset[str]] = frozenset(
     {
         "what was created belongs to the engine that has it",
         "an etcd that came back empty while no provider ran is noticed",
-        "an identity that was taken off in a creation leaves nothing behind",
-        "a claim id of another object costs no complete cluster",
     }
 )
 """Scripts of `scripts_known` that fail."""

@@ -506,6 +506,14 @@ class TestCreation:
         assert plan.operation == ReadAccess("dev")
 
     @pytest.mark.rule("C21")
+    @pytest.mark.parametrize("edit", [{names.CLAIM_ID_ANNOTATION: "another"}, {names.IDENTITY_ANNOTATION: ""}])
+    def test_creation_that_status_and_marks_show_complete_is_not_removed(self, edit) -> None:
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.4"),))
+        status = {"attempt": 4, "initialization": {"provisioned": True}, "clusterName": "dev"}
+        cluster = kindcluster(annotations={**COMPLETE, **edit}, finalizers=FINALIZER, status=status)
+        assert not isinstance(decide(observe(cluster, alive={"another"}, engine=engine)).operation, Delete)
+
+    @pytest.mark.rule("C21")
     @pytest.mark.parametrize("claim", ["/home/me", "other", None])
     def test_claim_that_was_edited_before_the_first_status_costs_no_complete_cluster(self, claim) -> None:
         """The creation has ended and its identity is stored; the API server took nothing else since."""
@@ -1105,6 +1113,14 @@ class TestDeletion:
         plan = decide(observe(self.GOING, engine=RUNNING, operation=running_operation(create_request())))
         assert plan.cancel_operation
         assert plan.operation is None
+
+    @pytest.mark.rule("C23")
+    def test_creation_whose_identity_was_taken_off_is_waited_for_all_the_same(self) -> None:
+        annotations = {**CLAIMED, names.ATTEMPT_ANNOTATION: "1"}
+        going = kindcluster(annotations=annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        request = decide(observe(going, engine=NOTHING_THERE)).operation
+        assert isinstance(request, Delete)
+        assert request.settle_seconds > 0
 
     @pytest.mark.rule("C23")
     def test_creation_that_was_cut_short_is_removed_although_no_node_is_seen(self) -> None:
