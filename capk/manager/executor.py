@@ -37,6 +37,12 @@ from capk.workload.answer import Answer, as_uid, uid_in, version_in
 from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target
 
+FAILED_SETTLE_SECONDS: Final = 3.0
+"""How long nothing may come to light after kind has failed.
+
+kind ends with the first container that cannot be made, while the engine still makes the others: seen up to 2 s later,
+with docker and no image of the load balancer. What comes later still is found by the next look at the engine.
+"""
 LOOK_SECONDS: Final = 1.0
 """Between two looks at containers that are going away, or may come to light."""
 
@@ -158,7 +164,11 @@ class Executor:
         except CommandError as error:
             await self._keep_logs(request, error)
             with suppress(CommandError):
-                await self._remove(request.name, lambda nodes: _of_attempt(nodes, request.mark))
+                await self._remove(
+                    request.name,
+                    lambda nodes: _of_attempt(nodes, request.mark),
+                    settle_seconds=FAILED_SETTLE_SECONDS,
+                )
             raise
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:

@@ -142,6 +142,14 @@ async def fail(engine: Engine, directory: Path) -> CommandFailed:
 
 
 class TestFailedCreation:
+    async def test_containers_that_come_to_light_after_kind_has_failed_go_too(self, tmp_path):
+        """kind ends with the first container that cannot be made; the engine goes on with the others."""
+        engine = Engine()
+        asyncio.get_running_loop().call_later(1.5, engine.there.append, container("dev-control-plane2", id="late"))
+        await fail(engine, tmp_path)
+        assert engine.removed == [["late"]]
+        assert engine.there == []
+
     async def test_command_of_the_message_uses_the_kept_configuration_without_marks(self, tmp_path):
         error = await fail(Engine(), tmp_path / "failed")
         _, command, _ = classify(error).message.split("`")

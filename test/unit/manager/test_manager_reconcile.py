@@ -663,7 +663,7 @@ class TestStrangers:
         world.kind.creates = [trouble(IMAGE_MISSING) for _ in range(50)]
         async with world.running():
             world.add()
-            await asyncio.sleep(200)
+            await asyncio.sleep(215)
             nodes, theirs = world.containers.nodes, []
 
             async def nodes_and_then():
