@@ -475,7 +475,7 @@ class ApiClient:
 
     async def session(self, *, renew: bool = False) -> Any:
         """Refuse: nothing here watches over HTTP."""
-        raise NotImplementedError
+        raise RuntimeError("events are delivered directly")
 
     async def close(self) -> None:
         """Nothing is open."""
