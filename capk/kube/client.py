@@ -14,8 +14,8 @@ from capk.api.names import FIELD_MANAGER, Resource
 from capk.errors import NotFound, Unreachable
 from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
-from capk.kube.door import Listing, PatchKind
-from capk.kube.request import APPLY_TYPE, PATCH_TYPES, Request, as_body, retry_after
+from capk.kube.door import Listing
+from capk.kube.request import JSON_PATCH, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
 
 RequestObserver = Callable[[str, str, str], None]
@@ -120,30 +120,21 @@ class KubeClient:
         resource: Resource,
         namespace: str | None,
         name: str,
-        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        operations: Sequence[Mapping[str, Any]],
         *,
         subresource: str | None = None,
-        kind: PatchKind = "merge",
     ) -> dict[str, Any]:
-        """Change an object, or its status, by a JSON merge patch or a JSON patch."""
+        """Change an object, or its status, by a JSON patch; Conflict when one of its operations does not fit."""
         request = Request(
-            "patch", "PATCH", resource, namespace, name, subresource, _WRITTEN_BY, body, content_type=PATCH_TYPES[kind]
-        )
-        return await self._send(request)
-
-    async def apply(self, resource: Resource, obj: Mapping[str, Any], *, force: bool = True) -> dict[str, Any]:
-        """Create or change an object by server-side apply."""
-        metadata = obj["metadata"]
-        query = {**_WRITTEN_BY, "force": str(force).lower()}
-        request = Request(
-            "apply",
+            "patch",
             "PATCH",
             resource,
-            metadata.get("namespace"),
-            metadata["name"],
-            query=query,
-            body=as_body(resource, obj),
-            content_type=APPLY_TYPE,
+            namespace,
+            name,
+            subresource,
+            _WRITTEN_BY,
+            list(operations),
+            content_type=JSON_PATCH,
         )
         return await self._send(request)
 

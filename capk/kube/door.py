@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from capk.api.names import Resource
-
-PatchKind = Literal["merge", "json"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +41,11 @@ class Kube(Protocol):
         resource: Resource,
         namespace: str | None,
         name: str,
-        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        operations: Sequence[Mapping[str, Any]],
         *,
         subresource: str | None = None,
-        kind: PatchKind = "merge",
     ) -> dict[str, Any]:
-        """Change an object, or its status, by a JSON merge patch or a JSON patch."""
-        ...
-
-    async def apply(self, resource: Resource, obj: Mapping[str, Any], *, force: bool = True) -> dict[str, Any]:
-        """Create or change an object by server-side apply: what we no longer say is removed, what others own stays."""
+        """Change an object, or its status, by a JSON patch; Conflict when one of its operations does not fit."""
         ...
 
     async def serves(self, group: str) -> str | None:

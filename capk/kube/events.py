@@ -70,7 +70,10 @@ class EventRecorder:
             else:
                 self._remember(key, 1)
                 return
-        change = {"count": count + 1, "lastTimestamp": event["lastTimestamp"]}
+        change = [
+            {"op": "add", "path": "/count", "value": count + 1},
+            {"op": "add", "path": "/lastTimestamp", "value": event["lastTimestamp"]},
+        ]
         try:
             await self._client.patch(EVENTS, *key, change)
         except NotFound:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, LostLease, NotFound
 from capk.kube.door import Kube
+from capk.kube.patches import metadata_patch
 
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
@@ -200,9 +201,9 @@ class _Lease:
         self._look_at(await self._client.create(LEASES, {"metadata": metadata, "spec": spec}))
 
     async def _write(self, spec: Mapping[str, Any]) -> None:
-        guard = {"resourceVersion": self._seen["metadata"]["resourceVersion"]}
-        body = {"metadata": guard, "spec": {"renewTime": _micro_time(), **spec}}
-        self._look_at(await self._client.patch(LEASES, self._namespace, self._name, body))
+        patch = metadata_patch(self._seen, spec={"renewTime": _micro_time(), **spec})
+        if patch is not None:
+            self._look_at(await self._client.patch(LEASES, self._namespace, self._name, patch))
 
     def _look_at(self, lease: Mapping[str, Any]) -> None:
         version = lease["metadata"]["resourceVersion"]

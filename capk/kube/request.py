@@ -8,14 +8,14 @@ from urllib.parse import quote, urlencode
 
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
-from capk.kube.door import PatchKind
 
 JSON: Final = "application/json"
-PATCH_TYPES: Final[Mapping[PatchKind, str]] = {
-    "merge": "application/merge-patch+json",
-    "json": "application/json-patch+json",
-}
-APPLY_TYPE: Final = "application/apply-patch+yaml"
+JSON_PATCH: Final = "application/json-patch+json"
+_DOES_NOT_FIT: Final = "the server rejected our request due to an error in our request"
+"""All that the API server says of a JSON patch whose test fails or whose path is missing (its `jsonPatcher`).
+
+An invalid object has causes beside it; a webhook or an admission policy that denies has words of its own.
+"""
 _MESSAGE_LIMIT: Final = 1024
 
 
@@ -70,9 +70,8 @@ class Request:
         if status == 422:
             causes = (answer.get("details") or {}).get("causes") or ()
             foreign_uid = any(cause.get("field") == "metadata.uid" for cause in causes)
-            # A JSON patch whose `test` fails is answered 422 without causes; an invalid result has some.
-            failed_test = self.content_type == PATCH_TYPES["json"] and not causes
-            return Conflict if foreign_uid or failed_test else ApiError
+            is_misfit = self.content_type == JSON_PATCH and answer.get("message") == _DOES_NOT_FIT
+            return Conflict if foreign_uid or is_misfit else ApiError
         return {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict}.get(status, ApiError)
 
 
@@ -83,6 +82,6 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def as_body(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object as the body of a create or apply: with its kind, without the fields that apply refuses."""
+    """Return an object as the body of a create: with its kind, without the bookkeeping of the server."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     return {**obj, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

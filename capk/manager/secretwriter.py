@@ -7,6 +7,7 @@ from capk.api import names
 from capk.api.objects import SecretFacts
 from capk.errors import CapkError, Conflict
 from capk.kube.door import Kube
+from capk.kube.patches import secret_patch
 from capk.manager.observe import ForeignSecrets
 
 
@@ -29,7 +30,7 @@ class SecretWriter:
         """
         namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
         if current is not None:
-            return await self._replace(wanted, current.metadata, current.keys)
+            return await self._replace(wanted, current.metadata)
         try:
             return await self._client.create(names.SECRETS, wanted)
         except Conflict:
@@ -37,28 +38,13 @@ class SecretWriter:
         if not is_ours(existing, wanted):
             self._foreign.found(namespace, name)
             raise ForeignSecret(f"Secret {namespace}/{name} belongs to someone else")
-        return await self._replace(wanted, existing["metadata"], tuple(existing.get("data") or {}))
+        return await self._replace(wanted, existing["metadata"])
 
-    async def _replace(
-        self, wanted: Mapping[str, Any], metadata: Mapping[str, Any], keys: tuple[str, ...]
-    ) -> dict[str, Any]:
+    async def _replace(self, wanted: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Patch what is there, guarded by its version: another writer is answered with a Conflict."""
-        wanted_metadata = wanted["metadata"]
-        guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        owners = [one for one in metadata.get("ownerReferences") or () if not one.get("controller")]
-        kept = [one for one in owners if all(one["uid"] != own["uid"] for own in wanted_metadata["ownerReferences"])]
-        patch = {
-            "metadata": {
-                **guard,
-                "labels": wanted_metadata["labels"],
-                "annotations": wanted_metadata["annotations"],
-                "ownerReferences": [*wanted_metadata["ownerReferences"], *kept],
-            },
-            # What others have put in goes: somebody would read the wrong key.
-            "data": {**dict.fromkeys(keys), **wanted["data"]},
-            "type": wanted["type"],
-        }
-        return await self._client.patch(names.SECRETS, wanted_metadata["namespace"], wanted_metadata["name"], patch)
+        where = wanted["metadata"]
+        patch = secret_patch(metadata, wanted)
+        return await self._client.patch(names.SECRETS, where["namespace"], where["name"], patch)
 
 
 def is_ours(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

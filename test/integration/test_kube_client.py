@@ -20,12 +20,14 @@ from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
 from capk.kube.events import EventRecorder
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
-from capk.kube.patches import metadata_patch, status_patch
+from capk.kube.patches import metadata_patch, secret_patch, status_patch
 from capk.kube.throttle import Throttle
 from capk.localplane.plane import LocalPlane
 from capk.runtime.store import Store
 
 FINALIZER = "kindcluster.infrastructure.cluster.x-k8s.io"
+
+LABELLED = [{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ async def test_status_becomes_exactly_what_is_wanted(client: KubeClient, bare_na
 @pytest.mark.rule("K22")
 async def test_stale_view_is_a_conflict_and_changes_nothing(client: KubeClient, bare_namespace: str) -> None:
     old = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
-    new = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", {"metadata": {"labels": {"a": "b"}}})
+    new = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", LABELLED)
     for patch, subresource in (
         (status_patch(old, {"ready": True}), "status"),
         (metadata_patch(old, add_finalizer=FINALIZER), None),
@@ -103,7 +105,7 @@ async def test_stale_view_is_a_conflict_and_changes_nothing(client: KubeClient, 
         assert patch is not None
         with pytest.raises(Conflict) as raised:
             await client.patch(KIND_CLUSTERS, bare_namespace, "dev", patch, subresource=subresource)
-        assert raised.value.status == 409
+        assert raised.value.status == 422
     assert await client.get(KIND_CLUSTERS, bare_namespace, "dev") == new
 
 
@@ -115,30 +117,35 @@ async def test_view_of_another_object_of_that_name_is_a_conflict(client: KubeCli
     assert version(new) > version(old)
     with pytest.raises(Conflict):
         await client.delete(KIND_CLUSTERS, bare_namespace, "dev", uid=old["metadata"]["uid"])
-    foreign = {"metadata": {"uid": old["metadata"]["uid"], "labels": {"a": "b"}}}
+    old["metadata"]["resourceVersion"] = new["metadata"]["resourceVersion"]
+    foreign = metadata_patch(old, annotations={"a": "b"})
+    assert foreign is not None
     with pytest.raises(Conflict) as raised:
         await client.patch(KIND_CLUSTERS, bare_namespace, "dev", foreign)
     assert raised.value.status == 422
     assert await client.get(KIND_CLUSTERS, bare_namespace, "dev") == new
 
 
-async def test_json_patch_whose_test_fails_is_a_conflict(client: KubeClient, bare_namespace: str) -> None:
-    made = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
-    operations = [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": str(version(made) - 1)},
-        {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}},
-    ]
+async def test_json_patch_of_a_path_that_is_missing_is_a_conflict(client: KubeClient, bare_namespace: str) -> None:
+    await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    removal = [{"op": "remove", "path": "/metadata/annotations/gone"}]
     with pytest.raises(Conflict):
-        await client.patch(KIND_CLUSTERS, bare_namespace, "dev", operations, kind="json")
-    operations[0]["value"] = str(version(made))
-    changed = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", operations, kind="json")
-    assert changed["metadata"]["labels"] == {"a": "b"}
+        await client.patch(KIND_CLUSTERS, bare_namespace, "dev", removal)
+
+
+async def test_json_patch_with_an_invalid_result_is_no_conflict(client: KubeClient, bare_namespace: str) -> None:
+    made = await client.create(KIND_CLUSTERS, cluster(bare_namespace))
+    patch = metadata_patch(made, spec={"clusterName": 7})
+    assert patch is not None
+    with pytest.raises(ApiError, match="clusterName") as raised:
+        await client.patch(KIND_CLUSTERS, bare_namespace, "dev", patch)
+    assert not isinstance(raised.value, Conflict)
 
 
 @pytest.mark.rule("C19")
 async def test_patch_that_changes_nothing_keeps_the_version(client: KubeClient, bare_namespace: str) -> None:
     made = await client.create(KIND_CLUSTERS, cluster(bare_namespace, metadata={"labels": {"a": "b"}}))
-    again = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", {"metadata": {"labels": {"a": "b"}}})
+    again = await client.patch(KIND_CLUSTERS, bare_namespace, "dev", LABELLED)
     assert version(again) == version(made)
 
 
@@ -151,21 +158,30 @@ async def test_refused_object_is_an_error_of_its_own(client: KubeClient, bare_na
 
 
 @pytest.mark.rule("C29", "K23")
-async def test_apply_removes_what_we_no_longer_say_and_keeps_what_others_own(
+async def test_secret_patch_replaces_the_data_and_keeps_what_others_own(
     client: KubeClient, bare_namespace: str
 ) -> None:
     def secret(**data: str) -> dict[str, Any]:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-        return {"metadata": {"name": "s", "namespace": bare_namespace, "labels": {"ours": "1"}}, "data": encoded}
+        metadata = {
+            "name": "s",
+            "namespace": bare_namespace,
+            "labels": {"ours": "1"},
+            "annotations": {"digest": "d"},
+            "ownerReferences": [],
+        }
+        return {"metadata": metadata, "type": "Opaque", "data": encoded}
 
-    made = await client.apply(SECRETS, secret(value="one", old="x"))
+    made = await client.create(SECRETS, secret(value="one", old="x"))
     assert {field["manager"] for field in made["metadata"]["managedFields"]} == {"capk"}
-    other = {"metadata": {"labels": {"theirs": "2"}}}
-    await client.patch(SECRETS, bare_namespace, "s", other)
-    changed = await client.apply(SECRETS, secret(value="two"))
+    theirs = [{"op": "add", "path": "/metadata/labels/theirs", "value": "2"}]
+    edited = await client.patch(SECRETS, bare_namespace, "s", theirs)
+    patch = secret_patch(edited["metadata"], secret(value="two"))
+    changed = await client.patch(SECRETS, bare_namespace, "s", patch)
     assert changed["data"] == secret(value="two")["data"]
     assert changed["metadata"]["labels"] == {"ours": "1", "theirs": "2"}
-    assert version(await client.apply(SECRETS, secret(value="two"))) == version(changed)
+    again = await client.patch(SECRETS, bare_namespace, "s", secret_patch(changed["metadata"], secret(value="two")))
+    assert version(again) == version(changed)
 
 
 async def test_list_selects_by_label_and_tells_the_kind(client: KubeClient, bare_namespace: str) -> None:
@@ -239,7 +255,9 @@ async def test_lease_that_another_one_takes_stops_the_leader(client: KubeClient,
 
     async def lead() -> None:
         async with hold_lease(client, "capk", bare_namespace, "a", times=times):
-            await client.patch(LEASES, bare_namespace, "capk", {"spec": {"holderIdentity": "thief"}})
+            await client.patch(
+                LEASES, bare_namespace, "capk", [{"op": "add", "path": "/spec/holderIdentity", "value": "thief"}]
+            )
             await asyncio.sleep(60)
 
     with pytest.raises(LostLease, match="thief"):

@@ -18,10 +18,10 @@ import jsonpatch
 from capk.api import names
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, Unreachable
-from capk.kube.door import Listing, PatchKind
+from capk.kube.door import Listing
 from capk.kube.lease import LEASES
 from test.simulation.clock import context_of, now, timestamp
-from test.simulation.objects import Body, Path, applied, copied, error, merged, owned_paths, refusal, selects
+from test.simulation.objects import Body, copied, error, merged, refusal, selects
 
 Where = tuple[str, str, str]
 """Plural, namespace, name."""
@@ -46,13 +46,9 @@ T = TypeVar("T")
 
 @dataclass
 class Stored:
-    """An object and who owns its fields."""
+    """An object, whatever becomes of it."""
 
     body: Body
-    applied: set[Path] = field(default_factory=set)
-    """What capk owns by server-side apply."""
-    updated: set[Path] = field(default_factory=set)
-    """What anybody owns who created or patched: apply never removes it."""
 
 
 @dataclass
@@ -148,7 +144,7 @@ class ApiServer:
 
     # --- writing
 
-    def create(self, resource: Resource, body: Mapping[str, Any], *, manager: str = "kubectl") -> Body:
+    def create(self, resource: Resource, body: Mapping[str, Any]) -> Body:
         """Create an object; raises ApiErrors as the API server does."""
         obj = {"apiVersion": resource.api_version, "kind": resource.kind, **copied(body)}
         metadata = obj["metadata"] = {"namespace": "", **obj["metadata"]}
@@ -167,9 +163,7 @@ class ApiServer:
         elif self.edit_secrets and resource.plural == "secrets":
             self.edit_secrets(obj)
         self._validate("create", resource, label, None, obj)
-        stored = Stored({}, updated=owned_paths(obj))
-        if manager == "apply":
-            stored = Stored({}, applied=owned_paths(obj))
+        stored = Stored({})
         self.living.add(metadata["uid"])
         self._store(where, stored, obj)
         return self.objects[where].body
@@ -202,18 +196,6 @@ class ApiServer:
             return after
         self._store(where, stored, after)
         return self.objects[where].body
-
-    def apply(self, resource: Resource, body: Mapping[str, Any]) -> Body:
-        """Server-side apply by capk, forced."""
-        where = (resource.plural, body["metadata"].get("namespace") or "", body["metadata"]["name"])
-        if where not in self.objects:
-            return self.create(resource, body, manager="apply")
-        stored = self.objects[where]
-        said = owned_paths(body)
-        dropped = stored.applied - said - stored.updated
-        answer = self.update("apply", resource, where, lambda seen: applied(seen, body, dropped))
-        stored.applied = said
-        return answer
 
     def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Delete an object, or mark it where finalizers hold it."""
@@ -426,39 +408,29 @@ class ApiClient:
         """Create an object."""
         metadata = obj["metadata"]
         async with _Request(self, "create", resource, f"{metadata.get('namespace')}/{metadata['name']}", obj):
-            return self._seen(resource, self._api.create(resource, obj, manager="capk"))
+            return self._seen(resource, self._api.create(resource, obj))
 
     async def patch(
         self,
         resource: Resource,
         namespace: str | None,
         name: str,
-        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        operations: Sequence[Mapping[str, Any]],
         *,
         subresource: str | None = None,
-        kind: PatchKind = "merge",
     ) -> Body:
         """Change an object, or its status."""
-        patch = copied(body)
+        patch = copied(operations)
         where = (resource.plural, namespace or "", name)
 
         def change(seen: Body) -> Body:
-            if kind == "merge":
-                result: Body = merged(seen, patch)
-                return result
             try:
                 return dict(jsonpatch.apply_patch(seen, patch))
-            except jsonpatch.JsonPatchTestFailed as failed:
-                raise Conflict("patch", f"{resource.plural} {namespace}/{name}", 422, str(failed)) from failed
+            except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as misfit:
+                raise Conflict("patch", f"{resource.plural} {namespace}/{name}", 422, str(misfit)) from misfit
 
-        async with _Request(self, "patch", resource, f"{namespace}/{name}", body):
+        async with _Request(self, "patch", resource, f"{namespace}/{name}", operations):
             return self._seen(resource, self._api.update("patch", resource, where, change, subresource=subresource))
-
-    async def apply(self, resource: Resource, obj: Mapping[str, Any], *, force: bool = True) -> Body:
-        """Create or change an object by server-side apply."""
-        metadata = obj["metadata"]
-        async with _Request(self, "apply", resource, f"{metadata.get('namespace')}/{metadata['name']}", obj):
-            return self._seen(resource, self._api.apply(resource, obj))
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         """Ask for the deletion of an object."""

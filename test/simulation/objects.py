@@ -1,7 +1,7 @@
-"""What the simulated API server does to documents: merge patches, server-side apply, admission rules. Pure."""
+"""What the simulated API server does to documents: merge patches and admission rules. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from capk.api import names
@@ -9,7 +9,6 @@ from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 
 Body = dict[str, Any]
-Path = tuple[str, ...]
 
 _FIXED_AT_CREATION: Final = (
     "kubernetesVersion",
@@ -57,48 +56,6 @@ def error(verb: str, resource: Resource, where: str, status: int, message: str) 
         return Unreachable(verb, subject, status, message)
     known = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict}
     return known.get(status, ApiError)(verb, subject, status, message)
-
-
-def owned_paths(applied: Mapping[str, Any]) -> set[Path]:
-    """Return the leaves that server-side apply makes its manager's: list entries by their key."""
-    found: set[Path] = set()
-    metadata = applied.get("metadata") or {}
-    for field in ("labels", "annotations"):
-        found |= {("metadata", field, key) for key in metadata.get(field) or {}}
-    found |= {("metadata", "ownerReferences", reference["uid"]) for reference in metadata.get("ownerReferences") or ()}
-    found |= {("data", key) for key in applied.get("data") or {}}
-    found |= {("spec", key) for key in applied.get("spec") or {}}
-    return found
-
-
-def applied(stored: Mapping[str, Any], wanted: Mapping[str, Any], dropped: Iterable[Path]) -> Body:
-    """Return the object after a server-side apply.
-
-    dropped: what the manager applied earlier, says no longer and nobody else owns.
-    """
-    result: Body = copied(stored)
-    for path in dropped:
-        _remove(result, path)
-    references = {reference["uid"]: reference for reference in result["metadata"].get("ownerReferences") or ()}
-    references |= {
-        reference["uid"]: reference for reference in (wanted.get("metadata") or {}).get("ownerReferences") or ()
-    }
-    result = merged(result, copied(wanted))
-    if references:
-        result["metadata"]["ownerReferences"] = list(references.values())
-    return result
-
-
-def _remove(document: Body, path: Path) -> None:
-    *parents, last = path
-    place: Any = document
-    for parent in parents:
-        place = place.get(parent) if isinstance(place, dict) else None
-    if path[:2] == ("metadata", "ownerReferences"):
-        references = document["metadata"].get("ownerReferences") or []
-        document["metadata"]["ownerReferences"] = [one for one in references if one["uid"] != last]
-    elif isinstance(place, dict):
-        place.pop(last, None)
 
 
 def refusal(resource: Resource, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[int, str] | None:

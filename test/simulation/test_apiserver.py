@@ -60,7 +60,8 @@ def test_a_change_of_the_spec_raises_the_generation_and_a_change_of_the_status_d
         first = made(api)
         api.edit(names.KIND_CLUSTERS, *WHERE, {"spec": {"image": "x"}})
         door = client(api)
-        after = await door.patch(names.KIND_CLUSTERS, *WHERE, {"status": {"ready": True}}, subresource="status")
+        ready = [{"op": "add", "path": "/status", "value": {"ready": True}}]
+        after = await door.patch(names.KIND_CLUSTERS, *WHERE, ready, subresource="status")
         assert after["metadata"]["generation"] == 2
         assert after["status"] == {"ready": True}
         assert int(after["metadata"]["resourceVersion"]) == int(first["metadata"]["resourceVersion"]) + 2
@@ -85,12 +86,12 @@ def test_the_main_resource_ignores_the_status() -> None:
     in_time(life)
 
 
-@pytest.mark.parametrize("guard", [{"resourceVersion": "1"}, {"uid": "uid-of-another"}])
-def test_a_guard_that_does_not_hold_is_a_conflict(guard: Body) -> None:
+@pytest.mark.parametrize("path", ["/metadata/resourceVersion", "/metadata/uid", "/metadata/annotations/gone"])
+def test_a_guard_that_does_not_hold_is_a_conflict(path: str) -> None:
     async def life(api: ApiServer) -> None:
         made(api)
         with pytest.raises(Conflict):
-            await client(api).patch(names.KIND_CLUSTERS, *WHERE, {"metadata": guard, "spec": {"image": "x"}})
+            await client(api).patch(names.KIND_CLUSTERS, *WHERE, [{"op": "test", "path": path, "value": "other"}])
 
     in_time(life)
 
@@ -161,21 +162,12 @@ def test_a_broken_watch_lists_again_and_never_tells_of_what_it_missed() -> None:
     in_time(life)
 
 
-def test_apply_removes_what_it_no_longer_says_but_not_what_others_own() -> None:
-    async def life(api: ApiServer) -> None:
-        api.apply(names.SECRETS, secret(data={"a": "eA==", "b": "eA=="}))
-        api.edit(names.SECRETS, *WHERE, {"data": {"c": "eA=="}})
-        assert api.apply(names.SECRETS, secret())["data"] == {"a": "eA==", "c": "eA=="}
-
-    in_time(life)
-
-
-def test_apply_to_what_was_created_by_post_removes_nothing() -> None:
+def test_a_second_controller_is_refused() -> None:
     async def life(api: ApiServer) -> None:
         one, other = made(api), api.create(names.KIND_CLUSTERS, {"metadata": {"name": "x", "namespace": "default"}})
-        api.create(names.SECRETS, secret(metadata={"ownerReferences": [reference(one)]}), manager="capk")
+        owners = [reference(one), reference(other)]
         with pytest.raises(ApiError, match="Only one reference can have Controller"):
-            api.apply(names.SECRETS, secret(metadata={"ownerReferences": [reference(other)]}))
+            api.create(names.SECRETS, secret(metadata={"ownerReferences": owners}))
 
     in_time(life)
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsonpatch
+from jsonpointer import JsonPointer
 
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, NotFound
-from capk.kube.door import Listing, PatchKind
+from capk.kube.door import Listing
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -26,6 +27,21 @@ def merge(target: Any, patch: Any) -> Any:
         else:
             result[key] = merge(result.get(key), value)
     return result
+
+
+def asked_for(body: Any) -> Any:
+    """Return what a create or a JSON patch sets, as one document; places in lists become keys."""
+    if isinstance(body, Mapping):
+        return body
+    document: dict[str, Any] = {}
+    for operation in body:
+        if operation["op"] in ("add", "replace"):
+            *parents, last = JsonPointer(operation["path"]).parts
+            place = document
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = operation["value"]
+    return document
 
 
 class RecordingKube:
@@ -75,30 +91,19 @@ class RecordingKube:
         resource: Resource,
         namespace: str | None,
         name: str,
-        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        operations: Sequence[Mapping[str, Any]],
         *,
         subresource: str | None = None,
-        kind: PatchKind = "merge",
     ) -> dict[str, Any]:
-        self._record("patch", resource, namespace, name, body)
+        self._record("patch", resource, namespace, name, operations)
         seen = self._find("patch", resource, namespace, name)
-        if kind == "json":
-            wanted = jsonpatch.apply_patch(seen, body)
-        else:
-            for field in ("resourceVersion", "uid"):
-                guard = body.get("metadata", {}).get(field)
-                if guard is not None and guard != seen["metadata"][field]:
-                    raise Conflict("patch", resource.plural, 409 if field == "resourceVersion" else 422, "stale")
-            wanted = merge(seen, body)
+        try:
+            wanted = jsonpatch.apply_patch(seen, operations)
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as misfit:
+            raise Conflict("patch", resource.plural, 422, str(misfit)) from misfit
         parts = ("status",) if subresource == "status" else tuple(key for key in wanted if key != "status")
         kept = {key: value for key, value in seen.items() if key not in parts}
         return self._replace(resource, seen, {**kept, **{key: wanted[key] for key in parts if key in wanted}})
-
-    async def apply(self, resource: Resource, obj: Mapping[str, Any], *, force: bool = True) -> dict[str, Any]:
-        metadata = obj["metadata"]
-        self._record("apply", resource, metadata.get("namespace"), metadata["name"], obj)
-        seen = self.objects.get((resource.plural, metadata.get("namespace"), metadata["name"]))
-        return self._replace(resource, seen, merge(seen, obj)) if seen else self.put(resource, obj)
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         self._record("delete", resource, namespace, name, uid)

@@ -26,6 +26,7 @@ CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/namespaces/default/ki
 AUTHORITY = Authority("unit tests")
 OTHER_AUTHORITY = Authority("somewhere else")
 DEV = {"metadata": {"name": "dev", "namespace": "default"}}
+CHANGE = [{"op": "remove", "path": "/a"}]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -213,33 +214,24 @@ async def test_list_is_put_together_from_its_pages(api: ApiServer, client: KubeC
 @pytest.mark.rule("K23")
 async def test_every_write_names_its_field_manager(api: ApiServer, client: KubeClient) -> None:
     await client.create(KIND_CLUSTERS, DEV)
-    await client.patch(KIND_CLUSTERS, "default", "dev", {"a": 1})
-    await client.patch(KIND_CLUSTERS, "default", "dev", {"status": {}}, subresource="status")
-    await client.apply(KIND_CLUSTERS, DEV)
+    await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
+    await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE, subresource="status")
     assert [(method, path) for method, path, *_ in api.requests] == [
         ("POST", f"{CLUSTERS}?fieldManager=capk"),
         ("PATCH", f"{CLUSTERS}/dev?fieldManager=capk"),
         ("PATCH", f"{CLUSTERS}/dev/status?fieldManager=capk"),
-        ("PATCH", f"{CLUSTERS}/dev?fieldManager=capk&force=true"),
     ]
 
 
-async def test_patches_say_of_which_type_they_are(api: ApiServer, client: KubeClient) -> None:
-    await client.patch(KIND_CLUSTERS, "default", "dev", {"a": None})
-    await client.patch(KIND_CLUSTERS, "default", "dev", [{"op": "remove", "path": "/a"}], kind="json")
-    await client.apply(KIND_CLUSTERS, DEV, force=False)
-    assert [(headers["Content-Type"], body) for _, _, headers, body in api.requests[:2]] == [
-        ("application/merge-patch+json", {"a": None}),
-        ("application/json-patch+json", [{"op": "remove", "path": "/a"}]),
-    ]
-    _, path, headers, _ = api.requests[2]
-    assert headers["Content-Type"] == "application/apply-patch+yaml"
-    assert path.endswith("force=false")
+async def test_patches_are_json_patches(api: ApiServer, client: KubeClient) -> None:
+    await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
+    ((_, _, headers, body),) = api.requests
+    assert (headers["Content-Type"], body) == ("application/json-patch+json", CHANGE)
 
 
-async def test_applied_object_has_its_kind_and_no_managed_fields(api: ApiServer, client: KubeClient) -> None:
+async def test_created_object_has_its_kind_and_no_managed_fields(api: ApiServer, client: KubeClient) -> None:
     obj = {"metadata": {**DEV["metadata"], "managedFields": [{"manager": "x"}]}, "spec": {}}
-    await client.apply(KIND_CLUSTERS, obj)
+    await client.create(KIND_CLUSTERS, obj)
     assert api.requests[0][3] == {
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1",
         "kind": "KINDCluster",
@@ -278,7 +270,7 @@ async def test_delete_can_insist_on_the_uid(api: ApiServer, client: KubeClient) 
 async def test_status_becomes_our_error(status: int, error: type[ApiError], api: ApiServer, client: KubeClient) -> None:
     api.answers = [answer(status)]
     with pytest.raises(ApiError) as raised:
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
     assert type(raised.value) is error
     assert str(raised.value) == f"patch kindclusters default/dev: server says {status} (HTTP {status})"
 
@@ -287,17 +279,27 @@ async def test_status_becomes_our_error(status: int, error: type[ApiError], api:
 async def test_foreign_uid_is_a_conflict(api: ApiServer, client: KubeClient) -> None:
     api.answers = [answer(422, failure(422, details={"causes": [{"field": "metadata.uid", "message": "immutable"}]}))]
     with pytest.raises(Conflict):
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
     api.answers = [answer(422, failure(422, details={"causes": [{"field": "spec.clusterName"}]}))]
     with pytest.raises(ApiError) as raised:
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
     assert not isinstance(raised.value, Conflict)
 
 
-async def test_failed_test_of_a_json_patch_is_a_conflict(api: ApiServer, client: KubeClient) -> None:
-    api.answers = [answer(422)]
+@pytest.mark.rule("K22")
+async def test_json_patch_that_does_not_fit_is_a_conflict(api: ApiServer, client: KubeClient) -> None:
+    said = "the server rejected our request due to an error in our request"
+    api.answers = [answer(422, failure(422, message=said))]
     with pytest.raises(Conflict):
-        await client.patch(KIND_CLUSTERS, "default", "dev", [], kind="json")
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
+
+
+async def test_write_that_a_webhook_denies_as_unprocessable_is_no_conflict(api: ApiServer, client: KubeClient) -> None:
+    said = 'admission webhook "policy.example.org" denied the request: no clusters on Fridays'
+    api.answers = [answer(422, failure(422, message=said))]
+    with pytest.raises(ApiError, match="no clusters on Fridays") as raised:
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
+    assert not isinstance(raised.value, Conflict)
 
 
 async def test_read_is_tried_again_when_the_server_is_in_trouble(
@@ -346,7 +348,7 @@ async def test_no_answer_in_time_is_unreachable(kubeconfig: Path, api: ApiServer
     api.answers = [never]
     client = await KubeClient.connect(kubeconfig=str(kubeconfig), request_timeout_seconds=0.05, observe=requests)
     with pytest.raises(Unreachable, match="did not answer in time"):
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
     assert requests.seen == [("patch", "kindclusters", "none")]
     await client.close()
 
@@ -366,7 +368,7 @@ async def test_connection_cut_in_the_middle_is_unreachable(client: KubeClient, a
 
     api.answers = [cut]
     with pytest.raises(Unreachable):
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
 
 
 @pytest.mark.parametrize("garbage", [b"", b"<html>a proxy</html>", b"[1]", b'"text"', b"\xff\xfe{"])
@@ -374,7 +376,7 @@ async def test_connection_cut_in_the_middle_is_unreachable(client: KubeClient, a
 async def test_garbage_is_unreachable(status: int, garbage: bytes, api: ApiServer, client: KubeClient) -> None:
     api.answers = [answer(status, garbage)]
     with pytest.raises(Unreachable):
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
 
 
 async def test_cancelled_request_frees_its_place(kubeconfig: Path, api: ApiServer) -> None:
@@ -386,7 +388,7 @@ async def test_cancelled_request_frees_its_place(kubeconfig: Path, api: ApiServe
 
     api.answers = [hang, answer(200, {})]
     client = await KubeClient.connect(kubeconfig=str(kubeconfig), max_in_flight=1)
-    asking = asyncio.create_task(client.patch(KIND_CLUSTERS, "default", "dev", {}))
+    asking = asyncio.create_task(client.patch(KIND_CLUSTERS, "default", "dev", CHANGE))
     await arrived.wait()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
@@ -407,7 +409,7 @@ async def test_refused_credentials_are_read_again(
 ) -> None:
     write_kubeconfig(kubeconfig, client.server, token="second")
     api.answers = [answer(401), answer(200, {"ok": True})]
-    assert await client.patch(KIND_CLUSTERS, "default", "dev", {}) == {"ok": True}
+    assert await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) == {"ok": True}
     assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer first", "Bearer second"]
     assert [code for *_, code in requests.seen] == ["401", "200"]
 
@@ -427,7 +429,7 @@ async def test_many_refusals_at_once_read_the_credentials_once(
     client = KubeClient(connection, throttle)
     api.answers = [answer(401)]
     answers = await asyncio.gather(
-        *(client.patch(KIND_CLUSTERS, "default", "dev", {}) for _ in range(5)), return_exceptions=True
+        *(client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) for _ in range(5)), return_exceptions=True
     )
     assert {type(error) for error in answers} == {Forbidden}
     assert len(api.requests) == 5  # just read: wrong, not old
@@ -443,7 +445,7 @@ async def test_many_refusals_at_once_are_all_cured_by_one_reading(
     api.answers = [only_second]
     write_kubeconfig(kubeconfig, client.server, token="second")
     connection = client._connection
-    await asyncio.gather(*(client.patch(KIND_CLUSTERS, "default", "dev", {}) for _ in range(9)))
+    await asyncio.gather(*(client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) for _ in range(9)))
     assert connection.generation == 2
 
 
@@ -476,9 +478,9 @@ async def test_bodies_and_tokens_are_never_logged(
     caplog.set_level(logging.DEBUG)
     secret = {"metadata": {"name": "s", "namespace": "default"}, "data": {"value": "aHVzaC1odXNo"}}
     api.answers = [answer(200, secret), answer(500)]
-    await client.apply(SECRETS, secret)
+    await client.create(SECRETS, secret)
     with pytest.raises(Unreachable):
-        await client.apply(SECRETS, secret)
+        await client.create(SECRETS, secret)
     assert "aHVzaC1odXNo" not in caplog.text
     assert "first" not in caplog.text
 
@@ -548,7 +550,7 @@ async def test_proxy_of_the_kubeconfig_wins_over_the_environment(
     write_kubeconfig(kubeconfig, str(api.server.make_url("")), server=server, token="first")
     client = await KubeClient.connect(kubeconfig=str(kubeconfig))
     with pytest.raises(Unreachable, match="localhost:1"):
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
     await client.close()
 
 
@@ -564,7 +566,7 @@ async def test_replaced_authority_is_read_again(api: ApiServer, client: KubeClie
     trust(client, OTHER_AUTHORITY, kubeconfig)
     await client._connection.open()
     write_kubeconfig(kubeconfig, client.server, token="second")
-    assert await client.patch(KIND_CLUSTERS, "default", "dev", {}) == {}
+    assert await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) == {}
     assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer second"]
 
 
@@ -572,7 +574,7 @@ async def test_authority_that_stays_wrong_is_an_error(api: ApiServer, client: Ku
     trust(client, OTHER_AUTHORITY, kubeconfig)
     await client._connection.open()
     with pytest.raises(Unreachable, match="certificate verify failed"):
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
     assert (api.requests, client._connection.generation) == ([], 3)
 
 
@@ -583,7 +585,7 @@ async def test_wrong_authority_is_read_again_only_now_and_then(api: ApiServer, k
     client = KubeClient(connection, NotedThrottle())
     for _ in range(3):
         with pytest.raises(Unreachable, match="certificate verify failed"):
-            await client.patch(KIND_CLUSTERS, "default", "dev", {})
+            await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
     assert connection.generation == 1
     await client.close()
 
@@ -627,7 +629,7 @@ async def test_redirect_is_not_followed(api: ApiServer, client: KubeClient) -> N
 async def test_closed_client_says_so(client: KubeClient) -> None:
     await client.close()
     with pytest.raises(Unreachable, match="not open"):
-        await client.patch(KIND_CLUSTERS, "default", "dev", {})
+        await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
 
 
 async def test_requests_in_flight_are_bounded(kubeconfig: Path, api: ApiServer) -> None:

@@ -1,11 +1,11 @@
 from typing import Any
 
+import jsonpatch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recording_kube import merge
 
-from capk.kube.patches import merge_diff, metadata_patch, status_patch, without_nulls
+from capk.kube.patches import changed, metadata_patch, secret_patch, status_patch, without_nulls
 
 scalars = st.sampled_from(["", "x", 0, 7])
 documents = st.recursive(
@@ -27,7 +27,7 @@ def seen(**parts: Any) -> dict[str, Any]:
 def test_status_patch_applied_gives_exactly_the_wanted_status(have: dict, want: dict) -> None:
     obj = seen(status=without_nulls(have))
     patch = status_patch(obj, want)
-    result = obj if patch is None else merge(obj, patch)
+    result = obj if patch is None else jsonpatch.apply_patch(obj, patch)
     assert result["status"] == without_nulls(want)
     assert result["metadata"] == obj["metadata"]
 
@@ -41,26 +41,35 @@ def test_status_patch_is_none_if_and_only_if_nothing_changes(have: dict, want: d
 
 @pytest.mark.rule("K22")
 def test_every_patch_is_guarded_by_version_and_uid() -> None:
-    guard = {"resourceVersion": "7", "uid": "u1"}
-    status = status_patch(seen(), {"ready": True})
-    assert status == {"metadata": guard, "status": {"ready": True}}
-    metadata = metadata_patch(seen(), add_finalizer="ours")
-    assert metadata == {"metadata": {**guard, "finalizers": ["ours"]}}
+    secret = {"metadata": {"labels": {}, "annotations": {}, "ownerReferences": []}, "data": {}, "type": "Opaque"}
+    patches = (
+        status_patch(seen(), {"ready": True}),
+        metadata_patch(seen(), add_finalizer="ours"),
+        secret_patch(seen()["metadata"], secret),
+    )
+    for patch in patches:
+        assert patch is not None
+        assert patch[:2] == [
+            {"op": "test", "path": "/metadata/uid", "value": "u1"},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+        ]
+        for stale in ({"uid": "u2"}, {"resourceVersion": "8"}):
+            with pytest.raises(jsonpatch.JsonPatchTestFailed):
+                jsonpatch.apply_patch(seen(metadata=stale), patch)
 
 
 def test_status_patch_removes_what_is_not_wanted() -> None:
     obj = seen(status={"a": 1, "b": {"c": 1, "d": 2}})
     patch = status_patch(obj, {"b": {"d": 2}})
     assert patch is not None
-    assert patch["status"] == {"a": None, "b": {"c": None}}
+    assert sorted(one["path"] for one in patch if one["op"] == "remove") == ["/status/a", "/status/b/c"]
 
 
 @pytest.mark.rule("C3")
 def test_nulls_are_never_written() -> None:
-    assert status_patch(seen(), {"a": None, "b": [{"c": None}]}) == {
-        "metadata": {"resourceVersion": "7", "uid": "u1"},
-        "status": {"b": [{}]},
-    }
+    patch = status_patch(seen(), {"a": None, "b": [{"c": None}]})
+    assert patch is not None
+    assert patch[2:] == [{"op": "add", "path": "/status", "value": {"b": [{}]}}]
     assert status_patch(seen(), {"a": None}) is None
 
 
@@ -70,7 +79,7 @@ def test_finalizers_of_others_are_kept_in_order(existing: list[str], add: bool) 
     obj = seen(metadata={"finalizers": existing})
     change = {"add_finalizer": "ours"} if add else {"remove_finalizer": "ours"}
     patch = metadata_patch(obj, **change)
-    result = obj if patch is None else merge(obj, patch)
+    result = obj if patch is None else jsonpatch.apply_patch(obj, patch)
     finalizers = result["metadata"]["finalizers"]
     assert [name for name in finalizers if name != "ours"] == [name for name in existing if name != "ours"]
     assert finalizers.count("ours") == int(add)
@@ -82,7 +91,7 @@ def test_finalizers_of_others_are_kept_in_order(existing: list[str], add: bool) 
 def test_annotations_are_set_or_removed_and_others_kept(existing: dict, changes: dict) -> None:
     obj = seen(metadata={"annotations": existing, "labels": {"keep": "me"}})
     patch = metadata_patch(obj, annotations=changes)
-    result = obj if patch is None else merge(obj, patch)
+    result = obj if patch is None else jsonpatch.apply_patch(obj, patch)
     wanted = {key: value for key, value in {**existing, **changes}.items() if value is not None}
     assert result["metadata"]["annotations"] == wanted
     assert result["metadata"]["labels"] == {"keep": "me"}
@@ -98,7 +107,7 @@ def test_one_patch_carries_all_changes_of_the_object() -> None:
         spec={"controlPlaneEndpoint": {"host": "h", "port": 1}},
     )
     assert patch is not None
-    result = merge(obj, patch)
+    result = jsonpatch.apply_patch(obj, patch)
     assert result["spec"] == {"clusterName": "dev", "controlPlaneEndpoint": {"host": "h", "port": 1}}
     assert result["metadata"] == {
         **obj["metadata"],
@@ -111,17 +120,11 @@ def test_one_patch_carries_all_changes_of_the_object() -> None:
 @given(objects, objects)
 def test_spec_patch_sets_the_named_fields_and_leaves_the_rest(have: dict, named: dict) -> None:
     obj = seen(spec=without_nulls(have))
-    patch = metadata_patch(obj, spec=without_nulls(named))
-    result = obj if patch is None else merge(obj, patch)
-    assert result["spec"] == merge(without_nulls(have), without_nulls(named))
-    if patch is None:
-        assert result["spec"] == obj["spec"]
-
-
-def test_spec_field_can_be_removed() -> None:
-    patch = metadata_patch(seen(spec={"a": 1, "b": {"c": 1}}), spec={"a": None, "b": {"c": None, "d": None}})
-    assert patch is not None
-    assert patch["spec"] == {"a": None, "b": {"c": None}}
+    patch = metadata_patch(obj, spec=named)
+    result = obj if patch is None else jsonpatch.apply_patch(obj, patch)
+    wanted = {key: value for key, value in {**without_nulls(have), **named}.items() if value is not None}
+    assert result["spec"] == wanted
+    assert (patch is None) == (wanted == obj["spec"])
 
 
 def test_nothing_asked_for_gives_no_patch() -> None:
@@ -129,8 +132,30 @@ def test_nothing_asked_for_gives_no_patch() -> None:
 
 
 @given(objects, objects)
-def test_merge_diff_leads_from_one_document_to_the_other(have: dict, want: dict) -> None:
+def test_patch_leads_from_one_document_to_the_other(have: dict, want: dict) -> None:
     have, want = without_nulls(have), without_nulls(want)
-    diff = merge_diff(have, want)
-    assert merge(have, diff) == want
-    assert (not diff) == (have == want)
+    patch = changed(seen()["metadata"], have, want)
+    assert (patch is None) == (have == want)
+    if patch is not None:
+        assert jsonpatch.apply_patch({**seen(), **have}, patch) == {**seen(), **want}
+
+
+@pytest.mark.rule("C29")
+def test_secret_patch_replaces_the_data_and_keeps_labels_and_owners_of_others() -> None:
+    other, gone = {"uid": "u8", "name": "other"}, {"uid": "u9", "name": "former", "controller": True}
+    current = seen(
+        metadata={"labels": {"theirs": "1", "ours": "old"}, "ownerReferences": [gone, other]},
+        data={"value": "b2xk", "stray": "eA=="},
+        type="Opaque",
+    )
+    owner = {"uid": "u7", "name": "dev", "controller": True}
+    wanted = {
+        "metadata": {"labels": {"ours": "1"}, "annotations": {"digest": "d"}, "ownerReferences": [owner]},
+        "data": {"value": "bmV3"},
+        "type": "Opaque",
+    }
+    result = jsonpatch.apply_patch(current, secret_patch(current["metadata"], wanted))
+    assert result["data"] == {"value": "bmV3"}
+    assert result["metadata"]["labels"] == {"theirs": "1", "ours": "1"}
+    assert result["metadata"]["annotations"] == {"digest": "d"}
+    assert result["metadata"]["ownerReferences"] == [owner, other]

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from recording_kube import asked_for
 from simulation import NO_ANSWER, World, quiet, trouble
 
 from capk.api import names
@@ -23,8 +24,8 @@ class TestAdoption:
         world.engine.run_node("dev-control-plane")
 
         def refuse(verb, resource, name, body):
-            is_claim = names.CLAIM_ANNOTATION in ((body or {}).get("metadata") or {}).get("annotations", {})
-            return refusal() if resource is KIND_CLUSTERS and is_claim else None
+            annotations = asked_for(body or {}).get("metadata", {}).get("annotations", {})
+            return refusal() if resource is KIND_CLUSTERS and names.CLAIM_ANNOTATION in annotations else None
 
         world.kube.refuse = refuse
         async with world.running():

@@ -5,6 +5,7 @@ import copy
 from typing import Any
 
 import pytest
+from recording_kube import asked_for
 from simulation import World, authority, kubeconfig, quiet, trouble
 
 from capk.api import names
@@ -22,7 +23,7 @@ def refusing(said: str, meant: Any) -> Any:
     """Refuse the writes for which meant(resource, name, body) is true."""
 
     def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
-        if verb in ("create", "patch") and meant(resource, name, body):
+        if verb in ("create", "patch") and meant(resource, name, asked_for(body)):
             return Forbidden(verb, f"{resource.plural} default/{name}", 403, said)
         return None
 
