@@ -4,38 +4,48 @@ No handler of another kind than `on.event` may be registered: kopf would put ann
 (K13, K18, K33).
 """
 
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
 from capk.api import names
-from capk.api.names import Resource
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.manager.application import Application
 from capk.settings import Settings
 
-
-def registry() -> kopf.OperatorRegistry:
-    """Return the event handlers for every kind that the provider watches."""
-    handlers = kopf.OperatorRegistry()
-    for resource in (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES):
-        _watch(handlers, resource, resource.group, resource.version, resource.plural)
-    # No version: the server's preferred one, so that old and new cores are served alike (K32, C12).
-    _watch(handlers, names.CLUSTERS, names.CORE_GROUP, "clusters")
-    # Server-side label selector, see kopf_settings: only our own Secrets are watched.
-    _watch(handlers, names.SECRETS, "v1", "secrets")
-    kopf.on.login(registry=handlers)(_log_in)
-    return handlers
+HANDLERS: Final = kopf.OperatorRegistry()
 
 
-def _watch(handlers: kopf.OperatorRegistry, resource: Resource, *selector: str) -> None:
-    async def on_event(event: Any, memo: Application, **_: Any) -> None:
-        memo.cache.on_event(resource, event["type"], event["object"])
-
-    kopf.on.event(*selector, id=f"on-{resource.plural}", registry=handlers)(on_event)
-
-
-async def _log_in(memo: Application, **_: Any) -> kopf.AiohttpSession:
+@kopf.on.login(registry=HANDLERS)
+async def log_in(memo: Application, **_: Any) -> kopf.AiohttpSession:
+    """Give kopf the connection that the provider's own client uses."""
     return await memo.kopf_connection()
+
+
+@kopf.on.event(KIND_CLUSTERS.group, KIND_CLUSTERS.version, KIND_CLUSTERS.plural, registry=HANDLERS)
+async def on_kindcluster(event: Any, memo: Application, **_: Any) -> None:
+    """Take in what happened to a KINDCluster."""
+    memo.cache.on_event(KIND_CLUSTERS, event["type"], event["object"])
+
+
+@kopf.on.event(KIND_CONTROL_PLANES.group, KIND_CONTROL_PLANES.version, KIND_CONTROL_PLANES.plural, registry=HANDLERS)
+async def on_kindcontrolplane(event: Any, memo: Application, **_: Any) -> None:
+    """Take in what happened to a KINDControlPlane."""
+    memo.cache.on_event(KIND_CONTROL_PLANES, event["type"], event["object"])
+
+
+# Without a version kopf takes the one that the server prefers: old and new cores are served alike (K32, C12).
+@kopf.on.event(CLUSTERS.group, CLUSTERS.plural, registry=HANDLERS)
+async def on_cluster(event: Any, memo: Application, **_: Any) -> None:
+    """Take in what happened to a Cluster of Cluster API."""
+    memo.cache.on_event(CLUSTERS, event["type"], event["object"])
+
+
+# The watch has a label selector, see `kopf_settings`: only our own Secrets come here.
+@kopf.on.event(SECRETS.version, SECRETS.plural, registry=HANDLERS)
+async def on_secret(event: Any, memo: Application, **_: Any) -> None:
+    """Take in what happened to a Secret of the provider."""
+    memo.cache.on_event(SECRETS, event["type"], event["object"])
 
 
 class _NothingRemembered(kopf.DiffBaseStorage):

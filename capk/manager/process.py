@@ -18,7 +18,7 @@ from capk.errors import CapkError
 from capk.kube.client import KubeClient
 from capk.kube.lease import hold_lease
 from capk.manager.application import Application
-from capk.manager.handlers import kopf_settings, registry
+from capk.manager.handlers import HANDLERS, kopf_settings
 from capk.runtime import logs
 from capk.runtime.health import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.metrics import Metrics
@@ -154,7 +154,7 @@ async def _watch(app: Application) -> None:
     tasks = await kopf.spawn_tasks(
         identity=_identity(),  # type: ignore[arg-type]  # a NewType that kopf does not export
         ready_flag=started,
-        registry=registry(),
+        registry=HANDLERS,
         settings=chosen,
         memo=app,
         standalone=True,
