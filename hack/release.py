@@ -19,6 +19,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
+import kubernetes_validate
 import yaml
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -82,6 +83,18 @@ def check_series(version: str, metadata: Path) -> None:
         raise ReleaseError(
             f"{metadata.name} has {newest[0]}.{newest[1]}, which comes after {version}. Remove it till then."
         )
+
+
+def check_schemas(bundles: Mapping[str, str]) -> None:
+    """Refuse bundles with an object that the newest known release of Kubernetes would not take, name by name."""
+    version = kubernetes_validate.latest_version()
+    for name, text in bundles.items():
+        for one in yaml.safe_load_all(fill_in_defaults(text)):
+            try:
+                kubernetes_validate.validate(one, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                what = f"{one['kind']} {one['metadata']['name']}"
+                raise ReleaseError(f"{name}: {what} is not valid for Kubernetes {version}: {error.message}") from error
 
 
 def run(*command: str) -> str:
@@ -155,6 +168,7 @@ def contents(release: Release) -> dict[str, str]:
         name: render(ROOT / "config", overlay, release.image, release.kubectl) for overlay, name in OVERLAYS.items()
     }
     files[INSTALL] = fill_in_defaults(files[OVERLAYS["default"]])
+    check_schemas({name: files[name] for name in (*OVERLAYS.values(), INSTALL)})
     files["metadata.yaml"] = release.metadata.read_text()
     files |= {path.name: path.read_text() for path in (ROOT / "templates").glob("*.yaml")}
     if release.sbom:

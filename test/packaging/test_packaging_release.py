@@ -45,6 +45,17 @@ def test_release_is_the_same_twice(folder: Path, tmp_path: Path) -> None:
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
 
 
+def test_an_object_that_kubernetes_would_not_take_is_refused_by_name() -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "capk"},
+        "spec": {"ports": [{"port": "${PORT:=ten}"}]},
+    }
+    with pytest.raises(release.ReleaseError, match=r"^install.yaml: Service capk is not valid for Kubernetes .*ten"):
+        release.check_schemas({"install.yaml": yaml.safe_dump(service)})
+
+
 def test_checksums_are_those_of_the_files(folder: Path) -> None:
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     assert {line.split("  ")[1] for line in lines} == {path.name for path in folder.iterdir()} - {"SHA256SUMS"}

@@ -3,6 +3,7 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 
+import kubernetes_validate
 import pytest
 from recording_kube import RecordingKube
 from virtual_time import now, run
@@ -41,6 +42,16 @@ def test_free_lease_is_taken_at_once_and_released() -> None:
             assert spec(kube)["holderIdentity"] == "a"
             assert spec(kube)["leaseDurationSeconds"] == 15
         assert spec(kube)["holderIdentity"] == ""
+
+    virtually(body)
+
+
+def test_lease_satisfies_the_schema_of_kubernetes() -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube):
+            await asyncio.sleep(5)
+            (lease,) = kube.objects.values()
+            kubernetes_validate.validate(lease, kubernetes_validate.latest_version(), strict=True)
 
     virtually(body)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+import kubernetes_validate
 import pytest
 from simulation import NO_ANSWER, World, kubeconfig, now, quiet, trouble
 
@@ -37,6 +38,16 @@ class TestRest:
             writes = len(world.kube.writes)
             await asyncio.sleep(4 * 3600)
             assert len(world.kube.writes) == writes
+
+    async def test_secrets_and_events_satisfy_the_schemas_of_kubernetes(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2")
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+        written = [one for one in world.kube.objects.values() if one["kind"] in ("Secret", "Event")]
+        assert {one["kind"] for one in written} == {"Secret", "Event"}
+        for one in written:
+            kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
 
     async def test_restart_beside_a_cluster_that_is_up_writes_nothing(self, tmp_path):
         world = World(tmp_path)
