@@ -19,7 +19,7 @@ from bench.results import KEYS, Row, comparison, document, fits, machine, save, 
 from bench.scale import scale
 from bench.steady import steady
 from bench.takeover import takeover
-from capk.localplane.engines import choose_engine
+from capkdev.managementcluster.engines import choose_engine
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 console = Console(width=None if sys.stdout.isatty() else 160)

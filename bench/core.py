@@ -10,9 +10,9 @@ from bench.rig import KIND_CLUSTER_PATH, Object, Rig, kindcluster, wait_until
 from bench.usage import cpu_of
 from capk.api.conditions import find
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES
-from capk.localkind import processes
-from capk.localkind.rest import Rest
-from capk.localplane.options import CORE_MANAGER
+from capkdev import processes
+from capkdev.managementcluster.options import CORE_MANAGER
+from capkdev.rest import Rest
 
 CLUSTER_PATH = "/apis/cluster.x-k8s.io/v1beta2/namespaces/default/clusters"
 CONTROL_PLANE_PATH = f"/apis/{KIND_CONTROL_PLANES.api_version}/namespaces/default/{KIND_CONTROL_PLANES.plural}"

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH, Object, Rig, kindcluster, wait_until
 from bench.scale import create_all
-from capk.localkind.rest import MERGE_PATCH
+from capkdev.rest import MERGE_PATCH
 
 EDITS_A_SECOND = 5
 CREATIONS_A_SECOND = 10

@@ -18,11 +18,11 @@ from bench.rig import KIND_CLUSTER_PATH as PATH
 from bench.rig import is_ready
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import NotFound
-from capk.localkind.kindconfig import DEFAULT_IMAGE
-from capk.localkind.rest import Rest
-from capk.localplane.engines import EngineChoice
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
+from capkdev.managementcluster.engines import EngineChoice
+from capkdev.managementcluster.options import Options
+from capkdev.managementcluster.plane import LocalPlane
+from capkdev.rest import Rest
 
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 900

@@ -11,8 +11,8 @@ from time import monotonic
 from bench.blocking import BlockingController
 from bench.results import Row
 from bench.rig import ENGINE, KIND_CLUSTER_PATH, Object, Rig, is_ready, kindcluster, wait_until
-from capk.localkind.kindconfig import DEFAULT_IMAGE
-from capk.localplane.engines import EngineChoice
+from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
+from capkdev.managementcluster.engines import EngineChoice
 
 FIXED_SECONDS = 2
 

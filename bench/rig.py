@@ -18,12 +18,12 @@ from bench.usage import Usage, measured, series
 from capk.api.conditions import find
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import ApiError
-from capk.localkind import processes
-from capk.localkind.controlplane import API_SERVER, ETCD, ControlPlane
-from capk.localkind.ports import free_port
-from capk.localkind.rest import Rest
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev import processes
+from capkdev.controlplane import API_SERVER, ETCD, ControlPlane
+from capkdev.managementcluster.options import Options
+from capkdev.managementcluster.plane import LocalPlane
+from capkdev.ports import free_port
+from capkdev.rest import Rest
 
 Object = dict[str, Any]
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH, Object, Provider, Rig, is_ready, kindcluster, wait_until
-from capk.localkind.rest import MERGE_PATCH, Rest
+from capkdev.rest import MERGE_PATCH, Rest
 
 RESYNC_SECONDS = 20
 

@@ -12,8 +12,8 @@ from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH, Provider, Rig, kindcluster, wait_until
 from capk.errors import NotFound
 from capk.kube.lease import LEASES
-from capk.localkind.rest import Rest
 from capk.manager.process import LEASE
+from capkdev.rest import Rest
 
 LEASE_PATH = f"/apis/{LEASES.api_version}/namespaces/default/{LEASES.plural}/{LEASE}"
 FLAGS = ("--leader-elect", "--leader-election-namespace", "default")

@@ -1,6 +1,6 @@
 """From nothing to a first workload cluster, told as it happens; run by `make quickstart` and `make quickstart-down`.
 
-Everything is made with the commands that users have themselves: `capk local`, kubectl, clusterctl.
+Everything is made with the commands that users have themselves: `capkdev`, kubectl, clusterctl.
 """
 
 import os
@@ -20,10 +20,10 @@ from capk.api import names
 from capk.engine.containers import engine_command
 from capk.errors import ApiError, CapkError
 from capk.kindcfg.images import image_version
-from capk.localkind.rest import Rest
-from capk.localplane.engines import EngineChoice, choose_engine
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.engines import EngineChoice, choose_engine
+from capkdev.managementcluster.options import Options
+from capkdev.managementcluster.plane import LocalPlane
+from capkdev.rest import Rest
 
 ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".capk" / "quickstart"
@@ -79,7 +79,7 @@ def down() -> None:
             rest.request("DELETE", f"{path}/{item['metadata']['name']}")
         _await(lambda path=path: not rest.request("GET", path)["items"], "the clusters to go")
     rest.close()
-    _run(sys.executable, "-m", "capk", "local", "down", "--directory", str(DIRECTORY), "--delete-data")
+    _run(sys.executable, "-m", "capkdev", "down", "--directory", str(DIRECTORY), "--delete-data")
     console.print("All that the quickstart made is gone.")
 
 
@@ -183,7 +183,7 @@ def _look_around(plane: LocalPlane, workload: Path) -> Iterator[str]:
     yield f"kubectl describe kindcluster {NAME}      # every step, with its time"
     yield "kubectl get cluster,kindcluster,kindcontrolplane,secret"
     yield f"kubectl --kubeconfig {_relative(workload)} get pods -A"
-    yield f"capk local status --directory {_relative(DIRECTORY)}     # the processes and their logs"
+    yield f"capkdev status --directory {_relative(DIRECTORY)}     # the processes and their logs"
 
 
 def _run(*command: str, kubeconfig: Path | None = None) -> None:

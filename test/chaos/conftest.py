@@ -11,7 +11,7 @@ import pytest
 from lives import Stage, staged
 from tally import Tally
 
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from mortal import MortalProvider
 from proxy import Call, Proxy
 
 from capk.api.names import CLAIM_ANNOTATION, CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
-from capk.localkind.clusters import Home
-from capk.localkind.create import MODE_VARIABLE, SECONDS_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
 
 PERIODS = ("--sync-period", "3s", "--inventory-period", "1s")
 PATIENCE_SECONDS = float(os.environ.get("CAPK_CHAOS_PATIENCE", "120"))

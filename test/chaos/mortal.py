@@ -5,7 +5,7 @@ from pathlib import Path
 
 from provider_process import ProviderProcess
 
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
 
 
 class MortalProvider(ProviderProcess):

@@ -17,10 +17,10 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from capk.localkind.files import write_private
-from capk.localkind.ports import free_port
-from capk.localkind.rest import client_context
-from capk.localplane.plane import LocalPlane
+from capkdev.files import write_private
+from capkdev.managementcluster.plane import LocalPlane
+from capkdev.ports import free_port
+from capkdev.rest import client_context
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 QUESTIONS = "/apis/authorization.k8s.io/"

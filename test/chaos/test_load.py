@@ -13,7 +13,7 @@ from lives import Stage
 from tally import Tally, memory_mib
 
 from capk.api.names import KIND_CLUSTERS
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
 
 ENGINE = Path(__file__).parents[2] / "bench" / "instant-engine.sh"
 OBJECTS = int(os.environ.get("CAPK_CHAOS_LOAD", "300"))

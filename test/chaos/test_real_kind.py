@@ -16,8 +16,8 @@ from mortal import MortalProvider
 from tally import Tally, memory_mib
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
-from capk.localplane.engines import EngineChoice, choose_engine
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.engines import EngineChoice, choose_engine
+from capkdev.managementcluster.plane import LocalPlane
 
 ROUNDS = int(os.environ.get("CAPK_CHAOS_ROUNDS", "4"))
 AT_ONCE = 4

@@ -20,8 +20,8 @@ from journeys import Place, SwitchableKind, standalone
 from provider_process import ProviderProcess
 
 from capk.api.names import KIND_CLUSTERS
-from capk.localkind.binaries import find_binary
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_binary
+from capkdev.managementcluster.plane import LocalPlane
 
 MIB = 1 << 20
 DISK, BALLAST = 96 * MIB, 40 * MIB

@@ -21,7 +21,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         (home / ".kube" / name).write_text(USERS_KUBECONFIG)
     environment = {"HOME": str(home), "KUBECONFIG": str(home / ".kube" / "other")}
     is_real = request.param != STAND_IN
-    local = (sys.executable, "-m", "capk.localkind")
+    local = (sys.executable, "-m", "capkdev.fakekind")
     if not is_real:
         environment |= {"CAPK_LOCAL_KIND_HOME": str(home / "clusters"), "CAPK_BIN": str(BIN)}
     engine = Engine(

@@ -14,7 +14,7 @@ import yaml
 from engines import RELEASES
 
 from capk.kindcfg.config import API_VERSION, kind_config
-from capk.localkind.kindconfig import InvalidConfig, parse, validate, with_defaults
+from capkdev.fakekind.kindconfig import InvalidConfig, parse, validate, with_defaults
 
 ROOT = Path(__file__).parents[2]
 CASES = yaml.safe_load((ROOT / "test" / "fixtures" / "admission" / "kindcluster.yaml").read_text())

@@ -11,8 +11,8 @@ from provider_process import StartProvider, pytest_runtest_makereport, starting_
 from real_kind import RealKind
 from terminal import Terminal
 
-from capk.localplane.engines import choose_engine
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.engines import choose_engine
+from capkdev.managementcluster.plane import LocalPlane
 
 __all__ = ["pytest_runtest_makereport"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from real_kind import run
 
-from capk.localkind.binaries import find_binary
-from capk.localkind.files import write_private
+from capkdev.binaries import find_binary
+from capkdev.files import write_private
 
 OFFLINE = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off"}
 

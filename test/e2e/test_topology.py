@@ -12,7 +12,7 @@ from real_kind import RealKind
 from terminal import Terminal
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 TEMPLATES = Path(__file__).parents[2] / "templates"

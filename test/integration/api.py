@@ -11,8 +11,8 @@ import yaml
 
 from capk.api.names import Resource
 from capk.errors import NotFound, Unreachable
-from capk.localkind.rest import MERGE_PATCH, Rest
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
+from capkdev.rest import MERGE_PATCH, Rest
 
 CLUSTERS = Resource("cluster.x-k8s.io", "v1beta2", "clusters", "Cluster")
 NODES = Resource("", "v1", "nodes", "Node")

@@ -11,7 +11,7 @@ from api import Api, connected
 from provider_process import StartProvider, pytest_runtest_makereport, starting_providers
 from shared_plane import shared
 
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
 
 __all__ = ["pytest_runtest_makereport"]
 

@@ -16,17 +16,17 @@ from nursery import Forked, Nursery
 from service_account import account_kubeconfig
 
 from capk.errors import ApiError
-from capk.localkind import __main__ as localkind_command
-from capk.localkind.clusters import Home
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localkind.ports import free_port
-from capk.localkind.rest import Rest
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind import __main__ as fake_kind_command
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
+from capkdev.ports import free_port
+from capkdev.rest import Rest
 
 READY_SECONDS = 120
 STOP_SECONDS = 30
 LOG_LINES = 60
-STAND_IN = f"{sys.executable} {localkind_command.__file__}"
+STAND_IN = f"{sys.executable} {fake_kind_command.__file__}"
 """Run by its path: `-m` takes Python as long as all the rest of a call that is repeated."""
 FAILED = pytest.StashKey[bool]()
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import yaml
 from api import Api, Object
 
-from capk.localkind.binaries import find_binary
-from capk.localkind.files import write_private
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_binary
+from capkdev.files import write_private
+from capkdev.managementcluster.options import Options
+from capkdev.managementcluster.plane import LocalPlane
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "capkind-system"

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from service_account import account_kubeconfig, audited, refused, requests
 
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
 
 
 @contextlib.contextmanager

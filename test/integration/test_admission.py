@@ -11,8 +11,8 @@ import yaml
 from api import eventually
 
 from capk.api import names
-from capk.localkind.rest import Rest
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
+from capkdev.rest import Rest
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "test" / "fixtures" / "admission"

@@ -22,10 +22,10 @@ from provider_process import StartProvider
 from repository import CORE, Repository
 
 from capk.api.names import Resource
-from capk.localkind import processes
-from capk.localplane.coremanager import CoreManager
-from capk.localplane.options import CORE_MANAGER, Options
-from capk.localplane.plane import LocalPlane
+from capkdev import processes
+from capkdev.managementcluster.coremanager import CoreManager
+from capkdev.managementcluster.options import CORE_MANAGER, Options
+from capkdev.managementcluster.plane import LocalPlane
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / "bin"

@@ -10,7 +10,7 @@ from lives import Stage, staged
 from proxy import Call, Fault
 
 from capk.api.names import CLAIM_ANNOTATION
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.plane import LocalPlane
 
 KILLS = 10
 

@@ -22,8 +22,8 @@ from capk.kube.events import EventRecorder
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
 from capk.kube.patches import metadata_patch, status_patch
 from capk.kube.throttle import Throttle
-from capk.localplane.plane import LocalPlane
 from capk.runtime.store import Store
+from capkdev.managementcluster.plane import LocalPlane
 
 FINALIZER = "kindcluster.infrastructure.cluster.x-k8s.io"
 

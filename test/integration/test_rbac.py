@@ -21,8 +21,8 @@ from service_account import (
 )
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localkind.create import MODE_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
 ROLE = "capkind-system-manager"

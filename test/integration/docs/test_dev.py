@@ -11,11 +11,11 @@ import pytest
 from api import eventually
 from documented import ROOT, commands, link_checkout, run_commands, start_commands
 
-from capk.localkind.clusters import Home
-from capk.localkind.create import MODE_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localkind.ports import free_port
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
+from capkdev.ports import free_port
 
 STARTED = "Initial authentication has finished"
 

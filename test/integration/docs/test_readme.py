@@ -11,11 +11,11 @@ from documented import ROOT, commands, run_commands, start_commands
 from journeys import standalone
 from provider_process import STAND_IN, StartProvider
 
-from capk.localkind.clusters import Home
-from capk.localkind.controlplane import free_port
-from capk.localkind.create import MODE_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.controlplane import free_port
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
 
 
 def test_ci_runs_the_two_commands_as_the_readme_gives_them():

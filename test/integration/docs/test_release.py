@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from documented import commands, link_checkout, run_commands
 
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.options import Options
+from capkdev.managementcluster.plane import LocalPlane
 
 
 @pytest.fixture

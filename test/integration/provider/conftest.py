@@ -11,8 +11,8 @@ from api import Api, connected
 from journeys import SHORT_PERIODS, Place, SwitchableKind
 from provider_process import LOG_LINES, ProviderProcess, StartProvider
 
-from capk.localkind.create import MODE_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
 
 NOTHING_ANSWERS = ("--wait-for-nodes", "0")
 """Flags of a provider whose kind clusters exist on paper only: there is no API server to wait for."""

@@ -15,11 +15,11 @@ from api import CLUSTERS, Api, Object, condition, eventually
 from provider_process import STAND_IN, ProviderProcess
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localkind.binaries import find_binary
-from capk.localkind.clusters import Cluster
-from capk.localkind.files import write_private
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_binary
+from capkdev.fakekind.clusters import Cluster
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.files import write_private
+from capkdev.managementcluster.plane import LocalPlane
 
 SHORT_PERIODS = ("--sync-period", "4s", "--inventory-period", "2s")
 """Flags of a provider that soon sees what no watch tells."""

@@ -13,9 +13,9 @@ from provider_process import STAND_IN, StartProvider
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT
-from capk.localkind.certificates import Authority
-from capk.localkind.create import MODE_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
+from capkdev.certificates import Authority
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
 
 RENEWED = Authority("renewed").issue_client("kubernetes-admin")
 RENEWED_CERTIFICATE, RENEWED_KEY = (base64.b64encode(pem).decode() for pem in RENEWED)

@@ -11,10 +11,10 @@ from service_account import NAMESPACE
 
 from capk.api.names import KIND_CLUSTERS
 from capk.kube.lease import LEASES
-from capk.localkind.create import MODE_VARIABLE, SECONDS_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
 from capk.manager.process import LEASE
+from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
 
 LEADING = "leading: lease"
 

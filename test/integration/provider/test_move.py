@@ -9,8 +9,8 @@ from journeys import SHORT_PERIODS, Place, clusterctl, control_plane, kindcluste
 from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
 
 NAME = "nomad"
 

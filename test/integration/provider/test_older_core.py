@@ -10,8 +10,8 @@ from journeys import SHORT_PERIODS, Place, SwitchableKind, control_plane, kindcl
 from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.options import Options
+from capkdev.managementcluster.plane import LocalPlane
 
 OLDER_CORE = "CAPK_OLDER_CORE"
 """Environment variable: a directory with an older core-manager and its manifests, as in bin/."""

@@ -9,8 +9,8 @@ from journeys import SHORT_PERIODS, Place, SwitchableKind, standalone, unchanged
 from provider_process import ProviderProcess
 
 from capk.api.names import KIND_CLUSTERS, MANAGED_BY_ANNOTATION, SECRETS, WATCH_FILTER_LABEL
-from capk.localkind.create import MODE_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster.plane import LocalPlane
 
 
 @pytest.mark.rule("C9", "K7")

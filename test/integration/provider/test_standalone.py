@@ -21,10 +21,10 @@ from provider_process import StartProvider
 from service_account import audited, refused, requests
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localkind.binaries import find_manifest
-from capk.localkind.create import MODE_VARIABLE
-from capk.localplane import install, manifests
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_manifest
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster import install, manifests
+from capkdev.managementcluster.plane import LocalPlane
 
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 SAMPLES = Path(__file__).parents[3] / "config" / "samples"

@@ -37,10 +37,10 @@ from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
 from capk.kindcfg.credentials import certificates, fingerprint
-from capk.localkind.certificates import Authority
 from capk.plan.kindcluster import decide
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
+from capkdev.certificates import Authority
 
 ENGINE_DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The container engine does not answer. Start it.")
 NO_IMAGE = Failure(Reason.IMAGE_NOT_FOUND, "The node image is not there. Load it.")
