@@ -53,7 +53,7 @@ def run(
     facts = machine()
     needs_kind = {"overhead", "creation"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
     choice = choose_engine() if needs_kind else None
-    if choice and choice.is_stand_in:
+    if choice and choice.is_fake:
         console.print(f"Nothing is measured on real kind here: {choice.why.partition(':')[0]}.")
         choice = None
     measures: dict[str, Callable[[], Iterator[Row]]] = {

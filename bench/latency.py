@@ -42,7 +42,7 @@ def _edit(rig: Rig, names: list[str], edits: int) -> dict[str, float]:
     sent: dict[tuple[str, int], float] = {}
     over = threading.Event()
     load = threading.Thread(target=_create_until, args=(rig, over))
-    with rig.watching(seen), rig.plane.rest() as rest:
+    with rig.watching(seen), rig.management.rest() as rest:
         load.start()
         try:
             for name in itertools.islice(itertools.cycle(names), edits):
@@ -70,7 +70,7 @@ def _other(obj: Object) -> str:
 
 
 def _create_until(rig: Rig, over: threading.Event) -> None:
-    with rig.plane.rest() as rest:
+    with rig.management.rest() as rest:
         number = 0
         while not over.wait(1 / CREATIONS_A_SECOND):
             number += 1

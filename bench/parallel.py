@@ -33,7 +33,7 @@ def _both(engine: str, choice: EngineChoice, sizes: list[int], flags: list[str])
             yield from _rows(rig, engine, "provider", sizes)
         # kind edits a kubeconfig when it deletes; that must not be the user's.
         scratch = {"KUBECONFIG": str(rig.directory / "kubeconfig")}
-        rest, environment = rig.plane.rest(), {**os.environ, **rig.environment, **scratch}
+        rest, environment = rig.management.rest(), {**os.environ, **rig.environment, **scratch}
         with closing(rest):
             blocking = BlockingController(
                 rest, shlex.split(choice.kind), choice.node_image or DEFAULT_IMAGE, environment

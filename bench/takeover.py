@@ -24,7 +24,7 @@ ACQUAINTED_SECONDS = 5
 def takeover(rounds: int) -> Iterator[Row]:
     """Yield a row a killed leader: seconds after the kill -9."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory)) as rig:
-        with ExitStack() as providers, rig.plane.rest() as rest:
+        with ExitStack() as providers, rig.management.rest() as rest:
 
             def started(number: int) -> Provider:
                 own = ["--work-dir", str(rig.directory / f"work-{number}")]

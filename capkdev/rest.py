@@ -1,6 +1,6 @@
 """A small client of a Kubernetes API server, from the standard library alone.
 
-The stand-in has to start in milliseconds, which the official client does not.
+The fake kind has to start in milliseconds, which the official client does not.
 """
 
 import contextlib

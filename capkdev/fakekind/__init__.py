@@ -1,1 +1,1 @@
-"""The stand-in for the kind command: real etcd and kube-apiserver as local processes."""
+"""The fake kind: answers as the kind command does, with a real etcd and kube-apiserver as local processes."""

@@ -1,4 +1,4 @@
-"""Runs the stand-in, also as `python -m capkdev.fakekind`."""
+"""Runs the fake kind, also as `python -m capkdev.fakekind`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The command `capk-local-kind`: answers as `kind` v0.33.0 does, without containers.
+"""The command `capkdev-fake-kind`: answers as `kind` v0.33.0 does, without containers.
 
 A cluster is a real etcd and a real kube-apiserver, as local processes, with a real Node object for each requested node.
 There is no scheduler, no kubelet and no controller-manager: pods never start and nothing is garbage-collected. With
@@ -62,7 +62,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     common.add_argument("-q", "--quiet", action="store_true", help="silence all stderr output")
     common.add_argument("-v", "--verbosity", type=int, default=0, help="accepted, and of no effect")
     parser = _Parser(
-        prog="capk-local-kind",
+        prog="capkdev-fake-kind",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
@@ -105,7 +105,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def _add_engine(commands: Any, *, wanted: bool) -> None:
     """Add the container engine's calls; what they need is imported only where one of them is wanted."""
     if not wanted:
-        commands.add_parser("engine", help="stand in for the container engine's command")
+        commands.add_parser("engine", help="answer as the container engine's command does")
         return
     from capkdev.fakekind import engine
 
@@ -113,7 +113,7 @@ def _add_engine(commands: Any, *, wanted: bool) -> None:
         for line in engine.run(home, arguments):
             print(line)
 
-    parser = commands.add_parser("engine", help="stand in for the container engine's command")
+    parser = commands.add_parser("engine", help="answer as the container engine's command does")
     parser.set_defaults(run=run_engine)
     engine.add_commands(parser.add_subparsers(dest="verb", required=True, parser_class=_Parser))
 

@@ -1,4 +1,4 @@
-"""The clusters that the stand-in keeps: a directory each, listed as soon as and as long as it exists.
+"""The clusters that the fake kind keeps: a directory each, listed as soon as and as long as it exists.
 
 A directory appears complete, by one rename, and goes away by another one after its processes were ended. So a name is
 claimed by one creation only, and a creation or deletion killed at any instant leaves a cluster that `delete` removes.

@@ -32,7 +32,7 @@ SECONDS_VARIABLE = "CAPK_LOCAL_KIND_CREATE_SECONDS"
 NAME_LENGTH = 50
 """Above it kind warns."""
 NOTICE = (
-    "NOTE: capk-local-kind stands in for kind: it starts no containers and runs no pods, "
+    "NOTE: capkdev-fake-kind is not kind: it starts no containers and runs no pods, "
     "and its Kubernetes version is its own, whatever the node image."
 )
 

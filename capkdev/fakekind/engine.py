@@ -57,7 +57,7 @@ def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
         case "inspect":
             yield from _inspect(home, arguments.names)
         case "info":
-            yield json.dumps({"ID": _engine_id(home), "Name": "capk-local-kind"})
+            yield json.dumps({"ID": _engine_id(home), "Name": "capkdev-fake-kind"})
         case "exec":
             from capkdev.fakekind.execution import execute
 

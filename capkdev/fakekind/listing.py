@@ -1,6 +1,6 @@
 """The calls that a provider repeats every few seconds, answered from the names of files and a list of containers.
 
-They are most of all calls that the stand-in gets. What the others import makes a start four times as long, so nothing
+They are most of all calls that the fake kind gets. What the others import makes a start four times as long, so nothing
 but `os` and `sys` is imported here, not even for types.
 """
 
@@ -8,9 +8,9 @@ import os
 import sys
 
 HOME_VARIABLE = "CAPK_LOCAL_KIND_HOME"
-"""Environment variable: where clusters are kept; default is capk/local-kind under XDG_STATE_HOME."""
+"""Environment variable: where clusters are kept; default is capk/fake-kind under XDG_STATE_HOME."""
 KIND_VERSION = "0.33.0"
-"""The release of kind whose calls and output the stand-in follows."""
+"""The release of kind whose calls and output the fake kind follows."""
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 CLUSTERS = "clusters"
 """Directory of all clusters, in the home; a directory each."""
@@ -38,7 +38,7 @@ def answer(argv: list[str], environment: dict[str, str]) -> list[str] | None:
 def version() -> str:
     """Return what `kind version` prints."""
     machine = os.uname()
-    return f"kind v{KIND_VERSION} capk-local-kind {machine.sysname.lower()}/{machine.machine}"
+    return f"kind v{KIND_VERSION} capkdev-fake-kind {machine.sysname.lower()}/{machine.machine}"
 
 
 def home(environment: dict[str, str]) -> str:
@@ -46,7 +46,7 @@ def home(environment: dict[str, str]) -> str:
     if chosen := environment.get(HOME_VARIABLE):
         return os.path.abspath(chosen)
     state = environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(state, "capk", "local-kind")
+    return os.path.join(state, "capk", "fake-kind")
 
 
 def cluster_names(directory: str) -> list[str]:

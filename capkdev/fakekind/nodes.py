@@ -104,7 +104,7 @@ def _node_object(cluster: Cluster, node: Node, version: str) -> Mapping[str, Any
             "nodeInfo": {
                 "kubeletVersion": version,
                 "kubeProxyVersion": "",
-                "osImage": "capk-local-kind: a local process, not a container",
+                "osImage": "capkdev-fake-kind: a local process, not a container",
                 "containerRuntimeVersion": "none://0",
                 "kernelVersion": platform.release(),
                 "operatingSystem": "linux",
@@ -124,7 +124,7 @@ def _conditions(ready: bool) -> list[Mapping[str, Any]]:
             "type": "Ready",
             "status": "True" if ready else "Unknown",
             "reason": "KubeletReady" if ready else "NodeStatusUnknown",
-            "message": "no kubelet runs in this stand-in" if ready else "the node was stopped",
+            "message": "no kubelet runs in this fake kind" if ready else "the node was stopped",
             "lastHeartbeatTime": moment,
             "lastTransitionTime": moment,
         }

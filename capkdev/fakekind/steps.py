@@ -1,4 +1,4 @@
-"""Prints what the stand-in does in exactly kind's form, and the errors that kind would print.
+"""Prints what the fake kind does in exactly kind's form, and the errors that kind would print.
 
 Source: kind pkg/internal/cli/status.go, cmd/kind/app/main.go (without a terminal).
 """

@@ -1,1 +1,1 @@
-"""The embedded management plane: API server, Cluster API core and provider as local processes."""
+"""The local management cluster: an API server, Cluster API core and provider as local processes."""

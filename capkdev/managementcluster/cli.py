@@ -1,4 +1,4 @@
-"""`capkdev`: a management plane without a cluster and without a container engine."""
+"""`capkdev`: starts, stops and shows a local management cluster."""
 
 import os
 from pathlib import Path
@@ -9,15 +9,17 @@ import typer
 from capk.errors import ApiError, CapkError
 
 if TYPE_CHECKING:
-    from capkdev.managementcluster.plane import LocalPlane
+    from capkdev.managementcluster.cluster import LocalManagementCluster
 
-app = typer.Typer(help="A management plane of local processes: no cluster, no container engine.", no_args_is_help=True)
+app = typer.Typer(
+    help="A local management cluster: processes on this machine, without a container engine.", no_args_is_help=True
+)
 
 DIRECTORY = Path(".capk")
 _KIND_CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/kindclusters"
 
 DirectoryOption = Annotated[
-    Path, typer.Option("--directory", "-d", help="Where its data, logs and kubeconfig are.", envvar="CAPK_DIRECTORY")
+    Path, typer.Option("--directory", "-d", help="Directory of its data, logs and kubeconfig.", envvar="CAPK_DIRECTORY")
 ]
 
 
@@ -28,26 +30,32 @@ def up(
     provider: Annotated[bool, typer.Option(help="Run the provider.")] = True,
     engine: Annotated[
         str,
-        typer.Option(help="What makes kind clusters: kind, stand-in, or auto: kind where it works, else the stand-in."),
+        typer.Option(
+            help="What creates kind clusters: kind, fake-kind, or auto (kind if it works here, otherwise fake-kind)."
+        ),
     ] = "auto",
     provider_arguments: Annotated[
         list[str] | None, typer.Argument(help="Further arguments of `capk run`, after `--`.", metavar="-- ARGUMENTS")
     ] = None,
 ) -> None:
-    """Start the plane and return when it is ready; it stays until `capkdev down`."""
+    """Start the management cluster and return when it is ready. It runs until `capkdev down`."""
+    from capkdev.managementcluster.cluster import LocalManagementCluster
     from capkdev.managementcluster.options import Options
-    from capkdev.managementcluster.plane import LocalPlane
 
-    if LocalPlane(directory).is_running:
-        typer.echo(f"The plane in {directory} runs already; `capkdev status{_same(directory)}` shows it.")
+    if LocalManagementCluster(directory).is_running:
+        typer.echo(
+            f"The management cluster in {directory} is running already; `capkdev status{_same(directory)}` shows it."
+        )
         return
     arguments = [*_engine_arguments(engine), *(provider_arguments or [])] if provider else None
-    plane = LocalPlane(directory, Options(core=core, provider=arguments))
+    management = LocalManagementCluster(directory, Options(core=core, provider=arguments))
     try:
-        plane.start(on_progress=typer.echo)
+        management.start(on_progress=typer.echo)
     except CapkError as failure:
         raise _failed(failure) from failure
-    typer.echo(f"Ready. Look around with:\n\n  export KUBECONFIG={plane.kubeconfig}\n  kubectl get kindclusters -A\n")
+    typer.echo(
+        f"Ready. Look around with:\n\n  export KUBECONFIG={management.kubeconfig}\n  kubectl get kindclusters -A\n"
+    )
     typer.echo(f"End it with `capkdev down{_same(directory)}`.")
 
 
@@ -55,42 +63,46 @@ def up(
 def down(
     directory: DirectoryOption = DIRECTORY,
     delete_data: Annotated[
-        bool, typer.Option("--delete-data", help="Also remove all its objects, logs and keys.")
+        bool, typer.Option("--delete-data", help="Remove its objects, logs and keys as well.")
     ] = False,
 ) -> None:
-    """End all processes of the plane. Its data stays for the next `up`; kind clusters are not touched."""
+    """End all processes of the management cluster. Keep its data for the next `up`, and keep all kind clusters."""
     from capkdev.files import remove_tree
-    from capkdev.managementcluster.plane import LocalPlane
+    from capkdev.managementcluster.cluster import LocalManagementCluster
 
-    plane = LocalPlane(directory)
-    left = _kind_clusters(plane) if plane.is_running else []
+    management = LocalManagementCluster(directory)
+    left = _kind_clusters(management) if management.is_running else []
     if left and delete_data:
         typer.echo(f"capkdev: these would be left without anybody who can delete them: {', '.join(left)}", err=True)
         typer.echo("Delete them first, with `kubectl delete`; nothing was changed.", err=True)
         raise typer.Exit(1)
-    ended = f"The plane in {directory} has ended." if plane.is_running else f"No plane runs in {directory}."
-    plane.stop()
+    ended = (
+        f"The management cluster in {directory} has ended."
+        if management.is_running
+        else f"No management cluster runs in {directory}."
+    )
+    management.stop()
     typer.echo(ended)
     if left:
         typer.echo(f"Still there, without anybody who looks after them: {', '.join(left)}.")
         typer.echo(f"`capkdev up{_same(directory)}` takes care of them again, so that they can be deleted.")
-    if delete_data and (plane.directory / "plane.json").exists():
-        remove_tree(plane.directory)
+    if delete_data and (management.directory / "options.json").exists():
+        remove_tree(management.directory)
         typer.echo(f"{directory} is removed.")
 
 
 @app.command()
 def status(directory: DirectoryOption = DIRECTORY) -> None:
-    """Show the processes of the plane; the exit status is 1 unless all of them run."""
-    from capkdev.managementcluster.plane import LocalPlane
+    """Show the processes of the management cluster; the exit status is 1 unless all of them run."""
+    from capkdev.managementcluster.cluster import LocalManagementCluster
 
-    plane = LocalPlane(directory)
-    typer.echo(f"{directory}: {plane.state.phase} {plane.state.message}".rstrip())
-    if not _print_members(plane) or plane.state.phase != "ready":
+    management = LocalManagementCluster(directory)
+    typer.echo(f"{directory}: {management.state.phase} {management.state.message}".rstrip())
+    if not _print_members(management) or management.state.phase != "ready":
         raise typer.Exit(1)
 
 
-def _print_members(plane: "LocalPlane") -> bool:
+def _print_members(management: "LocalManagementCluster") -> bool:
     """Print a table of the processes and tell whether all of them run."""
     from rich.console import Console
     from rich.table import Table
@@ -100,8 +112,8 @@ def _print_members(plane: "LocalPlane") -> bool:
     table = Table(box=None, pad_edge=False)
     for column in ("PROCESS", "PID", "STATE", "RESTARTS", "ADDRESS", "LOG"):
         table.add_column(column, overflow="fold")
-    pids = [processes.running_pid(member.log.parent, member.name) for member in plane.state.members]
-    for member, pid in zip(plane.state.members, pids, strict=True):
+    pids = [processes.running_pid(member.log.parent, member.name) for member in management.state.members]
+    for member, pid in zip(management.state.members, pids, strict=True):
         state = "running" if pid else "ended"
         table.add_row(
             member.name, str(pid or ""), state, str(member.restarts), member.address, os.path.relpath(member.log)
@@ -111,20 +123,20 @@ def _print_members(plane: "LocalPlane") -> bool:
 
 
 def _engine_arguments(engine: str) -> list[str]:
-    from capkdev.managementcluster.engines import choose_engine, stand_in
+    from capkdev.managementcluster.engines import choose_engine, fake_kind
 
     if engine == "kind":
         return []
-    if engine not in {"auto", "stand-in"}:
-        raise typer.BadParameter(f"{engine} is none of auto, kind, stand-in", param_hint="--engine")
-    choice = choose_engine() if engine == "auto" else stand_in("as you asked")
+    if engine not in {"auto", "fake-kind"}:
+        raise typer.BadParameter(f"{engine} is none of auto, kind, fake-kind", param_hint="--engine")
+    choice = choose_engine() if engine == "auto" else fake_kind("as you asked")
     typer.echo(f"Engine: {choice.why}.")
     return choice.provider_arguments
 
 
-def _kind_clusters(plane: "LocalPlane") -> list[str]:
+def _kind_clusters(management: "LocalManagementCluster") -> list[str]:
     try:
-        with plane.rest() as rest:
+        with management.rest() as rest:
             found = rest.request("GET", _KIND_CLUSTERS)["items"]
     except (ApiError, OSError):
         return []

@@ -19,7 +19,7 @@ _WEBHOOKS = "webhooks"
 
 @dataclass
 class CoreManager:
-    """One core manager; all paths in its arguments are relative to the plane's directory."""
+    """One core manager; all paths in its arguments are relative to the management cluster's directory."""
 
     directory: Path
     binaries: Path | None = None
@@ -35,7 +35,7 @@ class CoreManager:
         """Install definitions and webhooks that lead to the core manager, and the certificate that it serves with."""
         place = self.directory / _WEBHOOKS
         place.mkdir(mode=0o700, exist_ok=True)
-        authority = Authority("capk-local-webhooks")
+        authority = Authority("capkdev-webhooks")
         pair = authority.issue_server(CORE_MANAGER, ["127.0.0.1"])
         write_private(place / "ca.crt", authority.certificate)
         write_private(place / "tls.crt", pair.certificate)

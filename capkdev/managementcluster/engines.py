@@ -1,4 +1,4 @@
-"""Chooses what creates kind clusters on this machine: the real kind where that works, else the stand-in."""
+"""Chooses what creates kind clusters on this machine: the real kind where that works, else the fake kind."""
 
 import os
 import shlex
@@ -25,13 +25,13 @@ class EngineChoice:
     """What creates kind clusters.
 
     kind, engine: command lines as the provider takes them. node_image: empty for kind's default.
-    is_stand_in: no container is ever started. why: one line for people.
+    is_fake_kind: no container is ever started. why: one line for people.
     """
 
     kind: str
     engine: str
     node_image: str
-    is_stand_in: bool
+    is_fake: bool
     why: str
 
     @property
@@ -42,30 +42,32 @@ class EngineChoice:
 
 
 def choose_engine(environment: Mapping[str, str] = os.environ, run: Run | None = None) -> EngineChoice:
-    """Return the real kind where a container engine answers and has a node image or can pull it, else the stand-in."""
+    """Return the real kind where a container engine answers and has a node image or can pull it, else the fake kind."""
     run = run or _run
     try:
         kind = str(find_binary("kind"))
     except BinaryMissing:
-        return stand_in("there is no kind command")
+        return fake_kind("there is no kind command")
     engine = engine_command(environment)
     if engine is None:
-        return stand_in("there is no container engine")
+        return fake_kind("there is no container engine")
     name = shlex.join(engine)
     if not run([*engine, "info"], ANSWER_SECONDS):
-        return stand_in(f"{name} does not answer")
+        return fake_kind(f"{name} does not answer")
     chosen = environment.get(NODE_IMAGE_VARIABLE, "")
     image = chosen or DEFAULT_IMAGE
     present = run([*engine, "image", "inspect", image], ANSWER_SECONDS)
     if not present and not run([*engine, "pull", image], PULL_SECONDS):
-        return stand_in(f"{name} has no node image and cannot pull {image.partition('@')[0]}")
+        return fake_kind(f"{name} has no node image and cannot pull {image.partition('@')[0]}")
     return EngineChoice(kind, name, chosen, False, f"kind clusters are made by the real kind, with {name}")
 
 
-def stand_in(cause: str) -> EngineChoice:
-    """Return the stand-in, for a cause in plain words."""
+def fake_kind(cause: str) -> EngineChoice:
+    """Return the fake kind, for a cause in plain words."""
     command = f"{shlex.quote(sys.executable)} -m capkdev.fakekind"
-    why = f"{cause}: kind clusters are stand-ins, a real etcd and kube-apiserver each, without containers and pods"
+    why = (
+        f"{cause}: a fake kind makes the kind clusters, each a real etcd and kube-apiserver without containers and pods"
+    )
     return EngineChoice(command, f"{command} engine", "", True, why)
 
 

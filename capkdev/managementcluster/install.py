@@ -7,7 +7,7 @@ from capk.errors import CapkError, NotFound, Unreachable
 from capkdev.managementcluster.manifests import Manifest
 from capkdev.rest import Rest
 
-FIELD_MANAGER = "capk-local"
+FIELD_MANAGER = "capkdev"
 SERVED_SECONDS = 30
 POLL_SECONDS = 0.05
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

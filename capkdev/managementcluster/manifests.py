@@ -1,4 +1,4 @@
-"""Custom resource definitions and webhooks as a plane of local processes needs them. Pure but for reading files."""
+"""Custom resource definitions and webhooks as a local management cluster needs them. Pure but for reading files."""
 
 import base64
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What a plane consists of, and where its files are."""
+"""What a management cluster consists of, and where its files are."""
 
 import json
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from capkdev.files import write_private
 SUPERVISOR = "supervisor"
 CORE_MANAGER = "core-manager"
 PROVIDER = "provider"
-_FILE = "plane.json"
+_FILE = "options.json"
 _STATE = "state.json"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a plane consists of besides etcd and kube-apiserver.
+    """What a management cluster consists of besides etcd and kube-apiserver.
 
     core: Cluster API's definitions and core manager. definitions: ours.
     provider: the arguments of `capk run`; None for no provider.
-    attached: everything ends when the process that started the plane ends, in whatever way.
+    attached: everything ends when the process that started the management cluster ends, in whatever way.
     binaries: where to look for executables first. api_server: further arguments of kube-apiserver.
     """
 
@@ -37,13 +37,13 @@ class Options:
 
     @classmethod
     def load(cls, directory: Path) -> "Options":
-        """Return the options of the plane in a directory."""
+        """Return the options of the management cluster in a directory."""
         return cls(**json.loads((directory / _FILE).read_text()))
 
 
 @dataclass(frozen=True)
 class Member:
-    """One process of the plane.
+    """One process of the management cluster.
 
     directory: where its pid file and its log are. address: where it answers, empty where it does not.
     """
@@ -61,7 +61,7 @@ class Member:
 
 @dataclass(frozen=True)
 class State:
-    """What the supervisor says of the plane.
+    """What the supervisor says of the management cluster.
 
     phase: starting, ready, stopped or failed. message: what it is doing, or why it failed.
     """
@@ -76,7 +76,7 @@ class State:
 
     @classmethod
     def load(cls, directory: Path) -> "State":
-        """Return the last state of the plane in a directory; stopped where there never was one."""
+        """Return the last state of the management cluster in a directory; stopped where there never was one."""
         try:
             state = json.loads((directory / _STATE).read_text())
         except FileNotFoundError:

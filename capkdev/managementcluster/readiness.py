@@ -1,4 +1,4 @@
-"""Waits until a process of the plane says that it is ready."""
+"""Waits until a process of the management cluster says that it is ready."""
 
 import time
 from pathlib import Path

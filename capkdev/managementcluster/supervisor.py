@@ -1,7 +1,7 @@
-"""The process that starts the members of a plane, starts them again when they end, and ends them with itself.
+"""The process that starts the members of a local management cluster, restarts those that end, and ends all with itself.
 
-Run as `python -m capkdev.managementcluster.supervisor DIRECTORY`. However it ends, nothing is left: on SIGTERM, on the end
-of its attached parent or after a failure it stops the members itself; when it is killed, a small shell kills them.
+Run as `python -m capkdev.managementcluster.supervisor DIRECTORY`. Nothing is left, however it ends. On SIGTERM, at the
+end of its attached parent or after a failure it stops the members itself; if it is killed, a small shell kills them.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ class _Watched:
 
 @dataclass
 class Supervisor:
-    """The members of one plane, in the order in which they start."""
+    """The members of one management cluster, in the order in which they start."""
 
     directory: Path
     options: Options
@@ -100,10 +100,10 @@ class Supervisor:
         control_plane = ControlPlane(place, self._binaries, on_start=self.guard.watch)
         for name in (ETCD, API_SERVER):
             self._watched.append(_Watched(Member(name, str(place)), partial(control_plane.start_process, name)))
-        control_plane.prepare_once(Settings(hosts=["capk-local"], arguments=self.options.api_server))
+        control_plane.prepare_once(Settings(hosts=["capkdev"], arguments=self.options.api_server))
         control_plane.start()
         self._watched[1].member = Member(API_SERVER, str(place), control_plane.server)
-        text = kubeconfig.render("capk-local", control_plane.server, control_plane.credentials())
+        text = kubeconfig.render("capkdev", control_plane.server, control_plane.credentials())
         write_private(self.directory / "kubeconfig", text.encode())
         return control_plane.rest()
 
@@ -181,7 +181,7 @@ def _stop_with_parent() -> None:
 
 
 def main() -> int:
-    """Supervise the plane in the directory that the command line names."""
+    """Supervise the management cluster in the directory that the command line names."""
     directory = Path(sys.argv[1])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_on_signal)

@@ -1,4 +1,4 @@
-"""kubectl and clusterctl against a management plane or a workload cluster, as a person types them."""
+"""kubectl and clusterctl against a management cluster or a workload cluster, as a person types them."""
 
 import base64
 import json

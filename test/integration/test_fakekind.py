@@ -1,4 +1,4 @@
-"""The stand-in with its real processes: what lives on, what is found again, and that nothing is left."""
+"""The fake kind with its real processes: what lives on, what is found again, and that nothing is left."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from capkdev.fakekind.clusters import Cluster, Home
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.rest import Rest
 
-STAND_IN = [sys.executable, "-m", "capkdev.fakekind"]
+FAKE_KIND = [sys.executable, "-m", "capkdev.fakekind"]
 THREE_NODES = """
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
@@ -45,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 
 def kind(*arguments: str, config: str = "") -> "subprocess.CompletedProcess[str]":
     given = ["--config=-"] if config else []
-    return subprocess.run([*STAND_IN, *arguments, *given], input=config, capture_output=True, text=True, check=False)
+    return subprocess.run([*FAKE_KIND, *arguments, *given], input=config, capture_output=True, text=True, check=False)
 
 
 def created(home: Home, name: str, config: str = "") -> Cluster:
@@ -140,7 +140,7 @@ def test_a_removed_control_plane_takes_its_processes_with_it(home: Home) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_creation_that_is_ended_leaves_a_cluster_that_delete_removes(home: Home, number: signal.Signals) -> None:
-    creation = subprocess.Popen([*STAND_IN, "create", "cluster", "--name=dev"], stderr=subprocess.PIPE, text=True)
+    creation = subprocess.Popen([*FAKE_KIND, "create", "cluster", "--name=dev"], stderr=subprocess.PIPE, text=True)
     assert creation.stderr
     for line in creation.stderr:
         if "Starting control-plane" in line:
@@ -161,7 +161,7 @@ def test_a_creation_that_is_ended_leaves_a_cluster_that_delete_removes(home: Hom
 
 
 def test_delete_during_create_wins_and_leaves_nothing(home: Home) -> None:
-    creation = subprocess.Popen([*STAND_IN, "create", "cluster", "--name=dev"], stderr=subprocess.PIPE, text=True)
+    creation = subprocess.Popen([*FAKE_KIND, "create", "cluster", "--name=dev"], stderr=subprocess.PIPE, text=True)
     eventually(lambda: (cluster := home.find("dev")) and pids(cluster), interval_seconds=0.01)
     cluster = home.find("dev")
     assert cluster
@@ -175,7 +175,7 @@ def test_delete_during_create_wins_and_leaves_nothing(home: Home) -> None:
 
 def test_of_two_creations_of_one_name_one_wins_and_keeps_its_cluster(home: Home) -> None:
     both = [
-        subprocess.Popen([*STAND_IN, "create", "cluster", "--name=dev"], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([*FAKE_KIND, "create", "cluster", "--name=dev"], stderr=subprocess.PIPE, text=True)
         for _ in "ab"
     ]
     printed = [creation.communicate()[1] for creation in both]

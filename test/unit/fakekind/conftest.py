@@ -1,4 +1,4 @@
-"""The stand-in without processes: its own home, instant mode."""
+"""The fake kind without processes: its own home, instant mode."""
 
 from pathlib import Path
 

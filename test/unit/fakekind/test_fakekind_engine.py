@@ -1,4 +1,4 @@
-"""The stand-in's container engine, seen through the provider's own door to an engine."""
+"""The fake kind's container engine, seen through the provider's own door to an engine."""
 
 import json
 import sys

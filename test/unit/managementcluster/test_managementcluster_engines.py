@@ -10,7 +10,7 @@ from capkdev.binaries import BIN_VARIABLE
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 from capkdev.managementcluster.engines import EngineChoice, choose_engine
 
-STAND_IN = f"{sys.executable} -m capkdev.fakekind"
+FAKE_KIND = f"{sys.executable} -m capkdev.fakekind"
 
 
 class Machine:
@@ -45,14 +45,14 @@ def choose(machine: Machine, **environment: str) -> EngineChoice:
 def test_the_real_kind_where_the_engine_has_the_image(installed: Path) -> None:
     machine = Machine()
     choice = choose(machine)
-    assert not choice.is_stand_in
+    assert not choice.is_fake
     assert choice.provider_arguments == ["--kind-command", str(installed / "kind"), "--engine-command", "docker"]
     assert machine.asked == ["info", f"image inspect {DEFAULT_IMAGE}"]
 
 
 def test_an_image_that_is_not_there_is_pulled() -> None:
     machine = Machine("image inspect")
-    assert not choose(machine).is_stand_in
+    assert not choose(machine).is_fake
     assert machine.asked[-1] == f"pull {DEFAULT_IMAGE}"
 
 
@@ -67,13 +67,13 @@ def test_the_chosen_node_image_is_used() -> None:
     ("fails", "words"),
     [(("info",), "docker does not answer"), (("image inspect", "pull"), "cannot pull kindest/node:v1")],
 )
-def test_the_stand_in_where_the_engine_cannot_run_a_node(fails: tuple[str, ...], words: str) -> None:
+def test_the_fake_kind_where_the_engine_cannot_run_a_node(fails: tuple[str, ...], words: str) -> None:
     choice = choose(Machine(*fails))
-    assert choice.is_stand_in
+    assert choice.is_fake
     assert words in choice.why
-    assert choice.provider_arguments == ["--kind-command", STAND_IN, "--engine-command", f"{STAND_IN} engine"]
+    assert choice.provider_arguments == ["--kind-command", FAKE_KIND, "--engine-command", f"{FAKE_KIND} engine"]
 
 
-def test_the_stand_in_where_there_is_no_engine(installed: Path) -> None:
+def test_the_fake_kind_where_there_is_no_engine(installed: Path) -> None:
     (installed / "docker").unlink()
     assert "no container engine" in choose(Machine()).why

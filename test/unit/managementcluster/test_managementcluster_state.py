@@ -1,12 +1,12 @@
-"""What a plane says of itself when nothing runs, and what its commands answer then."""
+"""What a management cluster says of itself when nothing runs, and what its commands answer then."""
 
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from capkdev.managementcluster.cli import app
+from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.options import Member, Options, State
-from capkdev.managementcluster.plane import LocalPlane
 
 
 def test_options_and_state_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -20,15 +20,15 @@ def test_options_and_state_are_read_as_they_were_written(tmp_path: Path) -> None
 
 
 def test_a_plane_that_never_was_is_stopped(tmp_path: Path) -> None:
-    plane = LocalPlane(tmp_path)
-    assert plane.state == State("stopped")
-    assert not plane.is_running
-    plane.stop()
+    management = LocalManagementCluster(tmp_path)
+    assert management.state == State("stopped")
+    assert not management.is_running
+    management.stop()
 
 
 def test_a_plane_whose_supervisor_was_killed_does_not_claim_to_be_ready(tmp_path: Path) -> None:
     State("ready", "", [Member("etcd", str(tmp_path))]).save(tmp_path)
-    assert LocalPlane(tmp_path).state.phase == "stopped"
+    assert LocalManagementCluster(tmp_path).state.phase == "stopped"
 
 
 def test_status_of_a_stopped_plane_exits_with_1(tmp_path: Path) -> None:
@@ -39,13 +39,13 @@ def test_status_of_a_stopped_plane_exits_with_1(tmp_path: Path) -> None:
     assert "ended" in result.output
 
 
-def test_down_of_a_stopped_plane_is_fine_and_removes_data_only_of_a_plane(tmp_path: Path) -> None:
+def test_down_of_a_stopped_management_cluster_is_fine_and_removes_no_other_data(tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "file").touch()
     result = CliRunner().invoke(app, ["down", "--delete-data", "--directory", str(foreign)])
     assert (result.exit_code, (foreign / "file").exists()) == (0, True)
-    assert "No plane runs" in result.output
+    assert "No management cluster runs" in result.output
     own = tmp_path / "own"
     own.mkdir()
     Options().save(own)
@@ -56,4 +56,4 @@ def test_down_of_a_stopped_plane_is_fine_and_removes_data_only_of_a_plane(tmp_pa
 def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["up", "--engine", "nosuch", "--directory", str(tmp_path)])
     assert result.exit_code == 2
-    assert "stand-in" in result.output
+    assert "fake-kind" in result.output

@@ -1085,7 +1085,7 @@ class TestDeletion:
 
     @pytest.mark.rule("C23")
     def test_secret_of_the_control_plane_goes_too(self) -> None:
-        """A management plane without a garbage collector would keep it, and the keys in it, for ever."""
+        """A management cluster without a garbage collector would keep it, and the keys in it, for ever."""
         owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
         going = kindcluster(
             annotations=COMPLETE, finalizers=FINALIZER, owner="dev", deletionTimestamp="2030-01-01T11:00:00Z"

@@ -1,4 +1,4 @@
-"""A plane for all processes of a test run: each of its own would cost as much as many of the tests."""
+"""A management cluster for all processes of a test run: each of its own would cost as much as many of the tests."""
 
 import contextlib
 import fcntl
@@ -10,38 +10,38 @@ from typing import IO, Any
 
 from service_account import account_kubeconfig, audited, refused, requests
 
-from capkdev.managementcluster.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 
 @contextlib.contextmanager
-def shared(directory: Path, **choices: Any) -> Iterator[LocalPlane]:
-    """Give the plane of a directory, with the provider's account; choices: as of Options.
+def shared(directory: Path, **choices: Any) -> Iterator[LocalManagementCluster]:
+    """Give the management cluster of a directory, with the provider's account; choices: as of Options.
 
     Whoever comes first starts it. It ends when that one leaves as the last one, else with its process, which
     pytest-xdist keeps to the end of the run: to wait for the others would count as time of the last test, which may not
-    take for ever. Fails when the plane has refused the provider anything.
+    take for ever. Fails when the management cluster has refused the provider anything.
     """
     directory.mkdir(exist_ok=True)
     with (directory / "users").open("w") as users:
         is_ours = not _join(directory, users)
-        plane = audited(directory, **choices) if is_ours else LocalPlane(directory)
+        management = audited(directory, **choices) if is_ours else LocalManagementCluster(directory)
         if is_ours:
-            plane.start(attached=True)
-            account_kubeconfig(plane)
+            management.start(attached=True)
+            account_kubeconfig(management)
             fcntl.flock(users, fcntl.LOCK_SH)
-        yield plane
-        assert refused(requests(plane)) == []
+        yield management
+        assert refused(requests(management)) == []
         if is_ours:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                plane.stop()
+                management.stop()
 
 
 def _join(directory: Path, users: IO[str]) -> bool:
-    """Become a user of the plane that runs; False: none runs, and nobody else can start one now."""
+    """Become a user of the management cluster that runs; False: none runs, and nobody else can start one now."""
     while True:
         fcntl.flock(users, fcntl.LOCK_SH)  # waits while it is started or ended
-        if LocalPlane(directory).is_running:
+        if LocalManagementCluster(directory).is_running:
             return True
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)

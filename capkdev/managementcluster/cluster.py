@@ -1,4 +1,4 @@
-"""A management plane in one directory: starts and ends its supervisor, and tells what runs."""
+"""A management cluster in one directory: starts and ends its supervisor, and tells what runs."""
 
 import os
 import sys
@@ -20,11 +20,11 @@ STOP_SECONDS = 60
 POLL_SECONDS = 0.05
 
 
-class PlaneFailed(CapkError):
-    """The plane did not start; the message holds the last lines of what failed."""
+class ManagementClusterFailed(CapkError):
+    """The management cluster did not start; the message holds the last lines of what failed."""
 
 
-class LocalPlane:
+class LocalManagementCluster:
     """etcd, kube-apiserver, definitions and, where asked for, Cluster API's core manager and the provider.
 
     As a context manager it is attached: everything ends with this process, in whatever way that ends.
@@ -66,7 +66,7 @@ class LocalPlane:
         return ControlPlane(self.directory / "control-plane").rest()
 
     def start(self, *, attached: bool = False, on_progress: Callable[[str], None] = lambda message: None) -> None:
-        """Start the plane and return when it is ready.
+        """Start the management cluster and return when it is ready.
 
         attached: it ends with this process; else it stays until `stop`.
         on_progress: called with what it is doing.
@@ -75,14 +75,16 @@ class LocalPlane:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with processes.exclusive(self.directory):
             if self.is_running:
-                raise PlaneFailed(f"a plane runs already in {self.directory}; `capkdev down` ends it")
+                raise ManagementClusterFailed(
+                    f"a management cluster runs already in {self.directory}; `capkdev down` ends it"
+                )
             self._options(attached=attached).save(self.directory)
             State("starting").save(self.directory)
             self._spawn(attached=attached)
         self._await_ready(on_progress)
 
     def stop(self) -> None:
-        """End all processes of the plane; its data stays and the next start goes on with it."""
+        """End all processes of the management cluster; its data stays and the next start goes on with it."""
         processes.end(self.directory, SUPERVISOR, grace_seconds=STOP_SECONDS)
         if self._parent_end is not None:
             os.close(self._parent_end)
@@ -116,4 +118,6 @@ class LocalPlane:
             return
         output = processes.log_tail(self.directory, SUPERVISOR)
         self.stop()
-        raise PlaneFailed(f"the plane in {self.directory} did not start: {state.message or state.phase}\n{output}")
+        raise ManagementClusterFailed(
+            f"the management cluster in {self.directory} did not start: {state.message or state.phase}\n{output}"
+        )
