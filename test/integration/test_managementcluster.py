@@ -139,28 +139,28 @@ def test_a_plane_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -
 
 
 def test_the_commands_start_show_and_end_a_management_cluster(tmp_path: Path) -> None:
-    def capk(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    def capkdev(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "capkdev", *arguments, "--directory", str(tmp_path / "management")]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    up = capk("up", "--no-core", "--no-provider")
+    up = capkdev("up", "--no-core", "--no-provider")
     try:
         assert up.returncode == 0, up.stdout + up.stderr
         assert f"KUBECONFIG={tmp_path}/management/kubeconfig" in up.stdout
-        status = capk("status")
+        status = capkdev("status")
         assert status.returncode == 0, status.stdout
         assert "kube-apiserver" in status.stdout
-        assert "runs already" in capk("up").stdout
+        assert "is running already" in capkdev("up").stdout
         management = LocalManagementCluster(tmp_path / "management")
         with management.rest() as rest:
             Api(rest).create("default", {**KIND_CLUSTER, "metadata": {"name": "left"}, "spec": {}})
-        refused = capk("down", "--delete-data")
+        refused = capkdev("down", "--delete-data")
         assert (refused.returncode, "default/left" in refused.stderr) == (1, True)
         assert management.is_running
     finally:
-        down = capk("down")
+        down = capkdev("down")
     assert "default/left" in down.stdout
     assert not management.is_running
-    assert capk("status").returncode == 1
-    assert capk("down", "--delete-data").returncode == 0
+    assert capkdev("status").returncode == 1
+    assert capkdev("down", "--delete-data").returncode == 0
     assert not management.directory.exists()
