@@ -58,12 +58,13 @@ run: venv ## Run the provider in the foreground; options in ARGS
 .PHONY: venv
 venv: $(VENV)/.installed ## Install the locked dependencies into .venv
 
-$(VENV)/.installed: requirements/dev.txt pyproject.toml
+$(VENV)/.installed: requirements/dev.txt pyproject.toml capkdev/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or later is needed: no '$(PYTHON)' on the PATH."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@# A plain path, which costs nothing when Python starts; the default is a module, 30 ms for each of the many starts in the tests.
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation ./capkdev
 	@touch $@
 
 .PHONY: test-unit

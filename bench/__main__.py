@@ -19,7 +19,7 @@ from bench.results import KEYS, Row, comparison, document, fits, machine, save, 
 from bench.scale import scale
 from bench.steady import steady
 from bench.takeover import takeover
-from capk.localplane.engines import choose_engine
+from capkdev.managementcluster.engines import choose_engine
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -53,7 +53,7 @@ def run(
     facts = machine()
     needs_kind = {"overhead", "creation"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
     choice = choose_engine() if needs_kind else None
-    if choice and choice.is_stand_in:
+    if choice and choice.is_fake:
         console.print(f"Nothing is measured on real kind here: {choice.why.partition(':')[0]}.")
         choice = None
     measures: dict[str, Callable[[], Iterator[Row]]] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.rig import KIND_CLUSTER_PATH, Object, is_ready
 from capk.kindcfg.kubeconfig import read_kubeconfig
-from capk.localkind.rest import MERGE_PATCH, Rest
+from capkdev.rest import MERGE_PATCH, Rest
 
 FINALIZER = "bench.example.com/blocking"
 SECRET_PATH = "/api/v1/namespaces/default/secrets"

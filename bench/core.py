@@ -10,9 +10,9 @@ from bench.rig import KIND_CLUSTER_PATH, Object, Rig, kindcluster, wait_until
 from bench.usage import cpu_of
 from capk.api.conditions import find
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES
-from capk.localkind import processes
-from capk.localkind.rest import Rest
-from capk.localplane.options import CORE_MANAGER
+from capkdev import processes
+from capkdev.managementcluster.options import CORE_MANAGER
+from capkdev.rest import Rest
 
 CLUSTER_PATH = "/apis/cluster.x-k8s.io/v1beta2/namespaces/default/clusters"
 CONTROL_PLANE_PATH = f"/apis/{KIND_CONTROL_PLANES.api_version}/namespaces/default/{KIND_CONTROL_PLANES.plural}"
@@ -29,10 +29,11 @@ def core(size: int, creates: int) -> Iterator[Row]:
 
     names = [f"c{number}" for number in range(size)]
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory), core=True) as rig:
-        manager = processes.running_pid(rig.plane.directory, CORE_MANAGER) or 0
+        manager = processes.running_pid(rig.management.directory, CORE_MANAGER) or 0
         with rig.provider("--max-concurrent-creates", str(creates)) as provider:
-            # The kubeconfigs of the instant engine lead to the plane's own API server, so its version is theirs.
-            with rig.plane.rest() as rest:
+            # The kubeconfigs of the instant engine lead to the management cluster's API server,
+            # so its version is theirs.
+            with rig.management.rest() as rest:
                 version = rest.request("GET", "/version")["gitVersion"]
             before = cpu_of(manager).own
             with rig.watching(seen, CLUSTER_PATH), rig.measured(provider) as usage:

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.parallel import life
 from bench.results import Row
 from bench.rig import Rig
-from capk.localplane.engines import EngineChoice
+from capkdev.managementcluster.engines import EngineChoice
 
 WAITS = ("2m", "0")
 AT_ONCE = (1, 2, 4)

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH, Object, Rig, kindcluster, wait_until
 from bench.scale import create_all
-from capk.localkind.rest import MERGE_PATCH
+from capkdev.rest import MERGE_PATCH
 
 EDITS_A_SECOND = 5
 CREATIONS_A_SECOND = 10
@@ -42,7 +42,7 @@ def _edit(rig: Rig, names: list[str], edits: int) -> dict[str, float]:
     sent: dict[tuple[str, int], float] = {}
     over = threading.Event()
     load = threading.Thread(target=_create_until, args=(rig, over))
-    with rig.watching(seen), rig.plane.rest() as rest:
+    with rig.watching(seen), rig.management.rest() as rest:
         load.start()
         try:
             for name in itertools.islice(itertools.cycle(names), edits):
@@ -70,7 +70,7 @@ def _other(obj: Object) -> str:
 
 
 def _create_until(rig: Rig, over: threading.Event) -> None:
-    with rig.plane.rest() as rest:
+    with rig.management.rest() as rest:
         number = 0
         while not over.wait(1 / CREATIONS_A_SECOND):
             number += 1

@@ -18,11 +18,11 @@ from bench.rig import KIND_CLUSTER_PATH as PATH
 from bench.rig import is_ready
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import NotFound
-from capk.localkind.kindconfig import DEFAULT_IMAGE
-from capk.localkind.rest import Rest
-from capk.localplane.engines import EngineChoice
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.engines import EngineChoice
+from capkdev.managementcluster.options import Options
+from capkdev.rest import Rest
 
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 900
@@ -38,7 +38,7 @@ esac
 
 
 class Pairs:
-    """A plane with a provider, whose kind command notes when its creations begin and end."""
+    """A management cluster with a provider, whose kind command notes when its creations begin and end."""
 
     def __init__(self, choice: EngineChoice, directory: Path) -> None:
         self._kind = shlex.split(choice.kind)
@@ -49,7 +49,7 @@ class Pairs:
         script.write_text(TIMED_KIND.format(kind=shlex.join(self._kind), times=shlex.quote(str(self._times))))
         script.chmod(stat.S_IRWXU)
         arguments = [*choice.provider_arguments, "--kind-command", str(script)]
-        self.plane = LocalPlane(directory / "plane", Options(core=False, provider=arguments))
+        self.management = LocalManagementCluster(directory / "management", Options(core=False, provider=arguments))
 
     def bare(self, name: str) -> float:
         """Return how long kind takes when a person calls it."""
@@ -93,7 +93,7 @@ def overhead(pairs: int, choice: EngineChoice | None) -> Iterator[Row]:
         return
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         pair_maker = Pairs(choice, Path(directory))
-        with pair_maker.plane as plane, plane.rest() as rest:
+        with pair_maker.management as management, management.rest() as rest:
             for number in range(1, pairs + 1):
                 name = f"bench-{os.getpid()}-{number}"
                 # By turns, so that neither always has the warmer caches.

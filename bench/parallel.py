@@ -11,8 +11,8 @@ from time import monotonic
 from bench.blocking import BlockingController
 from bench.results import Row
 from bench.rig import ENGINE, KIND_CLUSTER_PATH, Object, Rig, is_ready, kindcluster, wait_until
-from capk.localkind.kindconfig import DEFAULT_IMAGE
-from capk.localplane.engines import EngineChoice
+from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
+from capkdev.managementcluster.engines import EngineChoice
 
 FIXED_SECONDS = 2
 
@@ -33,7 +33,7 @@ def _both(engine: str, choice: EngineChoice, sizes: list[int], flags: list[str])
             yield from _rows(rig, engine, "provider", sizes)
         # kind edits a kubeconfig when it deletes; that must not be the user's.
         scratch = {"KUBECONFIG": str(rig.directory / "kubeconfig")}
-        rest, environment = rig.plane.rest(), {**os.environ, **rig.environment, **scratch}
+        rest, environment = rig.management.rest(), {**os.environ, **rig.environment, **scratch}
         with closing(rest):
             blocking = BlockingController(
                 rest, shlex.split(choice.kind), choice.node_image or DEFAULT_IMAGE, environment

@@ -18,12 +18,12 @@ from bench.usage import Usage, measured, series
 from capk.api.conditions import find
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import ApiError
-from capk.localkind import processes
-from capk.localkind.controlplane import API_SERVER, ETCD, ControlPlane
-from capk.localkind.ports import free_port
-from capk.localkind.rest import Rest
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev import processes
+from capkdev.controlplane import API_SERVER, ETCD, ControlPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.options import Options
+from capkdev.ports import free_port
+from capkdev.rest import Rest
 
 Object = dict[str, Any]
 
@@ -93,30 +93,30 @@ class Provider:
 
 
 class Rig:
-    """A plane without a provider, and an engine whose creations take `seconds`."""
+    """A management cluster without a provider, and an engine whose creations take `seconds`."""
 
     def __init__(self, directory: Path, *, seconds: float = 0, core: bool = False) -> None:
         self.directory = directory
         self.engine = directory / "engine"
-        self.plane = LocalPlane(directory / "plane", Options(core=core))
+        self.management = LocalManagementCluster(directory / "management", Options(core=core))
         self.environment = {"BENCH_ENGINE": str(self.engine), "BENCH_ENGINE_SECONDS": f"{seconds:g}"}
 
     def __enter__(self) -> Self:
-        self.plane.start(attached=True)
+        self.management.start(attached=True)
         self.reset_engine()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.plane.stop()
+        self.management.stop()
 
     def reset_engine(self) -> None:
-        """Forget all kind clusters. Their kubeconfigs lead to the plane's own API server, so that it answers."""
+        """Forget all kind clusters. Their kubeconfigs lead to the management cluster's API server, which answers."""
         shutil.rmtree(self.engine, ignore_errors=True)
         for folder in ("clusters", "names"):
             (self.engine / folder).mkdir(parents=True)
-        shutil.copy(self.plane.kubeconfig, self.engine / "kubeconfig")
+        shutil.copy(self.management.kubeconfig, self.engine / "kubeconfig")
 
     @contextmanager
     def provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Iterator[Provider]:
@@ -128,7 +128,7 @@ class Rig:
         """Start a provider, which ends with a `with`."""
         address = f"127.0.0.1:{free_port()}"
         command = [
-            *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(self.plane.kubeconfig)),
+            *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(self.management.kubeconfig)),
             *("--kind-command", kind, "--engine-command", engine, "--endpoint", "external"),
             *("--work-dir", str(self.directory / "work"), "--health-addr", address, *flags),
         ]
@@ -136,11 +136,11 @@ class Rig:
 
     def measured(self, provider: Provider) -> AbstractContextManager[Usage]:
         """Measure what happens inside."""
-        control_plane = self.plane.directory / "control-plane"
+        control_plane = self.management.directory / "control-plane"
         pids = [processes.running_pid(control_plane, name) for name in (API_SERVER, ETCD)]
 
         def exposed() -> str:
-            with self.plane.rest() as rest:
+            with self.management.rest() as rest:
                 return str(rest.request("GET", "/metrics"))
 
         return measured(exposed, provider.pid, [pid for pid in pids if pid])
@@ -156,7 +156,7 @@ class Rig:
 
         def work() -> None:
             try:
-                with self.plane.rest() as rest:
+                with self.management.rest() as rest:
                     for name in left:
                         act(rest, name)
             except Exception as failure:
@@ -173,7 +173,7 @@ class Rig:
     @contextmanager
     def watching(self, seen: Callable[[str, Object], None], path: str = KIND_CLUSTER_PATH) -> Iterator[None]:
         """Have `seen` called with type and object of every event, in another thread, while inside."""
-        rest, over = ControlPlane(self.plane.directory / "control-plane").rest(), threading.Event()
+        rest, over = ControlPlane(self.management.directory / "control-plane").rest(), threading.Event()
         rest._connection.timeout = PATIENCE_SECONDS
 
         def follow() -> None:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH, Object, Provider, Rig, is_ready, kindcluster, wait_until
-from capk.localkind.rest import MERGE_PATCH, Rest
+from capkdev.rest import MERGE_PATCH, Rest
 
 RESYNC_SECONDS = 20
 
@@ -15,7 +15,7 @@ RESYNC_SECONDS = 20
 def scale(sizes: list[int], creates: int) -> Iterator[Row]:
     """Yield a row a size and phase. creates: kind calls at once."""
     for size in sizes:
-        # A plane of its own, as etcd and its caches remember what was there.
+        # A management cluster of its own, as etcd and its caches remember what was there.
         with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory)) as rig:
             yield from _life(rig, size, ["--max-concurrent-creates", str(creates)])
 
@@ -57,7 +57,7 @@ def create_all(rig: Rig, provider: Provider, names: list[str]) -> dict[str, floa
 
 def delete_all(rig: Rig, provider: Provider, names: list[str]) -> dict[str, float]:
     """Delete KINDClusters all at once and return what it cost until all are gone."""
-    with rig.plane.rest() as rest, rig.measured(provider) as usage:
+    with rig.management.rest() as rest, rig.measured(provider) as usage:
         rig.all_at_once(names, lambda rest, name: rest.request("DELETE", f"{KIND_CLUSTER_PATH}/{name}"))
         # A watch that the API server ends, as it does with one that reads too slowly, would not tell of the last ones.
         listing = f"{KIND_CLUSTER_PATH}?limit=1"

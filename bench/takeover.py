@@ -12,8 +12,8 @@ from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH, Provider, Rig, kindcluster, wait_until
 from capk.errors import NotFound
 from capk.kube.lease import LEASES
-from capk.localkind.rest import Rest
 from capk.manager.process import LEASE
+from capkdev.rest import Rest
 
 LEASE_PATH = f"/apis/{LEASES.api_version}/namespaces/default/{LEASES.plural}/{LEASE}"
 FLAGS = ("--leader-elect", "--leader-election-namespace", "default")
@@ -24,7 +24,7 @@ ACQUAINTED_SECONDS = 5
 def takeover(rounds: int) -> Iterator[Row]:
     """Yield a row a killed leader: seconds after the kill -9."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory)) as rig:
-        with ExitStack() as providers, rig.plane.rest() as rest:
+        with ExitStack() as providers, rig.management.rest() as rest:
 
             def started(number: int) -> Provider:
                 own = ["--work-dir", str(rig.directory / f"work-{number}")]

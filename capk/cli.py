@@ -8,7 +8,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from capk.errors import CapkError
-from capk.localplane.cli import app as local_app
 from capk.settings import (
     Endpoint,
     InvalidSetting,
@@ -30,7 +29,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.add_typer(local_app, name="local")
 
 _CONNECTION, _SCOPE, _ENGINE, _LIMITS, _PROCESS = "Management cluster", "Scope", "Engine", "Limits", "Process"
 INVALID_SETTING = 2

@@ -1,6 +1,6 @@
 """From nothing to a first workload cluster, told as it happens; run by `make quickstart` and `make quickstart-down`.
 
-Everything is made with the commands that users have themselves: `capk local`, kubectl, clusterctl.
+Everything is made with the commands that users have themselves: `capkdev`, kubectl, clusterctl.
 """
 
 import os
@@ -20,10 +20,10 @@ from capk.api import names
 from capk.engine.containers import engine_command
 from capk.errors import ApiError, CapkError
 from capk.kindcfg.images import image_version
-from capk.localkind.rest import Rest
-from capk.localplane.engines import EngineChoice, choose_engine
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.engines import EngineChoice, choose_engine
+from capkdev.managementcluster.options import Options
+from capkdev.rest import Rest
 
 ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".capk" / "quickstart"
@@ -38,48 +38,48 @@ console = Console(highlight=False, soft_wrap=True)
 
 @app.command()
 def up() -> None:
-    """Start a management plane, create a workload cluster and show it."""
+    """Start a management cluster, create a workload cluster and show it."""
     began = time.monotonic()
     _bring_kind()
     choice = choose_engine()
-    _say("1", f"A container engine or a stand-in: {choice.why}.")
-    plane = _plane(choice)
+    _say("1", f"A container engine or a fake kind: {choice.why}.")
+    management = _management(choice)
     _say("3", f"A Cluster with its KINDCluster and KINDControlPlane, applied as in {_relative(manifest_file())}:")
     documents = _documents(choice)
     console.print(yaml.safe_dump_all(documents, sort_keys=False).strip(), style="dim")
-    rest = plane.rest()
+    rest = management.rest()
     for document in documents:
         _apply(rest, document)
     _say("4", "What the provider reports while it works:")
     _show_progress(rest)
     _say("5", "What Cluster API says of it:")
-    _run("clusterctl", "describe", "cluster", NAME, kubeconfig=plane.kubeconfig)
+    _run("clusterctl", "describe", "cluster", NAME, kubeconfig=management.kubeconfig)
     _say("6", "The nodes of the workload cluster, through the kubeconfig that the provider stored:")
-    workload = plane.directory / f"{NAME}.kubeconfig"
+    workload = management.directory / f"{NAME}.kubeconfig"
     workload.touch(mode=0o600)
-    workload.write_text(_output("clusterctl", "get", "kubeconfig", NAME, kubeconfig=plane.kubeconfig))
+    workload.write_text(_output("clusterctl", "get", "kubeconfig", NAME, kubeconfig=management.kubeconfig))
     _run("kubectl", "get", "nodes", "-o", "wide", kubeconfig=workload)
-    _farewell(plane, workload, time.monotonic() - began)
+    _farewell(management, workload, time.monotonic() - began)
 
 
 @app.command()
 def down() -> None:
-    """Delete the workload cluster and end the management plane."""
-    plane = LocalPlane(DIRECTORY)
+    """Delete the workload cluster and end the management cluster."""
+    management = LocalManagementCluster(DIRECTORY)
     if not DIRECTORY.exists():
         console.print("There is nothing to clean up.")
         return
-    if not plane.is_running:
-        console.print("The management plane is not running; it is started again to delete its clusters.")
-        _plane(choose_engine())
-    rest = plane.rest()
+    if not management.is_running:
+        console.print("The management cluster is not running; it is started again to delete its clusters.")
+        _management(choose_engine())
+    rest = management.rest()
     for path in (_path(names.CLUSTERS), _path(names.KIND_CLUSTERS)):
         for item in rest.request("GET", path)["items"]:
             console.print(f"Deleting {item['metadata']['name']} …")
             rest.request("DELETE", f"{path}/{item['metadata']['name']}")
         _await(lambda path=path: not rest.request("GET", path)["items"], "the clusters to go")
     rest.close()
-    _run(sys.executable, "-m", "capk", "local", "down", "--directory", str(DIRECTORY), "--delete-data")
+    _run(sys.executable, "-m", "capkdev", "down", "--directory", str(DIRECTORY), "--delete-data")
     console.print("All that the quickstart made is gone.")
 
 
@@ -95,18 +95,18 @@ def _bring_kind() -> None:
         _run(sys.executable, str(ROOT / "hack" / "tools.py"), "--bin", str(ROOT / "bin"), "kind")
 
 
-def _plane(choice: EngineChoice) -> LocalPlane:
-    plane = LocalPlane(DIRECTORY, Options(provider=choice.provider_arguments))
-    if plane.is_running:
-        _say("2", "The management plane of an earlier quickstart is still running.")
-        return plane
-    _say("2", "A management plane of local processes: API server, Cluster API's core manager, this provider.")
+def _management(choice: EngineChoice) -> LocalManagementCluster:
+    management = LocalManagementCluster(DIRECTORY, Options(provider=choice.provider_arguments))
+    if management.is_running:
+        _say("2", "The management cluster of an earlier quickstart is still running.")
+        return management
+    _say("2", "A local management cluster: API server, Cluster API's core manager, this provider.")
     try:
-        plane.start(on_progress=lambda message: console.print(f"   {message}", style="dim"))
+        management.start(on_progress=lambda message: console.print(f"   {message}", style="dim"))
     except CapkError as failure:
         console.print(f"[red]{failure}[/red]")
         raise typer.Exit(1) from failure
-    return plane
+    return management
 
 
 def _documents(choice: EngineChoice) -> list[dict[str, Any]]:
@@ -171,19 +171,19 @@ def _path(resource: names.Resource) -> str:
     return f"/apis/{resource.group}/{resource.version}/namespaces/{NAMESPACE}/{resource.plural}"
 
 
-def _farewell(plane: LocalPlane, workload: Path, seconds: float) -> None:
+def _farewell(management: LocalManagementCluster, workload: Path, seconds: float) -> None:
     _say("✓", f"Done in {seconds:.0f} s. Look around:")
-    for command in _look_around(plane, workload):
+    for command in _look_around(management, workload):
         console.print(f"     {command}")
     console.print("   and clean up with:\n     make quickstart-down\n")
 
 
-def _look_around(plane: LocalPlane, workload: Path) -> Iterator[str]:
-    yield f"export KUBECONFIG={_relative(plane.kubeconfig)} PATH=$PWD/bin:$PATH"
+def _look_around(management: LocalManagementCluster, workload: Path) -> Iterator[str]:
+    yield f"export KUBECONFIG={_relative(management.kubeconfig)} PATH=$PWD/bin:$PATH"
     yield f"kubectl describe kindcluster {NAME}      # every step, with its time"
     yield "kubectl get cluster,kindcluster,kindcontrolplane,secret"
     yield f"kubectl --kubeconfig {_relative(workload)} get pods -A"
-    yield f"capk local status --directory {_relative(DIRECTORY)}     # the processes and their logs"
+    yield f"capkdev status --directory {_relative(DIRECTORY)}     # the processes and their logs"
 
 
 def _run(*command: str, kubeconfig: Path | None = None) -> None:

@@ -11,13 +11,13 @@ IMAGE_FLAGS ?=
 RELEASE = python hack/release.py --version $(VERSION) --image $(IMAGE) --out $(OUT)
 
 ENGINE ?= kind
-ENGINE_FLAGS_stand-in = --kind-command "capk-local-kind" --engine-command "capk-local-kind engine"
+ENGINE_FLAGS_fake-kind = --kind-command "capkdev-fake-kind" --engine-command "capkdev-fake-kind engine"
 
 .PHONY: dev manifests-render release local-repository image
 
-dev: venv ## Run an embedded plane, and the provider again at each saved file; ENGINE=stand-in without a container engine
+dev: venv ## Run a local management cluster, and the provider again at each saved file; ENGINE=fake-kind without a container engine
 	@$(TOOLS) test
-	@trap 'capk local down' EXIT; capk local up --no-provider && \
+	@trap 'capkdev down' EXIT; capkdev up --no-provider && \
 	  watchfiles --sigint-timeout 2 --filter python 'capk run --kubeconfig .capk/kubeconfig $(ENGINE_FLAGS_$(ENGINE)) $(ARGS)' capk
 
 manifests-render: $(BIN)/kubectl ## Print what `clusterctl init --infrastructure kind` would install, variables included

@@ -7,7 +7,7 @@ import pytest
 
 
 def pytest_sessionstart() -> None:
-    """Turn SIGTERM into an orderly end; without this, providers, planes and kind clusters would stay behind."""
+    """Turn SIGTERM into an orderly end; without this, providers and clusters would stay behind."""
     signal.signal(signal.SIGTERM, _end)
 
 

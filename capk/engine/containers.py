@@ -76,7 +76,7 @@ def engine_command(
 class Containers:
     """The container engine's command.
 
-    command: the executable and what always stands before the sub-command; None: nothing but kind is known (a stand-in).
+    command: the executable and what always stands before the sub-command; None: only kind is known.
     Without a command nothing is known (None, or nothing) and nothing is done, but `run` and `write_file` fail.
     environment: added to ours, the same that kind gets.
     All methods raise CommandFailed, CommandTimedOut and CommandMissing.

@@ -1,6 +1,6 @@
 """The `kind` command line as typed async functions; nobody else knows its flags.
 
-Source: kind v0.32.0, pkg/cmd/kind. Anything that answers the same calls can stand in for it.
+Source: kind v0.32.0, pkg/cmd/kind. Anything that answers the same calls can take its place.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""One plane for all disturbances; a stage with its own namespace and provider for each test."""
+"""One management cluster for all disturbances; a stage with its own namespace and provider for each test."""
 
 import os
 import random
@@ -11,7 +11,7 @@ import pytest
 from lives import Stage, staged
 from tally import Tally
 
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 
 @pytest.fixture(scope="session")
@@ -28,20 +28,20 @@ def chance(seed: int, request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
+def management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
     """An API server with our definitions, Cluster API's and its core manager; no provider."""
-    with LocalPlane(tmp_path_factory.mktemp("plane")) as started:
+    with LocalManagementCluster(tmp_path_factory.mktemp("management")) as started:
         yield started
 
 
 @pytest.fixture
-def stage(plane: LocalPlane, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+def stage(management: LocalManagementCluster, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     """Sets up stages: `stage(*flags, owned=, create_seconds=, instant=, environment=)`."""
     with ExitStack() as stack:
 
         def set_up(*flags: str, **choices: Any) -> Stage:
             directory = tmp_path / f"stage{len(list(tmp_path.iterdir()))}"
-            return stack.enter_context(staged(plane, directory, *flags, **choices))
+            return stack.enter_context(staged(management, directory, *flags, **choices))
 
         yield set_up
 

@@ -14,10 +14,10 @@ from mortal import MortalProvider
 from proxy import Call, Proxy
 
 from capk.api.names import CLAIM_ANNOTATION, CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
-from capk.localkind.clusters import Home
-from capk.localkind.create import MODE_VARIABLE, SECONDS_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 PERIODS = ("--sync-period", "3s", "--inventory-period", "1s")
 PATIENCE_SECONDS = float(os.environ.get("CAPK_CHAOS_PATIENCE", "120"))
@@ -151,7 +151,7 @@ def files_below(directory: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def staged(
-    plane: LocalPlane,
+    management: LocalManagementCluster,
     directory: Path,
     *flags: str,
     owned: bool = False,
@@ -161,16 +161,20 @@ def staged(
 ) -> Iterator[Stage]:
     """Give a stage whose provider is not started yet; everything on it ends with it."""
     directory.mkdir(exist_ok=True)
-    with connected(plane) as api, connected(plane) as witness_api, Proxy(plane, directory / "proxy") as proxy:
+    with (
+        connected(management) as api,
+        connected(management) as witness_api,
+        Proxy(management, directory / "proxy") as proxy,
+    ):
         namespace, kind = api.new_namespace(), SwitchableKind(directory / "bin")
         mode = {SECONDS_VARIABLE: str(create_seconds), **({MODE_VARIABLE: "instant"} if instant else {})}
         waits = ("--wait-for-nodes", "0") if instant else ()
         kubeconfig = ("--kubeconfig", str(proxy.kubeconfig))
         arguments = ["--namespace", namespace, *PERIODS, *kind.flags, *kubeconfig, *waits, *flags]
-        process = MortalProvider(plane, directory, arguments, {**mode, **environment})
+        process = MortalProvider(management, directory, arguments, {**mode, **environment})
         proxy.witness = ReadyWitness(witness_api, namespace, process.home)
         try:
-            yield Stage(plane, api, namespace, process, kind, proxy, owned)
+            yield Stage(management, api, namespace, process, kind, proxy, owned)
         except BaseException:
             print(f"\n--- {process.log}\n" + "\n".join(process.log_text().splitlines()[-80:]))
             raise

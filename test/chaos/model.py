@@ -25,7 +25,7 @@ from capk.api.names import (
     SECRETS,
 )
 from capk.errors import ApiError
-from capk.localkind.clusters import CONTROL_PLANE, Cluster, Node
+from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Node
 
 OBJECTS = {"a": "a", "b": "b", "rival-of-a": "a"}
 """Objects, and the kind cluster that each wants."""

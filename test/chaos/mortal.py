@@ -5,7 +5,7 @@ from pathlib import Path
 
 from provider_process import ProviderProcess
 
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 
 class MortalProvider(ProviderProcess):
@@ -15,12 +15,12 @@ class MortalProvider(ProviderProcess):
     """
 
     def __init__(
-        self, plane: LocalPlane, directory: Path, flags: Sequence[str], environment: Mapping[str, str]
+        self, management: LocalManagementCluster, directory: Path, flags: Sequence[str], environment: Mapping[str, str]
     ) -> None:
         self.work, self.temporary = directory / "work", directory / "tmp"
         self.temporary.mkdir()
         private = {"TMPDIR": str(self.temporary), "NO_PROXY": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"}
-        super().__init__(plane, directory, flags, {**private, **environment})
+        super().__init__(management, directory, flags, {**private, **environment})
         self.kills = 0
 
     @property

@@ -17,10 +17,10 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from capk.localkind.files import write_private
-from capk.localkind.ports import free_port
-from capk.localkind.rest import client_context
-from capk.localplane.plane import LocalPlane
+from capkdev.files import write_private
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.ports import free_port
+from capkdev.rest import client_context
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 QUESTIONS = "/apis/authorization.k8s.io/"
@@ -79,14 +79,14 @@ class _Watch:
 
 
 class Proxy:
-    """Serves a plane's API server over plain HTTP on this machine, to whoever has `kubeconfig`.
+    """Serves a management cluster's API server over plain HTTP on this machine, to whoever has `kubeconfig`.
 
     witness: sees every request before it is forwarded; what it raises is kept in `objections`.
     """
 
-    def __init__(self, plane: LocalPlane, directory: Path) -> None:
+    def __init__(self, management: LocalManagementCluster, directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
-        self._upstream, self._tls = _credentials(plane, directory)
+        self._upstream, self._tls = _credentials(management, directory)
         self._address = f"http://127.0.0.1:{free_port()}"
         self.kubeconfig = directory / "kubeconfig"
         self.kubeconfig.write_text(_plain_kubeconfig(self._address))
@@ -227,8 +227,8 @@ def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in ("Content-Type", "Retry-After", "Content-Encoding") if name in headers}
 
 
-def _credentials(plane: LocalPlane, directory: Path) -> tuple[str, ssl.SSLContext]:
-    config = yaml.safe_load(plane.kubeconfig.read_text())
+def _credentials(management: LocalManagementCluster, directory: Path) -> tuple[str, ssl.SSLContext]:
+    config = yaml.safe_load(management.kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     files = []
     for holder, name in (

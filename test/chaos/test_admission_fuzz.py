@@ -18,8 +18,8 @@ from tally import Tally
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import ApiError
 from capk.kindcfg.config import API_VERSION, kind_config
-from capk.localkind.binaries import find_binary
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_binary
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 OBJECTS = int(os.environ.get("CAPK_CHAOS_OBJECTS", "600"))
 AT_ONCE = 2
@@ -42,8 +42,8 @@ Judge = Callable[[Mapping[str, Any]], str | None]
 
 
 @pytest.fixture
-def api(plane: LocalPlane) -> Iterator[Api]:
-    with connected(plane) as api:
+def api(management: LocalManagementCluster) -> Iterator[Api]:
+    with connected(management) as api:
         yield api
 
 

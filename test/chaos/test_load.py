@@ -13,7 +13,7 @@ from lives import Stage
 from tally import Tally, memory_mib
 
 from capk.api.names import KIND_CLUSTERS
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 ENGINE = Path(__file__).parents[2] / "bench" / "instant-engine.sh"
 OBJECTS = int(os.environ.get("CAPK_CHAOS_LOAD", "300"))
@@ -26,16 +26,16 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 def test_hundreds_of_lives_leave_nothing(
-    stage: Callable[..., Stage], plane: LocalPlane, tmp_path: Path, tally: Tally
+    stage: Callable[..., Stage], management: LocalManagementCluster, tmp_path: Path, tally: Tally
 ) -> None:
     engine = tmp_path / "instant"
     for folder in ("clusters", "names"):
         (engine / folder).mkdir(parents=True)
-    shutil.copy(plane.kubeconfig, engine / "kubeconfig")
+    shutil.copy(management.kubeconfig, engine / "kubeconfig")
     commands = ("--kind-command", str(ENGINE), "--engine-command", str(ENGINE))
     place = {"BENCH_ENGINE": str(engine), "BENCH_ENGINE_SECONDS": "0"}
     stage = stage("--max-concurrent-creates", "4", *commands, environment=place)
-    # The usual witness looks at the stand-in, which this provider does not use.
+    # The usual witness looks at the fake kind, which this provider does not use.
     stage.proxy.witness = lambda call: None
     stage.process.start()
     memory = []

@@ -16,8 +16,8 @@ from mortal import MortalProvider
 from tally import Tally, memory_mib
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
-from capk.localplane.engines import EngineChoice, choose_engine
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.engines import EngineChoice, choose_engine
 
 ROUNDS = int(os.environ.get("CAPK_CHAOS_ROUNDS", "4"))
 AT_ONCE = 4
@@ -61,7 +61,7 @@ class Engine:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     choice = choose_engine()
-    if choice.is_stand_in:
+    if choice.is_fake:
         pytest.skip(choice.why)
     engine = Engine(choice, f"chaos-{os.getpid()}")
     yield engine
@@ -70,13 +70,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.mark.rule("C21", "C23", "K37")
 def test_real_kind_cluster_outlives_ten_kills(
-    plane: LocalPlane, engine: Engine, tmp_path: Path, chance: random.Random, tally: Tally
+    management: LocalManagementCluster, engine: Engine, tmp_path: Path, chance: random.Random, tally: Tally
 ) -> None:
-    with connected(plane) as api:
+    with connected(management) as api:
         namespace, place = api.new_namespace(), tmp_path / "provider"
         place.mkdir()
         arguments = ["--namespace", namespace, "--inventory-period", "2s", *engine.choice.provider_arguments]
-        provider = MortalProvider(plane, place, arguments, {})
+        provider = MortalProvider(management, place, arguments, {})
         try:
             provider.start()
             _live(api, namespace, engine, provider, chance)
@@ -127,16 +127,16 @@ def _live(api: Api, namespace: str, engine: Engine, provider: MortalProvider, ch
 
 
 def test_many_lives_of_real_kind_clusters_leave_nothing(
-    plane: LocalPlane, engine: Engine, tmp_path: Path, tally: Tally
+    management: LocalManagementCluster, engine: Engine, tmp_path: Path, tally: Tally
 ) -> None:
     """Each is made, becomes ready and is deleted, a few at a time."""
     volumes, memory, begun = set(engine.volumes()), [], 0
-    with connected(plane) as api:
+    with connected(management) as api:
         namespace, place = api.new_namespace(), tmp_path / "provider"
         place.mkdir()
         limits = ["--inventory-period", "2s", "--max-concurrent-creates", str(AT_ONCE)]
         arguments = ["--namespace", namespace, *limits, *engine.choice.provider_arguments]
-        provider = MortalProvider(plane, place, arguments, {}).start()
+        provider = MortalProvider(management, place, arguments, {}).start()
         try:
             deadline = time.monotonic() + SECONDS + ROUNDS * 60
             living = eventually(lambda: [api.list(KIND_CLUSTERS, namespace)])[0]

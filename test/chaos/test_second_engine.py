@@ -20,8 +20,8 @@ from journeys import Place, SwitchableKind, standalone
 from provider_process import ProviderProcess
 
 from capk.api.names import KIND_CLUSTERS
-from capk.localkind.binaries import find_binary
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_binary
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 MIB = 1 << 20
 DISK, BALLAST = 96 * MIB, 40 * MIB
@@ -146,13 +146,13 @@ def engine() -> Iterator[LittleEngine]:
 
 
 @pytest.fixture
-def api(plane: LocalPlane) -> Iterator[Api]:
-    with connected(plane) as api:
+def api(management: LocalManagementCluster) -> Iterator[Api]:
+    with connected(management) as api:
         yield api
 
 
 @pytest.fixture
-def place(plane: LocalPlane, api: Api, engine: LittleEngine, tmp_path: Path) -> Iterator[Place]:
+def place(management: LocalManagementCluster, api: Api, engine: LittleEngine, tmp_path: Path) -> Iterator[Place]:
     """A provider for that engine, with the real kind."""
     directory, namespace = tmp_path / "provider", api.new_namespace()
     directory.mkdir()
@@ -160,8 +160,8 @@ def place(plane: LocalPlane, api: Api, engine: LittleEngine, tmp_path: Path) -> 
     periods = ["--inventory-period", "2s", "--sync-period", "5s", "--node-image", IMAGE]
     flags = ["--namespace", namespace, *commands, *periods]
     environment = {"DOCKER_HOST": engine.address, "KIND_EXPERIMENTAL_PROVIDER": "docker"}
-    process = ProviderProcess(plane, directory, flags, environment).start()
-    yield Place(plane, api, namespace, process, SwitchableKind(tmp_path / "unused"))
+    process = ProviderProcess(management, directory, flags, environment).start()
+    yield Place(management, api, namespace, process, SwitchableKind(tmp_path / "unused"))
     process.kill()
     print("\n".join(process.log_text().splitlines()[-60:]))
 

@@ -15,7 +15,7 @@ from journeys import EVENTS
 from lives import PATIENCE_SECONDS, Stage
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from capk.localkind.files import write_private
+from capkdev.files import write_private
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from engines import BIN, KINDS, REAL, RELEASES, STAND_IN, USERS_KUBECONFIG, Engine
+from engines import BIN, FAKE_KIND, KINDS, REAL, RELEASES, USERS_KUBECONFIG, Engine
 
 from capk.engine.containers import Containers
 from capk.engine.kind import Kind
 
 
-@pytest.fixture(scope="session", params=[*REAL, STAND_IN])
+@pytest.fixture(scope="session", params=[*REAL, FAKE_KIND])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     home = tmp_path_factory.mktemp(f"home-{request.param}")
     work_dir = tmp_path_factory.mktemp("work")
@@ -20,13 +20,13 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     for name in ("config", "other"):
         (home / ".kube" / name).write_text(USERS_KUBECONFIG)
     environment = {"HOME": str(home), "KUBECONFIG": str(home / ".kube" / "other")}
-    is_real = request.param != STAND_IN
-    local = (sys.executable, "-m", "capk.localkind")
+    is_real = request.param != FAKE_KIND
+    local = (sys.executable, "-m", "capkdev.fakekind")
     if not is_real:
         environment |= {"CAPK_LOCAL_KIND_HOME": str(home / "clusters"), "CAPK_BIN": str(BIN)}
     engine = Engine(
         is_real,
-        RELEASES["kind" if request.param == STAND_IN else request.param],
+        RELEASES["kind" if request.param == FAKE_KIND else request.param],
         Kind([str(KINDS[request.param])] if is_real else local, work_dir=work_dir, environment=environment),
         Containers(["docker"] if is_real else [*local, "engine"], environment=environment),
         os.environ.get("KIND_NODE_IMAGE") if is_real else None,

@@ -1,4 +1,4 @@
-"""The engines that the suite runs against: two releases of the real kind with its containers, and the stand-in.
+"""The engines that the suite runs against: two releases of the real kind with its containers, and the fake kind.
 
 The real ones take part where a container engine answers and KIND_NODE_IMAGE names a node image that it has, or
 CAPK_E2E=1 asks for it.
@@ -20,7 +20,7 @@ from capk.engine.kind import Kind
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / "bin"
-STAND_IN = "capk-local-kind"
+FAKE_KIND = "capkdev-fake-kind"
 _PINS = tomllib.loads((ROOT / "tools" / "versions.toml").read_text())["programs"]
 RELEASES = {name: str(_PINS[name]["version"]) for name in ("kind", "kind-previous")}
 """Program in bin/ -> the release of kind that it has to be."""

@@ -1,4 +1,4 @@
-"""What the provider relies on from the command that it calls kind. Whatever stands in for kind has to pass this."""
+"""What the provider relies on from the command that it calls kind. Any other command in its place has to pass this."""
 
 import asyncio
 import json

@@ -14,7 +14,7 @@ import yaml
 from engines import RELEASES
 
 from capk.kindcfg.config import API_VERSION, kind_config
-from capk.localkind.kindconfig import InvalidConfig, parse, validate, with_defaults
+from capkdev.fakekind.kindconfig import InvalidConfig, parse, validate, with_defaults
 
 ROOT = Path(__file__).parents[2]
 CASES = yaml.safe_load((ROOT / "test" / "fixtures" / "admission" / "kindcluster.yaml").read_text())
@@ -90,11 +90,11 @@ def test_kind_judges_as_admission_does(
 
 
 @ALL_CASES
-def test_stand_in_judges_as_kind_does(case: Mapping[str, Any]) -> None:
-    assert is_taken_by_stand_in(config(case)) == is_taken_by_kind(case)
+def test_fake_kind_judges_as_kind_does(case: Mapping[str, Any]) -> None:
+    assert is_taken_by_fake_kind(config(case)) == is_taken_by_kind(case)
 
 
-def is_taken_by_stand_in(document: Mapping[str, Any]) -> bool:
+def is_taken_by_fake_kind(document: Mapping[str, Any]) -> bool:
     try:
         validate(with_defaults(parse(yaml.safe_dump(document)), name="", image=""))
     except InvalidConfig:

@@ -11,8 +11,8 @@ from provider_process import StartProvider, pytest_runtest_makereport, starting_
 from real_kind import RealKind
 from terminal import Terminal
 
-from capk.localplane.engines import choose_engine
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.engines import choose_engine
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -48,7 +48,7 @@ def users_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def kind(users_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> RealKind:
     """The real kind. Without a container engine the tests are skipped, and fail where CAPK_E2E=1 asks for them."""
     choice = choose_engine()
-    if choice.is_stand_in:
+    if choice.is_fake:
         cause = choice.why.partition(": kind clusters are")[0]
         why = f"end-to-end tests need the real kind command and a container engine with a node image, but {cause}"
         if os.environ.get("CAPK_E2E") == "1":
@@ -58,23 +58,23 @@ def kind(users_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 
 @pytest.fixture(scope="session")
-def plane(tmp_path_factory: pytest.TempPathFactory, kind: RealKind) -> Iterator[LocalPlane]:
-    """A management plane with Cluster API's core manager; no provider."""
-    with LocalPlane(tmp_path_factory.mktemp("plane")) as started:
+def management(tmp_path_factory: pytest.TempPathFactory, kind: RealKind) -> Iterator[LocalManagementCluster]:
+    """A management cluster with Cluster API's core manager; no provider."""
+    with LocalManagementCluster(tmp_path_factory.mktemp("management")) as started:
         yield started
 
 
 @pytest.fixture
-def api(plane: LocalPlane) -> Iterator[Api]:
-    """The objects of `plane`."""
-    with connected(plane) as api:
+def api(management: LocalManagementCluster) -> Iterator[Api]:
+    """The objects of `management`."""
+    with connected(management) as api:
         yield api
 
 
 @pytest.fixture
-def terminal(plane: LocalPlane) -> Terminal:
-    """A shell that leads to `plane`."""
-    return Terminal(plane.kubeconfig)
+def terminal(management: LocalManagementCluster) -> Terminal:
+    """A shell that leads to `management`."""
+    return Terminal(management.kubeconfig)
 
 
 @pytest.fixture
@@ -95,26 +95,26 @@ def new_name(kind: RealKind) -> Iterator[NewName]:
 def provider(
     request: pytest.FixtureRequest, kind: RealKind, new_name: NewName, tmp_path: Path
 ) -> Iterator[StartProvider]:
-    """Starts providers with the real kind: `provider(plane, namespace, *flags, **environment)`.
+    """Starts providers with the real kind: `provider(management, namespace, *flags, **environment)`.
 
-    Of a flag that is given twice the last one counts, so these win over the stand-in. All end before their clusters do.
+    Of a flag that is given twice the last one counts, so these win over the fake kind. All end before their clusters.
     """
     with starting_providers(request, tmp_path, kind.provider_flags) as start:
         yield start
 
 
 @pytest.fixture
-def start_place(api: Api, plane: LocalPlane, provider: StartProvider, kind: RealKind) -> StartPlace:
-    """Starts a provider for a fresh namespace of `plane`: `start_place(*flags, **environment)`."""
+def start_place(api: Api, management: LocalManagementCluster, provider: StartProvider, kind: RealKind) -> StartPlace:
+    """Starts a provider for a fresh namespace of `management`: `start_place(*flags, **environment)`."""
 
     def start(*flags: str, namespace: str | None = None, **environment: str) -> Place:
         namespace = namespace or api.new_namespace()
-        return Place(plane, api, namespace, provider(plane, namespace, *flags, **environment), kind)
+        return Place(management, api, namespace, provider(management, namespace, *flags, **environment), kind)
 
     return start
 
 
 @pytest.fixture
 def place(start_place: StartPlace) -> Place:
-    """A fresh namespace of `plane` and its provider."""
+    """A fresh namespace of `management` and its provider."""
     return start_place()

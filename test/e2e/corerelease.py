@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from capk.localkind.certificates import Authority
+from capkdev.certificates import Authority
 
 INJECTED = "cert-manager.io/inject-ca-from"
 

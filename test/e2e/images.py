@@ -9,7 +9,7 @@ import pytest
 from real_kind import RealKind, run
 from repository import CORE, ROOT
 
-from capk.localkind.binaries import find_binary
+from capkdev.binaries import find_binary
 
 BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
 PROVIDER_IMAGE = "localhost/cluster-api-provider-kind:{version}-e2e"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from capk.kindcfg.images import image_version
-from capk.localkind.kindconfig import DEFAULT_IMAGE
-from capk.localplane.engines import EngineChoice
+from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
+from capkdev.managementcluster.engines import EngineChoice
 
 RUN_SECONDS = 300
 LABEL = "io.x-k8s.kind.cluster"

@@ -1,4 +1,4 @@
-"""kubectl and clusterctl against a management plane or a workload cluster, as a person types them."""
+"""kubectl and clusterctl against a management cluster or a workload cluster, as a person types them."""
 
 import base64
 import json
@@ -9,8 +9,8 @@ from typing import Any
 
 from real_kind import run
 
-from capk.localkind.binaries import find_binary
-from capk.localkind.files import write_private
+from capkdev.binaries import find_binary
+from capkdev.files import write_private
 
 OFFLINE = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off"}
 

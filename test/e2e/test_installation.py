@@ -26,7 +26,7 @@ from real_kind import RealKind
 from repository import MANIFESTS, Repository
 from terminal import OFFLINE, Terminal
 
-from capk.localkind.binaries import find_binary
+from capkdev.binaries import find_binary
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 VERSIONS = ("v0.1.0", "v0.2.0")

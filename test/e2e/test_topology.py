@@ -12,7 +12,7 @@ from real_kind import RealKind
 from terminal import Terminal
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -20,9 +20,9 @@ CREATE_SECONDS = 400
 
 
 @pytest.fixture
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
-    """A second management plane."""
-    with LocalPlane(tmp_path_factory.mktemp("target")) as started:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
+    """A second management cluster."""
+    with LocalManagementCluster(tmp_path_factory.mktemp("target")) as started:
         yield started
 
 
@@ -32,7 +32,7 @@ def test_topology_becomes_available_and_moves_without_a_new_container(
     terminal: Terminal,
     kind: RealKind,
     new_name: NewName,
-    target: LocalPlane,
+    target: LocalManagementCluster,
     provider: StartProvider,
 ) -> None:
     name, namespace = new_name("class"), place.namespace
@@ -73,7 +73,7 @@ def test_topology_becomes_available_and_moves_without_a_new_container(
 
 
 def drop_dangling_owners(place: Place, resource: Resource, name: str) -> None:
-    """Do what the garbage collector of a real management cluster does, which a plane does not have.
+    """Do what the garbage collector of a real management cluster does, which a management cluster does not have.
 
     The topology controller makes a Secret the first owner of what it creates, for a moment only. clusterctl moves no
     object that still names it.

@@ -11,8 +11,8 @@ import yaml
 
 from capk.api.names import Resource
 from capk.errors import NotFound, Unreachable
-from capk.localkind.rest import MERGE_PATCH, Rest
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.rest import MERGE_PATCH, Rest
 
 CLUSTERS = Resource("cluster.x-k8s.io", "v1beta2", "clusters", "Cluster")
 NODES = Resource("", "v1", "nodes", "Node")
@@ -84,9 +84,9 @@ _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
-def connected(plane: LocalPlane) -> Iterator[Api]:
-    """Give the objects of a plane, over a connection of its own."""
-    rest = plane.rest()
+def connected(management: LocalManagementCluster) -> Iterator[Api]:
+    """Give the objects of a management cluster, over a connection of its own."""
+    rest = management.rest()
     yield Api(rest)
     rest.close()
 

@@ -1,4 +1,6 @@
-"""Planes, providers and namespaces for integration tests. A plane is shared by a test run, a namespace never.
+"""Management clusters, providers and namespaces for integration tests.
+
+A test run shares a management cluster, tests never share a namespace.
 
 A run fails at its end when the API server has refused the provider anything.
 """
@@ -9,9 +11,9 @@ from pathlib import Path
 import pytest
 from api import Api, connected
 from provider_process import StartProvider, pytest_runtest_makereport, starting_providers
-from shared_plane import shared
+from shared_management import shared
 
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -24,47 +26,47 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
 
 
 @pytest.fixture(scope="session")
-def plane(run_directory: Path) -> Iterator[LocalPlane]:
+def management(run_directory: Path) -> Iterator[LocalManagementCluster]:
     """An API server with our definitions, Cluster API's and its core manager; no provider."""
-    with shared(run_directory / "plane") as running:
+    with shared(run_directory / "management") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def bare_plane(run_directory: Path) -> Iterator[LocalPlane]:
+def bare_management(run_directory: Path) -> Iterator[LocalManagementCluster]:
     """An API server with our definitions and without Cluster API."""
-    with shared(run_directory / "bare-plane", core=False) as running:
+    with shared(run_directory / "bare-management", core=False) as running:
         yield running
 
 
 @pytest.fixture
-def api(plane: LocalPlane) -> Iterator[Api]:
-    """The objects of `plane`."""
-    with connected(plane) as api:
+def api(management: LocalManagementCluster) -> Iterator[Api]:
+    """The objects of `management`."""
+    with connected(management) as api:
         yield api
 
 
 @pytest.fixture
-def bare_api(bare_plane: LocalPlane) -> Iterator[Api]:
-    """The objects of `bare_plane`."""
-    with connected(bare_plane) as api:
+def bare_api(bare_management: LocalManagementCluster) -> Iterator[Api]:
+    """The objects of `bare_management`."""
+    with connected(bare_management) as api:
         yield api
 
 
 @pytest.fixture
 def namespace(api: Api) -> str:
-    """A fresh namespace in `plane`."""
+    """A fresh namespace in `management`."""
     return api.new_namespace()
 
 
 @pytest.fixture
 def bare_namespace(bare_api: Api) -> str:
-    """A fresh namespace in `bare_plane`."""
+    """A fresh namespace in `bare_management`."""
     return bare_api.new_namespace()
 
 
 @pytest.fixture
 def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartProvider]:
-    """Starts providers: `provider(plane, namespace, *flags, **environment)`; all end with the test."""
+    """Starts providers: `provider(management, namespace, *flags, **environment)`; all end with the test."""
     with starting_providers(request, tmp_path) as start:
         yield start

@@ -1,4 +1,4 @@
-"""The provider as users run it: a process of its own against a plane, with the stand-in for kind.
+"""The provider as users run it: a process of its own against a management cluster, with the fake kind for kind.
 
 It may do what its ServiceAccount may, and nothing else. Only its start is shorter, see `nursery`.
 """
@@ -16,17 +16,17 @@ from nursery import Forked, Nursery
 from service_account import account_kubeconfig
 
 from capk.errors import ApiError
-from capk.localkind import __main__ as localkind_command
-from capk.localkind.clusters import Home
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localkind.ports import free_port
-from capk.localkind.rest import Rest
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind import __main__ as fake_kind_command
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.ports import free_port
+from capkdev.rest import Rest
 
 READY_SECONDS = 120
 STOP_SECONDS = 30
 LOG_LINES = 60
-STAND_IN = f"{sys.executable} {localkind_command.__file__}"
+FAKE_KIND = f"{sys.executable} {fake_kind_command.__file__}"
 """Run by its path: `-m` takes Python as long as all the rest of a call that is repeated."""
 FAILED = pytest.StashKey[bool]()
 
@@ -36,19 +36,19 @@ _nursery = Nursery()
 class ProviderProcess:
     """One provider, which can be killed and started again on the same kind clusters.
 
-    home: where its stand-in keeps kind clusters. log: what it printed, over all starts.
+    home: where its fake kind keeps kind clusters. log: what it printed, over all starts.
     """
 
     def __init__(
-        self, plane: LocalPlane, directory: Path, flags: Sequence[str], environment: Mapping[str, str]
+        self, management: LocalManagementCluster, directory: Path, flags: Sequence[str], environment: Mapping[str, str]
     ) -> None:
         self.home = Home(directory / "kind")
         self.log = directory / "provider.log"
         self.health = f"127.0.0.1:{free_port()}"
         self._environment = {**os.environ, HOME_VARIABLE: str(self.home.directory), **environment}
         self._arguments = [
-            *("run", "--kubeconfig", str(account_kubeconfig(plane))),
-            *("--kind-command", STAND_IN, "--engine-command", f"{STAND_IN} engine"),
+            *("run", "--kubeconfig", str(account_kubeconfig(management))),
+            *("--kind-command", FAKE_KIND, "--engine-command", f"{FAKE_KIND} engine"),
             *("--work-dir", str(directory / "work"), "--endpoint", "external"),
             *("--health-addr", self.health, "--diagnostics-address", self.health, "--inventory-period", "2s", *flags),
         ]
@@ -121,17 +121,17 @@ StartProvider = Callable[..., ProviderProcess]
 def starting_providers(
     request: pytest.FixtureRequest, directory: Path, flags: Sequence[str] = ()
 ) -> Iterator[StartProvider]:
-    """Give a function that starts providers: `start(plane, namespace, *flags, **environment)`.
+    """Give a function that starts providers: `start(management, namespace, *flags, **environment)`.
 
-    flags: for all of them. All end with the test, their kind clusters on the stand-in too; a failed test shows what
+    flags: for all of them. All end with the test, their kind clusters on the fake kind too; a failed test shows what
     they printed.
     """
     started: list[ProviderProcess] = []
 
-    def start(plane: LocalPlane, namespace: str, *more: str, **environment: str) -> ProviderProcess:
+    def start(management: LocalManagementCluster, namespace: str, *more: str, **environment: str) -> ProviderProcess:
         place = directory / f"provider{len(started) or ''}"
         place.mkdir()
-        process = ProviderProcess(plane, place, ["--namespace", namespace, *flags, *more], environment)
+        process = ProviderProcess(management, place, ["--namespace", namespace, *flags, *more], environment)
         started.append(process)
         return process.start()
 

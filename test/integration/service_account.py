@@ -1,6 +1,6 @@
 """The provider's own account: the ServiceAccount of config/ with the roles that config/ ships, and no other right.
 
-An audited plane notes each of its requests: what it was refused, and what it never asked for.
+An audited management cluster notes each of its requests: what it was refused, and what it never asked for.
 """
 
 import json
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import yaml
 from api import Api, Object
 
-from capk.localkind.binaries import find_binary
-from capk.localkind.files import write_private
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_binary
+from capkdev.files import write_private
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.options import Options
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "capkind-system"
@@ -40,8 +40,8 @@ class Asked(NamedTuple):
     """`group/resource` or `group/resource/subresource`; the core group is empty."""
 
 
-def audited(directory: Path, **choices: Any) -> LocalPlane:
-    """Return a plane, not started, that notes what the provider's account asks for; choices: as of Options."""
+def audited(directory: Path, **choices: Any) -> LocalManagementCluster:
+    """Return a management cluster, not started, that notes the requests of the provider's account."""
     policy = directory / "audit-policy.yaml"
     directory.mkdir(parents=True, exist_ok=True)
     policy.write_text(yaml.safe_dump(_POLICY))
@@ -51,7 +51,7 @@ def audited(directory: Path, **choices: Any) -> LocalPlane:
         # Off by default, on in many clusters: owners may be named only by who may set their finalizers.
         "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
     ]
-    return LocalPlane(directory, Options(api_server=arguments, **choices))
+    return LocalManagementCluster(directory, Options(api_server=arguments, **choices))
 
 
 def shipped(*kinds: str) -> list[Object]:
@@ -61,14 +61,14 @@ def shipped(*kinds: str) -> list[Object]:
     return [one for one in yaml.load_all(rendered, yaml.CSafeLoader) if one["kind"] in kinds]
 
 
-def account_kubeconfig(plane: LocalPlane) -> Path:
+def account_kubeconfig(management: LocalManagementCluster) -> Path:
     """Return the kubeconfig of the provider's account; it and its roles are made the first time."""
-    file = plane.directory / "provider.kubeconfig"
+    file = management.directory / "provider.kubeconfig"
     if not file.exists():
-        with plane.rest() as rest:
+        with management.rest() as rest:
             for one in sorted(shipped(*KINDS), key=lambda one: KINDS.index(one["kind"])):
                 Api(rest).apply(one["metadata"].get("namespace", ""), one)
-            write_private(file, _kubeconfig(plane, token(Api(rest), NAMESPACE, ACCOUNT)))
+            write_private(file, _kubeconfig(management, token(Api(rest), NAMESPACE, ACCOUNT)))
     return file
 
 
@@ -83,15 +83,15 @@ def token(api: Api, namespace: str, account: str) -> str:
     return str(api.rest.request("POST", path, asked)["status"]["token"])
 
 
-def _kubeconfig(plane: LocalPlane, bearer: str) -> bytes:
-    config = yaml.safe_load(plane.kubeconfig.read_text())
+def _kubeconfig(management: LocalManagementCluster, bearer: str) -> bytes:
+    config = yaml.safe_load(management.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": bearer}
     return yaml.safe_dump(config).encode()
 
 
-def requests(plane: LocalPlane) -> list[Object]:
+def requests(management: LocalManagementCluster) -> list[Object]:
     """Return what the provider's account has asked for so far: audit events, oldest first."""
-    log = plane.directory / _AUDIT_LOG
+    log = management.directory / _AUDIT_LOG
     lines = log.read_text().splitlines() if log.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}")]
 

@@ -11,8 +11,8 @@ import yaml
 from api import eventually
 
 from capk.api import names
-from capk.localkind.rest import Rest
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.rest import Rest
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "test" / "fixtures" / "admission"
@@ -75,9 +75,9 @@ class ApiServer:
 
 
 @pytest.fixture
-def api(bare_plane: LocalPlane) -> Iterator[ApiServer]:
+def api(bare_management: LocalManagementCluster) -> Iterator[ApiServer]:
     """No provider looks after its namespace `default`."""
-    with bare_plane.rest() as rest:
+    with bare_management.rest() as rest:
         yield ApiServer(rest)
 
 

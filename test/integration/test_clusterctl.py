@@ -1,6 +1,6 @@
-"""The real clusterctl against an embedded plane, from a repository that hack/release.py wrote. No network.
+"""The real clusterctl against a local management cluster, from a repository that hack/release.py wrote. No network.
 
-The plane has an API server and nothing else: no pod runs, and namespaces that are deleted stay Terminating.
+It has an API server and nothing else: no pod runs, and namespaces that are deleted stay Terminating.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ from provider_process import StartProvider
 from repository import CORE, Repository
 
 from capk.api.names import Resource
-from capk.localkind import processes
-from capk.localplane.coremanager import CoreManager
-from capk.localplane.options import CORE_MANAGER, Options
-from capk.localplane.plane import LocalPlane
+from capkdev import processes
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.coremanager import CoreManager
+from capkdev.managementcluster.options import CORE_MANAGER, Options
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / "bin"
@@ -37,7 +37,7 @@ INIT = ["init", "--core", f"cluster-api:{CORE}", "--bootstrap", "-", "--control-
 
 @dataclass(frozen=True)
 class ManagementCluster:
-    """A plane and the repository that clusterctl uses with it."""
+    """A management cluster and the repository that clusterctl uses with it."""
 
     kubeconfig: Path
     repository: Repository
@@ -70,24 +70,24 @@ def run(*command: str | Path, **options: Any) -> str:
 
 @pytest.fixture
 def empty_cluster(tmp_path: Path) -> Iterator[ManagementCluster]:
-    """A plane without Cluster API."""
-    yield from planes(tmp_path)
+    """A management cluster without Cluster API."""
+    yield from managements(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagementCluster]:
-    """A plane after `clusterctl init`."""
-    for one in planes(tmp_path_factory.mktemp("initialised")):
+    """A management cluster after `clusterctl init`."""
+    for one in managements(tmp_path_factory.mktemp("initialised")):
         initialise(one)
         yield one
 
 
-def planes(folder: Path) -> Iterator[ManagementCluster]:
+def managements(folder: Path) -> Iterator[ManagementCluster]:
     repository = Repository(folder / "repository")
     repository.folder.mkdir()
     repository.write("v0.1.0", "v0.2.0")
-    with LocalPlane(folder / "plane", Options(core=False, definitions=False)) as plane:
-        one = ManagementCluster(plane.kubeconfig, repository)
+    with LocalManagementCluster(folder / "management", Options(core=False, definitions=False)) as management:
+        one = ManagementCluster(management.kubeconfig, repository)
         # clusterctl takes cert-manager for installed when its kinds are served.
         one.kubectl("apply", "--server-side", "-f", str(BIN / "manifests" / "cert-manager-crds.yaml"))
         yield one
@@ -258,12 +258,12 @@ def test_journey_of_the_readme_works_word_for_word(
     init, _, rest = script.partition("\n")
     run_commands(init, empty_cluster.kubeconfig, tmp_path, **variables)
 
-    plane = LocalPlane(empty_cluster.kubeconfig.parent)
-    with core_of(plane), connected(plane) as api:
-        process = provider(plane, "default")
-        # The stand-in has one version only, whatever the node image.
+    management = LocalManagementCluster(empty_cluster.kubeconfig.parent)
+    with core_of(management), connected(management) as api:
+        process = provider(management, "default")
+        # The fake kind has one version only, whatever the node image.
         version = api.rest.request("GET", "/version")["gitVersion"]
-        printed = run_commands(rest.replace("v1.37.0", version), plane.kubeconfig, tmp_path, **variables)
+        printed = run_commands(rest.replace("v1.37.0", version), management.kubeconfig, tmp_path, **variables)
     assert "cluster.cluster.x-k8s.io/dev condition met" in printed
     assert re.search(r"^Cluster default/dev .* True +Available", printed, re.MULTILINE), printed
     assert re.search(r"^dev-control-plane +Ready", printed, re.MULTILINE), printed
@@ -275,20 +275,20 @@ def test_journey_of_the_readme_works_word_for_word(
 
 
 @contextlib.contextmanager
-def core_of(plane: LocalPlane) -> Iterator[None]:
-    """Run the core manager that a Deployment of the plane asks for, and lead conversions and webhooks to it."""
-    core = CoreManager(plane.directory)
-    with connected(plane) as api:
+def core_of(management: LocalManagementCluster) -> Iterator[None]:
+    """Run the core manager that a Deployment asks for, and lead conversions and webhooks to it."""
+    core = CoreManager(management.directory)
+    with connected(management) as api:
         for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
             api.rest.request("DELETE", f"/apis/admissionregistration.k8s.io/v1/{kind}")
         # What is converted through a Service cannot be converted by URL as well.
         for definition in api.list(DEFINITIONS, selector="cluster.x-k8s.io/provider%3Dcluster-api"):
             api.patch(DEFINITIONS, "", definition["metadata"]["name"], {"spec": {"conversion": None}})
         core.prepare(api.rest)
-    child = processes.start(plane.directory, CORE_MANAGER, core.command())
+    child = processes.start(management.directory, CORE_MANAGER, core.command())
     try:
         core.await_ready()
         yield
     finally:
-        processes.end(plane.directory, CORE_MANAGER)
+        processes.end(management.directory, CORE_MANAGER)
         child.wait()

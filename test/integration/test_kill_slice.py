@@ -10,14 +10,14 @@ from lives import Stage, staged
 from proxy import Call, Fault
 
 from capk.api.names import CLAIM_ANNOTATION
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 KILLS = 10
 
 
 @pytest.fixture
-def stage(plane: LocalPlane, tmp_path: Path) -> Iterator[Stage]:
-    with staged(plane, tmp_path / "stage", create_seconds=0) as stage:
+def stage(management: LocalManagementCluster, tmp_path: Path) -> Iterator[Stage]:
+    with staged(management, tmp_path / "stage", create_seconds=0) as stage:
         stage.process.start()
         yield stage
 

@@ -22,8 +22,8 @@ from capk.kube.events import EventRecorder
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
 from capk.kube.patches import metadata_patch, secret_patch, status_patch
 from capk.kube.throttle import Throttle
-from capk.localplane.plane import LocalPlane
 from capk.runtime.store import Store
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 FINALIZER = "kindcluster.infrastructure.cluster.x-k8s.io"
 
@@ -31,8 +31,8 @@ LABELLED = [{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]
 
 
 @pytest.fixture
-async def client(bare_plane: LocalPlane) -> AsyncIterator[KubeClient]:
-    client = await KubeClient.connect(kubeconfig=str(bare_plane.kubeconfig))
+async def client(bare_management: LocalManagementCluster) -> AsyncIterator[KubeClient]:
+    client = await KubeClient.connect(kubeconfig=str(bare_management.kubeconfig))
     yield client
     await client.close()
 
@@ -266,11 +266,11 @@ async def test_lease_that_another_one_takes_stops_the_leader(client: KubeClient,
 
 
 async def test_login_leaves_no_key_behind(
-    bare_plane: LocalPlane, bare_namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bare_management: LocalManagementCluster, bare_namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for _ in range(2):  # the loader remembers files by their content, gone or not
-        client = await KubeClient.connect(kubeconfig=str(bare_plane.kubeconfig))
+        client = await KubeClient.connect(kubeconfig=str(bare_management.kubeconfig))
         assert names_in(tmp_path) == []
         assert (await client.list(KIND_CLUSTERS, bare_namespace)).items == []
         async with await client.session() as session, session.get(f"{client.server}/version") as response:
@@ -279,10 +279,10 @@ async def test_login_leaves_no_key_behind(
 
 
 async def test_rotated_token_of_a_pod_is_picked_up(
-    bare_plane: LocalPlane, bare_namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bare_management: LocalManagementCluster, bare_namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token, authority = service_account(bare_plane, bare_namespace)
-    server = urlsplit(read_kubeconfig(bare_plane.kubeconfig.read_text()).server)
+    token, authority = service_account(bare_management, bare_namespace)
+    server = urlsplit(read_kubeconfig(bare_management.kubeconfig.read_text()).server)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(server.hostname))
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
     for field, content in (("TOKEN", "expired"), ("CERT", authority)):
@@ -301,9 +301,9 @@ async def test_rotated_token_of_a_pod_is_picked_up(
     await client.close()
 
 
-def service_account(plane: LocalPlane, namespace: str) -> tuple[str, str]:
+def service_account(management: LocalManagementCluster, namespace: str) -> tuple[str, str]:
     """Return a token that may read KINDClusters and nothing else, and the authority of the API server."""
-    rest = plane.rest()
+    rest = management.rest()
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
     account = {"metadata": {"name": "pod"}}
     rest.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
@@ -315,6 +315,6 @@ def service_account(plane: LocalPlane, namespace: str) -> tuple[str, str]:
     wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     answer = rest.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/pod/token", wanted)
     rest.close()
-    (entry,) = yaml.safe_load(plane.kubeconfig.read_text())["clusters"]
+    (entry,) = yaml.safe_load(management.kubeconfig.read_text())["clusters"]
     authority = base64.b64decode(entry["cluster"]["certificate-authority-data"]).decode()
     return answer["status"]["token"], authority

@@ -21,8 +21,8 @@ from service_account import (
 )
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localkind.create import MODE_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
 ROLE = "capkind-system-manager"
@@ -36,20 +36,20 @@ NOBODY = {
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
-    """A plane of this module's own: another provider's requests prove nothing, and roles are changed."""
+def management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
+    """A management cluster of this module's own: another provider's requests prove nothing, and roles are changed."""
     with audited(tmp_path_factory.mktemp("rbac")) as started:
         yield started
 
 
 @pytest.fixture
-def place(plane: LocalPlane, tmp_path: Path) -> Iterator[Place]:
+def place(management: LocalManagementCluster, tmp_path: Path) -> Iterator[Place]:
     """A provider as its Deployment runs it, not started yet."""
-    with connected(plane) as api:
+    with connected(management) as api:
         kind = SwitchableKind(tmp_path / "bin")
         flags = [*SHORT_PERIODS, *kind.flags, "--leader-elect", "--leader-election-namespace", NAMESPACE]
-        process = ProviderProcess(plane, tmp_path, flags, {})
-        yield Place(plane, api, api.new_namespace(), process, kind)
+        process = ProviderProcess(management, tmp_path, flags, {})
+        yield Place(management, api, api.new_namespace(), process, kind)
         process.kill()
         process.remove_clusters()
 
@@ -58,8 +58,8 @@ def place(plane: LocalPlane, tmp_path: Path) -> Iterator[Place]:
 def test_every_right_is_used_and_none_is_missing(place: Place) -> None:
     place.process.start()
     live(place)
-    used, granted = asked(requests(place.plane)), allowed(roles())
-    assert refused(requests(place.plane)) == []
+    used, granted = asked(requests(place.management)), allowed(roles())
+    assert refused(requests(place.management)) == []
     assert used - granted == set()
     assert granted - used == {
         Asked("update", f"{group}.cluster.x-k8s.io/{plural}/finalizers")
@@ -127,7 +127,7 @@ def check_that_finalizers_are_needed(place: Place) -> None:
     assert len(without) == len(role["rules"]) - 2
     place.api.patch(CLUSTER_ROLES, "", ROLE, {"rules": without})
     place.delete(SECRETS, "proof-config")
-    message = eventually(lambda: refused(requests(place.plane)))[0]
+    message = eventually(lambda: refused(requests(place.management)))[0]
     assert "cannot set blockOwnerDeletion" in message
     assert place.find(SECRETS, "proof-config") is None
     place.api.patch(CLUSTER_ROLES, "", ROLE, {"rules": role["rules"]})
@@ -135,15 +135,15 @@ def check_that_finalizers_are_needed(place: Place) -> None:
 
 
 @pytest.mark.rule("C9", "C39")
-def test_one_namespace_is_all_that_a_provider_of_one_needs(plane: LocalPlane, tmp_path: Path) -> None:
-    with connected(plane) as api:
+def test_one_namespace_is_all_that_a_provider_of_one_needs(management: LocalManagementCluster, tmp_path: Path) -> None:
+    with connected(management) as api:
         (binding,) = shipped("ClusterRoleBinding")
-        before = len(requests(plane))
-        bind_to_one_namespace(plane)
+        before = len(requests(management))
+        bind_to_one_namespace(management)
         kind = SwitchableKind(tmp_path / "bin")
         flags = [*SHORT_PERIODS, *kind.flags, "--namespace", "default"]
-        process = ProviderProcess(plane, tmp_path, flags, {MODE_VARIABLE: "instant"}).start()
-        place = Place(plane, api, "default", process, kind)
+        process = ProviderProcess(management, tmp_path, flags, {MODE_VARIABLE: "instant"}).start()
+        place = Place(management, api, "default", process, kind)
         try:
             place.create(standalone("alone"), owner("owned"), kindcluster("owned"), control_plane("owned"))
             place.await_condition("alone")
@@ -156,11 +156,11 @@ def test_one_namespace_is_all_that_a_provider_of_one_needs(plane: LocalPlane, tm
             process.kill()
             process.remove_clusters()
             api.apply("", binding)
-        assert refused(requests(plane)[before:]) == []
+        assert refused(requests(management)[before:]) == []
 
 
-def bind_to_one_namespace(plane: LocalPlane) -> None:
+def bind_to_one_namespace(management: LocalManagementCluster) -> None:
     """Do as docs/permissions.md says."""
-    account_kubeconfig(plane)
+    account_kubeconfig(management)
     [script] = commands("namespaced")
-    run_commands(script, plane.kubeconfig)
+    run_commands(script, management.kubeconfig)

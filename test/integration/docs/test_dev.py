@@ -1,4 +1,4 @@
-"""`make dev`: a plane, and a provider that starts again when a file is saved."""
+"""`make dev`: a management cluster, and a provider that starts again when a file is saved."""
 
 import os
 import shutil
@@ -11,11 +11,11 @@ import pytest
 from api import eventually
 from documented import ROOT, commands, link_checkout, run_commands, start_commands
 
-from capk.localkind.clusters import Home
-from capk.localkind.create import MODE_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localkind.ports import free_port
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.ports import free_port
 
 STARTED = "Initial authentication has finished"
 
@@ -27,7 +27,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     link_checkout(folder, "capk", ".capk")
     shutil.copytree(ROOT / "capk", folder / "capk")
     yield folder
-    LocalPlane(folder / ".capk").stop()
+    LocalManagementCluster(folder / ".capk").stop()
 
 
 def test_saved_file_starts_the_provider_again(checkout: Path, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_saved_file_starts_the_provider_again(checkout: Path, tmp_path: Path) ->
     [script], [apply] = commands("dev"), commands("dev-apply")
     log = tmp_path / "log"
     variables = {
-        "ENGINE": "stand-in",
+        "ENGINE": "fake-kind",
         "ARGS": f"--health-addr 127.0.0.1:{free_port()} --work-dir {tmp_path / 'work'}",
         HOME_VARIABLE: str(home.directory),
         MODE_VARIABLE: "instant",
@@ -52,7 +52,7 @@ def test_saved_file_starts_the_provider_again(checkout: Path, tmp_path: Path) ->
         shell.wait(60)
         for cluster in home.clusters():
             home.remove(cluster)
-    assert not LocalPlane(checkout / ".capk").is_running
+    assert not LocalManagementCluster(checkout / ".capk").is_running
 
 
 def starts(log: Path, shell: subprocess.Popen[bytes]) -> int:

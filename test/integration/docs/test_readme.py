@@ -9,13 +9,13 @@ import pytest
 from api import Api, eventually
 from documented import ROOT, commands, run_commands, start_commands
 from journeys import standalone
-from provider_process import STAND_IN, StartProvider
+from provider_process import FAKE_KIND, StartProvider
 
-from capk.localkind.clusters import Home
-from capk.localkind.controlplane import free_port
-from capk.localkind.create import MODE_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.controlplane import free_port
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 
 def test_ci_runs_the_two_commands_as_the_readme_gives_them():
@@ -26,15 +26,15 @@ def test_ci_runs_the_two_commands_as_the_readme_gives_them():
 
 
 @pytest.mark.rule("C24")
-def test_standalone_journey_works_word_for_word(bare_plane: LocalPlane, tmp_path: Path):
+def test_standalone_journey_works_word_for_word(bare_management: LocalManagementCluster, tmp_path: Path):
     [script] = commands("standalone")
     log = tmp_path / "log"
     variables = {
-        "KUBECONFIG": str(bare_plane.kubeconfig),
-        "CAPK_KIND_COMMAND": STAND_IN,
-        "CAPK_ENGINE_COMMAND": f"{STAND_IN} engine",
+        "KUBECONFIG": str(bare_management.kubeconfig),
+        "CAPK_KIND_COMMAND": FAKE_KIND,
+        "CAPK_ENGINE_COMMAND": f"{FAKE_KIND} engine",
         "CAPK_WORK_DIR": str(tmp_path / "work"),
-        # The plane is shared: the namespace of the journey alone is this provider's.
+        # The management cluster is shared: the namespace of the journey alone is this provider's.
         "ARGS": f"--namespace default --health-addr 127.0.0.1:{free_port()}",
         HOME_VARIABLE: str(tmp_path / "kind"),
     }
@@ -51,36 +51,36 @@ def test_standalone_journey_works_word_for_word(bare_plane: LocalPlane, tmp_path
 
 
 def test_gitops_journey_works_word_for_word(
-    plane: LocalPlane, api: Api, provider: StartProvider, tmp_path: Path
+    management: LocalManagementCluster, api: Api, provider: StartProvider, tmp_path: Path
 ) -> None:
-    process = provider(plane, "default")
-    # The stand-in has one version only, whatever the node image.
+    process = provider(management, "default")
+    # The fake kind has one version only, whatever the node image.
     samples = tmp_path / "config" / "samples"
     samples.mkdir(parents=True)
     version = str(api.rest.request("GET", "/version")["gitVersion"])
     sample = (ROOT / "config" / "samples" / "cluster.yaml").read_text()
     (samples / "cluster.yaml").write_text(re.sub(r"version: v1\S+", f"version: {version}", sample))
     [script] = commands("gitops")
-    printed = run_commands(script, plane.kubeconfig, tmp_path)
+    printed = run_commands(script, management.kubeconfig, tmp_path)
     assert "cluster.cluster.x-k8s.io/demo condition met" in printed
     assert process.home.names() == []
 
 
-def test_journey_of_many_works_word_for_word(bare_plane: LocalPlane, provider: StartProvider) -> None:
-    process = provider(bare_plane, "default", **{MODE_VARIABLE: "instant"})
+def test_journey_of_many_works_word_for_word(bare_management: LocalManagementCluster, provider: StartProvider) -> None:
+    process = provider(bare_management, "default", **{MODE_VARIABLE: "instant"})
     [script] = commands("many")
-    printed = run_commands(script, bare_plane.kubeconfig)
+    printed = run_commands(script, bare_management.kubeconfig)
     assert all(f"ci-{number} condition met" in printed for number in range(1, 5))
     assert process.home.names() == []
 
 
 def test_trouble_is_shown_by_the_commands_of_the_docs(
-    bare_plane: LocalPlane, bare_api: Api, provider: StartProvider, tmp_path: Path
+    bare_management: LocalManagementCluster, bare_api: Api, provider: StartProvider, tmp_path: Path
 ) -> None:
     failing = tmp_path / "kind"
     failing.write_text("#!/bin/sh\necho 'no space left on device' >&2\nexit 1\n")
     failing.chmod(0o700)
-    provider(bare_plane, "default", "--kind-command", str(failing))
+    provider(bare_management, "default", "--kind-command", str(failing))
     bare_api.create("default", standalone("troubled"))
     [script] = commands("trouble")
-    eventually(lambda: "OutOfDisk" in run_commands(script, bare_plane.kubeconfig))
+    eventually(lambda: "OutOfDisk" in run_commands(script, bare_management.kubeconfig))

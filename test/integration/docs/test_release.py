@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from documented import commands, link_checkout, run_commands
 
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.options import Options
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_commands_of_the_documentation_work_word_for_word(tmp_path: Path, checkout: Path) -> None:
     script = "".join([*commands("release"), *commands("checkout"), *commands("plain")])
-    with LocalPlane(tmp_path / "plane", Options(core=False, definitions=False)) as plane:
-        printed = run_commands(script, plane.kubeconfig, checkout, GOPROXY="off")
+    with LocalManagementCluster(tmp_path / "management", Options(core=False, definitions=False)) as management:
+        printed = run_commands(script, management.kubeconfig, checkout, GOPROXY="off")
     files = {path.name for path in (checkout / "out" / "infrastructure-kind" / "v0.1.0").iterdir()}
     assert {"infrastructure-components.yaml", "install.yaml", "sbom.cdx.json", "SHA256SUMS"} <= files
     assert "deployment.apps/capkind-controller-manager serverside-applied" in printed

@@ -11,32 +11,32 @@ from api import Api, connected
 from journeys import SHORT_PERIODS, Place, SwitchableKind
 from provider_process import LOG_LINES, ProviderProcess, StartProvider
 
-from capk.localkind.create import MODE_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 NOTHING_ANSWERS = ("--wait-for-nodes", "0")
 """Flags of a provider whose kind clusters exist on paper only: there is no API server to wait for."""
 
 
 @pytest.fixture(scope="module")
-def place(plane: LocalPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(management: LocalManagementCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A provider whose kind clusters are real API servers."""
-    yield from _place(plane, tmp_path_factory.mktemp("place"))
+    yield from _place(management, tmp_path_factory.mktemp("place"))
 
 
 @pytest.fixture(scope="module")
-def quick_place(plane: LocalPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def quick_place(management: LocalManagementCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A provider whose kind clusters exist on paper only: nothing answers at their addresses."""
-    yield from _place(plane, tmp_path_factory.mktemp("quick"), *NOTHING_ANSWERS, **{MODE_VARIABLE: "instant"})
+    yield from _place(management, tmp_path_factory.mktemp("quick"), *NOTHING_ANSWERS, **{MODE_VARIABLE: "instant"})
 
 
-def _place(plane: LocalPlane, directory: Path, *more: str, **environment: str) -> Iterator[Place]:
-    with connected(plane) as api:
+def _place(management: LocalManagementCluster, directory: Path, *more: str, **environment: str) -> Iterator[Place]:
+    with connected(management) as api:
         namespace = api.new_namespace()
         kind = SwitchableKind(directory / "bin")
         flags = ["--namespace", namespace, *SHORT_PERIODS, *kind.flags, *more]
-        process = ProviderProcess(plane, directory, flags, environment).start()
-        yield Place(plane, api, namespace, process, kind)
+        process = ProviderProcess(management, directory, flags, environment).start()
+        yield Place(management, api, namespace, process, kind)
         process.kill()
         process.remove_clusters()
         print(f"--- {process.log}\n" + "\n".join(process.log_text().splitlines()[-LOG_LINES:]))
@@ -44,7 +44,7 @@ def _place(plane: LocalPlane, directory: Path, *more: str, **environment: str) -
 
 @pytest.fixture
 def own_place(
-    plane: LocalPlane, api: Api, namespace: str, provider: StartProvider, tmp_path: Path
+    management: LocalManagementCluster, api: Api, namespace: str, provider: StartProvider, tmp_path: Path
 ) -> Callable[..., Place]:
     """Starts a provider that may be killed or disturbed: `own_place(*flags, **environment)`; on paper unless said."""
 
@@ -52,7 +52,7 @@ def own_place(
         kind = SwitchableKind(tmp_path / "bin")
         variables = {MODE_VARIABLE: "instant", **environment}
         waits = NOTHING_ANSWERS if variables[MODE_VARIABLE] == "instant" else ()
-        process = provider(plane, namespace, *SHORT_PERIODS, *kind.flags, *waits, *flags, **variables)
-        return Place(plane, api, namespace, process, kind)
+        process = provider(management, namespace, *SHORT_PERIODS, *kind.flags, *waits, *flags, **variables)
+        return Place(management, api, namespace, process, kind)
 
     return start

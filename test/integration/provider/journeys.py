@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 from api import CLUSTERS, Api, Object, condition, eventually
-from provider_process import STAND_IN, ProviderProcess
+from provider_process import FAKE_KIND, ProviderProcess
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localkind.binaries import find_binary
-from capk.localkind.clusters import Cluster
-from capk.localkind.files import write_private
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_binary
+from capkdev.fakekind.clusters import Cluster
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.files import write_private
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 SHORT_PERIODS = ("--sync-period", "4s", "--inventory-period", "2s")
 """Flags of a provider that soon sees what no watch tells."""
@@ -31,9 +31,9 @@ WATCHED_KINDS = (KIND_CLUSTERS, KIND_CONTROL_PLANES, CLUSTERS, SECRETS)
 
 @dataclass(frozen=True)
 class Place:
-    """A namespace of a plane and the provider that looks after it."""
+    """A namespace of a management cluster and the provider that looks after it."""
 
-    plane: LocalPlane
+    management: LocalManagementCluster
     api: Api
     namespace: str
     process: ProviderProcess
@@ -41,7 +41,7 @@ class Place:
 
     @property
     def version(self) -> str:
-        """The Kubernetes version of the stand-in: its API server is the plane's, whatever the node image."""
+        """The Kubernetes version of the fake kind: that of the management cluster, whatever the node image."""
         return str(self.api.rest.request("GET", "/version")["gitVersion"])
 
     def get(self, resource: Resource, name: str) -> Object:
@@ -90,14 +90,14 @@ class Place:
         eventually(lambda: self.find(resource, name) is None, seconds, 0.05)
 
     def kind_cluster(self, name: str) -> Cluster:
-        """Return the kind cluster of that name on the stand-in."""
+        """Return the kind cluster of that name on the fake kind."""
         found = self.process.home.find(name)
         assert found is not None, self.process.home.names()
         return found
 
     def stop_node(self, name: str, verb: str = "stop") -> None:
         """Stop a node container, as a reboot or a person would; or start it."""
-        command = [*STAND_IN.split(), "engine", verb, name]
+        command = [*FAKE_KIND.split(), "engine", verb, name]
         environment = {**os.environ, HOME_VARIABLE: str(self.process.home.directory)}
         subprocess.run(command, env=environment, timeout=30, check=True, stdout=subprocess.DEVNULL)
 
@@ -173,8 +173,8 @@ def node_names(secret: Object, directory: Path, key: str = "value") -> list[str]
 
 def clusterctl(place: Place, *arguments: str) -> str:
     """Run clusterctl against a place's namespace and return what it printed."""
-    where = ["--kubeconfig", str(place.plane.kubeconfig), "--namespace", place.namespace]
-    offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "HOME": str(place.plane.directory)}
+    where = ["--kubeconfig", str(place.management.kubeconfig), "--namespace", place.namespace]
+    offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "HOME": str(place.management.directory)}
     command = [str(find_binary("clusterctl")), *arguments, *where]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=offline)
     assert ended.returncode == 0, ended.stderr
@@ -192,7 +192,7 @@ def unchanged(look: Callable[[], Any], seconds: float) -> None:
 
 
 class SwitchableKind:
-    """The stand-in with switches; it keeps command lines, and the configuration of every creation."""
+    """The fake kind with switches; it keeps command lines, and the configuration of every creation."""
 
     SCRIPT = """#!/bin/sh
 place=$(dirname "$0")
@@ -213,7 +213,7 @@ esac
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir()
-        for name, command in (("kind", STAND_IN), ("engine", f"{STAND_IN} engine")):
+        for name, command in (("kind", FAKE_KIND), ("engine", f"{FAKE_KIND} engine")):
             script = directory / name
             script.write_text(self.SCRIPT.replace("{command}", command))
             script.chmod(stat.S_IRWXU)

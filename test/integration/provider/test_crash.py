@@ -9,7 +9,7 @@ from api import eventually
 from journeys import Place, standalone
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
-from capk.localkind.create import SECONDS_VARIABLE
+from capkdev.fakekind.create import SECONDS_VARIABLE
 
 
 def processes_of(place: Place) -> list[str]:

@@ -7,7 +7,7 @@ from api import CLUSTERS, eventually
 from journeys import FINALIZERS, Place, control_plane, kindcluster, owner, standalone, unchanged
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION, SECRETS
-from capk.localkind.create import SECONDS_VARIABLE
+from capkdev.fakekind.create import SECONDS_VARIABLE
 
 
 def create_owned(place: Place, name: str) -> None:

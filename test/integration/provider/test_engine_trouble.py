@@ -1,4 +1,4 @@
-"""kind and the engine misbehave in ways that the stand-in never does: a program in its place does it for them."""
+"""kind and the engine misbehave in ways that the fake kind never does: a program in its place does it for them."""
 
 import base64
 import stat
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from api import eventually
 from journeys import SHORT_PERIODS, Place, standalone, unchanged
-from provider_process import STAND_IN, StartProvider
+from provider_process import FAKE_KIND, StartProvider
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT
-from capk.localkind.certificates import Authority
-from capk.localkind.create import MODE_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
+from capkdev.certificates import Authority
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
 
 RENEWED = Authority("renewed").issue_client("kubernetes-admin")
 RENEWED_CERTIFICATE, RENEWED_KEY = (base64.b64encode(pem).decode() for pem in RENEWED)
@@ -24,7 +24,7 @@ SCRIPT = """#!/bin/sh
 case "$*" in
   "create cluster --name={name} "*) {instead} ;;
 esac
-exec {stand_in} "$@"
+exec {fake_kind} "$@"
 """
 BINARY_NOISE = "head -c 3000000 /dev/urandom >&2; printf '\\377\\376\\303(latin-1: \\344\\366\\374)\\n' >&2"
 OUT_OF_MEMORY = "echo 'ERROR: failed to create cluster: fork/exec /usr/bin/docker: cannot allocate memory' >&2; exit 1"
@@ -33,7 +33,7 @@ OUT_OF_MEMORY = "echo 'ERROR: failed to create cluster: fork/exec /usr/bin/docke
 def program(directory: Path, name: str, instead: str) -> str:
     """Write a kind that does something else where a certain kind cluster is to be created, and return its path."""
     file = directory / "misbehaving-kind"
-    file.write_text(SCRIPT.format(name=name, instead=instead, stand_in=STAND_IN))
+    file.write_text(SCRIPT.format(name=name, instead=instead, fake_kind=FAKE_KIND))
     file.chmod(stat.S_IRWXU)
     return str(file)
 
@@ -60,7 +60,7 @@ def test_megabytes_of_noise_end_as_a_reason_a_short_message_and_bounded_logs(
 @pytest.mark.rule("C20")
 def test_failed_creation_leaves_its_logs_and_no_node(own_place: OwnPlace, tmp_path: Path) -> None:
     """kind has made the nodes, kubeadm fails in them, and kind was told to leave them."""
-    made = f"{STAND_IN} \"$@\"; echo 'ERROR: failed to create cluster: failed to init node with kubeadm' >&2; exit 1"
+    made = f"{FAKE_KIND} \"$@\"; echo 'ERROR: failed to create cluster: failed to init node with kubeadm' >&2; exit 1"
     place = own_place("--kind-command", program(tmp_path, "broken", made))
     place.create(standalone("broken"))
     place.await_condition("broken", reason="KubeadmFailed")
@@ -75,7 +75,7 @@ def test_failed_creation_leaves_its_logs_and_no_node(own_place: OwnPlace, tmp_pa
 @pytest.mark.rule("C21")
 def test_stranger_who_was_quicker_keeps_the_cluster(own_place: OwnPlace, tmp_path: Path) -> None:
     """Between the provider's last look at the engine and its creation somebody makes a cluster of that name."""
-    theirs = f'{STAND_IN} create cluster --name=raced --kubeconfig="{tmp_path}/theirs" </dev/null'
+    theirs = f'{FAKE_KIND} create cluster --name=raced --kubeconfig="{tmp_path}/theirs" </dev/null'
     place = own_place("--kind-command", program(tmp_path, "raced", f'{theirs}; echo "$*" >>"{tmp_path}/calls"'))
     place.create(standalone("raced"))
     place.await_condition("raced", reason="NameConflict")
@@ -176,7 +176,7 @@ def test_certificates_that_were_renewed_reach_the_secret_with_the_restart(own_pl
     fields = {"client-certificate-data": RENEWED_CERTIFICATE, "client-key-data": RENEWED_KEY}
     renewed = "sed " + " ".join(f"-e 's|{field}: .*|{field}: {value}|'" for field, value in fields.items())
     answer = (
-        f'case "$*" in "get kubeconfig "*) [ -e "{tmp_path}/renewed" ] && {STAND_IN} "$@" | {renewed} && exit ;; esac'
+        f'case "$*" in "get kubeconfig "*) [ -e "{tmp_path}/renewed" ] && {FAKE_KIND} "$@" | {renewed} && exit ;; esac'
     )
     script.write_text(script.read_text().replace("exec", f"{answer}\nexec"))
     place = own_place("--kind-command", str(script))
@@ -201,7 +201,7 @@ def test_two_providers_on_one_engine_leave_each_others_clusters_alone(
     first = own_place()
     environment = {HOME_VARIABLE: str(first.process.home.directory), MODE_VARIABLE: "instant"}
     namespace = first.api.new_namespace()
-    process = provider(first.plane, namespace, *SHORT_PERIODS, "--wait-for-nodes", "0", **environment)
+    process = provider(first.management, namespace, *SHORT_PERIODS, "--wait-for-nodes", "0", **environment)
     second = replace(first, namespace=namespace, process=process)
     first.create(standalone("shared"), standalone("mine"))
     first.await_condition("shared")

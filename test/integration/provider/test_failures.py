@@ -7,8 +7,8 @@ from api import eventually
 from journeys import Place, standalone, unchanged
 
 from capk.api.names import ADOPT_ANNOTATION, KIND_CLUSTERS, SECRETS
-from capk.localkind.clusters import CONTROL_PLANE, Node
-from capk.localkind.controlplane import free_port
+from capkdev.controlplane import free_port
+from capkdev.fakekind.clusters import CONTROL_PLANE, Node
 
 
 @pytest.mark.rule("C17", "C20")

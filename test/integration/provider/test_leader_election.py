@@ -11,17 +11,17 @@ from service_account import NAMESPACE
 
 from capk.api.names import KIND_CLUSTERS
 from capk.kube.lease import LEASES
-from capk.localkind.create import MODE_VARIABLE, SECONDS_VARIABLE
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
 from capk.manager.process import LEASE
+from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 LEADING = "leading: lease"
 
 
 @pytest.fixture
 def replicas(
-    plane: LocalPlane, api: Api, namespace: str, provider: StartProvider, tmp_path: Path
+    management: LocalManagementCluster, api: Api, namespace: str, provider: StartProvider, tmp_path: Path
 ) -> tuple[Place, Place]:
     """Two providers of one engine and one namespace; the first one leads."""
     kind = SwitchableKind(tmp_path / "bin")
@@ -29,11 +29,11 @@ def replicas(
     flags = [*SHORT_PERIODS, *kind.flags, "--leader-elect", "--leader-election-namespace", NAMESPACE]
 
     def replica() -> ProviderProcess:
-        return provider(plane, namespace, *flags, **{MODE_VARIABLE: "instant", SECONDS_VARIABLE: "2", **home})
+        return provider(management, namespace, *flags, **{MODE_VARIABLE: "instant", SECONDS_VARIABLE: "2", **home})
 
     first = replica()
     eventually(lambda: LEADING in first.log_text())
-    return tuple(Place(plane, api, namespace, process, kind) for process in (first, replica()))  # type: ignore[return-value]
+    return tuple(Place(management, api, namespace, process, kind) for process in (first, replica()))  # type: ignore[return-value]
 
 
 @pytest.mark.rule("K41")

@@ -1,4 +1,4 @@
-"""`clusterctl move` between two management planes that share one container engine."""
+"""`clusterctl move` between two management clusters that share one container engine."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,22 +9,22 @@ from journeys import SHORT_PERIODS, Place, clusterctl, control_plane, kindcluste
 from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 NAME = "nomad"
 
 
 @pytest.fixture
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
-    """Another management plane."""
-    with LocalPlane(tmp_path_factory.mktemp("target")) as started:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
+    """Another management cluster."""
+    with LocalManagementCluster(tmp_path_factory.mktemp("target")) as started:
         yield started
 
 
 @pytest.mark.rule("C7", "C21", "C25", "C26", "C27", "C29")
 def test_moved_cluster_is_the_same_one_and_belongs_to_the_target(
-    place: Place, target: LocalPlane, provider: StartProvider, tmp_path: Path
+    place: Place, target: LocalManagementCluster, provider: StartProvider, tmp_path: Path
 ) -> None:
     place.create(owner(NAME), kindcluster(NAME), control_plane(NAME, place.version))
     place.await_condition(NAME, "Available", resource=CLUSTERS, seconds=120)

@@ -10,8 +10,8 @@ from journeys import SHORT_PERIODS, Place, SwitchableKind, control_plane, kindcl
 from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localplane.options import Options
-from capk.localplane.plane import LocalPlane
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.options import Options
 
 OLDER_CORE = "CAPK_OLDER_CORE"
 """Environment variable: a directory with an older core-manager and its manifests, as in bin/."""
@@ -20,24 +20,24 @@ NAME = "vintage"
 
 
 @pytest.fixture
-def older_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
-    """A management plane with the older core."""
+def older_management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
+    """A management cluster with the older core."""
     if OLDER_CORE not in os.environ:
         pytest.skip(f"{OLDER_CORE} names no older core: `make test-older-core` builds one")
     options = Options(binaries=os.environ[OLDER_CORE])
-    with LocalPlane(tmp_path_factory.mktemp("older"), options) as started:
+    with LocalManagementCluster(tmp_path_factory.mktemp("older"), options) as started:
         yield started
 
 
 @pytest.mark.rule("C2", "C5", "C12", "C41")
 def test_older_core_takes_a_cluster_from_pending_to_connected_and_away(
-    older_plane: LocalPlane, provider: StartProvider, tmp_path: Path
+    older_management: LocalManagementCluster, provider: StartProvider, tmp_path: Path
 ) -> None:
-    with connected(older_plane) as api:
+    with connected(older_management) as api:
         namespace = api.new_namespace()
         kind = SwitchableKind(tmp_path / "bin")
-        process = provider(older_plane, namespace, *SHORT_PERIODS, *kind.flags)
-        place = Place(older_plane, api, namespace, process, kind)
+        process = provider(older_management, namespace, *SHORT_PERIODS, *kind.flags)
+        place = Place(older_management, api, namespace, process, kind)
         place.create(_owner(namespace), kindcluster(NAME), control_plane(NAME, place.version))
 
         eventually(lambda: place.get(CLUSTERS, NAME)["status"].get("phase") == "Provisioned", 120)

@@ -11,8 +11,8 @@ from api import CLUSTERS, Object, condition, eventually
 from journeys import FINALIZERS, Place, clusterctl, control_plane, kindcluster, kubectl, node_names, owner, unchanged
 
 from capk.api.names import FIELD_MANAGER, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from capk.localkind.binaries import find_binary
-from capk.localkind.controlplane import free_port
+from capkdev.binaries import find_binary
+from capkdev.controlplane import free_port
 
 NAME = "owned"
 ALONE = "infra-only"

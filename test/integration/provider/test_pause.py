@@ -14,7 +14,7 @@ from capk.api.names import (
     PAUSED_ANNOTATION,
     SECRETS,
 )
-from capk.localkind.create import SECONDS_VARIABLE
+from capkdev.fakekind.create import SECONDS_VARIABLE
 
 
 @pytest.mark.rule("C7")

@@ -9,8 +9,8 @@ from journeys import SHORT_PERIODS, Place, SwitchableKind, standalone, unchanged
 from provider_process import ProviderProcess
 
 from capk.api.names import KIND_CLUSTERS, MANAGED_BY_ANNOTATION, SECRETS, WATCH_FILTER_LABEL
-from capk.localkind.create import MODE_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 
 @pytest.mark.rule("C9", "K7")
@@ -41,10 +41,10 @@ def test_provider_leaves_alone_what_is_outside_its_namespace_and_filter(
 
 
 @pytest.fixture
-def everywhere(plane: LocalPlane, tmp_path: Path) -> Iterator[ProviderProcess]:
+def everywhere(management: LocalManagementCluster, tmp_path: Path) -> Iterator[ProviderProcess]:
     """A provider for all namespaces, with objects that no other one looks after."""
     flags = [*SHORT_PERIODS, "--watch-filter", "everywhere", "--wait-for-nodes", "0"]
-    process = ProviderProcess(plane, tmp_path, flags, {MODE_VARIABLE: "instant"}).start()
+    process = ProviderProcess(management, tmp_path, flags, {MODE_VARIABLE: "instant"}).start()
     yield process
     process.kill()
     process.remove_clusters()
@@ -53,10 +53,10 @@ def everywhere(plane: LocalPlane, tmp_path: Path) -> Iterator[ProviderProcess]:
 
 @pytest.mark.rule("C21")
 def test_two_namespaces_with_one_cluster_name_share_nothing(
-    everywhere: ProviderProcess, plane: LocalPlane, api: Api, tmp_path: Path
+    everywhere: ProviderProcess, management: LocalManagementCluster, api: Api, tmp_path: Path
 ) -> None:
     kind = SwitchableKind(tmp_path / "bin")
-    first, second = (Place(plane, api, api.new_namespace(), everywhere, kind) for _ in range(2))
+    first, second = (Place(management, api, api.new_namespace(), everywhere, kind) for _ in range(2))
     cluster = standalone("dev")
     cluster["metadata"]["labels"] = {WATCH_FILTER_LABEL: "everywhere"}
     first.create(cluster)

@@ -21,10 +21,10 @@ from provider_process import StartProvider
 from service_account import audited, refused, requests
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capk.localkind.binaries import find_manifest
-from capk.localkind.create import MODE_VARIABLE
-from capk.localplane import install, manifests
-from capk.localplane.plane import LocalPlane
+from capkdev.binaries import find_manifest
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster import install, manifests
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 SAMPLES = Path(__file__).parents[3] / "config" / "samples"
@@ -32,13 +32,13 @@ SAMPLES = Path(__file__).parents[3] / "config" / "samples"
 
 @pytest.mark.rule("C8", "C10", "C11", "C17", "C23", "C24", "C26")
 def test_samples_need_no_cluster_api(
-    bare_plane: LocalPlane, bare_api: Api, bare_namespace: str, provider: StartProvider, tmp_path: Path
+    bare_management: LocalManagementCluster, bare_api: Api, bare_namespace: str, provider: StartProvider, tmp_path: Path
 ) -> None:
     """One sample is applied before the provider starts, another one afterwards, and one without the flag."""
     bare_api.create(bare_namespace, (SAMPLES / "standalone.yaml").read_text())
     kind = SwitchableKind(tmp_path / "bin")
-    process = provider(bare_plane, bare_namespace, *SHORT_PERIODS, *kind.flags)
-    place = Place(bare_plane, bare_api, bare_namespace, process, kind)
+    process = provider(bare_management, bare_namespace, *SHORT_PERIODS, *kind.flags)
+    place = Place(bare_management, bare_api, bare_namespace, process, kind)
     place.create((SAMPLES / "multi-node.yaml").read_text(), kindcluster("plain"))
     for name in ("dev", "multi-node", "plain"):
         place.await_condition(name)
@@ -141,16 +141,16 @@ def test_creation_waits_for_the_control_plane_that_the_cluster_names(quick_place
 
 
 @pytest.fixture(scope="module")
-def growing_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlane]:
+def growing_management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
     """An API server that Cluster API comes to."""
-    with audited(tmp_path_factory.mktemp("growing"), core=False) as plane:
-        yield plane
-        assert refused(requests(plane)) == []
+    with audited(tmp_path_factory.mktemp("growing"), core=False) as management:
+        yield management
+        assert refused(requests(management)) == []
 
 
 @pytest.fixture
-def growing_api(growing_plane: LocalPlane) -> Iterator[Api]:
-    with connected(growing_plane) as api:
+def growing_api(growing_management: LocalManagementCluster) -> Iterator[Api]:
+    with connected(growing_management) as api:
         yield api
 
 
@@ -169,7 +169,7 @@ def install_clusters(growing_api: Api) -> Iterator[Callable[[], None]]:
 @pytest.mark.parametrize("told_by", ["a watch", "a resync"])
 def test_cluster_api_may_come_after_the_provider(
     told_by: str,
-    growing_plane: LocalPlane,
+    growing_management: LocalManagementCluster,
     growing_api: Api,
     provider: StartProvider,
     install_clusters: Callable[[], None],
@@ -177,9 +177,9 @@ def test_cluster_api_may_come_after_the_provider(
 ) -> None:
     namespace, kind = growing_api.new_namespace(), SwitchableKind(tmp_path / "bin")
     # Definitions are watched where all namespaces may be seen, which the provider's own account may not.
-    flags = ["--sync-period", "1h", "--kubeconfig", str(growing_plane.kubeconfig)] if told_by == "a watch" else []
-    process = provider(growing_plane, namespace, *SHORT_PERIODS, *kind.flags, *flags, **{MODE_VARIABLE: "instant"})
-    place = Place(growing_plane, growing_api, namespace, process, kind)
+    flags = ["--sync-period", "1h", "--kubeconfig", str(growing_management.kubeconfig)] if told_by == "a watch" else []
+    process = provider(growing_management, namespace, *SHORT_PERIODS, *kind.flags, *flags, **{MODE_VARIABLE: "instant"})
+    place = Place(growing_management, growing_api, namespace, process, kind)
     place.create(kindcluster("before"))
     place.await_condition("before")
 

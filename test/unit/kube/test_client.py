@@ -20,7 +20,7 @@ from capk.kube.client import KubeClient
 from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
 from capk.kube.throttle import Throttle
-from capk.localkind.certificates import Authority
+from capkdev.certificates import Authority
 
 CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/namespaces/default/kindclusters"
 AUTHORITY = Authority("unit tests")

@@ -37,10 +37,10 @@ from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
 from capk.kindcfg.credentials import certificates, fingerprint
-from capk.localkind.certificates import Authority
 from capk.plan.kindcluster import decide
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
+from capkdev.certificates import Authority
 
 ENGINE_DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The container engine does not answer. Start it.")
 NO_IMAGE = Failure(Reason.IMAGE_NOT_FOUND, "The node image is not there. Load it.")
@@ -1085,7 +1085,7 @@ class TestDeletion:
 
     @pytest.mark.rule("C23")
     def test_secret_of_the_control_plane_goes_too(self) -> None:
-        """A management plane without a garbage collector would keep it, and the keys in it, for ever."""
+        """A management cluster without a garbage collector would keep it, and the keys in it, for ever."""
         owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
         going = kindcluster(
             annotations=COMPLETE, finalizers=FINALIZER, owner="dev", deletionTimestamp="2030-01-01T11:00:00Z"

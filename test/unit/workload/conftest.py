@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest_asyncio
 from hostile import Server
 
-from capk.localkind.certificates import Authority
+from capkdev.certificates import Authority
 
 
 @pytest_asyncio.fixture

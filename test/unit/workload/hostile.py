@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from capk.localkind.certificates import Authority
 from capk.workload.connection import Target
+from capkdev.certificates import Authority
 
 Reply = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

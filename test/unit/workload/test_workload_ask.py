@@ -13,11 +13,11 @@ import pytest
 from hostile import Server, http
 
 from capk.kindcfg.kubeconfig import parse
-from capk.localkind.certificates import Authority
-from capk.localkind.kubeconfig import render as render_kubeconfig
 from capk.workload import ask as asking
 from capk.workload.ask import ask, kube_system_uid, server_version
 from capk.workload.connection import Target
+from capkdev.certificates import Authority
+from capkdev.fakekind.kubeconfig import render as render_kubeconfig
 
 UID = "0b7c4c0e-9d1c-4a73-9c3f-3f6d0a1f5a55"
 

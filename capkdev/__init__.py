@@ -1,0 +1,1 @@
+"""Control planes on the developer's machine: a fake kind and a local management cluster."""

@@ -1,0 +1,222 @@
+"""The command `capkdev-fake-kind`: answers as `kind` v0.33.0 does, without containers.
+
+A cluster is a real etcd and a real kube-apiserver, as local processes, with a real Node object for each requested node.
+There is no scheduler, no kubelet and no controller-manager: pods never start and nothing is garbage-collected. With
+several control planes there is still one etcd and one kube-apiserver. The Kubernetes version is that of the local
+kube-apiserver, whatever the node image.
+
+    CAPK_LOCAL_KIND_HOME            where clusters are kept
+    CAPK_LOCAL_KIND_MODE=instant    no processes: a directory and a well-formed kubeconfig that nothing answers to
+    CAPK_LOCAL_KIND_CREATE_SECONDS  the least time that a creation takes
+    CAPK_LOCAL_KIND_ABSENT_IMAGES   shell patterns of node images that cannot be pulled (default: `*:v[02-9].*`)
+    CAPK_BIN                        where etcd and kube-apiserver are, before `bin/` and PATH
+
+Only what every call needs is imported at the top: tests start this command hundreds of times. The calls that are
+repeated again and again do not even come here, see `capkdev.fakekind.listing`.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from capk.errors import CapkError
+from capkdev.fakekind import listing
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.steps import Console, KindError
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit with 0 or 1, as kind does."""
+    sys.stderr.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command and return its exit status."""
+    console = Console(quiet="-q" in argv or "--quiet" in argv)
+    try:
+        arguments = _parser(argv).parse_args(argv)
+        arguments.run(arguments, Home.from_environment(), console)
+    except KindError as failure:
+        if "engine" in argv[:1]:
+            print(failure, file=sys.stderr)
+        else:
+            console.error(failure)
+        return failure.exit_status
+    except (CapkError, OSError) as failure:
+        console.error(failure)
+        return 1
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise KindError(message)
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    common = _Parser(add_help=False)
+    common.add_argument("-q", "--quiet", action="store_true", help="silence all stderr output")
+    common.add_argument("-v", "--verbosity", type=int, default=0, help="accepted, and of no effect")
+    parser = _Parser(
+        prog="capkdev-fake-kind",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    parser.add_argument("--version", action="version", version=f"kind version {listing.KIND_VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
+    named = _Parser(add_help=False)
+    named.add_argument("-n", "--name", default=os.environ.get("KIND_CLUSTER_NAME", ""), help="the cluster name")
+    file = _Parser(add_help=False)
+    file.add_argument("--kubeconfig", default="", help="the file to use instead of $KUBECONFIG or $HOME/.kube/config")
+
+    def add(group: Any, name: str, action: Any, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = group.add_parser(name, help=action.__doc__, parents=[common, *parents])
+        command.set_defaults(run=action)
+        return command
+
+    def group(name: str) -> Any:
+        return commands.add_parser(name).add_subparsers(required=True, metavar="what", parser_class=_Parser)
+
+    add(commands, "version", _version)
+    create = add(group("create"), "cluster", _create, named, file)
+    create.add_argument("--config", default="", help="path to a kind config file, - for standard input")
+    create.add_argument("--image", default="", help="node image; it only counts whether it can be pulled")
+    create.add_argument("--retain", action="store_true", help="keep what a failed creation made")
+    create.add_argument("--wait", type=_seconds, default=0, help="wait for the control plane, as in 2m30s")
+    delete = group("delete")
+    add(delete, "cluster", _delete, named, file)
+    many = add(delete, "clusters", _delete_many, file)
+    many.add_argument("-A", "--all", action="store_true")
+    many.add_argument("names", nargs="*")
+    get = group("get")
+    add(get, "clusters", _get_clusters)
+    add(get, "nodes", _get_nodes, named).add_argument("-A", "--all-clusters", action="store_true")
+    add(get, "kubeconfig", _get_kubeconfig, named).add_argument("--internal", action="store_true")
+    add(group("export"), "logs", _export_logs, named).add_argument("directory", nargs="?", default="")
+    _add_engine(commands, wanted="engine" in argv[:1])
+    return parser
+
+
+def _add_engine(commands: Any, *, wanted: bool) -> None:
+    """Add the container engine's calls; what they need is imported only where one of them is wanted."""
+    if not wanted:
+        commands.add_parser("engine", help="answer as the container engine's command does")
+        return
+    from capkdev.fakekind import engine
+
+    def run_engine(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+        for line in engine.run(home, arguments):
+            print(line)
+
+    parser = commands.add_parser("engine", help="answer as the container engine's command does")
+    parser.set_defaults(run=run_engine)
+    engine.add_commands(parser.add_subparsers(dest="verb", required=True, parser_class=_Parser))
+
+
+def _version(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+    """print the version of kind that this follows"""
+    print(listing.KIND_VERSION if arguments.quiet else listing.version())
+
+
+def _create(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+    """create a cluster"""
+    from capkdev.fakekind import create, kindconfig
+
+    try:
+        config = kindconfig.parse(_read(arguments.config)) if arguments.config else {}
+        config = kindconfig.with_defaults(config, arguments.name, arguments.image)
+        creation = create.Creation(config, arguments.wait, arguments.kubeconfig, arguments.retain)
+        create.create_cluster(home, console, creation, os.environ)
+    except (CapkError, OSError) as failure:
+        raise KindError(f"failed to create cluster: {failure}", getattr(failure, "output", "")) from failure
+
+
+def _delete(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+    """delete a cluster"""
+    from capkdev.fakekind.create import delete_cluster
+
+    delete_cluster(home, console, arguments.name or "kind", arguments.kubeconfig)
+
+
+def _delete_many(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+    """delete several clusters"""
+    from capkdev.fakekind.create import delete_cluster
+
+    if not arguments.all and not arguments.names:
+        raise KindError("no cluster names provided")
+    names = home.names() if arguments.all else arguments.names
+    for name in names:
+        delete_cluster(home, console, name, arguments.kubeconfig)
+    console.print(f"Deleted clusters: [{' '.join(f'{chr(34)}{name}{chr(34)}' for name in names)}]")
+
+
+def _get_clusters(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+    """list clusters"""
+    names = home.names()
+    if not names:
+        console.print(listing.NO_CLUSTERS)
+    for name in names:
+        print(name)
+
+
+def _get_nodes(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+    """list nodes"""
+    name = arguments.name or "kind"
+    clusters = list(home.clusters()) if arguments.all_clusters else [found for found in [home.find(name)] if found]
+    if not clusters:
+        missing = (
+            "No kind nodes for any cluster." if arguments.all_clusters else f'No kind nodes found for cluster "{name}".'
+        )
+        console.print(missing)
+    for cluster in clusters:
+        for node in cluster.nodes:
+            print(node.name)
+
+
+def _get_kubeconfig(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+    """print a cluster's kubeconfig"""
+    from capkdev.fakekind.create import render_kubeconfig
+
+    name = arguments.name or "kind"
+    cluster = home.find(name)
+    if cluster is None:
+        raise KindError(
+            f"could not locate any control plane nodes for cluster named '{name}'. "
+            "Use the --name option to select a different cluster"
+        )
+    print(render_kubeconfig(cluster, internal=arguments.internal))
+
+
+def _export_logs(arguments: argparse.Namespace, home: Home, console: Console) -> None:
+    """copy the logs of a cluster to a directory"""
+    from capkdev.fakekind.logs import export_logs
+
+    name = arguments.name or "kind"
+    cluster = home.find(name)
+    if cluster is None:
+        raise KindError(f'unknown cluster "{name}"')
+    export_logs(cluster, arguments.directory, console)
+
+
+def _read(path: str) -> str:
+    if path == "-":
+        return sys.stdin.read()
+    try:
+        return Path(path).read_text()
+    except OSError as failure:
+        raise KindError(f"error reading file: open {path}: {str(failure.strerror).lower()}") from failure
+
+
+def _seconds(text: str) -> int:
+    import re
+
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 0.0}
+    parts = re.findall(r"([\d.]+)(h|ms|m|s|$)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise KindError(f'invalid argument "{text}" for "--wait" flag: time: invalid duration "{text}"')
+    return round(sum(float(number) * units[unit] for number, unit in parts))

@@ -1,0 +1,221 @@
+"""The clusters that the fake kind keeps: a directory each, listed as soon as and as long as it exists.
+
+A directory appears complete, by one rename, and goes away by another one after its processes were ended. So a name is
+claimed by one creation only, and a creation or deletion killed at any instant leaves a cluster that `delete` removes.
+Listing has to be quick: whatever it does not need is imported where it is used.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capkdev.fakekind import listing
+from capkdev.fakekind.steps import KindError
+from capkdev.files import remove_tree, write_private
+
+if TYPE_CHECKING:
+    from capkdev.controlplane import ControlPlane
+
+CONTROL_PLANE = "control-plane"
+WORKER = "worker"
+LOAD_BALANCER = "external-load-balancer"
+_STATE = "cluster.json"
+
+
+@dataclass
+class Node:
+    """What stands for a node container.
+
+    running: whether it was started; a control plane runs only if its processes do, too.
+    started_at: RFC 3339, when it last started.
+    ports: port mappings as in kind's configuration, the API server's included.
+    mounts: paths in the container that kind's configuration mounts something at; only told, as nothing runs in it.
+    """
+
+    name: str
+    role: str
+    image: str
+    running: bool = True
+    started_at: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: Sequence[Mapping[str, Any]] = ()
+    mounts: Sequence[str] = ()
+
+
+@dataclass
+class Cluster:
+    """A cluster and its state on disk.
+
+    instant: has no processes; all else is as with the others.
+    """
+
+    directory: Path
+    name: str
+    uid: str
+    instant: bool
+    nodes: list[Node]
+
+    @property
+    def home(self) -> Path:
+        """Where all clusters are kept."""
+        return self.directory.parents[1]
+
+    @property
+    def control_plane(self) -> "ControlPlane":
+        """Its etcd and kube-apiserver."""
+        from capkdev.controlplane import ControlPlane
+
+        return ControlPlane(self.directory)
+
+    @property
+    def first_control_plane(self) -> Node | None:
+        """The control-plane node that stands for the local processes; None when all were removed."""
+        return next((node for node in self.nodes if node.role == CONTROL_PLANE), None)
+
+    @property
+    def primary(self) -> Node:
+        """The first control plane; raises KindError, in kind's words, when there is none."""
+        if first := self.first_control_plane:
+            return first
+        raise KindError(
+            f"could not locate any control plane nodes for cluster named '{self.name}'. "
+            "Use the --name option to select a different cluster"
+        )
+
+    @property
+    def endpoint_node(self) -> Node | None:
+        """The node that clients reach the API server through: the load balancer where there is one."""
+        return next((node for node in self.nodes if node.role == LOAD_BALANCER), self.first_control_plane)
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the API server was ready once, so that there is a kubeconfig to hand out."""
+        return (self.directory / "initialized").exists()
+
+    def mark_initialized(self) -> None:
+        """Note that the API server was ready once."""
+        (self.directory / "initialized").touch()
+
+    def is_node_running(self, node: Node) -> bool:
+        """Whether a node container would be running."""
+        has_processes = node is self.first_control_plane and not self.instant
+        return node.running and (not has_processes or self.control_plane.is_running)
+
+    def container_id(self, node: Node) -> str:
+        """Return an id in the form of a container's; another creation gives another one."""
+        import hashlib
+
+        return hashlib.sha256(f"{self.uid}/{node.name}".encode()).hexdigest()
+
+    def address(self, node: Node) -> str:
+        """Return a node's address on kind's network, empty while it is stopped; nothing listens there.
+
+        Another container has another one. Unlike an engine's, it is the same after each start.
+        """
+        number = int(self.container_id(node)[:6], 16)
+        return f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}" if self.is_node_running(node) else ""
+
+    def files(self, node: Node) -> Path:
+        """Return the directory with what was written into a node; it need not exist."""
+        return self.directory / "files" / node.name
+
+    def save(self) -> None:
+        """Write the state; what was there is replaced in one step."""
+        state = {"name": self.name, "uid": self.uid, "instant": self.instant, "nodes": [asdict(n) for n in self.nodes]}
+        write_private(self.directory / _STATE, json.dumps(state).encode())
+        ids = (f"{self.container_id(node)}\n" for node in self.nodes)
+        write_private(self.directory / listing.CONTAINERS, "".join(ids).encode())
+
+
+class Home:
+    """All clusters of one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._clusters = directory / listing.CLUSTERS
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Home":
+        """Return the home that CAPK_LOCAL_KIND_HOME tells, else the user's."""
+        return cls(Path(listing.home(dict(environment))))
+
+    def names(self) -> list[str]:
+        """Return the names of all clusters, sorted, half-made ones included."""
+        return listing.cluster_names(str(self.directory))
+
+    def clusters(self) -> Iterator[Cluster]:
+        """Yield all clusters, by name."""
+        for name in self.names():
+            if cluster := self.find(name):
+                yield cluster
+
+    def find(self, name: str) -> Cluster | None:
+        """Return a cluster, None when there is none of that name."""
+        directory = self._clusters / name
+        try:
+            state = json.loads((directory / _STATE).read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        nodes = [Node(**node) for node in state["nodes"]]
+        return Cluster(directory, state["name"], state["uid"], state["instant"], nodes)
+
+    def claim(self, name: str, nodes: list[Node], *, instant: bool) -> Cluster | None:
+        """Return a new cluster without processes, None when the name is taken."""
+        uid = os.urandom(16).hex()
+        fresh = self.directory / "fresh" / uid
+        fresh.mkdir(mode=0o700, parents=True)
+        self._clusters.mkdir(mode=0o700, exist_ok=True)
+        for node in nodes:
+            node.started_at = now()
+        cluster = Cluster(fresh, name, uid, instant, nodes)
+        cluster.save()
+        try:
+            cluster.directory = fresh.rename(self._clusters / name)
+        except OSError:
+            remove_tree(fresh)
+            return None
+        return cluster
+
+    def remove_node(self, cluster: Cluster, node: Node) -> None:
+        """Remove a node, with the processes if it stands for them; the last one takes the cluster with it."""
+        from capkdev import processes
+
+        with processes.exclusive(cluster.directory):
+            if node is cluster.first_control_plane:
+                cluster.control_plane.kill()
+            left = [other for other in cluster.nodes if other is not node]
+            if left:
+                cluster.nodes = left
+                cluster.save()
+        remove_tree(cluster.files(node))
+        if not left:
+            self.remove(cluster)
+
+    def remove(self, cluster: Cluster) -> None:
+        """End the processes of a cluster and remove all of it; one that went meanwhile is fine."""
+        from capkdev import processes
+
+        trash = self.directory / "trash"
+        trash.mkdir(mode=0o700, exist_ok=True)
+        gone = trash / os.urandom(16).hex()
+        try:
+            with processes.exclusive(cluster.directory):
+                current = self.find(cluster.name)
+                if current is None or current.uid != cluster.uid:
+                    return
+                cluster.control_plane.kill()
+                cluster.directory.rename(gone)
+        except FileNotFoundError:
+            return
+        for left in trash.iterdir():
+            remove_tree(left)
+
+
+def now() -> str:
+    """Return the time as container engines print it."""
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,216 @@
+"""Answers the few calls that the provider makes to the container engine behind kind, in docker's shape.
+
+`ps`, `inspect`, `start`, `stop`, `rm`, `exec`, `info`. Stopping a control plane ends its local processes, starting it
+runs them again on the same port and data, removing it ends them for good. With its last node a cluster goes.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from capk.errors import ApiError
+from capkdev.fakekind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
+from capkdev.fakekind.listing import CLUSTER_LABEL
+from capkdev.fakekind.steps import KindError
+
+ROLE_LABEL = "io.x-k8s.kind.role"
+NETWORK = "kind"
+
+
+def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add docker's sub-commands that this engine answers."""
+    listing = commands.add_parser("ps", help="list node containers")
+    listing.add_argument("-a", "--all", action="store_true")
+    listing.add_argument("-q", "--quiet", action="store_true", dest="ids_only")
+    listing.add_argument("--no-trunc", action="store_true")
+    listing.add_argument("--filter", action="append", default=[])
+    inspect = commands.add_parser("inspect", help="describe node containers")
+    inspect.add_argument("--type", default="container", choices=["container"])
+    inspect.add_argument("names", nargs="+")
+    commands.add_parser("start", help="start node containers").add_argument("names", nargs="+")
+    stop = commands.add_parser("stop", help="stop node containers")
+    stop.add_argument("-t", "--time", "--timeout", help="accepted, and of no effect")
+    stop.add_argument("names", nargs="+")
+    remove = commands.add_parser("rm", help="remove node containers")
+    remove.add_argument("-f", "--force", action="store_true")
+    remove.add_argument("-v", "--volumes", action="store_true", help="accepted, and of no effect")
+    remove.add_argument("names", nargs="+")
+    execute = commands.add_parser("exec", help="run a command in a node container")
+    execute.add_argument("-i", "--interactive", action="store_true")
+    execute.add_argument("names", nargs=1, metavar="name")
+    execute.add_argument("command", nargs=argparse.REMAINDER)
+    info = commands.add_parser("info", help="describe the engine")
+    info.add_argument("-f", "--format", choices=["json", "{{json .}}"])
+
+
+def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
+    """Carry out one call and yield the lines to print.
+
+    Raises KindError with docker's message, after the lines for what was found.
+    """
+    match arguments.verb:
+        case "ps":
+            for cluster, node in _filtered(home, arguments.filter, everything=arguments.all):
+                yield _listed(cluster, node, arguments)
+        case "inspect":
+            yield from _inspect(home, arguments.names)
+        case "info":
+            yield json.dumps({"ID": _engine_id(home), "Name": "capkdev-fake-kind"})
+        case "exec":
+            from capkdev.fakekind.execution import execute
+
+            execute(*_found(home, arguments.names[0]), arguments.command)
+        case "rm":
+            yield from _remove(home, arguments.names, force=arguments.force)
+        case verb:
+            for name in arguments.names:
+                _switch(*_found(home, name, f"\nError: failed to {verb} containers: {name}"), on=verb == "start")
+                yield name
+
+
+def document(cluster: Cluster, node: Node) -> dict[str, Any]:
+    """Return what `inspect` tells of a node container: the fields that callers use."""
+    running = cluster.is_node_running(node)
+    network = {"IPAddress": cluster.address(node), "GlobalIPv6Address": ""}
+    return {
+        "Id": cluster.container_id(node),
+        "Name": f"/{node.name}",
+        "Created": node.started_at,
+        "Config": {"Image": node.image, "Labels": {CLUSTER_LABEL: cluster.name, ROLE_LABEL: node.role}},
+        "State": {
+            "Running": running,
+            "Status": "running" if running else "exited",
+            "StartedAt": node.started_at,
+        },
+        "Mounts": [{"Destination": path} for path in node.mounts],
+        "NetworkSettings": {"Networks": {NETWORK: network}, "Ports": _ports(cluster, node) if running else {}},
+    }
+
+
+def _ports(cluster: Cluster, node: Node) -> dict[str, list[dict[str, str]]]:
+    bound: dict[str, list[dict[str, str]]] = {}
+    for mapping in node.ports:
+        port = mapping.get("hostPort")
+        if node is cluster.endpoint_node and mapping is node.ports[-1]:
+            if not cluster.is_initialized:
+                continue  # kind knows the port before it makes the container; here it is known when it answers
+            port = cluster.control_plane.settings.port
+        end = {"HostIp": mapping.get("listenAddress") or "0.0.0.0", "HostPort": str(port)}
+        protocol = (mapping.get("protocol") or "TCP").lower()
+        bound.setdefault(f"{mapping['containerPort']}/{protocol}", []).append(end)
+    return bound
+
+
+def _filtered(home: Home, filters: Sequence[str], *, everything: bool) -> Iterator[tuple[Cluster, Node]]:
+    for cluster in home.clusters():
+        for node in cluster.nodes:
+            labels = {CLUSTER_LABEL: cluster.name, ROLE_LABEL: node.role}
+            if all(_matches(labels, text) for text in filters) and (everything or cluster.is_node_running(node)):
+                yield cluster, node
+
+
+def _matches(labels: Mapping[str, str], text: str) -> bool:
+    kind, _, wanted = text.partition("=")
+    if kind == "network":
+        return wanted == NETWORK
+    key, has_value, value = wanted.partition("=")
+    return kind == "label" and key in labels and (not has_value or labels[key] == value)
+
+
+def _listed(cluster: Cluster, node: Node, arguments: argparse.Namespace) -> str:
+    container_id = cluster.container_id(node)
+    shown = container_id if arguments.no_trunc else container_id[:12]
+    if arguments.ids_only:
+        return shown
+    return f"{shown}  {node.image}  {'Up' if cluster.is_node_running(node) else 'Exited'}  {node.name}"
+
+
+def _inspect(home: Home, names: Sequence[str]) -> Iterator[str]:
+    known = _by_name_and_id(home)
+    found = []
+    for name in names:
+        try:
+            found.append(document(*known[name]))
+        except FileNotFoundError:
+            # Its cluster was deleted since: it is missing like any other that is not there.
+            del known[name]
+        except KeyError:
+            continue
+    yield json.dumps(found, indent=4)
+    if missing := [name for name in names if name not in known]:
+        raise KindError("\n" + "\n".join(_unknown(name) for name in missing))
+
+
+def _by_name_and_id(home: Home) -> dict[str, tuple[Cluster, Node]]:
+    known = {}
+    for cluster in home.clusters():
+        for node in cluster.nodes:
+            known[node.name] = known[cluster.container_id(node)] = (cluster, node)
+    return known
+
+
+def _found(home: Home, name: str, more: str = "") -> tuple[Cluster, Node]:
+    """Return a container by its name or id; raises KindError, with more words where docker has some."""
+    try:
+        return _by_name_and_id(home)[name]
+    except KeyError:
+        raise KindError(f"{_unknown(name)}{more}") from None
+
+
+def _unknown(name: str) -> str:
+    return f"Error response from daemon: No such container: {name}"
+
+
+def _engine_id(home: Home) -> str:
+    return hashlib.sha256(str(home.directory).encode()).hexdigest()
+
+
+def _remove(home: Home, names: Sequence[str], *, force: bool) -> Iterator[str]:
+    failures = []
+    for name in names:
+        try:
+            cluster, node = _found(home, name)
+            if cluster.is_node_running(node) and not force:
+                raise KindError(
+                    f"Error response from daemon: cannot remove container {name!r}: container is running: "
+                    "stop the container before removing or force remove"
+                )
+            home.remove_node(cluster, node)
+            yield name
+        except FileNotFoundError:
+            failures.append(_unknown(name))
+        except KindError as failure:
+            failures.append(str(failure))
+    if failures:
+        raise KindError("\n".join(failures))
+
+
+def _switch(cluster: Cluster, node: Node, *, on: bool) -> None:
+    from capkdev import processes
+    from capkdev.fakekind import nodes
+
+    if cluster.is_node_running(node) == on:
+        return
+    node.running = on
+    node.started_at = now() if on else node.started_at
+    with processes.exclusive(cluster.directory):
+        cluster.save()
+    if cluster.instant or node.role == LOAD_BALANCER:
+        return
+    if node is cluster.first_control_plane:
+        _switch_processes(cluster, on=on)
+    elif cluster.control_plane.is_running:
+        with cluster.control_plane.rest() as rest:
+            nodes.mark_ready(rest, node, ready=on)
+
+
+def _switch_processes(cluster: Cluster, *, on: bool) -> None:
+    if not on:
+        cluster.control_plane.stop()
+    elif cluster.is_initialized:
+        try:
+            cluster.control_plane.start()
+        except ApiError as failure:
+            raise KindError(f"Error response from daemon: {failure}") from failure

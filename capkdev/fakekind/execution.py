@@ -1,0 +1,83 @@
+"""Answers `exec` in a node: files can be written and read, below a directory of the node; nothing else is installed.
+
+The scripts that read a node's logs are known, too.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from capk.engine.containers import WRITE_SCRIPT
+from capk.engine.nodelogs import NODE_LOGS, PODS_SCRIPT
+from capkdev.controlplane import API_SERVER, ETCD
+from capkdev.fakekind.clusters import Cluster, Node
+from capkdev.fakekind.steps import KindError
+
+LOG_BYTES: Final = 16384
+"""Of each log of a pod, as the script asks for."""
+
+
+def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
+    """Run one of the known commands, with our standard input and output.
+
+    Raises KindError with what docker, or the command, would print, and with its exit status.
+    """
+    if not cluster.is_node_running(node):
+        raise KindError(f"Error response from daemon: container {cluster.container_id(node)} is not running")
+    files = cluster.files(node)
+    match list(command):
+        case ["true"]:
+            return
+        case ["cat", *paths]:
+            _cat(files, paths)
+        case ["sh", "-c", script, name, path, mode, size] if script == WRITE_SCRIPT:
+            _write(files, ["-c", script, name, str(_below(files, path)), mode, size])
+        case ["sh", "-c", script] if script in NODE_LOGS.values():
+            _print_logs(cluster, node, of_pods=script == PODS_SCRIPT)
+        case ["sh", "-c", *_]:
+            raise KindError("sh: 1: not found", exit_status=127)
+        case [unknown, *_]:
+            raise KindError(
+                "OCI runtime exec failed: exec failed: unable to start container process: "
+                f'exec: "{unknown}": executable file not found in $PATH: unknown',
+                exit_status=127,
+            )
+        case _:
+            raise KindError('"docker exec" requires at least 2 arguments.')
+
+
+def _cat(files: Path, paths: Sequence[str]) -> None:
+    for path in paths:
+        try:
+            with _below(files, path).open("rb") as file:
+                sys.stdout.flush()
+                shutil.copyfileobj(file, sys.stdout.buffer)
+        except OSError as error:
+            raise KindError(f"cat: {path}: {error.strerror}") from error
+
+
+def _print_logs(cluster: Cluster, node: Node, *, of_pods: bool) -> None:
+    """Print the logs of what runs here for a control plane; there is no journal."""
+    if not of_pods:
+        print("-- No entries --")
+        return
+    for name in (ETCD, API_SERVER) if node == cluster.first_control_plane else ():
+        if (file := cluster.directory / f"{name}.log").exists():
+            print(f"--- /var/log/containers/{file.name}")
+            print(file.read_bytes()[-LOG_BYTES:].decode(errors="replace"))
+
+
+def _write(files: Path, arguments: Sequence[str]) -> None:
+    files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ended = subprocess.run(["sh", *arguments], stderr=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        raise KindError(ended.stderr.rstrip(), exit_status=ended.returncode)
+
+
+def _below(files: Path, path: str) -> Path:
+    """Return where a path of the node is kept; no path leads out of its directory."""
+    parts = [part for part in PurePosixPath("/", path).parts[1:] if part != ".."]
+    return files.joinpath(*parts)

@@ -1,0 +1,69 @@
+"""The calls that a provider repeats every few seconds, answered from the names of files and a list of containers.
+
+They are most of all calls that the fake kind gets. What the others import makes a start four times as long, so nothing
+but `os` and `sys` is imported here, not even for types.
+"""
+
+import os
+import sys
+
+HOME_VARIABLE = "CAPK_LOCAL_KIND_HOME"
+"""Environment variable: where clusters are kept; default is capk/fake-kind under XDG_STATE_HOME."""
+KIND_VERSION = "0.33.0"
+"""The release of kind whose calls and output the fake kind follows."""
+CLUSTER_LABEL = "io.x-k8s.kind.cluster"
+CLUSTERS = "clusters"
+"""Directory of all clusters, in the home; a directory each."""
+CONTAINERS = "containers"
+"""File in a cluster's directory: the ids of its node containers, a line each."""
+NO_CLUSTERS = "No kind clusters found."
+
+_VERSION = ["version"]
+_CLUSTERS = ["get", "clusters"]
+_CONTAINERS = ["engine", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={CLUSTER_LABEL}"]
+
+
+def answer(argv: list[str], environment: dict[str, str]) -> list[str] | None:
+    """Return the lines to print for one of the calls that are repeated, None for any other call."""
+    if argv == _VERSION:
+        return [version()]
+    if argv == _CLUSTERS:
+        names = cluster_names(home(environment))
+        if not names:
+            print(NO_CLUSTERS, file=sys.stderr)
+        return names
+    return container_ids(home(environment)) if argv == _CONTAINERS else None
+
+
+def version() -> str:
+    """Return what `kind version` prints."""
+    machine = os.uname()
+    return f"kind v{KIND_VERSION} capkdev-fake-kind {machine.sysname.lower()}/{machine.machine}"
+
+
+def home(environment: dict[str, str]) -> str:
+    """Return the directory that CAPK_LOCAL_KIND_HOME tells, else the user's."""
+    if chosen := environment.get(HOME_VARIABLE):
+        return os.path.abspath(chosen)
+    state = environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(state, "capk", "fake-kind")
+
+
+def cluster_names(directory: str) -> list[str]:
+    """Return the names of all clusters of a home, sorted, half-made ones included."""
+    try:
+        return sorted(os.listdir(os.path.join(directory, CLUSTERS)))
+    except FileNotFoundError:
+        return []
+
+
+def container_ids(directory: str) -> list[str]:
+    """Return the ids of all node containers of a home, by cluster."""
+    ids: list[str] = []
+    for name in cluster_names(directory):
+        try:
+            with open(os.path.join(directory, CLUSTERS, name, CONTAINERS)) as containers:
+                ids += containers.read().split()
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # it was deleted since
+    return ids

@@ -1,0 +1,1 @@
+"""The local management cluster: an API server, Cluster API core and provider as local processes."""

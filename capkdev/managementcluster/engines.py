@@ -1,0 +1,86 @@
+"""Chooses what creates kind clusters on this machine: the real kind where that works, else the fake kind."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from capk.engine.containers import engine_command
+from capkdev.binaries import BinaryMissing, find_binary
+from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
+
+NODE_IMAGE_VARIABLE = "KIND_NODE_IMAGE"
+"""Environment variable: the node image to use where an object names none."""
+ANSWER_SECONDS = 15
+PULL_SECONDS = 900
+
+Run = Callable[[Sequence[str], float], bool]
+"""Runs a command and tells whether it succeeded in so many seconds."""
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """What creates kind clusters.
+
+    kind, engine: command lines as the provider takes them. node_image: empty for kind's default.
+    is_fake_kind: no container is ever started. why: one line for people.
+    """
+
+    kind: str
+    engine: str
+    node_image: str
+    is_fake: bool
+    why: str
+
+    @property
+    def provider_arguments(self) -> list[str]:
+        """The arguments of `capk run` that lead to it."""
+        image = ["--node-image", self.node_image] if self.node_image else []
+        return ["--kind-command", self.kind, "--engine-command", self.engine, *image]
+
+
+def choose_engine(environment: Mapping[str, str] = os.environ, run: Run | None = None) -> EngineChoice:
+    """Return the real kind where a container engine answers and has a node image or can pull it, else the fake kind."""
+    run = run or _run
+    try:
+        kind = str(find_binary("kind"))
+    except BinaryMissing:
+        return fake_kind("there is no kind command")
+    engine = engine_command(environment)
+    if engine is None:
+        return fake_kind("there is no container engine")
+    name = shlex.join(engine)
+    if not run([*engine, "info"], ANSWER_SECONDS):
+        return fake_kind(f"{name} does not answer")
+    chosen = environment.get(NODE_IMAGE_VARIABLE, "")
+    image = chosen or DEFAULT_IMAGE
+    present = run([*engine, "image", "inspect", image], ANSWER_SECONDS)
+    if not present and not run([*engine, "pull", image], PULL_SECONDS):
+        return fake_kind(f"{name} has no node image and cannot pull {image.partition('@')[0]}")
+    return EngineChoice(kind, name, chosen, False, f"kind clusters are made by the real kind, with {name}")
+
+
+def fake_kind(cause: str) -> EngineChoice:
+    """Return the fake kind, for a cause in plain words."""
+    command = f"{shlex.quote(sys.executable)} -m capkdev.fakekind"
+    why = (
+        f"{cause}: a fake kind makes the kind clusters, each a real etcd and kube-apiserver without containers and pods"
+    )
+    return EngineChoice(command, f"{command} engine", "", True, why)
+
+
+def _run(command: Sequence[str], seconds: float) -> bool:
+    try:
+        ended = subprocess.run(
+            command,
+            timeout=seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return ended.returncode == 0

@@ -1,0 +1,84 @@
+"""What a management cluster consists of, and where its files are."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from capkdev.files import write_private
+
+SUPERVISOR = "supervisor"
+CORE_MANAGER = "core-manager"
+PROVIDER = "provider"
+_FILE = "options.json"
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a management cluster consists of besides etcd and kube-apiserver.
+
+    core: Cluster API's definitions and core manager. definitions: ours.
+    provider: the arguments of `capk run`; None for no provider.
+    attached: everything ends when the process that started the management cluster ends, in whatever way.
+    binaries: where to look for executables first. api_server: further arguments of kube-apiserver.
+    """
+
+    core: bool = True
+    definitions: bool = True
+    provider: Sequence[str] | None = None
+    attached: bool = False
+    binaries: str | None = None
+    api_server: Sequence[str] = field(default_factory=list)
+
+    def save(self, directory: Path) -> None:
+        """Write the options for the supervisor."""
+        write_private(directory / _FILE, json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def load(cls, directory: Path) -> "Options":
+        """Return the options of the management cluster in a directory."""
+        return cls(**json.loads((directory / _FILE).read_text()))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One process of the management cluster.
+
+    directory: where its pid file and its log are. address: where it answers, empty where it does not.
+    """
+
+    name: str
+    directory: str
+    address: str = ""
+    restarts: int = 0
+
+    @property
+    def log(self) -> Path:
+        """The file that holds what it printed."""
+        return Path(self.directory) / f"{self.name}.log"
+
+
+@dataclass(frozen=True)
+class State:
+    """What the supervisor says of the management cluster.
+
+    phase: starting, ready, stopped or failed. message: what it is doing, or why it failed.
+    """
+
+    phase: str
+    message: str = ""
+    members: Sequence[Member] = ()
+
+    def save(self, directory: Path) -> None:
+        """Write the state; what was there is replaced in one step."""
+        write_private(directory / _STATE, json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def load(cls, directory: Path) -> "State":
+        """Return the last state of the management cluster in a directory; stopped where there never was one."""
+        try:
+            state = json.loads((directory / _STATE).read_text())
+        except FileNotFoundError:
+            return cls("stopped")
+        return cls(state["phase"], state["message"], [Member(**member) for member in state["members"]])

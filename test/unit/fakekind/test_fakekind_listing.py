@@ -1,0 +1,37 @@
+"""The calls that are answered without loading the rest say what the rest would say."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from capkdev.fakekind import listing
+from capkdev.fakekind.cli import run
+
+PS = ["engine", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={listing.CLUSTER_LABEL}"]
+REPEATED = [["version"], ["get", "clusters"], PS]
+
+
+@pytest.mark.parametrize("names", [[], ["dev", "another"]])
+@pytest.mark.parametrize("call", REPEATED, ids=" ".join)
+def test_repeated_call_is_answered_alike_both_ways(
+    names: list[str], call: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in names:
+        assert run(["create", "cluster", f"--name={name}", "-q"]) == 0
+    lines = listing.answer(call, dict(os.environ)) or []
+    quick = ("".join(f"{line}\n" for line in lines), capsys.readouterr().err)
+    assert run(call) == 0
+    assert quick == capsys.readouterr()
+
+
+@pytest.mark.parametrize("call", [[], ["get", "nodes"], ["version", "-q"], [*PS, "--format", "x"], ["engine", "ps"]])
+def test_other_call_is_left_to_the_rest(call: list[str]) -> None:
+    assert listing.answer(call, dict(os.environ)) is None
+
+
+def test_repeated_call_loads_nothing_that_takes_time() -> None:
+    code = "import sys; before = set(sys.modules); import capkdev.fakekind.listing; print(*set(sys.modules) - before)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert set(loaded) <= {"capkdev", "capkdev.fakekind", "capkdev.fakekind.listing"}
