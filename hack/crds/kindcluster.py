@@ -4,7 +4,7 @@ from hack.crds import kindconfig
 from hack.crds.kindnodes import image
 from hack.crds.kindregistries import registries
 from hack.crds.kubernetesversion import version
-from hack.crds.schema import Schema, choice, flag, instant, integer, listing, record, report, rule, text
+from hack.crds.schema import Schema, choice, flag, instant, integer, listing, mapping, record, report, rule, text
 from hack.crds.status import conditions, initialization, observed_generation
 
 # Written with has() and not with optional chains: for those the API server cannot bound the cost of a rule.
@@ -229,12 +229,13 @@ def template_spec() -> Schema:
 
 def template(inner: Schema, kind: str) -> Schema:
     """Return the schema of a template's spec around the schema of the spec that it makes objects from (C31, C44)."""
-    strings = {"type": "object", "additionalProperties": {"type": "string"}}
+    # No object can have more: a label's value has at most 63 characters, all annotations together 256 KiB.
+    label, annotation = {"type": "string", "maxLength": 63}, {"type": "string", "maxLength": 256 * 1024}
     metadata = record(
         "Labels and annotations of the objects made from it.",
         {
-            "labels": {"description": "Labels to put on the object.", **strings},
-            "annotations": {"description": "Annotations to put on the object.", **strings},
+            "labels": mapping("Labels to put on the object.", label, max_properties=1024),
+            "annotations": mapping("Annotations to put on the object.", annotation, max_properties=1024),
         },
     )
     return record(

@@ -131,6 +131,45 @@ def test_256_published_ports_can_be_compared_and_no_more(api: ApiServer) -> None
     judge(api, "KINDCluster", {"spec": many, "refused": "spec.nodes", "says": "must not have more than 256"})
 
 
+def patch_lists(scope: str) -> list[Any]:
+    json_patch = {"kind": "ClusterConfiguration", "patch": ""}
+    lists: dict[str, Any] = {"kubeadmConfigPatches": "", "kubeadmConfigPatchesJSON6902": json_patch}
+    if scope == "spec":
+        lists |= {"containerdConfigPatches": "", "containerdConfigPatchesJSON6902": ""}
+    return [pytest.param(scope, field, empty, id=f"{scope}.{field}") for field, empty in lists.items()]
+
+
+@pytest.mark.parametrize(("scope", "field", "empty"), [*patch_lists("spec"), *patch_lists("spec.nodes[0]")])
+def test_patches_have_room_for_what_people_write_and_an_end(api: ApiServer, scope: str, field: str, empty: Any) -> None:
+    def judged(length: int, times: int, **refusal: str) -> None:
+        text = "[]".ljust(length)
+        patches = [text if empty == "" else {**empty, "patch": text}] * times
+        spec = {field: patches} if scope == "spec" else {"nodes": [{field: patches}]}
+        judge(api, "KINDCluster", {"spec": spec, **refusal})
+
+    place = f"{scope}.{field}"
+    # A policy for audits or a scheduler's configuration takes some KiB; all of an object has at most 1.5 MiB in etcd.
+    judged(64 * 1024, 16)
+    judged(2, 64)
+    too_long = f"{place}[0]" if empty == "" else f"{place}[0].patch"
+    judged(64 * 1024 + 1, 1, refused=too_long, says="may not be more than 65536")
+    judged(2, 65, refused=place, says="must have at most 64 items")
+
+
+@pytest.mark.parametrize("kind", ["KINDClusterTemplate", "KINDControlPlaneTemplate"])
+def test_metadata_of_a_template_takes_what_an_object_can_have(api: ApiServer, kind: str) -> None:
+    inner = {"spec": {}}
+
+    def judged(metadata: Any, **refusal: str) -> None:
+        judge(api, kind, {"spec": {"template": {"metadata": metadata, **inner}}, **refusal})
+
+    place = "spec.template.metadata"
+    judged({"labels": {"a": "v" * 63}, "annotations": {"a": "v" * 200_000, "b": ""}})
+    judged({"labels": {"a": "v" * 64}}, refused=f"{place}.labels.a", says="may not be more than 63")
+    many = {f"a{n}": "" for n in range(1025)}
+    judged({"annotations": many}, refused=f"{place}.annotations", says="must have at most 1024 items")
+
+
 # --- samples ---
 
 

@@ -1,5 +1,8 @@
 import base64
 import json
+import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +47,64 @@ users:
         ("HTTPS_PROXY=http://me:hunter22222@proxy:3128", ["hunter2"]),
         ("curl --oauth-token sq8Zs3cretcret --verbose", ["Zs3cret"]),
         ("MIIEpAIBAAKCAQEA7q8Zs3cret" * 3, ["Zs3cret"]),
+        # Logins of registries.
+        ('{"auths": {"ghcr.io": {"auth": "dXNlcjpwYXNz", "email": "a@b"}}}', ["dXNlcjpwYXNz"]),
+        (json.dumps({"x": json.dumps({"auths": {"ghcr.io": {"auth": "dXNlcjpwYXNz"}}})}), ["dXNlcjpwYXNz"]),
+        ("  auth: dXNlcjpwYXNz", ["dXNlcjpwYXNz"]),
+        ("  auth = 'dXNlcjpwYXNz'", ["dXNlcjpwYXNz"]),
+        ("//registry.example/:_auth=dXNlcjpwYXNz", ["dXNlcjpwYXNz"]),
+        ("//registry.example/:_authToken=sq8Zs3cretcret", ["Zs3cret"]),
+        (".dockerconfigjson: eyJhdXRocyI6eyJ4Ijp7fX19", ["eyJhdXRocyI6eyJ4"]),
+        ("got eyJhdXRocyI6eyJ4Ijp7fX19 instead", ["eyJhdXRocyI6eyJ4"]),
+        ("X-Registry-Auth: eyJ1c2VybmFtZSI6ImEifQ==", ["eyJ1c2VybmFtZSI6ImEifQ"]),
+        # An EncryptionConfiguration.
+        ("keys:\n- name: key1\n  secret: c2VjcmV0IGlzIHNlY3VyZQ==", ["c2VjcmV0"]),
+        ("{name: key1, secret: c2VjcmV0IGlzIHNlY3VyZQ==}", ["c2VjcmV0"]),
+        # Clouds and forges.
+        ("AccessDenied for AKIAIOSFODNN7EXAMPLE", ["AKIAIOSFODNN7EXAMPLE"]),
+        ("aws_access_key_id = ASIAIOSFODNN7EXAMPLE", ["ASIAIOSFODNN7EXAMPLE"]),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ["wJalr", "bPxRfi"]),
+        ('"SecretAccessKey": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"', ["wJalr", "bPxRfi"]),
+        ("AccountKey=Zs3cret+abc/def==;EndpointSuffix=core", ["Zs3cret", "abc/def"]),
+        ("https://store.example/blob?sv=1&sig=Zs3cret%2Babc", ["Zs3cret"]),
+        ("https://s3.example/blob?X-Amz-Signature=0123abcdef&x=y", ["0123abcdef"]),
+        ("denied: ghp_0123456789abcdefghijABCDEFGHIJ012345", ["ghp_0123"]),
+        ("denied: glpat-0123456789abcdefghij", ["glpat-0123"]),
+        ("denied: dckr_pat_0123456789abcdefghij", ["dckr_pat_0123"]),
+        # Other names, and other ways to write a value.
+        ("api_key=Zs3cret", ["Zs3cret"]),
+        ("apikey: Zs3cret", ["Zs3cret"]),
+        ('"apiKey":"Zs3cret"', ["Zs3cret"]),
+        ("X-Api-Key: Zs3cret", ["Zs3cret"]),
+        ("SSH_PASSPHRASE=Zs3cret", ["Zs3cret"]),
+        ("DB_PWD=Zs3cret", ["Zs3cret"]),
+        ("Server=db;User=sa;Pwd=Zs3cret;Timeout=3", ["Zs3cret"]),
+        ('password: "correct horse battery"', ["correct", "horse", "battery"]),
+        ("password = 'correct horse battery'", ["correct", "horse", "battery"]),
+        ('{"password": "correct \\"horse battery", "x": 1}', ["correct", "horse", "battery"]),
+        (json.dumps({"x": json.dumps({"password": 'correct "horse'})}), ["correct", "horse"]),
+        ('password: "correct horse batt', ["correct", "horse", "batt"]),
+        ("  password: correct horse battery", ["correct", "horse", "battery"]),
+        ("password=corr,ect;horse", ["corr", "ect", "horse"]),
+        ('docker login --password "correct horse" ghcr.io', ["correct", "horse"]),
+        # Values on the lines below their names.
+        ("user:\n  token: |\n    Zs3cret\n    battery\n  name: x", ["Zs3cret", "battery"]),
+        ("- token: >-\n    Zs3cret\n\n    battery\n- name: x", ["Zs3cret", "battery"]),
+        ("password:\n  Zs3cret\n", ["Zs3cret"]),
+        (json.dumps({"x": "token: |\n  Zs3cret\n  battery\n"}), ["Zs3cret", "battery"]),
+        ("kind: Secret\nstringData:\n  mine: Zs3cret\n  other: battery\ntype: Opaque", ["Zs3cret", "battery"]),
+        ('{"kind":"Secret","data":{"mine":"WnMzY3JldA=="}}', ["WnMzY3JldA"]),
+        (f"key: |\n{textwrap.indent(PEM, '  ')}", ["MIIBszCCAVmg", "AwIBAgIRAN"]),
+        ("12:30:00 q8Zs3cret\nAwIBAg+/IRAN\n-----END RSA PRIVATE KEY-----", ["q8Zs3cret", "AwIBAg"]),
+        # Headers.
+        ("Authorization: Bearer Zs3cret", ["Zs3cret"]),
+        ('"Authorization": ["Basic dXNlcjpwYXNz"]', ["dXNlcjpwYXNz"]),
+        ('-H "authorization: token Zs3cret"', ["Zs3cret"]),
+        ("Proxy-Authorization: Digest username=me, response=Zs3cret", ["Zs3cret"]),
+        ("Set-Cookie: session=Zs3cret; Path=/", ["Zs3cret"]),
+        # Addresses.
+        ("https://me:hun@ter22222@registry.example/v2/: denied", ["hun", "ter2"]),
+        (f"https://me:{'hunter2' * 60}@registry.example", ["hunter2"]),
     ],
 )
 def test_secret_is_removed(text: str, secrets: list[str]) -> None:
@@ -74,6 +135,19 @@ def test_text_around_a_secret_stays() -> None:
         "Get https://registry.example/v2/: denied",
         "get apis/infrastructure/v1alpha1/namespaces/default/kindclusters/dev/status/conditions",
         "x" * 500,
+        "Basic authentication is not supported; bearer tokens are",
+        "secret: PermissionDenied",
+        "auth: unauthorized",
+        "auth: Required",
+        "PWD=/home/me OLDPWD=/",
+        "private_key: /etc/kubernetes/pki/sa.key",
+        "token: null",
+        "--authorization-mode=Node,RBAC --service-account-signing-key-file=/etc/kubernetes/pki/sa.key",
+        "authorization:\n  mode: Webhook",
+        "secret:\n  secretName: certificates",
+        "could not get the token:\n  no such file",
+        "kind: ConfigMap\ndata:\n  a: b",
+        "image: registry:5000/node@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a",
         "uid 0a1b2c3d-1111-2222-3333-444455556666",
     ],
 )
@@ -89,3 +163,68 @@ def test_several_secrets_of_a_line_are_removed() -> None:
 def test_redaction_is_stable() -> None:
     once = redact(f"{KUBECONFIG} {PEM} password=hunter2 Bearer {JWT} https://me:pw1234@host/x --token abcdefabcdef")
     assert redact(once) == once
+
+
+def test_text_below_a_secret_of_several_lines_stays() -> None:
+    text = "user:\n- token: |\n    Zs3cret\n  name: x\nafter: y"
+    assert redact("user:\n  token: |\n    Zs3cret\n  name: x") == f"user:\n  token: |\n    {REMOVED}\n  name: x"
+    assert redact(text) == f"user:\n- token: |\n    {REMOVED}\n  name: x\nafter: y"
+
+
+def test_quotation_marks_around_a_secret_stay() -> None:
+    assert json.loads(redact('{"password": "correct horse", "x": "y"}')) == {"password": REMOVED, "x": "y"}
+
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+@pytest.mark.parametrize("folder", ["kind", "engines"])
+def test_what_kind_and_the_engines_print_stays_as_it_is(folder: str) -> None:
+    files = [file for file in (FIXTURES / folder).rglob("*") if file.suffix in (".txt", ".json")]
+    assert files
+    for file in files:
+        printed = file.read_text(errors="replace")
+        assert redact(printed) == printed, file
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        'password="',
+        "password='\"",
+        "password=,",
+        "password=a,b",
+        "token: |\n ",
+        "token:\n",
+        "- token:\n - ",
+        "auth: a",
+        "secret: aA",
+        "://a@",
+        "-----BEGIN x-----",
+        "AAAA -----END ",
+        "-----END x",
+        "authorization: basic ",
+        "cookie=",
+        "LS0tLS1CRUdJTi",
+        "eyJhbGci.",
+        "ghp_",
+        '\\"password',
+        'password: \\\\"',
+        "- ",
+        " ",
+        'kind: Secret "data":{',
+        "kind: Secret\ndata:\n a: b\n",
+        "Aa1",
+    ],
+)
+def test_work_grows_with_the_length_of_the_text_only(piece: str) -> None:
+    def seconds(length: int) -> float:
+        text = (piece * length)[:length]
+        began = time.process_time()
+        redact(text)
+        return time.process_time() - began
+
+    # Four times the length: four times the work, where it grows with the square sixteen times.
+    small = min(seconds(8 * 1024) for _ in range(3))
+    large = min(seconds(32 * 1024) for _ in range(3))
+    assert large < 9 * small + 0.05

@@ -88,6 +88,10 @@ def test_schema_is_closed_bounded_and_without_defaults(crd: dict[str, Any]) -> N
         if node["type"] == "array":
             assert node["x-kubernetes-list-type"] in ("atomic", "map"), path
             assert node["maxItems"], path
+        if node["type"] == "string" and path not in (".apiVersion", ".kind"):
+            assert node.keys() & {"maxLength", "enum", "format"}, path
+        if "additionalProperties" in node:
+            assert node["maxProperties"], path
         if node["type"] == "object" and path != ".metadata":
             assert node.get("properties") or node.get("additionalProperties"), path
 
