@@ -104,12 +104,21 @@ def authority_of(config_map: Mapping[str, Any]) -> str:
     return str(text)
 
 
-def health_facts(health: Health | None) -> HealthFacts:
-    """Return what is known of a workload API server; one that could never be reached does not answer."""
+def health_facts(health: Health | None, proven_at: float | None) -> HealthFacts:
+    """Return what is known of a workload API server; one that could never be reached does not answer.
+
+    proven_at: since when it is known what its etcd holds, by the clock of `health`; None for never.
+    """
     if health is None:
         return HealthFacts(is_watched=False)
     answers = False if health.is_out_of_reach else health.answers
-    return HealthFacts(answers=answers, reached=health.ever_answered, said=health.said)
+    doubted = health.doubted_since
+    return HealthFacts(
+        answers=answers,
+        reached=health.ever_answered,
+        said=health.said,
+        is_doubted=doubted is not None and (proven_at is None or proven_at < doubted),
+    )
 
 
 def health_target(observed: Observed) -> Target | None:

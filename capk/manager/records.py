@@ -103,6 +103,8 @@ class Record:
     validity: Validity | None = None
     access_timer: asyncio.TimerHandle | None = None
     read_at: float | None = None
+    proven_at: float | None = None
+    """When the last reading began that has shown what the etcd of the kind cluster holds."""
     unfinished: Create | None = None
     """A creation that has begun and is not known to have come to its end, or to have been removed again."""
     vanished: bool = False
@@ -175,7 +177,7 @@ class Records:
             try:
                 result = await self._carry_out(record, request, report)
                 outcome = "ok"
-                self._succeeded(record, request, result)
+                self._succeeded(record, request, result, began)
             except Withdrawn:
                 outcome = "withdrawn"
             except Exception as error:
@@ -308,7 +310,7 @@ class Records:
         self._operations.cancel(uid)
         self._operations.forget(uid)
 
-    def _succeeded(self, record: Record, request: Request, result: "Made | Access | None") -> None:
+    def _succeeded(self, record: Record, request: Request, result: "Made | Access | None", began: float) -> None:
         latest = record.goals.get(request.goal)
         if isinstance(request, Create | Delete):
             record.unfinished = None
@@ -322,6 +324,7 @@ class Records:
             self._drop_later(record)
         if isinstance(result, Access):
             record.access, record.read_at, record.external = result, self._clock(), None
+            record.proven_at = began if result.kube_system_uid else record.proven_at
             record.validity = Validity(result.not_after, result.lifetime) if result.not_after else None
             self._drop_later(record)
 

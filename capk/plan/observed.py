@@ -129,12 +129,14 @@ class HealthFacts:
 
     answers: None while it is not known. reached: whether it has ever answered from here.
     said: its last answer, or why there was none; one line. is_watched: whether it is being asked.
+    is_doubted: whether it may hold other data than when its kubeconfig was last read: its etcd may have been emptied.
     """
 
     answers: bool | None = None
     reached: bool = False
     said: str = ""
     is_watched: bool = True
+    is_doubted: bool = False
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,8 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
         return renewal, None
     if observed.access is None and (observed.recheck or _needs_access(observed) or _is_back(observed)):
         return _read(observed)
+    if _may_have_lost_its_data(observed):
+        return _read(observed)
     return None, renewal_wait(observed) if renewal else None
 
 
@@ -233,6 +235,11 @@ def _is_back(observed: Observed) -> bool:
     """Whether the API server answers again after it did not: what it holds, and its certificates, may be others."""
     stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
     return bool(observed.health.answers) and stored is not None and stored["status"] == "False"
+
+
+def _may_have_lost_its_data(observed: Observed) -> bool:
+    """Whether the API server holds something else than before; only another uid of kube-system proves it."""
+    return observed.health.is_doubted and observed.object.kube_system_uid is not None
 
 
 def _read(observed: Observed) -> tuple[Request | None, float | None]:

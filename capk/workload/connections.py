@@ -20,6 +20,17 @@ manifest of kube-apiserver nothing listens. Without etcd each of its two checks 
 longer than we wait; one of them is enough.
 """
 
+DATA_PATH: Final = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
+"""What shows whether the etcd is still the one that kubeadm has filled.
+
+kubeadm makes this ConfigMap once, and lets anonymous users read it, because nodes join by it. An etcd that came back
+empty has neither the ConfigMap nor the permission: 403 or 404. Health does not show that.
+Source: Kubernetes cmd/kubeadm/app/phases/bootstraptoken/clusterinfo/clusterinfo.go.
+
+Tried with Kubernetes 1.36 in kind 0.33: when etcd is emptied in a container that runs on, kube-apiserver goes on too,
+/readyz says 200 all the time, connections stay open, and this says 404.
+"""
+
 
 class Connections:
     """Keeps one connection to each API server that answered; about 54 KiB each.
@@ -32,11 +43,11 @@ class Connections:
         self._most = _half_of_open_files() if most is None else most
         self._idle: dict[Target, Connection] = {}
 
-    async def ask(self, target: Target) -> Answer:
-        """Return what an API server says about its health, on the connection that was kept or a new one."""
+    async def ask(self, target: Target, path: str) -> Answer:
+        """Return what an API server answers to anonymous users, on the connection that was kept or a new one."""
         connection = self._idle.pop(target, None) or Connection(target)
         try:
-            answer = await ask_on(connection, HEALTH_PATH)
+            answer = await ask_on(connection, path)
         except BaseException:
             connection.close()
             raise

@@ -1,4 +1,4 @@
-"""Asks each workload API server on its own period whether it is ready, and keeps what it answered."""
+"""Asks each workload API server on its own period whether it is ready and holds the same data."""
 
 import asyncio
 import hashlib
@@ -6,11 +6,12 @@ import heapq
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Final
 
-from capk.workload.answer import Answer
+from capk.workload.answer import Answer, uid_in
 from capk.workload.connection import Target
-from capk.workload.connections import Connections
+from capk.workload.connections import DATA_PATH, HEALTH_PATH, Connections
 
 PERIOD_SECONDS: Final = 30.0
 FAILURES_TO_FAIL: Final = 2
@@ -24,7 +25,12 @@ MOMENTS: Final = 60
 SOONER: Final = 5
 """After a failure the next question comes after the period divided by this, until there is a verdict."""
 
-Ask = Callable[[Target], Awaitable[Answer]]
+NOTHING: Final = ""
+"""`Health.holds` of an API server that does not show what kubeadm has put there."""
+_HIDDEN: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+
+Ask = Callable[[Target, str], Awaitable[Answer]]
+"""Asks an API server for a path, as an anonymous user."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Health:
     failures: in a row, since its last good answer.
     said: its last answer, or why it could not be asked; one line of plain words, at most 200 characters, no secrets.
     since: when `answers` changed last, by the monitor's clock.
+    holds: the uid of what DATA_PATH names, or NOTHING; None when it was not asked for, or with no clear answer.
+    doubted_since: when it was last found to hold something else than before, by the monitor's clock; None for never.
     """
 
     answers: bool | None
@@ -43,6 +51,8 @@ class Health:
     failures: int
     said: str
     since: float
+    holds: str | None = None
+    doubted_since: float | None = None
 
     @property
     def is_out_of_reach(self) -> bool:
@@ -69,8 +79,30 @@ def judge(health: Health, answer: Answer, now: float) -> Health:
     return found if found.answers == health.answers else replace(found, since=now)
 
 
+def judge_data(health: Health, answer: Answer, now: float) -> Health:
+    """Return what is known after the answer to DATA_PATH.
+
+    What kubeadm has put there proves an etcd that was not emptied, so the first sight of it is no cause for doubt.
+    Its absence is one: the etcd may have been emptied before this process began to ask. It is no proof, because an
+    administrator may hide it; see `capk.manager.executor` for that.
+    """
+    holds = _held(answer)
+    if holds is None or holds == health.holds:
+        return health
+    is_first_sight = health.holds is None and holds != NOTHING
+    return replace(health, holds=holds, doubted_since=health.doubted_since if is_first_sight else now)
+
+
+def _held(answer: Answer) -> str | None:
+    if answer.status == HTTPStatus.OK:
+        return uid_in(answer.body) or NOTHING
+    return NOTHING if answer.status in _HIDDEN else None
+
+
 def is_news(before: Health, after: Health) -> bool:
-    """Return whether a verdict has come or changed."""
+    """Return whether a verdict has come or changed, or a new doubt of the data has come up."""
+    if before.doubted_since != after.doubted_since:
+        return True
     return before.answers != after.answers or before.is_out_of_reach != after.is_out_of_reach
 
 
@@ -89,7 +121,8 @@ class HealthMonitor:
 
     period_seconds: between two questions to one API server. on_change: called with the uid when a verdict comes or
     changes; not for what `watch` itself was told. clock: seconds, monotonic. ask: asks one API server; it must
-    not raise. The default asks for HEALTH_PATH on connections that are kept.
+    not raise. The default asks on connections that are kept. It is asked for HEALTH_PATH and, where that is answered
+    well, for DATA_PATH.
     """
 
     def __init__(
@@ -116,7 +149,8 @@ class HealthMonitor:
         answered: it has just answered, for example while its kubeconfig was read. Of an API server that counts as dead,
         this is not believed: it is asked sooner.
         ever_answered: it answered this provider once, perhaps before a restart, so its silence is a failure.
-        With a changed target the verdict stays until the new one has been asked, which happens soon.
+        With a changed target the verdict stays until the new one has been asked, which happens soon. What it holds is
+        found out again.
         """
         known = self._watched.get(uid)
         now = self._clock()
@@ -125,7 +159,8 @@ class HealthMonitor:
             self._watched[uid] = self._scheduled(_Watched(uid, target, health, now + self._first_delay(uid)))
         elif known.target != target:
             self._connections.drop(known.target)
-            health = replace(known.health, failures=0, ever_answered=known.health.ever_answered or ever_answered)
+            reached = known.health.ever_answered or ever_answered
+            health = replace(known.health, failures=0, ever_answered=reached, holds=None, doubted_since=None)
             self._watched[uid] = self._scheduled(_Watched(uid, target, health, now))
         elif answered and known.health.answers is not True:
             self._hurry(known, now)
@@ -174,13 +209,16 @@ class HealthMonitor:
 
     async def _question(self, watched: _Watched) -> None:
         watched.asked = self._clock()
-        answer = await self._ask(watched.target)
+        answer = await self._ask(watched.target, HEALTH_PATH)
+        data = await self._ask(watched.target, DATA_PATH) if answer.is_alive else None
         watched.is_asked_now = False
         if self._watched.get(watched.uid) is not watched:
             self._connections.drop(watched.target)
             return
         before, now = watched.health, self._clock()
         watched.health = judge(before, answer, now)
+        if data is not None:
+            watched.health = judge_data(watched.health, data, now)
         share = 1 if watched.health.is_settled else SOONER
         watched.due = watched.asked + self._period / share
         self._scheduled(watched)

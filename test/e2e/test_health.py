@@ -3,7 +3,7 @@
 import pytest
 from api import eventually
 from conftest import NewName, StartPlace
-from journeys import Place, standalone
+from journeys import Place, standalone, unchanged
 from real_kind import RealKind
 
 from capk.api.names import KIND_CLUSTERS
@@ -57,6 +57,62 @@ def test_etcd_that_came_back_empty_is_told_and_a_new_cluster_comes_only_when_ask
     place.patch(KIND_CLUSTERS, name, {"spec": {"recreatePolicy": "Always"}})
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
     eventually(lambda: set(kind.containers(name).values()).isdisjoint(first.values()))
+
+
+@pytest.mark.parametrize("restarts", [True, False], ids=["with its container", "in its container"])
+def test_etcd_that_came_back_empty_while_no_provider_ran_is_data_loss(
+    start_place: StartPlace, kind: RealKind, new_name: NewName, *, restarts: bool
+) -> None:
+    name = new_name("unseen")
+    node, place = f"{name}-control-plane", start_place(*PERIOD)
+    place.create(standalone(name))
+    place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
+    first = kind.containers(name)
+    place.process.stop()
+    empty_etcd(kind, node, restarts=restarts)
+    assert place.condition(name, "Ready")["status"] == "True"
+
+    place.process.start()
+    lost = place.await_condition(name, "Ready", reason="DataLost", seconds=30)
+    assert lost["status"] == "False"
+    assert kind.containers(name) == first
+    # It is still known after another restart, and nothing is written for it.
+    version = place.get(KIND_CLUSTERS, name)["metadata"]["resourceVersion"]
+    place.process.stop()
+    place.process.start()
+    unchanged(lambda: place.get(KIND_CLUSTERS, name)["metadata"]["resourceVersion"], 15)
+    assert place.get(KIND_CLUSTERS, name)["metadata"]["resourceVersion"] == version
+
+
+def test_etcd_that_is_emptied_in_a_container_that_runs_on_is_data_loss(
+    start_place: StartPlace, kind: RealKind, new_name: NewName
+) -> None:
+    name = new_name("inside")
+    node, place = f"{name}-control-plane", start_place(*PERIOD)
+    place.create(standalone(name))
+    place.await_condition(name, "APIServerAvailable", seconds=CREATE_SECONDS)
+    started = kind.inspect(node)["State"]["StartedAt"]
+    empty_etcd(kind, node, restarts=False)
+    place.await_condition(name, "Ready", reason="DataLost", seconds=60)
+    assert kind.inspect(node)["State"]["StartedAt"] == started
+
+
+def empty_etcd(kind: RealKind, node: str, *, restarts: bool) -> None:
+    """Let etcd come back without its data; return when the API server answers from the new one."""
+    before = kube_system(kind, node)
+    kind.engine("exec", node, "rm", "-r", "/var/lib/etcd/member")
+    if restarts:
+        kind.engine("restart", "-t", "2", node)
+    else:
+        kind.engine("exec", node, "pkill", "-KILL", "-x", "etcd")
+    eventually(lambda: kube_system(kind, node) not in ("", before), 180, 1)
+
+
+def kube_system(kind: RealKind, node: str) -> str:
+    """Return the uid of kube-system, by the credentials that need nothing in etcd; empty where nothing answers."""
+    kubectl = "kubectl --kubeconfig=/etc/kubernetes/super-admin.conf --request-timeout=5s"
+    ask = f"{kubectl} get namespace kube-system --output=jsonpath={{.metadata.uid}} || true"
+    return kind.engine("exec", node, "sh", "-c", ask).strip()
 
 
 def reasons(place: Place, name: str) -> list[str]:

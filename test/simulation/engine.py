@@ -45,6 +45,16 @@ class Birth:
         return identity(self.number % 64)
 
     @property
+    def hides_data(self) -> bool:
+        """Return whether anonymous users may not read what kubeadm lets them read."""
+        return self.number % 5 == 4
+
+    @property
+    def data_uid(self) -> str:
+        """Return the uid of what kubeadm lets anonymous users read."""
+        return f"{self.number:08x}-0000-4000-8000-da7a00000000"
+
+    @property
     def system_uid(self) -> str:
         """Return the uid of the namespace kube-system."""
         return f"{self.number:08x}-0000-4000-8000-{self.empties:012x}"

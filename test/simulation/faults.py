@@ -123,7 +123,10 @@ def balancer_restarts(life: Life, name: str) -> None:
 
 @action("plane")
 def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
-    """An API server dies for a while in a container that runs, or restarts with an empty etcd (`empty`)."""
+    """An API server dies for a while in a container that runs, or its etcd comes back empty.
+
+    how: dead; empty, with a restart of the containers; emptied, without one.
+    """
     births = {one.birth.number: one.birth for one in life.world.engine.of(name)}
     for birth in births.values():
         if how == "empty" and birth.number in life.world.workload.identified:
@@ -131,6 +134,8 @@ def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
             for container in life.world.engine.of(name):
                 life.world.engine.stop(container)
                 life.world.engine.start(container)
+        elif how == "emptied" and birth.number in life.world.workload.identified and not birth.hides_data:
+            birth.empties += 1
         elif how == "dead":
             birth.is_dead = True
             asyncio.get_running_loop().call_later(seconds, setattr, birth, "is_dead", False)

@@ -142,6 +142,7 @@ KINDS: Final[dict[str, tuple[float, Maker]]] = {
     "balancer-restarts": (0.6, _one("balancer-restarts")),
     "plane-dies": (1, _one("plane", how="dead", seconds=(30, 600))),
     "plane-empty": (0.4, _one("plane", how="empty")),
+    "plane-emptied": (0.2, _one("plane", how="emptied")),
     "hostile-node": (0.5, _one("hostile-node")),
     "slow-workload": (0.5, _other("slow-workload", seconds=(10, 300))),
     "api": (3, _api),

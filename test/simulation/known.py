@@ -9,8 +9,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     {
         # Without a list of containers nothing proves whose half-made nodes are; only the fake kind runs like that.
         "world:lists",
-        # Containers that were restarted while no provider looked are taken as they are: an etcd may be empty since.
-        "plane-empty",
         # What is listed after a switch back is taken for the other engine's, whose id was asked before.
         "another-engine",
     }
@@ -21,7 +19,6 @@ SILENT: Final[frozenset[str]] = frozenset()
 UNMENDED: Final[frozenset[str]] = frozenset(
     {
         "what was created belongs to the engine that has it",
-        "an etcd that came back empty while no provider ran is noticed",
     }
 )
 """Scripts of `scripts_known` that fail."""

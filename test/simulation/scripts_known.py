@@ -349,6 +349,18 @@ SCRIPTS: Final[dict[str, Script]] = {
         (60.1, {"do": "plane", "name": "dev", "how": "empty"}),
         (400, {"do": "expect", "name": "dev", "ready": False}),
     ),
+    "an etcd that is emptied in a container that runs on is noticed": _script(
+        (1, _ALONE),
+        (60, {"do": "plane", "name": "dev", "how": "emptied"}),
+        (130, {"do": "expect", "name": "dev", "ready": False, "words": "came back empty"}),
+    ),
+    "an etcd that came back empty is noticed though an administrator hides its data": _script(
+        *((0.1 * one, {**_ALONE, "name": f"other-{one}"}) for one in range(1, 4)),
+        (30, _ALONE),
+        (90, {"do": "kill"}),
+        (90.1, {"do": "plane", "name": "dev", "how": "empty"}),
+        (160, {"do": "expect", "name": "dev", "ready": False, "words": "came back empty"}),
+    ),
     "a provider that starts while the engine hangs is let be": _script(
         (0, {"do": "engine", "trouble": "hang", "seconds": 900}),
         (1, _ALONE),

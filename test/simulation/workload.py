@@ -9,6 +9,7 @@ from capk.kindcfg.kubeconfig import Kubeconfig
 from capk.workload.answer import Answer
 from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target
+from capk.workload.connections import DATA_PATH
 from test.simulation.clock import now
 from test.simulation.engine import Birth, SimulatedEngine
 
@@ -64,11 +65,22 @@ class Workload:
             return Answer(200, "HTTP 200", json.dumps({"gitVersion": "v1.37.0"}).encode())
         if path == KUBE_SYSTEM and login is None:
             return Answer(403, "HTTP 403: forbidden")
+        if path == DATA_PATH:
+            return _data(birth)
         if path == KUBE_SYSTEM:
             self.identified.add(birth.number)
             return Answer(200, "HTTP 200", json.dumps({"metadata": {"uid": birth.system_uid}}).encode())
         return Answer(200, "HTTP 200", b"ok")
 
-    async def ask_health(self, target: Target) -> Answer:
-        """Answer the question of the health monitor."""
-        return await self.ask(target, "/readyz")
+    async def ask_health(self, target: Target, path: str) -> Answer:
+        """Answer the questions of the health monitor."""
+        return await self.ask(target, path)
+
+
+def _data(birth: Birth) -> Answer:
+    """What kubeadm has put into the etcd once; an administrator may hide it from anonymous users."""
+    if birth.hides_data:
+        return Answer(403, "HTTP 403: forbidden")
+    if birth.empties:
+        return Answer(404, "HTTP 404: not found")
+    return Answer(200, "HTTP 200", json.dumps({"metadata": {"uid": birth.data_uid}}).encode())

@@ -33,10 +33,12 @@ from capk.manager.application import Application
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
+from capk.workload.connections import DATA_PATH
 
 WATCHED = {resource.plural: resource for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, CLUSTERS)}
 NO_ANSWER = Answer(0, "connection refused")
 KUBE_SYSTEM_UID = "0c1e3c1e-0000-4000-8000-000000000001"
+DATA_UID = "0c1e3c1e-0000-4000-8000-000000000002"
 OWNER = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "dev", "uid": "uid-of-owner"}
 
 
@@ -358,6 +360,9 @@ class World:
         self.settings = Settings(work_dir=directory, watch_filter=watch_filter, allowed_host_paths=("/",), **chosen)
         self.answer = Answer(200, "HTTP 200")
         """What workload API servers answer."""
+        self.data = Answer(200, "HTTP 200", f'{{"metadata": {{"uid": "{DATA_UID}"}}}}'.encode())
+        """What they show anonymous users of the data in their etcd."""
+        self.kube_system_uid = KUBE_SYSTEM_UID
         self._app: Application | None = None
 
     @property
@@ -468,10 +473,12 @@ class World:
         if not self.answer.came:
             return self.answer
         body = b'{"gitVersion": "v1.36.1"}' if path == "/version" else b'{"metadata": {"uid": "%s"}}'
-        return replace(self.answer, body=body.replace(b"%s", KUBE_SYSTEM_UID.encode()))
+        return replace(self.answer, body=body.replace(b"%s", self.kube_system_uid.encode()))
 
-    async def _ask_health(self, target: Any) -> Answer:
+    async def _ask_health(self, target: Any, path: str) -> Answer:
         await asyncio.sleep(0.01)
+        if path == DATA_PATH and self.answer.is_alive:
+            return self.data
         return self.answer
 
 

@@ -11,7 +11,7 @@ from capk.kindcfg.images import kind_release
 from capk.kindcfg.kubeconfig import BadKubeconfig
 from capk.manager.facts import failure_of, health_facts, health_target, project_secret, secret_facts, version_note
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
-from capk.workload.health import Health
+from capk.workload.health import NOTHING, Health
 
 
 def test_only_another_release_of_kind_is_worth_a_note():
@@ -93,7 +93,16 @@ class TestHealthTarget:
     ],
 )
 def test_api_server_that_could_never_be_reached_does_not_answer(health, facts):
-    assert health_facts(health) == facts
+    assert health_facts(health, None) == facts
+
+
+@pytest.mark.parametrize(
+    ("doubted_since", "proven_at", "is_doubted"),
+    [(None, None, False), (5.0, None, True), (5.0, 4.0, True), (5.0, 6.0, False), (None, 6.0, False)],
+)
+def test_data_is_doubted_until_a_reading_that_began_later_has_shown_it(doubted_since, proven_at, is_doubted):
+    health = Health(True, True, 0, "HTTP 200", 0.0, NOTHING, doubted_since)
+    assert health_facts(health, proven_at).is_doubted is is_doubted
 
 
 def test_data_of_a_secret_is_not_kept():

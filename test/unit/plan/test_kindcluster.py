@@ -826,6 +826,19 @@ class TestHealth:
         assert forgotten.operation is None
         assert condition(forgotten.status, Condition.READY) == ("False", Reason.DATA_LOST)
 
+    @pytest.mark.parametrize("access", [None, ACCESS])
+    def test_data_in_doubt_is_asked_for_once_more_and_nothing_is_written(self, access) -> None:
+        done = settled()
+        doubted = replace(done, access=access, health=HealthFacts(answers=True, reached=True, is_doubted=True))
+        plan = decide(doubted)
+        assert plan.operation == ReadAccess("dev")
+        assert apply(doubted, plan).object.status == apply(done, decide(done)).object.status
+
+    def test_data_in_doubt_is_not_asked_for_where_it_was_never_known(self) -> None:
+        never = settled(access=replace(ACCESS, kube_system_uid=None))
+        doubted = replace(never, health=HealthFacts(answers=True, reached=True, is_doubted=True))
+        assert decide(doubted).operation is None
+
     def test_cluster_without_its_data_is_made_again_where_the_user_wants_that(self) -> None:
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
         seen = replace(settled(cluster), access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hostile import Server, http
 
-from capk.workload.connections import Connections
+from capk.workload.connections import HEALTH_PATH, Connections
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def connections() -> Connections:
 
 async def test_one_connection_carries_all_questions(server: Server, connections: Connections) -> None:
     server.reply = http("ok")
-    answers = [await connections.ask(server.target) for _ in range(3)]
+    answers = [await connections.ask(server.target, HEALTH_PATH) for _ in range(3)]
     assert [answer.said for answer in answers] == ["HTTP 200"] * 3
     assert server.connections == 1
     assert all(request.startswith("GET /readyz?exclude=etcd-readiness HTTP/1.1\r\n") for request in server.requests)
@@ -29,7 +29,7 @@ async def test_connection_that_the_server_closed_meanwhile_is_opened_again_witho
 ) -> None:
     server.reply, server.is_closing = http("ok"), True
     for _ in range(3):
-        assert (await connections.ask(server.target)).status == 200
+        assert (await connections.ask(server.target, HEALTH_PATH)).status == 200
     assert server.connections == 3
     connections.close()
 
@@ -48,16 +48,16 @@ async def test_connection_after_an_unusual_answer_is_closed(
 ) -> None:
     server.reply = reply
     for _ in range(2):
-        await connections.ask(server.target)
+        await connections.ask(server.target, HEALTH_PATH)
     assert server.connections == 2
     connections.close()
 
 
 async def test_dead_server_is_a_failure_also_on_a_kept_connection(server: Server, connections: Connections) -> None:
     server.reply = http("ok")
-    assert (await connections.ask(server.target)).is_alive
+    assert (await connections.ask(server.target, HEALTH_PATH)).is_alive
     server.reply, server.is_closing = b"", True
-    answer = await connections.ask(server.target)
+    answer = await connections.ask(server.target, HEALTH_PATH)
     assert answer.said == "the server closed the connection without an answer"
     assert server.connections == 2
     connections.close()
@@ -72,15 +72,15 @@ async def test_dropped_and_cancelled_questions_leave_no_connection(server: Serve
         gone.set()
 
     server.reply = silence
-    question = asyncio.create_task(connections.ask(server.target))
+    question = asyncio.create_task(connections.ask(server.target, HEALTH_PATH))
     await began.wait()
     question.cancel()
     await gone.wait()
 
     server.reply = http("ok")
-    await connections.ask(server.target)
+    await connections.ask(server.target, HEALTH_PATH)
     connections.drop(server.target)
-    await connections.ask(server.target)
+    await connections.ask(server.target, HEALTH_PATH)
     assert server.connections == 3
     connections.close()
 
@@ -90,7 +90,7 @@ async def test_no_more_connections_are_kept_than_allowed(server: Server) -> None
     connections = Connections(most=1)
     other = replace(server.target, server_name="127.0.0.1")
     for target in (server.target, other) * 2:
-        assert (await connections.ask(target)).is_alive
+        assert (await connections.ask(target, HEALTH_PATH)).is_alive
     assert server.connections == 3
     connections.close()
 
@@ -102,6 +102,6 @@ async def test_process_without_a_limit_of_open_files_keeps_connections(
     connections = Connections()
     server.reply = http("ok")
     for _ in range(2):
-        await connections.ask(server.target)
+        await connections.ask(server.target, HEALTH_PATH)
     assert server.connections == 1
     connections.close()

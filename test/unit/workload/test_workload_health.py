@@ -11,10 +11,16 @@ from virtual_time import now, run
 
 from capk.workload.answer import Answer
 from capk.workload.connection import Target
-from capk.workload.health import MOST_IN_FLIGHT, Health, HealthMonitor
+from capk.workload.connections import DATA_PATH, HEALTH_PATH
+from capk.workload.health import MOST_IN_FLIGHT, NOTHING, Health, HealthMonitor
 
 PERIOD = 30.0
 GOOD = Answer(200, "HTTP 200")
+UID = "0c1e3c1e-0000-4000-8000-000000000001"
+FILLED = Answer(200, "HTTP 200", f'{{"metadata": {{"uid": "{UID}"}}}}'.encode())
+REFILLED = Answer(200, "HTTP 200", b'{"metadata": {"uid": "0c1e3c1e-0000-4000-8000-000000000002"}}')
+ABSENT = Answer(404, "HTTP 404: not found")
+GARBAGE = Answer(200, "HTTP 200", b"[]")
 FORBIDDEN = Answer(403, "HTTP 403: Forbidden")
 NO_ETCD = Answer(500, "HTTP 500: [-]etcd failed: reason withheld")
 REFUSED = Answer(0, "connection refused")
@@ -30,6 +36,7 @@ class World:
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
+        self.data: dict[str, Answer] = {}
         self.seconds: dict[str, float] = {}
         self.asked: list[tuple[float, str]] = []
         self.changes: list[tuple[float, str]] = []
@@ -40,7 +47,10 @@ class World:
             period_seconds=PERIOD, on_change=lambda uid: self.changes.append((now(), uid)), clock=now, ask=self.ask
         )
 
-    async def ask(self, target: Target) -> Answer:
+    async def ask(self, target: Target, path: str) -> Answer:
+        if path == DATA_PATH:
+            return self.data.get(target.server, FILLED)
+        assert path == HEALTH_PATH
         self.asked.append((now(), target.server))
         self.began.set()
         self.in_flight += 1
@@ -48,6 +58,9 @@ class World:
         await asyncio.sleep(self.seconds.get(target.server, 0.01))
         self.in_flight -= 1
         return self.answers.get(target.server, GOOD)
+
+    def holds(self, answer: Answer, number: int = 0) -> None:
+        self.data[target(number).server] = answer
 
     def set(self, answer: Answer, number: int = 0) -> None:
         self.answers[target(number).server] = answer
@@ -116,7 +129,7 @@ def test_api_server_that_dies_is_known_within_two_periods_and_comes_back_by_itse
         await asyncio.sleep(100 * PERIOD)
         world.set(GOOD)
         await asyncio.sleep(PERIOD + 1)
-        assert world.health() == Health(True, True, 0, GOOD.said, world.changes[1][0])
+        assert world.health() == Health(True, True, 0, GOOD.said, world.changes[1][0], UID)
 
     world = in_virtual_time(scenario)
     assert len(world.changes) == 2
@@ -266,7 +279,7 @@ def test_target_that_changes_while_it_is_asked_is_asked_itself() -> None:
         await asyncio.sleep(1)
         assert world.health().answers is True
         await asyncio.sleep(2 * PERIOD)
-        assert world.health() == Health(True, True, 0, GOOD.said, world.changes[0][0])
+        assert world.health() == Health(True, True, 0, GOOD.said, world.changes[0][0], UID)
 
     assert len(in_virtual_time(scenario).changes) == 1
 
@@ -325,7 +338,7 @@ def test_thousand_servers_that_hang_are_known_dead_in_two_minutes_within_the_bou
 
 def test_error_of_a_listener_ends_the_monitor_with_its_cause() -> None:
     async def begin() -> None:
-        async def ask(_: Target) -> Answer:
+        async def ask(*_: object) -> Answer:
             return GOOD
 
         def broken(_: str) -> None:
@@ -338,3 +351,76 @@ def test_error_of_a_listener_ends_the_monitor_with_its_cause() -> None:
         assert isinstance(raised.value.exceptions[0], RuntimeError)
 
     run(begin())
+
+
+class TestData:
+    def test_what_kubeadm_has_put_there_is_no_cause_for_doubt(self) -> None:
+        async def scenario(world: World) -> None:
+            world.monitor.watch("a", target(), answered=True)
+            await asyncio.sleep(20 * PERIOD)
+            assert (world.health().holds, world.health().doubted_since) == (UID, None)
+
+        assert in_virtual_time(scenario).changes == []
+
+    @pytest.mark.parametrize("answer", [ABSENT, FORBIDDEN, REFILLED, GARBAGE])
+    def test_other_data_is_news_within_a_period_and_once(self, answer: Answer) -> None:
+        async def scenario(world: World) -> None:
+            world.monitor.watch("a", target(), answered=True)
+            await asyncio.sleep(10.3 * PERIOD)
+            emptied = now()
+            world.holds(answer)
+            await asyncio.sleep(PERIOD + 1)
+            since = world.health().doubted_since
+            assert since is not None
+            assert emptied < since < emptied + PERIOD + 1
+            assert world.changes == [(since, "a")]
+            await asyncio.sleep(20 * PERIOD)
+            assert world.health().doubted_since == since
+
+        assert len(in_virtual_time(scenario).changes) == 1
+
+    @pytest.mark.parametrize("answer", [ABSENT, FORBIDDEN, GARBAGE])
+    def test_data_that_is_absent_from_the_first_is_doubted_once(self, answer: Answer) -> None:
+        """It may have gone while no provider asked."""
+
+        async def scenario(world: World) -> None:
+            world.holds(answer)
+            world.monitor.watch("a", target(), answered=True)
+            await asyncio.sleep(20 * PERIOD)
+            assert world.health().holds == NOTHING
+            assert world.health().doubted_since is not None
+
+        assert len(in_virtual_time(scenario).changes) == 1
+
+    @pytest.mark.parametrize("answer", [REFUSED, NO_ETCD, OUR_TROUBLE, Answer(429, "HTTP 429: too many requests")])
+    def test_answer_that_says_nothing_of_the_data_is_no_cause_for_doubt(self, answer: Answer) -> None:
+        async def scenario(world: World) -> None:
+            world.monitor.watch("a", target(), answered=True)
+            await asyncio.sleep(3 * PERIOD)
+            world.holds(answer)
+            await asyncio.sleep(3 * PERIOD)
+            assert (world.health().holds, world.health().doubted_since) == (UID, None)
+
+        assert in_virtual_time(scenario).changes == []
+
+    def test_server_that_does_not_answer_is_not_asked_for_its_data(self) -> None:
+        async def scenario(world: World) -> None:
+            world.set(REFUSED)
+            world.holds(ABSENT)
+            world.monitor.watch("a", target(), answered=True)
+            await asyncio.sleep(10 * PERIOD)
+            assert (world.health().holds, world.health().doubted_since) == (None, None)
+
+        in_virtual_time(scenario)
+
+    def test_another_target_is_looked_at_afresh(self) -> None:
+        async def scenario(world: World) -> None:
+            world.monitor.watch("a", target(), answered=True)
+            await asyncio.sleep(3 * PERIOD)
+            world.holds(REFILLED, 1)
+            world.monitor.watch("a", target(1))
+            await asyncio.sleep(3 * PERIOD)
+            assert world.health().holds not in (None, UID)
+            assert world.health().doubted_since is None
+
+        assert in_virtual_time(scenario).changes == []

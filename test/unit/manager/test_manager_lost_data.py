@@ -1,0 +1,100 @@
+"""An etcd that came back empty is noticed however that happened, and what is as it was costs nothing."""
+
+import asyncio
+
+import pytest
+from simulation import KUBE_SYSTEM_UID, World, quiet
+
+from capk.workload.answer import Answer
+
+pytestmark = pytest.mark.virtual_time
+
+OTHER_UID = "0c1e3c1e-0000-4000-8000-00000000000f"
+ABSENT = Answer(404, "HTTP 404: not found")
+HIDDEN = Answer(403, "HTTP 403: forbidden")
+PERIOD = 30.0
+
+
+def lose_data(world: World, shown: Answer = ABSENT) -> None:
+    world.data, world.kube_system_uid = shown, OTHER_UID
+
+
+async def test_etcd_that_was_emptied_while_no_provider_ran_is_known_within_a_period(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+    assert world.condition("ClusterCreated")[1] == "Created"
+    lose_data(world)
+    async with world.running():
+        await world.until(lambda: world.reason() == "DataLost", PERIOD + 5)
+        assert await quiet(world, 1200) == 0
+    async with world.running():
+        assert await quiet(world, 1200) == 0
+        assert world.reason() == "DataLost"
+
+
+async def test_etcd_that_is_emptied_in_a_container_that_runs_on_is_known_within_a_period(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        await asyncio.sleep(600)
+        lose_data(world)
+        await world.until(lambda: world.reason() == "DataLost", PERIOD + 5)
+
+
+@pytest.mark.parametrize("shown", [ABSENT, HIDDEN])
+async def test_data_that_only_cannot_be_seen_costs_one_reading_after_a_start(tmp_path, shown):
+    """An administrator may hide from anonymous users what kubeadm shows them."""
+    world = World(tmp_path, sync_period_seconds=3600)
+    world.data = shown
+    async with world.running():
+        world.add()
+        await world.ready()
+        await asyncio.sleep(2 * PERIOD)
+    async with world.running():
+        before = len(world.engine.called("kubeconfig"))
+        assert await quiet(world, 3000) == 0
+        assert len(world.engine.called("kubeconfig")) == before + 1
+        assert world.reason() == "Ready"
+
+
+async def test_data_that_is_as_it_was_costs_no_reading(tmp_path):
+    world = World(tmp_path, sync_period_seconds=3600)
+    async with world.running():
+        world.add()
+        await world.ready()
+    async with world.running():
+        before = len(world.engine.called("kubeconfig"))
+        assert await quiet(world, 3000) == 0
+        assert len(world.engine.called("kubeconfig")) == before
+
+
+async def test_doubt_stays_until_the_data_could_be_asked_for_and_is_no_hot_loop(tmp_path):
+    world = World(tmp_path, sync_period_seconds=3600)
+    async with world.running():
+        world.add()
+        await world.ready()
+        world.data, world.kube_system_uid = ABSENT, "not there yet"
+        before = len(world.engine.called("kubeconfig"))
+        await asyncio.sleep(3600)
+        assert 3 < len(world.engine.called("kubeconfig")) - before < 25
+        assert world.reason() == "Ready"
+        world.kube_system_uid = OTHER_UID
+        await world.until(lambda: world.reason() == "DataLost", 310)
+
+
+async def test_data_that_comes_back_is_believed(tmp_path):
+    """From a backup of etcd, for example."""
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        found = world.data
+        await asyncio.sleep(2 * PERIOD)
+        lose_data(world)
+        await world.until(lambda: world.reason() == "DataLost", PERIOD + 5)
+        await asyncio.sleep(600)
+        world.data, world.kube_system_uid = found, KUBE_SYSTEM_UID
+        await world.until(lambda: world.reason() == "Ready", PERIOD + 5)
