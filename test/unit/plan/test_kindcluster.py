@@ -231,6 +231,22 @@ class TestOthersClusters:
         assert plan.operation is None
         assert plan.remove_finalizer
 
+    @pytest.mark.rule("C23")
+    def test_deletion_waits_for_nodes_of_its_creation_beside_a_strangers(self) -> None:
+        """A stranger was quicker with the control plane; the engine may still be making our worker."""
+        begun = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "1"}
+        cluster = kindcluster(annotations=begun, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark="somebody-else"),))
+        going = observe(cluster, engine=theirs)
+        removal = decide(going).operation
+        assert isinstance(removal, Delete)
+        assert removal.uids == {UID}
+        assert removal.container_ids == frozenset()
+        assert removal.settle_seconds > 0
+        last = decide(replace(going, goals=ended(removal)))
+        assert last.operation is None
+        assert last.remove_finalizer
+
     def test_fingerprint_is_read_before_a_cluster_with_unknown_nodes_is_deleted(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         unmarked = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
@@ -881,7 +897,9 @@ def test_lone_load_balancer_is_not_removed_while_another_object_comes_first_for_
     seen = observe(cluster, engine=engine, rival="other/dev")
     assert decide(seen).operation is None
     going = kindcluster(annotations=cluster.annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-    assert decide(seen_as(seen, going)).operation is None
+    removal = decide(seen_as(seen, going)).operation
+    assert isinstance(removal, Delete)
+    assert removal.container_ids == frozenset(), "only what comes to light with its own mark goes"
 
 
 class TestRefusals:
