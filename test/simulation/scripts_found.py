@@ -8,6 +8,8 @@ from typing import Any, Final
 from test.simulation.life import Script
 from test.simulation.world import Options
 
+_CLAIM_ID: Final = "kind.infrastructure.cluster.x-k8s.io/claim-id"
+_IDENTITY: Final = "kind.infrastructure.cluster.x-k8s.io/identity"
 _THREE: Final = [{"role": "control-plane"}] * 3
 
 
@@ -39,6 +41,39 @@ SCRIPTS: Final[dict[str, Script]] = {
         (16.83, {"do": "delete", "name": "dev", "kind": "kindclusters"}),
         core="v1beta1",
         workers=1,
+        speed=3.0,
+    ),
+    "a copy does not take the kind cluster of an object that is being moved": _script(
+        21618,
+        (5.78, _apply(clusterName="dev", recreatePolicy="Always")),
+        (314.81, {"do": "copy", "name": "dev", "to": "dev-copy"}),
+        (577.2, {"do": "move", "name": "dev", "after": 30}),
+        (900, _expect(ready=True)),
+        (901, _expect("dev-copy", words="NameConflict")),
+    ),
+    "a claim that was refused is stored later, although the status could not be written either": _script(
+        43349,
+        (
+            0.23,
+            {
+                "do": "apply",
+                "name": "edge",
+                "spec": {"clusterName": "edge", "recreatePolicy": "Always"},
+                "owned": True,
+                "order": "KPC",
+            },
+        ),
+        (4.65, {"do": "apply", "name": "dev", "spec": {"nodes": _THREE}, "owned": True, "order": "PCK"}),
+        (28.34, {"do": "api", "kind": "error", "status": 500, "seconds": 10}),
+        (30.08, {"do": "stranger-deletes", "name": "edge"}),
+        (192.74, {"do": "pause", "name": "dev", "seconds": 5}),
+    ),
+    "annotations that are edited in a pause cost no cluster that was completed in it": _script(
+        42892,
+        (0.49, {"do": "apply", "name": "dev", "owned": True, "order": "KPC", "control_plane": False}),
+        (18.89, {"do": "pause", "name": "dev", "seconds": 600}),
+        (115.34, {"do": "annotate", "name": "dev", "annotations": {_CLAIM_ID: "uid-of-nobody", _IDENTITY: None}}),
+        (900, _expect(ready=True)),
         speed=3.0,
     ),
 }

@@ -39,7 +39,7 @@ from capk.diagnosis.failures import Failure
 from capk.kindcfg.credentials import certificates, fingerprint
 from capk.localkind.certificates import Authority
 from capk.plan.kindcluster import decide
-from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
+from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
 
 ENGINE_DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The container engine does not answer. Start it.")
@@ -185,6 +185,33 @@ class TestNames:
         last = decide(replace(observe(going, **facts), secrets=settled().secrets))
         assert last.operation is None
         assert last.remove_finalizer
+
+    def test_copy_does_not_keep_the_claim_until_the_original_is_moved_away(self) -> None:
+        """The kind cluster of an object that `clusterctl move` takes away goes on under another management cluster."""
+        original = "uid-of-the-original"
+        copied = {**COMPLETE, names.CLAIM_ID_ANNOTATION: original, names.ATTEMPT_ANNOTATION: "1"}
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{original}.1"),))
+        copy = kindcluster({"clusterName": "dev"}, annotations=copied)
+        seen = observe(copy, alive={original}, copies_claim=True, rival="default/original", engine=theirs)
+        plan = decide(seen)
+        assert plan.annotations == dict.fromkeys(copied)
+        later = seen_as(apply(seen, plan), apply(seen, plan).object, copies_claim=False, rival=None)
+        plan = decide(later)
+        assert plan.operation is None
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
+
+    @pytest.mark.parametrize("mark", [UID, "uid-of-the-original.1"])
+    def test_copied_claim_is_not_touched_where_it_may_be_an_edit_or_was_refused(self, mark) -> None:
+        copied = {**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-of-the-original"}
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=mark),))
+        held_back = frozenset({CLAIM}) if mark != UID else frozenset()
+        cluster = kindcluster({"clusterName": "dev"}, annotations=copied)
+        seen = observe(
+            cluster, alive={"uid-of-the-original"}, copies_claim=True, engine=engine, rival="default/original"
+        )
+        plan = decide(replace(seen, held_back=held_back))
+        assert plan.annotations.get(names.CLAIM_ID_ANNOTATION, UID) == UID
+        assert names.IDENTITY_ANNOTATION not in plan.annotations
 
     def test_secrets_of_another_object_with_the_same_name_stay_when_this_one_goes(self) -> None:
         """A copy of the Secret with our label, and the Secret of the object that has the name."""
