@@ -76,6 +76,7 @@ class Observer:
             owner=owner,
             control_plane=self._relations.control_plane_of(owner),
             claim=self._relations.claim(key),
+            copies_claim=self._relations.copies_claim(key),
             cluster_name=name,
             rival=self._relations.rival(cluster),
             is_held=self._relations.is_held(cluster, ids_of(engine)),

@@ -114,7 +114,7 @@ class Reconciler:
             plan = kindcluster.decide(again) if again else Plan()
             raw = again.object.raw if again else raw
         await self._finish(names.KIND_CLUSTERS, raw, observed.object, plan)
-        return self._next(plan, record)
+        return 0.0 if is_news and plan.has_work else self._next(plan, record)
 
     async def _control_plane(self, key: Key) -> float | None:
         observed = await self._observer.control_plane(key)
@@ -129,7 +129,7 @@ class Reconciler:
             plan = controlplane.decide(again) if again else Plan()
             raw = again.object.raw if again else raw
         await self._finish(names.KIND_CONTROL_PLANES, raw, observed.object, plan)
-        return self._next(plan, record)
+        return 0.0 if is_news and plan.has_work else self._next(plan, record)
 
     def _next(self, plan: Plan, record: Record) -> float | None:
         waits = [wait for wait in (plan.requeue_seconds, self._records.next_try(record)) if wait is not None]
@@ -184,7 +184,11 @@ class Reconciler:
     async def _part(
         self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], news: list[str]
     ) -> Mapping[str, Any] | None:
-        """Write one part of a plan; return the answer, or None where the API server refuses it or it is not ours."""
+        """Write one part of a plan; return the answer, or None where the API server refuses it or it is not ours.
+
+        While a part is held back, what was refused is not in the plan: that the rest is stored accepts nothing.
+        """
+        is_held_back = part in self._records.held_back(record)
         try:
             answer = await write
         except ForeignSecret:
@@ -196,7 +200,7 @@ class Reconciler:
             self._records.refused(record, part, error.message)
             news.append(part)
             return None
-        if self._records.accepted(record, part):
+        if not is_held_back and self._records.accepted(record, part):
             news.append(part)
         return answer
 

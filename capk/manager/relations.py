@@ -37,6 +37,10 @@ class Relations:
         """Return the claim of a KINDCluster, if it counts."""
         return self._claims.get(key)
 
+    def copies_claim(self, key: Key) -> bool:
+        """Return whether a KINDCluster carries the claim of another one that exists, as a copied manifest does."""
+        return self._claim_ids.get(key) in self._alive
+
     def name(self, key: Key) -> str:
         """Return the name of a KINDCluster's kind cluster; empty where there is no such object."""
         return self._names.get(key, "")

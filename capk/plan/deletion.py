@@ -15,7 +15,10 @@ SETTLE_SECONDS = 10.0
 
 
 def plan_deletion(observed: Observed) -> Plan:
-    """Return the next step towards leaving nothing behind; the last one drops the finalizer."""
+    """Return the next step towards leaving nothing behind; the last one drops the finalizer.
+
+    Beside what someone else has, a container of a creation that was cut short may still come to light.
+    """
     cluster, operation = observed.object, observed.operation
     if not cluster.has_finalizer:
         return Plan(cancel_operation=operation is not None)
@@ -33,7 +36,7 @@ def plan_deletion(observed: Observed) -> Plan:
     match ownership(observed):
         case Ownership.ABSENT if not is_unfinished or _has_gone(observed):
             return _farewell(observed)
-        case Ownership.FOREIGN:
+        case Ownership.FOREIGN if not (is_unfinished and observed.engine.lists_nodes) or _has_gone(observed):
             return _farewell(observed)
         case Ownership.UNSEEN:
             return Plan(look_again=True, status=_deleting(observed), requeue_seconds=1.0)

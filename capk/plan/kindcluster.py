@@ -13,7 +13,7 @@ from capk.errors import InvalidSpec
 from capk.kindcfg.config import check_cluster_name
 from capk.plan import creation, deletion, running
 from capk.plan.engineid import another_engine
-from capk.plan.observed import Observed
+from capk.plan.observed import CLAIM, Observed
 from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
 from capk.plan.plan import Create, Plan
 from capk.plan.report import conditions_only, false, kindcluster_status, true
@@ -21,14 +21,21 @@ from capk.plan.report import conditions_only, false, kindcluster_status, true
 FRESH_SECONDS = 3.0
 """How long a new object may wait in silence for its owner Cluster: most get it at once, and a status costs a write."""
 
+_COPIED = (
+    names.CLAIM_ANNOTATION,
+    names.CLAIM_ID_ANNOTATION,
+    names.ATTEMPT_ANNOTATION,
+    names.IDENTITY_ANNOTATION,
+    names.KUBE_SYSTEM_ANNOTATION,
+    names.ENGINE_ANNOTATION,
+)
+"""What describes the kind cluster of one object, and is wrong on another one."""
+
 
 def decide(observed: Observed) -> Plan:
     """Return the next round of work for a KINDCluster."""
-    for step in _STEPS:
-        plan = step(observed)
-        if plan is not None:
-            return hold_move(observed, plan)
-    return hold_move(observed, running.keep_running(observed))
+    plan = next((plan for step in _STEPS if (plan := step(observed)) is not None), None)
+    return hold_move(observed, drop_copied_claim(observed, plan or running.keep_running(observed)))
 
 
 def leave_to_others(observed: Observed) -> Plan | None:
@@ -47,9 +54,12 @@ def stay_paused(observed: Observed) -> Plan | None:
     status = conditions_only(
         cluster.status, {Condition.PAUSED: verdict}, generation=cluster.generation, now=observed.now
     )
-    # What was completed meanwhile is noted all the same: only that keeps a restart from taking it for half made.
-    identity = running.due_identity(observed) if observed.made and not cluster.is_deleting else None
-    return Plan(cancel_queued=True, identity=identity, status=status)
+    if cluster.is_deleting or observed.made is None:
+        return Plan(cancel_queued=True, status=status)
+    # What was completed meanwhile is noted all the same: only that keeps a restart, or an edit of the annotations, from
+    # letting it look half made.
+    noted = {**status, "attempt": cluster.attempt} if cluster.attempt else status
+    return Plan(cancel_queued=True, identity=running.due_identity(observed), status=noted)
 
 
 def hold_move(observed: Observed, plan: Plan) -> Plan:
@@ -67,6 +77,23 @@ def hold_move(observed: Observed, plan: Plan) -> Plan:
     if not creates and held == names.HELD_BY_CREATION and plan.identity is None:
         return replace(plan, annotations={**plan.annotations, names.BLOCK_MOVE_ANNOTATION: None})
     return plan
+
+
+def drop_copied_claim(observed: Observed, plan: Plan) -> Plan:
+    """Take off what a copied manifest brought along from an object that exists.
+
+    It does not count while that one exists. When that one goes, by `clusterctl move` perhaps, its kind cluster lives on
+    elsewhere, and must not become the copy's then. What a creation stores replaces it in any case.
+    """
+    cluster = observed.object
+    is_left_alone = observed.is_paused or cluster.is_externally_managed or cluster.is_deleted_for_move
+    if not observed.copies_claim or is_left_alone or cluster.is_deleting or CLAIM in observed.held_back:
+        return plan
+    # An edited claim costs no object what the marks prove to be its own.
+    if ownership(observed) is not Ownership.FOREIGN or not observed.engine.answers:
+        return plan
+    copied: dict[str, str | None] = {name: None for name in _COPIED if name in cluster.annotations}
+    return replace(plan, annotations={**copied, **plan.annotations})
 
 
 def delete(observed: Observed) -> Plan | None:

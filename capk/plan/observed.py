@@ -221,6 +221,8 @@ class Observed:
     control_plane: KINDControlPlane | None = None
     claim: Claim | None = None
     """The object's claim, if it counts."""
+    copies_claim: bool = False
+    """Whether the annotations hold the claim of another KINDCluster that exists."""
     cluster_name: str = ""
     """Name of the kind cluster: see `capk.plan.claims.cluster_name`."""
     rival: str | None = None

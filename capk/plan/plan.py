@@ -150,3 +150,8 @@ class Plan:
     remove_finalizer: bool = False
     requeue_seconds: float | None = None
     """Look again after that time even if nothing happens."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether an operation is to be started, or what the kubeconfig tells to be stored."""
+        return self.operation is not None or bool(self.identity or self.secrets or self.endpoint)

@@ -157,6 +157,7 @@ class Finisher:
 
     async def _settle(self, life: Life) -> list[str]:
         """Wait until nothing is wrong, also after the longest back-off: what waits for it is not at rest."""
+        problems: list[str] = []
         deadline, pause, well = now() + SETTLE_SECONDS, 20.0, 0
         while well < 2 and now() < deadline and not life.world.violations:
             await life.world.pause(REFUSED_SECONDS if well else pause)

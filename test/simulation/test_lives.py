@@ -13,11 +13,13 @@ from test.simulation.generate import KINDS, script
 from test.simulation.known import UNMENDED
 from test.simulation.life import ACTIONS, Script
 from test.simulation.lives import run
-from test.simulation.scripts_known import SCRIPTS
+from test.simulation.scripts_found import SCRIPTS as FOUND
+from test.simulation.scripts_known import SCRIPTS as KNOWN
 from test.simulation.shrink import shrink
 from test.simulation.world import Options
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = KNOWN | FOUND
 
 
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in UNMENDED])

@@ -55,6 +55,24 @@ class TestRefusals:
             world.kube.refuse = None
             await world.ready()
 
+    async def test_refused_claim_is_tried_again_although_the_status_could_not_be_written(self, tmp_path):
+        """The round is repeated while the claim is held back; nothing is written then, which accepts nothing."""
+        world, refused = World(tmp_path), list[str]()
+
+        def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+            if verb != "patch" or len(refused) == 2:
+                return None
+            refused.append("status" if "status" in body else "claim")
+            return ApiError(verb, "kindclusters default/dev", 500, "internal error")
+
+        world.kube.refuse = refuse
+        async with world.running():
+            world.add()
+            await asyncio.sleep(60)
+            assert refused == ["claim", "status"]
+            assert len(world.engine.called("create")) == 1
+            await world.ready()
+
     async def test_refused_identity_is_told_and_all_else_is_written(self, tmp_path):
         world = World(tmp_path)
         world.kube.refuse = refusing("policy: no fingerprints", _identifies)

@@ -38,7 +38,7 @@ from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
 from capk.kindcfg.credentials import certificates, fingerprint
 from capk.plan.kindcluster import decide
-from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
+from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
 from capkdev.certificates import Authority
 
@@ -186,6 +186,33 @@ class TestNames:
         assert last.operation is None
         assert last.remove_finalizer
 
+    def test_copy_does_not_keep_the_claim_until_the_original_is_moved_away(self) -> None:
+        """The kind cluster of an object that `clusterctl move` takes away goes on under another management cluster."""
+        original = "uid-of-the-original"
+        copied = {**COMPLETE, names.CLAIM_ID_ANNOTATION: original, names.ATTEMPT_ANNOTATION: "1"}
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{original}.1"),))
+        copy = kindcluster({"clusterName": "dev"}, annotations=copied)
+        seen = observe(copy, alive={original}, copies_claim=True, rival="default/original", engine=theirs)
+        plan = decide(seen)
+        assert plan.annotations == dict.fromkeys(copied)
+        later = seen_as(apply(seen, plan), apply(seen, plan).object, copies_claim=False, rival=None)
+        plan = decide(later)
+        assert plan.operation is None
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
+
+    @pytest.mark.parametrize("mark", [UID, "uid-of-the-original.1"])
+    def test_copied_claim_is_not_touched_where_it_may_be_an_edit_or_was_refused(self, mark) -> None:
+        copied = {**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-of-the-original"}
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=mark),))
+        held_back = frozenset({CLAIM}) if mark != UID else frozenset()
+        cluster = kindcluster({"clusterName": "dev"}, annotations=copied)
+        seen = observe(
+            cluster, alive={"uid-of-the-original"}, copies_claim=True, engine=engine, rival="default/original"
+        )
+        plan = decide(replace(seen, held_back=held_back))
+        assert plan.annotations.get(names.CLAIM_ID_ANNOTATION, UID) == UID
+        assert names.IDENTITY_ANNOTATION not in plan.annotations
+
     def test_secrets_of_another_object_with_the_same_name_stay_when_this_one_goes(self) -> None:
         """A copy of the Secret with our label, and the Secret of the object that has the name."""
         others = {
@@ -230,6 +257,22 @@ class TestOthersClusters:
         plan = decide(observe(cluster, engine=theirs, access=replace(ACCESS, fingerprint="sha256:other")))
         assert plan.operation is None
         assert plan.remove_finalizer
+
+    @pytest.mark.rule("C23")
+    def test_deletion_waits_for_nodes_of_its_creation_beside_a_strangers(self) -> None:
+        """A stranger was quicker with the control plane; the engine may still be making our worker."""
+        begun = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "1"}
+        cluster = kindcluster(annotations=begun, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark="somebody-else"),))
+        going = observe(cluster, engine=theirs)
+        removal = decide(going).operation
+        assert isinstance(removal, Delete)
+        assert removal.uids == {UID}
+        assert removal.container_ids == frozenset()
+        assert removal.settle_seconds > 0
+        last = decide(replace(going, goals=ended(removal)))
+        assert last.operation is None
+        assert last.remove_finalizer
 
     def test_fingerprint_is_read_before_a_cluster_with_unknown_nodes_is_deleted(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
@@ -894,7 +937,9 @@ def test_lone_load_balancer_is_not_removed_while_another_object_comes_first_for_
     seen = observe(cluster, engine=engine, rival="other/dev")
     assert decide(seen).operation is None
     going = kindcluster(annotations=cluster.annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-    assert decide(seen_as(seen, going)).operation is None
+    removal = decide(seen_as(seen, going)).operation
+    assert isinstance(removal, Delete)
+    assert removal.container_ids == frozenset(), "only what comes to light with its own mark goes"
 
 
 class TestRefusals:

@@ -1,0 +1,79 @@
+"""Lives that went wrong by seed once, made short: mostly who has what while several want it, and what answers.
+
+Each is judged by all invariants, and by the `expect` steps in it.
+"""
+
+from typing import Any, Final
+
+from test.simulation.life import Script
+from test.simulation.world import Options
+
+_CLAIM_ID: Final = "kind.infrastructure.cluster.x-k8s.io/claim-id"
+_IDENTITY: Final = "kind.infrastructure.cluster.x-k8s.io/identity"
+_THREE: Final = [{"role": "control-plane"}] * 3
+
+
+def _script(seed: int, *steps: tuple[float, dict[str, Any]], **options: Any) -> Script:
+    return Script(seed, Options(**options), tuple({"at": at, **step} for at, step in steps))
+
+
+def _apply(name: str = "dev", **spec: Any) -> dict[str, Any]:
+    return {"do": "apply", "name": name, "spec": {"standalone": True, **spec}}
+
+
+def _expect(name: str = "dev", **what: Any) -> dict[str, Any]:
+    return {"do": "expect", "name": name, **what}
+
+
+SCRIPTS: Final[dict[str, Script]] = {
+    "a deletion waits for nodes that come to light beside a stranger's": _script(
+        42000,
+        (
+            3.2,
+            {
+                "do": "apply",
+                "name": "dev",
+                "spec": {"nodes": [{"role": "control-plane"}, {"role": "worker"}]},
+                "owned": True,
+            },
+        ),
+        (7.3, {"do": "stranger-creates", "name": "dev"}),
+        (16.83, {"do": "delete", "name": "dev", "kind": "kindclusters"}),
+        core="v1beta1",
+        workers=1,
+        speed=3.0,
+    ),
+    "a copy does not take the kind cluster of an object that is being moved": _script(
+        21618,
+        (5.78, _apply(clusterName="dev", recreatePolicy="Always")),
+        (314.81, {"do": "copy", "name": "dev", "to": "dev-copy"}),
+        (577.2, {"do": "move", "name": "dev", "after": 30}),
+        (900, _expect(ready=True)),
+        (901, _expect("dev-copy", words="NameConflict")),
+    ),
+    "a claim that was refused is stored later, although the status could not be written either": _script(
+        43349,
+        (
+            0.23,
+            {
+                "do": "apply",
+                "name": "edge",
+                "spec": {"clusterName": "edge", "recreatePolicy": "Always"},
+                "owned": True,
+                "order": "KPC",
+            },
+        ),
+        (4.65, {"do": "apply", "name": "dev", "spec": {"nodes": _THREE}, "owned": True, "order": "PCK"}),
+        (28.34, {"do": "api", "kind": "error", "status": 500, "seconds": 10}),
+        (30.08, {"do": "stranger-deletes", "name": "edge"}),
+        (192.74, {"do": "pause", "name": "dev", "seconds": 5}),
+    ),
+    "annotations that are edited in a pause cost no cluster that was completed in it": _script(
+        42892,
+        (0.49, {"do": "apply", "name": "dev", "owned": True, "order": "KPC", "control_plane": False}),
+        (18.89, {"do": "pause", "name": "dev", "seconds": 600}),
+        (115.34, {"do": "annotate", "name": "dev", "annotations": {_CLAIM_ID: "uid-of-nobody", _IDENTITY: None}}),
+        (900, _expect(ready=True)),
+        speed=3.0,
+    ),
+}
