@@ -41,8 +41,20 @@ def _option(panel: str, help: str, *flags: str, env: str | None = None, **option
     return typer.Option(*flags, help=help, rich_help_panel=panel, envvar=env, show_envvar=env is not None, **options)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from capk.version import version
+
+        typer.echo(f"capk {version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def _capk() -> None:
+def _capk(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     """Cluster API infrastructure provider for kind clusters."""
 
 
