@@ -100,6 +100,7 @@ lint: venv ## Check style, types, layers and generated files
 	python -m hack.crds --check
 	python -m hack.rules --check
 	python -m hack.apidocs --check
+	python -m hack.reasons --check
 
 .PHONY: format
 format: venv ## Format the code
@@ -113,6 +114,10 @@ manifests: venv ## Generate the CRDs
 .PHONY: docs
 docs: venv ## Write docs/api.md: every field of the API
 	python -m hack.apidocs
+
+.PHONY: reasons
+reasons: venv ## Write the reasons of conditions into docs/troubleshooting.md
+	python -m hack.reasons
 
 .PHONY: rules
 rules: venv ## Write docs/contract.md: which test proves which rule of Cluster API

@@ -31,17 +31,35 @@ app = typer.Typer(
 )
 
 _CONNECTION, _SCOPE, _ENGINE, _LIMITS, _PROCESS = "Management cluster", "Scope", "Engine", "Limits", "Process"
-INVALID_SETTING = 2
-"""Exit status for flags that make no sense, as for flags that do not exist."""
+INVALID_USE = 2
+"""Exit status for values that make no sense, as for flags that do not exist."""
 
 
 def _option(panel: str, help: str, *flags: str, env: str | None = None, **options: Any) -> Any:
     return typer.Option(*flags, help=help, rich_help_panel=panel, envvar=env, show_envvar=env is not None, **options)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from capk.version import version
+
+        typer.echo(f"capk {version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def _capk() -> None:
+def _capk(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     """Cluster API infrastructure provider for kind clusters."""
+
+
+def _reasons_like(incomplete: str) -> list[str]:
+    from capk.api.names import Reason
+
+    return [str(reason) for reason in Reason if reason.casefold().startswith(incomplete.casefold())]
 
 
 @app.command()
@@ -184,12 +202,37 @@ def run(
         )
     except InvalidSetting as error:
         typer.echo(f"capk: {error}", err=True)
-        raise typer.Exit(INVALID_SETTING) from None
+        raise typer.Exit(INVALID_USE) from None
     try:
         asyncio.run(run_provider(settings))
     except CapkError as error:
         typer.echo(f"capk: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+@app.command()
+def explain(
+    reason: Annotated[
+        str | None,
+        typer.Argument(
+            help="Reason of a condition, as `kubectl describe` shows it; in any case. Default: list all.",
+            autocompletion=_reasons_like,
+        ),
+    ] = None,
+) -> None:
+    """Explain the reason of a condition: what it means, why it comes about, and what to do."""
+    from rich.console import Console
+
+    from capk import explain as explaining
+    from capk.diagnosis import reasons
+
+    if reason is None:
+        explaining.print_list(Console())
+    elif page := reasons.find(reason):
+        explaining.print_page(page, Console())
+    else:
+        typer.echo(f"capk: {explaining.unknown(reason)}", err=True)
+        raise typer.Exit(INVALID_USE)
 
 
 def _if_given(flag: str, parse: Callable[[str], T], text: str | None) -> T | None:

@@ -2,7 +2,8 @@
 
 BIN ?= bin
 OUT ?= out
-VERSION ?= v0.1.0
+# Of the sources here; pyproject.toml has it.
+VERSION ?= v$(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 IMAGE ?= localhost/cluster-api-provider-kind:$(VERSION)
 BASE_IMAGE ?= python:3.11-slim-bookworm
 # For example --network=host where the engine has no bridge of its own.

@@ -135,7 +135,7 @@ class Condition(StrEnum):
 
 
 class Reason(StrEnum):
-    """Reasons of conditions."""
+    """Reasons of conditions; `capk.diagnosis.reasons` explains each one for people."""
 
     READY = "Ready"
     NOT_READY = "NotReady"

@@ -1,7 +1,6 @@
 """The Prometheus series of the provider; label values come from closed lists, never from names of objects."""
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prometheus_client import (
@@ -17,7 +16,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-_DISTRIBUTION: Final = "cluster-api-provider-kind"
+from capk.version import version
+
 _CREATION_BUCKETS: Final = (0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
 _SHORT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -30,7 +30,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        Info("capk_build", "The version of the provider.", registry=self.registry).info({"version": _version()})
+        Info("capk_build", "The version of the provider.", registry=self.registry).info({"version": version()})
         self._kind = Info("capk_kind", "The version of the kind command.", registry=self.registry)
         self.creation_step_seconds = Histogram(
             "capk_creation_step_seconds",
@@ -124,10 +124,3 @@ class Metrics:
     def exposition(self) -> tuple[bytes, str]:
         """Return all series in Prometheus' text format, and its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
-
-
-def _version() -> str:
-    try:
-        return version(_DISTRIBUTION)
-    except PackageNotFoundError:
-        return "unknown"

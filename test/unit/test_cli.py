@@ -1,5 +1,6 @@
 """From flags to settings; nothing is contacted when a flag makes no sense."""
 
+import importlib.metadata
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from capk.cli import app
 from capk.manager import process
 from capk.settings import Settings
 
+DISTRIBUTION = "cluster-api-provider-kind"
 FLAGS = (
     "--workers=0",
     "--workers=-3",
@@ -105,3 +107,16 @@ def test_empty_value_means_no_value(started: list[Settings]) -> None:
     )
     assert run(*(f"--{name}=" for name in names)).exit_code == 0
     assert started == [Settings()]
+
+
+def test_version_is_that_of_the_installed_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"capk {importlib.metadata.version(DISTRIBUTION)}\n")
+
+
+def test_sources_that_are_not_installed_have_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert CliRunner().invoke(app, ["--version"]).stdout == "capk unknown\n"

@@ -1,0 +1,61 @@
+"""Reasons of failures of the container engine, its machine or the kind command: they concern every object."""
+
+from typing import Final
+
+from capk.api.names import Reason
+from capk.diagnosis.reasons.page import Page
+
+PAGES: Final = (
+    Page(
+        Reason.ENGINE_UNREACHABLE,
+        "The container engine does not answer.",
+        "It is not running, it hangs, or the provider may not use its socket.",
+        "Start the engine. Check `DOCKER_HOST`, the docker context, and the permissions of the socket. The provider "
+        "continues when the engine answers.",
+    ),
+    Page(
+        Reason.ENGINE_UNSUPPORTED,
+        "kind and the container engine do not fit together.",
+        "The installed kind cannot read what this version of the engine prints, for example kind v0.32 with podman 6.",
+        "Install the release of kind that the message names.",
+    ),
+    Page(
+        Reason.ENGINE_CHANGED,
+        "A different container engine answers.",
+        "The engine that holds the kind cluster was replaced, for example by another docker context. The provider "
+        "creates, repairs and deletes nothing meanwhile.",
+        "Point the provider at the former engine: context, `DOCKER_HOST` or `--engine-command`. If that engine is gone "
+        "for good, run `kubectl annotate kindcluster NAME kind.infrastructure.cluster.x-k8s.io/engine-`.",
+    ),
+    Page(
+        Reason.KIND_COMMAND_MISSING,
+        "The provider cannot run kind.",
+        "The kind command is not installed where the provider runs, or the command is not kind.",
+        "Install kind there, or name the command with `--kind-command`.",
+    ),
+    Page(
+        Reason.OUT_OF_DISK,
+        "The disk of the container engine is full.",
+        "Images, volumes and clusters have used it up.",
+        "Free space, for example with `docker system prune`.",
+    ),
+    Page(
+        Reason.OUT_OF_MEMORY,
+        "The machine of the container engine is out of memory.",
+        "A control-plane node takes about 0.5 GB and a worker 0.1 GB.",
+        "Give the machine more memory, or delete clusters.",
+    ),
+    Page(
+        Reason.INOTIFY_LIMIT,
+        "The kernel's inotify limits are too low for another node.",
+        "Each node uses inotify instances and watches, and the defaults of many distributions suffice for a few nodes.",
+        "On the machine of the engine, run `sysctl fs.inotify.max_user_instances=512 "
+        "fs.inotify.max_user_watches=524288`.",
+    ),
+    Page(
+        Reason.NODE_NAME_NOT_RESOLVED,
+        "Nodes cannot find the control plane by its name.",
+        "The engine's network does not resolve the names of containers. podman lacks its DNS plugin.",
+        "Install aardvark-dns (netavark) or dnsname (CNI), then run `podman network rm kind`.",
+    ),
+)

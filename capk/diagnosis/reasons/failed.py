@@ -1,0 +1,142 @@
+"""Reasons of failures that concern one object: its spec, its nodes, its Secrets."""
+
+from typing import Final
+
+from capk.api.names import Reason
+from capk.diagnosis.reasons.page import Page
+
+_ADOPT: Final = "`kind.infrastructure.cluster.x-k8s.io/adopt`"
+
+PAGES: Final = (
+    Page(
+        Reason.NAME_CONFLICT,
+        "The name is taken.",
+        "A kind cluster, a container, a Secret or an older KINDCluster already has it.",
+        f"Choose another `spec.clusterName`, or free the name. To take over the existing kind cluster, set the "
+        f"annotation {_ADOPT} to the value that the message gives.",
+    ),
+    Page(
+        Reason.MISSING,
+        "The kind cluster is gone, and its data with it.",
+        "It was deleted, but not through the object: for example with `kind delete cluster`.",
+        "Delete the object, or set `spec.recreatePolicy: Always` to get a new, empty cluster.",
+    ),
+    Page(
+        Reason.DATA_LOST,
+        "The kind cluster runs, but it has lost its data.",
+        "Its etcd came back empty, for example because its volume was removed.",
+        "Delete the object, or set `spec.recreatePolicy: Always`, which replaces the cluster.",
+    ),
+    Page(
+        Reason.IMAGE_NOT_FOUND,
+        "The engine does not have the node image and cannot pull it.",
+        "The image does not exist or needs a login, or the engine cannot reach the registry.",
+        "Correct `spec.image` or `spec.kubernetesVersion`, or load the image into the engine with `docker pull` or "
+        "`docker load`.",
+    ),
+    Page(
+        Reason.PORT_CONFLICT,
+        "A host port cannot be published.",
+        "Another program or cluster uses it, or the engine is not allowed to publish a port that low.",
+        "Free the port, or choose another: `nodes[].extraPortMappings[].hostPort`, `networking.apiServerPort`.",
+    ),
+    Page(
+        Reason.ADDRESS_TAKEN,
+        "A stopped control-plane node cannot be started at its former address.",
+        "With several control planes, a node finds its etcd only at the address that it had. Another container has "
+        "that address now.",
+        "Stop or remove the container that the message names. The nodes start as soon as the address is free.",
+    ),
+    Page(
+        Reason.INVALID_CONFIG,
+        "The configuration cannot work.",
+        "kind rejects it, it contradicts the Cluster, or it mounts a path that `--allowed-host-paths` does not allow.",
+        "Correct the field that the message names.",
+    ),
+    Page(
+        Reason.KUBEADM_FAILED,
+        "Kubernetes did not start in a node.",
+        "Mostly a patch, a feature gate or an image that does not fit; sometimes a machine that is short of memory or "
+        "time.",
+        "Check kubeadm patches, containerd patches, feature gates, runtime configuration and image, then memory.",
+        (Reason.OUT_OF_MEMORY,),
+    ),
+    Page(
+        Reason.TIMEOUT,
+        "kind did not finish in time and was stopped.",
+        "The machine is overloaded, the image is pulled slowly, or the container engine hangs.",
+        "Check the load of the machine, or allow more time with `--create-timeout` or `--delete-timeout`.",
+    ),
+    Page(
+        Reason.COMMAND_FAILED,
+        "A command failed.",
+        "The provider does not recognise the cause.",
+        "Read what the command printed last in the message, and run it by hand.",
+    ),
+    Page(
+        Reason.CREATION_FAILED,
+        "kind could not create the cluster.",
+        "The provider does not recognise the cause, or a node stopped during the creation.",
+        "Read the logs that `status.logs` names. Run the command that the message gives.",
+    ),
+    Page(
+        Reason.DELETION_FAILED,
+        "The kind cluster could not be deleted.",
+        "The container engine did not remove all containers. The provider tries again.",
+        "Check whether the engine can stop and remove containers, and restart it if not.",
+    ),
+    Page(
+        Reason.NODES_STOPPED,
+        "Node containers are stopped.",
+        "The provider could not start them.",
+        "Start one by hand with `docker start`, and read what the engine prints.",
+    ),
+    Page(
+        Reason.NOT_ANSWERING,
+        "The API server of the workload cluster no longer answers.",
+        "It has answered before, and the node containers still run: kube-apiserver or etcd has failed, or the network "
+        "has.",
+        "Read the logs of kube-apiserver and etcd in the control-plane node, and check the free space on the engine's "
+        "disk. `Ready` becomes True again by itself.",
+        (Reason.OUT_OF_DISK,),
+    ),
+    Page(
+        Reason.KUBECONFIG_UNAVAILABLE,
+        "There is no usable kubeconfig.",
+        "kind could not read it from the control-plane node, or what it printed cannot be used.",
+        "Follow the message, which names the cause.",
+        (Reason.NODES_STOPPED,),
+    ),
+    Page(
+        Reason.CERTIFICATE_EXPIRED,
+        "The client certificate of the kubeconfigs has expired.",
+        "The provider renews the certificates of a kind cluster when a tenth of their lifetime is left. That failed, "
+        "or the provider was not running.",
+        "Run the command that the message gives in each control-plane node.",
+    ),
+    Page(
+        Reason.CONTESTED,
+        "A kubeconfig Secret does not stay as the provider writes it.",
+        "Something else, such as an admission webhook, changes it each time.",
+        "Exempt the Secret that the message names. The provider writes it again less and less often.",
+    ),
+    Page(
+        Reason.WRITE_REFUSED,
+        "The management cluster's API server refuses a write of the provider.",
+        "For example a quota, an admission webhook or missing rights. The message repeats the server's words.",
+        "Change the quota, the policy or the role; `capk doctor` checks the rights. The provider tries again.",
+    ),
+    Page(
+        Reason.UNSUPPORTED_VERSION_CHANGE,
+        "`spec.version` differs from the version that runs.",
+        "A kind cluster cannot change its Kubernetes version.",
+        "Create a new Cluster with the new version, move the workloads, and delete this one.",
+    ),
+    Page(
+        Reason.NOT_CONFIGURED,
+        "Some nodes lack the mirrors of `spec.registries`.",
+        "The provider could not write them into these nodes. The kind cluster works, and these nodes pull from the "
+        "registries themselves.",
+        "Delete the object and create it again. The message names the nodes.",
+    ),
+)

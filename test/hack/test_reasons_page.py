@@ -1,0 +1,38 @@
+"""The reasons in docs/troubleshooting.md are those of the package; the rest of the page stays as it was written."""
+
+from pathlib import Path
+
+import pytest
+
+from hack import reasons
+from hack.reasons import BEGIN, END, main, updated
+
+
+def test_page_is_up_to_date() -> None:
+    assert main(["--check"]) == 0
+
+
+def test_page_that_was_edited_by_hand_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "troubleshooting.md"
+    page.write_text(reasons.PAGE.read_text().replace("The name is taken.", "The name is gone."))
+    monkeypatch.setattr(reasons, "ROOT", tmp_path)
+    monkeypatch.setattr(reasons, "PAGE", page)
+    assert main(["--check"]) == 1
+    assert "run `python -m hack.reasons`" in capsys.readouterr().err
+    assert main([]) == 0
+    assert main(["--check"]) == 0
+
+
+def test_what_stands_around_the_reasons_stays() -> None:
+    page = updated(f"before\n{BEGIN}anything\n{END}after\n")
+    assert page.startswith(f"before\n{BEGIN}")
+    assert page.endswith(f"{END}after\n")
+    assert "anything" not in page
+    assert updated(page) == page
+
+
+def test_page_without_the_marks_is_not_touched() -> None:
+    with pytest.raises(ValueError, match="lacks the lines"):
+        updated("a page\n")
