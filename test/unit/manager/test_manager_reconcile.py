@@ -62,7 +62,7 @@ class TestRefusals:
         def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
             if verb != "patch" or len(refused) == 2:
                 return None
-            refused.append("status" if "status" in body else "claim")
+            refused.append("status" if "status" in asked_for(body) else "claim")
             return ApiError(verb, "kindclusters default/dev", 500, "internal error")
 
         world.kube.refuse = refuse
