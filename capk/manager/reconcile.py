@@ -24,7 +24,7 @@ from capk.plan import controlplane, kindcluster
 from capk.plan.creation import needs_no_owner
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.events import event_of, warning_of
-from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
+from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, SECRET, Observed
 from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.report import UNEVENTFUL, transitions
 from capk.runtime import logs
@@ -113,7 +113,9 @@ class Reconciler:
             again = await self._observer.kindcluster(key)
             plan = kindcluster.decide(again) if again else Plan()
             raw = again.object.raw if again else raw
-        await self._finish(names.KIND_CLUSTERS, raw, observed.object, plan)
+        raw = await self._finish(names.KIND_CLUSTERS, raw, observed.object, plan)
+        if plan.delete_secrets or plan.remove_finalizer:
+            await self._say_farewell(raw, plan, record)
         return 0.0 if is_news and plan.has_work else self._next(plan, record)
 
     async def _control_plane(self, key: Key) -> float | None:
@@ -169,17 +171,41 @@ class Reconciler:
             raw = await patched(ENDPOINT if plan.endpoint else IDENTITY, raw, **_completion(plan))
         return raw, bool(news)
 
-    async def _finish(self, resource: Resource, raw: Mapping[str, Any], decided: Object, plan: Plan) -> None:
-        """Write the status, and let go of an object that nothing is left of."""
-        if plan.status is not None:
-            raw = await self._write_status(resource, raw, _made_for(plan.status, decided, Object(raw)))
+    async def _finish(
+        self, resource: Resource, raw: Mapping[str, Any], decided: Object, plan: Plan
+    ) -> Mapping[str, Any]:
+        """Write the status of what was decided; return the object as it is then."""
+        if plan.status is None:
+            return raw
+        return await self._write_status(resource, raw, _made_for(plan.status, decided, Object(raw)))
+
+    async def _say_farewell(self, raw: Mapping[str, Any], plan: Plan, record: Record) -> None:
+        """Delete the Secrets of an object that nothing else is left of, and let go of it; show what is refused."""
+        current, news, kept = Object(raw), list[str](), False
         for name, uid in plan.delete_secrets.items():
-            with suppress(NotFound, Conflict):
-                await self._client.delete(names.SECRETS, decided.namespace, name, uid=uid or None)
-        if plan.remove_finalizer:
-            with suppress(NotFound):
-                await self._patch(resource, raw, remove_finalizer=names.KIND_CLUSTER_FINALIZER)
-            self._forget(decided.uid)
+            gone = await self._part(record, f"{REMOVAL} {name}", self._delete_secret(current, name, uid), news)
+            kept = kept or gone is None
+        if plan.remove_finalizer and not kept:
+            kept = await self._part(record, FINALIZER, self._remove_finalizer(raw), news) is None
+            if not kept:
+                self._forget(current.uid)
+                return
+        if news and (observed := await self._observer.kindcluster(current.key)):
+            await self._finish(names.KIND_CLUSTERS, observed.object.raw, observed.object, kindcluster.decide(observed))
+
+    async def _delete_secret(self, current: Object, name: str, uid: str) -> Mapping[str, Any]:
+        with suppress(NotFound, Conflict):
+            await self._client.delete(names.SECRETS, current.namespace, name, uid=uid or None)
+        return {}
+
+    async def _remove_finalizer(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        resource, finalizer = names.KIND_CLUSTERS, names.KIND_CLUSTER_FINALIZER
+        with suppress(NotFound):
+            raw = await self._patch(resource, raw, remove_finalizer=finalizer)
+            if finalizer in Object(raw).finalizers:
+                message = "it has kept the finalizer without an error, as a mutating webhook can"
+                raise ApiError("patch", resource.plural, HTTPStatus.UNPROCESSABLE_ENTITY, message)
+        return raw
 
     async def _part(
         self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], news: list[str]

@@ -1,10 +1,11 @@
 """What to do while a KINDCluster goes away: its kind cluster first, its Secrets, then the finalizer (C23, C24)."""
 
+from collections.abc import Collection
 from typing import Any
 
-from capk.api.names import Condition, Reason
+from capk.api.names import KIND_CLUSTER_FINALIZER, Condition, Reason
 from capk.plan.engineid import another_engine
-from capk.plan.observed import Observed
+from capk.plan.observed import FINALIZER, REMOVAL, Observed
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess
 from capk.plan.report import Verdict, kindcluster_status
@@ -103,7 +104,25 @@ def _await_engine(observed: Observed) -> Plan:
 
 
 def _farewell(observed: Observed) -> Plan:
-    return Plan(delete_secrets=own_among(observed), remove_finalizer=True)
+    """Delete the Secrets, then let go of the object; what the API server refuses is tried again when it is due."""
+    secrets = own_among(observed)
+    held_back = {name for name in secrets if f"{REMOVAL} {name}" in observed.held_back}
+    return Plan(
+        delete_secrets={name: uid for name, uid in secrets.items() if name not in held_back},
+        remove_finalizer=not held_back and FINALIZER not in observed.held_back,
+        status=_refused(observed, secrets),
+    )
+
+
+def _refused(observed: Observed, secrets: Collection[str]) -> dict[str, Any] | None:
+    """Return a status that repeats why the object does not go; None where nothing is known to keep it."""
+    parts = {f"{REMOVAL} {name}": f"to delete Secret {name}" for name in secrets}
+    parts[FINALIZER] = f"to remove the finalizer {KIND_CLUSTER_FINALIZER}"
+    said = [f"{what}: {observed.refusals[part]}" for part, what in parts.items() if part in observed.refusals]
+    if not said:
+        return None
+    message = f"Nothing else is left to do, but the API server refuses {'; '.join(said)}. It is tried again."
+    return _deleting(observed, Verdict("True", Reason.WRITE_REFUSED, message))
 
 
 def _deleting(

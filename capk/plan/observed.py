@@ -18,6 +18,8 @@ from capk.plan.plan import Goal, Request
 
 CLAIM, IDENTITY, ENDPOINT, SECRET = "claim", "identity", "endpoint", "secret"
 """The parts of a plan that the API server may refuse one by one; a Secret's has its name after a space."""
+REMOVAL, FINALIZER = "removal", "finalizer"
+"""The same of an object that goes away: the deletion of a Secret, with its name after a space, and the last write."""
 
 
 class EndpointMode(StrEnum):

@@ -146,6 +146,70 @@ class TestRefusals:
             assert 5 < world.kube.written(SECRETS) < 25
             assert await quiet(world, 3600) < 100
 
+    async def test_finalizer_that_may_not_be_removed_is_told_and_tried_ever_less_often(self, tmp_path):
+        world = World(tmp_path)
+
+        def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+            if verb == "patch" and resource is KIND_CLUSTERS and (body.get("metadata") or {}).get("finalizers") == []:
+                return Forbidden(verb, "kindclusters dev", 403, "webhook: it stays")
+            return None
+
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.refuse = refuse
+            before = world.kube.written(KIND_CLUSTERS)
+            world.delete()
+            await asyncio.sleep(3600)
+            status, reason, message = world.condition("Deleting")
+            assert (status, reason) == ("True", "WriteRefused")
+            assert "webhook: it stays" in message
+            assert names.KIND_CLUSTER_FINALIZER in message
+            assert "webhook: it stays" in world.condition("Ready")[2]
+            assert world.engine.containers == {}
+            assert 5 < world.kube.written(KIND_CLUSTERS) - before < 30
+            world.kube.refuse = None
+            await world.until(lambda: not world.kube.find(KIND_CLUSTERS, "dev"))
+
+    async def test_finalizer_that_a_webhook_puts_back_is_told_and_tried_ever_less_often(self, tmp_path):
+        world = World(tmp_path)
+
+        def admit(resource: Any, obj: dict[str, Any]) -> dict[str, Any]:
+            if resource is KIND_CLUSTERS and not obj["metadata"].get("finalizers"):
+                obj["metadata"]["finalizers"] = [names.KIND_CLUSTER_FINALIZER]
+            return obj
+
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.admit = admit
+            before = world.kube.written(KIND_CLUSTERS)
+            world.delete()
+            await asyncio.sleep(3600)
+            assert world.condition("Deleting")[:2] == ("True", "WriteRefused")
+            assert "kept the finalizer" in world.condition("Deleting")[2]
+            assert world.kube.written(KIND_CLUSTERS) - before < 30
+
+    async def test_secret_that_may_not_be_deleted_keeps_the_object_and_is_told(self, tmp_path):
+        world = World(tmp_path)
+
+        def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+            return Forbidden(verb, f"secrets {name}", 403, "policy: it stays") if verb == "delete" else None
+
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.refuse = refuse
+            world.delete()
+            await asyncio.sleep(3600)
+            assert world.condition("Deleting")[:2] == ("True", "WriteRefused")
+            assert "policy: it stays" in world.condition("Deleting")[2]
+            assert "dev-config" in world.condition("Deleting")[2]
+            assert 5 < world.kube.written(SECRETS) < 30
+            world.kube.refuse = None
+            await world.until(lambda: not world.kube.find(KIND_CLUSTERS, "dev"))
+            assert not world.kube.find(SECRETS, "dev-config")
+
 
 class TestForeignSecrets:
     async def test_kubeconfig_secret_of_someone_else_is_told_on_both_objects(self, tmp_path):
