@@ -91,11 +91,14 @@ class Cache:
 
     async def relist(self) -> None:
         """Read everything: only a list shows what vanished while a watch was down (K27). Raises ApiError."""
-        await self._discovery.ask()
+        await self._discovery.settle()
         version = self._relations.core_version
         watched = [names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES, names.SECRETS]
         for resource in [*watched, *([names.clusters(version)] if version else [])]:
             await self._relist_kind(resource)
+        if version is None:
+            # Cluster API was uninstalled, and its Clusters with it: without its CRD there is no list to compare with.
+            self._store.clear(names.CLUSTERS)
         self._is_filled = True
 
     async def _relist_kind(self, resource: Resource) -> None:

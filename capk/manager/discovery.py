@@ -24,6 +24,16 @@ class Discovery:
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
 
+    async def settle(self) -> None:
+        """Ask now; where Cluster API was there and is not any more, ask again before that is believed.
+
+        Raises ApiError.
+        """
+        await self.ask()
+        if self._absent_since is not None and self._relations.core_version is not None:
+            await asyncio.sleep(max(self._absent_since + BETWEEN_SECONDS - _now(), 0.0))
+            await self.ask()
+
     async def ask(self) -> None:
         """Ask now. Raises ApiError."""
         version = await self._client.serves(names.CORE_GROUP)
@@ -32,6 +42,8 @@ class Discovery:
             self.found(version)
         elif self._absent_since is None:
             self._absent_since = self._asked_at
+        elif self._asked_at >= self._absent_since + BETWEEN_SECONDS:
+            self._relations.core_version = None
 
     def found(self, version: str) -> None:
         """Note that objects of Cluster API have been seen in that version."""
@@ -54,8 +66,6 @@ class Discovery:
         if self._asked_at < self._absent_since + BETWEEN_SECONDS:
             async with self._asking:
                 await self.ask()
-        if self._absent_since is not None:
-            self._relations.core_version = None
         return 0.0
 
 

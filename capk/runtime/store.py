@@ -143,6 +143,12 @@ class Store:
         behind = (key for key, (_, seen) in there.items() if key not in stored or stored[key].version < seen)
         return Drift(vanished, tuple(behind))
 
+    def clear(self, resource: Resource) -> None:
+        """Drop all objects of a kind that the API server does not serve any more; they may all come back."""
+        for key in self.keys(resource):
+            self._drop(resource, key)
+            self._announce(resource, key)
+
     def _delete(self, resource: Resource, obj: Body) -> bool:
         key, uid, version = _identify(resource, obj)
         seen = self._of(resource).get(key)

@@ -150,3 +150,21 @@ async def test_list_reads_only_our_secrets(world):
     world.kube.put(SECRETS, raw_of(SECRETS, labels={}))
     await world.cache.relist()
     assert world.store.keys(SECRETS) == []
+
+
+async def test_clusters_of_an_uninstalled_cluster_api_are_forgotten_and_may_come_back(world):
+    cluster = {
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "Cluster",
+        "metadata": {"name": "dev", "namespace": "default", "uid": "c", "resourceVersion": "100"},
+        "spec": {},
+    }
+    key = Key("Cluster", "default", "dev")
+    world.cache.on_event(names.CLUSTERS, None, cluster)
+    assert world.store.get(key) is not None
+    assert world.relations.core_version == "v1beta2"
+    await world.cache.relist()
+    assert world.relations.core_version is None
+    assert world.store.get(key) is None
+    world.cache.on_event(names.CLUSTERS, None, cluster)
+    assert world.store.get(key) is not None

@@ -95,3 +95,22 @@ async def test_api_server_that_does_not_answer_proves_nothing():
         await discovery.confirm_absence()
     assert await discovery.confirm_absence() > 0
     assert relations.core_version is None
+
+
+async def test_uninstalled_cluster_api_takes_two_answers_some_seconds_apart():
+    discovery, relations, server = asking("v1beta2", None)
+    await discovery.settle()
+    assert (relations.core_version, server.asked) == ("v1beta2", 1)
+    began = asyncio.get_running_loop().time()
+    await discovery.settle()
+    assert (relations.core_version, server.asked) == (None, 3)
+    assert asyncio.get_running_loop().time() - began >= BETWEEN_SECONDS
+    await discovery.settle()
+    assert server.asked == 4
+
+
+async def test_cluster_api_that_was_away_for_one_answer_stays():
+    discovery, relations, _ = asking("v1beta2", None, "v1beta2")
+    await discovery.settle()
+    await discovery.settle()
+    assert relations.core_version == "v1beta2"

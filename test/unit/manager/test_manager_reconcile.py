@@ -499,6 +499,16 @@ class TestClusterAPI:
             assert world.reason() == "WaitingForCluster"
         assert world.engine.called("create") == []
 
+    async def test_cluster_api_that_is_uninstalled_is_waited_for_no_more(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2", sync_period_seconds=60)
+        async with world.running() as app:
+            world.add()
+            await asyncio.sleep(20)
+            assert world.reason() == "WaitingForCluster"
+            world.kube.capi = [None]
+            await world.ready()
+            assert app.relations.core_version is None
+
     async def test_one_answer_without_cluster_api_at_the_start_creates_nothing(self, tmp_path):
         world = World(tmp_path)
         world.kube.capi = [None, "v1beta2"]
