@@ -91,9 +91,10 @@ class Reconciler:
     async def _kindcluster(self, key: Key) -> float | None:
         observed = await self._observer.kindcluster(key)
         leaving = await self._let_go(key, observed.object.uid if observed else None)
-        if observed is None:
-            return leaving
-        if needs_no_owner(observed):
+        return _soonest(leaving, await self._round(key, observed) if observed else None)
+
+    async def _round(self, key: Key, observed: Observed | None) -> float | None:
+        if observed and needs_no_owner(observed):
             # It would be created as one that stands alone: that needs certainty, at this moment (C5).
             if (wait := await self._discovery.confirm_absence()) > 0:
                 return wait
@@ -104,8 +105,9 @@ class Reconciler:
                 return LOOK_AGAIN_SECONDS
             observed = await self._observer.kindcluster(key)
             plan = kindcluster.decide(observed) if observed else Plan()
-        if observed is None:
-            return leaving
+        return await self._do(key, observed, plan) if observed else None
+
+    async def _do(self, key: Key, observed: Observed, plan: Plan) -> float | None:
         self._follow_health(observed)
         record = self._records.of(observed.object)
         raw, is_news = await self._carry_out(names.KIND_CLUSTERS, observed.object, observed.secrets, plan, record)
@@ -134,8 +136,7 @@ class Reconciler:
         return 0.0 if is_news and plan.has_work else self._next(plan, record)
 
     def _next(self, plan: Plan, record: Record) -> float | None:
-        waits = [wait for wait in (plan.requeue_seconds, self._records.next_try(record)) if wait is not None]
-        return min(waits, default=None)
+        return _soonest(plan.requeue_seconds, self._records.next_try(record))
 
     async def _carry_out(
         self, resource: Resource, current: Object, secrets: Mapping[str, Any], plan: Plan, record: Record
@@ -253,8 +254,7 @@ class Reconciler:
 
     async def _let_go(self, key: Key, uid: str | None) -> float | None:
         """End what is under way for objects that had this key and are gone; return when to look again."""
-        waits = [await self._let_go_of(record) for record in self._records.of_key(key) if record.uid != uid]
-        return min((wait for wait in waits if wait is not None), default=None)
+        return _soonest(*[await self._let_go_of(record) for record in self._records.of_key(key) if record.uid != uid])
 
     async def _let_go_of(self, record: Record) -> float | None:
         operation = self._records.operation(record.uid)
@@ -344,6 +344,10 @@ class Reconciler:
             if event.type == "Warning":
                 self._metrics.failures.labels(event.reason).inc()
             await self._recorder.record(raw, *event)
+
+
+def _soonest(*waits: float | None) -> float | None:
+    return min((wait for wait in waits if wait is not None), default=None)
 
 
 def _dropped(annotations: Mapping[str, str | None], stored: Object) -> list[str]:

@@ -560,6 +560,18 @@ class TestVanished:
             assert world.engine.containers == {}
             assert len(app.records) == 0
 
+    async def test_removal_for_a_vanished_object_is_tried_again_while_a_namesake_rests(self, tmp_path):
+        world = World(tmp_path, sync_period_seconds=36000)
+        async with world.running() as app:
+            world.add()
+            await world.creating()
+            world.containers.removes = [trouble("busy", "docker", "rm") for _ in range(3)]
+            world.vanish()
+            world.add(annotations={names.PAUSED_ANNOTATION: ""})
+            await asyncio.sleep(300)
+            assert world.engine.containers == {}
+            assert len(app.records) == 1
+
     async def test_object_that_only_left_the_watch_filter_keeps_what_is_being_made(self, tmp_path):
         world = World(tmp_path, watch_filter="blue")
         label = {"metadata": {"labels": {names.WATCH_FILTER_LABEL: None}}}
