@@ -25,7 +25,7 @@ DRAIN_SECONDS: Final = 1.0
 MAX_TAIL: Final = 64 * 1024
 """Bytes of output kept for a failure."""
 MAX_STDOUT: Final = 8 * 1024 * 1024
-"""Bytes of standard output; a command that prints more is ended and fails, as half an answer is a wrong one."""
+"""Bytes of standard output, unless a caller wants less; half an answer is a wrong one, so more is a failure."""
 MAX_LINE: Final = 4 * 1024
 """Bytes of a line given to `on_line`; the rest of a longer line is dropped."""
 
@@ -53,17 +53,19 @@ async def run(
     env: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
     check: bool = True,
+    max_stdout: int = MAX_STDOUT,
 ) -> Output:
     """Run a command to its end and return what it printed.
 
     env: the whole environment; None passes ours on.
     on_line: called with each line of standard error as it arrives; must not raise.
     check: False returns a failure's output too, with its exit status.
+    max_stdout: bytes of standard output; a command that prints more is ended and fails.
     At the deadline and when cancelled, the whole process group gets SIGTERM, 5 s later SIGKILL, and is awaited. What a
     failed command left running is killed; what a successful one left may live.
     Raises CommandFailed (last 64 KiB of output), CommandTimedOut, CommandMissing.
     """
-    child = _Child(on_line)
+    child = _Child(on_line, max_stdout)
     try:
         async with asyncio.timeout(timeout_seconds):
             await child.start(command, stdin, env)
@@ -81,7 +83,7 @@ async def run(
         # kind gives up at the first failure and leaves the engine's commands that it runs at the same time.
         child.kill()
     if child.overflow:
-        raise CommandFailed(command, f"{child.tail}\nstandard output exceeds {MAX_STDOUT} bytes", child.exit_status)
+        raise CommandFailed(command, f"{child.tail}\nstandard output exceeds {max_stdout} bytes", child.exit_status)
     if check and child.exit_status != 0:
         raise CommandFailed(command, child.tail, child.exit_status)
     return Output(_text(child.stdout), _text(child.stderr), child.exit_status)
@@ -90,7 +92,7 @@ async def run(
 class _Child:
     """One running command: collects what it prints, in bounded memory, and can end its process group."""
 
-    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+    def __init__(self, on_line: Callable[[str], None] | None, max_stdout: int) -> None:
         self.exited = asyncio.Event()
         self.stdout = bytearray()
         self.stderr = bytearray()
@@ -98,6 +100,7 @@ class _Child:
         self._tail = bytearray()
         self._line = b""
         self._on_line = on_line
+        self._max_stdout = max_stdout
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes = contextlib.ExitStack()
         self._open: set[int] = set()
@@ -170,7 +173,7 @@ class _Child:
         if number == 2:
             _append(self.stderr, data)
             self._split(data)
-        elif len(self.stdout) + len(data) > MAX_STDOUT:
+        elif len(self.stdout) + len(data) > self._max_stdout:
             self.overflow = True
             self.kill()
         else:

@@ -39,6 +39,10 @@ mv -f -- "$new" "$1"
 """
 """Arguments: path, mode, length in bytes. mktemp makes a file that only its owner can read."""
 
+LOG_LINES: Final = 500
+LOG_BYTES: Final = 1 << 20
+"""Lines of what a container has printed, and bytes while they are read: a line may have any length."""
+
 MOST_OF_A_NAME: Final = 64
 """Characters of a kind cluster's name in the name of a placeholder."""
 
@@ -163,6 +167,17 @@ class Containers:
             raise CommandMissing(["exec", node_name], "no command of a container engine is known")
         options = ["--interactive"] if stdin is not None else []
         return await self._run(["exec", *options, node_name, *command], timeout_seconds, stdin=stdin)
+
+    async def printed(self, container_id: str, *, timeout_seconds: float = 30) -> str:
+        """Return the last lines that a container has printed, running or not; of its standard error 64 KiB at most.
+
+        Raises CommandFailed, with the end of what was read, where they are more than LOG_BYTES.
+        """
+        if not self.command:
+            return ""
+        call = ["logs", "--tail", str(LOG_LINES), container_id]
+        output = await self._run(call, timeout_seconds, max_stdout=LOG_BYTES)
+        return output.stdout + output.stderr
 
     async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
         """Write a file in a running node: whole or not at all, with the folders that it needs.
@@ -348,7 +363,13 @@ class Containers:
         return await self._run(arguments, self._query_timeout_seconds, check=check)
 
     async def _run(
-        self, arguments: Iterable[str], timeout_seconds: float, *, stdin: str | None = None, check: bool = True
+        self,
+        arguments: Iterable[str],
+        timeout_seconds: float,
+        *,
+        stdin: str | None = None,
+        check: bool = True,
+        max_stdout: int = command.MAX_STDOUT,
     ) -> command.Output:
         return await command.run(
             [*(self.command or ()), *arguments],
@@ -356,6 +377,7 @@ class Containers:
             stdin=stdin,
             env=self._env,
             check=check,
+            max_stdout=max_stdout,
         )
 
     @property

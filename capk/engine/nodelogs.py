@@ -1,4 +1,6 @@
-"""Reads what a node has logged, by fixed commands in the node. The answer is one text of bounded length, never files.
+"""Reads what a node has logged, by fixed commands in the node, and what one that has ended has printed.
+
+The answer is one text of bounded length, never files.
 
 `kind export logs` is not used: it unpacks an archive that the node writes, and its releases up to v0.33 write each file
 to the path that the node names.
@@ -39,6 +41,18 @@ async def node_logs(containers: Containers, container: str) -> str:
     return "\n".join(
         [f"==> {what} <==\n{await _printed(containers, container, NODE_LOGS[what])}" for what in NODE_LOGS]
     )
+
+
+async def last_words(containers: Containers, container: str) -> str:
+    """Return the last lines that a container which has ended has printed; the reason where they cannot be read.
+
+    container: its id. No command runs in it any more, and the cause of its end is nowhere else.
+    """
+    heading = "==> the container has ended; it printed <=="
+    try:
+        return f"{heading}\n{await containers.printed(container, timeout_seconds=CALL_SECONDS)}"
+    except CommandError as error:
+        return f"{heading}\ncould not be read to its end:\n{error.output}\n"
 
 
 async def _printed(containers: Containers, container: str, script: str) -> str:

@@ -19,7 +19,7 @@ from capk.engine.containers import Containers, Node
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
-from capk.engine.nodelogs import node_logs
+from capk.engine.nodelogs import last_words, node_logs
 from capk.engine.progress import Step
 from capk.errors import AddressTaken, CommandError, CommandFailed, CommandTimedOut, NamesNotResolved
 from capk.kindcfg import documents
@@ -189,10 +189,11 @@ class Executor:
 
     async def _keep_node_logs(self, place: Path, request: Create) -> None:
         for node in _of_attempt(await self._list(request.name), request.mark):
-            if not node.running or node.role == LOAD_BALANCER:
+            if node.running and node.role == LOAD_BALANCER:
                 continue
+            read = node_logs if node.running else last_words
             # By the id, which no other container can come to have.
-            text = await node_logs(self._containers, node.container_id)
+            text = await read(self._containers, node.container_id)
             if not self._logs.add(place, f"{node.name}.log", text):
                 break
 

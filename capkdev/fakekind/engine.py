@@ -1,7 +1,8 @@
 """Answers the few calls that the provider makes to the container engine behind kind, in docker's shape.
 
-`ps`, `inspect`, `start`, `stop`, `rm`, `exec`, `info`. Stopping a control plane ends its local processes, starting it
-runs them again on the same port and data, removing it ends them for good. With its last node a cluster goes.
+`ps`, `inspect`, `start`, `stop`, `rm`, `exec`, `logs`, `info`. Stopping a control plane ends its local processes,
+starting it runs them again on the same port and data, removing it ends them for good. With its last node a cluster
+goes.
 """
 
 import argparse
@@ -41,6 +42,9 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     execute.add_argument("-i", "--interactive", action="store_true")
     execute.add_argument("names", nargs=1, metavar="name")
     execute.add_argument("command", nargs=argparse.REMAINDER)
+    logs = commands.add_parser("logs", help="print what a node container has printed: nothing")
+    logs.add_argument("-n", "--tail", help="accepted, and of no effect")
+    logs.add_argument("names", nargs=1, metavar="name")
     info = commands.add_parser("info", help="describe the engine")
     info.add_argument("-f", "--format", choices=["json", "{{json .}}"])
 
@@ -62,6 +66,8 @@ def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
             from capkdev.fakekind.execution import execute
 
             execute(*_found(home, arguments.names[0]), arguments.command)
+        case "logs":
+            _found(home, arguments.names[0])
         case "rm":
             yield from _remove(home, arguments.names, force=arguments.force)
         case verb:

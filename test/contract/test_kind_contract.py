@@ -18,7 +18,7 @@ from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
-from capk.engine.nodelogs import node_logs
+from capk.engine.nodelogs import last_words, node_logs
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
 
@@ -198,6 +198,7 @@ async def test_stopped_node_is_seen_and_started_again(engine, running, tmp_path)
     engine.stop_node(name)
     stopped = {node.name: node for node in await nodes_of(engine, running.name)}
     assert {node.name: node.running for node in stopped.values()} == {name: False, f"{running.name}-worker": True}
+    assert "could not be read" not in await last_words(engine.containers, stopped[name].container_id)
     unavailable = await failure_of(engine.kind.kubeconfig(running.name, internal=False))
     assert unavailable.reason is Reason.KUBECONFIG_UNAVAILABLE
     await engine.containers.start([name])

@@ -208,6 +208,12 @@ class SimulatedContainers:
         self._running(node_name)
         return Output("", "")
 
+    async def printed(self, container_id: str, *, timeout_seconds: float = 30) -> str:
+        """Return what a container has printed."""
+        self._on_call("logs", container_id)
+        await self._ask("logs")
+        return ""
+
     async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
         """Write a file into a node."""
         self._on_call("write", node_name)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from capk.engine.containers import Containers
-from capk.engine.nodelogs import NODE_LOGS, PODS_SCRIPT, node_logs
+from capk.engine.containers import LOG_BYTES, LOG_LINES, Containers
+from capk.engine.nodelogs import NODE_LOGS, PODS_SCRIPT, last_words, node_logs
 
 JOURNALS = [script for script in NODE_LOGS.values() if script != PODS_SCRIPT]
 
@@ -79,3 +79,27 @@ async def test_nothing_of_the_object_or_the_node_is_in_the_commands(tmp_path):
     text = await node_logs(Containers([str(engine)]), "f00d")
     for script in NODE_LOGS.values():
         assert f"exec|f00d|sh|-c|{script}|" in text
+
+
+async def test_last_lines_of_a_container_that_has_ended_are_read_by_the_engine(tmp_path):
+    engine = executable(tmp_path / "engine", 'printf "%s|" "$@"; echo complaint >&2')
+    text = await last_words(Containers([str(engine)]), "f00d")
+    assert text.splitlines()[1:] == [f"logs|--tail|{LOG_LINES}|f00d|complaint"]
+
+
+@pytest.mark.parametrize("stream", ["", " >&2"])
+async def test_container_that_has_printed_without_end_costs_a_bounded_part_of_it(tmp_path, stream):
+    script = f"head -c {LOG_BYTES + 100_000} /dev/zero | tr '\\0' x{stream}; echo the end{stream}"
+    engine = executable(tmp_path / "engine", script)
+    text = await last_words(Containers([str(engine)]), "f00d")
+    assert 1000 < len(text) <= 64 * 1024 + 200
+    assert ("could not be read to its end" in text) is (stream == "")
+
+
+async def test_container_that_is_gone_leaves_the_reason(tmp_path):
+    engine = executable(tmp_path / "engine", "echo no such container >&2; exit 1")
+    assert "no such container" in await last_words(Containers([str(engine)]), "f00d")
+
+
+async def test_without_an_engine_there_are_no_last_words():
+    assert "could not" not in await last_words(Containers(None), "f00d")

@@ -200,6 +200,10 @@ class FakeContainers:
         self.engine.note("exec", node_name)
         return Output("", "")
 
+    async def printed(self, container_id: str, **_: Any) -> str:
+        self.engine.note("logs", container_id)
+        return ""
+
     async def nodes(self) -> list[Node] | None:
         await asyncio.sleep(0.02)
         if self.engine.down:

@@ -73,6 +73,10 @@ class Engine:
         self.calls.append(("run", node))
         return Output(self.prints, "")
 
+    async def printed(self, container_id: str, *, timeout_seconds: float = 30) -> str:
+        self.calls.append(("logs", container_id))
+        return self.prints
+
     async def clusters(self) -> list[str]:
         return sorted({node.cluster for node in self.there})
 
@@ -234,6 +238,16 @@ class TestNodeLogs:
         engine.makes = [*self.NODES[:1], replace(self.NODES[1], running=False)]
         await fail(engine, tmp_path)
         assert {node for call, node in engine.calls if call == "run"} == {"first"}
+        assert {node for call, node in engine.calls if call == "logs"} == {"second"}
+
+    async def test_container_that_has_ended_leaves_its_last_words(self, tmp_path):
+        engine = Engine()
+        engine.makes = [replace(node, running=False) for node in self.NODES]
+        engine.prints = "Failed to create control group inotify object: Too many open files\n"
+        error = await fail(engine, tmp_path)
+        logs = {f"{node.name}.log" for node in self.NODES}
+        assert files_of(error).keys() == {KIND_OUTPUT, KIND_CONFIG, *logs}
+        assert all(engine.prints in files_of(error)[log] for log in logs)
 
     @pytest.mark.parametrize("name", ["../dev-worker", "..", "x/dev-worker"])
     async def test_name_that_is_no_file_is_left_out(self, tmp_path, name):
