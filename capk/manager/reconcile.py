@@ -241,9 +241,7 @@ class Reconciler:
             # Only the kubeconfig names the address where the engine cannot be asked, and that is forgotten soon.
             return
         if target is None:
-            # Without a list of containers, the address is known only as long as the kubeconfig is: go on asking there.
-            if not is_up or nodes is not None:
-                self._health.forget(cluster.uid)
+            self._health.forget(cluster.uid)
             return
         answered = observed.access is not None and observed.access.answered
         was_reached = any(

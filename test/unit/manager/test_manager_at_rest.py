@@ -141,6 +141,25 @@ class TestSilence:
                 await asyncio.sleep(300)
                 assert world.reason() == "NotAnswering", endpoint
 
+    @pytest.mark.parametrize("when", ["before", "after"])
+    async def test_api_server_that_dies_around_a_restart_of_the_provider_is_seen_there_too(self, tmp_path, when):
+        world = World(tmp_path, engine_lists=False)
+        async with world.running():
+            world.add()
+            await world.ready()
+            await asyncio.sleep(700)
+        if when == "before":
+            world.answer = NO_ANSWER
+        async with world.running():
+            await asyncio.sleep(700)
+            if when == "after":
+                assert world.reason() == "Ready"
+                # Its kubeconfig is read once, for the address.
+                assert len(world.engine.called("kubeconfig")) <= 2
+                world.answer = NO_ANSWER
+                await asyncio.sleep(300)
+            assert world.reason() == "NotAnswering"
+
     async def test_engine_failure_that_only_one_look_has_seen_is_over_with_the_next(self, tmp_path):
         world = World(tmp_path)
         async with world.running() as app:
