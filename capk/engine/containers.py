@@ -236,12 +236,17 @@ class Containers:
     async def resolves_names(self) -> bool | None:
         """Return whether nodes find each other by name on kind's network; None where the engine does not say.
 
-        Only podman makes networks without DNS. Before the first kind cluster there is no network to look at.
+        Only podman makes networks without DNS. Before the first kind cluster there is no network to look at; that its
+        DNS server is missing shows without one.
         """
         if self._engine != "podman" or self.command is None:
             return None
-        output = await self._query("network", "inspect", self.network, check=False)
-        return inspection.resolves_names(output.stdout) if output.exit_status == 0 else None
+        network = await self._query("network", "inspect", self.network, check=False)
+        named = inspection.resolves_names(network.stdout) if network.exit_status == 0 else None
+        if named is False:
+            return False
+        engine = await self._query("info", "--format", "json", check=False)
+        return False if engine.exit_status == 0 and inspection.lacks_dns_server(engine.stdout) else named
 
     async def engine_id(self) -> str | None:
         """Return an id that another engine does not have and that outlives restarts; None where there is none (podman).

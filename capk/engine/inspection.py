@@ -286,3 +286,22 @@ def resolves_names(text: str) -> bool | None:
     if not isinstance(plugins, list) or not plugins:
         return None
     return any(isinstance(plugin, dict) and plugin.get("type") == "dnsname" for plugin in plugins)
+
+
+def lacks_dns_server(text: str) -> bool:
+    """Return whether podman says that the DNS server of its networks, aardvark-dns, is not installed.
+
+    text: what `info` prints as JSON. netavark starts containers without it, on a network whose description promises
+    names all the same; CNI puts its plugin into the description only where it has it.
+    Source: containers/common libnetwork/netavark/{exec,network}.go and libnetwork/cni/cni_conversion.go.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    host = found.get("host") if isinstance(found, dict) else None
+    backend = host.get("networkBackendInfo") if isinstance(host, dict) else None
+    if not isinstance(backend, dict) or backend.get("backend") != "netavark":
+        return False
+    server = backend.get("dns")
+    return isinstance(server, dict) and not server.get("path")

@@ -762,7 +762,36 @@ class TestNames:
         podman = Engine(tmp_path, "podman")
         podman.says("network", json.dumps(printed))
         assert await podman.containers.resolves_names() is expected
-        assert podman.calls == [["network", "inspect", "kind"]]
+        assert podman.calls[0] == ["network", "inspect", "kind"]
+
+    @pytest.mark.parametrize("status", [0, 125])
+    @pytest.mark.parametrize(
+        ("backend", "is_missing"),
+        [
+            ({"backend": "netavark", "path": "/x/netavark", "dns": {"package": "Unknown"}}, True),
+            ({"backend": "netavark", "dns": {"package": "x", "path": "/x/aardvark-dns"}}, False),
+            ({"backend": "netavark"}, False),
+            ({"backend": "netavark", "dns": "x"}, False),
+            # CNI's description of the network is right, and its plugins are often found by no package.
+            ({"backend": "cni", "dns": {}}, False),
+            (None, False),
+            ([], False),
+        ],
+    )
+    async def test_network_that_promises_names_does_not_hide_that_the_server_for_them_is_missing(
+        self, tmp_path, status, backend, is_missing
+    ):
+        podman = Engine(tmp_path, "podman")
+        podman.says("network", json.dumps([{"name": "kind", "dns_enabled": True}]), status=status)
+        podman.says("info", json.dumps({"host": {"networkBackend": "netavark", "networkBackendInfo": backend}}))
+        assert await podman.containers.resolves_names() is (False if is_missing else None if status else True)
+
+    @pytest.mark.parametrize("printed", ["", "[", "[]", '{"host": []}'])
+    async def test_engine_that_describes_itself_in_another_way_lacks_nothing(self, tmp_path, printed):
+        podman = Engine(tmp_path, "podman")
+        podman.says("network", json.dumps([{"name": "kind", "dns_enabled": True}]))
+        podman.says("info", printed)
+        assert await podman.containers.resolves_names() is True
 
     async def test_network_that_is_not_there_yet_shows_nothing(self, tmp_path):
         podman = Engine(tmp_path, "podman")
