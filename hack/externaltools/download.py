@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pooch
 
@@ -45,7 +46,9 @@ def fetch(release: Release, scratch: Path) -> Path:
             loading = pooch.HTTPDownloader(timeout=STALL_SECONDS)
             made = pooch.retrieve(release.url, f"sha256:{wanted}", fname=file_name, path=scratch, downloader=loading)
     except OSError as error:
-        raise Unavailable(f"{release.url} cannot be downloaded ({error})") from None
+        answer = getattr(error, "response", None)
+        cause = type(error).__name__ if answer is None else f"status {answer.status_code}"
+        raise Unavailable(f"{urlsplit(release.url).netloc} does not deliver it ({cause})") from None
     except ValueError as error:
         raise ToolError(
             f"the checksum of {release.url} is wrong: {error}",

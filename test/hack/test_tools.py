@@ -208,13 +208,13 @@ def test_binary_without_published_checksum_is_not_downloaded(publisher: Publishe
 
 
 def test_missing_release_is_unavailable(publisher: Publisher, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="404"):
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:\d+ does not deliver it \(status 404\)"):
         fetch(Release(f"{publisher.url}/old", f"{publisher.url}/old.sha256"), tmp_path)
 
 
 def test_publisher_that_does_not_answer_is_unavailable(publisher: Publisher, tmp_path: Path) -> None:
     release = replace(publisher.offer("kind", b"x"), checksums="http://127.0.0.1:1/kind.sha256")
-    with pytest.raises(Unavailable, match="cannot be downloaded"):
+    with pytest.raises(Unavailable, match="does not deliver it"):
         fetch(release, tmp_path)
     assert publisher.asked == []
 
@@ -222,7 +222,7 @@ def test_publisher_that_does_not_answer_is_unavailable(publisher: Publisher, tmp
 def test_broken_off_download_is_not_called_a_wrong_checksum(publisher: Publisher, tmp_path: Path) -> None:
     release = publisher.offer("kind", b"x" * 1000)
     publisher.cut = True
-    with pytest.raises(Unavailable, match="500 more expected"):
+    with pytest.raises(Unavailable, match="does not deliver it"):
         fetch(release, tmp_path)
 
 
