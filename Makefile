@@ -18,8 +18,7 @@ help: ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: quickstart
-quickstart: venv ## Set up all that is needed and show a first workload cluster
-	@$(TOOLS) test clusterctl
+quickstart: venv tools-test $(BIN)/clusterctl ## Set up all that is needed and show a first workload cluster
 	python -m hack.quickstart up
 
 .PHONY: quickstart-down
@@ -27,16 +26,14 @@ quickstart-down: venv ## Remove all that quickstart made
 	python -m hack.quickstart down
 
 .PHONY: test
-test: venv lint ## Run the unit and integration tests (no container engine needed)
-	@$(TOOLS) all
+test: venv lint tools ## Run the unit and integration tests (no container engine needed)
 	pytest -q -n 2 test/unit
 	pytest -q test/simulation
 	@# Three on two cores, for they wait a good part of their time; in this order, so that no long file is left for the end.
 	pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
 
 .PHONY: test-docs
-test-docs: venv ## Run what README and docs tell people to do: journeys word for word, make dev, a small bench
-	@$(TOOLS) all
+test-docs: venv tools ## Run what README and docs tell people to do: journeys word for word, make dev, a small bench
 	pytest -q -n 2 --dist loadfile test/integration/docs
 
 ##@ Run the provider against the current kubeconfig
@@ -72,23 +69,19 @@ test-unit: venv ## Run the unit tests alone (seconds)
 	pytest -q -n 2 test/unit
 
 .PHONY: test-integration
-test-integration: venv ## Run the provider against a real API server with Cluster API's core; tests in TESTS
-	@$(TOOLS) all
+test-integration: venv tools ## Run the provider against a real API server with Cluster API's core; tests in TESTS
 	pytest -q $(or $(TESTS),test/contract test/integration) -m "not e2e"
 
 .PHONY: test-e2e
-test-e2e: venv ## Run the end-to-end tests on a container engine with the real kind command
-	@$(TOOLS) all
+test-e2e: venv tools ## Run the end-to-end tests on a container engine with the real kind command
 	CAPK_E2E=1 pytest -q -m "e2e and not long" test/contract test/e2e
 
 .PHONY: test-e2e-podman
-test-e2e-podman: venv ## Run the life of a kind cluster on podman: creation, repair, deletion, nothing left
-	@$(TOOLS) all
+test-e2e-podman: venv tools ## Run the life of a kind cluster on podman: creation, repair, deletion, nothing left
 	CAPK_E2E=1 KIND_EXPERIMENTAL_PROVIDER=podman pytest -q -m e2e test/e2e/test_standalone.py test/e2e/test_repair.py
 
 .PHONY: test-e2e-all
-test-e2e-all: venv ## Run all end-to-end tests, those of several minutes too; some of them in TESTS
-	@$(TOOLS) all
+test-e2e-all: venv tools ## Run all end-to-end tests, those of several minutes too; some of them in TESTS
 	CAPK_E2E=1 pytest -q -m e2e $(or $(TESTS),test/contract test/e2e)
 
 .PHONY: lint
@@ -126,7 +119,7 @@ rules: venv ## Write docs/contract.md: which test proves which rule of Cluster A
 .PHONY: requirements
 requirements: venv ## Resolve the dependencies again and lock them with hashes
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements/run.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --group test --group lint --group dev -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml capkdev/pyproject.toml --group test --group lint --group dev -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group bench --constraints requirements/dev.txt -o requirements/bench.txt
 
 .PHONY: bump

@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
+import durationpy
+
 from capk.kube.credentials import Credentials
 from capk.resources import Resources, available
 
@@ -22,7 +24,6 @@ CREATION_MIB: Final = 40
 """Memory of one creation in the provider's container: the kind command and the engine's command that it runs."""
 LONGEST_SECONDS: Final = 366 * 86400.0
 """Longer durations are mistakes."""
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class InvalidSetting(ValueError):
@@ -217,17 +218,15 @@ def seconds(duration: str) -> float:
 
     Raises ValueError with what is accepted; negative durations are not.
     """
-    text = duration.strip()
-    number = r"[0-9]+(?:\.[0-9]+)?"
-    if re.fullmatch(number, text):
-        total = float(text)
-    elif re.fullmatch(rf"(?:{number}(?:ms|s|m|h))+", text):
-        total = sum(float(count) * _UNITS[unit] for count, unit in re.findall(rf"({number})(ms|s|m|h)", text))
-    else:
-        total = math.inf
-    if not math.isfinite(total):
-        raise ValueError(f"{duration!r} is not a valid duration; use for example 90s, 15m or 1h30m")
-    return total
+    text, number = duration.strip(), r"[0-9]+(?:\.[0-9]+)?"
+    text = f"{text}s" if re.fullmatch(number, text) else text
+    try:
+        # durationpy also reads days, signs and the digits of other scripts, which Kubernetes tools refuse.
+        if re.fullmatch(rf"(?:{number}(?:ms|s|m|h))+", text):
+            return durationpy.from_str(text).total_seconds()
+    except durationpy.DurationError:
+        pass
+    raise ValueError(f"{duration!r} is not a valid duration; use for example 90s, 15m or 1h30m")
 
 
 def whole_seconds(duration: str) -> int:

@@ -93,15 +93,15 @@ class ControlPlane:
         (self.directory / "pki").symlink_to(share)
 
     def _issue_certificates(self, settings: Settings, pki: Path) -> None:
-        from capkdev.certificates import Authority, signing_key
+        from capkdev.certificates import Authority
 
         pki.mkdir(mode=0o700)
         authority = Authority("kubernetes")
         hosts = ["localhost", "127.0.0.1", "kubernetes.default.svc", settings.address, *settings.hosts]
         files = {
             "apiserver": authority.issue_server("kube-apiserver", hosts),
-            "admin": authority.issue_client("kubernetes-admin", ["system:masters"]),
-            "service-accounts": signing_key(),
+            "admin": authority.issue_client("kubernetes-admin", "system:masters"),
+            "service-accounts": authority.issue_client("service-accounts"),
         }
         write_private(pki / "ca.crt", authority.certificate)
         for name, pair in files.items():

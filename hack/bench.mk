@@ -5,8 +5,7 @@
 #   make bench-compare BASE=out/bench/old.json  the last run against an older one
 
 .PHONY: bench
-bench: venv $(VENV)/.bench ## Measure speed and size (an hour); parts in PARTS, options in ARGS
-	@$(TOOLS) all
+bench: venv tools $(VENV)/.bench ## Measure speed and size (an hour); parts in PARTS, options in ARGS
 	python -m bench run $(if $(PARTS),--parts "$(PARTS)") $(ARGS)
 
 .PHONY: bench-compare

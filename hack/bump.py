@@ -21,9 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hack.externaltools.catalogue import Catalogue, load, locked_module
-from hack.externaltools.errors import ToolError
-from hack.externaltools.golang import GoToolchain
-from hack.externaltools.progress import Progress
+from hack.externaltools.command import ToolError
+from hack.externaltools.golang import Go
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 KIND: Final = "sigs.k8s.io/kind"
@@ -117,7 +116,7 @@ def locked(text: str) -> dict[str, str]:
 
 def programs(catalogue: Catalogue, sources: Sources) -> list[Pin]:
     """Return the pins of all Go modules in tools/, and of Go itself."""
-    modules = {module.name: (module.path, module.version) for module in catalogue.modules.values()}
+    modules = {name: (module.path, module.version) for name, module in catalogue.modules.items()}
     for go_mod in sorted(catalogue.folder.glob("*/go.mod")):
         text = go_mod.read_text()
         package = re.search(r"^tool (\S+)$", text, re.MULTILINE)
@@ -195,8 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     everything = "--all" in (sys.argv[1:] if argv is None else argv)
     catalogue = load(ROOT / "tools")
     try:
-        toolchain = GoToolchain(catalogue, ROOT / "bin" / ".go", Progress(sys.stderr))
-        go = [str(toolchain.go().command)]
+        go = [str(Go(catalogue, ROOT / "bin").command())]
     except ToolError:
         go = []
     sources = Sources(go, [sys.executable, "-m", "uv"])

@@ -9,8 +9,7 @@
 #   CAPK_CHAOS_ROUNDS=50      lives of real kind clusters
 
 .PHONY: test-chaos
-test-chaos: venv ## Break things on purpose and see that nothing is lost (20 minutes, and an hour of lives in virtual time); tests in TESTS
-	@$(TOOLS) test
+test-chaos: venv tools-test ## Break things on purpose and see that nothing is lost (20 minutes, and an hour of lives in virtual time); tests in TESTS
 	CAPK_CASES=thorough timeout 3600 pytest -q $(or $(TESTS),test/unit test/chaos)
 	python -m test.simulation --seconds $(or $(SECONDS_OF_LIVES),3600) --seed $${CAPK_CHAOS_SEED:-$$RANDOM}
 
@@ -19,8 +18,7 @@ simulation: venv ## Run the provider in virtual time, with every fault, by seed;
 	python -m test.simulation $(ARGS)
 
 .PHONY: mutations
-mutations: venv ## Remove, one at a time, the code that keeps a promise, and see that a test notices (20 minutes); some of them in WORDS
-	@$(TOOLS) test
+mutations: venv tools-test ## Remove, one at a time, the code that keeps a promise, and see that a test notices (20 minutes); some of them in WORDS
 	python -m hack.mutations $(WORDS)
 
 .PHONY: audit

@@ -1,16 +1,13 @@
 # The last core of Cluster API that speaks the contract v1beta1 only (C12). Nobody supports it any more, so it is built
-# with Go when it is asked for, and not by `make tools`. Its version stands in tools/older-core/go.mod.
+# with Go when it is asked for, and not by `make tools`. tools/older-core/go.mod pins its version.
 
 OLDER_CORE := $(abspath $(BIN))/older-core
 
 .PHONY: test-older-core
-test-older-core: venv $(OLDER_CORE)/core-manager ## Run the provider against a core of the contract v1beta1 (builds it: minutes)
-	@$(TOOLS) test
+test-older-core: venv tools-test $(OLDER_CORE)/core-manager ## Run the provider against a core of the contract v1beta1 (builds it: minutes)
 	CAPK_OLDER_CORE=$(OLDER_CORE) pytest -q test/integration/provider/test_older_core.py
 
-$(OLDER_CORE)/core-manager: tools/older-core/go.mod tools/older-core/go.sum
-	@command -v go >/dev/null || { echo "Go is needed to build the older core of Cluster API: https://go.dev/dl"; exit 1; }
-	@$(TOOLS) kubectl
+$(OLDER_CORE)/core-manager: tools/older-core/go.mod tools/older-core/go.sum | $(BIN)/kubectl $(BIN)/go
 	mkdir -p $(OLDER_CORE)/manifests
 	config=$$(cd tools/older-core && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api)/config && \
 		kubectl kustomize $$config/crd >$(OLDER_CORE)/manifests/cluster-api-crds.yaml && \

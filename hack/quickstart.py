@@ -92,7 +92,7 @@ def _bring_kind() -> None:
     """The real kind is only worth having where a container engine answers."""
     engine = engine_command(os.environ)
     if engine and subprocess.run([*engine, "info"], capture_output=True, check=False).returncode == 0:
-        _run(sys.executable, str(ROOT / "hack" / "tools.py"), "--bin", str(ROOT / "bin"), "kind")
+        _run("make", "--silent", "--directory", str(ROOT), "bin/kind")
 
 
 def _management(choice: EngineChoice) -> LocalManagementCluster:

@@ -16,8 +16,7 @@ ENGINE_FLAGS_fake-kind = --kind-command "capkdev-fake-kind" --engine-command "ca
 
 .PHONY: dev manifests-render release local-repository image
 
-dev: venv ## Run a local management cluster, and the provider again at each saved file; ENGINE=fake-kind without a container engine
-	@$(TOOLS) test
+dev: venv tools-test ## Run a local management cluster, and the provider again at each saved file; ENGINE=fake-kind without a container engine
 	@trap 'capkdev down' EXIT; capkdev up --no-provider && \
 	  watchfiles --sigint-timeout 2 --filter python 'capk run --kubeconfig .capk/kubeconfig $(ENGINE_FLAGS_$(ENGINE)) $(ARGS)' capk
 
@@ -35,9 +34,7 @@ image: $(BIN)/kind $(BIN)/docker-cli ## Build the provider's image IMAGE
 
 # The client only, and static; Debian's package brings the daemon and speaks a version of the API that is too old for
 # today's engines.
-$(BIN)/docker-cli: export PATH := $(PATH):/usr/local/go/bin
-$(BIN)/docker-cli: tools/docker-cli/go.mod
-	@command -v go >/dev/null || { echo "Go is needed to build the Docker client: https://go.dev/dl"; exit 1; }
+$(BIN)/docker-cli: tools/docker-cli/go.mod tools/docker-cli/go.sum | $(BIN)/go
 	cd tools/docker-cli && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) \
 	  -ldflags "-s -w -X github.com/docker/cli/cli/version.Version=$$(sed -n 's|.*github.com/docker/cli v\([0-9.]*\).*|\1|p' go.mod)" \
 	  github.com/docker/cli/cmd/docker

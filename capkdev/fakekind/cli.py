@@ -213,10 +213,9 @@ def _read(path: str) -> str:
 
 
 def _seconds(text: str) -> int:
-    import re
+    import durationpy
 
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 0.0}
-    parts = re.findall(r"([\d.]+)(h|ms|m|s|$)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise KindError(f'invalid argument "{text}" for "--wait" flag: time: invalid duration "{text}"')
-    return round(sum(float(number) * units[unit] for number, unit in parts))
+    try:
+        return round(durationpy.from_str(text).total_seconds())
+    except durationpy.DurationError:
+        raise KindError(f'invalid argument "{text}" for "--wait" flag: time: invalid duration "{text}"') from None

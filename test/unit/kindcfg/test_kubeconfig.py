@@ -4,11 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import trustme
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from texts import texts
@@ -16,29 +13,20 @@ from texts import texts
 from capk.kindcfg.kubeconfig import BadKubeconfig, config_secret, kubeconfig_secret, read_kubeconfig, secret_digest
 
 EXPIRY = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
-KEY = ec.generate_private_key(ec.SECP256R1())
-KEY_PEM = KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-).decode()
+AUTHORITY = trustme.CA()
 
 
 def certificate(common_name: str, not_after: datetime = EXPIRY) -> str:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(KEY.public_key())
-        .serial_number(1)
-        .not_valid_before(EXPIRY - timedelta(days=3650))
-        .not_valid_after(not_after)
-        .sign(KEY, hashes.SHA256())
-    )
-    return built.public_bytes(serialization.Encoding.PEM).decode()
+    return issued(common_name, not_after)[0]
 
 
-CA = certificate("ca")
-CLIENT = certificate("kubernetes-admin")
+def issued(common_name: str, not_after: datetime = EXPIRY) -> tuple[str, str]:
+    made = AUTHORITY.issue_cert(common_name, common_name=common_name, not_after=not_after)
+    return made.cert_chain_pems[0].bytes().decode(), made.private_key_pem.bytes().decode()
+
+
+CA = AUTHORITY.cert_pem.bytes().decode()
+CLIENT, KEY_PEM = issued("kubernetes-admin")
 
 
 def b64(text: str) -> str:

@@ -12,16 +12,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from recording_kube import RecordingKube, merge
 
 from capk.api import names
@@ -34,6 +29,7 @@ from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
 from capk.workload.connections import DATA_PATH
+from capkdev.certificates import Authority
 
 WATCHED = {resource.plural: resource for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, CLUSTERS)}
 NO_ANSWER = Answer(0, "connection refused")
@@ -45,14 +41,8 @@ OWNER = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "d
 @cache
 def authority(name: str = "ca") -> tuple[str, str]:
     """Return a certificate and its key, in base64 as a kubeconfig holds them; equal names give equal ones."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-    certificate = builder.not_valid_after(datetime(2060, 1, 1, tzinfo=UTC)).sign(key, hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    text = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return base64.b64encode(certificate.public_bytes(pem)).decode(), base64.b64encode(text).decode()
+    pair = Authority(name).issue_client(name)
+    return base64.b64encode(pair.certificate).decode(), base64.b64encode(pair.key).decode()
 
 
 def kubeconfig(server: str = "https://127.0.0.1:40001", *, ca: str = "ca", **user: Any) -> str:
