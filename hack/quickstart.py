@@ -58,7 +58,7 @@ def up() -> None:
     workload = management.directory / f"{NAME}.kubeconfig"
     workload.touch(mode=0o600)
     workload.write_text(_output("clusterctl", "get", "kubeconfig", NAME, kubeconfig=management.kubeconfig))
-    _run("kubectl", "get", "nodes", "-o", "wide", kubeconfig=workload)
+    _run("kubectl", "get", "nodes", kubeconfig=workload)
     _farewell(management, workload, time.monotonic() - began)
 
 
