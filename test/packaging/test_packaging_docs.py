@@ -16,7 +16,7 @@ from capk.plan import kindcluster
 
 INSTALL = ROOT / "docs" / "install.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = re.compile(r"<!-- ([^>]*?) -->\n```sh\n")
 SPAN = re.compile(r"`([^`\n]+)`")
 FOLDERS = ("bench", "capk", "config", "docs", "hack", "requirements", "templates", "test", "tools")
@@ -84,7 +84,7 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_decisions_are_numbered_without_a_gap() -> None:
-    pages = sorted(path.name for path in (ROOT / "docs" / "decisions").iterdir())
+    pages = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*"))
     assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
 
 
@@ -93,6 +93,27 @@ def test_steps_of_a_decision_are_documented_in_their_order() -> None:
         (ROOT / "docs" / "architecture.md").read_text().split("## The order of a decision", 1)[1].split("\n## ")[0]
     )
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [step.__name__ for step in kindcluster._STEPS]
+
+
+def test_every_number_of_a_rule_in_the_code_is_explained() -> None:
+    rules = yaml.safe_load((ROOT / "hack" / "rules" / "rules.yaml").read_text())
+    known = {*rules["contract"], *re.findall(r"^\| (K\d+) \|", (ROOT / "docs" / "kopf.md").read_text(), re.MULTILINE)}
+    sources = [path for folder in ("capk", "hack", "test") for path in (ROOT / folder).rglob("*.py")]
+    used = set(re.findall(r"(?<=[( ,;])[CK]\d{1,2}(?=[),:;. ])", "".join(path.read_text() for path in sources)))
+    assert used | set(rules["kopf"]) <= known
+
+
+def test_no_number_of_a_rule_reaches_users() -> None:
+    for_contributors = {"contract.md", "kopf.md", "style.md"}
+    texts = [page for page in PAGES if page.name not in for_contributors and page.parent.name != "decisions"]
+    texts += [*(ROOT / "config" / "crd").rglob("*.yaml"), *(ROOT / "config" / "samples").rglob("*.yaml")]
+    texts += (ROOT / "templates").glob("*.yaml")
+    found = {path.name: re.findall(r"\([CK]\d{1,2}\)", path.read_text()) for path in texts}
+    assert {name: numbers for name, numbers in found.items() if numbers and name != "kustomization.yaml"} == {}
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def is_module(dotted: str) -> bool:
