@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
 HEAD = """# The API, field by field
 
-Written by `make docs` from the CRDs in `config/crd`; `make lint` checks it.
+Written by `make generate` from the CRDs in `config/crd`; `make verify` checks it.
 `kubectl explain kindcluster.spec --recursive` says the same. What is wrong is refused when it is applied,
 without a webhook.
 """
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
         return 0
-    print(f"{PAGE.relative_to(ROOT)} is out of date: run `make docs`", file=sys.stderr)
+    print(f"{PAGE.relative_to(ROOT)} is out of date: run `make generate`", file=sys.stderr)
     return 1
 
 

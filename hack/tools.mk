@@ -6,17 +6,19 @@ PYTHON ?= python3
 TOOLS = $(PYTHON) hack/tools.py --bin $(BIN)
 TOOL_FILES = $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl manifests clusterctl kind kind-previous)
 
+##@ External programs
+
 .PHONY: tools tools-test tools-list $(TOOL_FILES)
 
-tools: ## Bring every external program into bin/ (downloaded and verified, or built with Go)
+tools: ## Install every external program into bin/ (verified download, or a build with Go)
 	@$(TOOLS) all
 
-tools-test: ## Bring only what `make test` needs into bin/
+tools-test: ## Install only what `make test` needs
 	@$(TOOLS) test
 
-tools-list: ## Tell which external programs are wanted and which are there
+tools-list: ## List the external programs, and which of them are installed
 	@$(TOOLS) --list
 
-# Always asked, because the script knows better than file times whether a program is the pinned one.
+# Always run, because file times do not show whether a program has the pinned version.
 $(TOOL_FILES): $(BIN)/%:
 	@$(TOOLS) $*
