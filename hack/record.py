@@ -1,7 +1,7 @@
 """Records the terminal session that README shows: `make recording`, or `python -m hack.record`.
 
-Runs the quickstart and a few commands on a terminal and writes docs/quickstart.svg. Puts the output of commands into the
-blocks of README under `<!-- recorded: COMMAND -->`. Removes a quickstart that is running, and its own at the end.
+Runs the quickstart and a few commands on a terminal and writes docs/quickstart.svg. Puts the output of commands into
+the blocks of README under `<!-- recorded: COMMAND -->`. Removes a quickstart that is running, and its own at the end.
 """
 
 import fcntl

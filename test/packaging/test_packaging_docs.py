@@ -68,6 +68,8 @@ def test_every_command_block_says_who_runs_it(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
+    drawn = re.findall(r"capk\w*/[\w/]+\.py", "".join(re.findall(r"```mermaid\n(.*?)```", text, re.DOTALL)))
+    assert [file for file in drawn if not (ROOT / file).is_file()] == []
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", SPAN.sub("", text))
     files = [re.split(r"::|[ *]", span)[0] for span in SPAN.findall(text) if "/" in span]
     missing = [name for name in files if name.split("/")[0] in FOLDERS and not (ROOT / name).exists()]
@@ -93,6 +95,23 @@ def test_steps_of_a_decision_are_documented_in_their_order() -> None:
         (ROOT / "docs" / "architecture.md").read_text().split("## The order of a decision", 1)[1].split("\n## ")[0]
     )
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [step.__name__ for step in kindcluster._STEPS]
+
+
+@pytest.mark.parametrize(("heading", "most"), [("## A watch event", 6), ("## A creation", 8)])
+def test_walk_is_short_and_its_stations_are_files(heading: str, most: int) -> None:
+    walk = (
+        (ROOT / "docs" / "architecture.md")
+        .read_text()
+        .split(heading, 1)[1]
+        .split("```mermaid", 1)[1]
+        .split("```", 1)[0]
+    )
+    numbers = [int(number) for number in re.findall(r"(\d) · ", walk)]
+    files = re.findall(r"capk/[\w/]+\.py", walk)
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    assert 4 < len(numbers) <= most
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+    assert len(files) >= len(numbers) - 1
 
 
 def test_every_number_of_a_rule_in_the_code_is_explained() -> None:
