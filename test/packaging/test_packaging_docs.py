@@ -135,6 +135,15 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_avoids_the_habits_that_the_style_names(page: Path) -> None:
+    """The words of docs/style.md that can be found without reading."""
+    text = SPAN.sub("", page.read_text())
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    habits = r"\b(?:stands? in|at once|anew|whoever|somebody|anybody|(?:tells?|told) of|stand-ins?|management plane)\b"
+    assert page.name == "style.md" or re.findall(habits, text) == []
+
+
 def is_module(dotted: str) -> bool:
     path = ROOT.joinpath(*dotted.split("."))
     return path.is_dir() or path.with_suffix(".py").is_file()
