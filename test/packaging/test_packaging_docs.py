@@ -19,7 +19,7 @@ PERMISSIONS = ROOT / "docs" / "permissions.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = re.compile(r"<!-- ([^>]*?) -->\n```sh\n")
 SPAN = re.compile(r"`([^`\n]+)`")
-FOLDERS = ("bench", "capk", "config", "docs", "hack", "requirements", "templates", "test", "tools")
+FOLDERS = ("bench", "capk", "capkdev", "config", "docs", "hack", "requirements", "templates", "test", "tools")
 
 
 def table(heading: str) -> dict[str, str]:
@@ -117,7 +117,7 @@ def test_walk_is_short_and_its_stations_are_files(heading: str, most: int) -> No
 def test_every_number_of_a_rule_in_the_code_is_explained() -> None:
     rules = yaml.safe_load((ROOT / "hack" / "rules" / "rules.yaml").read_text())
     known = {*rules["contract"], *re.findall(r"^\| (K\d+) \|", (ROOT / "docs" / "kopf.md").read_text(), re.MULTILINE)}
-    sources = [path for folder in ("capk", "hack", "test") for path in (ROOT / folder).rglob("*.py")]
+    sources = [path for folder in ("capk", "capkdev", "hack", "test") for path in (ROOT / folder).rglob("*.py")]
     used = set(re.findall(r"(?<=[( ,;])[CK]\d{1,2}(?=[),:;. ])", "".join(path.read_text() for path in sources)))
     assert used | set(rules["kopf"]) <= known
 

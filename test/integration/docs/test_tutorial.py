@@ -5,9 +5,9 @@ from pathlib import Path
 
 from documented import ROOT, commands, link_checkout, run_commands
 
-from capk.localkind.clusters import Home
-from capk.localkind.listing import HOME_VARIABLE
-from capk.localplane.plane import LocalPlane
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
 
 
 def test_tutorial_works_word_for_word(tmp_path: Path) -> None:
@@ -22,9 +22,9 @@ def test_tutorial_works_word_for_word(tmp_path: Path) -> None:
     try:
         printed = run_commands(script, checkout / "unused", checkout, **variables)
     finally:
-        LocalPlane(checkout / ".capk" / "quickstart").stop()
+        LocalManagementCluster(checkout / ".capk" / "quickstart").stop()
     assert "Refused, as expected." in printed
     assert "namespace/hello created" in printed
-    assert "All that the quickstart made is gone." in printed
+    assert "Everything that the quickstart created is gone." in printed
     assert home.names() == []
     assert not list(checkout.glob("*.kubeconfig"))
