@@ -1,10 +1,10 @@
-# The image of the provider, for the classic builder and BuildKit alike. `make image` puts bin/kind and bin/docker-cli there,
-# at the versions that tools/ pins, and builds it.
+# The image of the provider, for the classic builder and for BuildKit. `make image` puts bin/kind and bin/docker-cli there, in the
+# versions that tools/ pins, and builds the image.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
-# Two environments without a pip of their own: one goes into the image, one has what builds the project's wheel.
+# Two environments without pip: one for the image, and one to build the project's wheel.
 RUN python3 -m venv --without-pip /opt/capk && python3 -m venv --without-pip /opt/build
 COPY requirements /src/requirements
 RUN python3 -m pip --python /opt/capk/bin/python install --no-compile --require-hashes -r /src/requirements/run.txt \
@@ -25,10 +25,10 @@ ARG KIND_VERSION=v0.33.0
 RUN kind version && kind version | grep -qF "kind ${KIND_VERSION} " && docker --version
 
 FROM ${BASE_IMAGE}
-# The first process of a container inherits the orphans of all others, as a killed kind leaves them, and has to reap them.
+# The first process of a container inherits orphaned processes, for example those of a killed kind, and has to reap them.
 RUN apt-get -qq update && apt-get -qq install --no-install-recommends tini >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf /var/log/apt /var/log/dpkg.log
-# Nothing that builds or installs: whoever breaks in finds no pip.
+# Contains nothing that builds or installs, so an intruder finds no pip.
 RUN python3 -c "import importlib.util as u, pathlib, shutil; \
 [shutil.rmtree(p) for n in ('pip', 'setuptools', 'wheel', 'pkg_resources', '_distutils_hack', 'ensurepip') \
  for s in [u.find_spec(n)] if s for p in s.submodule_search_locations]" \
@@ -36,9 +36,9 @@ RUN python3 -c "import importlib.util as u, pathlib, shutil; \
  && mkdir -p -m 1777 /var/run/capk
 COPY --from=build /usr/local/bin/kind /usr/local/bin/docker /usr/local/bin/
 COPY --from=build /opt/capk /opt/capk
-# Cluster API's Tilt environment runs /manager, whatever the Deployment says.
+# Cluster API's Tilt environment runs /manager, whatever the Deployment names.
 RUN printf '#!/bin/sh\nexec tini -s -- /opt/capk/bin/capk run "$@"\n' >/manager && chmod 755 /manager
-# A name for whatever user the pod runs as: most numbers have none, and kopf asks for one.
+# A user name for any user number: most numbers have none, and kopf asks for one.
 ENV PATH=/opt/capk/bin:/usr/local/bin:/usr/bin:/bin \
     LOGNAME=capk \
     HOME=/var/run/capk \

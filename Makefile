@@ -6,35 +6,34 @@ BIN := bin
 VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BIN):$(PATH)
-# Set in many containers; without bytecode each of the many starts of Python and pytest compiles what it loads anew.
+# Set in many containers. Without bytecode, each of the many starts of Python and pytest compiles again what it loads.
 unexport PYTHONDONTWRITEBYTECODE
 
--include hack/tools.mk hack/release.mk hack/chaos.mk hack/oldercore.mk hack/bench.mk
+-include hack/tools.mk hack/docs.mk hack/release.mk hack/chaos.mk hack/oldercore.mk hack/bench.mk
 
 ##@ Start here
 
 .PHONY: help
 help: ## Show this text
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@if [ -t 1 ]; then bold='\033[1m' cyan='\033[36m' off='\033[0m'; fi; \
+	  awk -v bold="$$bold" -v cyan="$$cyan" -v off="$$off" 'BEGIN {FS = ":.*## "} \
+	    /^##@/ {printf "\n%s%s%s\n", bold, substr($$0, 5), off} \
+	    /^[a-z0-9-]+:.*## / {printf "  %s%-20s%s %s\n", cyan, $$1, off, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: quickstart
-quickstart: venv tools-test $(BIN)/clusterctl ## Set up all that is needed and show a first workload cluster
-	python -m hack.quickstart up
+quickstart: venv tools-test $(BIN)/clusterctl ## Install everything and create a first workload cluster
+	@python -m hack.quickstart up
 
 .PHONY: quickstart-down
-quickstart-down: venv ## Remove all that quickstart made
-	python -m hack.quickstart down
+quickstart-down: venv ## Remove everything that the quickstart created
+	@python -m hack.quickstart down
 
 .PHONY: test
-test: venv lint tools ## Run the unit and integration tests (no container engine needed)
+test: venv lint tools ## Run all local tests (six minutes; no container engine needed)
 	pytest -q -n 2 test/unit
 	pytest -q test/simulation
-	@# Three on two cores, for they wait a good part of their time; in this order, so that no long file is left for the end.
+	@# Three processes on two cores, because they wait a good part of their time; in this order, so that no long file comes last.
 	pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
-
-.PHONY: test-docs
-test-docs: venv tools ## Run what README and docs tell people to do: journeys word for word, make dev, a small bench
-	pytest -q -n 2 --dist loadfile test/integration/docs
 
 ##@ Run the provider against the current kubeconfig
 
@@ -50,6 +49,32 @@ uninstall: $(BIN)/kubectl ## Remove the CRDs, and with them every object of thes
 run: venv ## Run the provider in the foreground; options in ARGS
 	capk run $(ARGS)
 
+##@ Test
+
+.PHONY: test-unit
+test-unit: venv ## Run the unit tests (seconds)
+	pytest -q -n 2 test/unit
+
+.PHONY: test-integration
+test-integration: venv tools ## Run the provider against a real API server and Cluster API's core; tests in TESTS
+	pytest -q $(or $(TESTS),test/contract test/integration) -m "not e2e"
+
+.PHONY: test-docs
+test-docs: venv tools ## Run the commands of README and docs word for word
+	pytest -q -n 2 --dist loadfile test/integration/docs
+
+.PHONY: test-e2e
+test-e2e: venv tools ## Run the end-to-end tests with the real kind on a container engine
+	CAPK_E2E=1 pytest -q -m "e2e and not long" test/contract test/e2e
+
+.PHONY: test-e2e-podman
+test-e2e-podman: venv tools ## Run creation, repair and deletion of a kind cluster on podman
+	CAPK_E2E=1 KIND_EXPERIMENTAL_PROVIDER=podman pytest -q -m e2e test/e2e/test_standalone.py test/e2e/test_repair.py
+
+.PHONY: test-e2e-all
+test-e2e-all: venv tools ## Run all end-to-end tests, also those of several minutes; tests in TESTS
+	CAPK_E2E=1 pytest -q -m e2e $(or $(TESTS),test/contract test/e2e)
+
 ##@ Develop
 
 .PHONY: venv
@@ -64,63 +89,41 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml capkdev/pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation ./capkdev
 	@touch $@
 
-.PHONY: test-unit
-test-unit: venv ## Run the unit tests alone (seconds)
-	pytest -q -n 2 test/unit
-
-.PHONY: test-integration
-test-integration: venv tools ## Run the provider against a real API server with Cluster API's core; tests in TESTS
-	pytest -q $(or $(TESTS),test/contract test/integration) -m "not e2e"
-
-.PHONY: test-e2e
-test-e2e: venv tools ## Run the end-to-end tests on a container engine with the real kind command
-	CAPK_E2E=1 pytest -q -m "e2e and not long" test/contract test/e2e
-
-.PHONY: test-e2e-podman
-test-e2e-podman: venv tools ## Run the life of a kind cluster on podman: creation, repair, deletion, nothing left
-	CAPK_E2E=1 KIND_EXPERIMENTAL_PROVIDER=podman pytest -q -m e2e test/e2e/test_standalone.py test/e2e/test_repair.py
-
-.PHONY: test-e2e-all
-test-e2e-all: venv tools ## Run all end-to-end tests, those of several minutes too; some of them in TESTS
-	CAPK_E2E=1 pytest -q -m e2e $(or $(TESTS),test/contract test/e2e)
-
 .PHONY: lint
-lint: venv ## Check style, types, layers and generated files
+lint: venv verify ## Check style, types, layers, generated files and the documentation site
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
-	python -m hack.crds --check
-	python -m hack.rules --check
-	python -m hack.apidocs --check
-	python -m hack.reasons --check
 
 .PHONY: format
 format: venv ## Format the code
 	ruff check --fix .
 	ruff format .
 
-.PHONY: manifests
-manifests: venv ## Generate the CRDs
+.PHONY: generate
+generate: venv ## Write what is generated: CRDs, docs/api.md, reasons in docs/troubleshooting.md, docs/contract.md
 	python -m hack.crds
-
-.PHONY: docs
-docs: venv ## Write docs/api.md: every field of the API
 	python -m hack.apidocs
-
-.PHONY: reasons
-reasons: venv ## Write the reasons of conditions into docs/troubleshooting.md
 	python -m hack.reasons
-
-.PHONY: rules
-rules: venv ## Write docs/contract.md: which test proves which rule of Cluster API
 	python -m hack.rules
+
+.PHONY: verify
+verify: venv $(VENV)/.docs ## Check that what is generated is up to date, and that the documentation site builds
+	python -m hack.crds --check
+	python -m hack.apidocs --check
+	python -m hack.reasons --check
+	python -m hack.rules --check
+	@$(SITE)
 
 .PHONY: requirements
 requirements: venv ## Resolve the dependencies again and lock them with hashes
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements/run.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml capkdev/pyproject.toml --group test --group lint --group dev -o requirements/dev.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group bench --constraints requirements/dev.txt -o requirements/bench.txt
+	$(LOCK) pyproject.toml -o requirements/run.txt
+	$(LOCK) pyproject.toml capkdev/pyproject.toml --group test --group lint --group dev -o requirements/dev.txt
+	$(LOCK) --group bench --constraints requirements/dev.txt -o requirements/bench.txt
+	$(LOCK) --group docs --constraints requirements/dev.txt -o requirements/docs.txt
+
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .PHONY: bump
 bump: venv ## Show what is newer than the pins of tools, node images and Python packages; ARGS=--all shows all pins

@@ -68,7 +68,7 @@ def document(machine: Mapping[str, Any], parts: Mapping[str, Sequence[Row]], dra
         "# Figures",
         "",
         f"Taken at commit {machine['commit']} on {facts}, load before the run {machine['load_before']}.",
-        "Written by `make bench-figures`; what they mean stands in [performance.md](../performance.md).",
+        "Written by `make bench-figures`; [performance.md](../performance.md) explains them.",
     ]
     plots = {path.stem: path.name for path in drawn}
     for part, rows in parts.items():

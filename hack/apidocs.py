@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
 HEAD = """# The API, field by field
 
-Written by `make docs` from the CRDs in `config/crd`; `make lint` checks it.
-`kubectl explain kindcluster.spec --recursive` says the same. What is wrong is refused when it is applied,
-without a webhook.
+Written by `make generate` from the CRDs in `config/crd`; `make verify` checks it.
+`kubectl explain kindcluster.spec --recursive` shows the same.
+The API server refuses invalid objects when they are applied, without a webhook.
 """
 LIMITS = {
     "minimum": "at least {}",
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
         return 0
-    print(f"{PAGE.relative_to(ROOT)} is out of date: run `make docs`", file=sys.stderr)
+    print(f"{PAGE.relative_to(ROOT)} is out of date: run `make generate`", file=sys.stderr)
     return 1
 
 
@@ -49,7 +49,7 @@ def render(definitions: Sequence[Schema]) -> str:
 
 def _kind(spec: Schema) -> Iterator[str]:
     names, (version,) = spec["names"], spec["versions"]
-    short = "".join(f", for short `{name}`" for name in names.get("shortNames", ()))
+    short = "".join(f", short name `{name}`" for name in names.get("shortNames", ()))
     schema = version["schema"]["openAPIV3Schema"]
     yield f"## {names['kind']}\n"
     yield f"`{spec['group']}/{version['name']}`, `{names['plural']}`{short}. {schema.get('description', '')}".rstrip()
@@ -60,8 +60,8 @@ def _kind(spec: Schema) -> Iterator[str]:
         yield f"Columns: {', '.join(plain)}" + (f"; with `-o wide` also {', '.join(wide)}" if wide else "") + ".\n"
     if names["kind"].endswith("Template"):
         base = names["kind"].removesuffix("Template")
-        yield f"`spec.template.spec` is the `spec` of a [{base}](#{base.lower()}). `spec.template.metadata` is what"
-        yield "Cluster API gives to the objects that it makes of the template.\n"
+        yield f"`spec.template.spec` is the `spec` of a [{base}](#{base.lower()}). `spec.template.metadata` holds"
+        yield "labels and annotations for the objects that Cluster API creates from the template.\n"
         yield from _rules(_without(schema, "spec"))
         return
     for part in ("spec", "status"):
@@ -119,7 +119,7 @@ def _type(field: Schema) -> str:
 def _rules(schema: Schema) -> Iterator[str]:
     """What is refused, in the words of the refusal."""
     if messages := sorted(set(_messages(schema))):
-        yield "Refused when applied:\n"
+        yield "The API server refuses an object with one of these messages:\n"
         yield from (f"- {_cell(message)}" for message in messages)
         yield ""
 

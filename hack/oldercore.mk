@@ -1,7 +1,9 @@
-# The last core of Cluster API that speaks the contract v1beta1 only (C12). Nobody supports it any more, so it is built
-# with Go when it is asked for, and not by `make tools`. tools/older-core/go.mod pins its version.
+# The last core of Cluster API that speaks the contract v1beta1 only (C12). It is out of support, so `make tools` does not build it.
+# This target builds it with Go. Its version is in tools/older-core/go.mod.
 
 OLDER_CORE := $(abspath $(BIN))/older-core
+
+##@ Test with an older Cluster API
 
 .PHONY: test-older-core
 test-older-core: venv tools-test $(OLDER_CORE)/core-manager ## Run the provider against a core of the contract v1beta1 (builds it: minutes)

@@ -38,11 +38,11 @@ console = Console(highlight=False, soft_wrap=True)
 
 @app.command()
 def up() -> None:
-    """Start a management cluster, create a workload cluster and show it."""
+    """Start a local management cluster, create a workload cluster and show it."""
     began = time.monotonic()
     _bring_kind()
     choice = choose_engine()
-    _say("1", f"A container engine or a fake kind: {choice.why}.")
+    _say("1", f"A container engine, or a fake kind: {choice.why}.")
     management = _management(choice)
     _say("3", f"A Cluster with its KINDCluster and KINDControlPlane, applied as in {_relative(manifest_file())}:")
     documents = _documents(choice)
@@ -50,27 +50,27 @@ def up() -> None:
     rest = management.rest()
     for document in documents:
         _apply(rest, document)
-    _say("4", "What the provider reports while it works:")
+    _say("4", "What the provider reports meanwhile:")
     _show_progress(rest)
-    _say("5", "What Cluster API says of it:")
+    _say("5", "What Cluster API reports:")
     _run("clusterctl", "describe", "cluster", NAME, kubeconfig=management.kubeconfig)
     _say("6", "The nodes of the workload cluster, through the kubeconfig that the provider stored:")
     workload = management.directory / f"{NAME}.kubeconfig"
     workload.touch(mode=0o600)
     workload.write_text(_output("clusterctl", "get", "kubeconfig", NAME, kubeconfig=management.kubeconfig))
-    _run("kubectl", "get", "nodes", "-o", "wide", kubeconfig=workload)
+    _run("kubectl", "get", "nodes", kubeconfig=workload)
     _farewell(management, workload, time.monotonic() - began)
 
 
 @app.command()
 def down() -> None:
-    """Delete the workload cluster and end the management cluster."""
+    """Delete the workload cluster and stop the local management cluster."""
     management = LocalManagementCluster(DIRECTORY)
     if not DIRECTORY.exists():
         console.print("There is nothing to clean up.")
         return
     if not management.is_running:
-        console.print("The management cluster is not running; it is started again to delete its clusters.")
+        console.print("The management cluster is not running. Starting it again to delete its clusters.")
         _management(choose_engine())
     rest = management.rest()
     for path in (_path(names.CLUSTERS), _path(names.KIND_CLUSTERS)):
@@ -80,7 +80,7 @@ def down() -> None:
         _await(lambda path=path: not rest.request("GET", path)["items"], "the clusters to go")
     rest.close()
     _run(sys.executable, "-m", "capkdev", "down", "--directory", str(DIRECTORY), "--delete-data")
-    console.print("All that the quickstart made is gone.")
+    console.print("Everything that the quickstart created is gone.")
 
 
 def manifest_file() -> Path:
@@ -100,7 +100,7 @@ def _management(choice: EngineChoice) -> LocalManagementCluster:
     if management.is_running:
         _say("2", "The management cluster of an earlier quickstart is still running.")
         return management
-    _say("2", "A local management cluster: API server, Cluster API's core manager, this provider.")
+    _say("2", "A local management cluster: API server, Cluster API's core controller and this provider.")
     try:
         management.start(on_progress=lambda message: console.print(f"   {message}", style="dim"))
     except CapkError as failure:

@@ -14,6 +14,8 @@ RELEASE = python hack/release.py --version $(VERSION) --image $(IMAGE) --out $(O
 ENGINE ?= kind
 ENGINE_FLAGS_fake-kind = --kind-command "capkdev-fake-kind" --engine-command "capkdev-fake-kind engine"
 
+##@ Release, image and quick loop
+
 .PHONY: dev manifests-render release local-repository image
 
 dev: venv tools-test ## Run a local management cluster, and the provider again at each saved file; ENGINE=fake-kind without a container engine
@@ -32,8 +34,7 @@ local-repository: venv ## Write the release VERSION and out/clusterctl.yaml, a c
 image: $(BIN)/kind $(BIN)/docker-cli ## Build the provider's image IMAGE
 	docker build $(IMAGE_FLAGS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
-# The client only, and static; Debian's package brings the daemon and speaks a version of the API that is too old for
-# today's engines.
+# Only the client, linked statically. Debian's package contains the daemon, and its API version is too old for current engines.
 $(BIN)/docker-cli: tools/docker-cli/go.mod tools/docker-cli/go.sum | $(BIN)/go
 	cd tools/docker-cli && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) \
 	  -ldflags "-s -w -X github.com/docker/cli/cli/version.Version=$$(sed -n 's|.*github.com/docker/cli v\([0-9.]*\).*|\1|p' go.mod)" \

@@ -8,11 +8,13 @@ PROGRAMS := $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl cluster
 MANIFESTS := $(BIN)/manifests/cluster-api-webhooks.yaml
 TEST_TOOLS := $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl) $(MANIFESTS)
 
+##@ External programs
+
 .PHONY: tools tools-test
 
-tools: $(TEST_TOOLS) $(PROGRAMS) ## Bring every external program into bin/ (downloaded and verified, or built with Go)
+tools: $(TEST_TOOLS) $(PROGRAMS) ## Install every external program into bin/ (verified download, or a build with Go)
 
-tools-test: $(TEST_TOOLS) ## Bring only what the integration tests need into bin/
+tools-test: $(TEST_TOOLS) ## Install only what `make test` needs
 
 $(PROGRAMS): $(BIN)/%: tools/%/go.mod tools/%/go.sum | $(BIN)/go
 	@$(BRING) $*

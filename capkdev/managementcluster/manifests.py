@@ -32,7 +32,7 @@ def own_definitions(directory: Path = CRD_DIRECTORY) -> list[Manifest]:
     """
     files = sorted(directory.glob("*.yaml"))
     if not files:
-        raise CapkError(f"there are no custom resource definitions in {directory}: run `make manifests`")
+        raise CapkError(f"there are no custom resource definitions in {directory}: run `make generate`")
     return [labelled(document, "infrastructure-kind") for file in files for document in load(file)]
 
 

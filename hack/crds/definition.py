@@ -10,7 +10,7 @@ from hack.crds.schema import Schema, record
 
 Column = dict[str, Any]
 
-# Cluster API reads from the first two which version speaks which contract (C2); clusterctl selects by the third.
+# The last two show Cluster API which version supports which contract (C2). clusterctl selects by the first.
 LABELS = {
     "cluster.x-k8s.io/provider": "infrastructure-kind",
     "cluster.x-k8s.io/v1beta1": names.VERSION,
@@ -25,7 +25,7 @@ def all_definitions() -> list[Schema]:
         _definition(
             names.KIND_CLUSTERS,
             "kc",
-            "KINDCluster is a whole kind cluster, and the infrastructure of a Cluster of Cluster API.",
+            "KINDCluster is a kind cluster, and the infrastructure of a Cluster of Cluster API.",
             spec=kindcluster.spec(),
             status=kindcluster.status(),
             rules=kindcluster.root_rules(),
@@ -34,14 +34,14 @@ def all_definitions() -> list[Schema]:
         _definition(
             names.KIND_CLUSTER_TEMPLATES,
             "kct",
-            "KINDClusterTemplate is what a ClusterClass makes KINDClusters from.",
+            "KINDClusterTemplate is the template from which a ClusterClass creates KINDClusters.",
             spec=kindcluster.template_spec(),
             columns=[_AGE],
         ),
         _definition(
             names.KIND_CONTROL_PLANES,
             "kicp",
-            """KINDControlPlane is the control plane of a kind cluster, as Cluster API wants to see one: it says the
+            """KINDControlPlane is the control plane of a kind cluster for Cluster API. It sets the Kubernetes
             version.""",
             spec=kindcontrolplane.spec(),
             status=kindcontrolplane.status(),
@@ -51,7 +51,7 @@ def all_definitions() -> list[Schema]:
         _definition(
             names.KIND_CONTROL_PLANE_TEMPLATES,
             "kicpt",
-            "KINDControlPlaneTemplate is what a ClusterClass makes KINDControlPlanes from.",
+            "KINDControlPlaneTemplate is the template from which a ClusterClass creates KINDControlPlanes.",
             spec=kindcontrolplane.template_spec(),
             columns=[_AGE],
         ),

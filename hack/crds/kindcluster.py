@@ -119,25 +119,25 @@ def _configuration() -> dict[str, Schema]:
     """Return what the spec of a cluster and of a template have in common."""
     return {
         "kubernetesVersion": version(
-            """Kubernetes version: `v1.34.3` takes the node image `kindest/node:v1.34.3`; `1.34` takes the image of
-            that minor version that was published with the provider's kind release. Without it: the version of the
-            KINDControlPlane, else kind's default image. Any other build is chosen with `image`."""
+            """Kubernetes version. `v1.34.3` selects the node image `kindest/node:v1.34.3`; `1.34` selects the image of
+            that minor version that was published with the provider's kind release. Default: the version of the
+            KINDControlPlane, else kind's default image. Use `image` for any other build."""
         ),
         "image": image(
-            """Node image of all nodes that name none themselves, such as `kindest/node:v1.34.3@sha256:...`; wins
-            over `kubernetesVersion`."""
+            """Node image of all nodes without an image of their own, such as `kindest/node:v1.34.3@sha256:...`. Takes
+            precedence over `kubernetesVersion`."""
         ),
         **kindconfig.fields(),
         "registries": registries(),
         "deletionPolicy": choice(
-            """What happens to the kind cluster when this object is deleted: `Delete` (as without it) removes it,
+            """What happens to the kind cluster when this object is deleted: `Delete` (the default) removes it,
             `Retain` leaves it running.""",
             "Delete",
             "Retain",
         ),
         "recreatePolicy": choice(
-            """What happens when the kind cluster was deleted behind the provider's back: `Never` (as without it)
-            reports it as missing, `Always` creates a new, empty one.""",
+            """What happens if someone else deletes the kind cluster: `Never` (the default) reports it as missing,
+            `Always` creates a new, empty one.""",
             "Never",
             "Always",
         ),
@@ -148,7 +148,7 @@ def spec() -> Schema:
     """Return the schema of `KINDCluster.spec`."""
     own = {
         "clusterName": text(
-            """Name of the kind cluster, as `kind get clusters` shows it. Without it: the name of the owner Cluster,
+            """Name of the kind cluster, as `kind get clusters` lists it. Default: the name of the owner Cluster,
             else `metadata.name`. At most 49 characters, or 40 with several control-plane nodes. Cannot change.""",
             max_length=253,
             rules=[
@@ -162,7 +162,7 @@ def spec() -> Schema:
             ],
         ),
         "controlPlaneEndpoint": record(
-            """Address of the workload cluster's API server, for Cluster API. Written by the provider; leave it out.
+            """Address of the workload cluster's API server, for Cluster API. Omit it: the provider writes it.
             Choose address and port with `networking.apiServerAddress` and `networking.apiServerPort`.""",
             {
                 "host": report("Host name or IP address."),
@@ -239,8 +239,8 @@ def template(inner: Schema, kind: str) -> Schema:
         },
     )
     return record(
-        f"What a ClusterClass makes {kind} objects from.",
-        {"template": record(f"The {kind} to make.", {"metadata": metadata, "spec": inner}, required=["spec"])},
+        f"The template from which a ClusterClass creates {kind} objects.",
+        {"template": record(f"The {kind} to create.", {"metadata": metadata, "spec": inner}, required=["spec"])},
         required=["template"],
     )
 
@@ -261,12 +261,12 @@ def status() -> Schema:
         required=["name"],
     )
     entry = record(
-        "Something that happened.",
+        "A change of a condition.",
         {
-            "time": instant("When."),
+            "time": instant("Time of the change."),
             "type": report("Which condition changed, such as `ClusterCreated`."),
             "reason": report("Its new reason, such as `Created`."),
-            "message": report("What it means, for people.", max_length=10240),
+            "message": report("Its new message.", max_length=10240),
         },
         required=["time", "reason"],
     )
@@ -275,10 +275,10 @@ def status() -> Schema:
         {
             "ready": flag("Whether the kind cluster is up; for Cluster API's contract v1beta1."),
             "initialization": initialization(
-                "provisioned", "Whether the kind cluster has been up once. `Ready` says how it is now."
+                "provisioned", "Whether the kind cluster has been up once. `Ready` shows its current state."
             ),
-            "conditions": conditions("`Ready` sums up the others."),
-            "clusterName": report("Name of the kind cluster, as `kind get clusters` shows it."),
+            "conditions": conditions("`Ready` summarizes the others."),
+            "clusterName": report("Name of the kind cluster, as `kind get clusters` lists it."),
             "kubernetesVersion": report("Kubernetes version that the control plane reports."),
             "image": report("Node image that the kind cluster was created from; empty for kind's default."),
             "nodes": listing("Containers of the kind cluster.", node, max_items=256, keys=["name"]),
@@ -289,12 +289,10 @@ def status() -> Schema:
                     "external": report("From the machine that runs the container engine, as `https://<host>:<port>`."),
                 },
             ),
-            "logs": report(
-                "Where the logs of a failed creation are kept, on the machine of the provider.", max_length=4096
-            ),
-            "history": listing("The last things that happened, newest last.", entry, max_items=20),
+            "logs": report("Directory with the logs of a failed creation, on the provider's machine.", max_length=4096),
+            "history": listing("The latest changes of conditions, newest last.", entry, max_items=20),
             "attempt": integer(
-                "Number of the creation that made the kind cluster. Its node containers bear it in their mark.",
+                "Number of the attempt that created the kind cluster. The mark of its node containers contains it.",
                 minimum=1,
             ),
             "observedGeneration": observed_generation(),

@@ -5,15 +5,15 @@ from hack.crds.kubernetesversion import version
 from hack.crds.schema import Schema, flag, integer, listing, record, report, rule, text
 from hack.crds.status import conditions, initialization, observed_generation
 
-_REPLICAS = """Accepted because a topology may apply it. How many control-plane nodes there are is said by
-`KINDCluster.spec.nodes` alone; a kind cluster cannot be scaled."""
+_REPLICAS = """Has no effect. It is accepted because a topology may apply it. `KINDCluster.spec.nodes` sets the number
+of control-plane nodes; a kind cluster cannot be scaled."""
 
 
 def _properties() -> dict[str, Schema]:
     return {
         "version": version(
-            """Kubernetes version of the kind cluster, as in `v1.34.3`. It picks the node image unless the KINDCluster
-            says `kubernetesVersion` or `image` itself. Cannot change once the control plane is initialized: kind
+            """Kubernetes version of the kind cluster, as in `v1.34.3`. It selects the node image unless the
+            KINDCluster sets `kubernetesVersion` or `image`. Cannot change once the control plane is initialized: kind
             cannot upgrade a cluster."""
         ),
         "replicas": integer(_REPLICAS, minimum=1),
@@ -25,12 +25,14 @@ def spec() -> Schema:
 
     There is no endpoint: the KINDCluster provides it (C10), and two writers would be one too many.
     """
-    return record("The control plane that is wanted.", _properties())
+    return record("The desired control plane.", _properties())
 
 
 def template_spec() -> Schema:
     """Return the schema of `KINDControlPlaneTemplate.spec`; version and replicas come from the topology (C44)."""
-    return template(record("The `spec` of the KINDControlPlanes made from it.", _properties()), "KINDControlPlane")
+    return template(
+        record("The `spec` of the KINDControlPlanes that are created from it.", _properties()), "KINDControlPlane"
+    )
 
 
 def root_rules() -> list[Schema]:
@@ -63,7 +65,7 @@ def status() -> Schema:
         return integer(doc, minimum=0)
 
     entry = record(
-        "How many nodes have a version.",
+        "A Kubernetes version and the number of its nodes.",
         {"version": text("Kubernetes version.", max_length=256), "replicas": integer("Number of nodes.", minimum=1)},
         required=["version"],
     )
@@ -74,7 +76,7 @@ def status() -> Schema:
             "ready": flag("Whether the API server can be used; for Cluster API's contract v1beta1."),
             "initialization": initialization(
                 "controlPlaneInitialized",
-                "Whether the API server has answered once. `Available` says how it is now.",
+                "Whether the API server has answered once. `Available` shows its current state.",
             ),
             "version": report("Lowest Kubernetes version of the control-plane nodes.", max_length=256),
             "versions": listing(
@@ -83,16 +85,16 @@ def status() -> Schema:
             "replicas": replicas("Control-plane nodes that exist."),
             "readyReplicas": replicas("Control-plane nodes that are ready."),
             "availableReplicas": replicas("Control-plane nodes that can be used."),
-            "upToDateReplicas": replicas("Control-plane nodes that are as the spec wants them."),
+            "upToDateReplicas": replicas("Control-plane nodes that match the spec."),
             "unavailableReplicas": replicas(
                 "Control-plane nodes that cannot be used; for Cluster API's contract v1beta1."
             ),
             "updatedReplicas": replicas("The same as `upToDateReplicas`; for Cluster API's contract v1beta1."),
             "selector": report("Label selector of the control-plane nodes.", max_length=1024),
             "externalManagedControlPlane": flag(
-                "Always true: the nodes of the control plane are no Machines of Cluster API."
+                "Always true: the nodes of the control plane are not Machines of Cluster API."
             ),
-            "conditions": conditions("`Available` says whether the control plane can be used."),
+            "conditions": conditions("`Available` shows whether the control plane can be used."),
             "observedGeneration": observed_generation(),
         },
     )

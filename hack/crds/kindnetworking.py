@@ -38,37 +38,35 @@ def _family_rule(field: str) -> Schema:
 def networking() -> Schema:
     """Return the schema of `networking`."""
     return record(
-        """Network settings of the whole kind cluster. Pod and service subnets of the owner Cluster's
-        `clusterNetwork` are taken where nothing is said here.""",
+        """Network settings of the kind cluster. Pod and service subnets default to those of the owner Cluster's
+        `clusterNetwork`.""",
         {
             "ipFamily": choice(
-                "IP family of the cluster: `ipv4` (as without it), `ipv6` or `dual`.", "ipv4", "ipv6", "dual"
+                "IP family of the cluster: `ipv4` (the default), `ipv6` or `dual`.", "ipv4", "ipv6", "dual"
             ),
             "apiServerPort": integer(
-                """Port on the machine that runs the container engine where the API server can be reached. Without
-                it, or with 0, kind picks a free one and keeps it. With -1 the engine picks another one each time the
-                node starts, which only a `standalone` object may ask for.""",
+                """Port on the machine that runs the container engine where the API server can be reached. By
+                default, or with 0, kind picks a free port and keeps it. With -1 the engine picks another port each time
+                the node starts; only a `standalone` object may use that.""",
                 minimum=-1,
                 maximum=65535,
             ),
             "apiServerAddress": address(
-                """IP address of that machine where the API server can be reached. Without it: `127.0.0.1`, or `::1`
+                """IP address of that machine where the API server can be reached. Default: `127.0.0.1`, or `::1`
                 for `ipFamily: ipv6`, so that only that machine itself can reach it. The API server's certificate is
                 valid for this address. `0.0.0.0` and `::` listen on all addresses. A Cluster with an endpoint outside
                 of kind's network needs an address that clients can connect to."""
             ),
-            "podSubnet": _subnet(
-                "CIDR of the pods. Without it: `10.244.0.0/16`, `fd00:10:244::/56`, or both for `dual`."
-            ),
+            "podSubnet": _subnet("CIDR of the pods. Default: `10.244.0.0/16`, `fd00:10:244::/56`, or both for `dual`."),
             "serviceSubnet": _subnet(
-                "CIDR of the Services. Without it: `10.96.0.0/16`, `fd00:10:96::/112`, or both for `dual`."
+                "CIDR of the Services. Default: `10.96.0.0/16`, `fd00:10:96::/112`, or both for `dual`."
             ),
             "disableDefaultCNI": flag(
-                """Whether to leave out kind's own network plugin (kindnet). The nodes stay NotReady until you
+                """Whether to omit kind's own network plugin (kindnet). The nodes stay NotReady until you
                 install another one, such as Calico or Cilium."""
             ),
             "kubeProxyMode": choice(
-                """How kube-proxy works: `iptables` (as without it), `ipvs`, `nftables`, or `none` for no kube-proxy
+                """Mode of kube-proxy: `iptables` (the default), `ipvs`, `nftables`, or `none` for no kube-proxy
                 at all.""",
                 "iptables",
                 "ipvs",
@@ -76,7 +74,7 @@ def networking() -> Schema:
                 "none",
             ),
             "dnsSearch": listing(
-                "DNS search domains of the nodes. Without it: those of the engine's machine. An empty list means none.",
+                "DNS search domains of the nodes. Default: those of the engine's machine. An empty list means none.",
                 text("A domain, such as `corp.example`.", max_length=253),
                 max_items=32,
             ),

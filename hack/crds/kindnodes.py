@@ -110,10 +110,10 @@ def _mounts() -> Schema:
         {
             "hostPath": _host_path(),
             "containerPath": _container_path(),
-            "readOnly": flag("Whether the node may only read it. Without it the node can write."),
+            "readOnly": flag("Whether the node may only read it. Default: false."),
             "selinuxRelabel": flag("Whether the engine gives the files an SELinux label that the node may use."),
             "propagation": choice(
-                """How mounts made later are seen across the border: `None` (as without it) keeps both sides apart,
+                """How later mounts propagate: `None` (the default) keeps both sides apart,
                 `HostToContainer` shows the host's new mounts inside the node, `Bidirectional` shows them both ways.""",
                 "None",
                 "HostToContainer",
@@ -138,17 +138,17 @@ def _port_mappings() -> Schema:
                 "Port inside the node, such as the node port of a Service.", minimum=1, maximum=65535
             ),
             "hostPort": integer(
-                """Port on the machine that runs the container engine. Without it, or with 0, kind picks a free one
-                and keeps it; with -1 the engine picks one, and another one each time the node starts.""",
+                """Port on the machine that runs the container engine. By default, or with 0, kind picks a free
+                port and keeps it. With -1 the engine picks another port each time the node starts.""",
                 minimum=-1,
                 maximum=65535,
             ),
             "listenAddress": address(
-                """IP address of that machine to listen on, such as `127.0.0.1`. Without it: all IPv4 addresses, or
+                """IP address of that machine to listen on, such as `127.0.0.1`. Default: all IPv4 addresses, or
                 all IPv6 ones for `ipFamily: ipv6`."""
             ),
             "protocol": text(
-                "`TCP` (as without it), `UDP` or `SCTP`, in upper or lower case.",
+                "`TCP` (the default), `UDP` or `SCTP`, in upper or lower case.",
                 max_length=4,
                 rules=[rule("self.upperAscii() in ['TCP', 'UDP', 'SCTP']", "must be TCP, UDP or SCTP")],
             ),
@@ -165,8 +165,8 @@ def _port_mappings() -> Schema:
 
 def _node_labels() -> Schema:
     return mapping(
-        """Labels of the Node object in the workload cluster, such as `tier: frontend`. Values must be quoted where
-        YAML would read another type.""",
+        """Labels of the Node object in the workload cluster, such as `tier: frontend`. Quote values that YAML would
+        read as another type.""",
         {"type": "string", "maxLength": 63},
         max_properties=32,
         rules=[
@@ -196,13 +196,13 @@ def _node() -> Schema:
         "One node of the kind cluster: a container that runs Kubernetes.",
         {
             "role": choice(
-                """What the node is: `control-plane` (as without it) or `worker`. In a cluster of one node the
-                control plane runs the workload too.""",
+                """Role of the node: `control-plane` (the default) or `worker`. In a cluster with one node, the
+                control-plane node also runs the workload.""",
                 "control-plane",
                 "worker",
             ),
             "image": image(
-                """Node image of this node alone, for nodes of different Kubernetes versions. Without it: the image
+                """Node image of this node alone, for nodes of different Kubernetes versions. Default: the image
                 of the cluster."""
             ),
             "labels": _node_labels(),
@@ -216,8 +216,8 @@ def _node() -> Schema:
 def nodes() -> Schema:
     """Return the schema of `nodes`."""
     return listing(
-        """Nodes of the kind cluster, in kind's order. Without it: one control-plane node. With more than one
-        control-plane node kind puts a load balancer in front of them, which takes a further container. Example:
+        """Nodes of the kind cluster, in kind's order. Default: one control-plane node. With more than one
+        control-plane node, kind adds a load balancer, which is another container. Example:
         `[{role: control-plane}, {role: worker}, {role: worker}]`.""",
         _node(),
         max_items=64,

@@ -11,8 +11,8 @@ def kubeadm_patches(scope: str) -> dict[str, Schema]:
     return {
         "kubeadmConfigPatches": listing(
             f"""Merge patches (RFC 7386), each a YAML text, for the kubeadm configuration that kind generates for
-            {scope}. `kind` in a patch picks the document, {_KUBEADM_KINDS}; kind ignores a patch without it. Leave
-            `apiVersion` out, and the patch fits every Kubernetes version. Patches of the cluster are applied before
+            {scope}. `kind` in a patch selects the document, {_KUBEADM_KINDS}; kind ignores a patch without it. Without
+            `apiVersion`, a patch fits every Kubernetes version. Patches of the cluster are applied before
             those of a node. Example: `"kind: ClusterConfiguration\\napiServer:\\n certSANs: [dev.example]\\n"`.""",
             text("A merge patch as YAML text.", max_length=65536),
             max_items=64,
@@ -24,12 +24,12 @@ def kubeadm_patches(scope: str) -> dict[str, Schema]:
                 "A JSON patch and the document that it is for.",
                 {
                     "group": text(
-                        "API group of the document, such as `kubeadm.k8s.io`. Leave it out together with `version`.",
+                        "API group of the document, such as `kubeadm.k8s.io`. Omit it together with `version`.",
                         max_length=253,
                     ),
                     "version": text(
-                        """API version of the document, such as `v1beta3`. Without group and version the kind alone
-                        picks it.""",
+                        """API version of the document, such as `v1beta3`. Without group and version, only the kind
+                        selects it.""",
                         max_length=63,
                     ),
                     "kind": text(f"Kind of the document: {_KUBEADM_KINDS}.", max_length=63),
@@ -52,7 +52,7 @@ def containerd_patches() -> dict[str, Schema]:
         "containerdConfigPatches": listing(
             """Merge patches, each a TOML text, for the containerd configuration of all nodes, such as
             `"[debug]\\n level = 'debug'\\n"`. For registry mirrors use `registries.mirrors`. A patch that sets
-            `version` is applied only where containerd's configuration has that version.""",
+            `version` is applied only if containerd's configuration has that version.""",
             text("A merge patch as TOML text.", max_length=65536),
             max_items=64,
         ),

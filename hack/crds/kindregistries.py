@@ -13,19 +13,19 @@ _CONFIG_MAP = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-
 def registries() -> Schema:
     """Return the schema of `registries`."""
     return record(
-        """Where the nodes pull images from. The provider writes it into every node before Kubernetes starts there.
-        Cannot change once the cluster is created.""",
+        """Registries that the nodes pull images from. The provider configures every node before Kubernetes starts
+        there. Cannot change once the cluster is created.""",
         {"mirrors": _mirrors()},
     )
 
 
 def _mirrors() -> Schema:
     mirror = record(
-        "Where the images of one registry, or of all the others, are pulled from instead.",
+        "Mirrors of one registry, or of all other registries.",
         {
             "host": text(
-                """Registry whose images are pulled from the endpoints, as the names of images have it: `docker.io`,
-                `registry.example:5000`; or `*` for every registry that has no mirror of its own.""",
+                """Registry whose images are pulled from the endpoints, as in the names of images: `docker.io`,
+                `registry.example:5000`, or `*` for every registry without a mirror of its own.""",
                 max_length=253,
                 rules=[
                     rule(
@@ -37,12 +37,12 @@ def _mirrors() -> Schema:
             ),
             "endpoints": _endpoints(),
             "only": flag(
-                """Whether the images come from the endpoints alone. Without it the nodes ask the registry itself when
-                no endpoint has the image."""
+                """Whether the images come only from the endpoints. By default the nodes try the registry itself if no
+                endpoint has the image."""
             ),
             "caConfigMapRef": record(
-                """ConfigMap in the same namespace whose key `ca.crt` holds the certificates, in PEM, that the https
-                endpoints are verified with. The nodes trust the usual authorities besides.""",
+                """ConfigMap in the same namespace. Its key `ca.crt` contains the certificates, in PEM, that verify the
+                https endpoints. The nodes also trust the usual authorities.""",
                 {
                     "name": text(
                         "Name of the ConfigMap.",
@@ -69,9 +69,9 @@ def _mirrors() -> Schema:
         ],
     )
     return listing(
-        """Mirrors of registries, one for each host. Example: `[{host: docker.io, endpoints: ["http://mirror:5000"]}]`.
-        Use it in place of registry mirrors in `containerdConfigPatches`, with which some node images do not
-        start.""",
+        """Mirrors of registries, one per host. Example: `[{host: docker.io, endpoints: ["http://mirror:5000"]}]`.
+        Use it instead of registry mirrors in `containerdConfigPatches`, because some node images do not start
+        with those.""",
         mirror,
         max_items=16,
         keys=["host"],

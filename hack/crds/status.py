@@ -11,18 +11,20 @@ def conditions(doc: str) -> Schema:
     condition = record(
         "The state of one aspect of the object.",
         {
-            "type": text("Which aspect, such as `Ready`.", max_length=316, pattern=_CONDITION_TYPE),
+            "type": text("Aspect of the object, such as `Ready`.", max_length=316, pattern=_CONDITION_TYPE),
             "status": choice("`True`, `False` or `Unknown`.", "True", "False", "Unknown"),
             "reason": text(
-                "Why, in one CamelCase word.", max_length=256, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+                "Cause, in one CamelCase word.", max_length=256, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
             ),
             "message": {
-                "description": "What it means and what to do, for people. Empty when there is nothing to say.",
+                "description": "Cause and next step, for people. Empty if there is nothing to report.",
                 "type": "string",
                 "maxLength": 10240,
             },
-            "lastTransitionTime": instant("When `status` last changed."),
-            "observedGeneration": integer("`metadata.generation` that this speaks of.", minimum=0, size="int64"),
+            "lastTransitionTime": instant("Time of the last change of `status`."),
+            "observedGeneration": integer(
+                "`metadata.generation` that this condition describes.", minimum=0, size="int64"
+            ),
         },
         required=["type", "status", "reason", "message", "lastTransitionTime"],
     )
@@ -41,4 +43,4 @@ def initialization(field: str, doc: str) -> Schema:
 
 def observed_generation() -> Schema:
     """Return the schema of `observedGeneration`."""
-    return integer("`metadata.generation` that this status was made for.", minimum=0, size="int64")
+    return integer("`metadata.generation` that this status describes.", minimum=0, size="int64")

@@ -14,7 +14,7 @@ RULES = Path(__file__).parent / "rules.yaml"
 TABLE = ROOT / "docs" / "contract.md"
 HEAD = """# What Cluster API asks, and the tests that prove it
 
-Written by `python -m hack.rules` from `hack/rules/rules.yaml` and from the marks of the tests; `make lint` checks it.
+Written by `make generate` from `hack/rules/rules.yaml` and from the marks of the tests; `make verify` checks it.
 `make test-integration TESTS="-k <test>"` runs one of them against a real API server with Cluster API's real core.
 """
 SECTIONS = {"contract": "Rules of the contract", "kopf": "Traps of kopf"}
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     if "--check" not in arguments:
         TABLE.write_text(table, encoding="utf-8")
     elif not TABLE.exists() or TABLE.read_text(encoding="utf-8") != table:
-        problems.append(f"{TABLE.relative_to(ROOT)} is out of date: run `python -m hack.rules`")
+        problems.append(f"{TABLE.relative_to(ROOT)} is out of date: run `make generate`")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

@@ -13,7 +13,7 @@ BLOCK = re.compile(r"<!-- run: (?P<journey>[\w-]+) -->\n```sh\n(?P<commands>.*?)
 
 def commands(journey: str) -> list[str]:
     """Return the blocks of a journey, in their order."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     blocks = (block for page in pages for block in BLOCK.finditer(page.read_text()))
     return [block["commands"] for block in blocks if block["journey"] == journey]
 

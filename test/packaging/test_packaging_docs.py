@@ -16,10 +16,10 @@ from capk.plan import kindcluster
 
 INSTALL = ROOT / "docs" / "install.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = re.compile(r"<!-- ([^>]*?) -->\n```sh\n")
 SPAN = re.compile(r"`([^`\n]+)`")
-FOLDERS = ("bench", "capk", "config", "docs", "hack", "requirements", "templates", "test", "tools")
+FOLDERS = ("bench", "capk", "capkdev", "config", "docs", "hack", "requirements", "templates", "test", "tools")
 
 
 def table(heading: str) -> dict[str, str]:
@@ -68,6 +68,8 @@ def test_every_command_block_says_who_runs_it(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
+    drawn = re.findall(r"capk\w*/[\w/]+\.py", "".join(re.findall(r"```mermaid\n(.*?)```", text, re.DOTALL)))
+    assert [file for file in drawn if not (ROOT / file).is_file()] == []
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", SPAN.sub("", text))
     files = [re.split(r"::|[ *]", span)[0] for span in SPAN.findall(text) if "/" in span]
     missing = [name for name in files if name.split("/")[0] in FOLDERS and not (ROOT / name).exists()]
@@ -84,7 +86,7 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_decisions_are_numbered_without_a_gap() -> None:
-    pages = sorted(path.name for path in (ROOT / "docs" / "decisions").iterdir())
+    pages = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*"))
     assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
 
 
@@ -93,6 +95,53 @@ def test_steps_of_a_decision_are_documented_in_their_order() -> None:
         (ROOT / "docs" / "architecture.md").read_text().split("## The order of a decision", 1)[1].split("\n## ")[0]
     )
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [step.__name__ for step in kindcluster._STEPS]
+
+
+@pytest.mark.parametrize(("heading", "most"), [("## A watch event", 6), ("## A creation", 8)])
+def test_walk_is_short_and_its_stations_are_files(heading: str, most: int) -> None:
+    walk = (
+        (ROOT / "docs" / "architecture.md")
+        .read_text()
+        .split(heading, 1)[1]
+        .split("```mermaid", 1)[1]
+        .split("```", 1)[0]
+    )
+    numbers = [int(number) for number in re.findall(r"(\d) · ", walk)]
+    files = re.findall(r"capk/[\w/]+\.py", walk)
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    assert 4 < len(numbers) <= most
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+    assert len(files) >= len(numbers) - 1
+
+
+def test_every_number_of_a_rule_in_the_code_is_explained() -> None:
+    rules = yaml.safe_load((ROOT / "hack" / "rules" / "rules.yaml").read_text())
+    known = {*rules["contract"], *re.findall(r"^\| (K\d+) \|", (ROOT / "docs" / "kopf.md").read_text(), re.MULTILINE)}
+    sources = [path for folder in ("capk", "capkdev", "hack", "test") for path in (ROOT / folder).rglob("*.py")]
+    used = set(re.findall(r"(?<=[( ,;])[CK]\d{1,2}(?=[),:;. ])", "".join(path.read_text() for path in sources)))
+    assert used | set(rules["kopf"]) <= known
+
+
+def test_no_number_of_a_rule_reaches_users() -> None:
+    for_contributors = {"contract.md", "kopf.md", "style.md"}
+    texts = [page for page in PAGES if page.name not in for_contributors and page.parent.name != "decisions"]
+    texts += [*(ROOT / "config" / "crd").rglob("*.yaml"), *(ROOT / "config" / "samples").rglob("*.yaml")]
+    texts += (ROOT / "templates").glob("*.yaml")
+    found = {path.name: re.findall(r"\([CK]\d{1,2}\)", path.read_text()) for path in texts}
+    assert {name: numbers for name, numbers in found.items() if numbers and name != "kustomization.yaml"} == {}
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_avoids_the_habits_that_the_style_names(page: Path) -> None:
+    """The words of docs/style.md that can be found without reading."""
+    text = SPAN.sub("", page.read_text())
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    habits = r"\b(?:stands? in|at once|anew|whoever|somebody|anybody|(?:tells?|told) of|stand-ins?|management plane)\b"
+    assert page.name == "style.md" or re.findall(habits, text) == []
 
 
 def is_module(dotted: str) -> bool:

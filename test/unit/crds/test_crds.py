@@ -31,7 +31,7 @@ def nodes_of(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
 
 def test_written_crds_are_up_to_date() -> None:
     for path, text in RENDERED.items():
-        assert path.read_text() == text, f"{path.name} is stale; run `make manifests`"
+        assert path.read_text() == text, f"{path.name} is stale; run `make generate`"
 
 
 def test_no_other_crd_lies_around() -> None:

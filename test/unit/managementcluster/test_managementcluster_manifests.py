@@ -56,5 +56,5 @@ def test_our_own_definitions_are_found_in_the_checkout() -> None:
 
 
 def test_missing_definitions_are_an_error_that_tells_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(CapkError, match="make manifests"):
+    with pytest.raises(CapkError, match="make generate"):
         manifests.own_definitions(tmp_path)

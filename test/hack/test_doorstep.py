@@ -1,0 +1,64 @@
+"""What a contributor meets first: the workflows, the hooks, the help of make, and the project's metadata."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+WORKFLOWS = Path(".github/workflows")
+
+
+def test_workflow_runs_the_steps_of_ci():
+    steps = set(re.findall(r"^ *step (make .+)$", Path(".ci/run").read_text(), re.MULTILINE))
+    jobs = yaml.safe_load((WORKFLOWS / "ci.yml").read_text())["jobs"]
+    assert steps == {step["run"] for job in jobs.values() for step in job["steps"] if "make " in step.get("run", "")}
+
+
+def test_workflows_name_targets_that_exist():
+    targets = set(re.findall(r"^([a-z0-9-]+):", _makefiles(), re.MULTILINE))
+    (job,) = yaml.safe_load((WORKFLOWS / "nightly.yml").read_text())["jobs"].values()
+    assert set(job["strategy"]["matrix"]["target"]) <= targets
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/development.md", "CHANGELOG.md"])
+def test_pages_name_targets_that_exist(page: str):
+    targets = set(re.findall(r"^([a-z0-9-]+):", _makefiles(), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z0-9-]+)", Path(page).read_text()))
+    assert named - targets == set()
+
+
+def test_hooks_run_what_lint_runs():
+    hooks = {hook["entry"] for hook in yaml.safe_load(Path(".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]}
+    recipe = _makefiles().split("\nlint: venv verify", 1)[1].split("\n\n", 1)[0]
+    lint = {line.strip().removesuffix(" .") for line in recipe.splitlines()[1:]}
+    ours = {entry.removeprefix(".venv/bin/").removesuffix(" --force-exclude") for entry in hooks}
+    assert ours == {*lint, "make --silent verify"}
+
+
+def test_help_groups_every_target_and_has_no_colours_where_nobody_looks():
+    text = subprocess.run(["make", "help"], capture_output=True, text=True, check=True).stdout
+    assert "\x1b" not in text
+    described = re.findall(r"^([a-z0-9-]+):.*## ", _makefiles(), re.MULTILINE)
+    assert sorted(re.findall(r"^  ([a-z0-9-]+) +\S", text, re.MULTILINE)) == sorted(described)
+    for file in Path("hack").glob("*.mk"):
+        assert file.read_text().index("##@ ") < re.search(r":.*## ", file.read_text()).start()
+
+
+def test_metadata_names_the_places_of_the_project():
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= project["urls"].keys()
+    assert (
+        yaml.safe_load(Path("mkdocs.yml").read_text().split("docs_dir")[0])["repo_url"] == project["urls"]["Homepage"]
+    )
+
+
+def test_changelog_begins_with_what_is_unreleased():
+    headings = re.findall(r"^## (.+)$", Path("CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+
+
+def _makefiles() -> str:
+    return "\n".join(path.read_text() for path in (Path("Makefile"), *sorted(Path("hack").glob("*.mk"))))

@@ -1,0 +1,49 @@
+"""The recorded session of README: what it is made of, and that it is of today."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from hack.record import BLOCK, LONGEST, PICTURE, README, SESSION, picture, shortened, with_output
+
+CRD = Path("config/crd/bases/infrastructure.cluster.x-k8s.io_kindclusters.yaml")
+
+
+def test_picture_shows_commands_and_output_in_colour():
+    svg = picture([("make it", "\x1b[32mmade\x1b[0m\n")])
+    assert {"make&#160;it", "made"} <= set(re.findall(r">([^<]+)</text>", svg))
+    assert svg == picture([("make it", "\x1b[32mmade\x1b[0m\n")])
+
+
+def test_long_paragraphs_are_shortened_and_the_picture_shows_how_much():
+    lines = [f"line {number}" for number in range(20)]
+    short = list(shortened(["first", "", *lines]))
+    assert short[:3] == ["first", "", "line 0"]
+    assert short[-3:] == ["line 18", "line 19", ""]
+    assert len(short) == 3 + LONGEST
+    assert "9 more lines" in "".join(short)
+
+
+def test_short_paragraphs_stay_whole():
+    lines = [*(f"line {number}" for number in range(LONGEST)), "", "end", ""]
+    assert list(shortened(lines[:-1])) == lines
+
+
+def test_block_is_renewed_with_what_its_command_prints():
+    page = "before\n\n<!-- recorded: x y -->\n```\nold\n```\n\nafter\n"
+    new = with_output(page, lambda command: f"\x1b[1m{command}\x1b[0m  \n more\n")
+    assert new == "before\n\n<!-- recorded: x y -->\n```\nx y\n more\n```\n\nafter\n"
+
+
+def test_readme_shows_the_columns_that_kubectl_prints():
+    columns = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["additionalPrinterColumns"]
+    shown = ["NAME", *(column["name"].upper() for column in columns if not column.get("priority"))]
+    blocks = {block["command"]: block["output"] for block in BLOCK.finditer(README.read_text())}
+    assert blocks["kubectl get kc"].splitlines()[0].split() == shown
+    assert "KINDControlPlane" in blocks["clusterctl describe cluster quickstart"]
+
+
+def test_recorded_commands_are_in_the_picture():
+    svg = PICTURE.read_text().replace("&#160;", " ")
+    assert all(f">{command}</text>" in svg for command in SESSION)

@@ -1,0 +1,14 @@
+"""The first commands of a contributor, run as they stand in CONTRIBUTING."""
+
+from pathlib import Path
+
+from documented import commands, link_checkout, run_commands
+
+
+def test_set_up_of_a_contributor_works_word_for_word(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    link_checkout(checkout)
+    [script] = commands("contribute")
+    # One test is enough to see that the command works; `make test` has run all of them.
+    printed = run_commands(script, tmp_path / "unused", checkout, PYTEST_ADDOPTS="-k test_new_condition_has_all_fields")
+    assert " passed" in printed

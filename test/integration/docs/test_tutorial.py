@@ -1,0 +1,30 @@
+"""The tutorial, from its first command to its last, as a newcomer types it."""
+
+import shutil
+from pathlib import Path
+
+from documented import ROOT, commands, link_checkout, run_commands
+
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
+
+
+def test_tutorial_works_word_for_word(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    link_checkout(checkout, ".capk", "hack")
+    # The quickstart works in the checkout that its file lies in.
+    shutil.copytree(ROOT / "hack", checkout / "hack")
+    home = Home(tmp_path / "kind")
+    script = "".join(commands("tutorial"))
+    # Without an engine that answers the quickstart takes the fake kind, whatever this machine has.
+    variables = {HOME_VARIABLE: str(home.directory), "DOCKER_HOST": "tcp://127.0.0.1:1"}
+    try:
+        printed = run_commands(script, checkout / "unused", checkout, **variables)
+    finally:
+        LocalManagementCluster(checkout / ".capk" / "quickstart").stop()
+    assert "Refused, as expected." in printed
+    assert "namespace/hello created" in printed
+    assert "Everything that the quickstart created is gone." in printed
+    assert home.names() == []
+    assert not list(checkout.glob("*.kubeconfig"))
