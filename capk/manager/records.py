@@ -324,7 +324,7 @@ class Records:
             self._drop_later(record)
         if isinstance(result, Access):
             record.access, record.read_at, record.external = result, self._clock(), None
-            record.proven_at = began if result.kube_system_uid else record.proven_at
+            record.proven_at = began if result.kube_system_uid is not None else record.proven_at
             record.validity = Validity(result.not_after, result.lifetime) if result.not_after else None
             self._drop_later(record)
 

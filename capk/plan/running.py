@@ -94,12 +94,12 @@ def _is_refused(observed: Observed, kind: Condition) -> bool:
 
 
 def has_lost_its_data(observed: Observed) -> bool:
-    """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one."""
+    """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one, or gone."""
     known = observed.object.kube_system_uid
     if known is None:
         # It goes with the creation of another cluster, which the condition does not speak of.
         return False
-    if observed.access and observed.access.kube_system_uid:
+    if observed.access and observed.access.kube_system_uid is not None:
         return observed.access.kube_system_uid != known
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return created is not None and created["reason"] == Reason.DATA_LOST
@@ -142,7 +142,7 @@ def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
         return {}
     if cluster.kube_system_uid in (None, access.kube_system_uid):
         return {}
-    return {names.KUBE_SYSTEM_ANNOTATION: access.kube_system_uid}
+    return {names.KUBE_SYSTEM_ANNOTATION: access.kube_system_uid or None}
 
 
 def due_identity(observed: Observed) -> str | None:

@@ -37,6 +37,8 @@ class Birth:
     is_dead: bool = False
     balancer_knows: bool = True
     empties: int = 0
+    lacks_system: bool = False
+    """Whether its API server ran on while its etcd was emptied: it does not make kube-system again."""
     hostile: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -206,6 +208,7 @@ class SimulatedEngine:
             return
         container.running = True
         container.started_at = f"{now():.3f}"
+        container.birth.lacks_system = False
         container.address = self._free_address()
         container.home = container.home or container.address
         if container.role == LOAD_BALANCER and container.birth.is_up:

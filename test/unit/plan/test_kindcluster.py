@@ -816,8 +816,9 @@ class TestHealth:
             seen = apply(seen, decide(seen))
             assert apply(seen, decide(seen)) == seen
 
-    def test_etcd_that_came_back_empty_is_data_loss(self) -> None:
-        other = replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
+    @pytest.mark.parametrize("uid", ["0c1e3c1e-0000-4000-8000-00000000000f", ""])
+    def test_etcd_that_came_back_empty_is_data_loss(self, uid) -> None:
+        other = replace(ACCESS, kube_system_uid=uid)
         seen = replace(settled(), access=other)
         lost = apply(seen, decide(seen))
         assert condition(lost.object.status, Condition.READY) == ("False", Reason.DATA_LOST)
@@ -839,9 +840,10 @@ class TestHealth:
         doubted = replace(never, health=HealthFacts(answers=True, reached=True, is_doubted=True))
         assert decide(doubted).operation is None
 
-    def test_cluster_without_its_data_is_made_again_where_the_user_wants_that(self) -> None:
+    @pytest.mark.parametrize("uid", ["0c1e3c1e-0000-4000-8000-00000000000f", ""])
+    def test_cluster_without_its_data_is_made_again_where_the_user_wants_that(self, uid) -> None:
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
-        seen = replace(settled(cluster), access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
+        seen = replace(settled(cluster), access=replace(ACCESS, kube_system_uid=uid))
         plan = decide(seen)
         assert plan.operation == removal(Goal.UP)
         assert plan.annotations[names.IDENTITY_ANNOTATION] == ""
