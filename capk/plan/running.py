@@ -13,7 +13,14 @@ from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, NodeFacts, Obs
 from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
-from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
+from capk.plan.repair import (
+    known_addresses,
+    misplaced_nodes,
+    must_be_asked_first,
+    needs_addresses,
+    start_request,
+    stopped_nodes,
+)
 from capk.plan.report import Verdict, false, kindcluster_status, true
 from capk.plan.secrets import (
     are_intact,
@@ -215,6 +222,8 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
     """Return the operation that is due, and when to look again if it has to wait."""
     if observed.operation is not None:
         return None, None
+    if must_be_asked_first(observed):
+        return _read(observed)
     if (request := start_request(observed)) is not None:
         return _when_due(observed, request)
     if not leads_to_own(observed):

@@ -149,6 +149,10 @@ class SimulatedEngine:
         """Return all containers, those of an engine that does not answer now included."""
         return [*self.containers.values(), *self._elsewhere.values()]
 
+    def is_elsewhere(self, birth: Birth) -> bool:
+        """Return whether an engine that does not answer now has that kind cluster."""
+        return any(one.birth is birth for one in self._elsewhere.values())
+
     def of(self, cluster: str, *, unlisted: bool = False) -> list[Container]:
         """Return the containers of a kind cluster, by name."""
         found = [one for one in self.containers.values() if one.cluster == cluster and (one.is_listed or unlisted)]

@@ -1042,12 +1042,28 @@ class TestSeveralControlPlanes:
             one["address"] for one in done.object.status["nodes"]
         ]
 
-    def test_addresses_count_after_a_restart_of_the_provider_before_anything_answers(self) -> None:
+    @pytest.mark.parametrize("health", [HealthFacts(), HealthFacts(answers=False, reached=True)])
+    def test_addresses_count_after_a_restart_of_the_provider_where_nothing_answers(self, health) -> None:
         """The machine was restarted, and the provider with it: it has not seen that the nodes started again."""
-        rebooted = replace(settled(engine=self.engine()), engine=self.engine(self.SWAPPED), health=HealthFacts())
+        silent = replace(ACCESS, answered=False)
+        done = settled(engine=self.engine())
+        rebooted = replace(done, engine=self.engine(self.SWAPPED), health=health, access=silent)
         request = decide(rebooted).operation
         assert isinstance(request, StartNodes)
         assert request.nodes == (self.NAMES[2], self.NAMES[1])
+
+    def test_quorum_is_asked_before_it_is_stopped_after_a_restart_of_the_provider(self) -> None:
+        """A quorum may go on working: nothing shows whether the machine was restarted too."""
+        done = settled(engine=self.engine())
+        unasked = replace(done, engine=self.engine(self.SWAPPED), health=HealthFacts(), access=None)
+        plan = decide(unasked)
+        assert plan.operation == ReadAccess("dev")
+        assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
+        under_way = replace(unasked, operation=running_operation(plan.operation))
+        assert decide(under_way).operation is None
+        assert decide(replace(unasked, access=ACCESS)).operation is None
+        kubeconfig = Failure(Reason.KUBECONFIG_UNAVAILABLE, "no kubeconfig")
+        assert isinstance(decide(replace(unasked, goals=failed(plan.operation, kubeconfig))).operation, StartNodes)
 
     def test_balancer_makes_room_for_the_control_plane_whose_address_it_got(self) -> None:
         done = settled(engine=self.engine())
