@@ -16,6 +16,8 @@ RETRY_SECONDS = 0.5
 """Pause between a failed read and the second one."""
 MOST_REST_SECONDS = 1.0
 """Limit of the pause between two reads, for an engine that answers slowly."""
+MOST_LISTINGS = 3
+"""Listings of one read, where another engine answers meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Snapshot:
     sequence: grows with each snapshot.
     clusters: by name; with an error the last that were known.
     error: why the last read failed.
-    engine_id: of the engine that answered last; empty where engines have none.
+    engine_id: of the engine that has these clusters; empty where engines have none.
     """
 
     sequence: int
@@ -47,12 +49,27 @@ class Snapshot:
     engine_id: str = ""
 
 
+@dataclass(frozen=True)
+class _Listing:
+    """What one engine had.
+
+    containers: the ids of all containers of kind clusters.
+    """
+
+    clusters: dict[str, Entry]
+    containers: frozenset[str]
+    engine_id: str
+
+
 class Inventory:
     """The latest snapshot, and the way to a newer one.
 
     latest: None before the first read has ended.
-    kind_version: as in v0.32.0, empty where kind does not tell; None until it is asked, which each read does then. The
-    engine is asked for its id together with it, and when kind clusters have vanished: another engine may answer now.
+    kind_version: as in v0.32.0, empty where kind does not tell; None until it is asked, which each read does then.
+
+    The same command may lead to another engine at any time. A container is never on two engines, so a listing that has
+    one in common with the listing before is of the same engine. For any other, the engine is asked for its id before
+    and after it; so it is together with kind's version.
     """
 
     def __init__(self, kind: Kind, containers: Containers) -> None:
@@ -60,7 +77,7 @@ class Inventory:
         self.kind_version: str | None = None
         self._kind = kind
         self._containers = containers
-        self._engine_id = ""
+        self._last = _Listing({}, frozenset(), "")
         self._sequence = 0
         self._published: list[Snapshot] = []
         self._running: asyncio.Task[Snapshot] | None = None
@@ -119,7 +136,7 @@ class Inventory:
         self._running, self._next = self._next, None
         began, began_at = self._tick(), _now()
         try:
-            clusters = await self._read_twice()
+            self._last = await self._read_twice()
         except CommandError as error:
             known = self.latest.clusters if self.latest else {}
             # What answers next may be another kind.
@@ -127,12 +144,13 @@ class Inventory:
             return self._publish(known, error)
         finally:
             self._rested_at = _now() + min(_now() - began_at, MOST_REST_SECONDS)
+        clusters = dict(self._last.clusters)
         self._outcomes = {name: outcome for name, outcome in self._outcomes.items() if outcome[0] > began}
         for name, (_, exists) in self._outcomes.items():
             _set(clusters, name, exists)
         return self._publish(self._with_restarts(clusters), None)
 
-    async def _read_twice(self) -> dict[str, Entry]:
+    async def _read_twice(self) -> _Listing:
         """Read; once more if that fails: a container that goes away meanwhile must not make the engine look broken."""
         try:
             return await self._read()
@@ -142,11 +160,29 @@ class Inventory:
             await asyncio.sleep(RETRY_SECONDS)
             return await self._read()
 
-    async def _read(self) -> dict[str, Entry]:
+    async def _read(self) -> _Listing:
+        engine_id = self._last.engine_id
         if self.kind_version is None:
             version = await self._version()
-            self._engine_id = await self._id()
+            engine_id = await self._id()
             self.kind_version = version
+        for _ in range(MOST_LISTINGS):
+            listing = await self._list(engine_id)
+            if self._is_same_engine(listing):
+                return listing
+            engine_id = await self._id()
+            if engine_id == listing.engine_id:
+                return listing
+        raise CommandFailed([*(self._containers.command or ()), "info"], "each answer is of another engine", 0)
+
+    def _is_same_engine(self, listing: _Listing) -> bool:
+        """Whether a listing needs no more proof that it is of the engine whose id was asked before it."""
+        if listing.engine_id != self._last.engine_id:
+            return False
+        has_no_id = self.latest is not None and not listing.engine_id
+        return has_no_id or not listing.containers.isdisjoint(self._last.containers)
+
+    async def _list(self, engine_id: str) -> _Listing:
         listing = asyncio.create_task(self._containers.nodes())
         try:
             names = await self._kind.clusters()
@@ -158,10 +194,9 @@ class Inventory:
         by_cluster: dict[str, list[Node]] = {name: [] for name in names}
         for node in nodes or []:
             by_cluster.setdefault(node.cluster, []).append(node)
-        if self.latest and self.latest.clusters.keys() - by_cluster.keys():
-            self._engine_id = await self._id()
         # kind and the engine are asked one after the other: a name without containers has not been seen whole yet.
-        return {name: Entry(name, tuple(own) if own else None) for name, own in by_cluster.items()}
+        clusters = {name: Entry(name, tuple(own) if own else None) for name, own in by_cluster.items()}
+        return _Listing(clusters, frozenset(node.container_id for node in nodes or ()), engine_id)
 
     def _with_restarts(self, clusters: Mapping[str, Entry]) -> dict[str, Entry]:
         """Mark the clusters whose nodes have started anew; one that is seen for the first time is taken as it is."""
@@ -199,7 +234,7 @@ class Inventory:
             self._publish(clusters, self.latest.error)
 
     def _publish(self, clusters: Mapping[str, Entry], error: CommandError | None) -> Snapshot:
-        self.latest = Snapshot(self._tick(), clusters, error, self._engine_id)
+        self.latest = Snapshot(self._tick(), clusters, error, self._last.engine_id)
         self._published.append(self.latest)
         return self.latest
 

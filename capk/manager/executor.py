@@ -63,6 +63,9 @@ KUBE_SYSTEM_COMMAND: Final = (
 )
 """Run in the first control-plane node, where kubeadm keeps a kubeconfig that has its rights without etcd."""
 
+NO_KUBE_SYSTEM: Final = 'namespaces "kube-system" not found'
+"""What kube-apiserver and kubectl say where there is no such namespace."""
+
 Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
 """Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
 StillWanted = Callable[[Record, Request], bool]
@@ -207,13 +210,14 @@ class Executor:
                     await self._kind.delete_cluster(request.name)
             self._inventory.deleted(request.name)
         else:
-            others = await self._remove(
+            removed, others = await self._remove(
                 request.name,
                 lambda nodes: removable(nodes, request),
                 settle_seconds=request.settle_seconds,
                 goes_on=lambda: self._still_wanted(record, request),
             )
-            if others:
+            if others or not removed:
+                # Where there was nothing to remove, another engine may have answered: the inventory finds out.
                 await self._inventory.refresh()
                 _check_later_attempts(others, request)
             else:
@@ -227,26 +231,26 @@ class Executor:
         *,
         settle_seconds: float = 0.0,
         goes_on: Callable[[], bool] = lambda: True,
-    ) -> list[Node]:
+    ) -> tuple[bool, list[Node]]:
         """Remove the containers of a kind cluster that are chosen from a new listing, until none is left to choose.
 
-        Return those of the name that were left alone.
+        Return whether there were any, and those of the name that were left alone.
 
         The engine may still be making containers when the first ones are removed: it copies a volume for seconds.
         Raises CommandTimedOut where some are left in the end.
         """
         clock = asyncio.get_running_loop().time
-        deadline, quiet_since = clock() + self._delete_seconds, clock()
+        deadline, quiet_since, removed = clock() + self._delete_seconds, clock(), False
         while True:
             if not goes_on():
                 raise Withdrawn
             nodes = await self._list(name)
             chosen = choose(nodes)
             if not chosen and clock() - quiet_since >= settle_seconds:
-                return nodes
+                return removed, nodes
             if chosen:
                 await self._containers.remove([node.container_id for node in chosen])
-                quiet_since = clock()
+                quiet_since, removed = clock(), True
             if clock() + LOOK_SECONDS >= deadline:
                 left = ", ".join(node.name for node in chosen)
                 output = f"still there after their removal: {left}"
@@ -377,19 +381,22 @@ class Executor:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _kube_system_uid(self, name: str, target: Target, login: Kubeconfig) -> str | None:
-        """Return the uid of the namespace kube-system; None where it cannot be asked for.
+        """Return the uid of the namespace kube-system; empty where it is not there, None where it cannot be asked for.
 
         An etcd that came back empty has lost what gives the kubeconfig its rights: since Kubernetes 1.29 a
         ClusterRoleBinding does, which kubeadm makes once. The node itself may still ask.
-        Tried with kind 0.33 and an etcd whose directory was removed.
+        kube-apiserver makes the namespace when it starts. One that ran on while its etcd was emptied never misses it,
+        and remembers the rights too. Tried with kind 0.33 and an etcd whose directory was removed, both ways.
         """
         answer = await self._ask(target, KUBE_SYSTEM, login)
+        if answer.status == HTTPStatus.NOT_FOUND and NO_KUBE_SYSTEM in answer.said:
+            return ""
         if answer.status != HTTPStatus.FORBIDDEN or self._containers.command is None:
             return uid_in(answer.body)
         try:
             output = await self._containers.run(f"{name}-{CONTROL_PLANE}", KUBE_SYSTEM_COMMAND)
-        except CommandError:
-            return None
+        except CommandError as error:
+            return "" if NO_KUBE_SYSTEM in error.output else None
         return as_uid(output.stdout.strip())
 
     def _version_of_image(self, name: str) -> str | None:

@@ -104,19 +104,27 @@ def authority_of(config_map: Mapping[str, Any]) -> str:
     return str(text)
 
 
-def health_facts(health: Health | None, proven_at: float | None) -> HealthFacts:
+def health_facts(
+    health: Health | None,
+    *,
+    proven_at: float | None = None,
+    unanswered_at: float | None = None,
+    unanswered_because: str = "",
+) -> HealthFacts:
     """Return what is known of a workload API server; one that could never be reached does not answer.
 
-    proven_at: since when it is known what its etcd holds, by the clock of `health`; None for never.
+    proven_at: since when it is known what its etcd holds. unanswered_at: when it was last asked elsewhere in vain,
+    which counts where it is newer. Both by the clock of `health`; None for never.
     """
     if health is None:
         return HealthFacts(is_watched=False)
-    answers = False if health.is_out_of_reach else health.answers
+    is_silent = health.ever_answered and health.is_older_than(unanswered_at)
+    answers = False if health.is_out_of_reach or is_silent else health.answers
     doubted = health.doubted_since
     return HealthFacts(
         answers=answers,
         reached=health.ever_answered,
-        said=health.said,
+        said=unanswered_because if is_silent else health.said,
         is_doubted=doubted is not None and (proven_at is None or proven_at < doubted),
     )
 

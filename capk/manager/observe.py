@@ -64,7 +64,12 @@ class Observer:
         engine = engine_facts(self._inventory.latest, name, lists_nodes=self._lists_nodes)
         record = self._records.of(cluster)
         self._records.stored(cluster)
-        health = health_facts(self._health.health(cluster.uid), record.proven_at)
+        health = health_facts(
+            self._health.health(cluster.uid),
+            proven_at=record.proven_at,
+            unanswered_at=record.unanswered_at,
+            unanswered_because=record.unanswered_because,
+        )
         # Not what a creation has just been told: what it answered to a question since.
         if health.answers and health.said:
             self._records.answered(record)

@@ -248,7 +248,13 @@ class Reconciler:
             condition["type"] == Condition.API_SERVER_AVAILABLE and condition["status"] in ("True", "False")
             for condition in cluster.conditions
         )
-        self._health.watch(cluster.uid, target, answered=answered, ever_answered=answered or was_reached)
+        self._health.watch(
+            cluster.uid,
+            target,
+            answered=answered,
+            ever_answered=answered or was_reached,
+            unanswered_at=self._records.of(cluster).unanswered_at,
+        )
 
     async def _let_go(self, key: Key, uid: str | None) -> float | None:
         """End what is under way for objects that had this key and are gone; return when to look again."""

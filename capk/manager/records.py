@@ -103,6 +103,9 @@ class Record:
     validity: Validity | None = None
     access_timer: asyncio.TimerHandle | None = None
     read_at: float | None = None
+    unanswered_at: float | None = None
+    """When the last reading ended, if the API server gave no answer to it."""
+    unanswered_because: str = ""
     proven_at: float | None = None
     """When the last reading began that has shown what the etcd of the kind cluster holds."""
     unfinished: Create | None = None
@@ -324,7 +327,9 @@ class Records:
             self._drop_later(record)
         if isinstance(result, Access):
             record.access, record.read_at, record.external = result, self._clock(), None
-            record.proven_at = began if result.kube_system_uid else record.proven_at
+            record.unanswered_at = None if result.answered else record.read_at
+            record.unanswered_because = result.said
+            record.proven_at = began if result.kube_system_uid is not None else record.proven_at
             record.validity = Validity(result.not_after, result.lifetime) if result.not_after else None
             self._drop_later(record)
 

@@ -194,7 +194,10 @@ class Access:
     version: str | None = None
     """What the API server says it is, as in v1.36.3; None when it could not be asked."""
     kube_system_uid: str | None = None
-    """The uid of its kube-system namespace; None when it could not be asked."""
+    """The uid of its kube-system namespace; None when it could not be asked.
+
+    Empty where it has none, which nothing but the loss of its data explains: nobody can delete that namespace.
+    """
     answered: bool = False
     """Whether the API server gave any answer when it was asked."""
     said: str = ""

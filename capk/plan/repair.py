@@ -15,7 +15,7 @@ import ipaddress
 from capk.kindcfg.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
 from capk.plan.ownership import Ownership, is_own, ownership
-from capk.plan.plan import StartNodes
+from capk.plan.plan import Goal, StartNodes
 
 
 def stopped_nodes(observed: Observed) -> list[NodeFacts]:
@@ -28,11 +28,32 @@ def stopped_nodes(observed: Observed) -> list[NodeFacts]:
 def misplaced_nodes(observed: Observed) -> list[NodeFacts]:
     """Return the running control planes that have another address than the other members of their etcd expect.
 
-    Not while the kind cluster answers: a quorum goes on working, and would be gone while these are started again. Where
-    it is not known yet whether it answers, the machine may have been restarted, and the provider with it.
+    Not while the kind cluster answers: a quorum goes on working, and would be gone while these are started again.
     """
-    is_known_to_answer = observed.health.answers and not observed.engine.restarted
-    if is_known_to_answer or not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
+    return _strayed(observed) if _answers(observed) is False else []
+
+
+def must_be_asked_first(observed: Observed) -> bool:
+    """Return whether control planes have other addresses, and nobody has asked yet whether they answer all the same.
+
+    So it is after a restart of the provider: the machine may have been restarted with it, or nothing at all.
+    """
+    return _answers(observed) is None and not stopped_nodes(observed) and bool(_strayed(observed))
+
+
+def _answers(observed: Observed) -> bool | None:
+    """Whether the kind cluster answers; None while it has not been asked."""
+    if observed.engine.restarted:
+        return False
+    if observed.health.answers is not None:
+        return observed.health.answers
+    if observed.access is not None:
+        return observed.access.answered
+    return None if observed.failure(Goal.ACCESS) is None else False
+
+
+def _strayed(observed: Observed) -> list[NodeFacts]:
+    if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
         return []
     known = known_addresses(observed)
     return [

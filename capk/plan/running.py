@@ -13,7 +13,14 @@ from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, NodeFacts, Obs
 from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
-from capk.plan.repair import known_addresses, misplaced_nodes, needs_addresses, start_request, stopped_nodes
+from capk.plan.repair import (
+    known_addresses,
+    misplaced_nodes,
+    must_be_asked_first,
+    needs_addresses,
+    start_request,
+    stopped_nodes,
+)
 from capk.plan.report import Verdict, false, kindcluster_status, true
 from capk.plan.secrets import (
     are_intact,
@@ -94,12 +101,12 @@ def _is_refused(observed: Observed, kind: Condition) -> bool:
 
 
 def has_lost_its_data(observed: Observed) -> bool:
-    """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one."""
+    """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one, or gone."""
     known = observed.object.kube_system_uid
     if known is None:
         # It goes with the creation of another cluster, which the condition does not speak of.
         return False
-    if observed.access and observed.access.kube_system_uid:
+    if observed.access and observed.access.kube_system_uid is not None:
         return observed.access.kube_system_uid != known
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return created is not None and created["reason"] == Reason.DATA_LOST
@@ -142,7 +149,7 @@ def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
         return {}
     if cluster.kube_system_uid in (None, access.kube_system_uid):
         return {}
-    return {names.KUBE_SYSTEM_ANNOTATION: access.kube_system_uid}
+    return {names.KUBE_SYSTEM_ANNOTATION: access.kube_system_uid or None}
 
 
 def due_identity(observed: Observed) -> str | None:
@@ -215,6 +222,8 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
     """Return the operation that is due, and when to look again if it has to wait."""
     if observed.operation is not None:
         return None, None
+    if must_be_asked_first(observed):
+        return _read(observed)
     if (request := start_request(observed)) is not None:
         return _when_due(observed, request)
     if not leads_to_own(observed):

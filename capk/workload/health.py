@@ -5,7 +5,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -44,6 +44,7 @@ class Health:
     since: when `answers` changed last, by the monitor's clock.
     holds: the uid of what DATA_PATH names, or NOTHING; None when it was not asked for, or with no clear answer.
     doubted_since: when it was last found to hold something else than before, by the monitor's clock; None for never.
+    asked_at: when the last question began that has ended; None for never.
     """
 
     answers: bool | None
@@ -53,11 +54,16 @@ class Health:
     since: float
     holds: str | None = None
     doubted_since: float | None = None
+    asked_at: float | None = field(default=None, compare=False)
 
     @property
     def is_out_of_reach(self) -> bool:
         """Whether enough questions have failed to say that this API server cannot be reached from here."""
         return self.answers is None and self.failures >= FAILURES_TO_GIVE_UP
+
+    def is_older_than(self, moment: float | None) -> bool:
+        """Whether the last question that has ended began before that moment; not for None."""
+        return moment is not None and (self.asked_at is None or self.asked_at < moment)
 
     @property
     def is_settled(self) -> bool:
@@ -143,12 +149,21 @@ class HealthMonitor:
         self._order = 0
         self._changed = asyncio.Event()
 
-    def watch(self, uid: str, target: Target, *, answered: bool = False, ever_answered: bool = False) -> None:
+    def watch(
+        self,
+        uid: str,
+        target: Target,
+        *,
+        answered: bool = False,
+        ever_answered: bool = False,
+        unanswered_at: float | None = None,
+    ) -> None:
         """Begin to ask an API server; for one that is being asked, only a changed target changes something.
 
         answered: it has just answered, for example while its kubeconfig was read. Of an API server that counts as dead,
         this is not believed: it is asked sooner.
         ever_answered: it answered this provider once, perhaps before a restart, so its silence is a failure.
+        unanswered_at: when it was asked elsewhere in vain; it is asked sooner, unless it was asked here since.
         With a changed target the verdict stays until the new one has been asked, which happens soon. What it holds is
         found out again.
         """
@@ -162,7 +177,7 @@ class HealthMonitor:
             reached = known.health.ever_answered or ever_answered
             health = replace(known.health, failures=0, ever_answered=reached, holds=None, doubted_since=None)
             self._watched[uid] = self._scheduled(_Watched(uid, target, health, now))
-        elif answered and known.health.answers is not True:
+        elif (answered and known.health.answers is not True) or known.health.is_older_than(unanswered_at):
             self._hurry(known, now)
 
     def forget(self, uid: str) -> None:
@@ -216,7 +231,7 @@ class HealthMonitor:
             self._connections.drop(watched.target)
             return
         before, now = watched.health, self._clock()
-        watched.health = judge(before, answer, now)
+        watched.health = replace(judge(before, answer, now), asked_at=watched.asked)
         if data is not None:
             watched.health = judge_data(watched.health, data, now)
         share = 1 if watched.health.is_settled else SOONER

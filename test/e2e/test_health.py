@@ -1,5 +1,7 @@
 """The API server of a kind cluster whose containers run: it dies and comes back, or has lost all it held."""
 
+import re
+
 import pytest
 from api import eventually
 from conftest import NewName, StartPlace
@@ -11,6 +13,7 @@ from capk.api.names import KIND_CLUSTERS
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 CREATE_SECONDS = 300
 PERIOD = ("--health-period", "5s")
+UID = "[0-9a-f-]{36}"
 MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 
 
@@ -98,20 +101,25 @@ def test_etcd_that_is_emptied_in_a_container_that_runs_on_is_data_loss(
 
 
 def empty_etcd(kind: RealKind, node: str, *, restarts: bool) -> None:
-    """Let etcd come back without its data; return when the API server answers from the new one."""
+    """Let etcd come back without its data; return when the API server answers from the new one.
+
+    An API server that runs on does not miss kube-system, and does not make it again.
+    """
     before = kube_system(kind, node)
+    assert re.fullmatch(UID, before)
     kind.engine("exec", node, "rm", "-r", "/var/lib/etcd/member")
     if restarts:
         kind.engine("restart", "-t", "2", node)
     else:
         kind.engine("exec", node, "pkill", "-KILL", "-x", "etcd")
-    eventually(lambda: kube_system(kind, node) not in ("", before), 180, 1)
+    wanted = UID if restarts else '.*namespaces "kube-system" not found'
+    eventually(lambda: (found := kube_system(kind, node)) != before and re.fullmatch(wanted, found), 180, 1)
 
 
 def kube_system(kind: RealKind, node: str) -> str:
-    """Return the uid of kube-system, by the credentials that need nothing in etcd; empty where nothing answers."""
+    """Return the uid of kube-system, by the credentials that need nothing in etcd, or why there is none."""
     kubectl = "kubectl --kubeconfig=/etc/kubernetes/super-admin.conf --request-timeout=5s"
-    ask = f"{kubectl} get namespace kube-system --output=jsonpath={{.metadata.uid}} || true"
+    ask = f"{kubectl} get namespace kube-system --output=jsonpath={{.metadata.uid}} 2>&1 || true"
     return kind.engine("exec", node, "sh", "-c", ask).strip()
 
 

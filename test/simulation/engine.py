@@ -37,6 +37,8 @@ class Birth:
     is_dead: bool = False
     balancer_knows: bool = True
     empties: int = 0
+    lacks_system: bool = False
+    """Whether its API server ran on while its etcd was emptied: it does not make kube-system again."""
     hostile: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -147,6 +149,10 @@ class SimulatedEngine:
         """Return all containers, those of an engine that does not answer now included."""
         return [*self.containers.values(), *self._elsewhere.values()]
 
+    def is_elsewhere(self, birth: Birth) -> bool:
+        """Return whether an engine that does not answer now has that kind cluster."""
+        return any(one.birth is birth for one in self._elsewhere.values())
+
     def of(self, cluster: str, *, unlisted: bool = False) -> list[Container]:
         """Return the containers of a kind cluster, by name."""
         found = [one for one in self.containers.values() if one.cluster == cluster and (one.is_listed or unlisted)]
@@ -206,6 +212,7 @@ class SimulatedEngine:
             return
         container.running = True
         container.started_at = f"{now():.3f}"
+        container.birth.lacks_system = False
         container.address = self._free_address()
         container.home = container.home or container.address
         if container.role == LOAD_BALANCER and container.birth.is_up:

@@ -136,6 +136,7 @@ def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
                 life.world.engine.start(container)
         elif how == "emptied" and birth.number in life.world.workload.identified and not birth.hides_data:
             birth.empties += 1
+            birth.lacks_system = True
         elif how == "dead":
             birth.is_dead = True
             asyncio.get_running_loop().call_later(seconds, setattr, birth, "is_dead", False)

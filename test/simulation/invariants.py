@@ -20,6 +20,8 @@ HEALTH_SECONDS: Final = 30.0
 """The provider's period of asking each workload API server."""
 LATE_SECONDS: Final = 2 * HEALTH_SECONDS + 90.0
 """How long Ready may lag behind the truth: two periods, the deadlines of the questions, and a write."""
+DATA_SECONDS: Final = 2 * HEALTH_SECONDS + 330.0
+"""How long an empty etcd may go unnoticed: a period to see that something is missing, a back-off, and a reading."""
 REFUSED_SECONDS: Final = 330.0
 """How long the provider may wait before it tries again what the API server has refused many times."""
 WINDOW_SECONDS: Final = 600.0
@@ -40,7 +42,7 @@ class Watcher:
 
     def __init__(self, checks: frozenset[str]) -> None:
         self._checks = checks
-        self._wrong_since: dict[str, float] = {}
+        self._wrong_since: dict[tuple[str, str], float] = {}
         self._excused_until = 0.0
         """Until when the provider could not see or tell."""
 
@@ -67,11 +69,11 @@ class Watcher:
             self._excused_until = life.world.disturbed_at = now()
         if any(fault.kind == "admission" for fault in life.world.api.faults):
             self._excused_until = now() + REFUSED_SECONDS
-        wrong = {uid: text for obj in life.world.api.all(names.KIND_CLUSTERS) for uid, text in _lies(life, obj)}
-        self._wrong_since = {uid: self._wrong_since.get(uid, now()) for uid in wrong}
-        for uid, since in self._wrong_since.items():
-            if now() - max(since, self._excused_until) > LATE_SECONDS:
-                life.world.violate(wrong[uid])
+        wrong = {lie: late for obj in life.world.api.all(names.KIND_CLUSTERS) for lie, late in _lies(life, obj)}
+        self._wrong_since = {lie: self._wrong_since.get(lie, now()) for lie in wrong}
+        for lie, since in self._wrong_since.items():
+            if now() - max(since, self._excused_until) > wrong[lie]:
+                life.world.violate(lie[1])
 
 
 def _look_at_probes(life: Life) -> None:
@@ -85,15 +87,19 @@ def _look_at_probes(life: Life) -> None:
         life.world.violate(f"a probe fails: {problem}")
 
 
-def _lies(life: Life, obj: Body) -> list[tuple[str, str]]:
-    """Return (uid, what is wrong) where an object is Ready and nothing answers."""
+def _lies(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
+    """Return ((uid, what is wrong), how long it may be so) where an object is Ready and should not be."""
     ready = life.world.conditions(obj).get(Condition.READY)
     if not ready or ready["status"] != "True" or is_left_alone(life, obj) or not life.world.options.reach:
         return []
-    birth = life.world.birth_of(obj)
-    if birth and (life.world.engine.answers(birth) or birth.number not in life.world.workload.reached):
+    uid, birth = obj["metadata"]["uid"], life.world.birth_of(obj)
+    if birth and birth.number not in life.world.workload.reached:
         return []
-    return [(obj["metadata"]["uid"], f"{name_of(obj)} is Ready, but its API server does not answer")]
+    if birth is None or not life.world.engine.answers(birth):
+        return [((uid, f"{name_of(obj)} is Ready, but its API server does not answer"), LATE_SECONDS)]
+    if birth.empties:
+        return [((uid, f"{name_of(obj)} is Ready, but its etcd came back empty"), DATA_SECONDS)]
+    return []
 
 
 def _is_calm(life: Life) -> bool:

@@ -9,16 +9,10 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     {
         # Without a list of containers nothing proves whose half-made nodes are; only the fake kind runs like that.
         "world:lists",
-        # What is listed after a switch back is taken for the other engine's, whose id was asked before.
-        "another-engine",
     }
 )
 """Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
 SILENT: Final[frozenset[str]] = frozenset()
 """Checks of `invariants.CHECKS`."""
-UNMENDED: Final[frozenset[str]] = frozenset(
-    {
-        "what was created belongs to the engine that has it",
-    }
-)
+UNMENDED: Final[frozenset[str]] = frozenset()
 """Scripts of `scripts_known` that fail."""

@@ -83,6 +83,9 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         if name in world.lost and obj["spec"].get("recreatePolicy") != "Always":
             yield "its kind cluster was removed"
         return
+    if world.engine.is_elsewhere(birth):
+        yield "its kind cluster is on another engine"
+        return
     own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
     if birth.cluster in world.lost and len(own) < _size(obj):
         yield "some of its containers were removed"
@@ -155,6 +158,8 @@ def _problem(life: Life, obj: Body) -> str | None:
     conditions, label = life.world.conditions(obj), name_of(obj)
     if obj["metadata"].get("deletionTimestamp"):
         if is_left_alone(life, obj) or names.KIND_CLUSTER_FINALIZER not in (obj["metadata"].get("finalizers") or ()):
+            return None
+        if (birth := life.world.birth_of(obj)) and life.world.engine.is_elsewhere(birth):
             return None
         return f"{label} is still there, long after its deletion: {_said(conditions)}"
     why = obstacle(life, obj)

@@ -67,6 +67,8 @@ class Workload:
             return Answer(403, "HTTP 403: forbidden")
         if path == DATA_PATH:
             return _data(birth)
+        if path == KUBE_SYSTEM and birth.lacks_system:
+            return Answer(404, 'HTTP 404: namespaces "kube-system" not found')
         if path == KUBE_SYSTEM:
             self.identified.add(birth.number)
             return Answer(200, "HTTP 200", json.dumps({"metadata": {"uid": birth.system_uid}}).encode())

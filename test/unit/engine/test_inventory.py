@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -11,18 +12,23 @@ from capk.errors import CommandError, CommandFailed, CommandMissing
 pytestmark = pytest.mark.virtual_time
 
 
-def node(cluster: str) -> Node:
-    return Node(f"{cluster}-control-plane", cluster, "control-plane", True, "id", "172.18.0.2", "now")
+def node(cluster: str, engine: str | None = None) -> Node:
+    name = f"{cluster}-control-plane"
+    return Node(name, cluster, "control-plane", True, f"{name} on {engine}", "172.18.0.2", "now")
 
 
 class Engine:
     """Both commands in one: what it has is a list of names, and each read can be held back."""
+
+    command = ("docker",)
 
     def __init__(self, *names: str, known_nodes: bool = True) -> None:
         self.names = list(names)
         self.known_nodes = known_nodes
         self.reads = self.version_reads = 0
         self.id: str | None = None
+        self.reinstalled: str | None = None
+        """The id that the engine has got by now."""
         self.id_reads = 0
         self.version_error: CommandError | None = None
         self.error: CommandFailed | None = None
@@ -39,7 +45,7 @@ class Engine:
         self.id_reads += 1
         if self.id == "unreadable":
             raise UnreadableAnswer(["docker", "info"], "it is not JSON")
-        return self.id
+        return self.reinstalled or self.id
 
     async def clusters(self) -> list[str]:
         self.reads += 1
@@ -50,7 +56,7 @@ class Engine:
         return names
 
     async def nodes(self) -> list[Node] | None:
-        return [node(name) for name in self.names] if self.known_nodes else None
+        return [node(name, self.id) for name in self.names] if self.known_nodes else None
 
 
 @pytest.fixture(autouse=True)
@@ -317,30 +323,97 @@ async def _nodes(*nodes: Node) -> list[Node]:
 
 
 class TestEngineId:
-    async def test_it_is_asked_once_and_with_each_new_version(self):
+    """The same command may lead to another engine: what is listed belongs to the engine that has listed it."""
+
+    async def test_it_is_asked_around_the_first_listing_and_not_while_containers_are_the_same(self):
         engine = Engine("a")
         engine.id = "one"
         inventory = inventory_of(engine)
         for _ in range(3):
             assert (await inventory.refresh()).engine_id == "one"
-        assert engine.id_reads == 1
-        inventory.kind_version = None
+        engine.names = ["a", "b"]
+        await inventory.refresh()
+        engine.names = ["b"]
         await inventory.refresh()
         assert engine.id_reads == 2
 
-    async def test_it_is_asked_when_clusters_vanish_behind_the_provider(self):
-        """Another engine may answer to the same command by now."""
-        engine = Engine("a", "b")
+    async def test_it_is_asked_with_each_new_version(self):
+        engine = Engine("a")
+        engine.id = "one"
+        inventory = inventory_of(engine)
+        await inventory.refresh()
+        inventory.kind_version = None
+        await inventory.refresh()
+        assert engine.id_reads == 3
+
+    @pytest.mark.parametrize("there", [[], ["b"], ["a"], ["a", "b"]], ids=",".join)
+    @pytest.mark.parametrize("here", [[], ["a"]], ids=",".join)
+    async def test_another_engine_is_noticed_and_so_is_the_first_one_again(self, here, there):
+        """Whatever each has: nothing, other kind clusters, or one of the same name."""
+        engine = Engine(*here)
+        engine.id = "one"
+        inventory = inventory_of(engine)
+        for id, names in (("one", here), ("other", there), ("one", here), ("other", there)):
+            engine.id, engine.names = id, list(names)
+            for _ in range(2):
+                snapshot = await inventory.refresh()
+                assert (list(snapshot.clusters), snapshot.engine_id) == (list(names), id)
+
+    async def test_engine_that_changes_between_listing_and_question_is_listed_again(self):
+        engine = Engine("a")
+        engine.id = "one"
+        inventory = inventory_of(engine)
+        await inventory.refresh()
+
+        async def switched() -> str:
+            engine.names, engine.id, engine.engine_id = ["b"], "other", ask
+            return "other"
+
+        ask = engine.engine_id
+        engine.names, engine.id, engine.engine_id = [], "third", switched
+        snapshot = await inventory.refresh()
+        assert (list(snapshot.clusters), snapshot.engine_id) == (["b"], "other")
+
+    async def test_engines_that_take_turns_are_a_failure(self):
+        engine = Engine("a")
+        inventory = inventory_of(engine)
+        ids = (str(number) for number in itertools.count())
+
+        async def another() -> str:
+            return next(ids)
+
+        engine.engine_id = another
+        snapshot = await inventory.refresh()
+        assert isinstance(snapshot.error, CommandFailed)
+        assert "another engine" in str(snapshot.error.output)
+
+    async def test_new_id_of_an_engine_with_the_same_containers_is_believed(self):
+        """A new installation gives it one."""
+        engine = Engine("a")
+        engine.id = "one"
+        inventory = inventory_of(engine)
+        await inventory.refresh()
+        engine.error = CommandFailed(["docker", "ps"], "no", 1)
+        await inventory.refresh()
+        engine.error, engine.reinstalled = None, "two"
+        snapshot = await inventory.refresh()
+        assert (list(snapshot.clusters), snapshot.engine_id) == (["a"], "two")
+
+    async def test_outcome_of_an_operation_belongs_to_the_engine_that_was_listed(self):
+        """While a read finds out that another engine answers."""
+        engine = Engine("a")
         engine.id = "one"
         inventory = inventory_of(engine)
         await inventory.refresh()
         engine.names, engine.id = [], "other"
-        snapshot = await inventory.refresh()
-        assert (snapshot.clusters, snapshot.engine_id) == ({}, "other")
-        inventory.created("c")
-        inventory.deleted("c")
-        await inventory.refresh()
-        assert engine.id_reads == 2
+        engine.open.clear()
+        reading = asyncio.create_task(inventory.refresh())
+        await ticks()
+        inventory.created("b")
+        assert inventory.latest
+        assert (list(inventory.latest.clusters), inventory.latest.engine_id) == (["a", "b"], "one")
+        engine.open.set()
+        assert (await reading).engine_id == "other"
 
     async def test_it_is_asked_after_an_error_and_kept_meanwhile(self):
         engine = Engine("a")
@@ -353,8 +426,11 @@ class TestEngineId:
         assert (await inventory.refresh()).engine_id == "other"
 
     @pytest.mark.parametrize("answer", [None, "unreadable"])
-    async def test_engine_without_an_id_is_as_good_as_any(self, answer):
-        engine = Engine("a")
+    async def test_engine_without_an_id_is_as_good_as_any_and_not_asked_each_time(self, answer):
+        engine = Engine()
         engine.id = answer
-        snapshot = await inventory_of(engine).refresh()
-        assert (snapshot.error, snapshot.engine_id) == (None, "")
+        inventory = inventory_of(engine)
+        for _ in range(5):
+            snapshot = await inventory.refresh()
+            assert (snapshot.error, snapshot.engine_id) == (None, "")
+        assert engine.id_reads == 2

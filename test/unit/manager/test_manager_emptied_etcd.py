@@ -19,14 +19,15 @@ FORBIDDEN = Answer(403, 'HTTP 403: namespaces "kube-system" is forbidden')
 class Node(Engine):
     """A node that prints something, or where kubectl fails."""
 
-    def __init__(self, printed: str | None) -> None:
+    def __init__(self, printed: str | None, *, fails_with: str = "no such file") -> None:
         super().__init__()
         self.printed = printed
+        self.fails_with = fails_with
 
     async def run(self, node: str, command: tuple[str, ...], **_: Any) -> Output:
         self.calls.append((node, command))
         if self.printed is None:
-            raise CommandFailed(["docker", "exec", node, *command], "no such file", 1)
+            raise CommandFailed(["docker", "exec", node, *command], self.fails_with, 1)
         return Output(self.printed, "")
 
 
@@ -51,6 +52,24 @@ async def test_node_is_asked_where_the_kubeconfig_has_lost_its_rights(tmp_path):
     engine = Node(UID)
     assert await uid(engine, tmp_path, FORBIDDEN) == UID
     assert engine.calls == [("dev-control-plane", KUBE_SYSTEM_COMMAND)]
+
+
+async def test_api_server_says_that_there_is_none(tmp_path):
+    """As one does that ran on while its etcd was emptied."""
+    engine = Node(printed=None)
+    assert await uid(engine, tmp_path, Answer(404, 'HTTP 404: namespaces "kube-system" not found')) == ""
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize("said", ["HTTP 404: 404 page not found", 'HTTP 500: namespaces "kube-system" not found'])
+async def test_other_words_prove_nothing(tmp_path, said):
+    status = int(said.split()[1].rstrip(":"))
+    assert await uid(Node(printed=None), tmp_path, Answer(status, said)) is None
+
+
+async def test_node_says_that_there_is_none(tmp_path):
+    printed = 'Error from server (NotFound): namespaces "kube-system" not found'
+    assert await uid(Node(None, fails_with=printed), tmp_path, FORBIDDEN) == ""
 
 
 @pytest.mark.parametrize("printed", [None, "", "error: no configuration", "7713a44d"])

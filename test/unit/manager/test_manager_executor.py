@@ -311,6 +311,19 @@ class TestRemoval:
         assert engine.there == [theirs]
         assert engine.removed == []
 
+    async def test_removal_that_finds_nothing_is_no_news_of_the_cluster(self, tmp_path):
+        """Another engine may answer by then: only a listing together with its id shows whether it is gone."""
+        engine = Engine(container("dev-control-plane"))
+        engine.engine_id = AsyncMock(return_value="one")
+        acting = executor(engine, tmp_path)
+        await acting._inventory.refresh()
+        there, engine.there = engine.there, []
+        engine.engine_id = AsyncMock(return_value="other")
+        await acting.carry_out(RECORD, REMOVE, lambda step: None)
+        assert acting._inventory.latest.engine_id == "other"
+        engine.there, engine.engine_id = there, AsyncMock(return_value="one")
+        assert "dev" in (await acting._inventory.refresh()).clusters
+
     async def test_containers_of_other_clusters_stay_whatever_they_bear(self, tmp_path):
         other = container("other-control-plane", cluster="other")
         engine = Engine(container("dev-control-plane"), other)

@@ -93,7 +93,7 @@ class TestHealthTarget:
     ],
 )
 def test_api_server_that_could_never_be_reached_does_not_answer(health, facts):
-    assert health_facts(health, None) == facts
+    assert health_facts(health) == facts
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,22 @@ def test_api_server_that_could_never_be_reached_does_not_answer(health, facts):
 )
 def test_data_is_doubted_until_a_reading_that_began_later_has_shown_it(doubted_since, proven_at, is_doubted):
     health = Health(True, True, 0, "HTTP 200", 0.0, NOTHING, doubted_since)
-    assert health_facts(health, proven_at).is_doubted is is_doubted
+    assert health_facts(health, proven_at=proven_at).is_doubted is is_doubted
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "unanswered_at", "answers"),
+    [(5.0, None, True), (5.0, 6.0, False), (7.0, 6.0, True), (None, 6.0, False)],
+)
+def test_newest_answer_counts_whoever_has_asked(asked_at, unanswered_at, answers):
+    health = Health(True, True, 0, "HTTP 200", 0.0, asked_at=asked_at)
+    facts = health_facts(health, unanswered_at=unanswered_at, unanswered_because="no answer within 3 s")
+    assert facts.answers is answers
+    assert facts.said == ("HTTP 200" if answers else "no answer within 3 s")
+
+
+def test_silence_of_what_was_never_reached_is_no_news():
+    assert health_facts(Health(None, False, 0, "", 0.0), unanswered_at=6.0).answers is None
 
 
 def test_data_of_a_secret_is_not_kept():

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from simulation import KUBE_SYSTEM_UID, World, quiet
+from simulation import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
 
 from capk.workload.answer import Answer
 
@@ -97,4 +97,23 @@ async def test_data_that_comes_back_is_believed(tmp_path):
         await world.until(lambda: world.reason() == "DataLost", PERIOD + 5)
         await asyncio.sleep(600)
         world.data, world.kube_system_uid = found, KUBE_SYSTEM_UID
+        await world.until(lambda: world.reason() == "Ready", PERIOD + 5)
+
+
+async def test_nodes_that_started_again_are_not_ready_before_the_answer_although_nobody_waits_for_it(tmp_path):
+    world = World(tmp_path, wait_for_nodes_seconds=0)
+    async with world.running():
+        world.add()
+        await world.ready()
+        await asyncio.sleep(2 * PERIOD)
+        answer, world.answer = world.answer, NO_ANSWER
+        world.engine.stop_nodes()
+        await world.until(lambda: world.reason() == "StartingNodes", 30)
+        said = set()
+        for _ in range(3000):
+            said.add(world.reason())
+            await asyncio.sleep(0.1)
+        assert said == {"StartingNodes", "NotAnswering"}
+        assert NO_ANSWER.said in world.condition("Ready")[2]
+        world.answer = answer
         await world.until(lambda: world.reason() == "Ready", PERIOD + 5)

@@ -859,8 +859,9 @@ class TestHealth:
             seen = apply(seen, decide(seen))
             assert apply(seen, decide(seen)) == seen
 
-    def test_etcd_that_came_back_empty_is_data_loss(self) -> None:
-        other = replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
+    @pytest.mark.parametrize("uid", ["0c1e3c1e-0000-4000-8000-00000000000f", ""])
+    def test_etcd_that_came_back_empty_is_data_loss(self, uid) -> None:
+        other = replace(ACCESS, kube_system_uid=uid)
         seen = replace(settled(), access=other)
         lost = apply(seen, decide(seen))
         assert condition(lost.object.status, Condition.READY) == ("False", Reason.DATA_LOST)
@@ -882,9 +883,10 @@ class TestHealth:
         doubted = replace(never, health=HealthFacts(answers=True, reached=True, is_doubted=True))
         assert decide(doubted).operation is None
 
-    def test_cluster_without_its_data_is_made_again_where_the_user_wants_that(self) -> None:
+    @pytest.mark.parametrize("uid", ["0c1e3c1e-0000-4000-8000-00000000000f", ""])
+    def test_cluster_without_its_data_is_made_again_where_the_user_wants_that(self, uid) -> None:
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
-        seen = replace(settled(cluster), access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
+        seen = replace(settled(cluster), access=replace(ACCESS, kube_system_uid=uid))
         plan = decide(seen)
         assert plan.operation == removal(Goal.UP)
         assert plan.annotations[names.IDENTITY_ANNOTATION] == ""
@@ -1085,12 +1087,28 @@ class TestSeveralControlPlanes:
             one["address"] for one in done.object.status["nodes"]
         ]
 
-    def test_addresses_count_after_a_restart_of_the_provider_before_anything_answers(self) -> None:
+    @pytest.mark.parametrize("health", [HealthFacts(), HealthFacts(answers=False, reached=True)])
+    def test_addresses_count_after_a_restart_of_the_provider_where_nothing_answers(self, health) -> None:
         """The machine was restarted, and the provider with it: it has not seen that the nodes started again."""
-        rebooted = replace(settled(engine=self.engine()), engine=self.engine(self.SWAPPED), health=HealthFacts())
+        silent = replace(ACCESS, answered=False)
+        done = settled(engine=self.engine())
+        rebooted = replace(done, engine=self.engine(self.SWAPPED), health=health, access=silent)
         request = decide(rebooted).operation
         assert isinstance(request, StartNodes)
         assert request.nodes == (self.NAMES[2], self.NAMES[1])
+
+    def test_quorum_is_asked_before_it_is_stopped_after_a_restart_of_the_provider(self) -> None:
+        """A quorum may go on working: nothing shows whether the machine was restarted too."""
+        done = settled(engine=self.engine())
+        unasked = replace(done, engine=self.engine(self.SWAPPED), health=HealthFacts(), access=None)
+        plan = decide(unasked)
+        assert plan.operation == ReadAccess("dev")
+        assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
+        under_way = replace(unasked, operation=running_operation(plan.operation))
+        assert decide(under_way).operation is None
+        assert decide(replace(unasked, access=ACCESS)).operation is None
+        kubeconfig = Failure(Reason.KUBECONFIG_UNAVAILABLE, "no kubeconfig")
+        assert isinstance(decide(replace(unasked, goals=failed(plan.operation, kubeconfig))).operation, StartNodes)
 
     def test_balancer_makes_room_for_the_control_plane_whose_address_it_got(self) -> None:
         done = settled(engine=self.engine())
