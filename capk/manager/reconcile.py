@@ -27,6 +27,7 @@ from capk.plan.events import event_of, warning_of
 from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
 from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.report import UNEVENTFUL, transitions
+from capk.plan.running import was_ever_reached
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
 from capk.workload.health import HealthMonitor
@@ -219,11 +220,7 @@ class Reconciler:
                 self._health.forget(cluster.uid)
             return
         answered = observed.access is not None and observed.access.answered
-        was_reached = any(
-            condition["type"] == Condition.API_SERVER_AVAILABLE and condition["status"] in ("True", "False")
-            for condition in cluster.conditions
-        )
-        self._health.watch(cluster.uid, target, answered=answered, ever_answered=answered or was_reached)
+        self._health.watch(cluster.uid, target, answered=answered, ever_answered=answered or was_ever_reached(cluster))
 
     async def _let_go(self, key: Key, uid: str | None) -> float | None:
         """End what is under way for objects that had this key and are gone; return when to look again."""

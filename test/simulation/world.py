@@ -189,7 +189,7 @@ class World:
 
     def is_calm_since(self, seconds: float) -> bool:
         """Return whether the provider was able to see everything for so long."""
-        return self.disturbed_at < now() - seconds
+        return self.disturbed_at < now() - seconds and not self.api.is_behind
 
     # --- what is judged at the moment it happens
 
