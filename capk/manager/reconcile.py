@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS: Final = 2.0
 """How long a worker waits for the engine; the object is looked at again when the answer comes late."""
+HIDDEN_SECONDS: Final = 600.0
+"""How often an object that has left the watch filter is asked for, while something is remembered of it."""
 
 _RESTED_ON: Final = (
     names.CLAIM_ANNOTATION,
@@ -237,7 +239,13 @@ class Reconciler:
                 self._records.cancel(record.uid)
             return None
         removal = self._left_to_remove(record)
-        if removal is None or (not record.vanished and await self._still_exists(record)):
+        is_at_stake = removal is not None or record.made is not None
+        is_hidden = is_at_stake and not record.vanished and await self._still_exists(record)
+        if is_hidden and record.made is not None:
+            # Only this record shows that its kind cluster is complete, until the object comes back and can be written.
+            self._health.forget(record.uid)
+            return HIDDEN_SECONDS
+        if removal is None or is_hidden:
             # Gone with all that was made for it, or only out of what this provider looks after.
             self._forget(record.uid)
             return None

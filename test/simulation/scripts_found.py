@@ -72,6 +72,13 @@ SCRIPTS: Final[dict[str, Script]] = {
         creates=1,
         inventory_period_seconds=30.0,
     ),
+    "a complete cluster that could not be noted survives a time out of the watch filter": _script(
+        44788,
+        (1.26, _apply("prod")),
+        (6.05, {"do": "cut-off", "seconds": 5}),
+        (34.26, {"do": "leave-filter", "name": "prod", "seconds": 100}),
+        watch_filter="blue",
+    ),
     "a copy does not take the kind cluster of an object that is being moved": _script(
         21618,
         (5.78, _apply(clusterName="dev", recreatePolicy="Always")),
