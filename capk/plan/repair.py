@@ -12,6 +12,7 @@ members is out, the other one and the third are a quorum. So an answer does not 
 
 import ipaddress
 
+from capk.api.objects import KINDCluster
 from capk.kindcfg.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
 from capk.plan.ownership import Ownership, is_own, leads_to_own, ownership
@@ -74,6 +75,15 @@ def known_addresses(observed: Observed) -> dict[str, str]:
     """Return the address of each node, by name: of a control plane the first that it had, else the last that worked."""
     listed = observed.object.status.get("nodes") or ()
     return {node["name"]: node["address"] for node in listed if node.get("name") and _is_address(node.get("address"))}
+
+
+def needed_addresses(cluster: KINDCluster) -> frozenset[str]:
+    """Return the addresses that only this object's control planes may have, whether they run or not."""
+    nodes = cluster.status.get("nodes") or ()
+    planes = [node.get("address") for node in nodes if node.get("role") == CONTROL_PLANE]
+    if len(planes) < 2 or cluster.is_deleting:
+        return frozenset()
+    return frozenset(str(address) for address in planes if _is_address(address))
 
 
 def start_request(observed: Observed) -> StartNodes | None:
