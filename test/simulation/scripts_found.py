@@ -97,6 +97,13 @@ SCRIPTS: Final[dict[str, Script]] = {
         (601, {"do": "stranger-deletes", "name": "edge"}),
         (1500, _expect(ready=True)),
     ),
+    "a copy of an object that was moved does not take its kind cluster": _script(
+        42839,
+        (5.26, _apply("edge", clusterName="shared")),
+        (575.62, {"do": "move", "name": "edge", "after": 30}),
+        (616.28, {"do": "copy", "name": "edge", "to": "edge-copy"}),
+        (900, _expect("edge", ready=True)),
+    ),
     "a copy does not take the kind cluster of an object that is being moved": _script(
         21618,
         (5.78, _apply(clusterName="dev", recreatePolicy="Always")),
