@@ -6,13 +6,13 @@ are occupied with placeholders: containers that do nothing, and end by themselve
 """
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from capk.engine.containers import Containers, Node
 from capk.errors import AddressTaken, CommandError
-from capk.kindcfg.config import LOAD_BALANCER
+from capk.kindcfg.config import CONTROL_PLANE, LOAD_BALANCER
 
 MOST_PLACEHOLDERS: Final = 64
 """For the nodes of one kind cluster together."""
@@ -33,16 +33,66 @@ async def restore_addresses(containers: Containers, cluster: str, addresses: Map
     wrong = [node for node in nodes if node.address not in ("", addresses.get(node.name, node.address))]
     if not wrong:
         return
-    balancers = balancers_in_the_way(nodes, {node.name: addresses[node.name] for node in wrong})
+    balancers = balancers_in_the_way(nodes, {addresses[node.name] for node in wrong})
     await containers.stop([node.name for node in (*wrong, *balancers)])
     await _start_in_place(containers, wrong, addresses)
     await containers.start([node.name for node in balancers])
 
 
-def balancers_in_the_way(nodes: list[Node], addresses: Mapping[str, str]) -> list[Node]:
+def balancers_in_the_way(nodes: list[Node], needed: Collection[str]) -> list[Node]:
     """Return the running load balancer that has an address which a control plane needs; it may have any other."""
-    needed = set(addresses.values())
     return [node for node in nodes if node.role == LOAD_BALANCER and node.running and node.address in needed]
+
+
+def in_the_way_of_others(nodes: list[Node], due: Collection[str], others: Collection[str]) -> list[Node]:
+    """Return the running nodes that need no address of their own and have one that another kind cluster needs.
+
+    Only of a kind cluster that cannot answer: so many of its control planes are due to be started that no majority is
+    left. One that may answer is let be.
+    """
+    planes = [node.name for node in nodes if node.role == CONTROL_PLANE]
+    if 2 * sum(name not in due for name in planes) > len(planes):
+        return []
+    return [node for node in nodes if node.role != CONTROL_PLANE and node.running and node.address in others]
+
+
+async def is_any_free(containers: Containers, addresses: Collection[str]) -> bool:
+    """Return whether the engine may give one of these addresses to whatever starts next; not where it does not say."""
+    try:
+        return bool(addresses) and not set(addresses) <= (await containers.occupants()).keys()
+    except CommandError:
+        return False
+
+
+async def start_elsewhere(containers: Containers, cluster: str, names: Sequence[str], needed: Collection[str]) -> None:
+    """Start nodes that may have any address but those that control planes of other kind clusters need.
+
+    Where these cannot be kept free, the nodes start all the same. Raises CommandError.
+    """
+    if not names:
+        return
+    nodes = [node for node in await containers.nodes() or () if node.cluster == cluster and node.role == CONTROL_PLANE]
+    left = iter(range(MOST_PLACEHOLDERS))
+    try:
+        for name in names:
+            with suppress(CommandError):
+                await _keep_free(containers, nodes, needed, left)
+            await containers.start([name])
+    finally:
+        with suppress(CommandError):
+            await containers.release_addresses(cluster)
+
+
+async def _keep_free(containers: Containers, planes: list[Node], needed: Collection[str], left: Iterator[int]) -> None:
+    """Occupy addresses until the next one that the engine gives out is one that nobody needs.
+
+    planes: control planes of the kind cluster, whose image the placeholders have; without any nothing is occupied.
+    """
+    for _ in left if planes else ():
+        container_id, got = await containers.hold_address(planes[0].cluster, planes[0].image)
+        if got not in needed:
+            await containers.remove([container_id])
+            return
 
 
 async def _running(containers: Containers, cluster: str) -> list[Node]:

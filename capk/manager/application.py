@@ -113,6 +113,7 @@ class Application:
             wait_seconds=float(settings.wait_for_nodes_seconds),
             delete_seconds=settings.delete_timeout_seconds,
             still_wanted=Gate(self.store, self.relations).still_wanted,
+            needed_by_others=self.relations.addresses_of_others,
         )
         self.records = Records(executor.carry_out, self.operations, metrics, policy, clock)
         self.health = HealthMonitor(

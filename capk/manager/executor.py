@@ -27,7 +27,13 @@ from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
 from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindcfg.images import image_version
 from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
-from capk.manager.addresses import balancers_in_the_way, restore_addresses
+from capk.manager.addresses import (
+    balancers_in_the_way,
+    in_the_way_of_others,
+    is_any_free,
+    restore_addresses,
+    start_elsewhere,
+)
 from capk.manager.nodefiles import NodeFiles
 from capk.manager.records import Made, Record, Withdrawn
 from capk.plan.marks import Mark
@@ -70,6 +76,8 @@ Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
 """Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
 StillWanted = Callable[[Record, Request], bool]
 """Whether an object still asks for what it asked for when its operation was queued."""
+NeededByOthers = Callable[[str], frozenset[str]]
+"""Returns the addresses that control planes of other kind clusters than that one need."""
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +97,7 @@ class Executor:
         wait_seconds: float,
         delete_seconds: float,
         still_wanted: StillWanted,
+        needed_by_others: NeededByOthers = lambda name: frozenset(),
     ) -> None:
         """Take the protocols to the world.
 
@@ -104,6 +113,7 @@ class Executor:
         self._wait_seconds = wait_seconds
         self._delete_seconds = delete_seconds
         self._still_wanted = still_wanted
+        self._needed_by_others = needed_by_others
         self._addresses = asyncio.Lock()
         """Held while nodes get their addresses: two kind clusters at a time would take each other's."""
 
@@ -263,29 +273,45 @@ class Executor:
         return [node for node in nodes if node.cluster == name]
 
     async def _start_nodes(self, request: StartNodes) -> None:
-        if request.addresses:
+        others = self._needed_by_others(request.name) if self._containers.gives_lowest_address else frozenset()
+        if request.addresses or others:
             async with self._addresses:
-                await self._start_in_order(await self._with_balancer(request))
+                if request.addresses:
+                    request = await self._with_those_in_the_way(request, others)
+                await self._start_in_order(request, others)
         else:
-            await self._start_in_order(request)
+            await self._start_in_order(request, others)
         await self._inventory.refresh()
 
-    async def _start_in_order(self, request: StartNodes) -> None:
+    async def _start_in_order(self, request: StartNodes, needed_by_others: frozenset[str]) -> None:
+        # A control plane that is not where it belongs is of no use, and may have what another kind cluster waits for.
+        misplaced = tuple(name for name in request.stop if name in request.addresses)
+        if misplaced:
+            await self._containers.stop(misplaced)
         order = await self._order(request)
-        if request.stop:
-            await self._containers.stop(request.stop)
-        await self._containers.start(order)
-        if request.addresses:
-            await restore_addresses(self._containers, request.name, request.addresses)
+        if others := tuple(name for name in request.stop if name not in misplaced):
+            await self._containers.stop(others)
+        is_at_stake = await is_any_free(self._containers, needed_by_others)
+        last = tuple(name for name in order if name not in request.addresses) if is_at_stake else ()
+        await self._containers.start(tuple(name for name in order if name not in last))
+        try:
+            if request.addresses:
+                await restore_addresses(self._containers, request.name, request.addresses)
+        except AddressTaken:
+            await start_elsewhere(self._containers, request.name, last, needed_by_others)
+            raise
+        await start_elsewhere(self._containers, request.name, last, needed_by_others)
 
-    async def _with_balancer(self, request: StartNodes) -> StartNodes:
-        """Return the request with the load balancer, where that has come to have an address that a node needs.
+    async def _with_those_in_the_way(self, request: StartNodes, others: frozenset[str]) -> StartNodes:
+        """Return the request with the nodes that may have any address, and have come to have one that is needed.
 
         Placeholders that a provider left when it was killed are removed.
         """
         await self._containers.release_addresses(request.name)
-        found = balancers_in_the_way(await self._list(request.name), request.addresses)
-        names = tuple(node.name for node in found if node.name not in request.stop)
+        listed = await self._list(request.name)
+        found = balancers_in_the_way(listed, request.addresses.values())
+        found += in_the_way_of_others(listed, request.addresses, others)
+        names = tuple(dict.fromkeys(node.name for node in found if node.name not in request.stop))
         nodes = (*(name for name in request.nodes if name not in names), *names)
         return replace(request, nodes=nodes, stop=(*request.stop, *names))
 

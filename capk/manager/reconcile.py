@@ -27,6 +27,7 @@ from capk.plan.events import event_of, warning_of
 from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, SECRET, Observed
 from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.report import UNEVENTFUL, transitions
+from capk.plan.running import was_ever_reached
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
 from capk.workload.health import HealthMonitor
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS: Final = 2.0
 """How long a worker waits for the engine; the object is looked at again when the answer comes late."""
+HIDDEN_SECONDS: Final = 600.0
+"""How often an object that has left the watch filter is asked for, while something is remembered of it."""
 
 _RESTED_ON: Final = (
     names.CLAIM_ANNOTATION,
@@ -244,15 +247,11 @@ class Reconciler:
             self._health.forget(cluster.uid)
             return
         answered = observed.access is not None and observed.access.answered
-        was_reached = any(
-            condition["type"] == Condition.API_SERVER_AVAILABLE and condition["status"] in ("True", "False")
-            for condition in cluster.conditions
-        )
         self._health.watch(
             cluster.uid,
             target,
             answered=answered,
-            ever_answered=answered or was_reached,
+            ever_answered=answered or was_ever_reached(cluster),
             unanswered_at=self._records.of(cluster).unanswered_at,
         )
 
@@ -270,7 +269,13 @@ class Reconciler:
                 self._records.cancel(record.uid)
             return None
         removal = self._left_to_remove(record)
-        if removal is None or (not record.vanished and await self._still_exists(record)):
+        is_at_stake = removal is not None or record.made is not None
+        is_hidden = is_at_stake and not record.vanished and await self._still_exists(record)
+        if is_hidden and record.made is not None:
+            # Only this record shows that its kind cluster is complete, until the object comes back and can be written.
+            self._health.forget(record.uid)
+            return HIDDEN_SECONDS
+        if removal is None or is_hidden:
             # Gone with all that was made for it, or only out of what this provider looks after.
             self._forget(record.uid)
             return None

@@ -11,6 +11,7 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster
 from capk.plan.claims import Claim, claim_of, cluster_name, comes_first, holds_name, inherits_first
+from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
 
 
@@ -73,6 +74,11 @@ class Relations:
         others = self._wanted_by.get(name, set()) - {cluster.key}
         claims = [claim for key in others if (claim := self.claim(key))]
         return any(claim.uid in wanted for claim in claims) if ids else bool(claims)
+
+    def addresses_of_others(self, name: str) -> frozenset[str]:
+        """Return the addresses that control planes of other kind clusters than the one of that name need."""
+        others = (self._store.get(key) for key in self._store.keys(names.KIND_CLUSTERS) if self.name(key) != name)
+        return frozenset().union(*(needed_addresses(KINDCluster(raw)) for raw in others if raw))
 
     def owner(self, current: Object) -> OwnerCluster | None:
         """Return the owner Cluster by its name, if the store has it; a changed uid is core's to repair."""

@@ -12,17 +12,30 @@ members is out, the other one and the third are a quorum. So an answer does not 
 
 import ipaddress
 
+from capk.api.objects import KINDCluster
 from capk.kindcfg.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
-from capk.plan.ownership import Ownership, is_own, ownership
+from capk.plan.ownership import Ownership, is_own, leads_to_own, ownership
 from capk.plan.plan import Goal, StartNodes
 
 
 def stopped_nodes(observed: Observed) -> list[NodeFacts]:
-    """Return the nodes that do not run; of a cluster that is only partly ours, our own."""
-    is_mixed = ownership(observed) is Ownership.MIXED
+    """Return the nodes that do not run; of a cluster that is only partly ours, our own.
+
+    The load balancer, which bears no mark, belongs to the control planes.
+    """
+    is_mixed, has_balancer = ownership(observed) is Ownership.MIXED, leads_to_own(observed)
     stopped = (node for node in observed.engine.nodes or () if not node.running)
-    return [node for node in stopped if not is_mixed or is_own(observed, node)]
+    return [
+        node for node in stopped if not is_mixed or is_own(observed, node) or (node.is_load_balancer and has_balancer)
+    ]
+
+
+def closed_doors(observed: Observed) -> list[str]:
+    """Return the containers through which the API server is reached, where none of them runs; else none."""
+    nodes = observed.engine.nodes or ()
+    doors = [node for node in nodes if node.is_load_balancer] or [node for node in nodes if node.role == CONTROL_PLANE]
+    return [] if any(node.running for node in doors) else sorted(node.name for node in doors)
 
 
 def misplaced_nodes(observed: Observed) -> list[NodeFacts]:
@@ -83,6 +96,15 @@ def known_addresses(observed: Observed) -> dict[str, str]:
     """Return the address of each node, by name: of a control plane the first that it had, else the last that worked."""
     listed = observed.object.status.get("nodes") or ()
     return {node["name"]: node["address"] for node in listed if node.get("name") and _is_address(node.get("address"))}
+
+
+def needed_addresses(cluster: KINDCluster) -> frozenset[str]:
+    """Return the addresses that only this object's control planes may have, whether they run or not."""
+    nodes = cluster.status.get("nodes") or ()
+    planes = [node.get("address") for node in nodes if node.get("role") == CONTROL_PLANE]
+    if len(planes) < 2 or cluster.is_deleting:
+        return frozenset()
+    return frozenset(str(address) for address in planes if _is_address(address))
 
 
 def start_request(observed: Observed) -> StartNodes | None:

@@ -5,6 +5,7 @@ from typing import Any
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
 from capk.kindcfg.config import CONTROL_PLANE
 from capk.kindcfg.kubeconfig import server_url
 from capk.plan.creation import advice
@@ -14,6 +15,7 @@ from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, u
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import (
+    closed_doors,
     known_addresses,
     misplaced_nodes,
     must_be_asked_first,
@@ -323,14 +325,16 @@ def _created_verdict(observed: Observed) -> Verdict:
 def _api_server_verdict(observed: Observed) -> Verdict | None:
     """What the API server of the workload cluster answers; None where nothing new is known of it."""
     health, access = observed.health, observed.access
-    stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
-    was_reached = health.reached or (stored is not None and stored["status"] in ("True", "False"))
+    was_reached = health.reached or was_ever_reached(observed.object)
+    if (closed := closed_doors(observed)) and not stopped_nodes(observed):
+        return false(Reason.NOT_ANSWERING, f"{', '.join(closed)} does not run, and is not this KINDCluster's to start.")
     if health.answers or (health.answers is None and access and access.answered):
         return true(Reason.ANSWERING)
     if health.answers is False and was_reached:
         message = (
             f"The API server of the workload cluster does not answer: {health.said}. Its node containers run: see the "
-            "logs of kube-apiserver and etcd in the control-plane node, and the space left on the engine's disk."
+            "logs of kube-apiserver and etcd in the control-plane node, and the space left on the engine's disk. If "
+            "the provider has moved, see whether it can reach that address from where it runs now."
         )
         return false(Reason.NOT_ANSWERING, message)
     if was_reached or not (health.answers is False or access):
@@ -341,6 +345,17 @@ def _api_server_verdict(observed: Observed) -> Verdict | None:
         f"{': ' + said if said else ''}. Readiness is what the container engine knows."
     )
     return Verdict("Unknown", Reason.NOT_REACHABLE, message)
+
+
+def was_ever_reached(cluster: KINDCluster) -> bool:
+    """Return whether a provider is known to have reached the API server of the workload cluster once.
+
+    The status of an object that was moved or replaced is gone. The uid of its namespace kube-system goes with it, which
+    only the API server can have given.
+    """
+    stored = find(cluster.conditions, Condition.API_SERVER_AVAILABLE)
+    is_judged = stored is not None and stored["status"] in ("True", "False")
+    return is_judged or cluster.kube_system_uid is not None
 
 
 def _registries_verdict(observed: Observed) -> Verdict | None:

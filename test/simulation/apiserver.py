@@ -294,6 +294,11 @@ class ApiServer:
             if watch.matches(obj):
                 self._send(watch, None, obj)
 
+    @property
+    def is_behind(self) -> bool:
+        """Return whether some watcher is still to be told of what happened more than a moment ago."""
+        return any(watch.last > now() + 1 for watch in self.watches)
+
     def drop_watches(self, *, seconds: float, plural: str | None = None) -> None:
         """Break streams: what happens meanwhile is never told; after that the watcher lists again (410)."""
         loop = asyncio.get_running_loop()

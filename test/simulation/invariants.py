@@ -116,6 +116,7 @@ def _is_calm(life: Life) -> bool:
         and all(watch.is_open for watch in world.api.watches)
         and not any(until > now() for _, until in world.api.slow_watches.values())
         and world.workload.slow < now()
+        and not world.api.is_behind
     )
 
 

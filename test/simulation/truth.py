@@ -13,6 +13,7 @@ from test.simulation.objects import Body
 
 UNTOUCHED: Final = "left alone"
 STOPPED: Final = "not all of its nodes run"
+SILENT: Final = "it does not answer"
 EITHER: Final = "ready or not"
 """Both are right: what is wrong cannot be known from where the provider runs, or is no fault of the kind cluster."""
 
@@ -95,18 +96,42 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield EITHER
     if birth.empties:
         yield "its etcd came back empty"
+    if not world.engine.answers(birth):
+        yield SILENT
     if any(_is_forestalled(life, one) for one in own):
         yield EITHER
-    if not world.engine.answers(birth):
-        yield "it does not answer"
 
 
 def _is_forestalled(life: Life, container: Container) -> bool:
-    """Return whether a container of another kind cluster has the address that a member of etcd needs."""
-    if container.role != CONTROL_PLANE or container.birth.control_planes == 1 or container.address == container.home:
+    """Return whether a container that may stay where it is has the address that a member of etcd needs.
+
+    A member of another etcd that is not where it was made is of no use there, so it has to give way.
+    """
+    if not _needs_its_home(container) or container.address == container.home:
         return False
-    others = (one for one in life.world.engine.containers.values() if one.cluster != container.cluster)
-    return any(one.running and one.address == container.home for one in others)
+    others = (one for one in life.world.engine.containers.values() if one.birth is not container.birth)
+    return any(
+        one.running
+        and one.address == container.home
+        and not (_needs_its_home(one) and one.address != one.home and one.birth.maker != FOREIGN)
+        for one in others
+    )
+
+
+def _needs_its_home(container: Container) -> bool:
+    return container.role == CONTROL_PLANE and container.birth.control_planes > 1
+
+
+def _can_be_repaired(life: Life, obj: Body) -> bool:
+    """Return whether nothing but the provider keeps the kind cluster from answering: it knows all that it takes."""
+    birth = life.world.birth_of(obj)
+    if birth is None or not life.world.options.lists or not birth.is_up or birth.empties or not birth.balancer_knows:
+        return False
+    own = [one for one in life.world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
+    # The addresses of several control planes are in the status, which is not moved.
+    knows_homes = birth.control_planes == 1 or birth.maker.startswith(obj["metadata"]["uid"])
+    is_whole = len(own) >= _size(obj) and not _is_shared(life, birth.cluster)
+    return knows_homes and is_whole and not any(_is_forestalled(life, one) for one in own)
 
 
 def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterator[str]:
@@ -168,7 +193,7 @@ def _problem(life: Life, obj: Body) -> str | None:
     ready = conditions.get(Condition.READY)
     if ready and ready["status"] == "True":
         return f"{label} is Ready, but {why}" if why else _wrong_secret(life, obj)
-    if why == STOPPED and (birth := life.world.birth_of(obj)) and birth.control_planes == 1:
+    if why in (STOPPED, SILENT) and _can_be_repaired(life, obj):
         return f"{label} is not repaired: {_said(conditions)}"
     if why is None:
         return f"{label} should be Ready: {_said(conditions)}"

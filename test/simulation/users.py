@@ -87,6 +87,7 @@ def replace(life: Life, name: str, namespace: str = NAMESPACE) -> None:
     """`kubectl replace --force` with a saved manifest: annotations and finalizers of the old object come along."""
     if obj := life.world.api.find(names.KIND_CLUSTERS, namespace, name):
         saved = _manifest(obj)
+        _lose_status(life, obj)
         delete(life, name, namespace=namespace)
         clock.spawn(_create_when_gone(life, saved))
 
@@ -115,8 +116,7 @@ def move(life: Life, name: str, namespace: str = NAMESPACE, after: float = 5.0) 
     if obj is None or names.BLOCK_MOVE_ANNOTATION in annotations or obj["metadata"].get("ownerReferences"):
         return
     saved = _manifest(obj)
-    # Whether its API server was ever reached is not told to the provider that it moves to.
-    life.world.workload.reached -= {one.birth.number for one in life.world.engine.of(name)}
+    _lose_status(life, obj)
     mark = {names.DELETE_FOR_MOVE_ANNOTATION: ""}
     life.world.forced.add(obj["metadata"]["uid"])
     life.world.api.edit(names.KIND_CLUSTERS, namespace, name, {"metadata": {"annotations": mark, "finalizers": []}})
@@ -275,6 +275,13 @@ def expanded(life: Life, document: Any) -> Any:
         obj = life.world.api.find(names.KIND_CLUSTERS, namespace, name)
         return obj["metadata"]["uid"] if obj else "uid-of-nobody"
     return document.replace("$OUTSIDE", str(life.world.outside))
+
+
+def _lose_status(life: Life, obj: Body) -> None:
+    """Without its status, only what was read from its etcd shows that an API server was reached once."""
+    birth = life.world.birth_of(obj)
+    if birth and names.KUBE_SYSTEM_ANNOTATION not in (obj["metadata"].get("annotations") or {}):
+        life.world.workload.reached.discard(birth.number)
 
 
 def _manifest(obj: Body) -> Body:

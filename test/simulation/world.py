@@ -189,7 +189,7 @@ class World:
 
     def is_calm_since(self, seconds: float) -> bool:
         """Return whether the provider was able to see everything for so long."""
-        return self.disturbed_at < now() - seconds
+        return self.disturbed_at < now() - seconds and not self.api.is_behind
 
     # --- what is judged at the moment it happens
 
@@ -250,7 +250,7 @@ class World:
         """
         uid = obj["metadata"]["uid"]
         claim_id = (obj["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION) or uid
-        if claim_id in self.api.living:
+        if claim_id in self.api.living or self._has_heir_before(obj, claim_id):
             claim_id = uid
         for birth in reversed(self.engine.births):
             own = [one for one in self.engine.everywhere() if one.birth is birth]
@@ -259,9 +259,26 @@ class World:
                 return birth
         return None
 
+    def _has_heir_before(self, obj: Body, claim_id: str) -> bool:
+        """Return whether another object that carries the claim of a third one comes first: provisioned, or older."""
+        heirs = [
+            other
+            for other in self.api.all(names.KIND_CLUSTERS)
+            if claim_id != obj["metadata"]["uid"]
+            and (other["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION) == claim_id
+            and self.asks_for(other, str(other["metadata"]["annotations"].get(names.CLAIM_ANNOTATION)))
+        ]
+        return bool(heirs) and min(heirs, key=_rank)["metadata"]["uid"] != obj["metadata"]["uid"]
+
     def conditions(self, obj: Body) -> dict[str, Body]:
         """Return the conditions of an object by type."""
         return {one["type"]: one for one in (obj.get("status") or {}).get("conditions") or ()}
+
+
+def _rank(obj: Body) -> tuple[bool, str, str, str]:
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    is_provisioned = bool((status.get("initialization") or {}).get("provisioned"))
+    return not is_provisioned, metadata["creationTimestamp"], metadata["namespace"], metadata["name"]
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class Engine:
         return held | {address(number): name for name, number in (*self.has.items(), *self.others.items())}
 
 
-def executor(engine: Engine, directory: Path) -> Executor:
+def executor(engine: Engine, directory: Path, others: frozenset[str] = frozenset()) -> Executor:
     return Executor(
         engine,
         engine,
@@ -127,6 +127,7 @@ def executor(engine: Engine, directory: Path) -> Executor:
         wait_seconds=1.0,
         delete_seconds=60.0,
         still_wanted=lambda record, request: True,
+        needed_by_others=lambda name: others,
     )
 
 
@@ -295,3 +296,44 @@ async def test_engine_that_goes_on_from_the_last_address_is_not_asked_for_anothe
     await start(engine, tmp_path, request(NEEDED))
     assert engine.has == dict(zip(PLANES, (2, 3, 4), strict=True))
     assert engine.most_held == 0
+
+
+async def test_node_that_may_have_any_address_leaves_free_what_another_kind_cluster_needs(tmp_path):
+    engine = Engine([PLANES[0]])
+    others = frozenset({address(2), address(3)})
+    one = replace(request({}), nodes=(PLANES[0],))
+    await executor(engine, tmp_path, others).carry_out(RECORD, one, lambda step: None)
+    assert engine.has == {PLANES[0]: 4}
+    assert engine.held == {}
+
+
+async def test_nodes_start_in_their_turn_where_nothing_that_others_need_is_free(tmp_path):
+    engine = Engine([*PLANES, BALANCER], others={STRANGER: 2})
+    others = executor(engine, tmp_path, frozenset({address(2)}))
+    await others.carry_out(RECORD, request(NEEDED, balancer=5), lambda step: None)
+    assert engine.has == {**NEEDED, BALANCER: 5}
+    assert engine.most_held == 0
+
+
+@pytest.mark.parametrize("due", [1, 3])
+async def test_balancer_makes_room_for_another_kind_cluster_only_where_its_own_cannot_answer(tmp_path, due):
+    engine = Engine({**dict(zip(PLANES[due:], (6, 7), strict=False)), BALANCER: 2})
+    engine.names.extend(PLANES[:due])
+    needed = dict(zip(PLANES[:due], (3, 4, 5), strict=False))
+    others = executor(engine, tmp_path, frozenset({address(2)}))
+    await others.carry_out(RECORD, request(needed), lambda step: None)
+    assert {name: engine.has[name] for name in needed} == needed
+    assert (engine.has[BALANCER] == 2) is (due == 1)
+    assert engine.held == {}
+
+
+async def test_placeholders_that_cannot_be_made_keep_no_node_from_starting(tmp_path):
+    engine = Engine([PLANES[0]])
+
+    async def refuse(cluster: str, image: str) -> tuple[str, str]:
+        raise CommandFailed(["docker", "run"], "no such image", 125)
+
+    engine.hold_address = refuse
+    one = replace(request({}), nodes=(PLANES[0],))
+    await executor(engine, tmp_path, frozenset({address(2)})).carry_out(RECORD, one, lambda step: None)
+    assert engine.has == {PLANES[0]: 2}

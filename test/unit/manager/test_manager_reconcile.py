@@ -10,7 +10,7 @@ from simulation import World, authority, kubeconfig, quiet, trouble
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from capk.errors import ApiError, Forbidden
+from capk.errors import ApiError, Forbidden, Unreachable
 
 pytestmark = pytest.mark.virtual_time
 
@@ -150,7 +150,7 @@ class TestRefusals:
         world = World(tmp_path)
 
         def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
-            if verb == "patch" and resource is KIND_CLUSTERS and (body.get("metadata") or {}).get("finalizers") == []:
+            if verb == "patch" and resource is KIND_CLUSTERS and "/metadata/finalizers" in str(body):
                 return Forbidden(verb, "kindclusters dev", 403, "webhook: it stays")
             return None
 
@@ -593,6 +593,29 @@ class TestVanished:
                 await asyncio.sleep(5)
             world.delete()
             assert await world.until(lambda: world.get() is None) < 20
+
+    @pytest.mark.parametrize("comes_back", [True, False])
+    async def test_complete_cluster_that_could_not_be_noted_survives_a_time_out_of_the_watch_filter(
+        self, tmp_path, comes_back
+    ):
+        world = World(tmp_path, watch_filter="blue")
+        async with world.running() as app:
+            world.add(labels={names.WATCH_FILTER_LABEL: "blue"})
+            await world.creating()
+            world.kube.refuse = lambda verb, *_: Unreachable(verb, "kindclusters default/dev", 0, "no route to host")
+            await asyncio.sleep(60)
+            world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": {names.WATCH_FILTER_LABEL: None}}})
+            await asyncio.sleep(700)
+            world.kube.refuse = None
+            if comes_back:
+                world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": {names.WATCH_FILTER_LABEL: "blue"}}})
+                await world.ready()
+                assert len(world.engine.called("create")) == 1
+            else:
+                world.vanish()
+                await asyncio.sleep(700)
+                assert len(app.records) == 0
+            assert world.engine.called("remove") == []
 
     async def test_recreated_object_does_not_inherit_what_ran_for_its_namesake(self, tmp_path):
         world = World(tmp_path)

@@ -844,6 +844,31 @@ class TestHealth:
         again = replace(apply(dead, decide(dead)), health=HealthFacts())
         assert condition(decide(again).status, Condition.READY) == ("False", Reason.NOT_ANSWERING)
 
+    def test_api_server_that_was_reached_before_a_move_is_dead_when_it_does_not_answer(self) -> None:
+        """The status is not moved with the object; what was read from its etcd is."""
+        moved = kindcluster(
+            annotations={**COMPLETE, names.KUBE_SYSTEM_ANNOTATION: ACCESS.kube_system_uid}, finalizers=FINALIZER
+        )
+        seen = observe(moved, engine=RUNNING, access=replace(ACCESS, answered=False, kube_system_uid=None))
+        assert condition(decide(seen).status, Condition.READY)[0] == "False"
+        dead = replace(seen, health=HealthFacts(answers=False, said="no answer within 3 s"))
+        found = decide(dead).status
+        assert condition(found, Condition.API_SERVER_AVAILABLE) == ("False", Reason.NOT_ANSWERING)
+
+    def test_load_balancer_beside_a_strangers_node_is_started_with_the_control_planes(self) -> None:
+        balancer = node("dev-external-load-balancer", mark=None, running=False)
+        theirs = node("dev-worker", mark=None, running=False)
+        mixed = EngineFacts(looked=True, exists=True, nodes=(node(), balancer, theirs))
+        assert decide(replace(settled(), engine=mixed)).operation == StartNodes("dev", (balancer.name,))
+
+    def test_api_server_behind_a_strangers_stopped_node_is_not_available(self) -> None:
+        theirs = node(mark=None, running=False)
+        mixed = EngineFacts(looked=True, exists=True, nodes=(theirs, node("dev-worker")))
+        plan = decide(replace(settled(), engine=mixed))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.API_SERVER_AVAILABLE) == ("False", Reason.NOT_ANSWERING)
+        assert "dev-control-plane" in message(plan.status, Condition.READY)
+
     def test_api_server_that_was_never_reached_leaves_readiness_to_the_engine(self) -> None:
         unreached = replace(ACCESS, answered=False, kube_system_uid=None)
         observed = settled(access=unreached, health=HealthFacts(answers=False, said="no answer within 3 s"))
