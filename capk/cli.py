@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -34,6 +35,13 @@ FAILED = 1
 INVALID_USE = 2
 """Exit status for values that make no sense, as for flags that do not exist."""
 _DEFAULT_KIND = " ".join(Settings.kind_command)
+
+
+class Output(StrEnum):
+    """How `capk doctor` prints what it found."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def _print_version(wanted: bool) -> None:
@@ -122,6 +130,43 @@ def run(
     except CapkError as error:
         typer.echo(f"capk: {error}", err=True)
         raise typer.Exit(FAILED) from error
+
+
+@app.command(
+    help="Check whether the provider can work here, and recommend what to do.\n\n"
+    "Run it where the provider runs, with the same options. It changes nothing. The exit status is 1 if a check "
+    "failed, and 0 otherwise, with or without warnings."
+)
+def doctor(
+    machine_only: Annotated[bool, typer.Option("--machine-only", help="Leave the management cluster out.")] = False,
+    output: Annotated[Output, typer.Option(help="Format of what is printed.")] = Output.TEXT,
+    kubeconfig: options.Kubeconfig = Settings.kubeconfig,
+    context: options.Context = Settings.context,
+    namespace: options.Namespace = Settings.namespace,
+    kind_command: options.KindCommand = _DEFAULT_KIND,
+    engine_command: options.EngineCommand = None,
+    node_image: options.NodeImage = Settings.node_image,
+    leader_elect: options.LeaderElect = Settings.leader_elect,
+    leader_election_namespace: options.LeaderElectionNamespace = Settings.leader_election_namespace,
+    work_dir: options.WorkDir = None,
+) -> None:
+    """Turn the flags into settings, and check everything with them."""
+    with _rejecting_invalid_values():
+        settings = _settings(
+            kubeconfig=kubeconfig or None,
+            context=context or None,
+            namespace=namespace or None,
+            kind_command=checked("--kind-command", command_line, kind_command),
+            engine_command=_if_given("--engine-command", command_line, engine_command),
+            node_image=node_image or None,
+            leader_elect=leader_elect,
+            leader_election_namespace=leader_election_namespace or None,
+            work_dir=Path(work_dir) if work_dir else None,
+        )
+    from capk.doctor.command import examine
+
+    if not examine(settings, machine_only=machine_only, as_json=output is Output.JSON):
+        raise typer.Exit(FAILED)
 
 
 def _reasons_like(incomplete: str) -> list[str]:

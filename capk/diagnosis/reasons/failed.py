@@ -24,8 +24,8 @@ PAGES: Final = (
     Page(
         Reason.DATA_LOST,
         "The kind cluster runs, but it has lost its data.",
-        "Its etcd came back empty, for example because its volume was removed: `kube-system` has another uid, or does not "
-        "exist. The provider notices it within a health period, also if it happened while no provider ran.",
+        "Its etcd came back empty, for example because its volume was removed: `kube-system` has another uid, or does "
+        "not exist. The provider notices it within a health period, also if it happened while no provider ran.",
         "Delete the object, or set `spec.recreatePolicy: Always`, which replaces the cluster.",
     ),
     Page(
