@@ -1,6 +1,6 @@
 """Which CustomResourceDefinitions belong to this release: fingerprints of their schemas. Pure but for its own file.
 
-`definitions.json` is generated with the CRDs (`make manifests`), so both change together.
+`definitions.json` is generated with the CRDs (`make generate`), so both change together.
 """
 
 import hashlib

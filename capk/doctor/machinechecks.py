@@ -52,9 +52,9 @@ def disk(facts: Facts) -> Finding:
     if unknown := _without_engine(facts, DISK):
         return unknown
     info = facts.engine.info
-    free = info.free_disk_bytes if info else None
-    if free is None and facts.engine_is_here:
-        free = facts.machine.free_disk_bytes
+    # What podman computes includes space that the file system reserves.
+    measured = facts.machine.free_disk_bytes if facts.engine_is_here else None
+    free = measured if measured is not None or info is None else info.free_disk_bytes
     if free is None:
         return skipped(DISK, "The free space of the engine's disk cannot be measured from here.")
     found = f"{_gib(free)} free in {info.data_root}." if info and info.data_root else f"{_gib(free)} free."

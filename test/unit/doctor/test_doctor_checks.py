@@ -165,6 +165,12 @@ class TestMachine:
         assert told.status is status
         assert "/var/lib/docker" in told.found
 
+    def test_disk_that_is_measured_here_counts_more_than_what_the_engine_computes(self, place) -> None:
+        facts = replace(place.info(free_disk_bytes=200 * GIB), machine=place.machine(free_disk_bytes=GIB).machine)
+        assert machinechecks.disk(facts).status is Status.FAILURE
+        unmeasured = replace(facts, machine=place.machine(free_disk_bytes=None).machine)
+        assert machinechecks.disk(unmeasured).status is Status.OK
+
     def test_disk_of_an_engine_elsewhere_is_not_guessed(self, place) -> None:
         assert machinechecks.disk(place.info(host="builder")).status is Status.SKIPPED
 
