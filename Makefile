@@ -102,9 +102,10 @@ format: venv ## Format the code
 	ruff format .
 
 .PHONY: generate
-generate: venv ## Write what is generated: CRDs, docs/api.md, reasons in docs/troubleshooting.md, docs/contract.md
+generate: venv ## Write what is generated: CRDs, docs/api.md, docs/cli.md, docs/contract.md, reasons in docs/troubleshooting.md
 	python -m hack.crds
 	python -m hack.apidocs
+	python -m hack.clidocs
 	python -m hack.reasons
 	python -m hack.rules
 
@@ -112,6 +113,7 @@ generate: venv ## Write what is generated: CRDs, docs/api.md, reasons in docs/tr
 verify: venv $(VENV)/.docs ## Check that what is generated is up to date, and that the documentation site builds
 	python -m hack.crds --check
 	python -m hack.apidocs --check
+	python -m hack.clidocs --check
 	python -m hack.reasons --check
 	python -m hack.rules --check
 	@$(SITE)

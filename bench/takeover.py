@@ -10,9 +10,9 @@ from time import monotonic, sleep
 
 from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH, Provider, Rig, kindcluster, wait_until
+from capk.api.rights import LEASE
 from capk.errors import NotFound
 from capk.kube.lease import LEASES
-from capk.manager.process import LEASE
 from capkdev.rest import Rest
 
 LEASE_PATH = f"/apis/{LEASES.api_version}/namespaces/default/{LEASES.plural}/{LEASE}"

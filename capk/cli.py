@@ -1,19 +1,20 @@
-"""The `capk` command: arguments in, settings out, exit codes."""
+"""The `capk` command: arguments in, settings out, exit codes. Whatever only one command needs is imported in it."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from capk import options
 from capk.errors import CapkError
 from capk.settings import (
-    Endpoint,
     InvalidSetting,
-    LogFormat,
     LogLevel,
     Settings,
+    as_duration,
     checked,
     command_line,
     paths,
@@ -30,13 +31,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_CONNECTION, _SCOPE, _ENGINE, _LIMITS, _PROCESS = "Management cluster", "Scope", "Engine", "Limits", "Process"
+FAILED = 1
 INVALID_USE = 2
 """Exit status for values that make no sense, as for flags that do not exist."""
+_DEFAULT_KIND = " ".join(Settings.kind_command)
 
 
-def _option(panel: str, help: str, *flags: str, env: str | None = None, **options: Any) -> Any:
-    return typer.Option(*flags, help=help, rich_help_panel=panel, envvar=env, show_envvar=env is not None, **options)
+class Output(StrEnum):
+    """How `capk doctor` prints what it found."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def _print_version(wanted: bool) -> None:
@@ -56,126 +61,41 @@ def _capk(
     """Cluster API infrastructure provider for kind clusters."""
 
 
-def _reasons_like(incomplete: str) -> list[str]:
-    from capk.api.names import Reason
-
-    return [str(reason) for reason in Reason if reason.casefold().startswith(incomplete.casefold())]
-
-
-@app.command()
+@app.command(
+    help="Run the provider until it receives SIGTERM or Ctrl-C.\n\n"
+    "It watches KINDClusters and KINDControlPlanes in the management cluster, and creates, repairs and deletes kind "
+    "clusters with the kind command. Durations are written as in 90s, 15m or 1h30m. An empty value means the default, "
+    "except where stated otherwise."
+)
 def run(
-    kubeconfig: Annotated[
-        str | None,
-        _option(
-            _CONNECTION,
-            "Kubeconfig of the management cluster. Default: $KUBECONFIG, else the service account of the pod, "
-            "else ~/.kube/config.",
-        ),
-    ] = None,
-    context: Annotated[
-        str | None, _option(_CONNECTION, "Context of the kubeconfig. Default: its current context.")
-    ] = None,
-    namespace: Annotated[
-        str | None, _option(_SCOPE, "Namespace in which to manage objects. Default: all namespaces.")
-    ] = None,
-    watch_filter: Annotated[
-        str | None,
-        _option(
-            _SCOPE,
-            "Manage only objects with this value of the label cluster.x-k8s.io/watch-filter. Default: all objects.",
-        ),
-    ] = None,
-    kind_command: Annotated[
-        str, _option(_ENGINE, "Command that runs kind, with any arguments that come first.", env="CAPK_KIND_COMMAND")
-    ] = "kind",
-    engine_command: Annotated[
-        str | None,
-        _option(
-            _ENGINE,
-            "Command of the container engine. Default: the command that kind chooses. Empty: use kind alone.",
-            env="CAPK_ENGINE_COMMAND",
-        ),
-    ] = None,
-    node_image: Annotated[
-        str | None,
-        _option(
-            _ENGINE,
-            "Node image for objects that specify neither an image nor a version. Default: kind's own.",
-            env="CAPK_NODE_IMAGE",
-        ),
-    ] = None,
-    endpoint: Annotated[
-        Endpoint,
-        _option(
-            _ENGINE,
-            "Address of a workload cluster that Cluster API receives: that of the node container (internal) or the "
-            "published port (external). auto: internal in a pod, otherwise external.",
-        ),
-    ] = Endpoint.AUTO,
-    allowed_host_paths: Annotated[
-        str | None,
-        _option(
-            _ENGINE,
-            "Paths of the engine's host that nodes may mount, separated by commas. Default: none in a pod, "
-            "otherwise all.",
-        ),
-    ] = None,
-    wait_for_nodes: Annotated[
-        str, _option(_ENGINE, "How long a creation waits for Ready control plane nodes. 0: do not wait.")
-    ] = "2m",
-    max_concurrent_creates: Annotated[
-        int | None,
-        _option(
-            _LIMITS,
-            "Kind clusters to create in parallel. Default: one per core and per GiB of memory, at least two, "
-            "and no more than the memory limit of the provider's container allows.",
-        ),
-    ] = None,
-    create_timeout: Annotated[
-        str, _option(_LIMITS, "Deadline of a creation. A creation that exceeds it is cleaned up and retried.")
-    ] = "15m",
-    delete_timeout: Annotated[
-        str, _option(_LIMITS, "Deadline of a deletion. A deletion that exceeds it is retried.")
-    ] = "5m",
-    workers: Annotated[int, _option(_LIMITS, "Objects to reconcile in parallel.")] = 16,
-    sync_period: Annotated[str, _option(_LIMITS, "Interval between full resyncs.")] = "10m",
-    inventory_period: Annotated[str, _option(_LIMITS, "Interval between inventories of the container engine.")] = "10s",
-    health_period: Annotated[
-        str, _option(_LIMITS, "Interval between health checks of each workload cluster's API server.")
-    ] = "30s",
-    work_dir: Annotated[
-        str | None,
-        _option(
-            _PROCESS,
-            "Directory for private files of running kind commands. Default: capk-UID in the temporary directory.",
-            env="CAPK_WORK_DIR",
-        ),
-    ] = None,
-    log_format: Annotated[LogFormat, _option(_PROCESS, "Format of log lines.")] = LogFormat.TEXT,
-    log_level: Annotated[
-        LogLevel, _option(_PROCESS, "Least severe messages to log.", case_sensitive=False)
-    ] = LogLevel.INFO,
-    health_addr: Annotated[
-        str, _option(_PROCESS, "Address that serves /healthz, /readyz and /metrics. Empty: none.")
-    ] = ":9440",
-    diagnostics_address: Annotated[str, _option(_PROCESS, "Further address that serves /metrics. Empty: none.")] = "",
-    leader_elect: Annotated[
-        bool, _option(_PROCESS, "Act only while this replica holds the Lease.", "--leader-elect")
-    ] = False,
-    leader_election_namespace: Annotated[
-        str | None, _option(_PROCESS, "Namespace of the Lease. Default: that of the pod, otherwise default.")
-    ] = None,
+    kubeconfig: options.Kubeconfig = Settings.kubeconfig,
+    context: options.Context = Settings.context,
+    namespace: options.Namespace = Settings.namespace,
+    watch_filter: options.WatchFilter = Settings.watch_filter,
+    kind_command: options.KindCommand = _DEFAULT_KIND,
+    engine_command: options.EngineCommand = None,
+    node_image: options.NodeImage = Settings.node_image,
+    endpoint: options.WorkloadEndpoint = Settings.endpoint,
+    allowed_host_paths: options.AllowedHostPaths = None,
+    wait_for_nodes: options.WaitForNodes = as_duration(Settings.wait_for_nodes_seconds),
+    max_concurrent_creates: options.MaxConcurrentCreates = None,
+    create_timeout: options.CreateTimeout = as_duration(Settings.create_timeout_seconds),
+    delete_timeout: options.DeleteTimeout = as_duration(Settings.delete_timeout_seconds),
+    workers: options.Workers = Settings.workers,
+    sync_period: options.SyncPeriod = as_duration(Settings.sync_period_seconds),
+    inventory_period: options.InventoryPeriod = as_duration(Settings.inventory_period_seconds),
+    health_period: options.HealthPeriod = as_duration(Settings.health_period_seconds),
+    leader_elect: options.LeaderElect = Settings.leader_elect,
+    leader_election_namespace: options.LeaderElectionNamespace = Settings.leader_election_namespace,
+    work_dir: options.WorkDir = None,
+    log_format: options.LogFormatOption = Settings.log_format,
+    log_level: options.LogLevelOption = LogLevel(Settings.log_level),
+    health_addr: options.HealthAddress = Settings.health_address,
+    diagnostics_address: options.DiagnosticsAddress = Settings.diagnostics_address,
 ) -> None:
-    """Run the provider until it receives SIGTERM or Ctrl-C."""
-    from capk.manager.process import run_provider
-
-    optional: dict[str, Any] = {
-        "max_concurrent_creates": max_concurrent_creates,
-        "work_dir": Path(work_dir) if work_dir else None,
-    }
-    try:
-        # An empty value means the same as no flag: manifests substitute variables that may be unset.
-        settings = Settings(
+    """Turn the flags into settings, and run the provider with them."""
+    with _rejecting_invalid_values():
+        settings = _settings(
             kubeconfig=kubeconfig or None,
             context=context or None,
             namespace=namespace or None,
@@ -186,28 +106,73 @@ def run(
             endpoint=endpoint,
             allowed_host_paths=_if_given("--allowed-host-paths", paths, allowed_host_paths),
             wait_for_nodes_seconds=checked("--wait-for-nodes", whole_seconds, wait_for_nodes),
+            max_concurrent_creates=max_concurrent_creates,
             create_timeout_seconds=checked("--create-timeout", seconds, create_timeout),
             delete_timeout_seconds=checked("--delete-timeout", seconds, delete_timeout),
             workers=workers,
             sync_period_seconds=checked("--sync-period", seconds, sync_period),
             inventory_period_seconds=checked("--inventory-period", seconds, inventory_period),
             health_period_seconds=checked("--health-period", seconds, health_period),
+            leader_elect=leader_elect,
+            leader_election_namespace=leader_election_namespace or None,
+            work_dir=Path(work_dir) if work_dir else None,
             log_format=log_format,
             log_level=log_level.value,
             health_address=health_addr,
             diagnostics_address=diagnostics_address,
-            leader_elect=leader_elect,
-            leader_election_namespace=leader_election_namespace or None,
-            **{name: value for name, value in optional.items() if value is not None},
         )
-    except InvalidSetting as error:
-        typer.echo(f"capk: {error}", err=True)
-        raise typer.Exit(INVALID_USE) from None
+    import asyncio
+
+    from capk.manager.process import run_provider
+
     try:
         asyncio.run(run_provider(settings))
     except CapkError as error:
         typer.echo(f"capk: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAILED) from error
+
+
+@app.command(
+    help="Check whether the provider can work here, and recommend what to do.\n\n"
+    "Run it where the provider runs, with the same options. It changes nothing. The exit status is 1 if a check "
+    "failed, and 0 otherwise, with or without warnings."
+)
+def doctor(
+    machine_only: Annotated[bool, typer.Option("--machine-only", help="Leave the management cluster out.")] = False,
+    output: Annotated[Output, typer.Option(help="Format of what is printed.")] = Output.TEXT,
+    kubeconfig: options.Kubeconfig = Settings.kubeconfig,
+    context: options.Context = Settings.context,
+    namespace: options.Namespace = Settings.namespace,
+    kind_command: options.KindCommand = _DEFAULT_KIND,
+    engine_command: options.EngineCommand = None,
+    node_image: options.NodeImage = Settings.node_image,
+    leader_elect: options.LeaderElect = Settings.leader_elect,
+    leader_election_namespace: options.LeaderElectionNamespace = Settings.leader_election_namespace,
+    work_dir: options.WorkDir = None,
+) -> None:
+    """Turn the flags into settings, and check everything with them."""
+    with _rejecting_invalid_values():
+        settings = _settings(
+            kubeconfig=kubeconfig or None,
+            context=context or None,
+            namespace=namespace or None,
+            kind_command=checked("--kind-command", command_line, kind_command),
+            engine_command=_if_given("--engine-command", command_line, engine_command),
+            node_image=node_image or None,
+            leader_elect=leader_elect,
+            leader_election_namespace=leader_election_namespace or None,
+            work_dir=Path(work_dir) if work_dir else None,
+        )
+    from capk.doctor.command import examine
+
+    if not examine(settings, machine_only=machine_only, as_json=output is Output.JSON):
+        raise typer.Exit(FAILED)
+
+
+def _reasons_like(incomplete: str) -> list[str]:
+    from capk.api.names import Reason
+
+    return [str(reason) for reason in Reason if reason.casefold().startswith(incomplete.casefold())]
 
 
 @app.command()
@@ -215,7 +180,8 @@ def explain(
     reason: Annotated[
         str | None,
         typer.Argument(
-            help="Reason of a condition, as `kubectl describe` shows it; in any case. Default: list all.",
+            help="Reason of a condition, as `kubectl describe` shows it, in upper or lower case.",
+            show_default="list all",
             autocompletion=_reasons_like,
         ),
     ] = None,
@@ -233,6 +199,21 @@ def explain(
     else:
         typer.echo(f"capk: {explaining.unknown(reason)}", err=True)
         raise typer.Exit(INVALID_USE)
+
+
+def _settings(**values: Any) -> Settings:
+    """Return the settings; those that are None have their default. Raises InvalidSetting."""
+    return Settings(**{name: value for name, value in values.items() if value is not None})
+
+
+@contextmanager
+def _rejecting_invalid_values() -> Iterator[None]:
+    """End the process with a line that names the flag if its value makes no sense."""
+    try:
+        yield
+    except InvalidSetting as error:
+        typer.echo(f"capk: {error}", err=True)
+        raise typer.Exit(INVALID_USE) from None
 
 
 def _if_given(flag: str, parse: Callable[[str], T], text: str | None) -> T | None:

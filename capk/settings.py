@@ -24,6 +24,7 @@ CREATION_MIB: Final = 40
 """Memory of one creation in the provider's container: the kind command and the engine's command that it runs."""
 LONGEST_SECONDS: Final = 366 * 86400.0
 """Longer durations are mistakes."""
+_POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class InvalidSetting(ValueError):
@@ -150,6 +151,15 @@ class Settings:
         return Credentials(self.kubeconfig, self.context).use_service_account()
 
     @property
+    def lease_namespace(self) -> str:
+        """The namespace of the Lease: the chosen one, that of the pod, otherwise `default`."""
+        if self.leader_election_namespace:
+            return self.leader_election_namespace
+        # With a kubeconfig, the pod may be one of another cluster.
+        is_known = self.in_pod and _POD_NAMESPACE.is_file()
+        return _POD_NAMESPACE.read_text(encoding="utf-8").strip() if is_known else "default"
+
+    @property
     def names_work_dir(self) -> bool:
         """Whether a work directory was chosen. Another user of the machine may prepare the default one."""
         return self.work_dir != default_work_dir()
@@ -227,6 +237,11 @@ def seconds(duration: str) -> float:
     except durationpy.DurationError:
         pass
     raise ValueError(f"{duration!r} is not a valid duration; use for example 90s, 15m or 1h30m")
+
+
+def as_duration(number: float) -> str:
+    """Return seconds as a duration that `seconds` reads: `15m`, `30s`, `0.5s`."""
+    return f"{number / 60:g}m" if number and number % 60 == 0 else f"{number:g}s"
 
 
 def whole_seconds(duration: str) -> int:

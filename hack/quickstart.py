@@ -43,6 +43,7 @@ def up() -> None:
     _bring_kind()
     choice = choose_engine()
     _say("1", f"A container engine, or a fake kind: {choice.why}.")
+    _run(sys.executable, "-m", "capk", "doctor", "--machine-only", *choice.provider_arguments)
     management = _management(choice)
     _say("3", f"A Cluster with its KINDCluster and KINDControlPlane, applied as in {_relative(manifest_file())}:")
     documents = _documents(choice)

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from capk.redaction import redact
 
 MAX_MESSAGE: Final = 2000
 """Characters; a condition's message may have 32 Ki, but people have to read it."""
+DOCTOR_HINT: Final = " Run `capk doctor` where the provider runs to check the engine and its machine."
 _MAX_FACT: Final = 500
 _MAX_WORDS: Final = 14
 
@@ -35,16 +36,31 @@ class Failure:
     retry: bool = True
 
 
+_CHECKED_BY_DOCTOR: Final = frozenset(
+    {
+        Reason.ENGINE_UNREACHABLE,
+        Reason.ENGINE_UNSUPPORTED,
+        Reason.KIND_COMMAND_MISSING,
+        Reason.OUT_OF_DISK,
+        Reason.OUT_OF_MEMORY,
+        Reason.INOTIFY_LIMIT,
+    }
+)
+"""Failures whose cause lies outside of the object, where `capk doctor` looks for it."""
+
 _diagnosed: WeakKeyDictionary[CommandError, tuple[tuple[str, str], Failure]] = WeakKeyDictionary()
 """What was found out about an error, as long as the error lives: objects are looked at often, output is long."""
 
 
 def classify(error: CommandError) -> Failure:
-    """Return why a command failed and what to do about it. Costs next to nothing from the second call on."""
+    """Return why a command failed and what to do about it. Costs next to nothing from the second call on.
+
+    A failure of the engine or its machine ends with the hint at `capk doctor`.
+    """
     kept = (error.logs, error.config)
     known = _diagnosed.get(error)
     if known is None or known[0] != kept:
-        known = _diagnosed[error] = kept, _diagnose(error)
+        known = _diagnosed[error] = kept, _with_hint(diagnose(error))
     return known[1]
 
 
@@ -57,7 +73,14 @@ def cause_of(error: CommandError) -> str:
     return output.cause(output.prepared(error.output))[:_MAX_FACT] or "the command failed without a word"
 
 
-def _diagnose(error: CommandError) -> Failure:
+def _with_hint(failure: Failure) -> Failure:
+    if failure.reason not in _CHECKED_BY_DOCTOR:
+        return failure
+    return replace(failure, message=failure.message[: MAX_MESSAGE - len(DOCTOR_HINT)] + DOCTOR_HINT)
+
+
+def diagnose(error: CommandError) -> Failure:
+    """Return why a command failed and what to do about it, without a hint at `capk doctor`."""
     match error:
         case CommandMissing():
             return _missing(error)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from capk.api.names import Reason
+from capk.diagnosis import inotify
 from capk.diagnosis.output import Output
 
 _TRIES: Final = 8
@@ -103,7 +104,7 @@ _MEMORY: Final = (
     "Give the machine of the container engine more memory, or delete clusters that are not needed. A control-plane "
     "node takes about 0.5 GB and a worker 0.1 GB."
 )
-_INOTIFY: Final = "`sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288`"
+_INOTIFY: Final = f"`{inotify.command()}`"
 
 _ENGINE: Final = (
     _pattern(

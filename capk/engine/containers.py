@@ -4,7 +4,6 @@ Works with docker, podman, nerdctl and finch, whose commands agree in nearly all
 Source: kind pkg/cluster/constants and pkg/cluster/internal/providers/*/ (labels, networks, removal).
 """
 
-import json
 import os
 import re
 import secrets
@@ -13,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final, TypeVar
 
-from capk.api.names import ENGINE_ID
-from capk.engine import command, inspection
+from capk.engine import command, info, inspection
+from capk.engine.info import EngineInfo, UnreadableInfo
 from capk.engine.inspection import CLUSTER_LABEL, HOLD_LABEL, ROLE_LABEL, Document, Node, Unreadable
 from capk.errors import CommandFailed, CommandMissing
 
-__all__ = ["CLUSTER_LABEL", "ROLE_LABEL", "Containers", "Node", "UnreadableAnswer", "engine_command"]
+__all__ = ["CLUSTER_LABEL", "ROLE_LABEL", "Containers", "Node", "UnreadableAnswer", "chosen_engine", "engine_command"]
 
 BATCH: Final = 250
 """Containers inspected in one call; an engine prints some 10 KB of each."""
@@ -75,6 +74,14 @@ def engine_command(
     chosen = environment.get("KIND_EXPERIMENTAL_PROVIDER", "")
     known = (chosen,) if chosen in _PROVIDERS else ()
     return next(((name,) for name in known or ("docker", "nerdctl", "podman") if which(name)), None)
+
+
+def chosen_engine(chosen: Sequence[str] | None, environment: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return the engine's command that a person chose, or the one that kind would use if they chose none.
+
+    Empty: they chose to use no engine. None: none was chosen, and none is on the PATH.
+    """
+    return engine_command(environment) if chosen is None else tuple(chosen)
 
 
 class Containers:
@@ -253,20 +260,36 @@ class Containers:
 
         Source: moby daemon/id.go; nerdctl pkg/infoutil (containerd's own).
         """
+        found = await self.info()
+        return (found.id or None) if found else None
+
+    async def info(self) -> EngineInfo | None:
+        """Return which engine answers and what its machine has; None without an engine."""
         if self.command is None:
             return None
         answer = await self._query("info", "--format", "{{json .}}")
         try:
-            facts = json.loads(answer.stdout)
-        except (ValueError, RecursionError) as error:
-            raise UnreadableAnswer([*self.command, "info"], "it is not JSON") from error
-        if not isinstance(facts, dict):
-            raise UnreadableAnswer([*self.command, "info"], "it is not an object")
-        if facts.get("ServerErrors"):
-            # docker's client says that it cannot reach the engine, and succeeds.
-            raise CommandFailed([*self.command, "info"], str(facts["ServerErrors"])[:1000], 0)
-        found = facts.get("ID")
-        return found if isinstance(found, str) and ENGINE_ID.fullmatch(found) else None
+            return info.read(answer.stdout)
+        except UnreadableInfo as error:
+            if error.refusal:
+                raise CommandFailed([*self.command, "info"], error.refusal, 0) from error
+            raise UnreadableAnswer([*self.command, "info"], str(error)) from error
+
+    async def has_image(self, image: str) -> bool:
+        """Return whether the engine has an image; nothing is pulled."""
+        return await self._answers("image", "inspect", image)
+
+    async def can_pull(self, image: str) -> bool:
+        """Return whether the image's registry answers with its manifest; nothing is pulled.
+
+        The command asks, not the engine: a mirror or a proxy that only the engine knows is not asked.
+        """
+        return await self._answers("manifest", "inspect", image)
+
+    async def _answers(self, *arguments: str) -> bool:
+        if self.command is None or arguments[-1].startswith("-"):
+            return False
+        return (await self._query(*arguments, check=False)).exit_status == 0
 
     async def _inspected(self, *listing: str) -> list[Document]:
         """List containers and look at each; those that go away in between are left out."""

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from capk.engine import command, progress
 from capk.engine.progress import Step
@@ -18,7 +18,22 @@ from capk.kindcfg import documents
 
 PAUSE_SECONDS: Final = 1.0
 """Between two attempts to delete nodes that the engine is still making."""
-_VERSION: Final = re.compile(r"\bv\d+\.\d+\.\d+\S*")
+_VERSION: Final = re.compile(r"\b(?P<version>v\d+\.\d+\.\d+\S*)(?: (?P<toolchain>[\w.-]{1,40}))?")
+
+
+class Build(NamedTuple):
+    """What `kind version` prints.
+
+    version: as in `v0.32.0`. toolchain: what it was built with, as in `go1.26.8`; a substitute puts its own name there.
+    """
+
+    version: str
+    toolchain: str
+
+    @property
+    def is_substitute(self) -> bool:
+        """Whether something else answers in the place of kind."""
+        return bool(self.toolchain) and not self.toolchain.startswith("go")
 
 
 class Kind:
@@ -59,16 +74,21 @@ class Kind:
         self._work_dir.close()
 
     async def version(self) -> str:
-        """Return kind's version, as in `v0.32.0`.
+        """Return kind's version, as in `v0.32.0`; see `build`."""
+        return (await self.build()).version
+
+    async def build(self) -> Build:
+        """Return which kind answers.
 
         Raises CommandMissing where the answer holds no version: whatever the command is, it is not kind, and its empty
         answers must not be taken for an engine without clusters.
         """
         printed = await self._query("version")
         if found := _VERSION.search(printed):
-            return found[0]
+            return Build(found["version"], found["toolchain"] or "")
         raise CommandMissing(
-            [*self.command, "version"], f"it is not kind, for asked for its version it says {printed.strip()[:80]!r}"
+            [*self.command, "version"],
+            f"it is not kind: when it is asked for its version, it prints {printed.strip()[:80]!r}",
         )
 
     async def create_cluster(

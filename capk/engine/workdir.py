@@ -31,23 +31,27 @@ def private_directory(path: Path, *, explicit: bool) -> Path:
     path = path.absolute()
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700, parents=True)
-    if not (flaw := _flaw(path)):
+    found = flaw(path)
+    if not found:
         return path
     if explicit:
         raise CapkError(
-            f"The directory {path} cannot hold private files: {flaw}. Name one that is yours alone (`chmod 700`), "
+            f"The directory {path} cannot hold private files: {found}. Name one that is yours alone (`chmod 700`), "
             "or one that does not exist yet."
         )
     fresh = Path(tempfile.mkdtemp(prefix=f"{path.name}-", dir=path.parent))
-    _log.warning("The directory %s cannot hold private files: %s. Using %s.", path, flaw, fresh)
+    _log.warning("The directory %s cannot hold private files: %s. Using %s.", path, found, fresh)
     return fresh
 
 
-def _flaw(path: Path) -> str:
-    """Say why a directory is not private, empty if it is; a link is one even where it leads to one that is."""
+def flaw(path: Path) -> str:
+    """Return why a directory is not private, empty if it is. A link is not, even if it leads to one that is.
+
+    Raises OSError where it cannot be looked at, FileNotFoundError where there is none.
+    """
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        return "it is a link, or no directory"
+        return "it is a link, or not a directory"
     if found.st_uid != os.geteuid():
         return f"it belongs to the user with the id {found.st_uid}"
     if others := found.st_mode & _OTHERS:

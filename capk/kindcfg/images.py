@@ -90,6 +90,11 @@ def kind_release() -> str:
     return str(_content()["kind"])
 
 
+def default_image() -> str:
+    """Return the node image that the kind release of the catalogue uses if it is not given one, with its digest."""
+    return str(_content()["images"][0]["image"])
+
+
 @cache
 def catalogue() -> dict[int, str]:
     """Return the node image of each minor version, with its digest."""

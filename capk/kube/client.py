@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from tenacity.wait import wait_base, wait_random_exponential
 
 from capk.api.names import FIELD_MANAGER, Resource
+from capk.api.rights import Access
 from capk.errors import NotFound, Unreachable
 from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
@@ -155,8 +156,11 @@ class KubeClient:
 
     async def may_list(self, resource: Resource) -> bool:
         """Return whether the server lets us list all objects of a kind; every account may ask that."""
-        attributes = {"verb": "list", "group": resource.group, "resource": resource.plural}
-        body = as_body(_ACCESS_REVIEWS, {"metadata": {}, "spec": {"resourceAttributes": attributes}})
+        return await self.may(Access("list", resource.group, resource.plural))
+
+    async def may(self, access: Access) -> bool:
+        """Return whether the server lets us do something; every account may ask that."""
+        body = as_body(_ACCESS_REVIEWS, {"metadata": {}, "spec": {"resourceAttributes": access.attributes()}})
         answer = await self._read(Request("review", "POST", _ACCESS_REVIEWS, body=body))
         return bool((answer.get("status") or {}).get("allowed"))
 

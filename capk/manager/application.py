@@ -13,7 +13,7 @@ import kopf
 
 from capk.api import names
 from capk.api.objects import Key
-from capk.engine.containers import Containers, engine_command
+from capk.engine.containers import Containers, chosen_engine
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
@@ -86,7 +86,7 @@ class Application:
             create_timeout_seconds=settings.create_timeout_seconds,
             delete_timeout_seconds=settings.delete_timeout_seconds,
         )
-        self.containers = containers or Containers(_engine_command(settings))
+        self.containers = containers or Containers(chosen_engine(settings.engine_command, os.environ))
         self.inventory = Inventory(self.kind, self.containers)
         self.engine_watch = EngineWatch(self.inventory, metrics, wake=self._wake_names, wake_all=self._wake_all)
         self.operations = Operations(
@@ -260,10 +260,3 @@ class Application:
         self.queue.add(record.key)
         for sibling in self.relations.siblings(record.key):
             self.queue.add(sibling)
-
-
-def _engine_command(settings: Settings) -> tuple[str, ...] | None:
-    """The container engine's command: the one that was given, or the one that kind would use itself."""
-    if settings.engine_command is not None:
-        return settings.engine_command or None
-    return engine_command(os.environ)

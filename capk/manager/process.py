@@ -7,12 +7,12 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import kopf
 
 from capk.api import names
+from capk.api.rights import LEASE
 from capk.engine.workdir import private_directory
 from capk.errors import CapkError
 from capk.kube.client import KubeClient
@@ -26,11 +26,8 @@ from capk.runtime.openfiles import raise_open_files
 from capk.runtime.tasks import supervised
 from capk.settings import Settings, socket_address
 
-LEASE = "capk-leader-election"
 STUCK_SECONDS = 300.0
 """Longer than a reconcile is let run: then the workers themselves hang."""
-
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 async def run_provider(settings: Settings) -> None:
@@ -53,7 +50,7 @@ async def run_provider(settings: Settings) -> None:
             stack.push_async_callback(own_client.close)
             app.ready.touch()
             await stack.enter_async_context(
-                hold_lease(own_client, LEASE, _lease_namespace(settings), _identity(), alarm=_end_process_after)
+                hold_lease(own_client, LEASE, settings.lease_namespace, _identity(), alarm=_end_process_after)
             )
         # kopf ends last: engine commands must not outlive a lost lease, while a late event does no harm.
         watching = await stack.enter_async_context(_ending())
@@ -133,14 +130,6 @@ def _end_process_after(seconds: float) -> None:
     The guard of `capk.engine.guard` then ends the engine commands.
     """
     signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _lease_namespace(settings: Settings) -> str:
-    if settings.leader_election_namespace:
-        return settings.leader_election_namespace
-    # With a kubeconfig, the pod may be one of another cluster.
-    is_known = settings.in_pod and _POD_NAMESPACE.is_file()
-    return _POD_NAMESPACE.read_text(encoding="utf-8").strip() if is_known else "default"
 
 
 async def _watch(app: Application) -> None:

@@ -20,7 +20,7 @@ def test_page_that_was_edited_by_hand_is_reported(
     monkeypatch.setattr(reasons, "ROOT", tmp_path)
     monkeypatch.setattr(reasons, "PAGE", page)
     assert main(["--check"]) == 1
-    assert "run `python -m hack.reasons`" in capsys.readouterr().err
+    assert "run `make generate`" in capsys.readouterr().err
     assert main([]) == 0
     assert main(["--check"]) == 0
 

@@ -12,7 +12,7 @@ import yaml
 from packaged import IMAGE, ROOT, Bundle
 
 from capk import cli
-from capk.manager.process import LEASE
+from capk.api.rights import LEASE
 
 PROVIDER_LABEL = ("cluster.x-k8s.io/provider", "infrastructure-kind")
 CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}

@@ -1,14 +1,18 @@
 """From flags to settings; nothing is contacted when a flag makes no sense."""
 
 import importlib.metadata
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from capk.cli import app
 from capk.manager import process
-from capk.settings import Settings
+from capk.settings import Settings, seconds
 
 DISTRIBUTION = "cluster-api-provider-kind"
 FLAGS = (
@@ -120,3 +124,37 @@ def test_sources_that_are_not_installed_have_no_version(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
     assert CliRunner().invoke(app, ["--version"]).stdout == "capk unknown\n"
+
+
+def test_help_loads_nothing_that_only_the_provider_needs() -> None:
+    heavy = ("asyncio", "kopf", "kubernetes", "aiohttp", "cryptography", "yaml", "prometheus_client", "rich")
+    script = f"import sys, capk.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
+
+
+def test_every_option_is_explained_in_sentences_and_in_a_group() -> None:
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        for option in command.params if name in ("run", "doctor") else ():
+            if option.name in ("help", "machine_only", "output"):
+                continue
+            assert option.rich_help_panel, option.name
+            assert option.help.endswith("."), option.name
+            assert "Default" not in option.help, option.name
+
+
+def test_defaults_that_are_shown_are_those_of_the_settings() -> None:
+    run_command = get_command(app).commands["run"]  # type: ignore[attr-defined]
+    shown = {option.name: option.default for option in run_command.params}
+    assert seconds(shown["create_timeout"]) == Settings.create_timeout_seconds
+    assert seconds(shown["wait_for_nodes"]) == Settings.wait_for_nodes_seconds
+    assert shown["workers"] == Settings.workers
+    assert shown["health_addr"] == Settings.health_address
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_offered_for_each_shell(shell: str) -> None:
+    environment = {**os.environ, "_CAPK_COMPLETE": f"source_{shell}"}
+    command = [sys.executable, "-m", "capk"]
+    script = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+    assert "capk" in script

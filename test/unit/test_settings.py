@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from capk import settings
 from capk.kube import credentials
 from capk.kube.credentials import Credentials
 from capk.resources import Resources
@@ -13,6 +14,7 @@ from capk.settings import (
     Endpoint,
     InvalidSetting,
     Settings,
+    as_duration,
     command_line,
     default_concurrent_creates,
     seconds,
@@ -181,3 +183,21 @@ def test_what_is_not_an_address_is_refused(text):
 def test_open_quotation_is_refused():
     with pytest.raises(ValueError, match="no closing quotation"):
         command_line("kind 'x")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(600, "10m"), (900.0, "15m"), (90, "90s"), (30.0, "30s"), (0.5, "0.5s"), (0, "0s")]
+)
+def test_duration_is_written_as_it_is_read(number: float, text: str) -> None:
+    assert as_duration(number) == text
+    assert seconds(text) == number
+
+
+def test_lease_is_in_the_chosen_namespace_or_that_of_the_pod(monkeypatch, pod, tmp_path) -> None:
+    file = tmp_path / "namespace"
+    monkeypatch.setattr(settings, "_POD_NAMESPACE", file)
+    assert Settings().lease_namespace == "default"
+    file.write_text("capkind-system\n")
+    assert Settings().lease_namespace == "capkind-system"
+    assert Settings(kubeconfig="/somewhere").lease_namespace == "default"
+    assert Settings(leader_election_namespace="mine").lease_namespace == "mine"

@@ -3,6 +3,7 @@
 from typing import Final
 
 from capk.api.names import Reason
+from capk.diagnosis import inotify
 from capk.diagnosis.reasons.page import Page
 
 PAGES: Final = (
@@ -49,8 +50,7 @@ PAGES: Final = (
         Reason.INOTIFY_LIMIT,
         "The kernel's inotify limits are too low for another node.",
         "Each node uses inotify instances and watches, and the defaults of many distributions suffice for a few nodes.",
-        "On the machine of the engine, run `sysctl fs.inotify.max_user_instances=512 "
-        "fs.inotify.max_user_watches=524288`.",
+        f"On the machine of the engine, run `{inotify.command()}`.",
     ),
     Page(
         Reason.NODE_NAME_NOT_RESOLVED,

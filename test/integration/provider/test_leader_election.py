@@ -10,8 +10,8 @@ from provider_process import ProviderProcess, StartProvider
 from service_account import NAMESPACE
 
 from capk.api.names import KIND_CLUSTERS
+from capk.api.rights import LEASE
 from capk.kube.lease import LEASES
-from capk.manager.process import LEASE
 from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster

@@ -11,7 +11,7 @@ from texts import texts
 
 from capk.api.names import Reason
 from capk.diagnosis import output
-from capk.diagnosis.failures import MAX_MESSAGE, Failure, classify
+from capk.diagnosis.failures import DOCTOR_HINT, MAX_MESSAGE, Failure, classify, diagnose
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "kind"
@@ -599,3 +599,32 @@ def test_hostile_output_costs_no_more_than_its_length(text):
     small = min(seconds(text, 32 * 1024) for _ in range(3))
     large = min(seconds(text, 128 * 1024) for _ in range(3))
     assert large < 9 * small + 0.05
+
+
+ENGINE_FAILURES = {
+    Reason.ENGINE_UNREACHABLE,
+    Reason.ENGINE_UNSUPPORTED,
+    Reason.KIND_COMMAND_MISSING,
+    Reason.OUT_OF_DISK,
+    Reason.OUT_OF_MEMORY,
+    Reason.INOTIFY_LIMIT,
+}
+
+
+@pytest.mark.parametrize("file", sorted(RECORDED.glob("**/*.txt")), ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_failures_of_the_engine_and_no_others_end_with_the_hint_at_the_doctor(file):
+    failure = classify(read(file))
+    assert failure.message.endswith(DOCTOR_HINT) is (failure.reason in ENGINE_FAILURES)
+    assert failure.message.count(DOCTOR_HINT) <= 1
+
+
+def test_missing_command_and_silent_engine_end_with_the_hint_too():
+    for error in (CommandMissing(["kind", "version"], "not found"), CommandTimedOut(["docker", "ps"], "", 60)):
+        assert classify(error).message.endswith(DOCTOR_HINT)
+        assert "capk doctor" not in diagnose(error).message
+
+
+def test_long_message_keeps_the_hint():
+    message = classify(CommandMissing(["kind", "version"], "x" * 5000)).message
+    assert len(message) <= MAX_MESSAGE
+    assert message.endswith(DOCTOR_HINT)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from capk.api.names import CLAIM_MOUNT_FOLDER
-from capk.engine.containers import WRITE_SCRIPT, Containers, Node, UnreadableAnswer, engine_command
+from capk.engine.containers import WRITE_SCRIPT, Containers, Node, UnreadableAnswer, chosen_engine, engine_command
 from capk.errors import CommandFailed, CommandMissing
 
 SCRIPT = r"""#!/bin/sh
@@ -709,8 +709,38 @@ class TestEngineId:
         assert "Cannot connect" in failure.value.output
 
 
+class TestImages:
+    async def test_image_is_looked_for_on_the_engine_and_never_pulled(self, docker, containers):
+        docker.says("image", status=0)
+        assert await containers.has_image("kindest/node:v1.37.0") is True
+        docker.says("image", err="Error: No such image", status=1)
+        assert await containers.has_image("kindest/node:v1.37.0") is False
+        assert (docker.directory / "calls").read_text().splitlines() == ["image inspect kindest/node:v1.37.0"] * 2
+
+    async def test_registry_is_asked_for_the_manifest_alone(self, docker, containers):
+        docker.says("manifest", status=0)
+        assert await containers.can_pull("kindest/node:v1.37.0") is True
+        docker.says("manifest", err="manifest unknown", status=1)
+        assert await containers.can_pull("kindest/node:v1.37.0") is False
+        assert (docker.directory / "calls").read_text().splitlines() == ["manifest inspect kindest/node:v1.37.0"] * 2
+
+    async def test_image_that_looks_like_an_option_is_not_asked_for(self, docker, containers):
+        assert await containers.has_image("--help") is False
+        assert not (docker.directory / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [(("podman", "--remote"), ("podman", "--remote")), ((), ()), (None, None)]
+)
+def test_engine_that_a_person_chose_wins_and_none_is_a_choice(chosen, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert chosen_engine(chosen, {}) == expected
+
+
 async def test_without_an_engine_nothing_is_known_and_nothing_is_done():
     nothing = Containers(None)
+    assert await nothing.info() is None
+    assert await nothing.has_image("kindest/node") is False
     assert await nothing.nodes() is None
     assert await nothing.engine_id() is None
     assert await nothing.occupants() == {}

@@ -224,6 +224,20 @@ async def test_version(kind, script, printed, version):
     assert await kind.version() == version
 
 
+@pytest.mark.parametrize(
+    ("printed", "is_substitute"),
+    [
+        ("kind v0.33.0 go1.26.8 linux/amd64", False),
+        ("kind v0.33.0 capk-local-kind linux/x86_64", True),
+        ("v0.33.0", False),
+    ],
+)
+async def test_substitute_is_recognised_by_its_name_in_the_place_of_the_toolchain(kind, script, printed, is_substitute):
+    script.behave(f"echo {printed}")
+    build = await kind.build()
+    assert (build.version, build.is_substitute) == ("v0.33.0", is_substitute)
+
+
 @pytest.mark.parametrize("printed", ["", "docker-compose of old", "true"])
 async def test_something_else_is_not_taken_for_kind(kind, script, printed):
     script.behave(f"echo {printed}")

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
+from capk.api.rights import Access
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 from capk.kube.client import KubeClient
 from capk.kube.connection import Connection
@@ -654,3 +655,11 @@ async def test_server_is_asked_what_it_lets_us_list(api: ApiServer, client: Kube
     api.answers = [answer(201, {"status": {"allowed": True}}), answer(201, {"status": {"allowed": False}})]
     assert await client.may_list(KIND_CLUSTERS) is True
     assert await client.may_list(KIND_CLUSTERS) is False
+
+
+async def test_right_is_asked_for_by_the_words_of_an_access_review(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(201, {"status": {"allowed": True}})]
+    assert await client.may(Access("patch", "g", "kinds/status", "dev")) is True
+    ((*_, body),) = api.requests
+    review = {"verb": "patch", "group": "g", "resource": "kinds", "subresource": "status", "namespace": "dev"}
+    assert body["spec"] == {"resourceAttributes": review}

@@ -1,0 +1,99 @@
+"""Checks of the kind command, the container engine and the node image. Pure."""
+
+import re
+import shlex
+from typing import Final
+
+from capk.api.names import Reason
+from capk.diagnosis.failures import Failure
+from capk.doctor.facts import Facts
+from capk.doctor.finding import Finding, Status, failure, ok, skipped, warning
+
+TESTED_MINORS: Final = 2
+"""Releases of kind that the provider is tested with: that of its catalogue and the one before."""
+KIND: Final = "kind command"
+ENGINE: Final = "container engine"
+IMAGE: Final = "node image"
+NO_ENGINE: Final = "The fake kind needs no container engine."
+_RELEASE: Final = re.compile(r"v0\.(\d{1,4})\.")
+
+
+def kind(facts: Facts, release: str) -> Finding:
+    """Check that kind answers in a version that was tested. release: of kind, that the node images belong to."""
+    found = facts.kind
+    command = shlex.join(found.command)
+    if found.failure:
+        return _failed(KIND, found.failure)
+    if found.build is None:
+        return skipped(KIND, f"`{command}` was not asked.")
+    version = found.build.version
+    if found.is_substitute:
+        return warning(
+            KIND,
+            f"A fake kind answers, {found.build.toolchain} {version}. It starts processes, not containers.",
+            "This is enough to try the provider. For real kind clusters, start a container engine and install kind.",
+        )
+    age = _minor(release) - _minor(version)
+    if age >= TESTED_MINORS:
+        return warning(KIND, f"kind {version} is older than this provider was tested with.", f"Install kind {release}.")
+    if age < 0:
+        remedy = f"If creations fail, install kind {release}."
+        return warning(KIND, f"kind {version} is newer than this provider was tested with.", remedy)
+    return ok(KIND, f"kind {version}")
+
+
+def engine(facts: Facts) -> Finding:
+    """Check that a container engine answers."""
+    found = facts.engine
+    if facts.kind.is_substitute:
+        return skipped(ENGINE, NO_ENGINE)
+    if found.command is None:
+        remedy = "Install one of them where the provider runs, or name its command with --engine-command."
+        return failure(ENGINE, "None of docker, nerdctl and podman is on the PATH.", remedy, Reason.ENGINE_UNREACHABLE)
+    if not found.command:
+        return warning(
+            ENGINE,
+            "The provider uses kind alone, because --engine-command is empty.",
+            "Name the engine's command if the provider is to start stopped nodes and to keep logs of failures.",
+        )
+    if found.failure:
+        return _failed(ENGINE, found.failure)
+    if found.info is None:
+        return skipped(ENGINE, f"`{shlex.join(found.command)}` was not asked.")
+    name = " ".join(filter(None, (shlex.join(found.command), found.info.version)))
+    return ok(ENGINE, f"{name} on {found.info.host}" if found.info.host else name)
+
+
+def image(facts: Facts) -> Finding:
+    """Check that the node image is there or can be pulled."""
+    found = facts.image
+    if facts.kind.is_substitute:
+        return skipped(IMAGE, "The fake kind needs no node image.")
+    if facts.engine.info is None:
+        return skipped(IMAGE, "The container engine has not answered.")
+    if not found.image:
+        chooses = facts.kind.build is not None
+        return skipped(IMAGE, "This release of kind has its own default." if chooses else "kind has not answered.")
+    name = found.image.partition("@")[0]
+    if found.present:
+        return ok(IMAGE, f"{name} is on the engine.")
+    if found.pullable:
+        return ok(IMAGE, f"{name} is not on the engine. Its registry has it, so the first creation pulls it.")
+    engine_name = shlex.join(facts.engine.command or ("docker",))
+    remedy = (
+        f"Run `{engine_name} pull {found.image}`, load the image with `{engine_name} load`, or name another with "
+        "--node-image. If the engine uses a mirror of the registry, this may be a false alarm."
+    )
+    problem = f"{name} is not on the engine, and its registry does not confirm that it can be pulled."
+    return warning(IMAGE, problem, remedy, Reason.IMAGE_NOT_FOUND)
+
+
+def _failed(check: str, found: Failure) -> Finding:
+    """Return the finding for a command that failed; its message gives the cause first and then the remedy."""
+    cause, stop, remedy = found.message.partition(". ")
+    return Finding(check, Status.FAILURE, f"{cause}{stop.strip()}", remedy, found.reason)
+
+
+def _minor(version: str) -> int:
+    match = _RELEASE.match(version)
+    return int(match[1]) if match else 0

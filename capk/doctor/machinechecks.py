@@ -1,0 +1,110 @@
+"""Checks of the machine: kernel limits, memory, disk, work directory. Pure."""
+
+from typing import Final
+
+from capk.api.names import Reason
+from capk.diagnosis import inotify as inotify_limits
+from capk.doctor.enginechecks import NO_ENGINE
+from capk.doctor.facts import Facts
+from capk.doctor.finding import Finding, failure, ok, skipped, warning
+
+GIB: Final = 2**30
+FEW_MEMORY: Final = 2 * GIB
+LEAST_MEMORY: Final = GIB // 2
+"""What one control-plane node takes."""
+LITTLE_DISK: Final = 10 * GIB
+LEAST_DISK: Final = 2 * GIB
+"""What a node image takes, unpacked, with a first cluster."""
+INOTIFY: Final = "inotify limits"
+MEMORY: Final = "memory"
+DISK: Final = "disk"
+WORK_DIR: Final = "work directory"
+
+
+def inotify(facts: Facts) -> Finding:
+    """Check the kernel's limits for several nodes."""
+    if unknown := _elsewhere(facts, INOTIFY):
+        return unknown
+    instances, watches = facts.machine.inotify_instances, facts.machine.inotify_watches
+    if instances is None or watches is None:
+        return skipped(INOTIFY, "This kernel does not have them.")
+    found = f"{instances} instances and {watches} watches per user"
+    if instances >= inotify_limits.INSTANCES and watches >= inotify_limits.WATCHES:
+        return ok(INOTIFY, f"{found}.")
+    wanted = max(instances, inotify_limits.INSTANCES), max(watches, inotify_limits.WATCHES)
+    remedy = f"Run `{inotify_limits.command(*wanted)}`, and enter both in /etc/sysctl.d."
+    return warning(INOTIFY, f"{found} suffice for a few nodes only.", remedy, Reason.INOTIFY_LIMIT)
+
+
+def memory(facts: Facts) -> Finding:
+    """Check that the engine's machine has memory for a kind cluster."""
+    if facts.kind.is_substitute:
+        return _memory(facts.machine.free_memory_bytes, "available")
+    if unknown := _without_engine(facts, MEMORY):
+        return unknown
+    if facts.engine_is_here:
+        return _memory(facts.machine.free_memory_bytes, "available")
+    return _memory(facts.engine.info.memory_bytes if facts.engine.info else None, "in all on the engine's machine")
+
+
+def disk(facts: Facts) -> Finding:
+    """Check the space for images and nodes."""
+    if unknown := _without_engine(facts, DISK):
+        return unknown
+    info = facts.engine.info
+    # What podman computes includes space that the file system reserves.
+    measured = facts.machine.free_disk_bytes if facts.engine_is_here else None
+    free = measured if measured is not None or info is None else info.free_disk_bytes
+    if free is None:
+        return skipped(DISK, "The free space of the engine's disk cannot be measured from here.")
+    found = f"{_gib(free)} free in {info.data_root}." if info and info.data_root else f"{_gib(free)} free."
+    remedy = "Free space, for example with `docker system prune` or `podman system prune`."
+    if free < LEAST_DISK:
+        return failure(DISK, found, remedy, Reason.OUT_OF_DISK)
+    return warning(DISK, found, remedy, Reason.OUT_OF_DISK) if free < LITTLE_DISK else ok(DISK, found)
+
+
+def work_dir(facts: Facts) -> Finding:
+    """Check that the provider can keep private files."""
+    found = facts.work_dir
+    if not found.flaw:
+        return ok(WORK_DIR, f"{found.path} is private." if found.exists else f"{found.path} will be created.")
+    problem = f"{found.path} cannot hold private files: {found.flaw}."
+    if found.explicit or not found.exists:
+        remedy = "Name a directory that is yours alone (`chmod 700`), or one that does not exist yet, with --work-dir."
+        return failure(WORK_DIR, problem, remedy)
+    remedy = "The provider makes another one each time it starts. Remove this one, or name another with --work-dir."
+    return warning(WORK_DIR, problem, remedy)
+
+
+def _memory(free: int | None, where: str) -> Finding:
+    if free is None:
+        return skipped(MEMORY, "The system does not report it.")
+    found = f"{_gib(free)} {where}."
+    remedy = "Give the machine more memory, or delete clusters. A control-plane node takes about 0.5 GiB."
+    if free < LEAST_MEMORY:
+        return failure(MEMORY, found, remedy, Reason.OUT_OF_MEMORY)
+    return warning(MEMORY, found, remedy, Reason.OUT_OF_MEMORY) if free < FEW_MEMORY else ok(MEMORY, found)
+
+
+def _without_engine(facts: Facts, check: str) -> Finding | None:
+    if facts.kind.is_substitute:
+        return skipped(check, NO_ENGINE)
+    if facts.engine.info is None:
+        return skipped(check, "The container engine has not answered.")
+    return None
+
+
+def _elsewhere(facts: Facts, check: str) -> Finding | None:
+    """Return a finding if what is measured here does not count for the engine."""
+    if unknown := _without_engine(facts, check):
+        return unknown
+    if facts.engine_is_here:
+        return None
+    host = facts.engine.info.host if facts.engine.info else ""
+    where = f"another machine, {host}" if host else "another machine"
+    return skipped(check, f"The container engine runs on {where}. Run `capk doctor` there.")
+
+
+def _gib(number: int) -> str:
+    return f"{number / GIB:.1f} GiB"

@@ -1,0 +1,95 @@
+"""Reads what `info` of a container engine prints: which engine answers, and what its machine has. Pure.
+
+docker, nerdctl and finch print one flat object, podman prints groups.
+Sources: moby api/types/system/info.go, nerdctl pkg/inspecttypes/dockercompat/info.go, podman libpod/define/info.go.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from capk.api.names import ENGINE_ID
+
+_MAX_TEXT: Final = 255
+_MAX_BYTES: Final = 2**63
+
+
+class UnreadableInfo(Exception):
+    """The text is not what `info` prints, or the engine's command reports that it cannot reach the engine.
+
+    refusal: the command's own words in the second case, else empty.
+    """
+
+    def __init__(self, cause: str, refusal: str = "") -> None:
+        super().__init__(cause)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """An engine that answers. Texts are empty and numbers None where the engine does not give them.
+
+    id: differs from engine to engine and outlives restarts. version: as in 28.2.2.
+    host: name of its machine. data_root: where images and containers are, a path on that machine.
+    memory_bytes: of that machine. free_disk_bytes: on the disk of data_root.
+    """
+
+    id: str = ""
+    version: str = ""
+    host: str = ""
+    data_root: str = ""
+    memory_bytes: int | None = None
+    free_disk_bytes: int | None = None
+
+
+def read(text: str) -> EngineInfo:
+    """Return what `info --format '{{json .}}'` printed. Raises UnreadableInfo."""
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableInfo("it is not JSON") from error
+    if not isinstance(facts, dict):
+        raise UnreadableInfo("it is not an object")
+    if facts.get("ServerErrors"):
+        # docker's client reports that it cannot reach the engine, and succeeds.
+        raise UnreadableInfo("the engine does not answer", str(facts["ServerErrors"])[:1000])
+    return _of_podman(facts) if isinstance(facts.get("host"), dict) else _of_docker(facts)
+
+
+def _of_docker(facts: Mapping[str, Any]) -> EngineInfo:
+    found = _text(facts, "ID")
+    return EngineInfo(
+        id=found if ENGINE_ID.fullmatch(found) else "",
+        version=_text(facts, "ServerVersion"),
+        host=_text(facts, "Name"),
+        data_root=_text(facts, "DockerRootDir"),
+        memory_bytes=_bytes(facts, "MemTotal"),
+    )
+
+
+def _of_podman(facts: Mapping[str, Any]) -> EngineInfo:
+    host, store, version = (_group(facts, name) for name in ("host", "store", "version"))
+    size, used = _bytes(store, "graphRootAllocated"), _bytes(store, "graphRootUsed")
+    return EngineInfo(
+        version=_text(version, "Version"),
+        host=_text(host, "hostname"),
+        data_root=_text(store, "graphRoot"),
+        memory_bytes=_bytes(host, "memTotal"),
+        free_disk_bytes=None if size is None or used is None or used > size else size - used,
+    )
+
+
+def _group(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = facts.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    found = facts.get(name)
+    return found if isinstance(found, str) and len(found) <= _MAX_TEXT and found.isprintable() else ""
+
+
+def _bytes(facts: Mapping[str, Any], name: str) -> int | None:
+    found = facts.get(name)
+    return found if type(found) is int and 0 < found < _MAX_BYTES else None
