@@ -1,4 +1,4 @@
-"""What the provider may do in the management cluster: the rules of config/rbac, for whoever checks them. Pure data.
+"""What the provider may do in the management cluster: the rules of config/rbac, as a list to check. Pure data.
 
 docs/permissions.md has the reason of each rule. A test compares this list with the manifests.
 """

@@ -27,7 +27,7 @@ def kind(facts: Facts, release: str) -> Finding:
     if found.build is None:
         return skipped(KIND, f"`{command}` was not asked.")
     version = found.build.version
-    if found.is_substitute:
+    if found.is_fake:
         return warning(
             KIND,
             f"A fake kind answers, {found.build.toolchain} {version}. It starts processes, not containers.",
@@ -45,7 +45,7 @@ def kind(facts: Facts, release: str) -> Finding:
 def engine(facts: Facts) -> Finding:
     """Check that a container engine answers."""
     found = facts.engine
-    if facts.kind.is_substitute:
+    if facts.kind.is_fake:
         return skipped(ENGINE, NO_ENGINE)
     if found.command is None:
         remedy = "Install one of them where the provider runs, or name its command with --engine-command."
@@ -67,7 +67,7 @@ def engine(facts: Facts) -> Finding:
 def image(facts: Facts) -> Finding:
     """Check that the node image is there or can be pulled."""
     found = facts.image
-    if facts.kind.is_substitute:
+    if facts.kind.is_fake:
         return skipped(IMAGE, "The fake kind needs no node image.")
     if facts.engine.info is None:
         return skipped(IMAGE, "The container engine has not answered.")

@@ -19,9 +19,9 @@ class KindFacts:
     failure: Failure | None = None
 
     @property
-    def is_substitute(self) -> bool:
+    def is_fake(self) -> bool:
         """Whether a fake kind answers, which starts no containers."""
-        return self.build is not None and self.build.is_substitute
+        return self.build is not None and self.build.is_fake
 
 
 @dataclass(frozen=True)

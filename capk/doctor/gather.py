@@ -63,7 +63,7 @@ async def _kind(settings: Settings) -> KindFacts:
 
 async def _engine(settings: Settings, kind: KindFacts) -> EngineFacts:
     command = chosen_engine(settings.engine_command, os.environ)
-    if not command or kind.is_substitute:
+    if not command or kind.is_fake:
         return EngineFacts(command)
     try:
         return EngineFacts(command, info=await _containers(command, COMMAND_SECONDS).info())

@@ -38,7 +38,7 @@ def inotify(facts: Facts) -> Finding:
 
 def memory(facts: Facts) -> Finding:
     """Check that the engine's machine has memory for a kind cluster."""
-    if facts.kind.is_substitute:
+    if facts.kind.is_fake:
         return _memory(facts.machine.free_memory_bytes, "available")
     if unknown := _without_engine(facts, MEMORY):
         return unknown
@@ -88,7 +88,7 @@ def _memory(free: int | None, where: str) -> Finding:
 
 
 def _without_engine(facts: Facts, check: str) -> Finding | None:
-    if facts.kind.is_substitute:
+    if facts.kind.is_fake:
         return skipped(check, NO_ENGINE)
     if facts.engine.info is None:
         return skipped(check, "The container engine has not answered.")

@@ -24,15 +24,15 @@ _VERSION: Final = re.compile(r"\b(?P<version>v\d+\.\d+\.\d+\S*)(?: (?P<toolchain
 class Build(NamedTuple):
     """What `kind version` prints.
 
-    version: as in `v0.32.0`. toolchain: what it was built with, as in `go1.26.8`; a substitute puts its own name there.
+    version: as in `v0.32.0`. toolchain: what it was built with, as in `go1.26.8`; a fake kind puts its own name there.
     """
 
     version: str
     toolchain: str
 
     @property
-    def is_substitute(self) -> bool:
-        """Whether something else answers in the place of kind."""
+    def is_fake(self) -> bool:
+        """Whether a fake kind answers."""
         return bool(self.toolchain) and not self.toolchain.startswith("go")
 
 
@@ -88,7 +88,7 @@ class Kind:
             return Build(found["version"], found["toolchain"] or "")
         raise CommandMissing(
             [*self.command, "version"],
-            f"it is not kind: when it is asked for its version, it prints {printed.strip()[:80]!r}",
+            f"it is not kind: asked for its version, it printed {printed.strip()[:80]!r}",
         )
 
     async def create_cluster(

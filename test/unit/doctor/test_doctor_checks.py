@@ -15,7 +15,7 @@ from capk.doctor.facts import EngineFacts, ImageFacts, KindFacts, WorkDirFacts
 from capk.doctor.finding import Status
 
 RELEASE = "v0.33.0"
-FAKE = {"version": RELEASE, "toolchain": "capk-local-kind"}
+FAKE = {"version": RELEASE, "toolchain": "capkdev-fake-kind"}
 GIB = 2**30
 
 
@@ -79,7 +79,7 @@ class TestKind:
     def test_fake_kind_is_named_and_does_not_fail(self, place) -> None:
         found = list(findings(replace(place.kind(**FAKE), engine=EngineFacts(None), management=None)))
         assert found[0].status is Status.WARNING
-        assert "A fake kind answers, capk-local-kind v0.33.0" in found[0].found
+        assert "A fake kind answers, capkdev-fake-kind v0.33.0" in found[0].found
         assert not has_failed(found)
         assert {one.check: one.status for one in found} == {
             "kind command": Status.WARNING,

@@ -1,4 +1,4 @@
-"""What is asked, of scripts in the place of kind and the engine: facts, never an exception, and nothing is changed."""
+"""What is asked, of scripts that answer as kind and the engine do: facts, no exception, and nothing is changed."""
 
 import json
 import os
@@ -115,9 +115,9 @@ async def test_engine_that_is_down_is_a_fact(machine: Machine) -> None:
 
 
 async def test_fake_kind_needs_no_engine(machine: Machine) -> None:
-    machine.script("kind", f"#!/bin/sh\necho kind {kind_release()} capk-local-kind linux/x86_64\n")
+    machine.script("kind", f"#!/bin/sh\necho kind {kind_release()} capkdev-fake-kind linux/x86_64\n")
     facts = await machine.facts()
-    assert facts.kind.is_substitute
+    assert facts.kind.is_fake
     assert machine.calls == []
 
 

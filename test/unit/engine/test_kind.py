@@ -225,17 +225,17 @@ async def test_version(kind, script, printed, version):
 
 
 @pytest.mark.parametrize(
-    ("printed", "is_substitute"),
+    ("printed", "is_fake"),
     [
         ("kind v0.33.0 go1.26.8 linux/amd64", False),
-        ("kind v0.33.0 capk-local-kind linux/x86_64", True),
+        ("kind v0.33.0 capkdev-fake-kind linux/x86_64", True),
         ("v0.33.0", False),
     ],
 )
-async def test_substitute_is_recognised_by_its_name_in_the_place_of_the_toolchain(kind, script, printed, is_substitute):
+async def test_fake_kind_is_recognised_by_its_name_where_kind_has_its_toolchain(kind, script, printed, is_fake):
     script.behave(f"echo {printed}")
     build = await kind.build()
-    assert (build.version, build.is_substitute) == ("v0.33.0", is_substitute)
+    assert (build.version, build.is_fake) == ("v0.33.0", is_fake)
 
 
 @pytest.mark.parametrize("printed", ["", "docker-compose of old", "true"])
