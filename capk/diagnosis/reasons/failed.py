@@ -124,7 +124,8 @@ PAGES: Final = (
     Page(
         Reason.WRITE_REFUSED,
         "The management cluster's API server refuses a write of the provider.",
-        "For example a quota, an admission webhook or missing rights. The message repeats the server's words.",
+        "For example a quota, an admission webhook or missing rights. The message repeats the server's words. In "
+        "`Deleting`, the kind cluster is gone already, and only a Secret or the finalizer is left.",
         "Change the quota, the policy or the role; `capk doctor` checks the rights. The provider tries again.",
     ),
     Page(
