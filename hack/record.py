@@ -1,8 +1,8 @@
 """Records the terminal session that README shows: `make recording`, or `python -m hack.record`.
 
 Runs the quickstart and a few commands on a terminal and writes docs/quickstart.svg. Puts commands and their output into
-the block of README under `<!-- recorded: COMMAND; COMMAND -->`. Removes a quickstart that is running, and its own at the
-end.
+the block of README under `<!-- recorded: COMMAND; COMMAND -->`. First removes a quickstart that is running, and at the
+end its own.
 """
 
 import fcntl
