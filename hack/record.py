@@ -1,7 +1,8 @@
 """Records the terminal session that README shows: `make recording`, or `python -m hack.record`.
 
-Runs the quickstart and a few commands on a terminal and writes docs/quickstart.svg. Puts the output of commands into
-the blocks of README under `<!-- recorded: COMMAND -->`. Removes a quickstart that is running, and its own at the end.
+Runs the quickstart and a few commands on a terminal and writes docs/quickstart.svg. Puts commands and their output into
+the block of README under `<!-- recorded: COMMAND; COMMAND -->`. First removes a quickstart that is running, and at the
+end its own.
 """
 
 import fcntl
@@ -26,7 +27,7 @@ COLUMNS = 110
 LONGEST = 12
 """Lines of one paragraph in the picture; what is longer is shortened, and the picture shows that it was."""
 SESSION = ("make quickstart", "kubectl get kindclusters")
-BLOCK = re.compile(r"(?<=<!-- recorded: )(?P<command>[^>]+)(?P<open> -->\n```\n)(?P<output>.*?)(?=```)", re.DOTALL)
+BLOCK = re.compile(r"(?<=<!-- recorded: )(?P<commands>[^>]+)(?P<open> -->\n```\n)(?P<output>.*?)(?=```)", re.DOTALL)
 
 
 def main() -> int:
@@ -98,13 +99,18 @@ def shortened(lines: Sequence[str]) -> Iterator[str]:
 
 
 def with_output(page: str, run: Callable[[str], str]) -> str:
-    """Return a page whose recorded blocks hold what their commands print now, without colours."""
+    """Return a page whose recorded blocks hold their commands and what these print now, without colours."""
 
     def renewed(block: re.Match[str]) -> str:
-        lines = Text.from_ansi(run(block["command"])).plain.strip("\n").split("\n")
-        return f"{block['command']}{block['open']}" + "".join(f"{line.rstrip()}\n" for line in lines)
+        shown = (f"$ {command}\n{_plain(run(command))}\n" for command in block["commands"].split("; "))
+        return f"{block['commands']}{block['open']}" + "\n".join(shown)
 
     return BLOCK.sub(renewed, page)
+
+
+def _plain(output: str) -> str:
+    lines = Text.from_ansi(output).plain.strip("\n").split("\n")
+    return "\n".join(line.rstrip() for line in lines)
 
 
 if __name__ == "__main__":

@@ -177,12 +177,12 @@ def spec() -> Schema:
             ],
         ),
         "standalone": flag(
-            """Whether the object works without an owner Cluster where Cluster API is installed. Where it is not
-            installed, every KINDCluster does."""
+            """Whether the object needs no owner Cluster although Cluster API is installed. Without Cluster API, no
+            KINDCluster needs one."""
         ),
     }
     return record(
-        "The kind cluster that is wanted. Every field is optional: `{}` gives one node with kind's default image.",
+        "The desired kind cluster. Every field is optional: `{}` gives one node with kind's default image.",
         {**own, **_configuration()},
         rules=[*kindconfig.rules(), _passing_port_rule()],
     )

@@ -30,18 +30,20 @@ def test_short_paragraphs_stay_whole():
     assert list(shortened(lines[:-1])) == lines
 
 
-def test_block_is_renewed_with_what_its_command_prints():
-    page = "before\n\n<!-- recorded: x y -->\n```\nold\n```\n\nafter\n"
-    new = with_output(page, lambda command: f"\x1b[1m{command}\x1b[0m  \n more\n")
-    assert new == "before\n\n<!-- recorded: x y -->\n```\nx y\n more\n```\n\nafter\n"
+def test_block_is_renewed_with_what_its_commands_print():
+    page = "before\n\n<!-- recorded: x y; z -->\n```\nold\n```\n\nafter\n"
+    new = with_output(page, lambda command: f"\x1b[1m<{command}>\x1b[0m  \n more\n")
+    block = "$ x y\n<x y>\n more\n\n$ z\n<z>\n more\n"
+    assert new == f"before\n\n<!-- recorded: x y; z -->\n```\n{block}```\n\nafter\n"
 
 
 def test_readme_shows_the_columns_that_kubectl_prints():
     columns = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["additionalPrinterColumns"]
     shown = ["NAME", *(column["name"].upper() for column in columns if not column.get("priority"))]
-    blocks = {block["command"]: block["output"] for block in BLOCK.finditer(README.read_text())}
-    assert blocks["kubectl get kc"].splitlines()[0].split() == shown
-    assert "KINDControlPlane" in blocks["clusterctl describe cluster quickstart"]
+    [block] = BLOCK.finditer(README.read_text())
+    get, describe = block["output"].split("\n\n")
+    assert [get.splitlines()[0], get.splitlines()[1].split()] == ["$ kubectl get kc", shown]
+    assert "KINDControlPlane" in describe
 
 
 def test_recorded_commands_are_in_the_picture():
