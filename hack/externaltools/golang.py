@@ -30,6 +30,7 @@ class Go:
 
         Raises ToolError.
         """
+        self.bin.mkdir(parents=True, exist_ok=True)
         found = next((place for place in self._places() if self._is_usable(place)), None) or self._install()
         if found != self.bin / "go":
             with tempfile.TemporaryDirectory(prefix=".tmp-", dir=self.bin) as scratch:
