@@ -44,7 +44,8 @@ def keep_running(observed: Observed) -> Plan:
     """Return what keeps Secrets, endpoint and status true to a kind cluster that is complete."""
     cluster, access = observed.object, observed.access
     if cluster.recreates and observed.operation is None and _is_seen_empty(observed):
-        return _start_over(observed)
+        remaining = observed.remaining(Goal.UP)
+        return Plan(status=_status(observed), requeue_seconds=remaining) if remaining > 0 else _start_over(observed)
     operation, requeue = _operation(observed)
     waits = access is not None and _awaits_control_plane_secret(observed)
     if waits or foreign_among(observed):
@@ -127,8 +128,12 @@ def _is_seen_empty(observed: Observed) -> bool:
 
 
 def _start_over(observed: Observed) -> Plan:
-    """Remove a kind cluster that has lost its data; what stands from now on counts as half made."""
-    begin: dict[str, str | None] = {names.IDENTITY_ANNOTATION: "", names.KUBE_SYSTEM_ANNOTATION: None}
+    """Remove a kind cluster that has lost its data; what stands from now on counts as half made.
+
+    Which kube-system it had stays known until the next creation begins: if the removal fails and the status was not
+    stored, the cluster would pass for one that is complete.
+    """
+    begin: dict[str, str | None] = {names.IDENTITY_ANNOTATION: ""}
     removal = Delete(
         observed.cluster_name,
         Goal.UP,
@@ -136,8 +141,8 @@ def _start_over(observed: Observed) -> Plan:
         container_ids=unmarked_ids(observed),
         up_to_attempt=observed.object.attempt,
     )
-    # The addresses of the nodes are those of the lost cluster.
-    status = {field: value for field, value in _status(observed).items() if field != "nodes"}
+    # The attempt shows that a creation was complete, and the addresses of the nodes are those of the lost cluster.
+    status = {field: value for field, value in _status(observed).items() if field not in ("attempt", "nodes")}
     return Plan(annotations=begin, operation=removal, status=status)
 
 

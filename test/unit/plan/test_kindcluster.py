@@ -918,6 +918,27 @@ class TestHealth:
         begun = replace(apply(seen, plan), engine=NOTHING_THERE, access=None)
         assert isinstance(decide(begun).operation, Create)
 
+    @pytest.mark.parametrize("is_stored", [True, False])
+    def test_cluster_without_its_data_that_could_not_be_removed_is_not_taken_for_a_complete_one(
+        self, is_stored
+    ) -> None:
+        """Whether the status of then was stored or not: the provider may have been killed before."""
+        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
+        other = replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
+        marked = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
+        seen = replace(settled(cluster, engine=marked), access=other)
+        assert seen.object.status["attempt"] == 1
+        plan = decide(seen)
+        begun = apply(seen, plan if is_stored else replace(plan, status=None))
+        stuck = replace(begun, operation=None, goals=failed(plan.operation, ENGINE_DOWN))
+        for _ in range(3):
+            stuck = apply(stuck, (again := decide(stuck)))
+            assert again.operation is None
+            assert condition(stuck.object.status, Condition.READY)[0] == "False"
+            assert again.requeue_seconds is None or again.requeue_seconds > 0
+        later = replace(stuck, goals={})
+        assert isinstance(decide(later).operation, Delete)
+
     def test_condition_that_is_older_than_the_cluster_removes_nothing(self) -> None:
         """The API server was away while the new cluster was made: the last status is that of the lost one."""
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
