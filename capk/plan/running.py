@@ -136,8 +136,8 @@ def _start_over(observed: Observed) -> Plan:
         container_ids=unmarked_ids(observed),
         up_to_attempt=observed.object.attempt,
     )
-    # The addresses of the nodes are those of the lost cluster.
-    status = {field: value for field, value in _status(observed).items() if field != "nodes"}
+    # The addresses of the nodes are those of the lost cluster, and its creation counts for nothing any more.
+    status = {field: value for field, value in _status(observed).items() if field not in ("nodes", "attempt")}
     return Plan(annotations=begin, operation=removal, status=status)
 
 

@@ -274,6 +274,15 @@ class TestOthersClusters:
         assert last.operation is None
         assert last.remove_finalizer
 
+    def test_cluster_that_this_process_has_completed_is_not_taken_for_half_made(self) -> None:
+        """Its status was not written yet when its identity was emptied by hand."""
+        emptied = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "2"}
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.2"),))
+        seen = observe(kindcluster({"standalone": True}, annotations=emptied, finalizers=FINALIZER), engine=engine)
+        assert isinstance(decide(seen).operation, Delete)
+        assert isinstance(decide(replace(seen, completed=1)).operation, Delete)
+        assert decide(replace(seen, completed=2)).operation == ReadAccess("dev")
+
     def test_fingerprint_is_read_before_a_cluster_with_unknown_nodes_is_deleted(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         unmarked = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
