@@ -927,6 +927,21 @@ class TestHealth:
         begun = replace(apply(seen, plan), engine=NOTHING_THERE, access=None)
         assert isinstance(decide(begun).operation, Create)
 
+    def test_removal_of_a_cluster_without_its_data_is_begun_again_after_a_restart(self) -> None:
+        """What is left of it must not look complete: its API server answers, and nothing else works."""
+        numbered = {**COMPLETE, names.ATTEMPT_ANNOTATION: "1"}
+        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=numbered, finalizers=FINALIZER)
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
+        seen = settled(cluster, engine=engine)
+        assert seen.object.completed_attempt == 1
+        seen = replace(seen, access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
+        assert decide(seen).operation is None
+        seen = apply(seen, decide(seen))
+        plan = decide(seen)
+        assert isinstance(plan.operation, Delete)
+        after = replace(apply(seen, plan), access=None)
+        assert isinstance(decide(after).operation, Delete)
+
     def test_condition_that_is_older_than_the_cluster_removes_nothing(self) -> None:
         """The API server was away while the new cluster was made: the last status is that of the lost one."""
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
