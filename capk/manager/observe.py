@@ -89,6 +89,7 @@ class Observer:
             operation=self._records.operation(cluster.uid),
             goals=self._records.goals(record),
             made=record.made,
+            completed=record.completed,
             creation=record.creation,
             access=record.access,
             validity=record.validity,

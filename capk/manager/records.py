@@ -96,6 +96,8 @@ class Record:
     """Secrets that were written lately."""
     made: str | None = None
     """Identity of a kind cluster that a creation has completed, until the object holds it."""
+    completed: int | None = None
+    """Number of the creation that has come to its end in this process, until what it made is to be removed."""
     external: str | None = field(default=None, repr=False)
     """The kubeconfig that kind wrote with it, until it is read; secret."""
     creation: CreationFacts = field(default_factory=CreationFacts)
@@ -162,6 +164,8 @@ class Records:
             return
         lane = Lane.WAIT if isinstance(request, ReadAccess) and request.await_answer else LANES[type(request)]
         record.request = request
+        if isinstance(request, Create | Delete):
+            record.completed = None
         if isinstance(request, Create):
             record.unfinished = request
             # What is known of a kind cluster that was there before is not true of the one to come.
@@ -324,6 +328,7 @@ class Records:
         record.goals[request.goal] = _Goal(attempts, self._clock(), request)
         if isinstance(result, Made):
             record.made, record.external, record.creation = result.identity, result.external, result.facts
+            record.completed = request.mark.attempt if isinstance(request, Create) else None
             self._drop_later(record)
         if isinstance(result, Access):
             record.access, record.read_at, record.external = result, self._clock(), None

@@ -239,6 +239,8 @@ class Observed:
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
     made: str | None = None
     """The identity of the kind cluster that a creation of this process has completed, until it is stored."""
+    completed: int | None = None
+    """Number of the creation that this process has seen come to its end, whatever the object says since."""
     creation: CreationFacts = CreationFacts()
     authorities: Authorities = Authorities()
     """Read where `capk.plan.creation.awaited_authorities` names some."""

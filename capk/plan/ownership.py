@@ -107,8 +107,8 @@ def was_completed(observed: Observed) -> bool:
     cluster, claim = observed.object, observed.claim
     if observed.made is not None:
         return True
-    # Whatever the annotations say: the status and the marks together show that this very creation was complete.
-    if cluster.completed_attempt is not None and made_by(observed) == cluster.completed_attempt:
+    # Whatever the annotations say: with the marks, the status or the memory shows that this very creation was complete.
+    if (attempt := made_by(observed)) is not None and attempt in (cluster.completed_attempt, observed.completed):
         return True
     if cluster.is_being_created:
         return False

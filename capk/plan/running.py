@@ -141,8 +141,11 @@ def _start_over(observed: Observed) -> Plan:
         container_ids=unmarked_ids(observed),
         up_to_attempt=observed.object.attempt,
     )
-    # The attempt shows that a creation was complete, and the addresses of the nodes are those of the lost cluster.
-    status = {field: value for field, value in _status(observed).items() if field not in ("attempt", "nodes")}
+    # The addresses of the nodes are those of the lost cluster, and its creation counts for nothing any more.
+    status = {field: value for field, value in _status(observed).items() if field not in ("nodes", "attempt")}
+    if observed.object.completed_attempt is not None:
+        # First of all: with it, what a restart finds in the middle of the removal would look complete.
+        return Plan(status=status, requeue_seconds=0.0)
     return Plan(annotations=begin, operation=removal, status=status)
 
 

@@ -175,6 +175,9 @@ class SimulatedContainers:
             await asyncio.sleep(self._engine.rng.uniform(0.2, 0.8))
             if (container := self._engine.named(name)) is None:
                 raise failure("engine-start-absent", name, "start")
+            if self._engine.has_no_port(container):
+                said = f"Bind for 127.0.0.1:{container.birth.port} failed: port is already allocated"
+                raise CommandFailed(["docker", "start", name], f"Error response from daemon: {said}", 1)
             start_again(self._engine, [container])
 
     async def stop(self, names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from test.simulation.identities import Identity, identity
 
 LOAD_BALANCER: Final = "external-load-balancer"
 CONTROL_PLANE: Final = "control-plane"
+WORKER: Final = "worker"
 FOREIGN: Final = "stranger"
 """Maker of what was not made for an object of ours."""
 
@@ -183,6 +184,11 @@ class SimulatedEngine:
         others = (one.birth for one in self.containers.values() if one.running and one.birth is not birth)
         return next((other for other in others if other.port == birth.port), None)
 
+    def has_no_port(self, container: Container) -> bool:
+        """Return whether a container cannot start because another one has the port that it publishes."""
+        publishes = LOAD_BALANCER if container.birth.control_planes > 1 else CONTROL_PLANE
+        return container.role == publishes and self.port_owner(container.birth) is not None
+
     # --- what happens
 
     def begin(self, cluster: str, maker: str, port: int, control_planes: int) -> Birth:
@@ -208,7 +214,7 @@ class SimulatedEngine:
 
     def start(self, container: Container) -> None:
         """Start a container: it gets the lowest free address."""
-        if container.running or container.id not in self.containers:
+        if container.running or container.id not in self.containers or self.has_no_port(container):
             return
         container.running = True
         container.started_at = f"{now():.3f}"

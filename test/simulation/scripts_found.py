@@ -10,6 +10,7 @@ from test.simulation.world import Options
 
 _CLAIM_ID: Final = "kind.infrastructure.cluster.x-k8s.io/claim-id"
 _IDENTITY: Final = "kind.infrastructure.cluster.x-k8s.io/identity"
+_TWO: Final = [{"role": "control-plane"}, {"role": "worker"}]
 _THREE: Final = [{"role": "control-plane"}] * 3
 
 
@@ -128,6 +129,15 @@ SCRIPTS: Final[dict[str, Script]] = {
         (28.34, {"do": "api", "kind": "error", "status": 500, "seconds": 10}),
         (30.08, {"do": "stranger-deletes", "name": "edge"}),
         (192.74, {"do": "pause", "name": "dev", "seconds": 5}),
+    ),
+    "an identity that is emptied while the engine answers nonsense costs no complete cluster": _script(
+        46495,
+        (1.6, _apply("prod", nodes=_TWO)),
+        (1.91, _apply("edge", nodes=_TWO)),
+        (4.6, _apply("dev")),
+        (4.9, {"do": "engine", "trouble": "garble", "seconds": 400}),
+        (18.97, {"do": "annotate", "name": "edge", "annotations": {_IDENTITY: ""}}),
+        speed=0.5,
     ),
     "annotations that are edited in a pause cost no cluster that was completed in it": _script(
         42892,

@@ -6,7 +6,7 @@ from typing import Final
 
 from capk.api import names
 from capk.api.names import Condition
-from test.simulation.engine import CONTROL_PLANE, FOREIGN, LOAD_BALANCER, Birth, Container
+from test.simulation.engine import CONTROL_PLANE, FOREIGN, LOAD_BALANCER, WORKER, Birth, Container
 from test.simulation.identities import encoded
 from test.simulation.life import Life
 from test.simulation.objects import Body
@@ -76,10 +76,12 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield "its KINDControlPlane does not exist"
     yield from _conflicts(life, obj, name, birth)
     port = (obj["spec"].get("controlPlaneEndpoint") or {}).get("port")
-    if port and any(one.birth.port == port and one.birth is not birth for one in world.engine.containers.values()):
-        yield "another kind cluster has its port" if birth is None else EITHER
+    if birth is None and port and any(one.birth.port == port for one in world.engine.containers.values()):
+        yield "another kind cluster has its port"
     if birth and owner and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
-        yield EITHER
+        kubeconfig = f"{owner['metadata']['name']}-kubeconfig"
+        if world.api.find(names.SECRETS, metadata["namespace"], kubeconfig) is None:
+            yield "nobody writes its kubeconfig"
     if birth is None:
         if name in world.lost and obj["spec"].get("recreatePolicy") != "Always":
             yield "its kind cluster was removed"
@@ -90,6 +92,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
     if birth.cluster in world.lost and len(own) < _size(obj):
         yield "some of its containers were removed"
+    if birth.port != 0 and world.engine.port_owner(birth) and not all(one.running for one in own):
+        yield "another kind cluster has its port"
     if not all(one.running for one in own) and world.options.lists:
         yield STOPPED
     if birth.number not in world.workload.reached and (birth.empties or not world.engine.answers(birth)):
@@ -140,8 +144,11 @@ def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterato
         is_other = other["metadata"]["uid"] != metadata["uid"] and wanted_name(life, other) == name
         if is_other and birth is None and _may_be_created(life, other):
             yield f"{name_of(other)} wants the same name"
-    if any(one.birth is not birth and not is_made_for(one.birth, obj) for one in world.engine.of(name)):
-        yield "a kind cluster of that name is not ours" if birth is None else EITHER
+    theirs = [one for one in world.engine.of(name) if one.birth is not birth and not is_made_for(one.birth, obj)]
+    if theirs and birth is None:
+        yield "a kind cluster of that name is not ours"
+    if birth and any(one.role != WORKER for one in theirs):
+        yield EITHER
     owner = owner_of(life, obj)
     secrets = [f"{name}-config", *([f"{owner['metadata']['name']}-kubeconfig"] if owner else [])]
     for secret in secrets:

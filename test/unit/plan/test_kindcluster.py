@@ -274,6 +274,15 @@ class TestOthersClusters:
         assert last.operation is None
         assert last.remove_finalizer
 
+    def test_cluster_that_this_process_has_completed_is_not_taken_for_half_made(self) -> None:
+        """Its status was not written yet when its identity was emptied by hand."""
+        emptied = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "2"}
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.2"),))
+        seen = observe(kindcluster({"standalone": True}, annotations=emptied, finalizers=FINALIZER), engine=engine)
+        assert isinstance(decide(seen).operation, Delete)
+        assert isinstance(decide(replace(seen, completed=1)).operation, Delete)
+        assert decide(replace(seen, completed=2)).operation == ReadAccess("dev")
+
     def test_fingerprint_is_read_before_a_cluster_with_unknown_nodes_is_deleted(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         unmarked = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
@@ -918,18 +927,15 @@ class TestHealth:
         begun = replace(apply(seen, plan), engine=NOTHING_THERE, access=None)
         assert isinstance(decide(begun).operation, Create)
 
-    @pytest.mark.parametrize("is_stored", [True, False])
-    def test_cluster_without_its_data_that_could_not_be_removed_is_not_taken_for_a_complete_one(
-        self, is_stored
-    ) -> None:
-        """Whether the status of then was stored or not: the provider may have been killed before."""
+    def test_cluster_without_its_data_that_could_not_be_removed_is_not_taken_for_a_complete_one(self) -> None:
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
         other = replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
         marked = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
         seen = replace(settled(cluster, engine=marked), access=other)
         assert seen.object.status["attempt"] == 1
+        seen = apply(seen, decide(seen))
         plan = decide(seen)
-        begun = apply(seen, plan if is_stored else replace(plan, status=None))
+        begun = apply(seen, plan)
         stuck = replace(begun, operation=None, goals=failed(plan.operation, ENGINE_DOWN))
         for _ in range(3):
             stuck = apply(stuck, (again := decide(stuck)))
@@ -938,6 +944,21 @@ class TestHealth:
             assert again.requeue_seconds is None or again.requeue_seconds > 0
         later = replace(stuck, goals={})
         assert isinstance(decide(later).operation, Delete)
+
+    def test_removal_of_a_cluster_without_its_data_is_begun_again_after_a_restart(self) -> None:
+        """What is left of it must not look complete: its API server answers, and nothing else works."""
+        numbered = {**COMPLETE, names.ATTEMPT_ANNOTATION: "1"}
+        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=numbered, finalizers=FINALIZER)
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
+        seen = settled(cluster, engine=engine)
+        assert seen.object.completed_attempt == 1
+        seen = replace(seen, access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
+        assert decide(seen).operation is None
+        seen = apply(seen, decide(seen))
+        plan = decide(seen)
+        assert isinstance(plan.operation, Delete)
+        after = replace(apply(seen, plan), access=None)
+        assert isinstance(decide(after).operation, Delete)
 
     def test_condition_that_is_older_than_the_cluster_removes_nothing(self) -> None:
         """The API server was away while the new cluster was made: the last status is that of the lost one."""
