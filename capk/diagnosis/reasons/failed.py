@@ -96,10 +96,10 @@ PAGES: Final = (
         Reason.NOT_ANSWERING,
         "The API server of the workload cluster no longer answers.",
         "It has answered before, and the node containers still run: kube-apiserver or etcd has failed, or the network "
-        "has.",
+        "has. Or the object was moved to a provider that cannot reach it.",
         "Read the logs of kube-apiserver and etcd in the control-plane node, and check the free space on the engine's "
-        "disk. `Ready` becomes True again by itself.",
-        (Reason.OUT_OF_DISK,),
+        "disk. After a move, let the provider reach the address. `Ready` becomes True again by itself.",
+        (Reason.OUT_OF_DISK, Reason.NOT_REACHABLE),
     ),
     Page(
         Reason.KUBECONFIG_UNAVAILABLE,

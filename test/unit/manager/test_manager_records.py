@@ -217,6 +217,15 @@ class TestGoals:
 
 
 class TestMade:
+    @pytest.mark.parametrize("next_request", [CREATE, removal(Goal.UP)])
+    async def test_completed_creation_is_known_until_what_it_made_is_to_go(self, world, next_request):
+        record = await world.run(CREATE, Made("sha256:aaaa", "kubeconfig"))
+        assert record.completed == CREATE.mark.attempt
+        await world.run(READ, ACCESS)
+        assert record.completed == CREATE.mark.attempt
+        await world.run(next_request, FAILED)
+        assert record.completed is None
+
     async def test_what_a_creation_made_is_known_until_the_object_holds_it(self, world):
         """The API server may be away for hours when a creation ends."""
         record = await world.run(CREATE, Made("sha256:aaaa", "text"))
