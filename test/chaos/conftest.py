@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lives import Stage, staged
-from tally import Tally
 
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.chaos.counters import Counters
+from test.chaos.scenario import Stage, staged
 
 
 @pytest.fixture(scope="session")
@@ -46,16 +46,16 @@ def stage(management: LocalManagementCluster, tmp_path: Path) -> Iterator[Callab
         yield set_up
 
 
-FIGURES = pytest.StashKey[Tally]()
+FIGURES = pytest.StashKey[Counters]()
 
 
 @pytest.fixture
-def tally(pytestconfig: pytest.Config) -> Tally:
+def counters(pytestconfig: pytest.Config) -> Counters:
     """Figures that are printed at the end of the run."""
-    return pytestconfig.stash.setdefault(FIGURES, Tally())
+    return pytestconfig.stash.setdefault(FIGURES, Counters())
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the figures."""
-    for what, count in config.stash.get(FIGURES, Tally()).items():
+    for what, count in config.stash.get(FIGURES, Counters()).items():
         terminalreporter.write_line(f"{what}: {count}")

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lives import Stage
-from proxy import Call, Fault
+from test.chaos.proxy import Call, Fault
+from test.chaos.scenario import Stage
 
 Moment = Literal["before", "in flight", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "in flight", "after")
@@ -48,7 +48,7 @@ def live(stage: Stage, name: str, trouble: KillAtWrite | None = None, **spec: An
     """
     kills = stage.process.kills
     stage.proxy.begin(trouble or (lambda call: None))
-    stage.give_birth(name, **spec)
+    stage.create_cluster(name, **spec)
     with restarting(stage):
         stage.await_ready(name)
         outcome = stage.outcome(name)

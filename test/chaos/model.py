@@ -10,12 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from api import Object, condition, eventually
-from journeys import standalone
-from kills import restarting
-from lives import PATIENCE_SECONDS, Stage
-from proxy import Call, Fault
-
 from capk.api.names import (
     CLAIM_ID_ANNOTATION,
     CLAIM_MOUNT_FOLDER,
@@ -26,6 +20,11 @@ from capk.api.names import (
 )
 from capk.errors import ApiError
 from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Node
+from test.chaos.kills import restarting
+from test.chaos.proxy import Call, Fault
+from test.chaos.scenario import PATIENCE_SECONDS, Stage
+from test.integration.api import Object, condition, eventually
+from test.integration.provider.journeys import standalone
 
 OBJECTS = {"a": "a", "b": "b", "rival-of-a": "a"}
 """Objects, and the kind cluster that each wants."""

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-from api import Api, connected, path
-from specs import Specs
-from tally import Tally
 
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import ApiError
 from capk.kindcfg.config import API_VERSION, kind_config
 from capkdev.binaries import find_binary
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.chaos.counters import Counters
+from test.chaos.specs import Specs
+from test.integration.api import Api, connected, path
 
 OBJECTS = int(os.environ.get("CAPK_CHAOS_OBJECTS", "600"))
 AT_ONCE = 2
@@ -99,7 +99,7 @@ def unwanted(refusal: str, allowed: set[str]) -> list[str]:
 
 
 def test_admission_and_the_real_kind_judge_random_objects_alike(
-    admission: Judge, kind: Judge, chance: random.Random, tally: Tally
+    admission: Judge, kind: Judge, chance: random.Random, counters: Counters
 ) -> None:
     specs = Specs(chance)
     allowed = stricter_on_purpose()
@@ -122,9 +122,10 @@ def test_admission_and_the_real_kind_judge_random_objects_alike(
         if refusal is not None and verdict is None and (causes := unwanted(refusal, allowed)):
             wrong.append(f"kind accepts, admission refuses: {causes}\n{documents[number]}")
     accepted = sum(refusal is None for refusal in refusals.values())
-    tally.add("random objects accepted", accepted)
-    tally.add("random objects refused by both", sum(map(bool, verdicts.values())))
-    tally.add("random objects refused by admission on purpose", OBJECTS - accepted - sum(map(bool, verdicts.values())))
+    counters.add("random objects accepted", accepted)
+    refused = sum(map(bool, verdicts.values()))
+    counters.add("random objects refused by both", refused)
+    counters.add("random objects refused by admission on purpose", OBJECTS - accepted - refused)
     assert not wrong, f"{len(wrong)} of {OBJECTS}\n" + "\n\n".join(wrong[:20])
     assert 0.2 < accepted / OBJECTS < 0.9, "the specs are too tame or too wild"
 

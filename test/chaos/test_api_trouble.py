@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 
 import pytest
-from kills import live
-from lives import PATIENCE_SECONDS, Stage
-from proxy import Call, Fault, Trouble
-from tally import Tally
 
 from capk.api.names import KIND_CLUSTERS
+from test.chaos.counters import Counters
+from test.chaos.kills import live
+from test.chaos.proxy import Call, Fault, Trouble
+from test.chaos.scenario import PATIENCE_SECONDS, Stage
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -31,7 +31,7 @@ def every_other(fault: Fault) -> Trouble:
 
 
 @pytest.mark.rule("K21", "K29", "C21")
-def test_write_that_fails_is_made_good_whatever_it_was(stage: Callable[..., Stage], tally: Tally) -> None:
+def test_write_that_fails_is_made_good_whatever_it_was(stage: Callable[..., Stage], counters: Counters) -> None:
     owned = stage(owned=True)
     owned.process.start()
     undisturbed = live(owned, "peace")
@@ -40,18 +40,18 @@ def test_write_that_fails_is_made_good_whatever_it_was(stage: Callable[..., Stag
         assert life.outcome == undisturbed.outcome, name
         assert life.creations == 1, f"{name}: created twice"
         assert life.writes < 6 * undisturbed.writes, f"{name}: {life.writes} writes, {undisturbed.writes} in peace"
-        tally.add("failed writes", (life.writes + 1) // 2)
+        counters.add("failed writes", (life.writes + 1) // 2)
 
 
 @pytest.mark.rule("K27", "K28")
 @pytest.mark.parametrize("expired", [False, True], ids=["cut", "410"])
-def test_broken_watches_lose_no_change(stage: Callable[..., Stage], expired: bool, tally: Tally) -> None:
+def test_broken_watches_lose_no_change(stage: Callable[..., Stage], expired: bool, counters: Counters) -> None:
     broken = stage("--sync-period", "20s")
     broken.process.start()
     for number in range(4):
         name = f"watched{number}"
-        broken.give_birth(name)
-        tally.add("watches broken", broken.proxy.break_watches(expired=expired))
+        broken.create_cluster(name)
+        counters.add("watches broken", broken.proxy.break_watches(expired=expired))
         broken.await_ready(name)
         broken.proxy.break_watches(expired=expired)
         broken.end(name)
@@ -62,12 +62,12 @@ def test_broken_watches_lose_no_change(stage: Callable[..., Stage], expired: boo
 
 
 @pytest.mark.rule("K29")
-def test_api_server_that_fails_is_not_flooded(stage: Callable[..., Stage], tally: Tally) -> None:
+def test_api_server_that_fails_is_not_flooded(stage: Callable[..., Stage], counters: Counters) -> None:
     failing = stage()
     failing.process.start()
     names = [f"patient{number}" for number in range(5)]
     for name in names:
-        failing.give_birth(name)
+        failing.create_cluster(name)
     for name in names:
         failing.await_ready(name)
     # Every write is due, none succeeds.
@@ -82,14 +82,14 @@ def test_api_server_that_fails_is_not_flooded(stage: Callable[..., Stage], tally
     for name in names:
         failing.await_end(name)
     failing.check_residue()
-    tally.add("requests for 5 objects in 12 s of failures", asked)
+    counters.add("requests for 5 objects in 12 s of failures", asked)
 
 
 @pytest.mark.rule("K29")
 def test_api_server_that_asks_for_silence_gets_it(stage: Callable[..., Stage]) -> None:
     silenced = stage()
     silenced.process.start()
-    silenced.give_birth("first")
+    silenced.create_cluster("first")
     silenced.await_ready("first")
     refusals: list[float] = []
 
@@ -102,7 +102,7 @@ def test_api_server_that_asks_for_silence_gets_it(stage: Callable[..., Stage]) -
     silenced.proxy.begin(refuse_once)
     silenced.patch(KIND_CLUSTERS, "first", {"spec": {"deletionPolicy": "Retain"}})
     for number in range(4):
-        silenced.give_birth(f"more{number}")
+        silenced.create_cluster(f"more{number}")
     silenced.await_ready("more3")
     (refused,) = refusals
     later = [call.at - refused for call in silenced.proxy.writes if call.write > 1]
@@ -119,7 +119,7 @@ def test_outage_during_creation_makes_no_second_cluster(stage: Callable[..., Sta
     dark = stage(create_seconds=3)
     dark.process.start()
     dark.proxy.begin()
-    dark.give_birth("dark")
+    dark.create_cluster("dark")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not dark.kind.creations("dark"):
         assert time.monotonic() < deadline

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from api import eventually
+
+from test.integration.api import eventually
 
 TEST = "test/integration/provider/test_resilience.py::test_kind_cluster_deleted_by_hand_is_missed_and_not_made_again"
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 import yaml
-from api import eventually
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from journeys import standalone
-from lives import Stage
-from tally import Tally
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, KIND_CLUSTERS
 from capk.engine.kind import Kind
 from capk.errors import ApiError, CommandMissing
 from capk.kindcfg.config import kind_config
+from test.chaos.counters import Counters
+from test.chaos.scenario import Stage
+from test.integration.api import eventually
+from test.integration.provider.journeys import standalone
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -129,7 +129,7 @@ def _settled(stage: Stage, name: str) -> str:
 
 @pytest.mark.rule("C21", "K36")
 def test_hostile_objects_end_as_a_refusal_or_as_plain_text(
-    stage: Callable[..., Stage], tmp_path: Path, tally: Tally
+    stage: Callable[..., Stage], tmp_path: Path, counters: Counters
 ) -> None:
     stage = stage("--max-concurrent-creates", "4", "--allowed-host-paths", "/")
     stage.process.start()
@@ -165,12 +165,12 @@ def test_hostile_objects_end_as_a_refusal_or_as_plain_text(
         stage.await_gone(name, KIND_CLUSTERS, 300)
     stage.check_residue()
     assert not canary.exists()
-    tally.add("hostile objects refused at admission", refused)
-    tally.add("hostile objects let in", len(admitted))
+    counters.add("hostile objects refused at admission", refused)
+    counters.add("hostile objects let in", len(admitted))
 
 
 @pytest.mark.rule("C21")
-def test_huge_objects_are_refused_or_made_like_any_other(stage: Callable[..., Stage], tally: Tally) -> None:
+def test_huge_objects_are_refused_or_made_like_any_other(stage: Callable[..., Stage], counters: Counters) -> None:
     """Up to what the API server stores at all; all of it reaches kind."""
     stage = stage()
     stage.process.start()
@@ -190,5 +190,5 @@ def test_huge_objects_are_refused_or_made_like_any_other(stage: Callable[..., St
         stage.await_end(name)
     assert made, "not even a small one"
     stage.check_residue()
-    tally.add("huge objects made", made)
-    tally.add("huge objects refused", 5 - made)
+    counters.add("huge objects made", made)
+    counters.add("huge objects refused", 5 - made)

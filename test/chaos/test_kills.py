@@ -5,11 +5,11 @@ import random
 from collections.abc import Callable
 
 import pytest
-from kills import MOMENTS, KillAtWrite, Moment, kill_at_random, live, restarting
-from lives import Stage
-from tally import Tally
 
 from capk.api.names import KIND_CLUSTERS
+from test.chaos.counters import Counters
+from test.chaos.kills import MOMENTS, KillAtWrite, Moment, kill_at_random, live, restarting
+from test.chaos.scenario import Stage
 
 RANDOM_KILLS = int(os.environ.get("CAPK_CHAOS_KILLS", "60"))
 ALL_MOMENTS = "CAPK_CHAOS_KILLS" in os.environ
@@ -20,7 +20,9 @@ pytestmark = pytest.mark.timeout(3600)
 
 @pytest.mark.rule("C21", "C23", "K37")
 @pytest.mark.parametrize("owned", [False, True], ids=["standalone", "owned"])
-def test_life_is_the_same_with_a_kill_at_any_write(stage: Callable[..., Stage], owned: bool, tally: Tally) -> None:
+def test_life_is_the_same_with_a_kill_at_any_write(
+    stage: Callable[..., Stage], owned: bool, counters: Counters
+) -> None:
     stage = stage(owned=owned)
     stage.process.start()
     undisturbed = live(stage, "peace")
@@ -32,7 +34,7 @@ def test_life_is_the_same_with_a_kill_at_any_write(stage: Callable[..., Stage], 
         for moment in moments:
             done |= _killed_once(stage, number, moment, undisturbed.outcome)
     assert number > 8, "a life without writes"
-    tally.add("kills at a write", stage.process.kills)
+    counters.add("kills at a write", stage.process.kills)
 
 
 def _killed_once(stage: Stage, number: int, moment: Moment, wanted: object) -> bool:
@@ -44,7 +46,7 @@ def _killed_once(stage: Stage, number: int, moment: Moment, wanted: object) -> b
 
 @pytest.mark.rule("C21", "C23", "K37")
 def test_lives_survive_kills_at_random_moments(
-    stage: Callable[..., Stage], chance: random.Random, tally: Tally
+    stage: Callable[..., Stage], chance: random.Random, counters: Counters
 ) -> None:
     """Several lives at a time, each at another step; every one is made and deleted while the provider keeps dying."""
     stage = stage("--max-concurrent-creates", "3", create_seconds=0.4)
@@ -55,7 +57,7 @@ def test_lives_survive_kills_at_random_moments(
         while len(living) < 4:
             born += 1
             living.add(f"life{born}")
-            stage.give_birth(f"life{born}")
+            stage.create_cluster(f"life{born}")
         kill_at_random(stage, chance, 0.1, 3.0)
         for name in sorted(living):
             seen = stage.find(KIND_CLUSTERS, name)
@@ -78,5 +80,5 @@ def test_lives_survive_kills_at_random_moments(
         for name in stays:
             stage.await_end(name)
         stage.check_residue()
-    tally.add("kills at random moments", stage.process.kills)
-    tally.add("lives through them", born)
+    counters.add("kills at random moments", stage.process.kills)
+    counters.add("lives through them", born)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from api import condition, eventually
-from lives import Stage
-from tally import Tally, memory_mib
 
 from capk.api.names import KIND_CLUSTERS
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.chaos.counters import Counters, memory_mib
+from test.chaos.scenario import Stage
+from test.integration.api import condition, eventually
 
 ENGINE = Path(__file__).parents[2] / "bench" / "instant-engine.sh"
 OBJECTS = int(os.environ.get("CAPK_CHAOS_LOAD", "300"))
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 def test_hundreds_of_lives_leave_nothing(
-    stage: Callable[..., Stage], management: LocalManagementCluster, tmp_path: Path, tally: Tally
+    stage: Callable[..., Stage], management: LocalManagementCluster, tmp_path: Path, counters: Counters
 ) -> None:
     engine = tmp_path / "instant"
     for folder in ("clusters", "names"):
@@ -43,7 +43,7 @@ def test_hundreds_of_lives_leave_nothing(
         began = time.monotonic()
         names = [f"round{number}-{index}" for index in range(OBJECTS // ROUNDS)]
         for name in names:
-            stage.give_birth(name)
+            stage.create_cluster(name)
         eventually(lambda: _ready(stage) == OBJECTS // ROUNDS, ROUND_SECONDS, 1)
         full = memory_mib(stage.process.pid)
         for name in names:
@@ -55,9 +55,9 @@ def test_hundreds_of_lives_leave_nothing(
         print(f"round {number}: {full:.0f} MiB full, {memory[-1]:.0f} MiB empty, {time.monotonic() - began:.0f} s")
     calls = Counter((engine / "calls").read_text().splitlines())
     assert calls["create cluster"] == calls["rm --force"] == ROUNDS * (OBJECTS // ROUNDS)
-    tally.add("lives under load", calls["create cluster"])
+    counters.add("lives under load", calls["create cluster"])
     for number, seen in enumerate(memory):
-        tally.add(f"MiB after round {number + 1}", round(seen))
+        counters.add(f"MiB after round {number + 1}", round(seen))
     assert memory[-1] < MOST_MIB
     # The first round fills what every long run fills: connection pools, code that is loaded when it is first used.
     assert memory[-1] - memory[0] < GROWTH_MIB, memory

@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Callable, Sequence
 
 import pytest
-from lives import Stage
-from model import Step, World, draw
-from tally import Tally
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
+from test.chaos.counters import Counters
+from test.chaos.model import Step, World, draw
+from test.chaos.scenario import Stage
 
 SEQUENCES = int(os.environ.get("CAPK_CHAOS_LIVES", "10"))
 LENGTH = 15
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(3600)
 
 @pytest.mark.rule("C7", "C11", "C21", "C23", "C26", "C27", "K27", "K28", "K37")
 def test_random_lives_keep_every_promise(
-    stage: Callable[..., Stage], chance: random.Random, seed: int, tally: Tally
+    stage: Callable[..., Stage], chance: random.Random, seed: int, counters: Counters
 ) -> None:
     stage = stage(create_seconds=0.3)
     stage.process.start()
@@ -39,8 +39,8 @@ def test_random_lives_keep_every_promise(
             why = traceback.format_exc(limit=-4)
             _abandon(stage)
             return why
-        tally.add("random sequences", 1)
-        tally.add("random steps", len(sequence))
+        counters.add("random sequences", 1)
+        counters.add("random steps", len(sequence))
         return None
 
     steps = sorted(World(stage, "none").steps)

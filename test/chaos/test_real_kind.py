@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import Api, condition, connected, eventually
-from journeys import standalone
-from mortal import MortalProvider
-from tally import Tally, memory_mib
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.engines import EngineChoice, choose_engine
+from test.chaos.counters import Counters, memory_mib
+from test.chaos.killable_provider import KillableProvider
+from test.integration.api import Api, condition, connected, eventually
+from test.integration.provider.journeys import standalone
 
 ROUNDS = int(os.environ.get("CAPK_CHAOS_ROUNDS", "4"))
 AT_ONCE = 4
@@ -70,13 +70,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.mark.rule("C21", "C23", "K37")
 def test_real_kind_cluster_outlives_ten_kills(
-    management: LocalManagementCluster, engine: Engine, tmp_path: Path, chance: random.Random, tally: Tally
+    management: LocalManagementCluster, engine: Engine, tmp_path: Path, chance: random.Random, counters: Counters
 ) -> None:
     with connected(management) as api:
         namespace, place = api.new_namespace(), tmp_path / "provider"
         place.mkdir()
         arguments = ["--namespace", namespace, "--inventory-period", "2s", *engine.choice.provider_arguments]
-        provider = MortalProvider(management, place, arguments, {})
+        provider = KillableProvider(management, place, arguments, {})
         try:
             provider.start()
             _live(api, namespace, engine, provider, chance)
@@ -85,10 +85,10 @@ def test_real_kind_cluster_outlives_ten_kills(
             raise
         finally:
             provider.kill()
-    tally.add("kills on real kind", provider.kills - 1)
+    counters.add("kills on real kind", provider.kills - 1)
 
 
-def _live(api: Api, namespace: str, engine: Engine, provider: MortalProvider, chance: random.Random) -> None:
+def _live(api: Api, namespace: str, engine: Engine, provider: KillableProvider, chance: random.Random) -> None:
     name, volumes = engine.name, set(engine.volumes())
 
     def ready() -> bool:
@@ -127,7 +127,7 @@ def _live(api: Api, namespace: str, engine: Engine, provider: MortalProvider, ch
 
 
 def test_many_lives_of_real_kind_clusters_leave_nothing(
-    management: LocalManagementCluster, engine: Engine, tmp_path: Path, tally: Tally
+    management: LocalManagementCluster, engine: Engine, tmp_path: Path, counters: Counters
 ) -> None:
     """Each is made, becomes ready and is deleted, a few at a time."""
     volumes, memory, begun = set(engine.volumes()), [], 0
@@ -136,7 +136,7 @@ def test_many_lives_of_real_kind_clusters_leave_nothing(
         place.mkdir()
         limits = ["--inventory-period", "2s", "--max-concurrent-creates", str(AT_ONCE)]
         arguments = ["--namespace", namespace, *limits, *engine.choice.provider_arguments]
-        provider = MortalProvider(management, place, arguments, {}).start()
+        provider = KillableProvider(management, place, arguments, {}).start()
         try:
             deadline = time.monotonic() + SECONDS + ROUNDS * 60
             living = eventually(lambda: [api.list(KIND_CLUSTERS, namespace)])[0]
@@ -161,8 +161,8 @@ def test_many_lives_of_real_kind_clusters_leave_nothing(
             raise
         finally:
             provider.kill()
-    tally.add("lives of real kind clusters", len(memory) - 1)
-    tally.add("MiB after the first of them", round(memory[0]))
-    tally.add("MiB after the last", round(memory[-1]))
+    counters.add("lives of real kind clusters", len(memory) - 1)
+    counters.add("MiB after the first of them", round(memory[0]))
+    counters.add("MiB after the last", round(memory[-1]))
     assert len(memory) == ROUNDS + 1, "not every one became ready"
     assert memory[-1] - memory[0] < MOST_GROWTH_MIB, memory

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import Api, connected, eventually
-from journeys import Place, SwitchableKind, standalone
-from provider_process import ProviderProcess
 
 from capk.api.names import KIND_CLUSTERS
 from capkdev.binaries import find_binary
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import Api, connected, eventually
+from test.integration.provider.journeys import Place, SwitchableKind, standalone
+from test.integration.provider_process import ProviderProcess
 
 MIB = 1 << 20
 DISK, BALLAST = 96 * MIB, 40 * MIB

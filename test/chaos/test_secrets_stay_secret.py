@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from api import CLUSTERS, eventually
-from journeys import EVENTS
-from lives import PATIENCE_SECONDS, Stage
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capkdev.files import write_private
+from test.chaos.scenario import PATIENCE_SECONDS, Stage
+from test.integration.api import CLUSTERS, eventually
+from test.integration.provider.journeys import EVENTS
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -101,7 +101,7 @@ def test_no_key_leaves_the_secrets_in_a_whole_life(stage: Callable[..., Stage]) 
     stage = stage("--log-format", "json", "--log-level", "debug", owned=True, instant=False)
     with Onlooker([stage.process.work, stage.process.temporary]) as onlooker:
         stage.process.start()
-        stage.give_birth("private")
+        stage.create_cluster("private")
         stage.await_ready("private")
         secrets = secrets_of(stage, "private")
         seen = [texts_of(stage)]
@@ -139,7 +139,7 @@ def test_key_that_kind_prints_when_it_fails_is_not_passed_on(stage: Callable[...
     kind.chmod(stat.S_IRWXU)
     stage = stage("--log-level", "debug", "--kind-command", str(kind))
     stage.process.start()
-    stage.give_birth("leaky")
+    stage.create_cluster("leaky")
     stage.await_condition("leaky", "ClusterCreated", status="False", seconds=60)
     stage.await_condition("leaky", reason="KubeadmFailed", seconds=60)
     texts = texts_of(stage)

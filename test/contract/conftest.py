@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from engines import BIN, FAKE_KIND, KINDS, REAL, RELEASES, USERS_KUBECONFIG, Engine
 
 from capk.engine.containers import Containers
 from capk.engine.kind import Kind
+from test.contract.engines import BIN, FAKE_KIND, KINDS, REAL, RELEASES, USERS_KUBECONFIG, Engine
 
 
 @pytest.fixture(scope="session", params=[*REAL, FAKE_KIND])

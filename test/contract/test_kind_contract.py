@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import KINDS, REAL, USERS_KUBECONFIG, Engine, config
-from workload import authority, get, server
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, Reason
 from capk.diagnosis.failures import Failure, classify
@@ -21,6 +19,8 @@ from capk.engine.kind import Kind
 from capk.engine.nodelogs import last_words, node_logs
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
+from test.contract.engines import KINDS, REAL, USERS_KUBECONFIG, Engine, config
+from test.contract.workload import authority, get, server
 
 STEPS = [
     Reason.ENSURING_NODE_IMAGE,

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from engines import RELEASES
 
 from capk.kindcfg.config import API_VERSION, kind_config
 from capkdev.fakekind.kindconfig import InvalidConfig, parse, validate, with_defaults
+from test.contract.engines import RELEASES
 
 ROOT = Path(__file__).parents[2]
 CASES = yaml.safe_load((ROOT / "test" / "fixtures" / "admission" / "kindcluster.yaml").read_text())

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from api import Api, connected
-from journeys import Place
-from provider_process import StartProvider, pytest_runtest_makereport, starting_providers
-from real_kind import RealKind
-from terminal import Terminal
 
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.engines import choose_engine
+from test.e2e.real_kind import RealKind
+from test.e2e.terminal import Terminal
+from test.integration.api import Api, connected
+from test.integration.provider.journeys import Place
+from test.integration.provider_process import StartProvider, pytest_runtest_makereport, starting_providers
 
 __all__ = ["pytest_runtest_makereport"]
 

@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_kind import RealKind, run
-from repository import CORE, ROOT
 
 from capkdev.binaries import find_binary
+from test.e2e.real_kind import RealKind, run
+from test.integration.repository import CORE, ROOT
 
 BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
 PROVIDER_IMAGE = "localhost/cluster-api-provider-kind:{version}-e2e"

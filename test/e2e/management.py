@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from api import eventually
-from real_kind import RealKind
-from repository import MANIFESTS, ROOT
-from terminal import Terminal
+from test.e2e.real_kind import RealKind
+from test.e2e.terminal import Terminal
+from test.integration.api import eventually
+from test.integration.repository import MANIFESTS, ROOT
 
 NAMESPACE = "capkind-system"
 DEPLOYMENT = "capkind-controller-manager"

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from real_kind import run
-
 from capkdev.binaries import find_binary
 from capkdev.files import write_private
+from test.e2e.real_kind import run
 
 OFFLINE = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off"}
 

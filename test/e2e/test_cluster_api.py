@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
-from api import CLUSTERS, eventually
-from conftest import NewName, StartPlace
-from journeys import Place, kindcluster, owner
-from real_kind import RealKind
-from terminal import Terminal
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from test.e2e.conftest import NewName, StartPlace
+from test.e2e.real_kind import RealKind
+from test.e2e.terminal import Terminal
+from test.integration.api import CLUSTERS, eventually
+from test.integration.provider.journeys import Place, kindcluster, owner
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]

@@ -4,12 +4,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from api import eventually
-from conftest import NewName, StartPlace
-from journeys import standalone
-from real_kind import RealKind, processes_of
 
 from capk.api.names import KIND_CLUSTERS
+from test.e2e.conftest import NewName, StartPlace
+from test.e2e.real_kind import RealKind, processes_of
+from test.integration.api import eventually
+from test.integration.provider.journeys import standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 CREATE_SECONDS = 300

@@ -1,12 +1,12 @@
 """A kind cluster that cannot be created: the reason, the remedy, and the way back."""
 
 import pytest
-from api import eventually
-from conftest import NewName
-from journeys import Place, standalone
-from real_kind import RealKind
 
 from capk.api.names import KIND_CLUSTERS
+from test.e2e.conftest import NewName
+from test.e2e.real_kind import RealKind
+from test.integration.api import eventually
+from test.integration.provider.journeys import Place, standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ABSENT = "kindest/node:v9.9.9"

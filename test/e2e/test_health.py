@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from api import eventually
-from conftest import NewName, StartPlace
-from journeys import Place, standalone, unchanged
-from real_kind import RealKind
 
 from capk.api.names import KIND_CLUSTERS
+from test.e2e.conftest import NewName, StartPlace
+from test.e2e.real_kind import RealKind
+from test.integration.api import eventually
+from test.integration.provider.journeys import Place, standalone, unchanged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 CREATE_SECONDS = 300

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
-from api import eventually
-from conftest import NewName, StartPlace
-from journeys import Place, standalone
-from real_kind import RealKind
 
 from capk.api.names import KIND_CLUSTERS
+from test.e2e.conftest import NewName, StartPlace
+from test.e2e.real_kind import RealKind
+from test.integration.api import eventually
+from test.integration.provider.journeys import Place, standalone
 
 # Minutes each, so not part of `make test-e2e`.
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1200)]

@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import images
 import pytest
 import yaml
-from api import eventually
-from conftest import NewName
-from corerelease import with_certificate
-from management import NAMESPACE, ManagementCluster, documented_configuration
-from provider_process import FAILED
-from real_kind import RealKind
-from repository import MANIFESTS, Repository
-from terminal import OFFLINE, Terminal
 
 from capkdev.binaries import find_binary
+from test.e2e import images
+from test.e2e.conftest import NewName
+from test.e2e.corerelease import with_certificate
+from test.e2e.management import NAMESPACE, ManagementCluster, documented_configuration
+from test.e2e.real_kind import RealKind
+from test.e2e.terminal import OFFLINE, Terminal
+from test.integration.api import eventually
+from test.integration.provider_process import FAILED
+from test.integration.repository import MANIFESTS, Repository
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 VERSIONS = ("v0.1.0", "v0.2.0")

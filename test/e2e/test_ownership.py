@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import NewName
-from journeys import Place, standalone
-from real_kind import RealKind
 
 from capk.api.names import CLAIM_ANNOTATION, KIND_CLUSTERS
 from capk.plan.marks import Mark
+from test.e2e.conftest import NewName
+from test.e2e.real_kind import RealKind
+from test.integration.provider.journeys import Place, standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 CREATE_SECONDS = 300

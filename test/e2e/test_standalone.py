@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from api import Api, eventually
-from conftest import USERS_KUBECONFIG, NewName, StartPlace
-from real_kind import RealKind
-from terminal import Terminal
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
+from test.e2e.conftest import USERS_KUBECONFIG, NewName, StartPlace
+from test.e2e.real_kind import RealKind
+from test.e2e.terminal import Terminal
+from test.integration.api import Api, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SAMPLE = Path(__file__).parents[2] / "config" / "samples" / "standalone.yaml"

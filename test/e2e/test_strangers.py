@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import NewName
-from journeys import Place, standalone, unchanged
-from real_kind import RealKind
-from terminal import Terminal
 
 from capk.api.names import ADOPT_ANNOTATION, KIND_CLUSTERS, SECRETS
+from test.e2e.conftest import NewName
+from test.e2e.real_kind import RealKind
+from test.e2e.terminal import Terminal
+from test.integration.provider.journeys import Place, standalone, unchanged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import CLUSTERS, connected, eventually
-from conftest import NewName
-from journeys import Place
-from provider_process import StartProvider
-from real_kind import RealKind
-from terminal import Terminal
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.e2e.conftest import NewName
+from test.e2e.real_kind import RealKind
+from test.e2e.terminal import Terminal
+from test.integration.api import CLUSTERS, connected, eventually
+from test.integration.provider.journeys import Place
+from test.integration.provider_process import StartProvider
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 TEMPLATES = Path(__file__).parents[2] / "templates"

@@ -15,7 +15,7 @@ def test_page_is_up_to_date() -> None:
 
 def test_page_that_was_edited_by_hand_is_reported(tmp_path, monkeypatch, capsys) -> None:
     page = tmp_path / "cli.md"
-    page.write_text(render().replace("capk doctor", "capk nurse"))
+    page.write_text(render().replace("capk doctor", "capk server"))
     monkeypatch.setattr(clidocs, "ROOT", tmp_path)
     monkeypatch.setattr(clidocs, "PAGE", page)
     assert main(["--check"]) == 1

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import Api, connected
-from provider_process import StartProvider, pytest_runtest_makereport, starting_providers
-from shared_management import shared
 
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import Api, connected
+from test.integration.provider_process import StartProvider, pytest_runtest_makereport, starting_providers
+from test.integration.shared_management import shared
 
 __all__ = ["pytest_runtest_makereport"]
 

@@ -1,6 +1,6 @@
 """The provider as users run it: a process of its own against a management cluster, with the fake kind for kind.
 
-It may do what its ServiceAccount may, and nothing else. Only its start is shorter, see `nursery`.
+It may do what its ServiceAccount may, and nothing else. Only its start is shorter, see `forkserver`.
 """
 
 import contextlib
@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from nursery import Forked, Nursery
-from service_account import account_kubeconfig
 
 from capk.errors import ApiError
 from capkdev.fakekind import __main__ as fake_kind_command
@@ -22,6 +20,8 @@ from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.ports import free_port
 from capkdev.rest import Rest
+from test.integration.forkserver import Forked, ForkServer
+from test.integration.service_account import account_kubeconfig
 
 READY_SECONDS = 120
 STOP_SECONDS = 30
@@ -30,7 +30,7 @@ FAKE_KIND = f"{sys.executable} {fake_kind_command.__file__}"
 """Run by its path: `-m` takes Python as long as all the rest of a call that is repeated."""
 FAILED = pytest.StashKey[bool]()
 
-_nursery = Nursery()
+_fork_server = ForkServer()
 
 
 class ProviderProcess:
@@ -56,7 +56,7 @@ class ProviderProcess:
 
     def begin(self) -> Forked:
         """Start it and return at once."""
-        self._process = _nursery.fork(self._arguments, self._environment, self.log)
+        self._process = _fork_server.fork(self._arguments, self._environment, self.log)
         return self._process
 
     def start(self) -> "ProviderProcess":

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from api import Api, Object
 
 from capkdev.binaries import find_binary
 from capkdev.files import write_private
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.options import Options
+from test.integration.api import Api, Object
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "capkind-system"

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from service_account import account_kubeconfig, audited, refused, requests
-
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.service_account import account_kubeconfig, audited, refused, requests
 
 
 @contextlib.contextmanager

@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
-from api import eventually
 
 from capk.api import names
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.rest import Rest
+from test.integration.api import eventually
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "test" / "fixtures" / "admission"

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 import yaml
-from api import connected, eventually
-from documented import commands, run_commands
-from provider_process import StartProvider
-from repository import CORE, Repository
 
 from capk.api.names import Resource
 from capkdev import processes
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.coremanager import CoreManager
 from capkdev.managementcluster.options import CORE_MANAGER, Options
+from test.integration.api import connected, eventually
+from test.integration.documented import commands, run_commands
+from test.integration.provider_process import StartProvider
+from test.integration.repository import CORE, Repository
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / "bin"

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from api import Api
-from service_account import NAMESPACE, account_kubeconfig, token
 
 from capkdev.files import write_private
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import Api
+from test.integration.service_account import NAMESPACE, account_kubeconfig, token
 
 FAKE_KIND = f"{sys.executable} -m capkdev.fakekind"
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from api import eventually
 
 from capkdev import processes
 from capkdev.controlplane import API_SERVER, ETCD
@@ -19,6 +18,7 @@ from capkdev.fakekind.cli import run
 from capkdev.fakekind.clusters import Cluster, Home
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.rest import Rest
+from test.integration.api import eventually
 
 FAKE_KIND = [sys.executable, "-m", "capkdev.fakekind"]
 THREE_NODES = """

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from journeys import FINALIZERS
-from kills import MOMENTS, KillAtWrite, live
-from lives import Stage, staged
-from proxy import Call, Fault
 
 from capk.api.names import CLAIM_ANNOTATION
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.chaos.kills import MOMENTS, KillAtWrite, live
+from test.chaos.proxy import Call, Fault
+from test.chaos.scenario import Stage, staged
+from test.integration.provider.journeys import FINALIZERS
 
 KILLS = 10
 
@@ -33,7 +33,7 @@ def test_nothing_is_made_before_finalizer_and_claim_are_stored(stage: Stage) -> 
         return Fault(delay_seconds=1.5, after=lambda: made.append(stage.kind.creations("patient")))
 
     stage.proxy.begin(slow)
-    stage.give_birth("patient")
+    stage.create_cluster("patient")
     stage.await_ready("patient")
     assert made == [0]
     first = stage.proxy.writes[0].body["metadata"]

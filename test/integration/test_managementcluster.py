@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from api import CLUSTERS, Api, condition, eventually
-from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capkdev import processes
 from capkdev.managementcluster.cluster import LocalManagementCluster, ManagementClusterFailed
 from capkdev.managementcluster.options import Options, State
+from test.integration.api import CLUSTERS, Api, condition, eventually
+from test.integration.provider_process import StartProvider
 
 KIND_CLUSTER = {"apiVersion": KIND_CLUSTERS.api_version, "kind": "KINDCluster"}
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")

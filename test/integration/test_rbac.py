@@ -4,11 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import CLUSTERS, Object, connected, eventually
-from documented import commands, run_commands
-from journeys import SHORT_PERIODS, Place, SwitchableKind, control_plane, kindcluster, owner, standalone
-from provider_process import ProviderProcess
-from service_account import (
+
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import CLUSTERS, Object, connected, eventually
+from test.integration.documented import commands, run_commands
+from test.integration.provider.journeys import (
+    SHORT_PERIODS,
+    Place,
+    SwitchableKind,
+    control_plane,
+    kindcluster,
+    owner,
+    standalone,
+)
+from test.integration.provider_process import ProviderProcess
+from test.integration.service_account import (
     NAMESPACE,
     Asked,
     account_kubeconfig,
@@ -19,10 +31,6 @@ from service_account import (
     requests,
     shipped,
 )
-
-from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capkdev.fakekind.create import MODE_VARIABLE
-from capkdev.managementcluster.cluster import LocalManagementCluster
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
 ROLE = "capkind-system-manager"

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from packaged import IMAGE, ROOT, Bundle, release
+
+from test.packaging.packaged import IMAGE, ROOT, Bundle, release
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ import kubernetes_validate
 import pytest
 import typer
 import yaml
-from packaged import IMAGE, ROOT, Bundle
 
 from capk import cli
 from capk.api.rights import LEASE
+from test.packaging.packaged import IMAGE, ROOT, Bundle
 
 PROVIDER_LABEL = ("cluster.x-k8s.io/provider", "infrastructure-kind")
 CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}

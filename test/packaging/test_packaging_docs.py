@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from packaged import ROOT, Bundle, release
 
 from capk.api.names import Reason
 from capk.diagnosis import reasons
 from capk.plan import kindcluster
+from test.packaging.packaged import ROOT, Bundle, release
 
 INSTALL = ROOT / "docs" / "install.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"

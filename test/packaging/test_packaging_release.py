@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from packaged import IMAGE, ROOT, release
+
+from test.packaging.packaged import IMAGE, ROOT, release
 
 VERSION = "v0.1.0"
 

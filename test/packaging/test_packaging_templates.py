@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from packaged import ROOT
+
+from test.packaging.packaged import ROOT
 
 TEMPLATES = ROOT / "templates"
 FLAVORS = ["", "-development", "-ha", "-ports", "-registry", "-standalone", "-topology"]

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from packaged import ROOT, Bundle
+
+from test.packaging.packaged import ROOT, Bundle
 
 starlark = pytest.importorskip("starlark", reason="starlark-pyo3 is not installed")
 

@@ -7,7 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from packaged import ROOT
+
+from test.packaging.packaged import ROOT
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "capk", "capkdev")
 WITHOUT_THE_TOOLS = """

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
-from virtual_time import VirtualTimeLoop
+
+from test.unit.virtual_time import VirtualTimeLoop
 
 settings.register_profile("quick", max_examples=30, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from documented import commands, link_checkout, run_commands
+from test.integration.documented import commands, link_checkout, run_commands
 
 
 def test_set_up_of_a_contributor_works_word_for_word(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import eventually
-from documented import ROOT, commands, link_checkout, run_commands, start_commands
 
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.ports import free_port
+from test.integration.api import eventually
+from test.integration.documented import ROOT, commands, link_checkout, run_commands, start_commands
 
 STARTED = "Initial authentication has finished"
 

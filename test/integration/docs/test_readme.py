@@ -6,16 +6,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from api import Api, eventually
-from documented import ROOT, commands, run_commands, start_commands
-from journeys import standalone
-from provider_process import FAKE_KIND, StartProvider
 
 from capkdev.controlplane import free_port
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import Api, eventually
+from test.integration.documented import ROOT, commands, run_commands, start_commands
+from test.integration.provider.journeys import standalone
+from test.integration.provider_process import FAKE_KIND, StartProvider
 
 
 def test_ci_runs_the_two_commands_as_the_readme_gives_them():

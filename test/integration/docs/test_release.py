@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from documented import commands, link_checkout, run_commands
 
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.options import Options
+from test.integration.documented import commands, link_checkout, run_commands
 
 
 @pytest.fixture

@@ -3,11 +3,10 @@
 import shutil
 from pathlib import Path
 
-from documented import ROOT, commands, link_checkout, run_commands
-
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.documented import ROOT, commands, link_checkout, run_commands
 
 
 def test_tutorial_works_word_for_word(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from api import Api, connected
-from journeys import SHORT_PERIODS, Place, SwitchableKind
-from provider_process import LOG_LINES, ProviderProcess, StartProvider
 
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import Api, connected
+from test.integration.provider.journeys import SHORT_PERIODS, Place, SwitchableKind
+from test.integration.provider_process import LOG_LINES, ProviderProcess, StartProvider
 
 NOTHING_ANSWERS = ("--wait-for-nodes", "0")
 """Flags of a provider whose kind clusters exist on paper only: there is no API server to wait for."""

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from api import CLUSTERS, Api, Object, condition, eventually
-from provider_process import FAKE_KIND, ProviderProcess
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
 from capkdev.binaries import find_binary
@@ -20,6 +18,8 @@ from capkdev.fakekind.clusters import Cluster
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.files import write_private
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import CLUSTERS, Api, Object, condition, eventually
+from test.integration.provider_process import FAKE_KIND, ProviderProcess
 
 SHORT_PERIODS = ("--sync-period", "4s", "--inventory-period", "2s")
 """Flags of a provider that soon sees what no watch tells."""

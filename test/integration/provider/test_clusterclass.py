@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api import CLUSTERS, Object, condition, eventually
-from journeys import Place, unchanged
 
 from capk.api.names import KIND_CLUSTER_TEMPLATES, KIND_CLUSTERS, KIND_CONTROL_PLANE_TEMPLATES, KIND_CONTROL_PLANES
 from capk.errors import ApiError
+from test.integration.api import CLUSTERS, Object, condition, eventually
+from test.integration.provider.journeys import Place, unchanged
 
 CLASS = Path(__file__).parents[3] / "templates" / "clusterclass-kind.yaml"
 NAME = "classy"

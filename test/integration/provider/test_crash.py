@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from api import eventually
-from journeys import Place, standalone
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capkdev.fakekind.create import SECONDS_VARIABLE
+from test.integration.api import eventually
+from test.integration.provider.journeys import Place, standalone
 
 
 def processes_of(place: Place) -> list[str]:

@@ -3,11 +3,19 @@
 from collections.abc import Callable
 
 import pytest
-from api import CLUSTERS, eventually
-from journeys import FINALIZERS, Place, control_plane, kindcluster, owner, standalone, unchanged
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION, SECRETS
 from capkdev.fakekind.create import SECONDS_VARIABLE
+from test.integration.api import CLUSTERS, eventually
+from test.integration.provider.journeys import (
+    FINALIZERS,
+    Place,
+    control_plane,
+    kindcluster,
+    owner,
+    standalone,
+    unchanged,
+)
 
 
 def create_owned(place: Place, name: str) -> None:

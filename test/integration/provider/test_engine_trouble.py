@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from api import eventually
-from journeys import SHORT_PERIODS, Place, standalone, unchanged
-from provider_process import FAKE_KIND, StartProvider
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT
 from capkdev.certificates import Authority
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.fakekind.listing import HOME_VARIABLE
+from test.integration.api import eventually
+from test.integration.provider.journeys import SHORT_PERIODS, Place, standalone, unchanged
+from test.integration.provider_process import FAKE_KIND, StartProvider
 
 RENEWED = Authority("renewed").issue_client("kubernetes-admin")
 RENEWED_CERTIFICATE, RENEWED_KEY = (base64.b64encode(pem).decode() for pem in RENEWED)

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from api import eventually
-from journeys import Place, standalone, unchanged
 
 from capk.api.names import ADOPT_ANNOTATION, KIND_CLUSTERS, SECRETS
 from capkdev.controlplane import free_port
 from capkdev.fakekind.clusters import CONTROL_PLANE, Node
+from test.integration.api import eventually
+from test.integration.provider.journeys import Place, standalone, unchanged
 
 
 @pytest.mark.rule("C17", "C20")

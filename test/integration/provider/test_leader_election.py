@@ -4,10 +4,6 @@ import time
 from pathlib import Path
 
 import pytest
-from api import Api, eventually
-from journeys import SHORT_PERIODS, Place, SwitchableKind, standalone
-from provider_process import ProviderProcess, StartProvider
-from service_account import NAMESPACE
 
 from capk.api.names import KIND_CLUSTERS
 from capk.api.rights import LEASE
@@ -15,6 +11,10 @@ from capk.kube.lease import LEASES
 from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import Api, eventually
+from test.integration.provider.journeys import SHORT_PERIODS, Place, SwitchableKind, standalone
+from test.integration.provider_process import ProviderProcess, StartProvider
+from test.integration.service_account import NAMESPACE
 
 LEADING = "leading: lease"
 

@@ -4,13 +4,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import CLUSTERS, connected
-from journeys import SHORT_PERIODS, Place, clusterctl, control_plane, kindcluster, node_names, owner
-from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import CLUSTERS, connected
+from test.integration.provider.journeys import (
+    SHORT_PERIODS,
+    Place,
+    clusterctl,
+    control_plane,
+    kindcluster,
+    node_names,
+    owner,
+)
+from test.integration.provider_process import StartProvider
 
 NAME = "nomad"
 

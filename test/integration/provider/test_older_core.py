@@ -5,13 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api import Object, condition, connected, eventually
-from journeys import SHORT_PERIODS, Place, SwitchableKind, control_plane, kindcluster, node_names
-from provider_process import StartProvider
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.options import Options
+from test.integration.api import Object, condition, connected, eventually
+from test.integration.provider.journeys import (
+    SHORT_PERIODS,
+    Place,
+    SwitchableKind,
+    control_plane,
+    kindcluster,
+    node_names,
+)
+from test.integration.provider_process import StartProvider
 
 OLDER_CORE = "CAPK_OLDER_CORE"
 """Environment variable: a directory with an older core-manager and its manifests, as in bin/."""

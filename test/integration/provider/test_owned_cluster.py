@@ -7,12 +7,22 @@ from pathlib import Path
 
 import pytest
 import yaml
-from api import CLUSTERS, Object, condition, eventually
-from journeys import FINALIZERS, Place, clusterctl, control_plane, kindcluster, kubectl, node_names, owner, unchanged
 
 from capk.api.names import FIELD_MANAGER, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capkdev.binaries import find_binary
 from capkdev.controlplane import free_port
+from test.integration.api import CLUSTERS, Object, condition, eventually
+from test.integration.provider.journeys import (
+    FINALIZERS,
+    Place,
+    clusterctl,
+    control_plane,
+    kindcluster,
+    kubectl,
+    node_names,
+    owner,
+    unchanged,
+)
 
 NAME = "owned"
 ALONE = "infra-only"

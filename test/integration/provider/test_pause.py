@@ -3,8 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from api import CLUSTERS, eventually
-from journeys import FINALIZERS, Place, control_plane, kindcluster, owner, standalone, unchanged
 
 from capk.api.names import (
     BLOCK_MOVE_ANNOTATION,
@@ -15,6 +13,16 @@ from capk.api.names import (
     SECRETS,
 )
 from capkdev.fakekind.create import SECONDS_VARIABLE
+from test.integration.api import CLUSTERS, eventually
+from test.integration.provider.journeys import (
+    FINALIZERS,
+    Place,
+    control_plane,
+    kindcluster,
+    owner,
+    standalone,
+    unchanged,
+)
 
 
 @pytest.mark.rule("C7")

@@ -4,10 +4,10 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from api import eventually
-from journeys import FINALIZERS, Place, standalone, unchanged
 
 from capk.api.names import CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
+from test.integration.api import eventually
+from test.integration.provider.journeys import FINALIZERS, Place, standalone, unchanged
 
 
 @pytest.mark.rule("C8", "C14", "C15", "C26", "C29")

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from api import Api
-from journeys import SHORT_PERIODS, Place, SwitchableKind, standalone, unchanged
-from provider_process import ProviderProcess
 
 from capk.api.names import KIND_CLUSTERS, MANAGED_BY_ANNOTATION, SECRETS, WATCH_FILTER_LABEL
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import Api
+from test.integration.provider.journeys import SHORT_PERIODS, Place, SwitchableKind, standalone, unchanged
+from test.integration.provider_process import ProviderProcess
 
 
 @pytest.mark.rule("C9", "K7")

@@ -5,8 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from api import CLUSTERS, Api, connected, eventually
-from journeys import (
+
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capkdev.binaries import find_manifest
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.managementcluster import install, manifests
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import CLUSTERS, Api, connected, eventually
+from test.integration.provider.journeys import (
     FINALIZERS,
     SHORT_PERIODS,
     Place,
@@ -17,14 +23,8 @@ from journeys import (
     owner,
     standalone,
 )
-from provider_process import StartProvider
-from service_account import audited, refused, requests
-
-from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
-from capkdev.binaries import find_manifest
-from capkdev.fakekind.create import MODE_VARIABLE
-from capkdev.managementcluster import install, manifests
-from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.provider_process import StartProvider
+from test.integration.service_account import audited, refused, requests
 
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 SAMPLES = Path(__file__).parents[3] / "config" / "samples"

@@ -3,7 +3,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from texts import matches, texts
 
 from capk.api.conditions import (
     MESSAGE_LIMIT,
@@ -12,6 +11,7 @@ from capk.api.conditions import (
     format_time,
     set_condition,
 )
+from test.unit.characters import matches, texts
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 T1 = T0 + timedelta(hours=1)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from texts import texts
 
 from capk.api.names import Reason
 from capk.diagnosis import output
 from capk.diagnosis.failures import DOCTOR_HINT, MAX_MESSAGE, Failure, classify, diagnose
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
+from test.unit.characters import texts
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "kind"
 RELEASES = ("v0.32.0", "v0.33.0")

@@ -3,11 +3,11 @@ import itertools
 from dataclasses import replace
 
 import pytest
-import virtual_time
 
 from capk.engine.containers import Node, UnreadableAnswer
 from capk.engine.inventory import MOST_REST_SECONDS, Entry, Inventory
 from capk.errors import CommandError, CommandFailed, CommandMissing
+from test.unit import virtual_time
 
 pytestmark = pytest.mark.virtual_time
 

@@ -4,13 +4,13 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from virtual_time import run
 
 from capk.api.names import Reason
 from capk.engine import command
 from capk.engine.operations import Lane, Operations
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
+from test.unit.virtual_time import run
 
 pytestmark = pytest.mark.virtual_time
 LIMITS = {Lane.CREATE: 2, Lane.DELETE: 1, Lane.REPAIR: 1, Lane.READ: 4}

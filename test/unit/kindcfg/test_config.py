@@ -5,7 +5,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from texts import matches, texts
 
 from capk.errors import InvalidSpec
 from capk.kindcfg.config import (
@@ -17,6 +16,7 @@ from capk.kindcfg.config import (
     node_names,
 )
 from capk.kindcfg.registries import containerd_patches
+from test.unit.characters import matches, texts
 
 ROLES = st.lists(st.sampled_from(["control-plane", "worker", None]), max_size=12).map(
     lambda roles: [{} if role is None else {"role": role} for role in roles]

@@ -8,9 +8,9 @@ import trustme
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from texts import texts
 
 from capk.kindcfg.kubeconfig import BadKubeconfig, config_secret, kubeconfig_secret, read_kubeconfig, secret_digest
+from test.unit.characters import texts
 
 EXPIRY = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 AUTHORITY = trustme.CA()

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from texts import texts
 
 from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, read_kubeconfig, render, server_url
+from test.unit.characters import texts
 
 EXPIRY = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 BEGIN = EXPIRY - timedelta(days=365)

@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from recording_kube import RecordingKube
-from virtual_time import now, run
 
 from capk.api.names import EVENTS
 from capk.errors import Forbidden, Unreachable
 from capk.kube.events import MESSAGE_LIMIT, PATIENCE_SECONDS, EventRecorder
+from test.unit.recording_kube import RecordingKube
+from test.unit.virtual_time import now, run
 
 DEV = {
     "apiVersion": "infrastructure.cluster.x-k8s.io/v1alpha1",

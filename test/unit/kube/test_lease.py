@@ -5,12 +5,12 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from recording_kube import RecordingKube
-from virtual_time import now, run
 
 from capk.engine.command import GRACE_SECONDS
 from capk.errors import Conflict, LostLease, Unreachable
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
+from test.unit.recording_kube import RecordingKube
+from test.unit.virtual_time import now, run
 
 KEY = ("leases", "capk-system", "capk")
 

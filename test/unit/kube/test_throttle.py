@@ -3,9 +3,9 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from virtual_time import now, run
 
 from capk.kube.throttle import LONGEST_PAUSE_SECONDS, Throttle
+from test.unit.virtual_time import now, run
 
 
 async def send(throttle: Throttle, count: int, answer_seconds: float) -> tuple[list[float], int]:

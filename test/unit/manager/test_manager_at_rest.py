@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from recording_kube import asked_for
-from simulation import NO_ANSWER, World, quiet, trouble
 
 from capk.api import names
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.errors import ApiError
+from test.unit.manager.world import NO_ANSWER, World, quiet, trouble
+from test.unit.recording_kube import asked_for
 
 pytestmark = pytest.mark.virtual_time
 

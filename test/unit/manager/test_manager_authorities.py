@@ -1,12 +1,12 @@
 """What is read of the ConfigMaps that mirrors name."""
 
 import pytest
-from recording_kube import RecordingKube
 
 from capk.api.names import CONFIG_MAPS
 from capk.errors import Forbidden, Unreachable
 from capk.manager.observe import read_authorities
 from capk.plan.observed import Authorities
+from test.unit.recording_kube import RecordingKube
 
 
 def config_map(name: str, **data: str) -> dict:

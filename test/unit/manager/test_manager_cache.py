@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import kindcluster
-from recording_kube import RecordingKube
 
 from capk.api import names
 from capk.api.names import KIND_CLUSTERS, SECRETS
@@ -16,6 +14,8 @@ from capk.manager.discovery import Discovery
 from capk.manager.relations import Relations
 from capk.runtime.health import WatchLag
 from capk.settings import Settings
+from test.unit.plan.builders import kindcluster
+from test.unit.recording_kube import RecordingKube
 
 pytestmark = pytest.mark.virtual_time
 

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from builders import kindcluster
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.api.objects import Key, KINDCluster
 from capk.manager.cache import new_store
 from capk.manager.relations import Relations
+from test.unit.plan.builders import kindcluster
 
 OWNED = {
     "infrastructureRef": {"kind": "KINDCluster", "name": "dev"},

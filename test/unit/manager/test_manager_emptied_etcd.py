@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_manager_executor import Engine, executor
 
 from capk.engine.command import Output
 from capk.errors import CommandFailed
 from capk.manager.executor import KUBE_SYSTEM_COMMAND
 from capk.workload.answer import Answer
+from test.unit.manager.test_manager_executor import Engine, executor
 
 UID = "7713a44d-485b-4273-bb54-07281125da3c"
 FOUND = Answer(200, "HTTP 200", b'{"metadata": {"uid": "%s"}}' % UID.encode())

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from simulation import Engine, FakeContainers, FakeKind, trouble
 
 from capk.engine.inventory import Inventory
 from capk.manager.enginewatch import EngineWatch
 from capk.runtime.metrics import Metrics
+from test.unit.manager.world import Engine, FakeContainers, FakeKind, trouble
 
 pytestmark = pytest.mark.virtual_time
 

@@ -4,7 +4,6 @@ import base64
 from dataclasses import replace
 
 import pytest
-from builders import ACCESS, RUNNING, node, observe, settled
 
 from capk.errors import AddressTaken, NamesNotResolved
 from capk.kindcfg.images import kind_release
@@ -12,6 +11,7 @@ from capk.kindcfg.kubeconfig import BadKubeconfig
 from capk.manager.facts import failure_of, health_facts, health_target, project_secret, secret_facts, version_note
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.workload.health import NOTHING, Health
+from test.unit.plan.builders import ACCESS, RUNNING, node, observe, settled
 
 
 def test_only_another_release_of_kind_is_worth_a_note():

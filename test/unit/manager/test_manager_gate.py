@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import CLAIMED, FINALIZER, UID, create_request, kindcluster, owner_cluster, removal
 
 from capk.api import names
 from capk.manager.cache import new_store
@@ -13,6 +12,7 @@ from capk.manager.records import Record
 from capk.manager.relations import Relations
 from capk.plan.marks import Mark
 from capk.plan.plan import Goal, ReadAccess, StartNodes
+from test.unit.plan.builders import CLAIMED, FINALIZER, UID, create_request, kindcluster, owner_cluster, removal
 
 CREATING = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "1"}
 CREATE = create_request()

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from simulation import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
 
 from capk.workload.answer import Answer
+from test.unit.manager.world import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,14 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from builders import ACCESS, NOW, kindcluster
-from test_manager_executor import CREATE
 
 from capk.engine.operations import Lane, Operations
 from capk.manager.records import ACCESS_SECONDS, Made, Record, Records
 from capk.plan.observed import CreationFacts, Policy, Validity
 from capk.plan.plan import ReadAccess, Request
 from capk.runtime.metrics import Metrics
+from test.unit.manager.test_manager_executor import CREATE
+from test.unit.plan.builders import ACCESS, NOW, kindcluster
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_manager_executor import CREATE, RECORD, Engine, container, executor
 
 from capk.api.names import Reason
 from capk.engine.progress import NOT_READY, Step
@@ -14,6 +13,7 @@ from capk.errors import CommandFailed
 from capk.manager.nodefiles import NO_ENGINE_COMMAND
 from capk.plan.marks import Mark
 from capk.plan.observed import CreationFacts
+from test.unit.manager.test_manager_executor import CREATE, RECORD, Engine, container, executor
 
 pytestmark = pytest.mark.virtual_time
 

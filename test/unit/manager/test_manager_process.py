@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from virtual_time import run
 
 from capk.errors import CapkError
 from capk.manager import process
 from capk.manager.process import _end_process_after, _ending
 from capk.runtime.metrics import Metrics
 from capk.settings import Settings
+from test.unit.virtual_time import run
 
 
 def test_watches_end_after_the_commands_of_the_engine() -> None:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import create_request, kindcluster, removal
-from virtual_time import now
 
 from capk.api import names
 from capk.api.names import Reason
@@ -30,6 +28,8 @@ from capk.manager.records import (
 from capk.plan.observed import Access, Policy, retry_delay
 from capk.plan.plan import Goal, ReadAccess, Request, StartNodes
 from capk.runtime.metrics import Metrics
+from test.unit.plan.builders import create_request, kindcluster, removal
+from test.unit.virtual_time import now
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import ACCESS, NOW
-from test_manager_executor import RECORD, Engine, executor
 
 from capk.diagnosis.failures import classify
 from capk.errors import CommandFailed
@@ -15,6 +13,8 @@ from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindcfg.kubeconfig import BadKubeconfig
 from capk.manager.executor import Executor
 from capk.plan.plan import RenewCertificates
+from test.unit.manager.test_manager_executor import RECORD, Engine, executor
+from test.unit.plan.builders import ACCESS, NOW
 
 NODES = ("dev-control-plane", "dev-control-plane2")
 REQUEST = RenewCertificates("dev", NODES, NOW)

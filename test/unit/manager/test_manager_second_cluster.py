@@ -5,8 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from builders import create_request, kindcluster
-from virtual_time import now
 
 from capk.engine.operations import Lane, Operations
 from capk.engine.progress import Step
@@ -14,6 +12,8 @@ from capk.manager.records import Made, Record, Records
 from capk.plan.observed import Access, Policy
 from capk.plan.plan import ReadAccess, Request
 from capk.runtime.metrics import Metrics
+from test.unit.plan.builders import create_request, kindcluster
+from test.unit.virtual_time import now
 
 pytestmark = pytest.mark.virtual_time
 

@@ -4,9 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from builders import ACCESS, kindcluster
-from recording_kube import RecordingKube
-from virtual_time import now
 
 from capk.api import names
 from capk.api.names import SECRETS
@@ -15,6 +12,9 @@ from capk.manager.facts import project_secret, secret_facts
 from capk.manager.observe import FOREIGN_SECONDS, ForeignSecrets
 from capk.manager.secretwriter import ForeignSecret, SecretWriter
 from capk.plan.secrets import differs, wanted_config_secret, wanted_kubeconfig_secret
+from test.unit.plan.builders import ACCESS, kindcluster
+from test.unit.recording_kube import RecordingKube
+from test.unit.virtual_time import now
 
 pytestmark = pytest.mark.virtual_time
 

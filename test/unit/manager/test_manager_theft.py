@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from simulation import OWNER as DEV
-from simulation import World, trouble
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.errors import ApiError, Forbidden
+from test.unit.manager.world import OWNER as DEV
+from test.unit.manager.world import World, trouble
 
 pytestmark = pytest.mark.virtual_time
 

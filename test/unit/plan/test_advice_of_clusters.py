@@ -3,7 +3,15 @@
 from dataclasses import replace
 
 import pytest
-from builders import (
+
+from capk.api.conditions import find
+from capk.api.names import Condition, Reason
+from capk.diagnosis.failures import Failure
+from capk.engine.progress import NOT_READY
+from capk.plan.events import warning_of
+from capk.plan.kindcluster import decide
+from capk.plan.observed import CreationFacts
+from test.unit.plan.builders import (
     ACCESS,
     CLAIMED,
     COMPLETE,
@@ -18,14 +26,6 @@ from builders import (
     observe,
     settled,
 )
-
-from capk.api.conditions import find
-from capk.api.names import Condition, Reason
-from capk.diagnosis.failures import Failure
-from capk.engine.progress import NOT_READY
-from capk.plan.events import warning_of
-from capk.plan.kindcluster import decide
-from capk.plan.observed import CreationFacts
 
 PATCH = "kind: ClusterConfig\nnetworking: {}\n"
 SPEC = {"kubeadmConfigPatches": [PATCH]}

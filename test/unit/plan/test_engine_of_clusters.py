@@ -3,7 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from builders import (
+
+from capk.api import names
+from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
+from capk.plan.events import event_of
+from capk.plan.kindcluster import decide
+from capk.plan.plan import Create, Goal
+from test.unit.plan.builders import (
     ACCESS,
     COMPLETE,
     FINALIZER,
@@ -18,13 +25,6 @@ from builders import (
     removal,
     settled,
 )
-
-from capk.api import names
-from capk.api.names import Condition, Reason
-from capk.api.objects import KINDCluster
-from capk.plan.events import event_of
-from capk.plan.kindcluster import decide
-from capk.plan.plan import Create, Goal
 
 ON_ONE = {**COMPLETE, names.ENGINE_ANNOTATION: "one"}
 GOING = {"deletionTimestamp": "2030-01-01T11:00:00Z"}

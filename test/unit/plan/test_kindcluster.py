@@ -5,7 +5,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import (
+
+from capk.api import names
+from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
+from capk.diagnosis.failures import Failure
+from capk.kindcfg.credentials import certificates, fingerprint
+from capk.plan.kindcluster import decide
+from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
+from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
+from capkdev.certificates import Authority
+from test.unit.plan.builders import (
     ACCESS,
     CLAIMED,
     COMPLETE,
@@ -31,16 +41,6 @@ from builders import (
     seen_as,
     settled,
 )
-
-from capk.api import names
-from capk.api.names import Condition, Reason
-from capk.api.objects import KINDCluster
-from capk.diagnosis.failures import Failure
-from capk.kindcfg.credentials import certificates, fingerprint
-from capk.plan.kindcluster import decide
-from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
-from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
-from capkdev.certificates import Authority
 
 ENGINE_DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The container engine does not answer. Start it.")
 NO_IMAGE = Failure(Reason.IMAGE_NOT_FOUND, "The node image is not there. Load it.")

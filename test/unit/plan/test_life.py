@@ -7,7 +7,18 @@ the name, and a provider that may be killed at any moment. What cannot be true i
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from builders import (
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from capk.api import names
+from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
+from capk.diagnosis.failures import Failure
+from capk.plan.kindcluster import decide
+from capk.plan.marks import Mark
+from capk.plan.observed import EngineFacts
+from capk.plan.plan import Create, Delete, ReadAccess, StartNodes
+from test.unit.plan.builders import (
     ACCESS,
     FINALIZER,
     UID,
@@ -20,17 +31,6 @@ from builders import (
     running_operation,
     seen_as,
 )
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
-from capk.api import names
-from capk.api.names import Condition, Reason
-from capk.api.objects import KINDCluster
-from capk.diagnosis.failures import Failure
-from capk.plan.kindcluster import decide
-from capk.plan.marks import Mark
-from capk.plan.observed import EngineFacts
-from capk.plan.plan import Create, Delete, ReadAccess, StartNodes
 
 DOWN = Failure(Reason.ENGINE_UNREACHABLE, "The engine does not answer.")
 BROKEN = Failure(Reason.COMMAND_FAILED, "It failed.")

@@ -5,7 +5,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import (
+
+from capk.api.names import Condition, Reason
+from capk.diagnosis.failures import Failure
+from capk.plan.creation import awaited_authorities
+from capk.plan.kindcluster import decide
+from capk.plan.observed import Authorities, CreationFacts, EndpointMode, Policy
+from capk.plan.plan import Create
+from test.unit.plan.builders import (
     COMPLETE,
     FINALIZER,
     NOTHING_THERE,
@@ -22,13 +29,6 @@ from builders import (
     running_operation,
     settled,
 )
-
-from capk.api.names import Condition, Reason
-from capk.diagnosis.failures import Failure
-from capk.plan.creation import awaited_authorities
-from capk.plan.kindcluster import decide
-from capk.plan.observed import Authorities, CreationFacts, EndpointMode, Policy
-from capk.plan.plan import Create
 
 MIRROR = {"host": "docker.io", "endpoints": ["https://mirror.example"], "caConfigMapRef": {"name": "ca"}}
 SPEC = {"registries": {"mirrors": [MIRROR]}}

@@ -4,7 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import (
+
+from capk.api.conditions import find
+from capk.api.names import Condition, Reason
+from capk.diagnosis.failures import Failure
+from capk.plan.events import event_of, warning_of
+from capk.plan.kindcluster import decide
+from capk.plan.observed import Validity
+from capk.plan.plan import Goal, ReadAccess, RenewCertificates
+from test.unit.plan.builders import (
     NOW,
     RUNNING,
     apply,
@@ -14,14 +22,6 @@ from builders import (
     node,
     settled,
 )
-
-from capk.api.conditions import find
-from capk.api.names import Condition, Reason
-from capk.diagnosis.failures import Failure
-from capk.plan.events import event_of, warning_of
-from capk.plan.kindcluster import decide
-from capk.plan.observed import Validity
-from capk.plan.plan import Goal, ReadAccess, RenewCertificates
 
 YEAR = timedelta(days=365)
 SOON = Validity(NOW + timedelta(days=30), YEAR)

@@ -3,10 +3,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
-from virtual_time import now, run
 
 from capk.errors import CapkError, LostLease, Unreachable
 from capk.runtime.tasks import supervised
+from test.unit.virtual_time import now, run
 
 
 async def for_ever() -> None:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
-from virtual_time import now, run
 
 from capk.errors import CommandTimedOut, Conflict, LostLease, Unreachable
 from capk.runtime.workers import every, repeat, run_workers
 from capk.runtime.workqueue import WorkQueue
+from test.unit.virtual_time import now, run
 
 Reconcile = Callable[[str], Awaitable[float | None]]
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from virtual_time import now, run
 
 from capk.runtime.workqueue import BASE_SECONDS, JITTER, LIMIT_SECONDS, WorkQueue
+from test.unit.virtual_time import now, run
 
 keys = st.sampled_from("abc")
 times = st.integers(0, 20).map(lambda tenths: tenths / 10)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
-from hostile import Server
 
 from capkdev.certificates import Authority
+from test.unit.workload.hostile import Server
 
 
 @pytest_asyncio.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import Server, http
 
 from capk.kindcfg.kubeconfig import parse
 from capk.workload import ask as asking
@@ -18,6 +17,7 @@ from capk.workload.ask import ask, kube_system_uid, server_version
 from capk.workload.connection import Target
 from capkdev.certificates import Authority
 from capkdev.fakekind.kubeconfig import render as render_kubeconfig
+from test.unit.workload.hostile import Server, http
 
 UID = "0b7c4c0e-9d1c-4a73-9c3f-3f6d0a1f5a55"
 

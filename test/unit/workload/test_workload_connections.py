@@ -5,9 +5,9 @@ import resource
 from dataclasses import replace
 
 import pytest
-from hostile import Server, http
 
 from capk.workload.connections import HEALTH_PATH, Connections
+from test.unit.workload.hostile import Server, http
 
 
 @pytest.fixture

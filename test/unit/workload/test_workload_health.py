@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from virtual_time import now, run
 
 from capk.workload.answer import Answer
 from capk.workload.connection import Target
 from capk.workload.connections import DATA_PATH, HEALTH_PATH
 from capk.workload.health import MOST_IN_FLIGHT, NOTHING, Health, HealthMonitor
+from test.unit.virtual_time import now, run
 
 PERIOD = 30.0
 GOOD = Answer(200, "HTTP 200")

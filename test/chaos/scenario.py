@@ -8,16 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from api import CLUSTERS, Api, Object, connected, eventually
-from journeys import Place, SwitchableKind, control_plane, kindcluster, owner, standalone
-from mortal import MortalProvider
-from proxy import Call, Proxy
-
 from capk.api.names import CLAIM_ANNOTATION, CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.chaos.killable_provider import KillableProvider
+from test.chaos.proxy import Call, Proxy
+from test.integration.api import CLUSTERS, Api, Object, connected, eventually
+from test.integration.provider.journeys import Place, SwitchableKind, control_plane, kindcluster, owner, standalone
 
 PERIODS = ("--sync-period", "3s", "--inventory-period", "1s")
 PATIENCE_SECONDS = float(os.environ.get("CAPK_CHAOS_PATIENCE", "120"))
@@ -30,12 +29,12 @@ FAILURE_LOGS = "failed"
 class Stage(Place):
     """A namespace, a provider that can be killed, and the proxy between it and its API server."""
 
-    process: MortalProvider
+    process: KillableProvider
     proxy: Proxy
     owned: bool = False
     """Whether each KINDCluster has a Cluster and a KINDControlPlane."""
 
-    def give_birth(self, name: str, **spec: Any) -> None:
+    def create_cluster(self, name: str, **spec: Any) -> None:
         """Create all objects of one workload cluster."""
         if self.owned:
             self.create(owner(name), control_plane(name), kindcluster(name, **spec))
@@ -171,7 +170,7 @@ def staged(
         waits = ("--wait-for-nodes", "0") if instant else ()
         kubeconfig = ("--kubeconfig", str(proxy.kubeconfig))
         arguments = ["--namespace", namespace, *PERIODS, *kind.flags, *kubeconfig, *waits, *flags]
-        process = MortalProvider(management, directory, arguments, {**mode, **environment})
+        process = KillableProvider(management, directory, arguments, {**mode, **environment})
         proxy.witness = ReadyWitness(witness_api, namespace, process.home)
         try:
             yield Stage(management, api, namespace, process, kind, proxy, owned)

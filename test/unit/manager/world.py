@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from recording_kube import RecordingKube, merge
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
@@ -30,6 +29,7 @@ from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
 from capk.workload.connections import DATA_PATH
 from capkdev.certificates import Authority
+from test.unit.recording_kube import RecordingKube, merge
 
 WATCHED = {resource.plural: resource for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, CLUSTERS)}
 NO_ANSWER = Answer(0, "connection refused")

@@ -1,4 +1,4 @@
-"""Providers that start in milliseconds: forked from a process that has all modules loaded already (`nurse.py`).
+"""Providers that start in milliseconds: forked from a process that has all modules loaded already (`provider_forkserver.py`).
 
 Each is a process of its own in every other respect. Starting Python and loading kopf and the Kubernetes client takes
 1.5 s of processor time, as much as all that a provider does in most of the tests.
@@ -17,14 +17,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-NURSE = Path(__file__).with_name("nurse.py")
+SERVER = Path(__file__).with_name("provider_forkserver.py")
 
 
-class Nursery:
+class ForkServer:
     """Forks providers; the process that does it starts with the first one, and ends with ours."""
 
     def __init__(self) -> None:
-        self._nurse: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
         self.lock = threading.RLock()
         """Held while a process is looked at or an order is given: some tests kill from another thread."""
 
@@ -36,39 +36,39 @@ class Nursery:
     def order(self, order: Mapping[str, Any]) -> int:
         """Give an order and return the answer."""
         with self.lock:
-            nurse = self._nurse = self._nurse or self._start()
-            assert nurse.stdin
-            assert nurse.stdout
-            nurse.stdin.write(json.dumps(order).encode() + b"\n")
-            nurse.stdin.flush()
-            return int(nurse.stdout.readline())
+            server = self._server = self._server or self._start()
+            assert server.stdin
+            assert server.stdout
+            server.stdin.write(json.dumps(order).encode() + b"\n")
+            server.stdin.flush()
+            return int(server.stdout.readline())
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command, pipe = [sys.executable, str(NURSE)], subprocess.PIPE
-        nurse = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
-        atexit.register(self._close, nurse)
-        return nurse
+        command, pipe = [sys.executable, str(SERVER)], subprocess.PIPE
+        server = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
+        atexit.register(self._close, server)
+        return server
 
     @staticmethod
-    def _close(nurse: subprocess.Popen[bytes]) -> None:
-        with nurse:
+    def _close(server: subprocess.Popen[bytes]) -> None:
+        with server:
             pass  # closes its pipes, by which it ends, and waits
 
 
 class Forked:
     """A forked process, with the methods of Popen that are needed."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
+    def __init__(self, fork_server: ForkServer, pid: int) -> None:
         self.pid = pid
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._handle = os.pidfd_open(pid)
         self._status: int | None = None
 
     def poll(self) -> int | None:
         """Return its exit status, negative for a signal; None while it runs."""
-        with self._nursery.lock:
+        with self._fork_server.lock:
             if self._status is None and select.select([self._handle], [], [], 0)[0]:
-                self._status = self._nursery.order({"reap": self.pid})
+                self._status = self._fork_server.order({"reap": self.pid})
                 os.close(self._handle)
             return self._status
 
@@ -83,6 +83,6 @@ class Forked:
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal; one that has ended gets none."""
-        with self._nursery.lock:
+        with self._fork_server.lock:
             if self.poll() is None:
                 signal.pidfd_send_signal(self._handle, number)

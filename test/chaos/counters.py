@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 
-class Tally(Counter[str]):
+class Counters(Counter[str]):
     """What was done how often."""
 
     def add(self, what: str, count: int) -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from provider_process import ProviderProcess
-
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.provider_process import ProviderProcess
 
 
-class MortalProvider(ProviderProcess):
+class KillableProvider(ProviderProcess):
     """A provider that is started without waiting for it and killed without ceremony.
 
     kills: how often it was killed while it ran.
@@ -28,7 +27,7 @@ class MortalProvider(ProviderProcess):
         """Its process id while it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
-    def start(self) -> "MortalProvider":
+    def start(self) -> "KillableProvider":
         self.begin()
         return self
 

@@ -17,7 +17,7 @@ import capk.manager.process
 PR_SET_PDEATHSIG = 1
 
 
-def nurse() -> None:
+def serve() -> None:
     # Unbuffered: what is read ahead would be the child's too.
     for line in iter(sys.stdin.buffer.raw.readline, b""):
         order = json.loads(line)
@@ -46,4 +46,4 @@ def _become(order: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    nurse()
+    serve()
