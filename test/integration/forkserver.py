@@ -1,4 +1,4 @@
-"""Providers that start in milliseconds: forked from a process that has all modules loaded already (`provider_forkserver.py`).
+"""Providers that start in milliseconds: forked from `provider_forkserver.py`, which has all modules loaded already.
 
 Each is a process of its own in every other respect. Starting Python and loading kopf and the Kubernetes client takes
 1.5 s of processor time, as much as all that a provider does in most of the tests.
