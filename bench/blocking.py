@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.rig import KIND_CLUSTER_PATH, Object, is_ready
-from capk.kindcfg.kubeconfig import read_kubeconfig
+from capk.kindconfig.kubeconfig import read_kubeconfig
 from capkdev.rest import MERGE_PATCH, Rest
 
 FINALIZER = "bench.example.com/blocking"

@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sources = Sources(go, [sys.executable, "-m", "uv"])
     tools = programs(catalogue, sources)
     kind = next(pin for pin in tools if pin.name == "kind")
-    tools.append(node_image((ROOT / "capk" / "kindcfg" / "node-images.yaml").read_text(), kind, sources))
+    tools.append(node_image((ROOT / "capk" / "kindconfig" / "node-images.yaml").read_text(), kind, sources))
     python = requirements(
         (ROOT / "pyproject.toml").read_text(), (ROOT / "requirements" / "dev.txt").read_text(), sources
     )

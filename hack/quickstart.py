@@ -19,7 +19,7 @@ from rich.console import Console
 from capk.api import names
 from capk.engine.containers import engine_command
 from capk.errors import ApiError, CapkError
-from capk.kindcfg.images import image_version
+from capk.kindconfig.images import image_version
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.engines import EngineChoice, choose_engine
 from capkdev.managementcluster.options import Options

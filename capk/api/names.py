@@ -95,7 +95,7 @@ ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 A kind cluster whose containers bear the mark of another object is taken over only where the value is that mark."""
 DIGEST_ANNOTATION: Final = f"{PREFIX}/digest"
 """On every Secret of ours: the digest of the data that we wrote; an edit shows as a difference."""
-CLUSTER_LABEL: Final = f"{PREFIX}/cluster-name"
+SECRET_CLUSTER_LABEL: Final = f"{PREFIX}/cluster-name"
 """On every Secret of ours: the kind cluster's name. Only Secrets with this label are watched."""
 
 CORE_CLUSTER_NAME_LABEL: Final = "cluster.x-k8s.io/cluster-name"

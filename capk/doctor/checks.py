@@ -6,7 +6,7 @@ from capk.api.definitions import expected
 from capk.doctor import enginechecks, machinechecks, managementchecks
 from capk.doctor.facts import Facts
 from capk.doctor.finding import Finding, Status
-from capk.kindcfg.images import kind_release
+from capk.kindconfig.images import kind_release
 
 
 def findings(facts: Facts) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from capk.engine.info import EngineInfo
 from capk.engine.kind import Kind
 from capk.engine.workdir import flaw
 from capk.errors import ApiError, CommandError, Forbidden
-from capk.kindcfg.images import default_image, kind_release
+from capk.kindconfig.images import default_image, kind_release
 from capk.kube.client import KubeClient
 from capk.kube.credentials import Credentials
 from capk.redaction import redact

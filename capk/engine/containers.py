@@ -14,10 +14,18 @@ from typing import Final, TypeVar
 
 from capk.engine import command, info, inspection
 from capk.engine.info import EngineInfo, UnreadableInfo
-from capk.engine.inspection import CLUSTER_LABEL, HOLD_LABEL, ROLE_LABEL, Document, Node, Unreadable
+from capk.engine.inspection import HOLD_LABEL, KIND_CLUSTER_LABEL, ROLE_LABEL, Document, Node, Unreadable
 from capk.errors import CommandFailed, CommandMissing
 
-__all__ = ["CLUSTER_LABEL", "ROLE_LABEL", "Containers", "Node", "UnreadableAnswer", "chosen_engine", "engine_command"]
+__all__ = [
+    "KIND_CLUSTER_LABEL",
+    "ROLE_LABEL",
+    "Containers",
+    "Node",
+    "UnreadableAnswer",
+    "chosen_engine",
+    "engine_command",
+]
 
 BATCH: Final = 250
 """Containers inspected in one call; an engine prints some 10 KB of each."""
@@ -125,7 +133,7 @@ class Containers:
         """Return all node containers of all kind clusters, running or not, by name; None without an engine."""
         if self.command is None:
             return None
-        found = await self._inspected(f"label={CLUSTER_LABEL}", "--all")
+        found = await self._inspected(f"label={KIND_CLUSTER_LABEL}", "--all")
         nodes = (self._read(inspection.node, document) for document in found)
         return sorted((node for node in nodes if node), key=lambda node: node.name)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, INFRASTRUCTURE_GROUP
 
-CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
+KIND_CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 ROLE_LABEL: Final = "io.x-k8s.kind.role"
 HOLD_LABEL: Final = f"{INFRASTRUCTURE_GROUP}/holds-address-for"
 """On a placeholder, which holds an address: the name of the kind cluster that it helps to start."""
@@ -95,7 +95,7 @@ def node(document: Document, network: str) -> Node | None:
     """
     config, state = _mapping(document.get("Config"), "Config"), _mapping(document.get("State"), "State")
     labels = _mapping(config.get("Labels"), "Labels")
-    if not (cluster := _text(labels.get(CLUSTER_LABEL), CLUSTER_LABEL, MAX_LABEL)):
+    if not (cluster := _text(labels.get(KIND_CLUSTER_LABEL), KIND_CLUSTER_LABEL, MAX_LABEL)):
         return None
     if not isinstance(running := state.get("Running"), bool):
         raise Unreadable("State.Running is missing or neither true nor false")
@@ -124,7 +124,7 @@ def name(document: Document) -> str:
 def holds_address_for(document: Document) -> str:
     """Return the kind cluster for which a placeholder holds an address; empty for all else. Raises Unreadable."""
     labels = _mapping(_mapping(document.get("Config"), "Config").get("Labels"), "Labels")
-    return "" if CLUSTER_LABEL in labels else _text(labels.get(HOLD_LABEL), HOLD_LABEL, MAX_LABEL)
+    return "" if KIND_CLUSTER_LABEL in labels else _text(labels.get(HOLD_LABEL), HOLD_LABEL, MAX_LABEL)
 
 
 def addresses_on(document: Document, network: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from capk.engine import command, progress
 from capk.engine.progress import Step
 from capk.engine.workdir import WorkDir
 from capk.errors import CommandMissing, CommandTimedOut
-from capk.kindcfg import documents
+from capk.kindconfig import yamlio
 
 PAUSE_SECONDS: Final = 1.0
 """Between two attempts to delete nodes that the engine is still making."""
@@ -119,7 +119,7 @@ class Kind:
                 latest = step
                 on_step(step)
 
-        document = documents.dump(dict(config))
+        document = yamlio.dump(dict(config))
         arguments = [f"--name={name}", "--config=-", f"--wait={wait_seconds}s"]
         if image:
             arguments.append(f"--image={image}")

@@ -15,7 +15,7 @@ from capk.api.rights import Access
 from capk.errors import NotFound, Unreachable
 from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
-from capk.kube.door import Listing
+from capk.kube.protocol import Listing
 from capk.kube.request import JSON_PATCH, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
 
@@ -32,7 +32,7 @@ _READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
 
 
 class KubeClient:
-    """The API server of the management cluster; see `capk.kube.door.Kube` for what each call promises.
+    """The API server of the management cluster; see `capk.kube.protocol.KubeApi` for what each call promises.
 
     Reads are tried again a few times when the server does not answer or is overwhelmed. Writes are not: the caller
     looks again first.

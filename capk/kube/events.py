@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from capk.api.names import EVENTS
 from capk.errors import ApiError, Conflict, NotFound
-from capk.kube.door import Kube
+from capk.kube.protocol import KubeApi
 from capk.redaction import redact
 
 EventType = Literal["Normal", "Warning"]
@@ -34,7 +34,7 @@ class EventRecorder:
 
     def __init__(
         self,
-        client: Kube,
+        client: KubeApi,
         component: str,
         *,
         clock: Callable[[], datetime] | None = None,

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, LostLease, NotFound
-from capk.kube.door import Kube
 from capk.kube.patches import metadata_patch
+from capk.kube.protocol import KubeApi
 
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
@@ -55,7 +55,7 @@ Alarm = Callable[[float], None]
 
 @asynccontextmanager
 async def hold_lease(
-    client: Kube,
+    client: KubeApi,
     name: str,
     namespace: str,
     identity: str,
@@ -97,7 +97,7 @@ async def hold_lease(
 class _Lease:
     def __init__(
         self,
-        client: Kube,
+        client: KubeApi,
         name: str,
         namespace: str,
         identity: str,

@@ -12,7 +12,7 @@ from typing import Final
 
 from capk.engine.containers import Containers, Node
 from capk.errors import AddressTaken, CommandError
-from capk.kindcfg.config import CONTROL_PLANE, LOAD_BALANCER
+from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
 
 MOST_PLACEHOLDERS: Final = 64
 """For the nodes of one kind cluster together."""

@@ -154,7 +154,7 @@ class Application:
             foreign=foreign,
             recorder=EventRecorder(client, "capk"),
             metrics=metrics,
-            look_again=self.engine_watch.look_within,
+            refresh=self.engine_watch.look_within,
             on_written=self.cache.on_written,
         )
 
@@ -245,7 +245,7 @@ class Application:
         self._wake_all()
 
     def _wake_names(self, cluster_names: Iterable[str]) -> None:
-        for key in self.relations.wanting(cluster_names):
+        for key in self.relations.keys_wanting(cluster_names):
             self.queue.add(key)
 
     def _wake_all(self) -> None:

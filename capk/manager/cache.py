@@ -8,7 +8,7 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, Object, OwnerCluster
 from capk.errors import NotFound
-from capk.kube.door import Kube
+from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
 from capk.manager.facts import project_secret
 from capk.manager.relations import Relations
@@ -30,7 +30,7 @@ def new_store() -> Store:
     store = Store()
     store.project(names.CLUSTERS, OwnerCluster.project)
     store.project(names.SECRETS, project_secret)
-    store.index(names.CLUSTER_LABEL, _cluster_label)
+    store.index(names.SECRET_CLUSTER_LABEL, _cluster_label)
     return store
 
 
@@ -40,7 +40,7 @@ class Cache:
     def __init__(
         self,
         settings: Settings,
-        client: Kube,
+        client: KubeApi,
         store: Store,
         relations: Relations,
         discovery: Discovery,
@@ -102,7 +102,7 @@ class Cache:
         self._is_filled = True
 
     async def _relist_kind(self, resource: Resource) -> None:
-        selector = names.CLUSTER_LABEL if resource is names.SECRETS else None
+        selector = names.SECRET_CLUSTER_LABEL if resource is names.SECRETS else None
         try:
             listing = await self._client.list(resource, self._settings.namespace, label_selector=selector)
         except NotFound:
@@ -147,5 +147,5 @@ def _version(obj: Mapping[str, Any]) -> int:
 
 
 def _cluster_label(obj: Mapping[str, Any]) -> list[str]:
-    value = Object(obj).labels.get(names.CLUSTER_LABEL)
+    value = Object(obj).labels.get(names.SECRET_CLUSTER_LABEL)
     return [value] if value and obj.get("kind") == names.SECRETS.kind else []

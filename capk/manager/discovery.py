@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from capk.api import names
-from capk.kube.door import Kube
+from capk.kube.protocol import KubeApi
 from capk.manager.relations import Relations
 
 BETWEEN_SECONDS: Final = 3.0
@@ -17,7 +17,7 @@ FRESH_SECONDS: Final = 5.0
 class Discovery:
     """Asks the API server which version of Cluster API's objects it prefers, and keeps `Relations` up to date."""
 
-    def __init__(self, client: Kube, relations: Relations) -> None:
+    def __init__(self, client: KubeApi, relations: Relations) -> None:
         self._client = client
         self._relations = relations
         self._absent_since: float | None = None

@@ -66,7 +66,7 @@ class EngineWatch:
         if not version or version == self._announced_version:
             return
         self._announced_version = version
-        self._metrics.told_kind_version(version)
+        self._metrics.show_kind_version(version)
         log.info("kind is %s.", version)
         if note := version_note(version):
             log.warning(note)

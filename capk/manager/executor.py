@@ -22,11 +22,11 @@ from capk.engine.kind import Kind
 from capk.engine.nodelogs import last_words, node_logs
 from capk.engine.progress import Step
 from capk.errors import AddressTaken, CommandError, CommandFailed, CommandTimedOut, NamesNotResolved
-from capk.kindcfg import documents
-from capk.kindcfg.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
-from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
-from capk.kindcfg.images import image_version
-from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
+from capk.kindconfig import yamlio
+from capk.kindconfig.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
+from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
+from capk.kindconfig.images import image_version
+from capk.kindconfig.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
 from capk.manager.addresses import (
     balancers_in_the_way,
     in_the_way_of_others,
@@ -186,7 +186,7 @@ class Executor:
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:
         """Keep what a failed creation left to read; never at the cost of what comes after."""
-        place = self._logs.begin(request.name, error.output, documents.dump(unmarked(request.config)))
+        place = self._logs.begin(request.name, error.output, yamlio.dump(unmarked(request.config)))
         error.logs, error.config = str(place or ""), self._logs.config_file(place)
         if place is None:
             return

@@ -13,10 +13,10 @@ from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Entry, Snapshot
 from capk.errors import AddressTaken, CommandError, NamesNotResolved
-from capk.kindcfg.config import API_PORT, CONTROL_PLANE
-from capk.kindcfg.images import kind_release
-from capk.kindcfg.kubeconfig import BadKubeconfig, secret_digest, server_url
-from capk.kindcfg.registries import AUTHORITY_KEY
+from capk.kindconfig.config import API_PORT, CONTROL_PLANE
+from capk.kindconfig.images import kind_release
+from capk.kindconfig.kubeconfig import BadKubeconfig, secret_digest, server_url
+from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.plan.marks import Mark
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, NodeFacts, Observed
 from capk.workload.connection import Target

@@ -71,7 +71,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     # About five minutes in all, so that a rollout of the API server does not end the process (K29).
     chosen.networking.error_backoffs = [1, 2, 3, 5, 8, 13, 21, 34, 55, 60, 60, 60]
     chosen.process.ultimate_exiting_timeout = 25
-    chosen.watching.label_selectors["v1", "secrets"] = names.CLUSTER_LABEL
+    chosen.watching.label_selectors["v1", "secrets"] = names.SECRET_CLUSTER_LABEL
     if settings.watch_filter:
         selector = f"{names.WATCH_FILTER_LABEL}={settings.watch_filter}"
         chosen.watching.label_selectors[names.INFRASTRUCTURE_GROUP, "kindclusters"] = selector

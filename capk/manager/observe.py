@@ -8,8 +8,8 @@ from capk.api import names
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
 from capk.engine.inventory import Inventory
 from capk.errors import ApiError, NotFound
-from capk.kindcfg.registries import AUTHORITY_KEY
-from capk.kube.door import Kube
+from capk.kindconfig.registries import AUTHORITY_KEY
+from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
 from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
 from capk.manager.records import Records
@@ -32,7 +32,7 @@ class Observer:
         self,
         *,
         store: Store,
-        client: Kube,
+        client: KubeApi,
         inventory: Inventory,
         lists_nodes: bool,
         relations: Relations,
@@ -170,11 +170,11 @@ class Observer:
         return OwnerCluster(raw)
 
     def _secrets(self, namespace: str, cluster_name: str) -> dict[str, SecretFacts]:
-        found = self._store.find(names.CLUSTER_LABEL, cluster_name, names.SECRETS)
+        found = self._store.find(names.SECRET_CLUSTER_LABEL, cluster_name, names.SECRETS)
         return {key.name: secret_facts(self._store.get(key)) for key in found if key.namespace == namespace}
 
 
-async def read_authorities(client: Kube, namespace: str, wanted: Iterable[str]) -> Authorities:
+async def read_authorities(client: KubeApi, namespace: str, wanted: Iterable[str]) -> Authorities:
     """Read the ConfigMaps of these names: they are not watched, and needed once.
 
     Raises ApiError where the API server gives no answer.
@@ -206,7 +206,7 @@ class ForeignSecrets:
     No watch shows when such a name is free: its Secret lacks our label. So it is looked at again now and then.
     """
 
-    def __init__(self, client: Kube, clock: Callable[[], float]) -> None:
+    def __init__(self, client: KubeApi, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
         self._found: dict[tuple[str, str], float] = {}

@@ -11,10 +11,10 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Resource
 from capk.api.objects import Key, KINDCluster, Object
 from capk.errors import ApiError, Conflict, NotFound
-from capk.kindcfg.kubeconfig import secret_digest
-from capk.kube.door import Kube
+from capk.kindconfig.kubeconfig import secret_digest
 from capk.kube.events import EventRecorder
 from capk.kube.patches import metadata_patch, status_patch
+from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
 from capk.manager.facts import health_target
 from capk.manager.observe import ForeignSecrets, Observer
@@ -26,15 +26,15 @@ from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.events import event_of, warning_of
 from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, SECRET, Observed
 from capk.plan.plan import Create, Delete, Goal, Plan
-from capk.plan.report import UNEVENTFUL, transitions
 from capk.plan.running import was_ever_reached
+from capk.plan.status import UNEVENTFUL, transitions
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
 from capk.workload.health import HealthMonitor
 
 log = logging.getLogger(__name__)
 
-LOOK_AGAIN_SECONDS: Final = 2.0
+REFRESH_SECONDS: Final = 2.0
 """How long a worker waits for the engine; the object is looked at again when the answer comes late."""
 HIDDEN_SECONDS: Final = 600.0
 """How often an object that has left the watch filter is asked for, while something is remembered of it."""
@@ -47,7 +47,7 @@ _RESTED_ON: Final = (
 )
 """Annotations without which the next decision is the same one again."""
 
-LookAgain = Callable[[float], Awaitable[bool]]
+Refresh = Callable[[float], Awaitable[bool]]
 """Asks the engine what it has now; returns whether it has answered within that many seconds."""
 Written = Callable[[Resource, Mapping[str, Any], Key], None]
 """Called with every object that was written, as it is then, and with the key of the object that it was written for."""
@@ -59,7 +59,7 @@ class Reconciler:
     def __init__(
         self,
         *,
-        client: Kube,
+        client: KubeApi,
         observer: Observer,
         discovery: Discovery,
         records: Records,
@@ -67,7 +67,7 @@ class Reconciler:
         foreign: ForeignSecrets,
         recorder: EventRecorder,
         metrics: Metrics,
-        look_again: LookAgain,
+        refresh: Refresh,
         on_written: Written,
     ) -> None:
         self._client = client
@@ -78,7 +78,7 @@ class Reconciler:
         self._secrets = SecretWriter(client, foreign)
         self._recorder = recorder
         self._metrics = metrics
-        self._look_again = look_again
+        self._refresh = refresh
         self._on_written = on_written
 
     async def reconcile(self, key: Key) -> float | None:
@@ -103,9 +103,9 @@ class Reconciler:
                 return wait
             observed = await self._observer.kindcluster(key)
         plan = kindcluster.decide(observed) if observed else Plan()
-        if plan.look_again:
-            if not await self._look_again(LOOK_AGAIN_SECONDS):
-                return LOOK_AGAIN_SECONDS
+        if plan.refresh:
+            if not await self._refresh(REFRESH_SECONDS):
+                return REFRESH_SECONDS
             observed = await self._observer.kindcluster(key)
             plan = kindcluster.decide(observed) if observed else Plan()
         return await self._do(key, observed, plan) if observed else None
@@ -168,7 +168,7 @@ class Reconciler:
             written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
             if answer := await self._part(record, part, written, news):
                 is_changed = secret_digest(answer.get("data")) != secret_digest(secret["data"])
-                self._records.wrote(record, part, is_changed=is_changed)
+                self._records.written(record, part, is_changed=is_changed)
                 self._on_written(names.SECRETS, answer, current.key)
         if plan.endpoint or plan.kube_system_uid:
             # An endpoint that is refused stays so, whatever else of the kubeconfig is stored.

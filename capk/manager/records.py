@@ -273,7 +273,7 @@ class Records:
         ]
         return min((moment - now for moment in until if moment > now), default=None)
 
-    def wrote(self, record: Record, part: str, *, is_changed: bool = False) -> None:
+    def written(self, record: Record, part: str, *, is_changed: bool = False) -> None:
         """Note that a part was written: what others change each time is written ever less often.
 
         is_changed: the API server has stored something else, as a mutating webhook asks it to.

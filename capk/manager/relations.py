@@ -10,7 +10,7 @@ from typing import Any
 from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster
-from capk.plan.claims import Claim, claim_of, cluster_name, comes_first, holds_name, inherits_first
+from capk.plan.claims import Claim, claim_of, cluster_name, holds_name, inherits_first, precedes
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
 
@@ -46,7 +46,7 @@ class Relations:
         """Return the name of a KINDCluster's kind cluster; empty where there is no such object."""
         return self._names.get(key, "")
 
-    def wanting(self, cluster_names: Iterable[str]) -> set[Key]:
+    def keys_wanting(self, cluster_names: Iterable[str]) -> set[Key]:
         """Return the KINDClusters that want a kind cluster of one of these names."""
         return {key for name in cluster_names for key in self._wanted_by.get(name, ())}
 
@@ -58,7 +58,7 @@ class Relations:
             other, claim = KINDCluster(raw), self.claim(key)
             has_owner = other.owner_cluster_reference is not None
             holds = holds_name(other, claim, has_owner=has_owner, cluster_api_installed=self.core_version is not None)
-            if holds and comes_first(cluster, own, other, claim):
+            if holds and precedes(cluster, own, other, claim):
                 return f"{key.namespace}/{key.name}"
         return None
 
@@ -108,12 +108,12 @@ class Relations:
         """Return the keys of our objects that have to be looked at when this object changed, itself included."""
         current = Object(raw)
         if resource is names.SECRETS:
-            keys = self.wanting([current.labels.get(names.CLUSTER_LABEL, ""), *_cluster_in(current.name)])
+            keys = self.keys_wanting([current.labels.get(names.SECRET_CLUSTER_LABEL, ""), *_cluster_in(current.name)])
             keys = {key for key in keys if key.namespace == current.namespace}
             return keys | {other for key in keys for other in self.siblings(key)}
         if resource.kind == names.CLUSTERS.kind:
             return self._referenced(OwnerCluster(raw))
-        rivals = self.wanting([self.name(current.key)])
+        rivals = self.keys_wanting([self.name(current.key)])
         return {current.key} | self.siblings(current.key) | rivals
 
     def _referenced_object(self, owner: OwnerCluster | None, field: str, resource: Resource) -> Any:

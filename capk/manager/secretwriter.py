@@ -6,8 +6,8 @@ from typing import Any
 from capk.api import names
 from capk.api.objects import SecretFacts
 from capk.errors import CapkError, Conflict
-from capk.kube.door import Kube
 from capk.kube.patches import secret_patch
+from capk.kube.protocol import KubeApi
 from capk.manager.observe import ForeignSecrets
 
 
@@ -18,7 +18,7 @@ class ForeignSecret(CapkError):
 class SecretWriter:
     """Creates a Secret, or makes an existing one of ours equal to what it should be, owners and data whole."""
 
-    def __init__(self, client: Kube, foreign: ForeignSecrets) -> None:
+    def __init__(self, client: KubeApi, foreign: ForeignSecrets) -> None:
         self._client = client
         self._foreign = foreign
 
@@ -52,7 +52,7 @@ def is_ours(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     metadata = existing.get("metadata") or {}
     owners = {reference["uid"] for reference in wanted["metadata"]["ownerReferences"]}
     return (
-        names.CLUSTER_LABEL in (metadata.get("labels") or {})
+        names.SECRET_CLUSTER_LABEL in (metadata.get("labels") or {})
         or names.DIGEST_ANNOTATION in (metadata.get("annotations") or {})
         or any(reference.get("uid") in owners for reference in metadata.get("ownerReferences") or ())
     )

@@ -62,7 +62,7 @@ def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cl
     return not (cluster.is_deleting or cluster.is_paused or waits)
 
 
-def comes_first(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, others_claim: Claim | None) -> bool:
+def precedes(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, others_claim: Claim | None) -> bool:
     """Return whether `other` has precedence for a name that both want: who claimed it, else who is older.
 
     Of two claims, one that was carried out counts more: anyone who may edit an object can write the other.

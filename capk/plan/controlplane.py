@@ -10,12 +10,12 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
-from capk.kindcfg.images import same_version
+from capk.kindconfig.images import same_version
 from capk.plan.observed import SECRET, ControlPlaneObserved
 from capk.plan.plan import Plan
-from capk.plan.report import RUNS_FREELY, Verdict, conditions_only, false, true
 from capk.plan.running import FOREIGN_SECONDS
 from capk.plan.secrets import differs, is_as_written, kubeconfig_secret_name, wanted_kubeconfig_secret
+from capk.plan.status import RUNS_FREELY, Verdict, conditions_only, false, true
 
 
 def decide(observed: ControlPlaneObserved) -> Plan:

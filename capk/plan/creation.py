@@ -9,17 +9,17 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
-from capk.kindcfg.advice import warnings_of
-from capk.kindcfg.checks import check_published_address
-from capk.kindcfg.config import CONTROL_PLANE, kind_config
-from capk.kindcfg.images import image_version, node_image
-from capk.kindcfg.registries import AUTHORITY_KEY, authority_names, hosts_files
+from capk.kindconfig.advice import warnings_of
+from capk.kindconfig.checks import check_published_address
+from capk.kindconfig.config import CONTROL_PLANE, kind_config
+from capk.kindconfig.images import image_version, node_image
+from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
 from capk.plan.engineid import claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Create, Delete, Goal, Plan
-from capk.plan.report import false, kindcluster_status
+from capk.plan.status import false, kindcluster_status
 
 
 def show_progress(observed: Observed) -> Plan | None:
@@ -35,14 +35,14 @@ def plan_creation(observed: Observed) -> Plan | None:
     owned = ownership(observed)
     is_complete = was_completed(observed)
     if owned is Ownership.UNSEEN and not is_complete:
-        return Plan(look_again=True, requeue_seconds=1.0)
+        return Plan(refresh=True, requeue_seconds=1.0)
     if owned is not Ownership.ABSENT and (is_complete or _is_adopted(observed)):
         return None
     if owned is not Ownership.ABSENT:
         # The provider ended in the middle of a creation: nobody knows how far it came, so it starts afresh (C21).
         return _clean_up(observed)
     if is_complete and not observed.object.recreates:
-        return Plan(look_again=not _is_announced(observed, Reason.MISSING), status=_missing(observed))
+        return Plan(refresh=not _is_announced(observed, Reason.MISSING), status=_missing(observed))
     return _start(observed)
 
 

@@ -8,8 +8,8 @@ from capk.plan.engineid import another_engine
 from capk.plan.observed import FINALIZER, REMOVAL, Observed
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess
-from capk.plan.report import Verdict, kindcluster_status
 from capk.plan.secrets import own_among
+from capk.plan.status import Verdict, kindcluster_status
 
 SETTLE_SECONDS = 10.0
 """How long after a creation was cut short the engine may still bring a container of it to light: it copies a volume."""
@@ -40,7 +40,7 @@ def plan_deletion(observed: Observed) -> Plan:
         case Ownership.FOREIGN if not (is_unfinished and observed.engine.lists_nodes) or _has_gone(observed):
             return _farewell(observed)
         case Ownership.UNSEEN:
-            return Plan(look_again=True, status=_deleting(observed), requeue_seconds=1.0)
+            return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
         case Ownership.UNPROVEN if not isinstance(_last_request(observed), ReadAccess):
             # Its fingerprint tells whether it is still ours. Where it cannot be read, the claim decides.
             return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=_deleting(observed))

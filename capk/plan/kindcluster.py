@@ -10,13 +10,13 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
-from capk.kindcfg.config import check_cluster_name
+from capk.kindconfig.config import check_cluster_name
 from capk.plan import creation, deletion, running
 from capk.plan.engineid import another_engine
 from capk.plan.observed import CLAIM, Observed
 from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
 from capk.plan.plan import Create, Plan
-from capk.plan.report import conditions_only, false, kindcluster_status, true
+from capk.plan.status import conditions_only, false, kindcluster_status, true
 
 FRESH_SECONDS = 3.0
 """How long a new object may wait in silence for its owner Cluster: most get it at once, and a status costs a write."""
@@ -176,7 +176,7 @@ def leave_others_alone(observed: Observed) -> Plan | None:
     announced = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return Plan(
         # The owner may just have deleted that cluster, to make room for this object.
-        look_again=announced is None or announced["reason"] != Reason.NAME_CONFLICT,
+        refresh=announced is None or announced["reason"] != Reason.NAME_CONFLICT,
         annotations=dict.fromkeys(released),
         status=kindcluster_status(observed, verdicts),
     )

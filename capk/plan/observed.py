@@ -11,7 +11,7 @@ from enum import StrEnum
 from capk.api.names import Reason
 from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
 from capk.diagnosis.failures import Failure
-from capk.kindcfg.config import LOAD_BALANCER
+from capk.kindconfig.config import LOAD_BALANCER
 from capk.plan.claims import Claim
 from capk.plan.marks import Mark
 from capk.plan.plan import Goal, Request

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from capk.api import names
-from capk.kindcfg.config import CONTROL_PLANE
+from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
 
 

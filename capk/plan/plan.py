@@ -122,7 +122,7 @@ Request = Create | Delete | StartNodes | ReadAccess | RenewCertificates
 class Plan:
     """One round of work for one object; an empty plan leaves everything as it is."""
 
-    look_again: bool = False
+    refresh: bool = False
     """It would alarm a person, and rests on what the engine had some seconds ago: ask the engine before all else."""
     cancel_operation: bool = False
     """End the running operation, with its processes, before anything else."""

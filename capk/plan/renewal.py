@@ -4,11 +4,11 @@ import shlex
 
 from capk.api.conditions import format_time
 from capk.api.names import Reason
-from capk.kindcfg.config import CONTROL_PLANE
-from capk.kindcfg.expiry import RENEW_COMMAND, expires_soon
+from capk.kindconfig.config import CONTROL_PLANE
+from capk.kindconfig.expiry import RENEW_COMMAND, expires_soon
 from capk.plan.observed import Observed, Validity
 from capk.plan.plan import Goal, RenewCertificates
-from capk.plan.report import Verdict, false, true
+from capk.plan.status import Verdict, false, true
 
 AGAIN_SECONDS = 3600.0
 """Between two renewals of which the first has failed: there are weeks left."""

@@ -13,7 +13,7 @@ members is out, the other one and the third are a quorum. So an answer does not 
 import ipaddress
 
 from capk.api.objects import KINDCluster
-from capk.kindcfg.config import CONTROL_PLANE
+from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
 from capk.plan.ownership import Ownership, is_own, leads_to_own, ownership
 from capk.plan.plan import Goal, StartNodes

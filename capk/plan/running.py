@@ -6,8 +6,8 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
-from capk.kindcfg.config import CONTROL_PLANE
-from capk.kindcfg.kubeconfig import server_url
+from capk.kindconfig.config import CONTROL_PLANE
+from capk.kindconfig.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
@@ -23,7 +23,6 @@ from capk.plan.repair import (
     start_request,
     stopped_nodes,
 )
-from capk.plan.report import Verdict, false, kindcluster_status, true
 from capk.plan.secrets import (
     are_intact,
     differs,
@@ -35,6 +34,7 @@ from capk.plan.secrets import (
     wanted_kubeconfig_secret,
     writes,
 )
+from capk.plan.status import Verdict, false, kindcluster_status, true
 
 FOREIGN_SECONDS = 60.0
 """How often a Secret's name that someone else has is tried again."""

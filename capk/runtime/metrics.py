@@ -117,7 +117,7 @@ class Metrics:
         for state, count in clusters_by_state.items():
             self.clusters.labels(state).set(count)
 
-    def told_kind_version(self, version: str) -> None:
+    def show_kind_version(self, version: str) -> None:
         """Set which kind answers."""
         self._kind.info({"version": version})
 

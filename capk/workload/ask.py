@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from capk.kindcfg.kubeconfig import Kubeconfig
+from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.answer import Answer, of_error, of_response, uid_in, version_in
 from capk.workload.connection import Connection, Target
 from capk.workload.response import Response

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from capk.kindcfg.kubeconfig import Kubeconfig
+from capk.kindconfig.kubeconfig import Kubeconfig
 
 
 def load_login(context: ssl.SSLContext, login: Kubeconfig) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from capk.kindcfg.kubeconfig import Kubeconfig
+from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.clientcertificate import load_login
 from capk.workload.response import BadResponse, Response, read_response
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from capk.api.names import CLAIM_ANNOTATION, CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
+from capk.api.names import CLAIM_ANNOTATION, KIND_CLUSTERS, SECRET_CLUSTER_LABEL, SECRETS
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
 from capkdev.fakekind.listing import HOME_VARIABLE
@@ -78,7 +78,7 @@ class Stage(Place):
 
     def secrets(self, name: str = "") -> list[Object]:
         """Return the Secrets of one kind cluster, or of all here."""
-        selector = f"{CLUSTER_LABEL}%3D{name}" if name else CLUSTER_LABEL
+        selector = f"{SECRET_CLUSTER_LABEL}%3D{name}" if name else SECRET_CLUSTER_LABEL
         return self.api.list(SECRETS, self.namespace, selector)
 
     def check_residue(self, *names: str) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import ApiError
-from capk.kindcfg.config import API_VERSION, kind_config
+from capk.kindconfig.config import API_VERSION, kind_config
 from capkdev.binaries import find_binary
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from test.chaos.counters import Counters

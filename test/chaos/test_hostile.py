@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from capk.api.names import CLAIM_MOUNT_FOLDER, KIND_CLUSTERS
 from capk.engine.kind import Kind
 from capk.errors import ApiError, CommandMissing
-from capk.kindcfg.config import kind_config
+from capk.kindconfig.config import kind_config
 from test.chaos.counters import Counters
 from test.chaos.scenario import Stage
 from test.integration.api import eventually

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from capk.kindcfg.config import API_VERSION, kind_config
+from capk.kindconfig.config import API_VERSION, kind_config
 from capkdev.fakekind.kindconfig import InvalidConfig, parse, validate, with_defaults
 from test.contract.engines import RELEASES
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from capk.kindcfg.images import image_version
+from capk.kindconfig.images import image_version
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 from capkdev.managementcluster.engines import EngineChoice
 

@@ -14,7 +14,7 @@ from kubernetes.aio.config import incluster_config
 
 from capk.api.names import CORE_GROUP, EVENTS, INFRASTRUCTURE_GROUP, KIND_CLUSTERS, SECRETS
 from capk.errors import ApiError, Conflict, Forbidden, LostLease, NotFound
-from capk.kindcfg.kubeconfig import read_kubeconfig
+from capk.kindconfig.kubeconfig import read_kubeconfig
 from capk.kube.client import KubeClient
 from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials

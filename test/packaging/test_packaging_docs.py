@@ -211,7 +211,7 @@ def test_table_of_runs_names_the_pinned_versions_and_who_ran_them() -> None:
 
 
 def test_table_of_node_images_is_the_catalogue() -> None:
-    catalogue = yaml.safe_load((ROOT / "capk" / "kindcfg" / "node-images.yaml").read_text())
+    catalogue = yaml.safe_load((ROOT / "capk" / "kindconfig" / "node-images.yaml").read_text())
     images = [(one["image"].partition("@")[0], one["release"]) for one in catalogue["images"]]
     (first, *others) = [(re.sub(r".*:v(1\.\d+)\..*", r"\1", image), f"`{image}`", release) for image, release in images]
     default = (*first[:2], f"{first[2]}, its default")

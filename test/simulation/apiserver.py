@@ -18,8 +18,8 @@ import jsonpatch
 from capk.api import names
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, Unreachable
-from capk.kube.door import Listing
 from capk.kube.lease import LEASES
+from capk.kube.protocol import Listing
 from test.simulation.clock import context_of, now, timestamp
 from test.simulation.objects import Body, copied, error, merged, refusal, selects
 
@@ -345,7 +345,7 @@ class ApiServer:
 
 
 class ApiClient:
-    """The API server as one provider process sees it; keeps `capk.kube.door.Kube` and what the application asks more.
+    """The API server as one provider process sees it: `capk.kube.protocol.KubeApi`, and what the application asks more.
 
     on_request: called with (verb, plural, where, whether it is a write) before each request.
     on_write: called with (plural, text) of every document that is sent, for the search for secrets.

@@ -108,7 +108,7 @@ class Provider:
             names.KIND_CLUSTERS: ours,
             names.KIND_CONTROL_PLANES: ours,
             names.CLUSTERS: None,
-            names.SECRETS: names.CLUSTER_LABEL,
+            names.SECRETS: names.SECRET_CLUSTER_LABEL,
         }
         for resource, selector in selectors.items():
             rng = self.world.stream(f"watch {self.id} {resource.plural}")

@@ -169,7 +169,7 @@ def secret(life: Life, name: str, how: str, namespace: str = NAMESPACE) -> None:
         api.create(names.SECRETS, {"metadata": {"name": name, "namespace": namespace}, "type": "other", "data": {}})
         life.invalid.add(f"secret {namespace}/{name}")
     patches: dict[str, Body] = {
-        "unlabel": {"metadata": {"labels": {names.CLUSTER_LABEL: None}}},
+        "unlabel": {"metadata": {"labels": {names.SECRET_CLUSTER_LABEL: None}}},
         "edit": {"data": {"config": "ZWRpdGVk", "value": "ZWRpdGVk"}},
         "disown": {"metadata": {"ownerReferences": None}},
     }

@@ -5,7 +5,7 @@ import json
 from random import Random
 from urllib.parse import urlsplit
 
-from capk.kindcfg.kubeconfig import Kubeconfig
+from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.answer import Answer
 from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target

@@ -1,4 +1,4 @@
-"""A small real implementation of `capk.kube.door.Kube` in memory: versions, guards, finalizers; no field owners.
+"""A small real implementation of `capk.kube.protocol.KubeApi` in memory: versions, guards, finalizers; no field owners.
 
 It keeps every write in `writes`, so that a test can say that none happened. `fail` lets the next calls raise.
 """
@@ -13,7 +13,7 @@ from jsonpointer import JsonPointer
 
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, NotFound
-from capk.kube.door import Listing
+from capk.kube.protocol import Listing
 
 
 def merge(target: Any, patch: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from capk.api.names import CLUSTER_LABEL, KIND_CLUSTERS, SECRETS
+from capk.api.names import KIND_CLUSTERS, SECRET_CLUSTER_LABEL, SECRETS
 from test.integration.api import eventually
 from test.integration.provider.journeys import FINALIZERS, Place, standalone, unchanged
 
@@ -31,7 +31,7 @@ def test_finalizer_and_secret_are_restored_whatever_was_done_to_them(quick_place
     ):
         quick_place.patch(SECRETS, secret, damage)
         eventually(lambda: _is_as(quick_place.get(SECRETS, secret), good), 60)
-    quick_place.patch(SECRETS, secret, {"metadata": {"labels": {CLUSTER_LABEL: None, "kept": "yes"}}})
+    quick_place.patch(SECRETS, secret, {"metadata": {"labels": {SECRET_CLUSTER_LABEL: None, "kept": "yes"}}})
     eventually(lambda: _is_as(quick_place.get(SECRETS, secret), good), 60)
     assert quick_place.get(SECRETS, secret)["metadata"]["labels"]["kept"] == "yes"
 

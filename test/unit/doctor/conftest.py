@@ -11,7 +11,7 @@ from capk.api.names import CONTROL_PLANE_GROUP, INFRASTRUCTURE_GROUP
 from capk.doctor.facts import EngineFacts, Facts, ImageFacts, KindFacts, MachineFacts, ManagementFacts, WorkDirFacts
 from capk.engine.info import EngineInfo
 from capk.engine.kind import Build
-from capk.kindcfg.images import default_image, kind_release
+from capk.kindconfig.images import default_image, kind_release
 
 GIB = 2**30
 INFO = EngineInfo(id="A:B", version="28.2.2", host="here", data_root="/var/lib/docker", memory_bytes=16 * GIB)

@@ -11,7 +11,7 @@ from capk.api.names import Reason
 from capk.doctor import gather as gathering
 from capk.doctor.facts import Facts
 from capk.doctor.gather import free_memory, gather
-from capk.kindcfg.images import default_image, kind_release
+from capk.kindconfig.images import default_image, kind_release
 from capk.settings import Settings
 
 ENGINE = """#!/bin/sh

@@ -57,7 +57,7 @@ class World:
 def raw_of(resource: Any, **metadata: Any) -> dict[str, Any]:
     if resource is KIND_CLUSTERS:
         return dict(kindcluster(**metadata).raw)
-    known = {"name": "dev-config", "namespace": "default", "uid": "s", "labels": {names.CLUSTER_LABEL: "dev"}}
+    known = {"name": "dev-config", "namespace": "default", "uid": "s", "labels": {names.SECRET_CLUSTER_LABEL: "dev"}}
     return {"apiVersion": "v1", "kind": resource.kind, "metadata": {**known, **metadata}, "data": {"config": "eA=="}}
 
 
@@ -86,11 +86,11 @@ async def test_secret_whose_label_was_stripped_wakes_its_cluster_and_is_found_ag
     world.event(None, 100)
     world.event(None, 101, SECRETS)
     assert world.event("DELETED", 102, SECRETS) == [(DEV, 0.0)]
-    assert world.store.find(names.CLUSTER_LABEL, "dev", SECRETS) == []
+    assert world.store.find(names.SECRET_CLUSTER_LABEL, "dev", SECRETS) == []
     restored = raw_of(SECRETS, resourceVersion="103")
     world.woken.clear()
     world.cache.on_written(SECRETS, restored, DEV)
-    assert world.store.find(names.CLUSTER_LABEL, "dev", SECRETS) == [Key("Secret", "default", "dev-config")]
+    assert world.store.find(names.SECRET_CLUSTER_LABEL, "dev", SECRETS) == [Key("Secret", "default", "dev-config")]
     assert world.woken == []
     assert world.event("ADDED", 103, SECRETS) == []
 

@@ -63,7 +63,7 @@ def test_names_are_complete_before_the_first_decision(world: World) -> None:
     elder = world.put("z", spec={"clusterName": "shared"}, creationTimestamp="2020-01-01T00:00:00Z")
     assert world.rival(younger) == "default/z"
     assert world.rival(elder) is None
-    assert world.relations.wanting(["shared"]) == {younger, elder}
+    assert world.relations.keys_wanting(["shared"]) == {younger, elder}
     assert world.relations.name(younger) == "shared"
 
 
@@ -111,8 +111,8 @@ def test_only_an_object_that_may_act_is_a_rival(world: World) -> None:
 def test_name_that_was_changed_frees_the_old_one(world: World) -> None:
     key = world.put(spec={"clusterName": "old"})
     world.put(spec={"clusterName": "new"})
-    assert world.relations.wanting(["old"]) == set()
-    assert world.relations.wanting(["new"]) == {key}
+    assert world.relations.keys_wanting(["old"]) == set()
+    assert world.relations.keys_wanting(["new"]) == {key}
 
 
 class TestEvents:
@@ -130,7 +130,7 @@ class TestEvents:
         older = names.clusters("v1beta1")
         assert world.relations.keys_for_event(older, raw) == found
 
-    @pytest.mark.parametrize("labels", [{names.CLUSTER_LABEL: "dev"}, {}])
+    @pytest.mark.parametrize("labels", [{names.SECRET_CLUSTER_LABEL: "dev"}, {}])
     def test_secret_concerns_its_cluster_though_its_label_was_stripped(self, world: World, labels: Any) -> None:
         dev = world.put()
         world.put("far", spec={"clusterName": "dev"}, namespace="other")

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from capk.errors import AddressTaken, NamesNotResolved
-from capk.kindcfg.images import kind_release
-from capk.kindcfg.kubeconfig import BadKubeconfig
+from capk.kindconfig.images import kind_release
+from capk.kindconfig.kubeconfig import BadKubeconfig
 from capk.manager.facts import failure_of, health_facts, health_target, project_secret, secret_facts, version_note
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.workload.health import NOTHING, Health

@@ -267,9 +267,9 @@ class TestSecretsThatChange:
             await world.ready()
             await asyncio.sleep(120)
             before = world.kube.requests
-            world.kube.edit(SECRETS, "dev-config", {"metadata": {"labels": {names.CLUSTER_LABEL: None}}})
+            world.kube.edit(SECRETS, "dev-config", {"metadata": {"labels": {names.SECRET_CLUSTER_LABEL: None}}})
             await asyncio.sleep(5)
-            assert names.CLUSTER_LABEL in world.kube.find(SECRETS, "dev-config")["metadata"]["labels"]
+            assert names.SECRET_CLUSTER_LABEL in world.kube.find(SECRETS, "dev-config")["metadata"]["labels"]
             await asyncio.sleep(300)
             assert world.kube.requests - before < 20
             assert world.reason() == "Ready"

@@ -344,7 +344,7 @@ class TestWrites:
     async def test_part_that_is_written_again_and_again_rests_ever_longer(self, world):
         record = world.record()
         for times in range(1, 12):
-            world.records.wrote(record, "secret dev-config")
+            world.records.written(record, "secret dev-config")
             rest = retry_delay(times - FREE_WRITES, POLICY)
             assert world.records.is_resting(record, "secret dev-config") == (rest > 0)
             assert world.records.next_try(record) == (pytest.approx(rest) if rest else None)
@@ -354,10 +354,10 @@ class TestWrites:
     async def test_part_that_had_peace_is_written_without_a_rest(self, world):
         record = world.record()
         for _ in range(3):
-            world.records.wrote(record, "secret dev-config", is_changed=True)
+            world.records.written(record, "secret dev-config", is_changed=True)
         assert world.records.is_resting(record, "secret dev-config")
         await asyncio.sleep(retry_delay(1, POLICY) + PEACE_SECONDS + 1)
-        world.records.wrote(record, "secret dev-config")
+        world.records.written(record, "secret dev-config")
         assert not world.records.is_resting(record, "secret dev-config")
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from capk.diagnosis.failures import classify
 from capk.errors import CommandFailed
-from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND
-from capk.kindcfg.kubeconfig import BadKubeconfig
+from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
+from capk.kindconfig.kubeconfig import BadKubeconfig
 from capk.manager.executor import Executor
 from capk.plan.plan import RenewCertificates
 from test.unit.manager.test_manager_executor import RECORD, Engine, executor

@@ -258,7 +258,11 @@ class WatchedKube(RecordingKube):
         self.admit: Callable[[Resource, dict[str, Any]], dict[str, Any]] = lambda resource, obj: obj
         self.objects = _Objects(self._changed)
         ours = {names.WATCH_FILTER_LABEL: watch_filter} if watch_filter else {}
-        self._selectors = {"secrets": {names.CLUSTER_LABEL: None}, "kindclusters": ours, "kindcontrolplanes": ours}
+        self._selectors = {
+            "secrets": {names.SECRET_CLUSTER_LABEL: None},
+            "kindclusters": ours,
+            "kindcontrolplanes": ours,
+        }
 
     def put(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
         metadata = {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1, **obj["metadata"]}

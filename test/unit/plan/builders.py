@@ -8,7 +8,7 @@ from typing import Any
 from capk.api import names
 from capk.api.names import Condition
 from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
-from capk.kindcfg.kubeconfig import secret_digest
+from capk.kindconfig.kubeconfig import secret_digest
 from capk.plan.claims import claim_of, cluster_name
 from capk.plan.marks import Mark
 from capk.plan.observed import Access, EngineFacts, GoalFacts, NodeFacts, Observed, OperationFacts

@@ -6,7 +6,7 @@ import pytest
 
 from capk.api import names
 from capk.api.objects import KINDCluster
-from capk.plan.claims import Claim, claim_of, cluster_name, comes_first, holds_name
+from capk.plan.claims import Claim, claim_of, cluster_name, holds_name, precedes
 
 
 def nobody(_: str) -> bool:
@@ -39,7 +39,7 @@ def wanting(
 
 
 def first(one: KINDCluster, other: KINDCluster) -> bool:
-    return comes_first(one, claim_of(one, nobody), other, claim_of(other, nobody))
+    return precedes(one, claim_of(one, nobody), other, claim_of(other, nobody))
 
 
 @pytest.mark.rule("C21")

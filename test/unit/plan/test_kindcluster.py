@@ -10,7 +10,7 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
-from capk.kindcfg.credentials import certificates, fingerprint
+from capk.kindconfig.credentials import certificates, fingerprint
 from capk.plan.kindcluster import decide
 from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
@@ -241,9 +241,9 @@ class TestOthersClusters:
         """It may have been deleted a moment ago, to make room."""
         theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
         first = decide(observe(engine=theirs))
-        assert first.look_again
+        assert first.refresh
         assert first.status is not None
-        assert not decide(observe(kindcluster(status=first.status), engine=theirs)).look_again
+        assert not decide(observe(kindcluster(status=first.status), engine=theirs)).refresh
 
     def test_claim_on_a_name_that_a_stranger_took_first_is_given_back(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
@@ -328,11 +328,11 @@ class TestOthersClusters:
         unseen = EngineFacts(looked=True, exists=True, nodes=None)
         cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
         plan = decide(observe(cluster, engine=unseen))
-        assert plan.look_again
+        assert plan.refresh
         assert plan.operation is None
         going = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         plan = decide(observe(going, engine=unseen))
-        assert plan.look_again
+        assert plan.refresh
         assert plan.operation is None
         assert not plan.remove_finalizer
 

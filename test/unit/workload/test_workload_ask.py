@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from capk.kindcfg.kubeconfig import parse
+from capk.kindconfig.kubeconfig import parse
 from capk.workload import ask as asking
 from capk.workload.ask import ask, kube_system_uid, server_version
 from capk.workload.connection import Target

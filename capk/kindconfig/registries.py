@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from capk.errors import InvalidSpec
-from capk.kindcfg.patches import registry_settings
+from capk.kindconfig.patches import registry_settings
 
 FOLDER: Final = "/etc/containerd/certs.d"
 AUTHORITY_KEY: Final = "ca.crt"

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capk.kindcfg.kubeconfig import BadKubeconfig, config_secret, kubeconfig_secret, read_kubeconfig, secret_digest
+from capk.kindconfig.kubeconfig import BadKubeconfig, config_secret, kubeconfig_secret, read_kubeconfig, secret_digest
 from test.unit.characters import texts
 
 EXPIRY = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)

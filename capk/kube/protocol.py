@@ -15,7 +15,7 @@ class Listing:
     resource_version: str
 
 
-class Kube(Protocol):
+class KubeApi(Protocol):
     """Reads and writes objects as plain dictionaries.
 
     All raise the ApiErrors of `capk.errors`: Conflict, NotFound, Forbidden, Unreachable, or ApiError itself when the

@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from capk.api import names
-from capk.kindcfg import credentials, documents
-from capk.kindcfg.credentials import BadKubeconfig
+from capk.kindconfig import credentials, yamlio
+from capk.kindconfig.credentials import BadKubeconfig
 
 __all__ = [
     "BadKubeconfig",
@@ -142,7 +142,7 @@ def render(kubeconfig: Kubeconfig, *, server: str, name: str) -> str:
         "kind": "Config",
         "users": [{"name": entry, "user": user}],
     }
-    return documents.dump(document)
+    return yamlio.dump(document)
 
 
 def server_url(host: str, port: int) -> str:
@@ -169,7 +169,7 @@ def kubeconfig_secret(
 
     cluster: name of the owner Cluster. kind_cluster: name of the kind cluster, by which we find our Secrets.
     """
-    labels = {names.CORE_CLUSTER_NAME_LABEL: cluster, names.CLUSTER_LABEL: kind_cluster}
+    labels = {names.CORE_CLUSTER_NAME_LABEL: cluster, names.SECRET_CLUSTER_LABEL: kind_cluster}
     metadata = _metadata(f"{cluster}-kubeconfig", namespace, labels, owner_references)
     return _secret(metadata, names.SECRET_TYPE, "value", kubeconfig)
 
@@ -178,7 +178,7 @@ def config_secret(
     *, namespace: str, kind_cluster: str, kubeconfig: str, owner_references: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return the Secret `<clusterName>-config`, for people on the machine of the container engine."""
-    labels = {names.CLUSTER_LABEL: kind_cluster}
+    labels = {names.SECRET_CLUSTER_LABEL: kind_cluster}
     metadata = _metadata(f"{kind_cluster}-config", namespace, labels, owner_references)
     return _secret(metadata, "Opaque", "config", kubeconfig)
 
@@ -211,7 +211,7 @@ def _document(text: str) -> Mapping[str, Any]:
     if len(text) > MOST_CHARACTERS:
         raise BadKubeconfig(f"the text is larger than {MOST_CHARACTERS // 1024} KiB")
     try:
-        document = documents.load_texts(text)
+        document = yamlio.load_texts(text)
     except (yaml.YAMLError, ValueError):
         # Without the cause: a parser's message quotes the text.
         raise BadKubeconfig("the text is not YAML") from None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capk.errors import InvalidSpec
-from capk.kindcfg.registries import authority_names, check_containerd_patches, containerd_patches, hosts_files
+from capk.kindconfig.registries import authority_names, check_containerd_patches, containerd_patches, hosts_files
 from test.unit.characters import texts
 
 PEM = "-----BEGIN CERTIFICATE-----\n" + base64.b64encode(b"one" * 40).decode() + "\n-----END CERTIFICATE-----\n"

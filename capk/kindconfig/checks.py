@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from capk.errors import InvalidSpec
-from capk.kindcfg.images import Version, image_version, parse_version, same_version
+from capk.kindconfig.images import Version, image_version, parse_version, same_version
 
 _KUBELET_SKEW, _KUBELET_SKEW_BEFORE_28 = 3, 2
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from capk.errors import InvalidSpec
-from capk.kindcfg.images import image_version, parse_version
-from capk.kindcfg.patches import kubeadm_documents, registry_settings
+from capk.kindconfig.images import image_version, parse_version
+from capk.kindconfig.patches import kubeadm_documents, registry_settings
 
 _KUBEADM_KINDS = ("ClusterConfiguration", "InitConfiguration", "JoinConfiguration")
 _OTHER_KINDS = {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capk.errors import InvalidSpec
-from capk.kindcfg.config import (
+from capk.kindconfig.config import (
     API_VERSION,
     check_cluster_name,
     control_plane_count,
@@ -15,7 +15,7 @@ from capk.kindcfg.config import (
     name_limit,
     node_names,
 )
-from capk.kindcfg.registries import containerd_patches
+from capk.kindconfig.registries import containerd_patches
 from test.unit.characters import matches, texts
 
 ROLES = st.lists(st.sampled_from(["control-plane", "worker", None]), max_size=12).map(

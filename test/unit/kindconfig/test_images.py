@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capk.errors import InvalidSpec
-from capk.kindcfg.images import Version, catalogue, image_version, node_image, parse_version, same_version
+from capk.kindconfig.images import Version, catalogue, image_version, node_image, parse_version, same_version
 
 MINORS = st.integers(min_value=19, max_value=999)
 PATCHES = st.integers(min_value=0, max_value=9999)
@@ -97,6 +97,6 @@ def test_version_of_an_image(image: str, version: str | None) -> None:
 
 
 def test_catalogue_has_one_image_a_minor_version_newest_first() -> None:
-    content = yaml.safe_load((Path(__file__).parents[3] / "capk" / "kindcfg" / "node-images.yaml").read_text())
+    content = yaml.safe_load((Path(__file__).parents[3] / "capk" / "kindconfig" / "node-images.yaml").read_text())
     assert len(catalogue()) == len(content["images"])
     assert list(catalogue()) == sorted(catalogue(), reverse=True)

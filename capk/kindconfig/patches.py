@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from capk.kindcfg import documents
+from capk.kindconfig import yamlio
 
 # kind cuts a patch into documents in the same way. Source: kind pkg/internal/patch/resource.go.
 _SEPARATOR = re.compile(r"\n---[^\n]*(?:\n|$)")
@@ -25,7 +25,7 @@ _REGISTRY_PATH = re.compile(r"/registry(?:/|$)")
 def kubeadm_documents(patch: str) -> list[Mapping[str, Any]]:
     """Return the documents of a kubeadm merge patch; none when it is not YAML."""
     try:
-        loaded = [documents.load_texts(text) for text in _SEPARATOR.split(patch)]
+        loaded = [yamlio.load_texts(text) for text in _SEPARATOR.split(patch)]
     except (yaml.YAMLError, ValueError, RecursionError):
         return []
     return [document for document in loaded if isinstance(document, Mapping)]

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capk.kindcfg.kubeconfig import BadKubeconfig, Kubeconfig, parse, read_kubeconfig, render, server_url
+from capk.kindconfig.kubeconfig import BadKubeconfig, Kubeconfig, parse, read_kubeconfig, render, server_url
 from test.unit.characters import texts
 
 EXPIRY = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)

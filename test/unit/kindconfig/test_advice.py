@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import yaml
 
-from capk.kindcfg import patches
-from capk.kindcfg.advice import ineffective_patches, warnings_of
+from capk.kindconfig import patches
+from capk.kindconfig.advice import ineffective_patches, warnings_of
 
 TABLE = Path(__file__).parents[2] / "fixtures" / "admission" / "configurations.yaml"
 CONFIGURATIONS = [

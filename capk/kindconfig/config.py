@@ -12,8 +12,8 @@ import yaml
 
 from capk.api.names import CLUSTER_NAME
 from capk.errors import InvalidSpec
-from capk.kindcfg import checks, registries
-from capk.kindcfg.patches import kubeadm_documents
+from capk.kindconfig import checks, registries
+from capk.kindconfig.patches import kubeadm_documents
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 CONTROL_PLANE, WORKER, LOAD_BALANCER = "control-plane", "worker", "external-load-balancer"

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from capk.kindcfg.expiry import RENEW_COMMAND, RESTART_COMMAND, expires_soon
+from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND, expires_soon
 
 NOW = datetime(2031, 5, 6, tzinfo=UTC)
 
