@@ -16,9 +16,11 @@ def another_engine(observed: Observed) -> Failure | None:
     """Return why nothing may be done on the engine that answers; None where it is the right one, or may be.
 
     Containers that bear the object's mark prove the engine whatever its id, which a new installation may change.
+    The claim may have been taken off; the status, which no copy of the object has, shows a creation all the same.
     """
     engine, known = observed.engine, observed.object.engine_id
-    if observed.claim is None or not known or not engine.id or known == engine.id:
+    has_cluster = observed.claim is not None or observed.object.completed_attempt is not None
+    if not has_cluster or not known or not engine.id or known == engine.id:
         return None
     if any(is_own(observed, node) for node in engine.nodes or ()):
         return None

@@ -14,6 +14,7 @@ from test.unit.plan.builders import (
     ACCESS,
     COMPLETE,
     FINALIZER,
+    IDENTITY,
     NOTHING_THERE,
     RUNNING,
     apply,
@@ -27,6 +28,7 @@ from test.unit.plan.builders import (
 )
 
 ON_ONE = {**COMPLETE, names.ENGINE_ANNOTATION: "one"}
+WITHOUT_CLAIM = {names.IDENTITY_ANNOTATION: IDENTITY, names.ENGINE_ANNOTATION: "one"}
 GOING = {"deletionTimestamp": "2030-01-01T11:00:00Z"}
 OTHER = replace(NOTHING_THERE, id="other")
 THEIRS = replace(RUNNING, nodes=(node(mark=None),), id="other")
@@ -45,8 +47,9 @@ class TestAnotherEngine:
             claimed(),
             claimed({"recreatePolicy": "Always"}),
             claimed(annotations={**ON_ONE, names.IDENTITY_ANNOTATION: ""}),
+            claimed(annotations=WITHOUT_CLAIM, status={"attempt": 1}),
         ],
-        ids=["complete", "to be made again", "half made"],
+        ids=["complete", "to be made again", "half made", "without its claim"],
     )
     def test_nothing_is_created_repaired_or_given_back(self, cluster, engine) -> None:
         plan = decide(observe(cluster, engine=engine))
@@ -60,8 +63,9 @@ class TestAnotherEngine:
 
     @pytest.mark.rule("C23")
     @pytest.mark.parametrize("engine", [OTHER, THEIRS], ids=["empty", "with a stranger's cluster"])
-    def test_deletion_waits_with_its_finalizer(self, engine) -> None:
-        plan = decide(observe(claimed(**GOING), engine=engine))
+    @pytest.mark.parametrize("facts", [{}, {"annotations": WITHOUT_CLAIM, "status": {"attempt": 1}}])
+    def test_deletion_waits_with_its_finalizer(self, engine, facts) -> None:
+        plan = decide(observe(claimed(**GOING, **facts), engine=engine))
         assert plan.operation is None
         assert not plan.remove_finalizer
         assert plan.delete_secrets == {}
