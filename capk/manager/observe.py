@@ -93,6 +93,7 @@ class Observer:
             creation=record.creation,
             access=record.access,
             validity=record.validity,
+            kube_system_uid=record.kube_system_uid,
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
             health=health,
             secrets=self._secrets(key.namespace, name),

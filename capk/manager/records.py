@@ -110,6 +110,8 @@ class Record:
     unanswered_because: str = ""
     proven_at: float | None = None
     """When the last reading began that has shown what the etcd of the kind cluster holds."""
+    kube_system_uid: str | None = None
+    """What it has shown: the uid of kube-system, empty where there is no such namespace."""
     unfinished: Create | None = None
     """A creation that has begun and is not known to have come to its end, or to have been removed again."""
     vanished: bool = False
@@ -169,7 +171,7 @@ class Records:
         if isinstance(request, Create):
             record.unfinished = request
             # What is known of a kind cluster that was there before is not true of the one to come.
-            record.made = record.external = record.validity = None
+            record.made = record.external = record.validity = record.kube_system_uid = None
             record.creation = CreationFacts()
             _forget_access(record)
 
@@ -334,7 +336,8 @@ class Records:
             record.access, record.read_at, record.external = result, self._clock(), None
             record.unanswered_at = None if result.answered else record.read_at
             record.unanswered_because = result.said
-            record.proven_at = began if result.kube_system_uid is not None else record.proven_at
+            if result.kube_system_uid is not None:
+                record.proven_at, record.kube_system_uid = began, result.kube_system_uid
             record.validity = Validity(result.not_after, result.lifetime) if result.not_after else None
             self._drop_later(record)
 

@@ -247,6 +247,8 @@ class Observed:
     access: Access | None = None
     validity: Validity | None = None
     """Of the kubeconfigs as they were last read; known for longer than they are kept."""
+    kube_system_uid: str | None = None
+    """As `Access` has it, as it was last read; known for longer than the kubeconfigs are kept."""
     recheck: bool = False
     """Whether the kubeconfigs were read so long ago that their certificates may have been renewed since."""
     health: HealthFacts = HealthFacts()

@@ -109,8 +109,10 @@ def has_lost_its_data(observed: Observed) -> bool:
     if known is None:
         # It goes with the creation of another cluster, which the condition does not speak of.
         return False
-    if observed.access and observed.access.kube_system_uid is not None:
-        return observed.access.kube_system_uid != known
+    read = observed.access.kube_system_uid if observed.access else None
+    # What was read counts for longer than the kubeconfigs are kept: a status that says it may have been refused.
+    if (found := observed.kube_system_uid if read is None else read) is not None:
+        return found != known
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return created is not None and created["reason"] == Reason.DATA_LOST
 

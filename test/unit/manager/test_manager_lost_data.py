@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from capk.api.names import KIND_CLUSTERS
+from capk.errors import ApiError
 from capk.workload.answer import Answer
 from test.unit.manager.world import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
 
@@ -117,3 +119,19 @@ async def test_nodes_that_started_again_are_not_ready_before_the_answer_although
         assert NO_ANSWER.said in world.condition("Ready")[2]
         world.answer = answer
         await world.until(lambda: world.reason() == "Ready", PERIOD + 5)
+
+
+async def test_loss_that_could_not_be_stored_is_stored_as_soon_as_it_can_be(tmp_path):
+    """Long after the kubeconfigs were forgotten: nothing else makes the provider look again."""
+    world = World(tmp_path, sync_period_seconds=3600)
+    async with world.running():
+        world.add()
+        await world.ready()
+        await asyncio.sleep(2 * PERIOD)
+        refused = ApiError("patch", "kindclusters default/dev", 403, "denied by policy")
+        world.kube.refuse = lambda verb, resource, name, body: refused if resource is KIND_CLUSTERS else None
+        lose_data(world)
+        await asyncio.sleep(600)
+        assert world.reason() == "Ready"
+        world.kube.refuse = None
+        await world.until(lambda: world.reason() == "DataLost", 320)
