@@ -66,7 +66,8 @@ class Watcher:
 
     def _look_at_readiness(self, life: Life) -> None:
         if not _is_calm(life):
-            self._excused_until = life.world.disturbed_at = now()
+            life.world.disturbed_at = now()
+            self._excused_until = max(self._excused_until, now())
         if any(fault.kind == "admission" for fault in life.world.api.faults):
             self._excused_until = now() + REFUSED_SECONDS
         wrong = {lie: late for obj in life.world.api.all(names.KIND_CLUSTERS) for lie, late in _lies(life, obj)}
