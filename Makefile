@@ -31,6 +31,7 @@ quickstart-down: venv ## Remove everything that the quickstart created
 .PHONY: test
 test: venv lint tools ## Run all local tests (six minutes; no container engine needed)
 	pytest -q -n 2 test/unit
+	pytest -q -n 2 test/provider test/capkdev
 	pytest -q test/simulation
 	@# Three processes on two cores, because they wait a good part of their time; in this order, so that no long file comes last.
 	pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs

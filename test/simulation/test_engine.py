@@ -18,7 +18,6 @@ from test.simulation.engine import Birth, SimulatedEngine
 from test.simulation.identities import kubeconfig, leak
 from test.simulation.kindcommand import KindCommand, make_instantly
 
-
 DOCTOR = frozenset({"build", "can_pull", "has_image", "info"})
 """Calls of `capk doctor`, which the provider never makes."""
 

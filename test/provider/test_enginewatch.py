@@ -7,7 +7,7 @@ import pytest
 from capk.engine.inventory import Inventory
 from capk.manager.enginewatch import EngineWatch
 from capk.runtime.metrics import Metrics
-from test.unit.manager.world import Engine, FakeContainers, FakeKind, trouble
+from test.provider.world import Engine, FakeContainers, FakeKind, trouble
 
 pytestmark = pytest.mark.virtual_time
 

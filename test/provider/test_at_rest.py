@@ -8,7 +8,7 @@ import pytest
 from capk.api import names
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.errors import ApiError
-from test.unit.manager.world import NO_ANSWER, World, quiet, trouble
+from test.provider.world import NO_ANSWER, World, quiet, trouble
 from test.unit.recording_kube import asked_for
 
 pytestmark = pytest.mark.virtual_time

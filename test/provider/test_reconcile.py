@@ -9,7 +9,7 @@ import pytest
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.errors import ApiError, Forbidden, Unreachable
-from test.unit.manager.world import World, authority, kubeconfig, quiet, trouble
+from test.provider.world import World, authority, kubeconfig, quiet, trouble
 from test.unit.recording_kube import asked_for
 
 pytestmark = pytest.mark.virtual_time

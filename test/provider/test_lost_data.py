@@ -7,7 +7,7 @@ import pytest
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import ApiError
 from capk.workload.answer import Answer
-from test.unit.manager.world import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
+from test.provider.world import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
 
 pytestmark = pytest.mark.virtual_time
 

@@ -8,8 +8,8 @@ import pytest
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.errors import ApiError, Forbidden
-from test.unit.manager.world import OWNER as DEV
-from test.unit.manager.world import World, trouble
+from test.provider.world import OWNER as DEV
+from test.provider.world import World, trouble
 
 pytestmark = pytest.mark.virtual_time
 

@@ -10,7 +10,7 @@ from capk.api import names
 from capk.api.names import SECRETS
 from capk.engine.containers import UnreadableAnswer
 from capk.errors import CapkError, Unreachable
-from test.unit.manager.world import NO_ANSWER, World, kubeconfig, now, quiet, trouble
+from test.provider.world import NO_ANSWER, World, kubeconfig, now, quiet, trouble
 
 pytestmark = pytest.mark.virtual_time
 
