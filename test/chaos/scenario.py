@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import jsonpatch
+
 from capk.api.names import CLAIM_ANNOTATION, KIND_CLUSTERS, SECRET_CLUSTER_LABEL, SECRETS
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
@@ -116,6 +118,9 @@ class Stage(Place):
         return bool(secret.get("data")) and bool(secret["metadata"].get("ownerReferences"))
 
 
+_READINESS = ("/status/conditions", "/status/ready")
+
+
 class ReadyWitness:
     """Objects when the provider is about to call a kind cluster ready that is not whole, or not reachable as promised.
 
@@ -129,12 +134,18 @@ class ReadyWitness:
     def __call__(self, call: Call) -> None:
         if call.method != "PATCH" or not call.path.endswith("/status") or "/kindclusters/" not in call.path:
             return
-        status = call.body["status"]
+        if not any(one["path"].startswith(_READINESS) or one["path"] == "/status" for one in call.body):
+            return
+        seen = self._api.get(KIND_CLUSTERS, self._namespace, call.path.split("/")[-2])
+        try:
+            status = jsonpatch.apply_patch(seen, call.body)["status"]
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):
+            # Computed from an older view: the API server refuses it.
+            return
         conditions = {item["type"]: item["status"] for item in status.get("conditions") or ()}
         if not status.get("ready") and conditions.get("Ready") != "True":
             return
         self.seen += 1
-        seen = self._api.get(KIND_CLUSTERS, self._namespace, call.path.split("/")[-2])
         name = seen["metadata"]["annotations"][CLAIM_ANNOTATION]
         standing = self._home.find(name)
         assert standing is not None, "called ready, and there is no kind cluster"

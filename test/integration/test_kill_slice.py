@@ -11,6 +11,7 @@ from test.chaos.kills import MOMENTS, KillAtWrite, live
 from test.chaos.proxy import Call, Fault
 from test.chaos.scenario import Stage, staged
 from test.integration.provider.journeys import FINALIZERS
+from test.unit.recording_kube import asked_for
 
 KILLS = 10
 
@@ -36,7 +37,7 @@ def test_nothing_is_made_before_finalizer_and_claim_are_stored(stage: Stage) -> 
     stage.create_cluster("patient")
     stage.await_ready("patient")
     assert made == [0]
-    first = stage.proxy.writes[0].body["metadata"]
+    first = asked_for(stage.proxy.writes[0].body)["metadata"]
     assert first["finalizers"] == FINALIZERS
     assert first["annotations"][CLAIM_ANNOTATION] == "patient"
     stage.end("patient")
