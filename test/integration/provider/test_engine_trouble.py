@@ -147,7 +147,7 @@ def test_kind_of_another_release_works_and_is_warned_of(own_place: OwnPlace, tmp
     place = own_place("--kind-command", script)
     place.create(standalone("elder"))
     place.await_condition("elder")
-    assert "kind is v0.20.0, and this provider was made for" in place.process.log_text()
+    assert "kind is v0.20.0, but this provider supports" in place.process.log_text()
     assert 'capk_kind_info{version="v0.20.0"} 1.0' in place.process.metrics()
 
 
