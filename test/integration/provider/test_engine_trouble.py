@@ -129,7 +129,7 @@ def test_something_else_is_not_taken_for_kind_and_no_cluster_for_missing(own_pla
     place.await_condition("steady", "EngineAvailable", "CommandFailed")
     command.write_text("#!/bin/sh\nexit 0\n")
     seen = place.await_condition("steady", "EngineAvailable", "KindCommandMissing")
-    assert "it is not kind" in seen["message"]
+    assert "is not a kind version" in seen["message"]
     place.delete(KIND_CLUSTERS, "steady")
     place.await_condition("steady", "Deleting", "KindCommandMissing")
     assert place.kind_cluster("steady").uid == uid
