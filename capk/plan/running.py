@@ -110,7 +110,7 @@ def has_lost_its_data(observed: Observed) -> bool:
         # The creation of another cluster removes it, and the condition does not describe that cluster.
         return False
     read = observed.access.kube_system_uid if observed.access else None
-    # What was read counts for longer than the kubeconfigs are kept: a status that says it may have been refused.
+    # The last uid counts even after the kubeconfigs are forgotten: the write of the status may have been refused.
     if (found := observed.kube_system_uid if read is None else read) is not None:
         return found != known
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
