@@ -82,7 +82,7 @@ def _start(observed: Observed) -> Plan:
         request = creation_request(observed)
     except InvalidSpec as wrong:
         # The cause may be in a ConfigMap, and the provider does not watch ConfigMaps.
-        again = patience(observed, Reason.INVALID_CONFIG) if authority_names(cluster.spec) else None
+        again = recheck_delay(observed, Reason.INVALID_CONFIG) if authority_names(cluster.spec) else None
         return Plan(status=_waiting(observed, Reason.INVALID_CONFIG, str(wrong)), requeue_seconds=again)
     last = observed.goals.get(Goal.UP)
     # Only an identical attempt waits: a change by the user, here or in the KINDControlPlane, is tried immediately.
@@ -120,10 +120,10 @@ def _await_config_maps(observed: Observed) -> Plan:
         f"{observed.object.namespace}, with the certificates in PEM under the key {AUTHORITY_KEY}."
     )
     status = _waiting(observed, Reason.WAITING_FOR_CONFIG_MAP, message)
-    return Plan(status=status, requeue_seconds=patience(observed, Reason.WAITING_FOR_CONFIG_MAP))
+    return Plan(status=status, requeue_seconds=recheck_delay(observed, Reason.WAITING_FOR_CONFIG_MAP))
 
 
-def patience(observed: Observed, reason: Reason) -> float:
+def recheck_delay(observed: Observed, reason: Reason) -> float:
     """Return the seconds until the next check of what no event announces: as long as it has lasted, within bounds."""
     policy, announced = observed.policy, find(observed.object.conditions, Condition.CLUSTER_CREATED)
     if announced is None or announced["reason"] != reason:
@@ -150,8 +150,8 @@ def advice(observed: Observed) -> tuple[str, ...]:
         image = _image(observed)
     except InvalidSpec:
         image = None
-    there = {node.image for node in observed.engine.nodes or () if node.image and node.role == CONTROL_PLANE}
-    image = image or cluster.status.get("image") or min(there, default="")
+    images = {node.image for node in observed.engine.nodes or () if node.image and node.role == CONTROL_PLANE}
+    image = image or cluster.status.get("image") or min(images, default="")
     return warnings_of(cluster.spec, image_version(image))
 
 

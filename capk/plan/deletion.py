@@ -28,17 +28,17 @@ def plan_deletion(observed: Observed) -> Plan:
         return Plan(cancel_operation=not is_part_of_it, status=_deleting(observed))
     is_unfinished = _is_unfinished(observed)
     if cluster.retains and not is_unfinished:
-        return _farewell(observed)
+        return _finish_deletion(observed)
     if not observed.engine.answers:
         return _await_engine(observed)
     if failure := another_engine(observed):
         unavailable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
         return Plan(status=_deleting(observed, Verdict("True", failure.reason, failure.message), unavailable))
     match ownership(observed):
-        case Ownership.ABSENT if not is_unfinished or _has_gone(observed):
-            return _farewell(observed)
-        case Ownership.FOREIGN if not (is_unfinished and observed.engine.lists_nodes) or _has_gone(observed):
-            return _farewell(observed)
+        case Ownership.ABSENT if not is_unfinished or _was_just_removed(observed):
+            return _finish_deletion(observed)
+        case Ownership.FOREIGN if not (is_unfinished and observed.engine.lists_nodes) or _was_just_removed(observed):
+            return _finish_deletion(observed)
         case Ownership.UNSEEN:
             return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
         case Ownership.UNPROVEN if not isinstance(_last_request(observed), ReadAccess):
@@ -56,7 +56,7 @@ def _is_unfinished(observed: Observed) -> bool:
     return (cluster.is_being_created or cluster.attempt > 0) and not was_completed(observed)
 
 
-def _has_gone(observed: Observed) -> bool:
+def _was_just_removed(observed: Observed) -> bool:
     """Return whether a removal has just ensured that no container of the kind cluster can still appear."""
     return observed.failure(Goal.GONE) is None and isinstance(_last_request(observed), Delete)
 
@@ -103,7 +103,7 @@ def _await_engine(observed: Observed) -> Plan:
     return Plan(status=_deleting(observed, Verdict("True", failure.reason, message), unreachable))
 
 
-def _farewell(observed: Observed) -> Plan:
+def _finish_deletion(observed: Observed) -> Plan:
     """Delete the Secrets, then remove the finalizer; a refused write is retried when its back-off ends."""
     secrets = own_among(observed)
     held_back = {name for name in secrets if f"{REMOVAL} {name}" in observed.held_back}
@@ -118,10 +118,10 @@ def _refused(observed: Observed, secrets: Collection[str]) -> dict[str, Any] | N
     """Return a status with what keeps the object from going; None if nothing is known to."""
     parts = {f"{REMOVAL} {name}": f"to delete Secret {name}" for name in secrets}
     parts[FINALIZER] = f"to remove the finalizer {KIND_CLUSTER_FINALIZER}"
-    said = [f"{what}: {observed.refusals[part]}" for part, what in parts.items() if part in observed.refusals]
-    if not said:
+    refused = [f"{what}: {observed.refusals[part]}" for part, what in parts.items() if part in observed.refusals]
+    if not refused:
         return None
-    message = f"Nothing else is left to do, but the API server refuses {'; '.join(said)}. The provider retries."
+    message = f"Nothing else is left to do, but the API server refuses {'; '.join(refused)}. The provider retries."
     return _deleting(observed, Verdict("True", Reason.WRITE_REFUSED, message))
 
 

@@ -14,7 +14,7 @@ class Event(NamedTuple):
     message: str
 
 
-_STORY = {
+_ORDINARY = {
     (Condition.CLUSTER_CREATED, Reason.CREATED): "The kind cluster is up.",
     (Condition.CLUSTER_CREATED, Reason.PREPARING_NODES): "kind creates the cluster.",
     (Condition.CLUSTER_CREATED, Reason.CLEANING_UP): "",
@@ -87,6 +87,6 @@ def event_of(condition: Mapping[str, Any]) -> Event | None:
         return None
     if reason in _PROBLEMS:
         return Event("Warning", reason, message)
-    if (kind, reason) in _STORY:
-        return Event("Normal", reason, _STORY[kind, reason] or message)
+    if (kind, reason) in _ORDINARY:
+        return Event("Normal", reason, _ORDINARY[kind, reason] or message)
     return None

@@ -31,11 +31,13 @@ def stopped_nodes(observed: Observed) -> list[NodeFacts]:
     ]
 
 
-def closed_doors(observed: Observed) -> list[str]:
+def stopped_entry_points(observed: Observed) -> list[str]:
     """Return the containers that publish the API server if none of them runs, otherwise none."""
     nodes = observed.engine.nodes or ()
-    doors = [node for node in nodes if node.is_load_balancer] or [node for node in nodes if node.role == CONTROL_PLANE]
-    return [] if any(node.running for node in doors) else sorted(node.name for node in doors)
+    entries = [node for node in nodes if node.is_load_balancer] or [
+        node for node in nodes if node.role == CONTROL_PLANE
+    ]
+    return [] if any(node.running for node in entries) else sorted(node.name for node in entries)
 
 
 def misplaced_nodes(observed: Observed) -> list[NodeFacts]:
@@ -43,7 +45,7 @@ def misplaced_nodes(observed: Observed) -> list[NodeFacts]:
 
     Return none while the kind cluster answers: its quorum works, and restarting these nodes would break it.
     """
-    return _strayed(observed) if _answers(observed) is False else []
+    return _relocated(observed) if _answers(observed) is False else []
 
 
 def must_be_asked_first(observed: Observed) -> bool:
@@ -51,7 +53,7 @@ def must_be_asked_first(observed: Observed) -> bool:
 
     This happens after a restart of the provider, with or without a restart of its machine.
     """
-    return _answers(observed) is None and not stopped_nodes(observed) and bool(_strayed(observed))
+    return _answers(observed) is None and not stopped_nodes(observed) and bool(_relocated(observed))
 
 
 def _answers(observed: Observed) -> bool | None:
@@ -65,7 +67,7 @@ def _answers(observed: Observed) -> bool | None:
     return None if observed.failure(Goal.ACCESS) is None else False
 
 
-def _strayed(observed: Observed) -> list[NodeFacts]:
+def _relocated(observed: Observed) -> list[NodeFacts]:
     if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
         return []
     known = known_addresses(observed)

@@ -15,12 +15,12 @@ from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, u
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import (
-    closed_doors,
     known_addresses,
     misplaced_nodes,
     must_be_asked_first,
     needs_addresses,
     start_request,
+    stopped_entry_points,
     stopped_nodes,
 )
 from capk.plan.secrets import (
@@ -43,7 +43,7 @@ FOREIGN_SECONDS = 60.0
 def keep_running(observed: Observed) -> Plan:
     """Return the plan that keeps a complete kind cluster running and its Secrets, endpoint and status current."""
     cluster, access = observed.object, observed.access
-    if cluster.recreates and observed.operation is None and _is_seen_empty(observed):
+    if cluster.recreates and observed.operation is None and _has_answered_empty(observed):
         remaining = observed.remaining(Goal.UP)
         return Plan(status=_status(observed), requeue_seconds=remaining) if remaining > 0 else _start_over(observed)
     operation, requeue = _operation(observed)
@@ -62,12 +62,14 @@ def keep_running(observed: Observed) -> Plan:
         secrets=_due_secrets(observed),
         endpoint=_due_endpoint(observed),
         # Reading the kubeconfig and writing the KINDControlPlane's Secret take a moment. Waiting saves a status write.
-        status=None if not cluster.is_provisioned and (waits or _reads(observed, operation)) else _status(observed),
+        status=None
+        if not cluster.is_provisioned and (waits or _is_reading(observed, operation))
+        else _status(observed),
         requeue_seconds=requeue,
     )
 
 
-def _reads(observed: Observed, due: Request | None) -> bool:
+def _is_reading(observed: Observed, due: Request | None) -> bool:
     """Return whether the kubeconfig is being read and the read has just started."""
     if observed.operation is not None:
         return isinstance(observed.operation.request, ReadAccess) and not observed.operation.announced
@@ -117,7 +119,7 @@ def has_lost_its_data(observed: Observed) -> bool:
     return created is not None and created["reason"] == Reason.DATA_LOST
 
 
-def _is_seen_empty(observed: Observed) -> bool:
+def _has_answered_empty(observed: Observed) -> bool:
     """Return whether the kind cluster that the object describes has just answered with an empty etcd.
 
     Only then may it be removed. A condition may be older than the cluster. If the certificate authority differs too,
@@ -336,8 +338,10 @@ def _api_server_verdict(observed: Observed) -> Verdict | None:
     """Return the verdict on the workload cluster's API server; None if nothing new is known."""
     health, access = observed.health, observed.access
     was_reached = health.reached or was_ever_reached(observed.object)
-    if (closed := closed_doors(observed)) and not stopped_nodes(observed):
-        return false(Reason.NOT_ANSWERING, f"{', '.join(closed)} does not run and does not belong to this KINDCluster.")
+    if (stopped := stopped_entry_points(observed)) and not stopped_nodes(observed):
+        return false(
+            Reason.NOT_ANSWERING, f"{', '.join(stopped)} does not run and does not belong to this KINDCluster."
+        )
     if health.answers or (health.answers is None and access and access.answered):
         return true(Reason.ANSWERING)
     if health.answers is False and was_reached:

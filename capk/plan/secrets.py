@@ -95,7 +95,7 @@ def are_intact(observed: Observed) -> bool:
     """
     return all(
         _is_intact(observed.secrets.get(name), keeper.owner_reference(controller=True))
-        and _is_about(observed.object.identity, observed.secrets[name].authority)
+        and _leads_to(observed.object.identity, observed.secrets[name].authority)
         for name, keeper in keepers(observed).items()
         if isinstance(keeper, KINDCluster) or writes(keeper)
     )
@@ -117,7 +117,7 @@ def own_among(observed: Observed) -> dict[str, str]:
     return {
         name: str(secret.metadata.get("uid", ""))
         for name, secret in sorted(observed.secrets.items())
-        if name in wanted and not _is_anothers(secret, observed.object)
+        if name in wanted and not _belongs_to_another(secret, observed.object)
     }
 
 
@@ -126,7 +126,7 @@ def _owner_names(cluster: KINDCluster, owner: OwnerCluster | None) -> set[str]:
     return {*([owner.name] if owner else []), *([reference["name"]] if reference else [])}
 
 
-def _is_anothers(secret: SecretFacts, cluster: KINDCluster) -> bool:
+def _belongs_to_another(secret: SecretFacts, cluster: KINDCluster) -> bool:
     """Return whether another KINDCluster owns the Secret."""
     owners = [one for one in secret.metadata.get("ownerReferences") or () if one.get("kind") == cluster.kind]
     return bool(owners) and all(owner.get("uid") != cluster.uid for owner in owners)
@@ -137,7 +137,7 @@ def _is_intact(secret: SecretFacts | None, owner: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _is_about(identity: str | None, authority: str) -> bool:
+def _leads_to(identity: str | None, authority: str) -> bool:
     """Return whether a kubeconfig with that authority, in base64, leads to the cluster with that identity.
 
     If the Secret holds no authority, this is unknown and assumed.

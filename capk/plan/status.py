@@ -63,9 +63,9 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
     """
     cluster, now = observed.object, observed.now
     before = list(cluster.status.get("conditions") or ())
-    unseen = {part: UNKNOWN for part in _PARTS if find(before, part) is None}
+    unobserved = {part: UNKNOWN for part in _PARTS if find(before, part) is None}
     answers = {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if observed.engine.answers else {}
-    after = _with_verdicts(before, unseen | RUNS_FREELY | answers | dict(verdicts), cluster.generation, now)
+    after = _with_verdicts(before, unobserved | RUNS_FREELY | answers | dict(verdicts), cluster.generation, now)
     after = _with_verdicts(after, {Condition.READY: _summary(after)}, cluster.generation, now)
     history = [*(cluster.status.get("history") or ()), *_transitions(before, after, now)]
     status = {
@@ -80,10 +80,10 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
 
 
 def conditions_only(
-    seen: Mapping[str, Any], verdicts: Mapping[Condition, Verdict], *, generation: int, now: datetime
+    current: Mapping[str, Any], verdicts: Mapping[Condition, Verdict], *, generation: int, now: datetime
 ) -> dict[str, Any]:
     """Return the stored status with only those conditions changed."""
-    return {**seen, "conditions": _with_verdicts(list(seen.get("conditions") or ()), verdicts, generation, now)}
+    return {**current, "conditions": _with_verdicts(list(current.get("conditions") or ()), verdicts, generation, now)}
 
 
 def transitions(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
