@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 RECONCILE_SECONDS = 240.0
 """Deadline of a reconcile, which waits only for the API server, never for kind; after that it is retried."""
-LOOK_SECONDS = 60.0
+INVENTORY_SECONDS = 60.0
 """How long the engine watch waits for an inventory; a longer one continues, and the next round waits for it."""
 LANES = {Lane.DELETE: 8, Lane.REPAIR: 4, Lane.READ: 8, Lane.WAIT: 256}
 """How many operations run in parallel, per lane; waiting costs only one connection attempt per second."""
@@ -70,7 +70,9 @@ class Application:
         clock = asyncio.get_running_loop().time
         self.settings, self.client, self.metrics = settings, client, metrics
         self.ready = StartupCheck("the first list of all objects and the first inventory of the engine")
-        self.looked = Heartbeat("beat of the engine watch", 10 * settings.inventory_period_seconds + LOOK_SECONDS + 60)
+        self.looked = Heartbeat(
+            "beat of the engine watch", 10 * settings.inventory_period_seconds + INVENTORY_SECONDS + 60
+        )
         self.resynced = Heartbeat("beat of the resync", 3 * settings.sync_period_seconds + RECONCILE_SECONDS)
         # A list repairs what a watch has missed. A watch that is behind at two lists in a row is dead. kopf ends
         # streams that are silent for 70 s; this check finds the other cases.
@@ -154,7 +156,7 @@ class Application:
             foreign=foreign,
             recorder=EventRecorder(client, "capk"),
             metrics=metrics,
-            refresh=self.engine_watch.look_within,
+            refresh=self.engine_watch.refresh_within,
             on_written=self.cache.on_written,
         )
 
@@ -174,8 +176,8 @@ class Application:
         await self.cache.relist()
         # A hanging engine must not block the start: the liveness probe would restart the provider for ever.
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self.engine_watch.look()
+            async with asyncio.timeout(INVENTORY_SECONDS):
+                await self.engine_watch.refresh()
         async with AsyncExitStack() as stack:
             stack.callback(self.kind.close)
             stack.push_async_callback(self._end_commands)
@@ -212,9 +214,9 @@ class Application:
     def _repeat_engine(self) -> Coroutine[Any, Any, None]:
         return repeat(
             "inventory of the container engine",
-            self._look_at_engine,
+            self._refresh_inventory,
             seconds=self.settings.inventory_period_seconds,
-            deadline_seconds=LOOK_SECONDS,
+            deadline_seconds=INVENTORY_SECONDS,
             on_round=self.looked.touch,
         )
 
@@ -227,8 +229,8 @@ class Application:
             on_round=self.resynced.touch,
         )
 
-    async def _look_at_engine(self) -> None:
-        await self.engine_watch.look()
+    async def _refresh_inventory(self) -> None:
+        await self.engine_watch.refresh()
         self.metrics.counted(Counter(ready_reason(obj) for obj in self.store.values(names.KIND_CLUSTERS)))
 
     async def _resync(self) -> None:

@@ -81,9 +81,9 @@ class Cache:
 
         writer: the object that it was written for, which is being reconciled.
         """
-        is_news = self._store.put(resource, obj)
+        is_newer = self._store.put(resource, obj)
         self._lag.expect(resource.kind, _version(obj))
-        if not is_news:
+        if not is_newer:
             # The watch was faster, or the API server dropped unknown fields and changed nothing.
             return
         for key in self._concerned(resource, obj) - {_key(resource, obj), writer}:

@@ -34,7 +34,7 @@ class EngineWatch:
         self._announced: Snapshot | None = None
         self._announced_version: str | None = None
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Take an inventory, and queue the objects for which something has changed since the last one."""
         began = time.monotonic()
         after = await self._inventory.refresh()
@@ -52,7 +52,7 @@ class EngineWatch:
         else:
             self._wake(set[str]().union(*map(_changed, passed, passed[1:])))
 
-    async def look_within(self, seconds: float) -> bool:
+    async def refresh_within(self, seconds: float) -> bool:
         """Take an inventory; return whether it was complete in time. A late one continues in the background."""
         try:
             async with asyncio.timeout(seconds):

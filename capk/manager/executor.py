@@ -49,7 +49,7 @@ FAILED_SETTLE_SECONDS: Final = 3.0
 kind ends at the first container that fails, while the engine still creates the others: up to 2 s later, measured with
 docker and a missing load balancer image. The next inventory finds anything later.
 """
-LOOK_SECONDS: Final = 1.0
+LISTING_SECONDS: Final = 1.0
 """Interval between two listings of containers that are being removed or may still appear."""
 
 LOGS_SECONDS: Final = 60.0
@@ -223,7 +223,7 @@ class Executor:
                 request.name,
                 lambda nodes: removable(nodes, request),
                 settle_seconds=request.settle_seconds,
-                goes_on=lambda: self._still_wanted(record, request),
+                still_wanted=lambda: self._still_wanted(record, request),
             )
             if others or not removed:
                 # If there was nothing to remove, another engine may have answered: the inventory finds out.
@@ -239,7 +239,7 @@ class Executor:
         choose: Callable[[list[Node]], list[Node]],
         *,
         settle_seconds: float = 0.0,
-        goes_on: Callable[[], bool] = lambda: True,
+        still_wanted: Callable[[], bool] = lambda: True,
     ) -> tuple[bool, list[Node]]:
         """List the containers of a kind cluster and remove the chosen ones, until none is left to choose.
 
@@ -251,7 +251,7 @@ class Executor:
         clock = asyncio.get_running_loop().time
         deadline, quiet_since, removed = clock() + self._delete_seconds, clock(), False
         while True:
-            if not goes_on():
+            if not still_wanted():
                 raise Withdrawn
             nodes = await self._list(name)
             chosen = choose(nodes)
@@ -260,11 +260,11 @@ class Executor:
             if chosen:
                 await self._containers.remove([node.container_id for node in chosen])
                 quiet_since, removed = clock(), True
-            if clock() + LOOK_SECONDS >= deadline:
+            if clock() + LISTING_SECONDS >= deadline:
                 left = ", ".join(node.name for node in chosen)
                 output = f"still listed after their removal: {left}"
                 raise CommandTimedOut([*self._kind.command, "delete", "cluster"], output, self._delete_seconds)
-            await asyncio.sleep(LOOK_SECONDS if not chosen else 0)
+            await asyncio.sleep(LISTING_SECONDS if not chosen else 0)
 
     async def _list(self, name: str) -> list[Node]:
         """Ask the engine for the containers of a kind cluster, now."""
@@ -276,7 +276,7 @@ class Executor:
         if request.addresses or others:
             async with self._addresses:
                 if request.addresses:
-                    request = await self._with_those_in_the_way(request, others)
+                    request = await self._with_blocking_nodes(request, others)
                 await self._start_in_order(request, others)
         else:
             await self._start_in_order(request, others)
@@ -301,7 +301,7 @@ class Executor:
             raise
         await start_elsewhere(self._containers, request.name, last, needed_by_others)
 
-    async def _with_those_in_the_way(self, request: StartNodes, others: frozenset[str]) -> StartNodes:
+    async def _with_blocking_nodes(self, request: StartNodes, others: frozenset[str]) -> StartNodes:
         """Return the request extended by nodes that may have any address and occupy one that is needed.
 
         Also remove placeholders that a killed provider left.
@@ -396,14 +396,14 @@ class Executor:
         balancer = f"{name}-{LOAD_BALANCER}"
         return balancer if balancer in names else f"{name}-{CONTROL_PLANE}"
 
-    async def _await_answer(self, target: Target, patience_seconds: float) -> Answer:
+    async def _await_answer(self, target: Target, wait_seconds: float) -> Answer:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + patience_seconds
+        deadline = clock() + wait_seconds
         while True:
             answer = await self._ask(target, "/version", None)
             if answer.came or clock() >= deadline:
                 return answer
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LISTING_SECONDS)
 
     async def _kube_system_uid(self, name: str, target: Target, login: Kubeconfig) -> str | None:
         """Return the uid of the namespace kube-system; empty if it does not exist, None if there was no answer.
@@ -449,14 +449,14 @@ def removable(nodes: Iterable[Node], request: Delete) -> list[Node]:
     A container without a mark is removed only by its id, and only if no foreign container has the same cluster name.
     """
     nodes = list(nodes)
-    marked = [node for node in nodes if _is_meant(Mark.parse(node.mark), request)]
+    marked = [node for node in nodes if _matches(Mark.parse(node.mark), request)]
     named = [node for node in nodes if node.mark is None and node.container_id in request.container_ids]
     proven = {node.container_id for node in (*marked, *named)}
     is_shared = any(node.container_id not in proven for node in nodes if node.role != LOAD_BALANCER)
     return marked if is_shared else [*marked, *named]
 
 
-def _is_meant(mark: Mark | None, request: Delete) -> bool:
+def _matches(mark: Mark | None, request: Delete) -> bool:
     if mark is None or mark.uid not in request.uids:
         return False
     return request.up_to_attempt is None or mark.attempt is None or mark.attempt <= request.up_to_attempt

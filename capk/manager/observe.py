@@ -229,10 +229,10 @@ class ForeignSecrets:
         known = [name for name in wanted if (namespace, name) in self._found]
         for name in known:
             if self._clock() - self._found[namespace, name] >= FOREIGN_SECONDS:
-                await self._look_at(namespace, name)
+                await self._check(namespace, name)
         return frozenset(name for name in known if (namespace, name) in self._found)
 
-    async def _look_at(self, namespace: str, name: str) -> None:
+    async def _check(self, namespace: str, name: str) -> None:
         try:
             await self._client.get(names.SECRETS, namespace, name)
         except NotFound:

@@ -39,7 +39,7 @@ REFRESH_SECONDS: Final = 2.0
 HIDDEN_SECONDS: Final = 600.0
 """Interval between checks of an object that has left the watch filter and still has a record."""
 
-_RESTED_ON: Final = (
+_DECISIVE: Final = (
     names.CLAIM_ANNOTATION,
     names.CLAIM_ID_ANNOTATION,
     names.ATTEMPT_ANNOTATION,
@@ -93,8 +93,8 @@ class Reconciler:
 
     async def _kindcluster(self, key: Key) -> float | None:
         observed = await self._observer.kindcluster(key)
-        leaving = await self._let_go(key, observed.object.uid if observed else None)
-        return _soonest(leaving, await self._round(key, observed) if observed else None)
+        abandoned = await self._end_abandoned(key, observed.object.uid if observed else None)
+        return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
     async def _round(self, key: Key, observed: Observed | None) -> float | None:
         if observed and needs_no_owner(observed):
@@ -108,35 +108,39 @@ class Reconciler:
                 return REFRESH_SECONDS
             observed = await self._observer.kindcluster(key)
             plan = kindcluster.decide(observed) if observed else Plan()
-        return await self._do(key, observed, plan) if observed else None
+        return await self._execute(key, observed, plan) if observed else None
 
-    async def _do(self, key: Key, observed: Observed, plan: Plan) -> float | None:
-        self._follow_health(observed)
+    async def _execute(self, key: Key, observed: Observed, plan: Plan) -> float | None:
+        self._watch_health(observed)
         record = self._records.of(observed.object)
-        raw, is_news = await self._carry_out(names.KIND_CLUSTERS, observed.object, observed.secrets, plan, record)
-        if is_news:
+        raw, refusals_changed = await self._carry_out(
+            names.KIND_CLUSTERS, observed.object, observed.secrets, plan, record
+        )
+        if refusals_changed:
             again = await self._observer.kindcluster(key)
             plan = kindcluster.decide(again) if again else Plan()
             raw = again.object.raw if again else raw
         raw = await self._finish(names.KIND_CLUSTERS, raw, observed.object, plan)
         if plan.delete_secrets or plan.remove_finalizer:
-            await self._say_farewell(raw, plan, record)
-        return 0.0 if is_news and plan.has_work else self._next(plan, record)
+            await self._finish_deletion(raw, plan, record)
+        return 0.0 if refusals_changed and plan.has_work else self._next(plan, record)
 
     async def _control_plane(self, key: Key) -> float | None:
         observed = await self._observer.control_plane(key)
-        await self._let_go(key, observed.object.uid if observed else None)
+        await self._end_abandoned(key, observed.object.uid if observed else None)
         if observed is None:
             return None
         plan = controlplane.decide(observed)
         record = self._records.of(observed.object)
-        raw, is_news = await self._carry_out(names.KIND_CONTROL_PLANES, observed.object, observed.secrets, plan, record)
-        if is_news:
+        raw, refusals_changed = await self._carry_out(
+            names.KIND_CONTROL_PLANES, observed.object, observed.secrets, plan, record
+        )
+        if refusals_changed:
             again = await self._observer.control_plane(key)
             plan = controlplane.decide(again) if again else Plan()
             raw = again.object.raw if again else raw
         await self._finish(names.KIND_CONTROL_PLANES, raw, observed.object, plan)
-        return 0.0 if is_news and plan.has_work else self._next(plan, record)
+        return 0.0 if refusals_changed and plan.has_work else self._next(plan, record)
 
     def _next(self, plan: Plan, record: Record) -> float | None:
         return _soonest(plan.requeue_seconds, self._records.next_try(record))
@@ -150,30 +154,30 @@ class Reconciler:
         """
         if plan.cancel_operation or plan.cancel_queued:
             self._records.cancel(current.uid, queued_only=not plan.cancel_operation)
-        news: list[str] = []
+        changed: list[str] = []
 
         async def patched(part: str, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
-            return await self._part(record, part, self._patch(resource, raw, **changes), news) or raw
+            return await self._part(record, part, self._patch(resource, raw, **changes), changed) or raw
 
         finalizer = names.KIND_CLUSTER_FINALIZER if plan.add_finalizer else None
         raw = await patched(CLAIM, current.raw, add_finalizer=finalizer, annotations=plan.annotations)
         if plan.identity:
             raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
-        if plan.operation is not None and not (isinstance(plan.operation, Create) and CLAIM in news):
+        if plan.operation is not None and not (isinstance(plan.operation, Create) and CLAIM in changed):
             self._records.start(record, plan.operation)
         for secret in plan.secrets:
             part = f"{SECRET} {secret['metadata']['name']}"
-            if self._records.is_resting(record, part):
+            if self._records.is_throttled(record, part):
                 continue
             written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
-            if answer := await self._part(record, part, written, news):
+            if answer := await self._part(record, part, written, changed):
                 is_changed = secret_digest(answer.get("data")) != secret_digest(secret["data"])
                 self._records.written(record, part, is_changed=is_changed)
                 self._on_written(names.SECRETS, answer, current.key)
         if plan.endpoint or plan.kube_system_uid:
             # The endpoint names the part: storing other values of the kubeconfig must not clear its refusal.
             raw = await patched(ENDPOINT if plan.endpoint else IDENTITY, raw, **_completion(plan))
-        return raw, bool(news)
+        return raw, bool(changed)
 
     async def _finish(
         self, resource: Resource, raw: Mapping[str, Any], decided: Object, plan: Plan
@@ -181,20 +185,20 @@ class Reconciler:
         """Write the status of the plan; return the updated object."""
         if plan.status is None:
             return raw
-        return await self._write_status(resource, raw, _made_for(plan.status, decided, Object(raw)))
+        return await self._write_status(resource, raw, _for_stored_generation(plan.status, decided, Object(raw)))
 
-    async def _say_farewell(self, raw: Mapping[str, Any], plan: Plan, record: Record) -> None:
+    async def _finish_deletion(self, raw: Mapping[str, Any], plan: Plan, record: Record) -> None:
         """Delete the Secrets of an object whose kind cluster is gone, remove its finalizer, report refusals."""
-        current, news, kept = Object(raw), list[str](), False
+        current, changed, kept = Object(raw), list[str](), False
         for name, uid in plan.delete_secrets.items():
-            gone = await self._part(record, f"{REMOVAL} {name}", self._delete_secret(current, name, uid), news)
+            gone = await self._part(record, f"{REMOVAL} {name}", self._delete_secret(current, name, uid), changed)
             kept = kept or gone is None
         if plan.remove_finalizer and not kept:
-            kept = await self._part(record, FINALIZER, self._remove_finalizer(raw), news) is None
+            kept = await self._part(record, FINALIZER, self._remove_finalizer(raw), changed) is None
             if not kept:
                 self._forget(current.uid)
                 return
-        if news and (observed := await self._observer.kindcluster(current.key)):
+        if changed and (observed := await self._observer.kindcluster(current.key)):
             await self._finish(names.KIND_CLUSTERS, observed.object.raw, observed.object, kindcluster.decide(observed))
 
     async def _delete_secret(self, current: Object, name: str, uid: str) -> Mapping[str, Any]:
@@ -212,7 +216,7 @@ class Reconciler:
         return raw
 
     async def _part(
-        self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], news: list[str]
+        self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], changed: list[str]
     ) -> Mapping[str, Any] | None:
         """Write one part of a plan; return the response, or None if the API server refuses it or it is not ours.
 
@@ -222,19 +226,19 @@ class Reconciler:
         try:
             answer = await write
         except ForeignSecret:
-            news.append(part)
+            changed.append(part)
             return None
         except ApiError as error:
             if not error.is_refusal:
                 raise
             self._records.refused(record, part, error.message)
-            news.append(part)
+            changed.append(part)
             return None
         if not is_held_back and self._records.accepted(record, part):
-            news.append(part)
+            changed.append(part)
         return answer
 
-    def _follow_health(self, observed: Observed) -> None:
+    def _watch_health(self, observed: Observed) -> None:
         """Probe the API server of the kind cluster only while the cluster runs."""
         cluster, nodes = observed.object, observed.engine.nodes
         runs = nodes is None or any(node.running for node in nodes)
@@ -255,11 +259,11 @@ class Reconciler:
             unanswered_at=self._records.of(cluster).unanswered_at,
         )
 
-    async def _let_go(self, key: Key, uid: str | None) -> float | None:
+    async def _end_abandoned(self, key: Key, uid: str | None) -> float | None:
         """End the work for previous objects with this key; return the seconds until the next reconcile."""
-        return _soonest(*[await self._let_go_of(record) for record in self._records.of_key(key) if record.uid != uid])
+        return _soonest(*[await self._end_work_of(record) for record in self._records.of_key(key) if record.uid != uid])
 
-    async def _let_go_of(self, record: Record) -> float | None:
+    async def _end_work_of(self, record: Record) -> float | None:
         operation = self._records.operation(record.uid)
         if operation is not None:
             if operation.request.goal is Goal.GONE:
@@ -268,7 +272,7 @@ class Reconciler:
             elif not record.vanished:
                 self._records.cancel(record.uid)
             return None
-        removal = self._left_to_remove(record)
+        removal = self._pending_removal(record)
         is_at_stake = removal is not None or record.made is not None
         is_hidden = is_at_stake and not record.vanished and await self._still_exists(record)
         if is_hidden and record.made is not None:
@@ -287,7 +291,7 @@ class Reconciler:
         self._records.start(record, removal)
         return None
 
-    def _left_to_remove(self, record: Record) -> Delete | None:
+    def _pending_removal(self, record: Record) -> Delete | None:
         """Return the removal of what an unfinished creation or failed deletion of a vanished object has left."""
         if unfinished := record.unfinished:
             uids = frozenset({unfinished.mark.uid})
@@ -363,7 +367,7 @@ def _dropped(annotations: Mapping[str, str | None], stored: Object) -> list[str]
     """Return the annotations that decisions depend on and that were written but not stored."""
     return [
         name
-        for name in _RESTED_ON
+        for name in _DECISIVE
         if (value := annotations.get(name)) is not None and stored.annotations.get(name) != value
     ]
 
@@ -392,7 +396,7 @@ def _completion(plan: Plan) -> dict[str, Any]:
     return changes
 
 
-def _made_for(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
+def _for_stored_generation(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
     """Return the status with the generation that is stored now.
 
     Every write is guarded, so only our own endpoint can lie between the two generations. This saves a status write.

@@ -27,7 +27,7 @@ FREE_WRITES: Final = 10
 """Number of writes of a Secret without a pause: users edit it, and each edit is reverted immediately."""
 CHANGED_WRITE: Final = 5
 """Weight of a write that the API server stored differently: the next one will be stored differently too."""
-PEACE_SECONDS: Final = 60.0
+FORGET_SECONDS: Final = 60.0
 """The outcome of a goal is forgotten after twice its back-off plus this time without an operation."""
 
 LANES: Final[dict[type, Lane]] = {
@@ -211,7 +211,7 @@ class Records:
         """Return the outcome per goal; forget those that have been quiet for long enough."""
         now = self._clock()
         for goal, latest in list(record.goals.items()):
-            quiet = PEACE_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
+            quiet = FORGET_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
             if latest.error is None and now - latest.ended_at > quiet:
                 del record.goals[goal]
         return {
@@ -283,18 +283,18 @@ class Records:
         """
         now, before = self._clock(), record.writes.get(part)
         weight = CHANGED_WRITE if is_changed else 1
-        times = (before.times if before and now < before.until + PEACE_SECONDS else 0) + weight
+        times = (before.times if before and now < before.until + FORGET_SECONDS else 0) + weight
         excess = -(-max(times - FREE_WRITES, 0) // weight)
         record.writes[part] = _Writes(times, now + retry_delay(excess, self._policy))
 
-    def is_resting(self, record: Record, part: str) -> bool:
+    def is_throttled(self, record: Record, part: str) -> bool:
         """Return whether a part was written so often that its next write has to wait."""
         writes = record.writes.get(part)
         return writes is not None and writes.until > self._clock()
 
     def contested(self, record: Record) -> frozenset[str]:
         """Return the parts that were written repeatedly because something else changes them each time."""
-        since = self._clock() - PEACE_SECONDS
+        since = self._clock() - FORGET_SECONDS
         return frozenset(part for part, one in record.writes.items() if one.times > FREE_WRITES and one.until > since)
 
     def retry_delay(self, attempts: int) -> float:

@@ -159,11 +159,11 @@ class Relations:
         if cluster.claim_id != cluster.uid:
             self._claim_ids[key] = cluster.claim_id
             self._claiming[cluster.claim_id].add(key)
-        self._claims[key] = claim = self._counting(cluster)
+        self._claims[key] = claim = self._valid_claim(cluster)
         self._names[key] = name = cluster_name(cluster, claim)
         self._wanted_by[name].add(key)
 
-    def _counting(self, cluster: KINDCluster) -> Claim | None:
+    def _valid_claim(self, cluster: KINDCluster) -> Claim | None:
         """Return the claim of an object, if valid: of several objects with another's claim, only the first has one."""
         claim = claim_of(cluster, self._alive.__contains__)
         if claim is None or claim.uid == cluster.uid:
