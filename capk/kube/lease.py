@@ -113,8 +113,8 @@ class _Lease:
         self._times = times
         self._alarm = alarm
         self._rng = rng
-        self._seen: Mapping[str, Any] = {}
-        self._seen_at = float("-inf")
+        self._observed: Mapping[str, Any] = {}
+        self._observed_at = float("-inf")
         self._renewed_at = float("-inf")
 
     async def acquire(self) -> None:
@@ -168,7 +168,7 @@ class _Lease:
 
     async def _try_to_take(self) -> bool:
         try:
-            self._look_at(await self._client.get(LEASES, self._namespace, self._name))
+            self._observe(await self._client.get(LEASES, self._namespace, self._name))
         except NotFound:
             await self._create()
             return True
@@ -176,7 +176,7 @@ class _Lease:
             return await self._renew()
         if self._holder and not self._is_expired():
             return False
-        transitions = int(self._seen["spec"].get("leaseTransitions") or 0) + 1
+        transitions = int(self._observed["spec"].get("leaseTransitions") or 0) + 1
         try:
             await self._write({**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": transitions})
         except Conflict:
@@ -190,7 +190,7 @@ class _Lease:
         except NotFound:
             await self._create()  # only one replica succeeds
         except Conflict:
-            self._look_at(await self._client.get(LEASES, self._namespace, self._name))
+            self._observe(await self._client.get(LEASES, self._namespace, self._name))
             if self._holder != self._identity:
                 return False
             await self._write(self._claim())
@@ -199,18 +199,18 @@ class _Lease:
     async def _create(self) -> None:
         metadata = {"name": self._name, "namespace": self._namespace}
         spec = {**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": 0}
-        self._look_at(await self._client.create(LEASES, {"metadata": metadata, "spec": spec}))
+        self._observe(await self._client.create(LEASES, {"metadata": metadata, "spec": spec}))
 
     async def _write(self, spec: Mapping[str, Any]) -> None:
-        patch = metadata_patch(self._seen, spec={"renewTime": _micro_time(), **spec})
+        patch = metadata_patch(self._observed, spec={"renewTime": _micro_time(), **spec})
         if patch is not None:
-            self._look_at(await self._client.patch(LEASES, self._namespace, self._name, patch))
+            self._observe(await self._client.patch(LEASES, self._namespace, self._name, patch))
 
-    def _look_at(self, lease: Mapping[str, Any]) -> None:
+    def _observe(self, lease: Mapping[str, Any]) -> None:
         version = lease["metadata"]["resourceVersion"]
-        if not self._seen or self._seen["metadata"]["resourceVersion"] != version:
-            self._seen_at = _now()
-        self._seen = lease
+        if not self._observed or self._observed["metadata"]["resourceVersion"] != version:
+            self._observed_at = _now()
+        self._observed = lease
 
     def _claim(self) -> dict[str, Any]:
         duration = round(self._times.duration)
@@ -218,11 +218,11 @@ class _Lease:
 
     @property
     def _holder(self) -> str:
-        return str(self._seen["spec"].get("holderIdentity") or "")
+        return str(self._observed["spec"].get("holderIdentity") or "")
 
     def _is_expired(self) -> bool:
-        duration = float(self._seen["spec"].get("leaseDurationSeconds") or self._times.duration)
-        return _now() > self._seen_at + duration
+        duration = float(self._observed["spec"].get("leaseDurationSeconds") or self._times.duration)
+        return _now() > self._observed_at + duration
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._times.retry * (0.9 + 0.2 * self._rng()))
