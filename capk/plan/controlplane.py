@@ -90,7 +90,9 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
     infrastructure = observed.infrastructure
     if observed.owner and _is_foreign(observed):
         name = kubeconfig_secret_name(observed.owner.name)
-        message = f"Secret {name} exists and does not belong to this provider. Delete it or give it another name."
+        message = (
+            f"Secret {name} exists and does not belong to this provider. Copy its data if you need it, and delete it."
+        )
         return false(Reason.NAME_CONFLICT, message)
     for part, words in observed.refusals.items():
         if not is_as_written(observed.secrets.get(part.removeprefix(SECRET).strip())):

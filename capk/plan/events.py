@@ -16,14 +16,14 @@ class Event(NamedTuple):
 
 _ORDINARY = {
     (Condition.CLUSTER_CREATED, Reason.CREATED): "The kind cluster is up.",
-    (Condition.CLUSTER_CREATED, Reason.PREPARING_NODES): "kind creates the cluster.",
+    (Condition.CLUSTER_CREATED, Reason.PREPARING_NODES): "kind is creating the cluster.",
     (Condition.CLUSTER_CREATED, Reason.CLEANING_UP): "",
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CLUSTER): "",
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CONFIG_MAP): "",
     (Condition.NODES_RUNNING, Reason.STARTING_NODES): "",
     (Condition.DELETING, Reason.DELETING): "",
     (Condition.PAUSED, Reason.PAUSED): "",
-    (Condition.AVAILABLE, Reason.AVAILABLE): "The workload cluster can be used.",
+    (Condition.AVAILABLE, Reason.AVAILABLE): "The workload cluster is ready for use.",
 }
 """Messages of Normal Events; an empty text means the condition's own message."""
 

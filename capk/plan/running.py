@@ -339,9 +339,8 @@ def _api_server_verdict(observed: Observed) -> Verdict | None:
     health, access = observed.health, observed.access
     was_reached = health.reached or was_ever_reached(observed.object)
     if (stopped := stopped_entry_points(observed)) and not stopped_nodes(observed):
-        return false(
-            Reason.NOT_ANSWERING, f"{', '.join(stopped)} does not run and does not belong to this KINDCluster."
-        )
+        message = f"{', '.join(stopped)} does not run and belongs to someone else. Ask its owner to start it."
+        return false(Reason.NOT_ANSWERING, message)
     if health.answers or (health.answers is None and access and access.answered):
         return true(Reason.ANSWERING)
     if health.answers is False and was_reached:
@@ -413,7 +412,7 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
     if foreign := foreign_among(observed):
         message = (
             f"Secret {', '.join(foreign)} exists and does not belong to this provider. "
-            "Delete it or give it another name."
+            "Copy its data if you need it, and delete it."
         )
         return false(Reason.NAME_CONFLICT, message)
     for part, words in standing_refusals(observed).items():
