@@ -1,1 +1,1 @@
-"""The kind command and what stands behind it; nothing here knows the Kubernetes API."""
+"""The kind command and the container engine; nothing here knows the Kubernetes API."""

@@ -1,6 +1,6 @@
 """Runs one external command: own process group, deadline, streamed output, typed failure.
 
-The only module that starts processes, but for the shell of `capk.engine.guard`. It knows nothing about the commands.
+Only this module starts processes, except the shell of `capk.engine.guard`. It knows nothing about the commands.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
 GRACE_SECONDS: Final = 5.0
 """Time between SIGTERM and SIGKILL."""
 DRAIN_SECONDS: Final = 1.0
-"""How long output is awaited after the command's end: a child that it left behind may hold the pipes open for ever."""
+"""How long to wait for output after the command's end: a child of the command may hold the pipes open for ever."""
 MAX_TAIL: Final = 64 * 1024
 """Bytes of output kept for a failure."""
 MAX_STDOUT: Final = 8 * 1024 * 1024
-"""Bytes of standard output, unless a caller wants less; half an answer is a wrong one, so more is a failure."""
+"""Limit of standard output in bytes. More is a failure, because truncated output would be misread."""
 MAX_LINE: Final = 4 * 1024
-"""Bytes of a line given to `on_line`; the rest of a longer line is dropped."""
+"""Bytes of a line passed to `on_line`; the rest of a longer line is dropped."""
 
 _guard = Guard()
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a command printed, undecodable bytes replaced.
+    """The output of a command, with undecodable bytes replaced.
 
     stderr: at most the last 64 KiB.
     exit_status: 0, unless failures were allowed; negative for a signal.
@@ -55,14 +55,14 @@ async def run(
     check: bool = True,
     max_stdout: int = MAX_STDOUT,
 ) -> Output:
-    """Run a command to its end and return what it printed.
+    """Run a command and return its output.
 
     env: the whole environment; None passes ours on.
     on_line: called with each line of standard error as it arrives; must not raise.
-    check: False returns a failure's output too, with its exit status.
-    max_stdout: bytes of standard output; a command that prints more is ended and fails.
-    At the deadline and when cancelled, the whole process group gets SIGTERM, 5 s later SIGKILL, and is awaited. What a
-    failed command left running is killed; what a successful one left may live.
+    check: False also returns the output of a failure, with its exit status.
+    max_stdout: limit of standard output in bytes; a command that prints more is killed and fails.
+    At the deadline and on cancellation, the whole process group gets SIGTERM, 5 s later SIGKILL, and is awaited.
+    Processes that a failed command left are killed; those of a successful one keep running.
     Raises CommandFailed (last 64 KiB of output), CommandTimedOut, CommandMissing.
     """
     child = _Child(on_line, max_stdout)
@@ -80,7 +80,7 @@ async def run(
     finally:
         child.close()
     if child.exit_status != 0:
-        # kind gives up at the first failure and leaves the engine's commands that it runs at the same time.
+        # kind exits at the first failure and leaves its concurrent engine commands running.
         child.kill()
     if child.overflow:
         raise CommandFailed(command, f"{child.tail}\nstandard output exceeds {max_stdout} bytes", child.exit_status)
@@ -90,7 +90,7 @@ async def run(
 
 
 class _Child:
-    """One running command: collects what it prints, in bounded memory, and can end its process group."""
+    """One running command: collects its output in bounded memory and can end its process group."""
 
     def __init__(self, on_line: Callable[[str], None] | None, max_stdout: int) -> None:
         self.exited = asyncio.Event()
@@ -108,13 +108,13 @@ class _Child:
         self._closed.set()
 
     async def start(self, command: Sequence[str], stdin: str | None, env: Mapping[str, str] | None) -> None:
-        """Start the process and have its output read; raises CommandMissing."""
+        """Start the process and read its output; raises CommandMissing."""
         try:
             process = self._spawn(command, has_input=stdin is not None, env=env)
         except OSError as error:
             raise CommandMissing(command, error.strerror or str(error)) from error
         except ValueError as error:
-            # A zero byte or a lone surrogate in an argument: no process can be given that.
+            # An argument has a zero byte or a lone surrogate, which no process accepts.
             raise CommandMissing(command, str(error)) from error
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe:
@@ -133,10 +133,10 @@ class _Child:
     def _spawn(
         self, command: Sequence[str], *, has_input: bool, env: Mapping[str, str] | None
     ) -> subprocess.Popen[bytes]:
-        """Start the process and have it watched.
+        """Start the process under the guard.
 
-        asyncio's own way tells of a process some turns of the loop later, when its pipes are connected, and until then
-        nothing would end it if we were killed.
+        asyncio's own API returns the process only after it has connected the pipes. Until then, nothing would end the
+        process if we were killed.
         """
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         self._process = subprocess.Popen(
@@ -153,7 +153,7 @@ class _Child:
 
     @property
     def tail(self) -> str:
-        """The last part of both outputs, in the order in which they arrived."""
+        """The end of both outputs, in order of arrival."""
         return _text(self._tail)
 
     @property
@@ -163,12 +163,12 @@ class _Child:
         return -signal.SIGKILL if status is None else status
 
     def begin_output(self, number: int) -> None:
-        """Note that one of the outputs is being read."""
+        """Record that one of the outputs is being read."""
         self._open.add(number)
         self._closed.clear()
 
     def receive(self, number: int, data: bytes) -> None:
-        """Take in a piece of output."""
+        """Process a chunk of output."""
         _append(self._tail, data)
         if number == 2:
             _append(self.stderr, data)
@@ -180,7 +180,7 @@ class _Child:
             self.stdout += data
 
     def end_output(self, number: int) -> None:
-        """Note that nothing more comes from one of the outputs."""
+        """Record the end of one of the outputs."""
         if number == 2 and self._line:
             self._split(b"\n")
         self._open.discard(number)
@@ -188,11 +188,11 @@ class _Child:
             self._closed.set()
 
     async def drained(self) -> None:
-        """Wait until everything that was printed has arrived."""
+        """Wait until all output has arrived."""
         await _within(DRAIN_SECONDS, self._closed)
 
     async def end(self) -> None:
-        """End the process group and wait for it. A second cancellation only cuts the grace short."""
+        """End the process group and wait for it. A second cancellation only shortens the grace period."""
         if self._process is None:
             return
         try:
@@ -201,16 +201,16 @@ class _Child:
                 await _within(GRACE_SECONDS, self.exited)
         finally:
             self.kill()
-            # Bounded, because a process that hangs in the kernel does not even end by SIGKILL.
+            # Bounded, because even SIGKILL does not end a process that hangs in the kernel.
             await _within(GRACE_SECONDS, self.exited)
             await self.drained()
 
     def kill(self) -> None:
-        """End what is left of the process group, at once."""
+        """Kill the rest of the process group immediately."""
         self._signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of the pipes."""
+        """Close the pipes."""
         if self._process:
             _guard.release(self._process.pid)
         self._pipes.close()
@@ -231,27 +231,27 @@ class _Child:
 
 
 class _Pipe(asyncio.Protocol):
-    """Hands on what comes from one of a command's outputs, 1 or 2."""
+    """Passes on one of a command's outputs, 1 or 2."""
 
     def __init__(self, child: _Child, number: int) -> None:
         self._child = child
         self._number = number
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Is called by asyncio first."""
+        """Called by asyncio first."""
         self._child.begin_output(self._number)
 
     def data_received(self, data: bytes) -> None:
-        """Is called by asyncio for each piece."""
+        """Called by asyncio for each chunk."""
         self._child.receive(self._number, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Is called by asyncio when nobody writes to it any more, or it was closed."""
+        """Called by asyncio when the last writer has closed the pipe, or we have."""
         self._child.end_output(self._number)
 
 
 def _notice_end(process: subprocess.Popen[bytes], ended: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
-    """Reap a process when it ends, and set the event; a thread waits where the system has no handle to watch."""
+    """Reap a process when it ends, and set the event; a thread waits if the system has no pidfd."""
     try:
         handle = os.pidfd_open(process.pid)
     except (AttributeError, OSError):

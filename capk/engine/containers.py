@@ -1,6 +1,6 @@
-"""The container engine behind kind: what kind itself has no command for. Nobody else knows its command line.
+"""The command line of the container engine, for what kind has no command for. No other module knows it.
 
-Works with docker, podman, nerdctl and finch, whose commands agree in nearly all that is used here.
+Works with docker, podman, nerdctl and finch, whose commands agree in nearly everything that is used here.
 Source: kind pkg/cluster/constants and pkg/cluster/internal/providers/*/ (labels, networks, removal).
 """
 
@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 BATCH: Final = 250
-"""Containers inspected in one call; an engine prints some 10 KB of each."""
+"""Containers inspected in one call; an engine prints about 10 KB per container."""
 MOST_INSPECTIONS: Final = 3
-"""Calls for one batch, when containers go away meanwhile."""
+"""Maximum number of calls for one batch, because containers may vanish meanwhile."""
 STOP_SECONDS: Final = 10
 """How long a container may take to end before it is killed; the engines' own default."""
 HOLD_SECONDS: Final = 300
-"""How long a placeholder lives where nobody removes it: a provider that was killed leaves nothing for longer."""
+"""Lifetime of a placeholder that is not removed, for example because the provider was killed."""
 WRITE_SCRIPT: Final = """set -eu
 mkdir -p -- "$(dirname -- "$1")"
 new=$(mktemp -- "$1.XXXXXX")
@@ -44,11 +44,11 @@ cat >"$new"
 chmod -- "$2" "$new"
 mv -f -- "$new" "$1"
 """
-"""Arguments: path, mode, length in bytes. mktemp makes a file that only its owner can read."""
+"""Arguments: path, mode, length in bytes. mktemp creates a file that only its owner can read."""
 
 LOG_LINES: Final = 500
 LOG_BYTES: Final = 1 << 20
-"""Lines of what a container has printed, and bytes while they are read: a line may have any length."""
+"""Limits of the logs of a container, in lines and in bytes: a line may have any length."""
 
 MOST_OF_A_NAME: Final = 64
 """Characters of a kind cluster's name in the name of a placeholder."""
@@ -60,14 +60,14 @@ _NETWORK_VARIABLES: Final = {
     "docker": "KIND_EXPERIMENTAL_DOCKER_NETWORK",
     "podman": "KIND_EXPERIMENTAL_PODMAN_NETWORK",
 }
-"""With nerdctl and finch, kind always takes the network `kind`."""
+"""With nerdctl and finch, kind always uses the network `kind`."""
 
 
 class UnreadableAnswer(CommandFailed):
-    """The engine's command printed something else than it should."""
+    """The engine's command printed unexpected output."""
 
     def __init__(self, command: Sequence[str], cause: str) -> None:
-        text = f"what it printed cannot be read: {cause}"
+        text = f"its output cannot be read: {cause}"
         super().__init__(command, text, 0)
         self.args = (f"{' '.join(command)}: {text}",)
 
@@ -75,9 +75,9 @@ class UnreadableAnswer(CommandFailed):
 def engine_command(
     environment: Mapping[str, str], which: Callable[[str], str | None] = shutil.which
 ) -> tuple[str, ...] | None:
-    """Return the container engine's command that kind would use; None when there is none on the PATH.
+    """Return the container engine's command that kind would use; None if there is none on the PATH.
 
-    Source: kind pkg/internal/runtime/runtime.go, pkg/cluster/provider.go (the order in which it looks).
+    Source: kind pkg/internal/runtime/runtime.go, pkg/cluster/provider.go (the order of its search).
     """
     chosen = environment.get("KIND_EXPERIMENTAL_PROVIDER", "")
     known = (chosen,) if chosen in _PROVIDERS else ()
@@ -85,9 +85,9 @@ def engine_command(
 
 
 def chosen_engine(chosen: Sequence[str] | None, environment: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Return the engine's command that a person chose, or the one that kind would use if they chose none.
+    """Return the engine's command that the user chose, otherwise the one that kind would use.
 
-    Empty: they chose to use no engine. None: none was chosen, and none is on the PATH.
+    Empty: the user chose no engine. None: nothing was chosen, and no engine is on the PATH.
     """
     return engine_command(environment) if chosen is None else tuple(chosen)
 
@@ -95,9 +95,9 @@ def chosen_engine(chosen: Sequence[str] | None, environment: Mapping[str, str]) 
 class Containers:
     """The container engine's command.
 
-    command: the executable and what always stands before the sub-command; None: only kind is known.
-    Without a command nothing is known (None, or nothing) and nothing is done, but `run` and `write_file` fail.
-    environment: added to ours, the same that kind gets.
+    command: the executable and its leading arguments; None: use kind only.
+    Without a command, queries return None or nothing, actions do nothing, and `run` and `write_file` fail.
+    environment: added to ours, as for kind.
     All methods raise CommandFailed, CommandTimedOut and CommandMissing.
     """
 
@@ -117,14 +117,14 @@ class Containers:
 
     @property
     def network(self) -> str:
-        """The name of the network that kind puts its nodes on."""
+        """The name of kind's network."""
         return self._env.get(_NETWORK_VARIABLES.get(self._engine, "")) or "kind"
 
     @property
     def gives_lowest_address(self) -> bool:
-        """Whether the engine gives the lowest free address to whatever starts next.
+        """Whether the engine assigns the lowest free address to the next container.
 
-        docker does. podman and nerdctl go on from the last address that they gave, whatever is free below.
+        docker does. podman and nerdctl continue after the last assigned address, whatever is free below.
         Source: containers/common libnetwork/netavark/ipam.go; CNI's host-local, which nerdctl uses.
         """
         return self._engine == "docker"
@@ -138,30 +138,30 @@ class Containers:
         return sorted((node for node in nodes if node), key=lambda node: node.name)
 
     async def start(self, names: Sequence[str]) -> None:
-        """Start stopped containers one after the other; one that runs already is fine.
+        """Start stopped containers one after the other; running ones are fine.
 
-        docker gives each the lowest address that is free, so the order decides which it gets.
+        docker assigns the lowest free address, so the order decides which one each container gets.
         """
         if self.command:
             for name in names:
                 await self._run(["start", name], self._start_timeout_seconds)
 
     async def stop(self, names: Sequence[str]) -> None:
-        """Stop containers; one that does not end within STOP_SECONDS is killed, one that is stopped already is fine."""
+        """Stop containers; kill those that do not end within STOP_SECONDS. Stopped ones are fine."""
         if self.command and names:
-            # docker is about to rename --time, and all engines know the short form.
+            # docker is about to rename --time, but all engines have the short form.
             await self._run(["stop", "-t", str(STOP_SECONDS), *names], self._patience(names))
 
     async def remove(self, container_ids: Sequence[str]) -> None:
-        """Remove containers by force, with their own volumes, as kind does; those that are gone already are fine.
+        """Remove containers by force, with their own volumes, as kind does; missing ones are fine.
 
-        container_ids: whole ids, so that a newer container of the same name stays.
+        container_ids: full ids, so that a newer container of the same name stays.
         Source: kind pkg/cluster/internal/providers/*/provider.go, DeleteNodes.
         """
         if not self.command or not container_ids:
             return
         if not all(inspection.CONTAINER_ID.fullmatch(container) for container in container_ids):
-            raise CommandFailed([*self.command, "rm"], "what is to be removed is not the id of a container", 0)
+            raise CommandFailed([*self.command, "rm"], "the argument is not a container id", 0)
         volumes = await self._var_volumes(container_ids) if self._engine == "podman" else []
         if self._engine == "nerdctl":
             await self._stop_for_good(container_ids)
@@ -172,21 +172,20 @@ class Containers:
     async def run(
         self, node_name: str, command: Sequence[str], *, stdin: str | None = None, timeout_seconds: float = 30
     ) -> command.Output:
-        """Run a command in a running node and return what it printed.
+        """Run a command in a running node and return its output.
 
-        node_name: or the container's id.
-
-        Raises CommandFailed when the command fails, too: 126 and 127 when it cannot be started.
+        node_name: name or id of the container.
+        Also raises CommandFailed if the command itself fails, with status 126 or 127 if it cannot be started.
         """
         if not self.command:
-            raise CommandMissing(["exec", node_name], "no command of a container engine is known")
+            raise CommandMissing(["exec", node_name], "no container engine command is available")
         options = ["--interactive"] if stdin is not None else []
         return await self._run(["exec", *options, node_name, *command], timeout_seconds, stdin=stdin)
 
     async def printed(self, container_id: str, *, timeout_seconds: float = 30) -> str:
-        """Return the last lines that a container has printed, running or not; of its standard error 64 KiB at most.
+        """Return the last log lines of a container, running or not, with at most 64 KiB of its standard error.
 
-        Raises CommandFailed, with the end of what was read, where they are more than LOG_BYTES.
+        Raises CommandFailed, with the end of the output, if they exceed LOG_BYTES.
         """
         if not self.command:
             return ""
@@ -195,17 +194,17 @@ class Containers:
         return output.stdout + output.stderr
 
     async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
-        """Write a file in a running node: whole or not at all, with the folders that it needs.
+        """Write a file in a running node, atomically, and create its folders.
 
-        path: absolute. mode: as chmod takes it.
+        path: absolute. mode: as for chmod.
         """
         script = ["sh", "-c", WRITE_SCRIPT, "write-file", path, mode, str(len(content.encode()))]
         await self.run(node_name, script, stdin=content)
 
     async def occupants(self) -> Mapping[str, str]:
-        """Return who has which address on kind's network: address -> name of a running container, kind's or not.
+        """Return the used addresses on kind's network: address -> name of a running container, kind's or not.
 
-        By the list of containers, because `network inspect` names them in docker and new podman and nerdctl only.
+        It inspects containers, because only docker and new podman and nerdctl name them in `network inspect`.
         """
         if self.command is None:
             return {}
@@ -217,31 +216,31 @@ class Containers:
         return taken
 
     async def hold_address(self, cluster: str, image: str) -> tuple[str, str]:
-        """Start a placeholder, which does nothing but have the next free address of kind's network.
+        """Start a placeholder, a container that only occupies the next free address of kind's network.
 
-        Return its whole id and its address. It ends by itself after HOLD_SECONDS, and leaves nothing behind.
+        Return its full id and its address. It ends and is removed by itself after HOLD_SECONDS.
         cluster: the kind cluster that it helps to start; see `release_addresses`.
-        image: one that the engine has, with a `sleep`; nothing is pulled.
-        Only for an engine that gives the lowest free address: nerdctl refuses --rm with --detach.
+        image: an image that the engine has, with a `sleep` command; nothing is pulled.
+        Only for an engine that assigns the lowest free address: nerdctl does not allow --rm with --detach.
         """
         if not self.command or not image or image.startswith("-"):
-            raise CommandFailed([*(self.command or ()), "run"], "there is no image to hold an address with", 0)
+            raise CommandFailed([*(self.command or ()), "run"], "no image is available for a placeholder", 0)
         name = f"{cluster[:MOST_OF_A_NAME]}-address-placeholder-{secrets.token_hex(4)}"
-        # The node image asks for a stop signal that `sleep` ignores.
+        # The node image sets a stop signal that `sleep` ignores.
         options = ["--detach", "--rm", "--pull=never", f"--name={name}", f"--label={HOLD_LABEL}={cluster}"]
         options += [f"--network={self.network}", "--stop-signal=SIGKILL", "--entrypoint=sleep"]
         output = await self._run(["run", *options, image, str(HOLD_SECONDS)], self._start_timeout_seconds)
         container = output.stdout.strip()
         if not inspection.CONTAINER_ID.fullmatch(container):
-            raise UnreadableAnswer([*self.command, "run"], "it is not the id of a container")
+            raise UnreadableAnswer([*self.command, "run"], "it is not a container id")
         seen = self._documents(await self._query("inspect", "--type=container", container)).get(container, {})
         addresses = self._read(inspection.addresses_on, seen)
         if not addresses:
-            raise UnreadableAnswer([*self.command, "inspect"], "a container that was just started has no address")
+            raise UnreadableAnswer([*self.command, "inspect"], "the new container has no address")
         return container, addresses[0]
 
     async def release_addresses(self, cluster: str) -> None:
-        """Remove all placeholders of a kind cluster, also those that another provider process left."""
+        """Remove all placeholders of a kind cluster, including those of another provider process."""
         if self.command is None:
             return
         found = await self._inspected(f"label={HOLD_LABEL}={cluster}", "--all")
@@ -249,10 +248,10 @@ class Containers:
         await self.remove([str(one.get("Id", one.get("ID"))) for one in held])
 
     async def resolves_names(self) -> bool | None:
-        """Return whether nodes find each other by name on kind's network; None where the engine does not say.
+        """Return whether nodes find each other by name on kind's network; None if the engine does not report it.
 
-        Only podman makes networks without DNS. Before the first kind cluster there is no network to look at; that its
-        DNS server is missing shows without one.
+        Only podman creates networks without DNS. Before the first kind cluster there is no network to inspect, but
+        podman also reports a missing DNS server.
         """
         if self._engine != "podman" or self.command is None:
             return None
@@ -264,7 +263,7 @@ class Containers:
         return False if engine.exit_status == 0 and inspection.lacks_dns_server(engine.stdout) else named
 
     async def engine_id(self) -> str | None:
-        """Return an id that another engine does not have and that outlives restarts; None where there is none (podman).
+        """Return an id that is unique to the engine and survives restarts; None if it has none (podman).
 
         Source: moby daemon/id.go; nerdctl pkg/infoutil (containerd's own).
         """
@@ -272,7 +271,7 @@ class Containers:
         return (found.id or None) if found else None
 
     async def info(self) -> EngineInfo | None:
-        """Return which engine answers and what its machine has; None without an engine."""
+        """Return the engine and the resources of its machine; None without an engine."""
         if self.command is None:
             return None
         answer = await self._query("info", "--format", "{{json .}}")
@@ -288,9 +287,9 @@ class Containers:
         return await self._answers("image", "inspect", image)
 
     async def can_pull(self, image: str) -> bool:
-        """Return whether the image's registry answers with its manifest; nothing is pulled.
+        """Return whether the image's registry has its manifest; nothing is pulled.
 
-        The command asks, not the engine: a mirror or a proxy that only the engine knows is not asked.
+        The command sends the request, not the engine: mirrors and proxies that only the engine knows are not used.
         """
         return await self._answers("manifest", "inspect", image)
 
@@ -300,7 +299,7 @@ class Containers:
         return (await self._query(*arguments, check=False)).exit_status == 0
 
     async def _inspected(self, *listing: str) -> list[Document]:
-        """List containers and look at each; those that go away in between are left out."""
+        """List and inspect containers; those that vanish in between are left out."""
         ids = await self._ids(*listing)
         found: list[Document] = []
         for start in range(0, len(ids), BATCH):
@@ -310,9 +309,9 @@ class Containers:
     async def _inspected_batch(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
         """Inspect containers.
 
-        One that went away since it was listed makes the call fail for all: docker and podman print the others, nerdctl
-        prints nothing, so it is asked again for the rest. docker goes on listing a container for seconds after it has
-        forgotten it, so what it says of each counts more than another listing.
+        One that vanished since the listing makes the call fail. docker and podman still print the others; nerdctl
+        prints nothing, so the rest is inspected again. docker lists a removed container for some seconds, so its error
+        for a container overrides another listing.
         """
         found: dict[str, Document] = {}
         wanted = set(ids)
@@ -345,18 +344,18 @@ class Containers:
             raise UnreadableAnswer([*(self.command or ()), "inspect"], str(error)) from error
 
     def _failed(self, verb: str, output: command.Output) -> CommandFailed:
-        cause = output.stderr or "it printed nothing of some containers"
+        cause = output.stderr or "its output lacks some containers"
         return CommandFailed([*(self.command or ()), verb], cause, output.exit_status)
 
     async def _ids(self, wanted: str, *options: str) -> list[str]:
         output = await self._query("ps", *options, "--quiet", "--no-trunc", "--filter", wanted)
         ids = output.stdout.split()
         if not all(inspection.CONTAINER_ID.fullmatch(container) for container in ids):
-            raise UnreadableAnswer([*(self.command or ()), "ps"], "it is not a list of container ids")
+            raise UnreadableAnswer([*(self.command or ()), "ps"], "it does not consist of container ids")
         return ids
 
     async def _var_volumes(self, container_ids: Sequence[str]) -> list[str]:
-        """Return the volumes that kind made for podman's nodes; `rm --volumes` leaves them, as they have names."""
+        """Return the volumes that kind created for podman's nodes; they have names, so `rm --volumes` keeps them."""
         output = await self._query("inspect", "--type=container", *container_ids, check=False)
         read = (
             self._read(lambda document, _: inspection.var_volume(document), document)
@@ -365,7 +364,7 @@ class Containers:
         return [volume for volume in read if volume]
 
     async def _remove_volumes(self, volumes: Sequence[str]) -> None:
-        # Without --force, which would remove another container that has come to use one.
+        # Without --force, which would also remove another container that uses a volume by now.
         output = await self._run(["volume", "rm", *volumes], self._start_timeout_seconds, check=False)
         if output.exit_status != 0 and not all(
             volume in output.stdout.split() or _is_gone(volume, output.stderr) for volume in volumes
@@ -373,7 +372,7 @@ class Containers:
             raise self._failed("volume rm", output)
 
     async def _stop_for_good(self, container_ids: Sequence[str]) -> None:
-        """Keep containerd from restarting what is about to be removed; `rm` tells afterwards what could not be."""
+        """Keep containerd from restarting the containers before their removal; `rm` reports any failure later."""
         for call in (["update", "--restart=no"], ["stop"]):
             await self._run([*call, *container_ids], self._patience(container_ids), check=False)
 
@@ -392,7 +391,7 @@ class Containers:
             raise self._failed("rm", output)
 
     def _patience(self, containers: Sequence[str]) -> float:
-        """Return how long a call may take in which the engine may end containers one after the other (nerdctl)."""
+        """Return the time limit of a call that may end containers one after the other (nerdctl)."""
         return self._start_timeout_seconds + (STOP_SECONDS + 1) * len(containers)
 
     async def _query(self, *arguments: str, check: bool = True) -> command.Output:
@@ -422,19 +421,19 @@ class Containers:
 
 
 def _engine(words: Sequence[str]) -> str:
-    """Return which engine a command belongs to, docker for one that cannot be told; finch and lima wrap nerdctl."""
+    """Return the engine of a command: docker if it is unknown; finch and lima wrap nerdctl."""
     names = [PurePath(word).name.removesuffix(".exe") for word in words]
     known = next((name for name in names if name in _PROVIDERS), "docker")
     return known if known in ("docker", "podman") else "nerdctl"
 
 
 def _is_gone(name: str, printed: str) -> bool:
-    """Whether the engine says that there is no such container (docker), object (podman, nerdctl) or volume."""
+    """Return whether the engine reports a missing container (docker), object (podman, nerdctl) or volume."""
     quoted = rf"\\?[\"'`]?{re.escape(name)}\b"
     known = rf"no such (?:container|object|volume)[: ]*{quoted}|no (?:container|volume) with [a-z ]+ {quoted}"
     return bool(re.search(known, printed, re.IGNORECASE))
 
 
 def _is_going(container_id: str, printed: str) -> bool:
-    """Whether the engine says that a container is being removed already (docker)."""
+    """Return whether the engine reports that a container is already being removed (docker)."""
     return bool(re.search(rf"removal of container {container_id} is already in progress", printed, re.IGNORECASE))

@@ -1,8 +1,8 @@
-"""Keeps what a failed creation left to read, in a bounded place; decides nothing.
+"""Keeps the logs of failed creations in bounded space; decides nothing.
 
-Best effort: the files help a person, and nothing depends on them. So no method raises OSError, and all of them together
-take a small part of the volume, which deletions need as well. The node logs may hold what Kubernetes prints of its
-configuration, so only the provider's user can read them.
+Best effort: the files help users, and nothing depends on them. So no method raises OSError, and all files together use
+a small part of the volume, which deletions need as well. Node logs may contain parts of Kubernetes' configuration, so
+only the provider's user can read them.
 """
 
 import logging
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 KIND_OUTPUT: Final = "kind.log"
-"""What kind itself printed."""
+"""The output of kind itself."""
 KIND_CONFIG: Final = "kind.yaml"
-"""The configuration that kind was given."""
+"""The configuration passed to kind."""
 FREE_PART: Final = 10
-"""All failures' logs together take at most one part in so many of what the volume has free without them."""
+"""The logs of all failures use at most one part in so many of the space that is free without them."""
 
-# kind's own rule for names, without those that are directories: a name must never become a path.
+# kind's own rule for names, without names of directories: a name must never become a path.
 _NAME: Final = re.compile(r"(?!\.+\Z)[a-z0-9.-]{1,200}")
 # One component of a path, as engines name containers.
 _FILE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 class FailureLogs:
     """One directory for each kind cluster, for the latest failure of its creation.
 
-    keep: how many clusters' logs are kept; the oldest go first.
-    file_bytes: of a longer file the end is kept. failure_bytes: of one failure's files, the largest go first.
-    total_bytes: of all failures' files; the oldest failure goes first. Both are less on a volume that is nearly full.
-    free_bytes: returns what a directory's volume has free.
+    keep: maximum number of clusters; the oldest logs are removed first.
+    file_bytes: per file; only the end of a longer file is kept. failure_bytes: per failure; the largest files go first.
+    total_bytes: for all failures; the oldest goes first. Both limits are lower on a volume that is nearly full.
+    free_bytes: returns the free bytes of a directory's volume.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class FailureLogs:
         self._warned: set[str] = set()
 
     def begin(self, name: str, output: str, config: str | None = None) -> Path | None:
-        """Return a new, empty place for a cluster's logs, with kind's own output in it; the earlier one goes.
+        """Return a new directory for a cluster's logs, with kind's own output in it; it replaces the previous one.
 
-        config: what kind read on its standard input, written to a file that `kind create cluster --config` takes.
+        config: kind's standard input, written to a file for `kind create cluster --config`.
         Returns None if nothing can be kept: the volume is full, or the name is not a valid name of a kind cluster.
         """
         if (place := self._place(name)) is None:
@@ -73,22 +73,22 @@ class FailureLogs:
         return place
 
     def config_file(self, place: Path | None) -> str:
-        """Return the path of the configuration kept there; empty if there is none."""
+        """Return the path of the stored configuration; empty if there is none."""
         return str(place / KIND_CONFIG) if place and (place / KIND_CONFIG).is_file() else ""
 
     def add(self, place: Path, name: str, text: str) -> bool:
-        """Write one more file into the place, the end of the text where all of it is too long.
+        """Add a file to the directory, with only the end of a text that is too long.
 
-        name: of the file; one that is not a plain name, or is there already, is left out.
-        Return whether more may be kept in the place.
+        name: of the file; an existing one, or one that is not a plain name, is left out.
+        Return whether the directory has room for more.
         """
         if not _FILE.fullmatch(name):
             return True
         try:
             if (left := self._left(place)) <= 0:
-                log.info("the logs kept in %s are incomplete: they reached the limit of their size", place)
+                log.info("The logs in %s are incomplete: they reached their size limit", place)
                 return False
-            # Exclusive, so that no link is followed and kind's own output stays.
+            # Exclusive, so that it follows no link and keeps kind's own output.
             with suppress(FileExistsError), (place / name).open("xb") as file:
                 file.write(text.encode(errors="replace")[-min(left, self._file_bytes) :])
         except OSError as error:
@@ -97,7 +97,7 @@ class FailureLogs:
         return True
 
     def end(self, place: Path | None) -> None:
-        """Cut what was written there to size, and drop the logs of the clusters that failed longest ago."""
+        """Enforce the size limits of the directory, and remove the logs of the oldest failures."""
         if place is None:
             return
         try:
@@ -106,7 +106,7 @@ class FailureLogs:
             self._warn(error)
 
     def drop(self, name: str) -> None:
-        """Remove a cluster's logs: it is up now, or gone."""
+        """Remove the logs of a cluster that is now complete or gone."""
         if place := self._place(name):
             _remove(place)
 
@@ -116,7 +116,7 @@ class FailureLogs:
             parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_room(place, self._failure_bytes)
         (place / KIND_OUTPUT).write_bytes(output.encode(errors="replace")[-self._file_bytes :])
-        # A part of a configuration is of no use.
+        # A truncated configuration is useless.
         if config is not None and len(document := config.encode(errors="replace")) <= self._file_bytes:
             (place / KIND_CONFIG).write_bytes(document)
 
@@ -131,17 +131,17 @@ class FailureLogs:
         return self._directory / name if _NAME.fullmatch(name) else None
 
     def _limit(self, size: int) -> int:
-        """Return how many bytes may be kept where `size` is allowed at most, in view of what the volume has free."""
+        """Return the limit in bytes: `size`, or less if the volume has little free space."""
         available = self._free_bytes(self._directory) + sum(map(_size, self._directory.iterdir()))
         return min(size, available // FREE_PART)
 
     def _left(self, place: Path) -> int:
-        """Return how many bytes may still be written there: several creations may fail at one time."""
+        """Return how many more bytes the directory may hold; several creations may fail concurrently."""
         own = self._limit(self._failure_bytes) - _size(place)
         return min(own, self._limit(self._total_bytes) - _size(self._directory))
 
     def _make_room(self, newest: Path, wanted: int) -> None:
-        """Remove the oldest failures until the others leave `wanted` bytes of the whole budget, and are few enough."""
+        """Remove the oldest failures until `wanted` bytes of the whole budget are free and few enough are left."""
         budget = self._limit(self._total_bytes)
         wanted = max(_size(newest), min(wanted, budget))
         others = sorted((place for place in self._directory.iterdir() if place != newest), key=_age, reverse=True)
@@ -151,11 +151,11 @@ class FailureLogs:
                 _remove(place)
 
     def _warn(self, error: OSError) -> None:
-        """Log why nothing can be kept, once for each cause."""
+        """Log why nothing can be kept, once per cause."""
         cause = error.strerror or str(error)
         if cause not in self._warned:
             self._warned.add(cause)
-            log.warning("logs of failed creations cannot be kept in %s: %s", self._directory, cause)
+            log.warning("Cannot keep logs of failed creations in %s: %s", self._directory, cause)
 
 
 def _remove(place: Path) -> None:
@@ -170,7 +170,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _size(place: Path) -> int:
-    """Return the bytes below a place; what vanishes meanwhile counts as nothing."""
+    """Return the number of bytes below a directory; files that vanish meanwhile do not count."""
     size = 0
     for folder, _, names in os.walk(place):
         for name in names:

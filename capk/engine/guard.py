@@ -1,9 +1,9 @@
-"""Ends the running commands when this process dies without a chance to do so itself (SIGKILL, out of memory).
+"""Kills the running commands if this process dies without cleanup (SIGKILL, out of memory).
 
 A small shell, in a session of its own, reads from a pipe which process groups are running. The kernel closes the pipe
-when this process ends, however it ends; the shell then kills the groups that are still named (K37). PR_SET_PDEATHSIG
-could not do this: it reaches kind, but not the container engine's commands below kind, needs code between fork and
-exec, and exists on Linux only.
+when this process ends for any reason; the shell then kills the groups that are still registered (K37). PR_SET_PDEATHSIG
+would not suffice: it reaches kind, but not the container engine's commands below kind, needs code between fork and
+exec, and exists only on Linux.
 """
 
 import atexit
@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 class Guard:
     """Kills the watched process groups as soon as this process is gone.
 
-    It starts with the first group, and again if somebody ends it. Without a shell the groups go unwatched, which is
-    logged.
+    The shell starts with the first group, and again if it was killed. Without a shell the groups are not watched, which
+    is logged.
     """
 
     def __init__(self, shell: str = "/bin/sh") -> None:
@@ -46,19 +46,19 @@ class Guard:
         return self._shell.pid if self._shell else None
 
     def watch(self, group: int) -> None:
-        """Have this process group killed should this process die."""
+        """Register a process group, to be killed if this process dies."""
         self._groups.add(group)
         if self._shell is None or not self._tell(f"+ {group}\n"):
             self._start()
 
     def release(self, group: int) -> None:
-        """Forget a process group: it has ended, or may outlive this process."""
+        """Unregister a process group that has ended or may outlive this process."""
         if group in self._groups:
             self._groups.remove(group)
             self._tell(f"- {group}\n")
 
     def close(self) -> None:
-        """End the shell; groups that are still watched are killed."""
+        """End the shell, which kills the groups that are still watched."""
         if (shell := self._shell) is None:
             return
         self._shell = None
@@ -70,8 +70,8 @@ class Guard:
     def _start(self) -> None:
         self.close()
         try:
-            # Away from our directory and output, so that nothing waits for the shell; in a session of its own, so that
-            # a Ctrl-C meant for us does not reach it.
+            # It does not use our directory and output, so nothing waits for the shell. In a session of its own, it does
+            # not get a Ctrl-C that is meant for us.
             self._shell = subprocess.Popen(
                 [self._program, "-c", _SCRIPT],
                 stdin=subprocess.PIPE,
@@ -84,7 +84,11 @@ class Guard:
             )
         except OSError as error:
             if not self._refused:
-                _log.warning("commands would outlive a killed provider: %s cannot be started: %s", self._program, error)
+                _log.warning(
+                    "Cannot start %s (%s): child processes will survive if the provider is killed.",
+                    self._program,
+                    error,
+                )
             self._refused = True
             return
         atexit.register(self.close)

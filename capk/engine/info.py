@@ -1,4 +1,4 @@
-"""Reads what `info` of a container engine prints: which engine answers, and what its machine has. Pure.
+"""Parses the output of a container engine's `info`: the engine and the resources of its machine. Pure.
 
 docker, nerdctl and finch print one flat object, podman prints groups.
 Sources: moby api/types/system/info.go, nerdctl pkg/inspecttypes/dockercompat/info.go, podman libpod/define/info.go.
@@ -16,9 +16,9 @@ _MAX_BYTES: Final = 2**63
 
 
 class UnreadableInfo(Exception):
-    """The text is not what `info` prints, or the engine's command reports that it cannot reach the engine.
+    """The text is not the output of `info`, or the command reports that it cannot reach the engine.
 
-    refusal: the command's own words in the second case, else empty.
+    refusal: the command's own message in the second case, otherwise empty.
     """
 
     def __init__(self, cause: str, refusal: str = "") -> None:
@@ -28,10 +28,10 @@ class UnreadableInfo(Exception):
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """An engine that answers. Texts are empty and numbers None where the engine does not give them.
+    """An engine that answers. Texts are empty and numbers None if the engine does not report them.
 
-    id: differs from engine to engine and outlives restarts. version: as in 28.2.2.
-    host: name of its machine. data_root: where images and containers are, a path on that machine.
+    id: unique to the engine, survives restarts. version: such as 28.2.2.
+    host: name of its machine. data_root: path of images and containers on that machine.
     memory_bytes: of that machine. free_disk_bytes: on the disk of data_root.
     """
 
@@ -44,15 +44,15 @@ class EngineInfo:
 
 
 def read(text: str) -> EngineInfo:
-    """Return what `info --format '{{json .}}'` printed. Raises UnreadableInfo."""
+    """Parse the output of `info --format '{{json .}}'`. Raises UnreadableInfo."""
     try:
         facts = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnreadableInfo("it is not JSON") from error
     if not isinstance(facts, dict):
-        raise UnreadableInfo("it is not an object")
+        raise UnreadableInfo("it is not a JSON object")
     if facts.get("ServerErrors"):
-        # docker's client reports that it cannot reach the engine, and succeeds.
+        # docker's client reports that it cannot reach the engine, but exits with 0.
         raise UnreadableInfo("the engine does not answer", str(facts["ServerErrors"])[:1000])
     return _of_podman(facts) if isinstance(facts.get("host"), dict) else _of_docker(facts)
 

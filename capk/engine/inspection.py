@@ -1,6 +1,6 @@
-"""Reads what `inspect` of a container engine prints: its JSON becomes small, checked, bounded values. Pure.
+"""Parses the output of a container engine's `inspect` into small, checked, bounded values. Pure.
 
-docker, podman, nerdctl and finch print the fields that are used here alike. Where they differ, the functions say how.
+docker, podman, nerdctl and finch print the same fields, except for the differences noted in the functions.
 Sources: moby api/types/container, podman libpod/define/container_inspect.go, nerdctl pkg/inspecttypes/dockercompat.
 """
 
@@ -16,12 +16,12 @@ from capk.api.names import CLAIM_MOUNT_FOLDER, INFRASTRUCTURE_GROUP
 KIND_CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 ROLE_LABEL: Final = "io.x-k8s.kind.role"
 HOLD_LABEL: Final = f"{INFRASTRUCTURE_GROUP}/holds-address-for"
-"""On a placeholder, which holds an address: the name of the kind cluster that it helps to start."""
+"""On a placeholder, which occupies an address: the name of the kind cluster that it helps to start."""
 API_PORT: Final = "6443/tcp"
 """The port of the API server, and of the load balancer, in the container."""
 CONTAINER_ID: Final = re.compile(r"[0-9a-f]{64}")
 NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
-"""Names of containers and volumes; none looks like an option."""
+"""Names of containers and volumes, which cannot be mistaken for an option."""
 MAX_LABEL: Final = 255
 MAX_IMAGE: Final = 1024
 MAX_MARK: Final = 253
@@ -29,9 +29,9 @@ MAX_TIME: Final = 64
 
 _API_ROLES: Final = ("control-plane", "external-load-balancer")
 _DESKTOP_LABEL: Final = f"desktop.docker.io/ports/{API_PORT}"
-"""Where this label is, kind believes it more than the published port (GetAPIServerEndpoint of its providers)."""
+"""For kind, this label overrides the published port (GetAPIServerEndpoint of its providers)."""
 _UNKNOWN_NETWORK: Final = "unknown-"
-"""nerdctl knows no networks' names; it makes them up from the interfaces, as in unknown-eth0."""
+"""nerdctl does not report network names; it invents them from the interfaces, such as unknown-eth0."""
 _DOCUMENTS: Final = json.JSONDecoder()
 _SPACE: Final = re.compile(r"\s*")
 
@@ -39,9 +39,9 @@ Document = Mapping[str, Any]
 
 
 class Unreadable(Exception):
-    """The text is not what `inspect` prints.
+    """The text is not the output of `inspect`.
 
-    Says what is wrong with it, and repeats none of it: it may hold secrets.
+    The message does not quote the text, which may hold secrets.
     """
 
 
@@ -51,12 +51,12 @@ class Node:
 
     role: control-plane, worker or external-load-balancer.
     address: the first of `addresses`; empty while it is stopped.
-    started_at: when the container last started, in the engine's words, for comparing only; empty where the engine does
-    not say it (nerdctl before 2.0).
-    image: as it was given when the container was made.
-    mark: what its creator put on it, by a mount below CLAIM_MOUNT_FOLDER; of several the first in order of text, as
-    docker lists mounts in any order.
-    api_port: host address and port at which a running control plane or load balancer publishes its API server.
+    started_at: when the container last started, in the engine's format, only for comparison; empty if the engine does
+    not report it (nerdctl before 2.0).
+    image: as specified when the container was created.
+    mark: set by its creator with a mount below CLAIM_MOUNT_FOLDER; the alphabetically first if there are several,
+    because docker lists mounts in any order.
+    api_port: host address and port on which a running control plane or load balancer publishes the API server.
     addresses: on kind's network, IPv4 before IPv6.
     """
 
@@ -74,10 +74,10 @@ class Node:
 
 
 def documents(printed: str) -> dict[str, Document]:
-    """Return the containers that `inspect` printed, by id.
+    """Return the containers in the output of `inspect`, by id.
 
-    One JSON array, or one after the other: nerdctl before 2.1 prints one for each container. `null` is an empty one.
-    Raises Unreadable.
+    The output is one JSON array, or a sequence of arrays: nerdctl before 2.1 prints one per container. `null` is an
+    empty array. Raises Unreadable.
     """
     found: dict[str, Document] = {}
     for array in _arrays(printed):
@@ -89,7 +89,7 @@ def documents(printed: str) -> dict[str, Document]:
 
 
 def node(document: Document, network: str) -> Node | None:
-    """Return the node that a container is; None for a container that belongs to no kind cluster.
+    """Return the node of a container; None if the container belongs to no kind cluster.
 
     network: the name of kind's network. Raises Unreadable.
     """
@@ -98,7 +98,7 @@ def node(document: Document, network: str) -> Node | None:
     if not (cluster := _text(labels.get(KIND_CLUSTER_LABEL), KIND_CLUSTER_LABEL, MAX_LABEL)):
         return None
     if not isinstance(running := state.get("Running"), bool):
-        raise Unreadable("State.Running is missing or neither true nor false")
+        raise Unreadable("State.Running is missing or not a boolean")
     role = _text(labels.get(ROLE_LABEL), ROLE_LABEL, MAX_LABEL)
     addresses = _node_addresses(document, network)
     return Node(
@@ -117,12 +117,12 @@ def node(document: Document, network: str) -> Node | None:
 
 
 def name(document: Document) -> str:
-    """Return a container's name; docker puts a slash before it. Raises Unreadable."""
+    """Return a container's name, without docker's leading slash. Raises Unreadable."""
     return _matching(NAME, _text(document.get("Name"), "Name", MAX_LABEL + 1).removeprefix("/"), "Name")
 
 
 def holds_address_for(document: Document) -> str:
-    """Return the kind cluster for which a placeholder holds an address; empty for all else. Raises Unreadable."""
+    """Return the kind cluster of a placeholder; empty for any other container. Raises Unreadable."""
     labels = _mapping(_mapping(document.get("Config"), "Config").get("Labels"), "Labels")
     return "" if KIND_CLUSTER_LABEL in labels else _text(labels.get(HOLD_LABEL), HOLD_LABEL, MAX_LABEL)
 
@@ -138,7 +138,7 @@ def addresses_on(document: Document, network: str) -> tuple[str, ...]:
 
 
 def var_volume(document: Document) -> str | None:
-    """Return the volume at /var, which kind makes for each node; None when there is none. Raises Unreadable."""
+    """Return the volume at /var, which kind creates for each node; None if there is none. Raises Unreadable."""
     for mount in _mounts(document):
         if mount.get("Type") == "volume" and mount.get("Destination") == "/var":
             return _matching(NAME, _text(mount.get("Name"), "the name of a volume", MAX_LABEL), "the name of a volume")
@@ -151,7 +151,7 @@ def _arrays(printed: str) -> Iterator[Any]:
         try:
             array, at = _DOCUMENTS.raw_decode(printed, at)
         except (ValueError, RecursionError) as error:
-            raise Unreadable("it is not JSON, or only a part of it") from error
+            raise Unreadable("it is not complete JSON") from error
         yield array
         at = _skip_space(printed, at)
 
@@ -162,7 +162,7 @@ def _skip_space(printed: str, at: int) -> int:
 
 
 def _image(document: Document, config: Document) -> str:
-    """Return the image's name: docker's Config.Image, podman's ImageName; nerdctl before 2.1 has it in Image only."""
+    """Return the image's name: docker's Config.Image, podman's ImageName; nerdctl before 2.1 only sets Image."""
     for value in (config.get("Image"), document.get("ImageName"), document.get("Image")):
         if (found := _text(value, "Image", MAX_IMAGE)) and not found.startswith("sha256:"):
             return found
@@ -170,7 +170,7 @@ def _image(document: Document, config: Document) -> str:
 
 
 def _mark(document: Document) -> str | None:
-    # An image can declare volumes, and so put one below the folder; what is bound there is its creator's doing.
+    # An image can declare a volume below the folder, but only the creator of the container can bind a mount there.
     bound = (mount for mount in _mounts(document) if mount.get("Type") != "volume")
     paths = [_path(mount.get("Destination")) for mount in bound]
     marks = (path.removeprefix(CLAIM_MOUNT_FOLDER) for path in paths if path.startswith(CLAIM_MOUNT_FOLDER))
@@ -178,9 +178,9 @@ def _mark(document: Document) -> str | None:
 
 
 def _path(value: Any) -> str:
-    """Return the path of a mount; a user chooses it, so one of any length must not hide all nodes."""
+    """Return the path of a mount; users choose it, so its length has no limit that could hide all nodes."""
     if not isinstance(value, str):
-        raise Unreadable("the path of a mount is not a text")
+        raise Unreadable("the path of a mount is not a string")
     return value
 
 
@@ -198,7 +198,7 @@ def _ends(document: Document) -> dict[str, Document]:
 
 
 def _node_addresses(document: Document, network: str) -> tuple[str, ...]:
-    """Pick kind's network before others, and those before what stands outside of all networks."""
+    """Prefer kind's network to others, and those to addresses outside all networks."""
     ends = _ends(document)
     for other in sorted(ends, key=lambda other: other != network):
         if found := _addresses(ends[other]):
@@ -211,11 +211,11 @@ def _addresses(end: Document) -> tuple[str, ...]:
     try:
         return tuple(str(ip_address(text)) for text in texts if text)
     except ValueError as error:
-        raise Unreadable("an address is none") from error
+        raise Unreadable("an IP address is invalid") from error
 
 
 def _api_port(document: Document, labels: Document) -> tuple[str, int] | None:
-    # An image can bring this label, so one that makes no sense must not hide all nodes.
+    # An image can set this label, so an invalid one must not hide all nodes.
     label = labels.get(_DESKTOP_LABEL)
     host, _, port = (label if isinstance(label, str) and len(label) <= MAX_LABEL else "").rpartition(":")
     if host and _is_port(port):
@@ -223,13 +223,13 @@ def _api_port(document: Document, labels: Document) -> tuple[str, int] | None:
     ports = _mapping(_settings(document).get("Ports"), "Ports")
     for binding in _list(ports.get(API_PORT), "a port"):
         end = _mapping(binding, "a port")
-        # podman before 5 says nothing for all addresses.
+        # podman before 5 leaves it empty for all addresses.
         host = _text(end.get("HostIp"), "HostIp", MAX_LABEL) or "0.0.0.0"
         port = _text(end.get("HostPort"), "HostPort", MAX_LABEL)
         if _is_port(port):
             return host, int(port)
         if port not in ("", "0"):
-            raise Unreadable("HostPort is not a port")
+            raise Unreadable("HostPort is not a valid port")
     return None
 
 
@@ -257,7 +257,7 @@ def _text(value: Any, what: str, limit: int) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Unreadable(f"{what} is not a text")
+        raise Unreadable(f"{what} is not a string")
     if len(value) > limit:
         raise Unreadable(f"{what} is longer than {limit} characters")
     return value
@@ -270,10 +270,10 @@ def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
 
 
 def resolves_names(text: str) -> bool | None:
-    """Return whether a network of podman resolves the names of containers; None where its description does not say.
+    """Return whether a network of podman resolves the names of containers; None if its description lacks that.
 
-    text: what `network inspect` prints. podman 4 has a field for it; before, a network had CNI's plugins, dnsname among
-    them. Source: containers/common libnetwork/types/network.go; podman 3 docs/source/markdown/podman-network-inspect.
+    text: output of `network inspect`. podman 4 has a field for it; earlier releases list the CNI plugin dnsname.
+    Source: containers/common libnetwork/types/network.go; podman 3 docs/source/markdown/podman-network-inspect.
     """
     try:
         found = json.loads(text)
@@ -289,10 +289,10 @@ def resolves_names(text: str) -> bool | None:
 
 
 def lacks_dns_server(text: str) -> bool:
-    """Return whether podman says that the DNS server of its networks, aardvark-dns, is not installed.
+    """Return whether podman reports that the DNS server of its networks, aardvark-dns, is not installed.
 
-    text: what `info` prints as JSON. netavark starts containers without it, on a network whose description promises
-    names all the same; CNI puts its plugin into the description only where it has it.
+    text: output of `info` as JSON. netavark starts containers without the server, although the network's description
+    promises names. CNI lists its plugin in the description only if it is installed.
     Source: containers/common libnetwork/netavark/{exec,network}.go and libnetwork/cni/cni_conversion.go.
     """
     try:

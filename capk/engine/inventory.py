@@ -17,15 +17,15 @@ RETRY_SECONDS = 0.5
 MOST_REST_SECONDS = 1.0
 """Limit of the pause between two reads, for an engine that answers slowly."""
 MOST_LISTINGS = 3
-"""Listings of one read, where another engine answers meanwhile."""
+"""Maximum number of listings in one read, because another engine may answer meanwhile."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A kind cluster that the engine has, complete or half made.
+    """A kind cluster on the engine, complete or not.
 
-    nodes: None when they are not known: there is no container engine, or the cluster is newer than the last listing.
-    restarted: whether a node has started anew since the cluster was last known to answer.
+    nodes: None if unknown: there is no container engine, or the cluster is newer than the last listing.
+    restarted: whether a node has restarted since the cluster was last known to answer.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the engine had.
+    """The state of the engine at one moment.
 
-    sequence: grows with each snapshot.
-    clusters: by name; with an error the last that were known.
+    sequence: increases with each snapshot.
+    clusters: by name; after an error, the last known ones.
     error: why the last read failed.
-    engine_id: of the engine that has these clusters; empty where engines have none.
+    engine_id: of the engine that has these clusters; empty if it has none.
     """
 
     sequence: int
@@ -51,7 +51,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class _Listing:
-    """What one engine had.
+    """One listing of one engine.
 
     containers: the ids of all containers of kind clusters.
     """
@@ -62,14 +62,14 @@ class _Listing:
 
 
 class Inventory:
-    """The latest snapshot, and the way to a newer one.
+    """The latest snapshot, and the means to get a newer one.
 
-    latest: None before the first read has ended.
-    kind_version: as in v0.32.0, empty where kind does not tell; None until it is asked, which each read does then.
+    latest: None until the first read has ended.
+    kind_version: such as v0.32.0, empty if kind does not report it; None makes the next read ask for it.
 
-    The same command may lead to another engine at any time. A container is never on two engines, so a listing that has
-    one in common with the listing before is of the same engine. For any other, the engine is asked for its id before
-    and after it; so it is together with kind's version.
+    The same command may lead to another engine at any time. A container is never on two engines, so two listings that
+    share one come from the same engine. For any other listing, the inventory reads the engine's id before and after it.
+    It also reads the id together with kind's version.
     """
 
     def __init__(self, kind: Kind, containers: Containers) -> None:
@@ -83,39 +83,39 @@ class Inventory:
         self._running: asyncio.Task[Snapshot] | None = None
         self._next: asyncio.Task[Snapshot] | None = None
         self._outcomes: dict[str, tuple[int, bool]] = {}
-        """Name -> when an operation on it ended, and whether the cluster is there since."""
+        """Name -> when its last operation ended, and whether the cluster exists since then."""
         self._starts: dict[str, Mapping[str, str]] = {}
-        """Name -> when its nodes started, by name, as it was when the cluster was last known to answer."""
+        """Name -> start times of its nodes, by name, when the cluster was last known to answer."""
         self._rested_at = float("-inf")
 
     async def refresh(self) -> Snapshot:
-        """Return a snapshot whose read began after this call; everybody who waits for the next read shares it.
+        """Return a snapshot whose read started after this call; all callers that wait for the next read share it.
 
-        A failed read is a snapshot with an error. Cancelling a caller does not end the read. Between two reads lies as
-        much time as the first one took: reads of many clusters are long, and the end of each creation asks for one.
+        A failed read returns a snapshot with an error. Cancelling a caller does not end the read. The pause after a
+        read is as long as the read: reads of many clusters are slow, and the end of each creation requests one.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._read_after(self._running), name="inventory")
         return await asyncio.shield(self._next)
 
     def take_published(self) -> list[Snapshot]:
-        """Return the snapshots since the last call, oldest first: somebody may have decided by each of them."""
+        """Return the snapshots since the last call, oldest first: each may have been the base of a decision."""
         taken, self._published = self._published, []
         return taken
 
     def created(self, name: str) -> None:
-        """Enter a cluster whose creation has just ended, before anybody looks.
+        """Add a cluster immediately after its creation.
 
-        A read that began earlier cannot remove it again, or a second creation would start.
+        A read that started earlier cannot remove it again; otherwise a second creation would start.
         """
         self._end(name, exists=True)
 
     def deleted(self, name: str) -> None:
-        """Remove a cluster whose deletion has just ended; a read that began earlier cannot bring it back."""
+        """Remove a cluster immediately after its deletion; a read that started earlier cannot add it again."""
         self._end(name, exists=False)
 
     def answered(self, name: str) -> None:
-        """Note that a cluster answers, whatever starts of its nodes have been seen so far."""
+        """Record that a cluster answers after all restarts of its nodes that are known so far."""
         if self.latest and (entry := self.latest.clusters.get(name)):
             self._starts[name] = _starts(entry.nodes or ())
             self._publish({**self.latest.clusters, name: replace(entry, restarted=False)}, self.latest.error)
@@ -139,7 +139,7 @@ class Inventory:
             self._last = await self._read_twice()
         except CommandError as error:
             known = self.latest.clusters if self.latest else {}
-            # What answers next may be another kind.
+            # Another kind may answer next time.
             self.kind_version = None
             return self._publish(known, error)
         finally:
@@ -151,7 +151,7 @@ class Inventory:
         return self._publish(self._with_restarts(clusters), None)
 
     async def _read_twice(self) -> _Listing:
-        """Read; once more if that fails: a container that goes away meanwhile must not make the engine look broken."""
+        """Read, and retry once: a container that vanishes meanwhile must not make the engine look broken."""
         try:
             return await self._read()
         except CommandMissing:
@@ -173,10 +173,10 @@ class Inventory:
             engine_id = await self._id()
             if engine_id == listing.engine_id:
                 return listing
-        raise CommandFailed([*(self._containers.command or ()), "info"], "each answer is of another engine", 0)
+        raise CommandFailed([*(self._containers.command or ()), "info"], "each answer came from another engine", 0)
 
     def _is_same_engine(self, listing: _Listing) -> bool:
-        """Whether a listing needs no more proof that it is of the engine whose id was asked before it."""
+        """Return whether a listing is proven to come from the engine whose id was read before it."""
         if listing.engine_id != self._last.engine_id:
             return False
         has_no_id = self.latest is not None and not listing.engine_id
@@ -194,12 +194,12 @@ class Inventory:
         by_cluster: dict[str, list[Node]] = {name: [] for name in names}
         for node in nodes or []:
             by_cluster.setdefault(node.cluster, []).append(node)
-        # kind and the engine are asked one after the other: a name without containers has not been seen whole yet.
+        # kind and the engine list at different moments: a name without containers is not listed completely yet.
         clusters = {name: Entry(name, tuple(own) if own else None) for name, own in by_cluster.items()}
         return _Listing(clusters, frozenset(node.container_id for node in nodes or ()), engine_id)
 
     def _with_restarts(self, clusters: Mapping[str, Entry]) -> dict[str, Entry]:
-        """Mark the clusters whose nodes have started anew; one that is seen for the first time is taken as it is."""
+        """Mark the clusters whose nodes have restarted; a cluster in its first listing is not marked."""
         known, self._starts = self._starts, {}
         marked = {}
         for name, entry in clusters.items():
@@ -216,7 +216,7 @@ class Inventory:
         try:
             return await self._kind.version()
         except CommandFailed:
-            # It can be told another way whether this answers like kind: by all other calls.
+            # All other calls show as well whether this command works like kind.
             return ""
 
     async def _id(self) -> str:
@@ -253,7 +253,7 @@ def _now() -> float:
 
 def _set(clusters: dict[str, Entry], name: str, exists: bool) -> None:
     if exists:
-        # Nodes that were seen before the creation ended may not be all, or not all running.
+        # Nodes that were listed before the creation ended may be incomplete, or not all running.
         clusters[name] = Entry(name, None)
     else:
         clusters.pop(name, None)

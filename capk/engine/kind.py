@@ -1,6 +1,6 @@
-"""The `kind` command line as typed async functions; nobody else knows its flags.
+"""The `kind` command line as typed async functions. No other module knows its flags.
 
-Source: kind v0.32.0, pkg/cmd/kind. Anything that answers the same calls can take its place.
+Source: kind v0.32.0, pkg/cmd/kind. Any command with the same calls can replace it.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from capk.errors import CommandMissing, CommandTimedOut
 from capk.kindconfig import yamlio
 
 PAUSE_SECONDS: Final = 1.0
-"""Between two attempts to delete nodes that the engine is still making."""
+"""Interval between two attempts to delete nodes that the engine is still creating."""
 _VERSION: Final = re.compile(r"\b(?P<version>v\d+\.\d+\.\d+\S*)(?: (?P<toolchain>[\w.-]{1,40}))?")
 
 
 class Build(NamedTuple):
-    """What `kind version` prints.
+    """The output of `kind version`.
 
-    version: as in `v0.32.0`. toolchain: what it was built with, as in `go1.26.8`; a fake kind puts its own name there.
+    version: such as `v0.32.0`. toolchain: of the build, such as `go1.26.8`; a fake kind prints its own name instead.
     """
 
     version: str
@@ -32,18 +32,18 @@ class Build(NamedTuple):
 
     @property
     def is_fake(self) -> bool:
-        """Whether a fake kind answers."""
+        """Whether the command is a fake kind."""
         return bool(self.toolchain) and not self.toolchain.startswith("go")
 
 
 class Kind:
     """The kind command.
 
-    command: the executable and what always stands before the sub-command.
-    work_dir: for private files, a directory for each call, removed when the call ends.
-    environment: added to ours, for instance KIND_EXPERIMENTAL_PROVIDER or DOCKER_HOST.
-    Each call that writes one has a kubeconfig file of its own, so the user's is neither read nor written, and calls
-    never wait for each other's lock. Two calls for one cluster name must not run at once: the loser of two creations
+    command: the executable and its leading arguments.
+    work_dir: for private files, one directory per call, removed when the call ends.
+    environment: added to ours, for example KIND_EXPERIMENTAL_PROVIDER or DOCKER_HOST.
+    Each call that writes a kubeconfig uses a private file. So the user's is neither read nor written, and calls never
+    wait for each other's lock. Two calls for one cluster name must not run concurrently: the loser of two creations
     removes the winner's nodes.
     All methods raise CommandFailed, CommandTimedOut and CommandMissing.
     """
@@ -66,7 +66,7 @@ class Kind:
         self._delete_timeout_seconds = delete_timeout_seconds
 
     def remove_leftovers(self) -> int:
-        """Remove the private files of killed providers; return how many providers had left some."""
+        """Remove the private files of killed providers; return the number of those providers."""
         return self._work_dir.remove_leftovers()
 
     def close(self) -> None:
@@ -74,21 +74,21 @@ class Kind:
         self._work_dir.close()
 
     async def version(self) -> str:
-        """Return kind's version, as in `v0.32.0`; see `build`."""
+        """Return kind's version, such as `v0.32.0`; see `build`."""
         return (await self.build()).version
 
     async def build(self) -> Build:
-        """Return which kind answers.
+        """Return the version and the toolchain of kind.
 
-        Raises CommandMissing where the answer holds no version: whatever the command is, it is not kind, and its empty
-        answers must not be taken for an engine without clusters.
+        Raises CommandMissing if the output holds no version: the command is not kind, and its empty output must not be
+        taken for an engine without clusters.
         """
         printed = await self._query("version")
         if found := _VERSION.search(printed):
             return Build(found["version"], found["toolchain"] or "")
         raise CommandMissing(
             [*self.command, "version"],
-            f"it is not kind: asked for its version, it printed {printed.strip()[:80]!r}",
+            f"it printed {printed.strip()[:80]!r}, which is not a kind version",
         )
 
     async def create_cluster(
@@ -103,13 +103,13 @@ class Kind:
     ) -> str:
         """Create a kind cluster and return the kubeconfig that kind wrote, with the external address.
 
-        config: a kind.x-k8s.io/v1alpha4 Cluster document; `name` and `image` win over what stands there.
+        config: a kind.x-k8s.io/v1alpha4 Cluster document; `name` and `image` override its values.
         wait_seconds: how long kind waits for control-plane nodes to be Ready. If they are not, it still succeeds and
         the last step is `progress.NOT_READY`.
-        retain: leave the nodes of a failed creation for the caller to look at and to delete. Without it kind removes
-        every container of that cluster name, also those of somebody who was quicker.
+        retain: leave the nodes of a failed creation to the caller. Without it kind removes every container of that
+        cluster name, including those of a concurrent creation.
         on_step: called at each new step.
-        When kind itself fails it removes the nodes; when it is ended (deadline, cancellation), they stay: delete first.
+        If kind itself fails, it removes the nodes. If it is ended (deadline, cancellation), they stay: delete first.
         """
         latest: Step | None = None
 
@@ -137,10 +137,10 @@ class Kind:
             return _content(file)
 
     async def delete_cluster(self, name: str) -> None:
-        """Delete a kind cluster, or what a cut-short creation left of it; an unknown name is fine.
+        """Delete a kind cluster, or the rest of a cancelled creation; an unknown name is fine.
 
-        Returns when no node is left. kind alone does not promise that: of containers that the engine is still making
-        (it copies a volume for seconds) it says that they were deleted, exits with 0, and they stay.
+        Returns when no node is left. kind alone does not ensure that: while the engine is still creating containers (it
+        copies a volume for seconds), kind reports them as deleted and exits with 0, but they stay.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._delete_timeout_seconds
@@ -149,22 +149,22 @@ class Kind:
             if not (left := await self.nodes(name)):
                 return
             if clock() + PAUSE_SECONDS >= deadline:
-                output = f"still there after their deletion: {', '.join(left)}"
+                output = f"still listed after their deletion: {', '.join(left)}"
                 raise CommandTimedOut([*self.command, "delete", "cluster"], output, self._delete_timeout_seconds)
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def clusters(self) -> list[str]:
-        """Return the names of all kind clusters, half-made ones included, sorted."""
+        """Return the names of all kind clusters, including incomplete ones, sorted."""
         return sorted((await self._query("get", "clusters")).split())
 
     async def nodes(self, name: str) -> list[str]:
-        """Return the names of a cluster's node containers, running or not, its load balancer included."""
+        """Return the names of a cluster's node containers, running or not, including its load balancer, sorted."""
         return sorted((await self._query("get", "nodes", f"--name={name}")).split())
 
     async def kubeconfig(self, name: str, *, internal: bool) -> str:
         """Return a cluster's kubeconfig.
 
-        internal: an address on the containers' network instead of one on the machine of the container engine.
+        internal: with the address on kind's network instead of the one on the machine of the container engine.
         """
         arguments = ["--internal"] if internal else []
         return await self._query("get", "kubeconfig", f"--name={name}", *arguments)

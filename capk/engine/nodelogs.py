@@ -1,9 +1,9 @@
-"""Reads what a node has logged, by fixed commands in the node, and what one that has ended has printed.
+"""Reads the logs of a node: of a running one by fixed commands in the node, of a stopped one from its output.
 
-The answer is one text of bounded length, never files.
+The result is one text of bounded length, never files.
 
-`kind export logs` is not used: it unpacks an archive that the node writes, and its releases up to v0.33 write each file
-to the path that the node names.
+It does not use `kind export logs`, which unpacks an archive from the node. Up to v0.33, kind writes each file to a path
+that the node chooses.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from capk.engine.containers import Containers
 from capk.errors import CommandError
 
 CALL_SECONDS: Final = 20.0
-"""How long one command in a node may take; a node that has just failed may be slow."""
+"""Time limit of one command in a node; a node that has just failed may be slow."""
 REASON_LENGTH: Final = 2000
-"""Characters that are kept of the output of a command that failed."""
+"""Maximum length of a failed command's output, in characters."""
 
 PODS_SCRIPT: Final = """ls -t /var/log/containers/*.log 2>/dev/null | head -n 16 | while read -r file; do
   echo "--- $file"
   tail -c 16384 -- "$file"
 done | tail -c 262144
 """
-"""The latest of the containers, each with its end."""
+"""The ends of the latest container logs."""
 
 NODE_LOGS: Final[Mapping[str, str]] = {
     "kubelet": "journalctl --no-pager --lines=2000 --unit=kubelet 2>&1 | tail -c 131072",
@@ -30,13 +30,13 @@ NODE_LOGS: Final[Mapping[str, str]] = {
     "the whole journal": "journalctl --no-pager --lines=500 2>&1 | tail -c 65536",
     "pods": PODS_SCRIPT,
 }
-"""What is read -> shell script. An honest node prints half a MiB at most; `Containers.run` bounds any other."""
+"""Heading -> shell script. A normal node prints half a MiB at most; `Containers.run` bounds any other."""
 
 
 async def node_logs(containers: Containers, container: str) -> str:
-    """Return the ends of a running node's logs, under headings; what cannot be read is replaced by the reason.
+    """Return the ends of a running node's logs, under headings; an unreadable log is replaced by the reason.
 
-    container: name or id. Raises nothing of its own: a node that has failed may have no shell, or may not answer.
+    container: name or id. It raises no CommandError: a failed node may have no shell, or may not answer.
     """
     return "\n".join(
         [f"==> {what} <==\n{await _printed(containers, container, NODE_LOGS[what])}" for what in NODE_LOGS]
@@ -44,9 +44,9 @@ async def node_logs(containers: Containers, container: str) -> str:
 
 
 async def last_words(containers: Containers, container: str) -> str:
-    """Return the last lines that a container which has ended has printed; the reason where they cannot be read.
+    """Return the last lines of a stopped container's output, or the reason if they cannot be read.
 
-    container: its id. No command runs in it any more, and the cause of its end is nowhere else.
+    container: its id. No command can run in it, and only its output shows why it ended.
     """
     heading = "==> the container has ended; it printed <=="
     try:

@@ -1,6 +1,6 @@
-"""Running work by key, in separate bounded lanes; calls back when something changed. Knows nothing of the work.
+"""Runs background operations by key, in separate bounded lanes, and calls back on changes. Knows nothing of the work.
 
-Nobody waits for the end of work here: it is asked to end, and the last call back says that it has.
+Callers never wait for the end of an operation: they cancel it, and the last callback reports its end.
 """
 
 import asyncio
@@ -20,28 +20,28 @@ log = logging.getLogger(__name__)
 FIRST_SECONDS: Final = 1.0
 """Operations shorter than this are announced only when they end, because every announcement costs an API write."""
 QUIET_SECONDS: Final = 2.0
-"""Steps of one key are announced at most this often (product.md §7: at most 6 writes from apply to Ready)."""
+"""Minimum interval between two announced steps of one key, because every announcement costs an API write."""
 
 
 class Lane(StrEnum):
-    """Kinds of work; each lane has its own limit, so one never waits behind another."""
+    """Kinds of operations; each lane has its own limit, so one never waits for another."""
 
     CREATE = "create"
     DELETE = "delete"
     REPAIR = "repair"
     READ = "read"
     WAIT = "wait"
-    """Waits for others and uses nothing meanwhile, so that it takes no place from those who work."""
+    """Operations that only wait and use no resources, in a lane of their own so that they block no others."""
 
 
 @dataclass(frozen=True)
 class OperationState:
     """The latest operation of a key; exactly one of `queued`, `running` and `done` is true.
 
-    announced: whether `on_change` has been called for it; what changes in between stays hidden until the next call.
-    step: the last that was reported by then.
+    announced: whether `on_change` has been called for it; later changes stay hidden until the next call.
+    step: the last one reported by then.
     error: why it failed; None for success and for cancellation.
-    ended_at: by the clock that was given.
+    ended_at: in seconds of the given clock.
     """
 
     lane: Lane
@@ -78,12 +78,12 @@ class _Queue:
 
 
 class Operations:
-    """Work in the background, at most one piece a key.
+    """Background operations, at most one per key.
 
-    limits: how many run at once in each lane; the others wait in the order in which they came.
-    on_change: called with the key when work has been asked for a second ago, when it has run for a second or reaches
-    a new step after that (at most every 2 s), and when it has ended.
-    clock: seconds; for `ended_at` only.
+    limits: how many run concurrently in each lane; the others wait in order of arrival.
+    on_change: called with the key one second after the request, one second after the start, at new steps after that (at
+    most every 2 s), and at the end.
+    clock: seconds; only for `ended_at`.
     """
 
     def __init__(
@@ -111,11 +111,10 @@ class Operations:
         *,
         name: str = "",
     ) -> OperationState:
-        """Start work as soon as its lane has room, unless the key has an operation that has not ended; return that.
+        """Queue work in its lane, unless the key has an operation that has not ended; return the operation's state.
 
-        work: gets a function to report steps with. What it does in the end (tell the inventory) comes before
-        the last `on_change`.
-        name: what it is, for logs and metrics.
+        work: its argument is a function that reports steps. It is complete before the last `on_change`.
+        name: of the operation, for logs and metrics.
         """
         latest = self._operations.get(key)
         if latest and not latest.state.done:
@@ -131,25 +130,25 @@ class Operations:
         return operation.state
 
     def get(self, key: Hashable) -> OperationState | None:
-        """Return the latest operation of a key; it is kept after its end until it is forgotten."""
+        """Return the latest operation of a key, which is kept after its end until `forget`."""
         operation = self._operations.get(key)
         return operation.state if operation else None
 
     def count(self, lane: Lane) -> tuple[int, int]:
-        """Return how many operations of a lane wait and how many run."""
+        """Return the numbers of queued and running operations of a lane."""
         return len(self._queues[lane].waiting), self._queues[lane].running
 
     def forget(self, key: Hashable) -> None:
-        """Drop a key; what still runs or waits is dropped when it ends."""
+        """Drop a key; an unfinished operation is dropped when it ends."""
         if operation := self._operations.get(key):
             operation.forgotten = True
             if operation.state.done:
                 del self._operations[key]
 
     def cancel(self, key: Hashable, *, queued_only: bool = False) -> None:
-        """Ask the operation of a key to end; `on_change` is called when its work, processes included, has ended.
+        """Cancel the operation of a key; `on_change` is called when its work, including its processes, has ended.
 
-        queued_only: take it back only if it has not begun.
+        queued_only: cancel it only if it has not started.
         """
         operation = self._operations.get(key)
         if operation is None or operation.state.done:
@@ -161,10 +160,10 @@ class Operations:
             operation.task.cancel()
 
     async def stop(self) -> None:
-        """End all operations; return when nothing is left. No new one starts from now on."""
+        """Cancel all operations and wait for their end; no new one can start."""
         self._stopped = True
         unfinished = [operation for operation in self._operations.values() if not operation.state.done]
-        # Those that wait first, or they would begin as others end.
+        # Queued operations first; otherwise they would start when others end.
         for operation in sorted(unfinished, key=lambda one: one.state.running):
             self.cancel(operation.key)
         if tasks := [operation.task for operation in unfinished if operation.task]:
@@ -176,7 +175,7 @@ class Operations:
             operation = queue.waiting.popleft()
             queue.running += 1
             operation.state = replace(operation.state, queued=False, running=True)
-            # Those that stood in line are announced already: what is short once it begins needs no second announcement.
+            # Queued operations have already been announced; a short one needs no second announcement.
             operation.due = max(operation.due, asyncio.get_running_loop().time() + self._first_seconds)
             operation.task = asyncio.create_task(self._work(operation), name=operation.state.name)
             operation.task.add_done_callback(partial(self._ended, operation))
@@ -214,7 +213,7 @@ class Operations:
         elif error := task.exception():
             failed = error if isinstance(error, Exception) else RuntimeError(repr(error))
             if not isinstance(failed, CapkError):
-                log.error("%s failed in a way that nobody expected: %r", operation.state.name, failed, exc_info=error)
+                log.error("%s failed with an unexpected error: %r", operation.state.name, failed, exc_info=error)
             self._end(operation, error=failed)
         else:
             self._end(operation, result=task.result())

@@ -1,7 +1,7 @@
-"""Lines that kind prints -> the step that it is at. Pure.
+"""Maps a line of kind's output to kind's current step. Pure.
 
 Source: kind v0.32 and v0.33, pkg/internal/cli/status.go and spinner.go (the frame of a line), pkg/cluster/internal/
-create and providers (the steps). Between the two only the picture behind "Ensuring node image" changed.
+create and providers (the steps). Between the two only the picture after "Ensuring node image" changed.
 """
 
 import re
@@ -13,11 +13,11 @@ from capk.api.names import Reason
 
 @dataclass(frozen=True)
 class Step:
-    """What a running command is doing.
+    """The current step of kind.
 
-    message: for people; the same text each time for the same configuration (C18).
-    warning: the step did not end as it should, and kind continued nevertheless. The last step of a creation is one if
-    the kind cluster was made but was not Ready in time: its message belongs into a condition.
+    message: for users; always the same text for the same configuration (C18).
+    warning: the step failed and kind continued. The last step of a creation is one if the kind cluster was created but
+    was not Ready in time: its message belongs in a condition.
     """
 
     reason: Reason
@@ -30,7 +30,7 @@ NOT_READY: Final = Step(
     "The control plane was not Ready within the time that kind waited for it. It is still starting.",
     warning=True,
 )
-"""kind stopped waiting (`--wait`); it still ends with exit status 0."""
+"""kind stopped waiting (`--wait`), but still exits with 0."""
 
 _STEPS: Final = (
     ("Ensuring node image", Reason.ENSURING_NODE_IMAGE),
@@ -46,7 +46,7 @@ _STEPS: Final = (
 )
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# ` • STEP  ...` when there is no terminal; on a terminal a frame of braille dots takes the place of the bullet.
+# ` • STEP  ...` without a terminal; on a terminal a frame of braille dots replaces the bullet.
 _BEGIN: Final = re.compile(r"^\s*[•\u2800-\u28ff]+\s+(?P<title>.*?)\s*(\.\.\.)?\s*$")
 _PICTURES: Final = re.compile(r"[^\x00-\x7f≤]+")
 
@@ -54,7 +54,7 @@ _PICTURES: Final = re.compile(r"[^\x00-\x7f≤]+")
 def step(line: str) -> Step | None:
     """Return the step that a line of kind's standard error announces; None for every other line.
 
-    On a terminal kind repeats the line ten times a second, so the same step may come several times.
+    On a terminal kind repeats the line ten times per second, so the same step may be returned several times.
     """
     if not (begin := _BEGIN.match(_ESCAPES.sub("", line))):
         return None

@@ -1,6 +1,6 @@
-"""A private directory for each call of kind, and the removal of those that a killed provider left.
+"""A private directory for each call of kind, and the removal of directories that a killed provider left.
 
-Kubeconfigs lie in them, so others must neither read them nor be able to put something else in their place.
+They hold kubeconfigs, so other users must neither read nor replace them.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 def private_directory(path: Path, *, explicit: bool) -> Path:
-    """Return a directory that only this user can enter, made with its parents if it is not there.
+    """Return a directory that only this user can enter, created with its parents if missing.
 
-    explicit: whether a person named it. One that others own or may enter, or a link, raises CapkError then. The default
-    one lies where everybody may write, so somebody else may have made it: a fresh directory beside it takes its place.
-    Raises OSError where it cannot be made.
+    explicit: whether the user chose it. Then a link, or a directory that others own or may enter, raises CapkError. The
+    default one is in a world-writable directory, so another user may have created it: a new directory next to it
+    replaces it. Raises OSError if it cannot be created.
     """
     path = path.absolute()
     with contextlib.suppress(FileExistsError):
@@ -36,7 +36,7 @@ def private_directory(path: Path, *, explicit: bool) -> Path:
         return path
     if explicit:
         raise CapkError(
-            f"The directory {path} cannot hold private files: {found}. Name one that is yours alone (`chmod 700`), "
+            f"The directory {path} cannot hold private files: {found}. Choose one that only you can use (`chmod 700`), "
             "or one that does not exist yet."
         )
     fresh = Path(tempfile.mkdtemp(prefix=f"{path.name}-", dir=path.parent))
@@ -45,9 +45,9 @@ def private_directory(path: Path, *, explicit: bool) -> Path:
 
 
 def flaw(path: Path) -> str:
-    """Return why a directory is not private, empty if it is. A link is not, even if it leads to one that is.
+    """Return why a directory is not private, empty if it is. A link never is, even to a private directory.
 
-    Raises OSError where it cannot be looked at, FileNotFoundError where there is none.
+    Raises OSError if it cannot be read, FileNotFoundError if it does not exist.
     """
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
@@ -60,11 +60,11 @@ def flaw(path: Path) -> str:
 
 
 class WorkDir:
-    """Directories that only this user can enter, under one that several providers may share.
+    """Directories that only this user can enter, in a parent that several providers may share.
 
-    Each provider holds a lock on its own part. The kernel drops the lock when the provider dies, and so tells apart
-    what is in use from what was left behind.
-    explicit: see `private_directory`, which it goes through when it is first used.
+    Each provider holds a lock on its own part. The kernel releases the lock when the provider dies, so an unlocked part
+    is a leftover.
+    explicit: see `private_directory`, which checks the parent at its first use.
     """
 
     def __init__(self, path: Path, *, explicit: bool = True) -> None:
@@ -75,9 +75,9 @@ class WorkDir:
 
     @contextlib.contextmanager
     def call(self) -> Iterator[Path]:
-        """Give a new, empty directory for one call, and remove it with all that is in it afterwards.
+        """Yield a new, empty directory for one call, and remove it with its content afterwards.
 
-        Raises CapkError where only an unsafe place was named.
+        Raises CapkError if the chosen parent is not private.
         """
         directory = tempfile.mkdtemp(prefix="call-", dir=self._own_part())
         try:
@@ -86,7 +86,7 @@ class WorkDir:
             shutil.rmtree(directory, ignore_errors=True)
 
     def remove_leftovers(self) -> int:
-        """Remove what killed providers left here; return how many there were. Raises CapkError."""
+        """Remove the parts of killed providers; return their number. Raises CapkError."""
         if not os.path.lexists(self._path):
             return 0
         self._check()
@@ -106,19 +106,19 @@ class WorkDir:
     def _own_part(self) -> Path:
         if self._part and self._part.is_dir():
             return self._part
-        # The first call, or somebody swept the directory clean while we were running.
+        # This is the first call, or the directory was cleaned up while we were running.
         self.close()
         self._check()
         part = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._path))
         self._lock = os.open(part, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._part = part
-        # Another provider that removes leftovers may have come between the two lines before the lock.
+        # Another provider may have removed the part as a leftover before it was locked.
         return part if part.is_dir() else self._own_part()
 
     def _check(self) -> None:
         checked = private_directory(self._path, explicit=self._explicit)
-        # A fresh one, that took the place of the default one, is as good as one that was named.
+        # A new directory that replaces the default one is as good as a chosen one.
         self._explicit = self._explicit or checked != self._path
         self._path = checked
 

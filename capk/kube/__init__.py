@@ -1,1 +1,1 @@
-"""The one door to the API server of the management cluster."""
+"""The only access to the API server of the management cluster."""

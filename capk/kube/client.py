@@ -1,6 +1,6 @@
-"""Get, list, patch, apply and delete against the API server; maps answers to our errors.
+"""Get, list, create, patch and delete against the API server; maps responses to our errors.
 
-Objects are plain dictionaries. Bodies are never logged. Every write names its field manager (K23).
+Objects are plain dictionaries. Bodies are never logged. Every create and patch names its field manager (K23).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,22 +20,22 @@ from capk.kube.request import JSON_PATCH, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
 
 RequestObserver = Callable[[str, str, str], None]
-"""Called with verb, resource and HTTP status, or "none", of every request that was sent."""
+"""Called for every request with verb, resource and HTTP status, or "none" without a response."""
 
 _WRITTEN_BY: Final = {"fieldManager": FIELD_MANAGER}
 _ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 _READ_ATTEMPTS: Final = 4
 _READ_SECONDS: Final = 45.0
 _PAGE_SIZE: Final = 250
-"""Objects of one page of a list."""
+"""Objects per page of a list."""
 _READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
 
 
 class KubeClient:
-    """The API server of the management cluster; see `capk.kube.protocol.KubeApi` for what each call promises.
+    """The API server of the management cluster; see `capk.kube.protocol.KubeApi` for the contract of each call.
 
-    Reads are tried again a few times when the server does not answer or is overwhelmed. Writes are not: the caller
-    looks again first.
+    It retries reads a few times if the server does not answer or is overloaded. It never retries writes: the caller
+    reads the object again first.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class KubeClient:
     ) -> Self:
         """Read the credentials and return a client; nothing is sent yet.
 
-        in_cluster: None finds out as kubectl does. Raises Unreachable when there are no usable credentials.
+        in_cluster: None decides as kubectl does. Raises Unreachable if there are no usable credentials.
         """
         credentials = Credentials(kubeconfig, context, in_cluster)
         connection = Connection(credentials, timeout_seconds=request_timeout_seconds, pool_size=max_in_flight)
@@ -78,7 +78,7 @@ class KubeClient:
     async def session(self, *, renew: bool = False) -> aiohttp.ClientSession:
         """Return a new HTTP session with the same credentials, for kopf's watches; the caller closes it.
 
-        renew: read the credentials again first, because the server refused them.
+        renew: first read the credentials again, because the server refused them.
         """
         if renew:
             await self._connection.renew(self._connection.generation)
@@ -95,15 +95,15 @@ class KubeClient:
     async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
-        """Return the objects, without managedFields, with the version at which the list was true.
+        """Return the objects, without managedFields, and the resource version of the list.
 
-        Asked for in pages, which the server takes from one version: a page is less than a whole list to hold in memory.
+        It requests pages, which the server takes from one version: a page needs less memory than the whole response.
         """
         query = {"limit": str(_PAGE_SIZE), **({"labelSelector": label_selector} if label_selector else {})}
         items: list[dict[str, Any]] = []
         while True:
             answer = await self._read(Request("list", "GET", resource, namespace, query=query))
-            # Items carry no kind when it is a built-in one.
+            # Items of built-in kinds have no `kind` field.
             items += (as_body(resource, item) for item in answer.get("items") or ())
             metadata = answer.get("metadata") or {}
             if not (rest := metadata.get("continue")):
@@ -111,7 +111,7 @@ class KubeClient:
             query = {**query, "continue": rest}
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object; Conflict when one of that name is there."""
+        """Create an object; raises Conflict if the name exists."""
         namespace = obj["metadata"].get("namespace")
         body = as_body(resource, obj)
         return await self._send(Request("create", "POST", resource, namespace, query=_WRITTEN_BY, body=body))
@@ -125,7 +125,7 @@ class KubeClient:
         *,
         subresource: str | None = None,
     ) -> dict[str, Any]:
-        """Change an object, or its status, by a JSON patch; Conflict when one of its operations does not fit."""
+        """Change an object, or its status, by a JSON patch; raises Conflict if an operation does not apply."""
         request = Request(
             "patch",
             "PATCH",
@@ -140,14 +140,14 @@ class KubeClient:
         return await self._send(request)
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
-        """Ask for the deletion of an object; with `uid`, Conflict when another object has that name now."""
+        """Request the deletion of an object; with `uid`, raises Conflict if another object has that name now."""
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
         await self._send(Request("delete", "DELETE", resource, namespace, name, body=options))
 
     async def serves(self, group: str) -> str | None:
-        """Return the version of an API group that the server prefers, or None when it does not serve the group."""
+        """Return the server's preferred version of an API group, or None if it does not serve the group."""
         try:
             answer = await self._read(Request("get", "GET", Resource(group, "", "apigroups", "APIGroup")))
         except NotFound:
@@ -155,17 +155,17 @@ class KubeClient:
         return str((answer.get("preferredVersion") or {}).get("version") or "") or None
 
     async def may_list(self, resource: Resource) -> bool:
-        """Return whether the server lets us list all objects of a kind; every account may ask that."""
+        """Return whether we may list all objects of a kind; the question needs no permission."""
         return await self.may(Access("list", resource.group, resource.plural))
 
     async def may(self, access: Access) -> bool:
-        """Return whether the server lets us do something; every account may ask that."""
+        """Return whether we have a permission; the question itself needs none."""
         body = as_body(_ACCESS_REVIEWS, {"metadata": {}, "spec": {"resourceAttributes": access.attributes()}})
         answer = await self._read(Request("review", "POST", _ACCESS_REVIEWS, body=body))
         return bool((answer.get("status") or {}).get("allowed"))
 
     async def _read(self, request: Request) -> dict[str, Any]:
-        # A Retry-After is kept by the throttle, for all requests; what is waited here comes on top.
+        # The throttle waits for a Retry-After, for all requests; this wait is additional.
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unreachable),
             stop=stop_after_attempt(_READ_ATTEMPTS) | stop_after_delay(_READ_SECONDS),
@@ -179,7 +179,7 @@ class KubeClient:
         try:
             status, content = await self._exchange(request)
         except Unreachable as error:
-            # Nothing was sent: TLS failed first. The authority may have been replaced.
+            # TLS failed before anything was sent. The certificate authority may have been replaced.
             is_tls = isinstance(error.__cause__, aiohttp.ClientSSLError)
             if not is_tls or not await self._connection.renew(generation):
                 raise

@@ -1,9 +1,9 @@
-"""Finds the API server and logs in, by the official client's loaders; the only module that imports `kubernetes`.
+"""Finds the API server and logs in with the official client's loaders; the only module that imports `kubernetes`.
 
-Only its loaders: requests go through aiohttp itself, which takes half the processor time (K25).
+It uses only the loaders: requests use aiohttp directly, which takes half the CPU time (K25).
 
-Credentials are read again when the server no longer accepts them, or when TLS with it fails. That covers rotated files,
-rotated authorities, short-lived tokens and exec plugins alike.
+It reads credentials again if the server no longer accepts them, or if TLS fails. That covers rotated files, rotated
+authorities, short-lived tokens and exec plugins.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ from capk.redaction import redact
 
 USER_AGENT: Final = "capk"
 RELOAD_SECONDS: Final = 10.0
-"""Credentials that were read a moment ago and are refused are wrong, not old."""
+"""Minimum interval between two reads: credentials that were read more recently are wrong, not outdated."""
 
 log = logging.getLogger(__name__)
 
-# The loaders and the REST client are not annotated.
+# The loaders and the REST client have no type annotations.
 _config: Final = cast(Any, config)
 _kube_config: Final = cast(Any, kube_config)
 
 
 class _Login(NamedTuple):
-    """Everything that a session needs to know."""
+    """The data of a session."""
 
     configuration: Configuration
     ssl_context: ssl.SSLContext
@@ -53,19 +53,19 @@ class _Login(NamedTuple):
             middlewares=(self._name_server, *middlewares),
             connector=aiohttp.TCPConnector(limit=pool_size, ssl=self.ssl_context),
             proxy=self.proxy,
-            # One line of a watch is one object, larger than aiohttp's default.
+            # A line of a watch is a whole object, which may exceed aiohttp's default.
             read_bufsize=2**21,
         )
 
     async def _name_server(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        # A connector has no setting for the name, and kopf's requests do not pass it.
+        # A connector has no setting for the server name, and kopf's requests do not set it.
         request.server_hostname = self.configuration.tls_server_name
         return await send(request)
 
     async def headers(self) -> dict[str, str]:
-        # Reads the token of a service account again every minute.
+        # The loader reads the token of a service account again every minute.
         login = await self.configuration.get_api_key_with_prefix("BearerToken")
         return {"User-Agent": USER_AGENT} | ({"Authorization": login.strip()} if login else {})
 
@@ -88,7 +88,7 @@ class Connection:
         self._loading = asyncio.Lock()
         self._loaded_at = float("-inf")
         self.generation = 0
-        """Counts how often the credentials were read."""
+        """How often the credentials were read."""
         self._login: _Login | None = None
         self._sessions: list[aiohttp.ClientSession] = []
 
@@ -98,14 +98,14 @@ class Connection:
         return self._open_login().server
 
     async def open(self) -> None:
-        """Read the credentials; raises Unreachable when there are none that could be used."""
+        """Read the credentials; raises Unreachable if there are no usable ones."""
         async with self._loading:
             await self._load()
 
     async def renew(self, refused: int) -> bool:
-        """Read the credentials again, unless that was done just now; return whether there are newer ones than before.
+        """Read the credentials again, unless they were read just now; return whether there are newer ones.
 
-        refused: the generation of those that the server no longer takes.
+        refused: the generation that the server no longer accepts.
         """
         async with self._loading:
             if self.generation == refused:
@@ -117,7 +117,7 @@ class Connection:
     async def send(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         """Send one request and return status, headers and body.
 
-        Raises aiohttp.ClientError, OSError or TimeoutError when there is no answer.
+        Raises aiohttp.ClientError, OSError or TimeoutError if there is no response.
         """
         login, session = self._open_login(), self._sessions[-1]
         headers = await login.headers() | {"Accept": JSON, "Content-Type": request.content_type}
@@ -134,7 +134,7 @@ class Connection:
     async def session(self) -> aiohttp.ClientSession:
         """Return a new session with the same credentials, for kopf's watches; the caller closes it.
 
-        It closes itself when TLS fails and newer credentials were read: kopf then logs in again.
+        It closes itself if TLS fails and newer credentials were read: kopf then logs in again.
         """
         login = self._open_login()
         renewal = _Renewal(self, self.generation)
@@ -153,22 +153,22 @@ class Connection:
         try:
             login = await self._log_in()
         except Exception as error:
-            # The loaders raise whatever comes up in a file that is not as they expect, and quote from it.
+            # For an unexpected file, the loaders raise any exception and quote the file.
             cause = redact(str(error)) if isinstance(error, config.ConfigException | OSError) else "it is malformed"
             raise Unreachable("get", "credentials", 0, f"{self._credentials} cannot be used: {cause}") from None
         self._login = login
         self._sessions.append(login.session(self._pool_size))
-        # Requests in flight still use the one before; it is closed a generation later.
+        # Requests in flight still use the previous session, which is closed one generation later.
         for session in self._sessions[:-2]:
             await session.close()
         del self._sessions[:-2]
         self.generation += 1
 
     async def _log_in(self) -> _Login:
-        """Return the credentials; the key files that TLS needs exist only as long as this takes.
+        """Return the credentials; the key files for TLS exist only during this call.
 
-        The loader of kubeconfigs writes them (0600), would leave them until the process ends, for ever when it is
-        killed, and remembers their names by content.
+        The kubeconfig loader writes them (0600) and would keep them until the process ends, or for ever if it is
+        killed. It also caches their names by content.
         """
         configuration = Configuration()
         if self._credentials.use_service_account():
@@ -196,9 +196,9 @@ class Connection:
 
 
 class _Renewal:
-    """Reads the credentials again when a session of kopf cannot agree on TLS with the API server.
+    """Reads the credentials again if TLS fails in a session of kopf.
 
-    kopf itself logs in again only after a 401, or when its session was closed.
+    kopf itself logs in again only after a 401, or if its session was closed.
     """
 
     def __init__(self, connection: Connection, generation: int) -> None:
@@ -213,7 +213,7 @@ class _Renewal:
             if self.session is None or not await self._renewed():
                 raise
             await self.session.close()
-            raise RuntimeError("the session is closed, as newer credentials were read") from error
+            raise RuntimeError("the session is closed because newer credentials were read") from error
 
     async def _renewed(self) -> bool:
         try:
@@ -225,9 +225,9 @@ class _Renewal:
 
 def _login(configuration: Configuration) -> _Login:
     server = str(configuration.host).rstrip("/")
-    # The official client would look for proxies and netrc in two threads for every request; 15 % of its time.
+    # For every request, the official client would search proxies and netrc in two threads: 15 % of its CPU time.
     proxy = configuration.proxy or proxy_for(server, os.environ)
     if proxy and (scheme := urlsplit(proxy).scheme) not in ("http", "https"):
-        # The URL itself may hold a password.
+        # Do not quote the URL, which may hold a password.
         raise config.ConfigException(f"it needs a proxy of type {scheme!r}; only http and https proxies are supported")
     return _Login(configuration, cast(Any, RESTClientObject)(configuration).ssl_context, server, proxy)

@@ -1,4 +1,4 @@
-"""Decides where the credentials of the management cluster come from; reads no secret."""
+"""Decides where the management cluster's credentials come from; reads no secret."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ TOKEN_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 class Credentials:
     """Where to find the credentials.
 
-    Without any field, in the order of controller-runtime: $KUBECONFIG, the service account of the pod, ~/.kube/config.
+    If no field is set, the order is controller-runtime's: $KUBECONFIG, the pod's service account, ~/.kube/config.
     """
 
     kubeconfig: str | None = None
@@ -27,8 +27,8 @@ class Credentials:
     def use_service_account(self, environment: Mapping[str, str] = os.environ, token_file: Path | None = None) -> bool:
         """Return whether the provider logs in as the service account of its pod.
 
-        This is the definition of "in a pod": a process in a pod that is given a kubeconfig, such as a CI runner,
-        behaves as on a machine. token_file: default, where the kubelet mounts the token.
+        This defines "in a pod": a process in a pod that has a kubeconfig, such as a CI runner, behaves as on a machine.
+        token_file: by default, where the kubelet mounts the token.
         """
         if self.in_cluster is not None:
             return self.in_cluster
@@ -37,11 +37,11 @@ class Credentials:
         return bool(environment.get(SERVICE_HOST_VARIABLE)) and (token_file or TOKEN_FILE).is_file()
 
     def kubeconfig_paths(self) -> str:
-        """Return the path or paths of the kubeconfig; the loader fixes its own default when it is imported."""
+        """Return the path or paths of the kubeconfig; the loader would use the environment of its import."""
         return self.kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
 
     def has_kubeconfig(self) -> bool:
-        """Return whether one of the paths is a file; otherwise the loader's own error explains nothing."""
+        """Return whether one of the paths is a file; if none is, the loader's own error is not helpful."""
         return any(Path(path).expanduser().is_file() for path in self.kubeconfig_paths().split(os.pathsep) if path)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Records Events for people: one for each object, reason and message, counted when it happens again."""
+"""Records Events: one per object, reason and message, with a count of repetitions."""
 
 import asyncio
 import hashlib
@@ -19,7 +19,7 @@ EventType = Literal["Normal", "Warning"]
 
 MESSAGE_LIMIT: Final = 1024
 PATIENCE_SECONDS: Final = 5.0
-"""What an Event may cost the reconcile that it is about."""
+"""Time limit for an Event, which delays its reconcile."""
 _NAME_LIMIT: Final = 200
 _REMEMBERED: Final = 4096
 
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 
 class EventRecorder:
-    """Writes core/v1 Events in the name of one component, best effort.
+    """Writes core/v1 Events of one component, best effort.
 
-    The name of an Event is computed from what it says, so that one written before a restart is counted on too.
+    The name of an Event is computed from its content, so that counting continues after a restart.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class EventRecorder:
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     async def record(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> None:
-        """Record that something happened to the object; a failure is logged, never raised."""
+        """Record an Event of the object; a failure is logged, never raised."""
         event = self._event(obj, type_, reason, redact(message)[:MESSAGE_LIMIT])
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._write(event)
         except (ApiError, TimeoutError) as error:
             cause = str(error) or f"it took longer than {PATIENCE_SECONDS:.0f} s"
-            log.warning("event %s of %s is lost: %s", reason, event["involvedObject"]["name"], cause)
+            log.warning("Could not record Event %s of %s: %s", reason, event["involvedObject"]["name"], cause)
 
     async def _write(self, event: dict[str, Any]) -> None:
         metadata = event["metadata"]
@@ -77,7 +77,7 @@ class EventRecorder:
         try:
             await self._client.patch(EVENTS, *key, change)
         except NotFound:
-            # Events live for an hour; this one's time was up.
+            # The API server deletes Events after an hour.
             count = 0
             await self._client.create(EVENTS, event)
         self._remember(key, count + 1)

@@ -1,7 +1,8 @@
-"""Holds a Lease, so that of several replicas one acts; a leader that loses it must stop immediately (K41).
+"""Holds a Lease, so that only one of several replicas is active; a leader that loses it must stop immediately (K41).
 
-The rules of Kubernetes' own leader election: who leads renews every retry time; who waits takes over when the lease has
-not changed for its whole duration on the waiter's own monotonic clock, so clocks need not agree.
+The rules are those of Kubernetes' own leader election. The leader renews the Lease once per retry period. A standby
+takes over if the Lease has not changed for its whole duration on the standby's monotonic clock, so clocks need not
+agree.
 """
 
 import asyncio
@@ -25,24 +26,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LeaseTimes:
-    """Seconds. Raises ValueError when another replica could act before a leader that lost the lease has ended.
+    """Seconds. Raises ValueError if another replica could act before a leader that lost the Lease has ended.
 
-    The leader stops `renew_deadline` after its last renewal began. It then ends its engine commands: SIGTERM, 5 s of
-    grace, SIGKILL. `shutdown` covers that with half a second to reap them, and then the alarm ends the process. Others
-    wait for `duration` after they saw that renewal, so they find nothing running.
+    The leader stops `renew_deadline` after its last renewal started. It then ends its engine commands: SIGTERM, 5 s of
+    grace, SIGKILL. `shutdown` covers that and half a second to reap them; then the alarm ends the process. Others wait
+    for `duration` after they read that renewal, so nothing is running any more when they start.
 
-    A killed leader is succeeded after the duration, the delay at which the successor saw the last renewal, and the
-    delay of its next look: at most 15 + 2.2 + 2.2, as with Kubernetes' own components.
+    A killed leader is replaced after the duration plus two retry periods, until the standby has read the last renewal
+    and until its next attempt: at most 15 + 2.2 + 2.2, as for Kubernetes' own components.
     """
 
     duration: float = 15.0
-    """A lease that was not renewed for so long may be taken by others."""
+    """Others may take a Lease that was not renewed for this time."""
     renew_deadline: float = 9.0
-    """The leader gives up when it could not renew for so long."""
+    """The leader stops if it could not renew for this time."""
     retry: float = 2.0
-    """Between two attempts to take or renew, give or take a tenth."""
+    """Interval between two attempts to take or renew, with a jitter of 10 %."""
     shutdown: float = 5.5
-    """How long a leader that lost the lease may take to end."""
+    """Time limit for a leader that lost the Lease to end."""
 
     def __post_init__(self) -> None:
         if self.duration < self.renew_deadline + self.shutdown:
@@ -50,7 +51,7 @@ class LeaseTimes:
 
 
 Alarm = Callable[[float], None]
-"""Called with the seconds after which the process must have ended; a later call replaces the time, 0 cancels it."""
+"""Called with the seconds after which the process must have ended; a later call replaces the alarm, 0 cancels it."""
 
 
 @asynccontextmanager
@@ -64,11 +65,11 @@ async def hold_lease(
     alarm: Alarm | None = None,
     rng: Callable[[], float] = random.random,
 ) -> AsyncIterator[None]:
-    """Wait until the lease is ours and hold it during the body, then release it.
+    """Wait until the Lease is ours and hold it during the body, then release it.
 
-    identity: unique among the replicas, as the pod's name. client: best one of its own, so that no queue of other
-    requests delays the renewal. alarm: set with each renewal; ends a process that hangs before others may act.
-    Raises LostLease, after cancelling the body, when the lease could not be renewed in time or another replica has it.
+    identity: unique among the replicas, such as the pod's name. client: should be a separate one, so that other
+    requests do not delay the renewal. alarm: set with each renewal; ends a hanging process before others may act.
+    Raises LostLease, after cancelling the body, if the Lease could not be renewed in time or another replica has it.
     """
     lease = _Lease(client, name, namespace, identity, times or LeaseTimes(), alarm or (lambda seconds: None), rng)
     await lease.acquire()
@@ -80,11 +81,11 @@ async def hold_lease(
     try:
         yield
         if renewal.done():
-            await asyncio.sleep(0)  # the body ended in the moment of the loss: its cancellation arrives here
+            await asyncio.sleep(0)  # the body ended when the Lease was lost: its cancellation arrives here
     except asyncio.CancelledError:
-        # uncancel() shows whether the body was cancelled for another reason as well; then that counts.
+        # uncancel() shows whether the body was also cancelled for another reason, which takes precedence.
         if renewal.done() and not renewal.cancelled() and body.uncancel() <= cancellations:
-            raise LostLease(f"lease {namespace}/{name}: {renewal.exception()}") from None
+            raise LostLease(f"Lease {namespace}/{name}: {renewal.exception()}") from None
         raise
     finally:
         if not renewal.done():
@@ -112,31 +113,31 @@ class _Lease:
         self._times = times
         self._alarm = alarm
         self._rng = rng
-        self._seen: Mapping[str, Any] = {}
-        self._seen_at = float("-inf")
+        self._observed: Mapping[str, Any] = {}
+        self._observed_at = float("-inf")
         self._renewed_at = float("-inf")
 
     async def acquire(self) -> None:
-        """Wait until the lease is ours."""
-        log.info("waiting for lease %s/%s as %s", self._namespace, self._name, self._identity)
+        """Wait until the Lease is ours."""
+        log.info("Waiting for Lease %s/%s as %s.", self._namespace, self._name, self._identity)
         while True:
             started = _now()
             try:
-                # An answer that comes later is of a lease that is nearly over.
+                # A later response belongs to a Lease that has nearly expired.
                 async with asyncio.timeout(self._times.renew_deadline):
                     is_ours = await self._try_to_take()
                 if is_ours:
                     self._renewed(started)
-                    log.info("leading: lease %s/%s is ours", self._namespace, self._name)
+                    log.info("Leading: acquired Lease %s/%s.", self._namespace, self._name)
                     return
             except (ApiError, TimeoutError) as error:
-                log.warning("lease %s/%s: %s", self._namespace, self._name, error or "no answer")
+                log.warning("Could not acquire Lease %s/%s: %s", self._namespace, self._name, error or "no answer")
             await self._pause()
 
     async def keep(self) -> None:
-        """Renew the lease again and again; raises LostLease when that fails for too long or another replica has it."""
+        """Keep renewing the Lease; raises LostLease if that fails for too long or another replica has it."""
         while True:
-            # Counts from the start of the last renewal that worked: others count from its arrival, which is later.
+            # Count from the start of the last successful renewal: others count from its arrival, which is later.
             deadline = asyncio.timeout_at(self._renewed_at + self._times.renew_deadline)
             try:
                 async with deadline:
@@ -144,21 +145,21 @@ class _Lease:
                     started = _now()
                     if not await self._renew():
                         self._alarm(self._times.shutdown)
-                        raise LostLease(f"{self._holder or 'nobody'} holds it now")
+                        raise LostLease(f"{self._holder or 'no replica'} holds it now")
                 self._renewed(started)
             except (ApiError, TimeoutError) as error:
                 if deadline.expired():
                     seconds = self._times.renew_deadline
                     raise LostLease(f"it could not be renewed for {seconds:.0f} s") from None
-                log.warning("lease %s/%s was not renewed: %s", self._namespace, self._name, error)
+                log.warning("Could not renew Lease %s/%s: %s", self._namespace, self._name, error)
 
     async def release(self) -> None:
-        """Let others take the lease without waiting for its end."""
+        """Release the Lease, so that others can take it before it expires."""
         try:
             async with asyncio.timeout(self._times.retry):
                 await self._write({"holderIdentity": "", "leaseDurationSeconds": 1})
         except (ApiError, TimeoutError) as error:
-            log.warning("lease %s/%s was not released: %s", self._namespace, self._name, error or "no answer")
+            log.warning("Could not release Lease %s/%s: %s", self._namespace, self._name, error or "no answer")
         self._alarm(0)
 
     def _renewed(self, started: float) -> None:
@@ -167,7 +168,7 @@ class _Lease:
 
     async def _try_to_take(self) -> bool:
         try:
-            self._look_at(await self._client.get(LEASES, self._namespace, self._name))
+            self._observe(await self._client.get(LEASES, self._namespace, self._name))
         except NotFound:
             await self._create()
             return True
@@ -175,21 +176,21 @@ class _Lease:
             return await self._renew()
         if self._holder and not self._is_expired():
             return False
-        transitions = int(self._seen["spec"].get("leaseTransitions") or 0) + 1
+        transitions = int(self._observed["spec"].get("leaseTransitions") or 0) + 1
         try:
             await self._write({**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": transitions})
         except Conflict:
-            return False  # another one was quicker
+            return False  # another replica was faster
         return True
 
     async def _renew(self) -> bool:
-        """Renew, and look who has the lease when it was written by another; return whether it is ours."""
+        """Renew the Lease, and read it again after a conflict; return whether it is ours."""
         try:
             await self._write(self._claim())
         except NotFound:
-            await self._create()  # only one of those who try succeeds
+            await self._create()  # only one replica succeeds
         except Conflict:
-            self._look_at(await self._client.get(LEASES, self._namespace, self._name))
+            self._observe(await self._client.get(LEASES, self._namespace, self._name))
             if self._holder != self._identity:
                 return False
             await self._write(self._claim())
@@ -198,18 +199,18 @@ class _Lease:
     async def _create(self) -> None:
         metadata = {"name": self._name, "namespace": self._namespace}
         spec = {**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": 0}
-        self._look_at(await self._client.create(LEASES, {"metadata": metadata, "spec": spec}))
+        self._observe(await self._client.create(LEASES, {"metadata": metadata, "spec": spec}))
 
     async def _write(self, spec: Mapping[str, Any]) -> None:
-        patch = metadata_patch(self._seen, spec={"renewTime": _micro_time(), **spec})
+        patch = metadata_patch(self._observed, spec={"renewTime": _micro_time(), **spec})
         if patch is not None:
-            self._look_at(await self._client.patch(LEASES, self._namespace, self._name, patch))
+            self._observe(await self._client.patch(LEASES, self._namespace, self._name, patch))
 
-    def _look_at(self, lease: Mapping[str, Any]) -> None:
+    def _observe(self, lease: Mapping[str, Any]) -> None:
         version = lease["metadata"]["resourceVersion"]
-        if not self._seen or self._seen["metadata"]["resourceVersion"] != version:
-            self._seen_at = _now()
-        self._seen = lease
+        if not self._observed or self._observed["metadata"]["resourceVersion"] != version:
+            self._observed_at = _now()
+        self._observed = lease
 
     def _claim(self) -> dict[str, Any]:
         duration = round(self._times.duration)
@@ -217,11 +218,11 @@ class _Lease:
 
     @property
     def _holder(self) -> str:
-        return str(self._seen["spec"].get("holderIdentity") or "")
+        return str(self._observed["spec"].get("holderIdentity") or "")
 
     def _is_expired(self) -> bool:
-        duration = float(self._seen["spec"].get("leaseDurationSeconds") or self._times.duration)
-        return _now() > self._seen_at + duration
+        duration = float(self._observed["spec"].get("leaseDurationSeconds") or self._times.duration)
+        return _now() > self._observed_at + duration
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._times.retry * (0.9 + 0.2 * self._rng()))

@@ -1,8 +1,8 @@
-"""Computes guarded JSON patches for status, finalizer, annotations, spec and Secrets; pure.
+"""Computes guarded JSON patches for status, finalizer, annotations, spec and Secrets. Pure.
 
-Every patch first tests `metadata.resourceVersion` and `metadata.uid` of the object that it was computed from. A stale
-view, and a view of another object with the same name, get a Conflict instead of undoing the work of others (K21, K22).
-A patch that would change nothing is None (C19).
+Every patch first tests `metadata.resourceVersion` and `metadata.uid` of the object that it was computed from. If the
+object has changed, or another object has its name, the patch fails with a Conflict and overwrites nothing (K21, K22).
+A patch without changes is None (C19).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ Operation = Mapping[str, Any]
 
 
 def changed(metadata: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Operation] | None:
-    """Return the patch that leads from one form of an object's fields to another, guarded by its metadata."""
+    """Return the patch that changes an object's fields from `before` to `after`, guarded by its metadata."""
     if before == after:
         return None
     return [*_guard(metadata), *_operations(before, after)]
 
 
 def status_patch(current: Mapping[str, Any], status: Mapping[str, Any]) -> list[Operation] | None:
-    """Return the patch of the status subresource that makes the whole status equal to the wanted one."""
+    """Return the patch of the status subresource that replaces the whole status by the wanted one."""
     wanted = without_nulls(status)
     before = {"status": current["status"]} if "status" in current else {}
     return changed(current["metadata"], before, {"status": wanted} if wanted or before else {})
@@ -36,10 +36,10 @@ def metadata_patch(
     annotations: Mapping[str, str | None] | None = None,
     spec: Mapping[str, Any] | None = None,
 ) -> list[Operation] | None:
-    """Return one patch of the object itself; finalizers, annotations, labels and references of others stay (C29).
+    """Return one patch of the object itself; it keeps finalizers, annotations, labels and references of others (C29).
 
-    annotations: values to set, None removes.
-    spec: the fields to set, None removes; fields that are not named stay.
+    annotations: values to set; None removes.
+    spec: fields to set; None removes; other fields stay.
     """
     metadata = current["metadata"]
     before = {"metadata": _only(metadata, "finalizers", "annotations"), **_only(current, "spec")}
@@ -52,9 +52,9 @@ def metadata_patch(
 
 
 def secret_patch(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Operation]:
-    """Return the patch that makes a Secret equal to the wanted one; labels, annotations and owners of others stay.
+    """Return the patch that makes a Secret equal to the wanted one; it keeps labels, annotations and owners of others.
 
-    metadata: of the Secret as it is. Its data is not kept in memory and replaced whole: what others have put in goes.
+    metadata: of the stored Secret. The patch replaces all data, which memory does not hold: additions of others go.
     """
     target = wanted["metadata"]
     own = {reference["uid"] for reference in target["ownerReferences"]}
@@ -74,8 +74,8 @@ def secret_patch(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> list
 
 
 def without_nulls(value: Any) -> Any:
-    """Return a document without its nulls: Cluster API must not see them (C3)."""
-    # Most values are texts, and to ask whether they are a Mapping takes ten times as long.
+    """Return a document without nulls, which Cluster API must not get (C3)."""
+    # Most values are strings, and the test for a Mapping takes ten times as long.
     if isinstance(value, str | int):
         return value
     if isinstance(value, Mapping):
@@ -86,12 +86,12 @@ def without_nulls(value: Any) -> Any:
 
 
 def _operations(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Operation]:
-    # Only compared with each other: `repr` costs a fifth of JSON, which jsonpatch takes by itself.
+    # jsonpatch only compares the dumped values, and `repr` takes a fifth of the time of JSON, its default.
     return list(jsonpatch.JsonPatch.from_diff(before, after, dumps=repr).patch)
 
 
 def _with(fields: Mapping[str, Any] | None, values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return fields with the named values set, and without those that are None."""
+    """Return the fields with the values set; None removes a field."""
     merged = {**(fields or {}), **(values or {})}
     return {key: value for key, value in merged.items() if value is not None}
 
@@ -101,7 +101,7 @@ def _only(holder: Mapping[str, Any], *fields: str) -> dict[str, Any]:
 
 
 def _kept(wanted: Mapping[str, Any], holder: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the wanted fields; one that is empty and is not there stays away."""
+    """Return the wanted fields, without empty ones that do not exist yet."""
     return {field: value for field, value in wanted.items() if value or field in holder}
 
 

@@ -1,4 +1,4 @@
-"""What the rest of the provider may ask of the API server: the Protocol that the client and every fake of it keep."""
+"""The Protocol of the API server's client, which its fakes implement too."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from capk.api.names import Resource
 
 @dataclass(frozen=True)
 class Listing:
-    """What a list call answered: the state of the whole kind at one version."""
+    """The result of a list call: the state of a whole kind at one version."""
 
     items: Sequence[dict[str, Any]]
     resource_version: str
@@ -18,8 +18,8 @@ class Listing:
 class KubeApi(Protocol):
     """Reads and writes objects as plain dictionaries.
 
-    All raise the ApiErrors of `capk.errors`: Conflict, NotFound, Forbidden, Unreachable, or ApiError itself when the
-    server refuses the request as such.
+    All raise the ApiErrors of `capk.errors`: Conflict, NotFound, Forbidden, Unreachable, or ApiError itself if the
+    server refuses the request for another reason.
     """
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
@@ -29,11 +29,11 @@ class KubeApi(Protocol):
     async def list(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
     ) -> Listing:
-        """Return the objects with the version at which the list was true, read from storage and never from a cache."""
+        """Return the objects and the resource version of the list, read from storage and never from a cache."""
         ...
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object; Conflict when one of that name is there."""
+        """Create an object; raises Conflict if the name exists."""
         ...
 
     async def patch(
@@ -45,13 +45,13 @@ class KubeApi(Protocol):
         *,
         subresource: str | None = None,
     ) -> dict[str, Any]:
-        """Change an object, or its status, by a JSON patch; Conflict when one of its operations does not fit."""
+        """Change an object, or its status, by a JSON patch; raises Conflict if an operation does not apply."""
         ...
 
     async def serves(self, group: str) -> str | None:
-        """Return the version of an API group that the server prefers, or None when it does not serve the group."""
+        """Return the server's preferred version of an API group, or None if it does not serve the group."""
         ...
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
-        """Ask for the deletion of an object; with `uid`, Conflict when another object has that name now."""
+        """Request the deletion of an object; with `uid`, raises Conflict if another object has that name now."""
         ...

@@ -1,6 +1,6 @@
-"""Which proxy leads to a URL, by the rules that kubectl follows: those of Go's golang.org/x/net/http/httpproxy.
+"""Finds the proxy for a URL, by the rules of kubectl: those of Go's golang.org/x/net/http/httpproxy.
 
-Python's own rules differ: they know no address ranges, no IPv6 addresses and no ports. Pure; reads no environment.
+Python's own rules do not support address ranges, IPv6 addresses and ports. Pure; reads no environment.
 """
 
 import ipaddress
@@ -16,8 +16,8 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     """Return the URL of the proxy for requests to `url`, or None for a direct connection.
 
-    environment: HTTPS_PROXY, HTTP_PROXY and NO_PROXY count; each of them, if absent or empty, also in lower case.
-    A proxy without a scheme is an http:// one. localhost and loopback addresses are always reached directly.
+    environment: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or, if one is missing or empty, its name in lower case.
+    A proxy without a scheme means http://. localhost and loopback addresses never use a proxy.
     """
     target = _split(url)
     if target is None or target.scheme not in _DEFAULT_PORTS or not target.hostname:
@@ -74,7 +74,7 @@ def _variable(environment: Mapping[str, str], name: str) -> str:
 
 
 def _proxy_url(value: str) -> str | None:
-    """Return the value as a URL, None when it cannot be one; `proxy:3128` and `proxy` mean http."""
+    """Return the value as a URL, None if it is not valid; `proxy:3128` and `proxy` mean http."""
     url = value if "://" in value else f"http://{value}"
     parts = _split(url)
     return url if parts and parts.hostname else None
@@ -83,14 +83,14 @@ def _proxy_url(value: str) -> str | None:
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # is only checked when it is read
+        _ = parts.port  # is validated only when it is read
     except ValueError:
         return None
     return parts
 
 
 def _host_and_port(entry: str) -> tuple[str, str]:
-    """Split `host:port` and `[IPv6]:port`; everything else is a host, also an IPv6 address without brackets."""
+    """Split `host:port` and `[IPv6]:port`; everything else is a host, including an IPv6 address without brackets."""
     host, colon, port = entry.rpartition(":")
     if colon and host.startswith("[") and host.endswith("]"):
         return host[1:-1], port
@@ -110,7 +110,7 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
 
 
 def _address(host: str) -> _Address | None:
-    """Return an address without its zone; an IPv4 address may be written as an IPv6 one."""
+    """Return an address without its zone; map an IPv4-mapped IPv6 address to IPv4."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -124,7 +124,7 @@ def _entry_address(name: str) -> _Address | None:
 
 
 def _ascii(host: str) -> str:
-    """Return a host name as certificates and name servers know it; unchanged when it cannot be encoded."""
+    """Return a host name as in certificates and DNS; unchanged if it cannot be encoded."""
     try:
         return host if host.isascii() else host.encode("idna").decode()
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""Builds requests to the API server and reads its answers; pure, sends nothing."""
+"""Builds requests to the API server and parses its responses. Pure; sends nothing."""
 
 import json
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
 _DOES_NOT_FIT: Final = "the server rejected our request due to an error in our request"
-"""All that the API server says of a JSON patch whose test fails or whose path is missing (its `jsonPatcher`).
+"""The API server's message for a JSON patch whose test fails or whose path is missing (its `jsonPatcher`).
 
-An invalid object has causes beside it; a webhook or an admission policy that denies has words of its own.
+For an invalid object the response also has causes; a webhook or an admission policy that denies has another message.
 """
 _MESSAGE_LIMIT: Final = 1024
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request; `verb` is the word for errors and metrics, `method` HTTP's."""
+    """One request; `verb` is for errors and metrics, `method` is the HTTP method."""
 
     verb: str
     method: str
@@ -35,7 +35,7 @@ class Request:
 
     @property
     def target(self) -> str:
-        """Path and query; a resource without a version means its API group."""
+        """Path and query; a resource without a version addresses its API group."""
         group, version, plural, _ = self.resource
         parts = ["apis", group] if group else ["api"]
         parts += [version, *(["namespaces", self.namespace] if self.namespace else []), plural] if version else []
@@ -45,12 +45,12 @@ class Request:
 
     @property
     def subject(self) -> str:
-        """What it is about, for errors: `kindclusters default/dev`."""
+        """The object or kind of the request, for errors, such as `kindclusters default/dev`."""
         where = "/".join(part for part in (self.namespace, self.name) if part)
         return f"{self.resource.plural} {where}" if where else self.resource.plural
 
     def read_answer(self, status: int, content: bytes) -> dict[str, Any]:
-        """Return the document that was answered, or raise the ApiError that the status means."""
+        """Return the document of the response, or raise the ApiError for its status."""
         try:
             document = json.loads(content)
         except ValueError:
@@ -58,7 +58,7 @@ class Request:
         if 200 <= status < 300:
             if isinstance(document, dict):
                 return document
-            cause = f"the answer is not a JSON object (HTTP {status}); is this an API server?"
+            cause = f"the response is not a JSON object (HTTP {status}). Check that the address is an API server's"
             raise Unreachable(self.verb, self.subject, 0, cause)
         answer = document if isinstance(document, dict) else {}
         message = str(answer.get("message") or "no reason given")[:_MESSAGE_LIMIT]
@@ -76,12 +76,12 @@ class Request:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds of a Retry-After header, 0 without one; the API server never sends a date."""
+    """Return the seconds in a Retry-After header, 0 without one; the API server never sends a date."""
     value = headers.get("Retry-After", "")
     return float(value) if value.isascii() and value.isdecimal() else 0.0
 
 
 def as_body(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object as the body of a create: with its kind, without the bookkeeping of the server."""
+    """Return an object as the body of a create request: with its kind, without the server's managedFields."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     return {**obj, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

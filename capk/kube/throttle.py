@@ -1,6 +1,6 @@
-"""Limits what we ask of the API server: requests in flight, and silence when it asks for it (Retry-After).
+"""Limits requests to the API server: the number in flight, and none at all after a Retry-After.
 
-There is no limit of requests per second: the API server's own priority and fairness sets one and answers 429.
+There is no limit of requests per second: the API server's own priority and fairness sets one and responds with 429.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 LONGEST_PAUSE_SECONDS: Final = 60.0
-"""An absurd Retry-After must not silence the provider for hours."""
+"""Limit of a pause: an absurd Retry-After must not stop the provider for hours."""
 
 
 class Throttle:
-    """One for all requests of a client, in order of arrival.
+    """The throttle for all requests of a client, in order of arrival.
 
-    max_in_flight: requests that may wait for an answer at the same time.
+    max_in_flight: how many requests may wait for a response concurrently.
     """
 
     def __init__(self, *, max_in_flight: int) -> None:
@@ -30,7 +30,7 @@ class Throttle:
             yield
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for that time, which the server named in a Retry-After."""
+        """Send nothing for that time, which the server set in a Retry-After."""
         self._silent_until = max(self._silent_until, _now() + min(seconds, LONGEST_PAUSE_SECONDS))
 
     async def _silence(self) -> None:

@@ -1,8 +1,8 @@
-"""Gives control planes the addresses again that the other members of their etcd expect.
+"""Restores the addresses of control planes that the other members of their etcd expect.
 
-docker gives the lowest free address to whatever starts next. Where nodes start in the order of the addresses that they
-had, each gets its own, unless lower ones have become free, or another container starts in between. Then the lower ones
-are occupied with placeholders: containers that do nothing, and end by themselves after some minutes.
+docker assigns the lowest free address to the next container. If nodes start in the order of their previous addresses,
+each gets its own, unless lower ones have become free or another container starts in between. In that case placeholders
+occupy the lower addresses: containers that do nothing and end by themselves after some minutes.
 """
 
 import ipaddress
@@ -15,16 +15,16 @@ from capk.errors import AddressTaken, CommandError
 from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
 
 MOST_PLACEHOLDERS: Final = 64
-"""For the nodes of one kind cluster together."""
+"""For all nodes of one kind cluster together."""
 TRIES: Final = 2
-"""Another container may take an address in the moment between the placeholder's end and the node's start."""
+"""Another container may take an address between the end of the placeholder and the start of the node."""
 
 
 async def restore_addresses(containers: Containers, cluster: str, addresses: Mapping[str, str]) -> None:
-    """Give the running nodes of a kind cluster their addresses; those that have them already go on running.
+    """Give the running nodes of a kind cluster their addresses; nodes that already have them keep running.
 
     addresses: the address that each node needs, by name.
-    Raises CommandError; AddressTaken where an address cannot be had. Nodes may be stopped then, and no placeholder is
+    Raises CommandError; AddressTaken if an address is not available. Nodes may then be stopped, but no placeholder is
     left.
     """
     if not containers.gives_lowest_address:
@@ -40,15 +40,15 @@ async def restore_addresses(containers: Containers, cluster: str, addresses: Map
 
 
 def balancers_in_the_way(nodes: list[Node], needed: Collection[str]) -> list[Node]:
-    """Return the running load balancer that has an address which a control plane needs; it may have any other."""
+    """Return the running load balancer if it has an address that a control plane needs; it works with any other."""
     return [node for node in nodes if node.role == LOAD_BALANCER and node.running and node.address in needed]
 
 
 def in_the_way_of_others(nodes: list[Node], due: Collection[str], others: Collection[str]) -> list[Node]:
-    """Return the running nodes that need no address of their own and have one that another kind cluster needs.
+    """Return the running nodes that need no fixed address and have one that another kind cluster needs.
 
-    Only of a kind cluster that cannot answer: so many of its control planes are due to be started that no majority is
-    left. One that may answer is let be.
+    Return none if the kind cluster may answer: only if a majority of its control planes does not run, its nodes may be
+    stopped.
     """
     planes = [node.name for node in nodes if node.role == CONTROL_PLANE]
     if 2 * sum(name not in due for name in planes) > len(planes):
@@ -57,7 +57,7 @@ def in_the_way_of_others(nodes: list[Node], due: Collection[str], others: Collec
 
 
 async def is_any_free(containers: Containers, addresses: Collection[str]) -> bool:
-    """Return whether the engine may give one of these addresses to whatever starts next; not where it does not say."""
+    """Return whether the engine may assign one of these addresses next; False if the engine does not answer."""
     try:
         return bool(addresses) and not set(addresses) <= (await containers.occupants()).keys()
     except CommandError:
@@ -65,9 +65,9 @@ async def is_any_free(containers: Containers, addresses: Collection[str]) -> boo
 
 
 async def start_elsewhere(containers: Containers, cluster: str, names: Sequence[str], needed: Collection[str]) -> None:
-    """Start nodes that may have any address but those that control planes of other kind clusters need.
+    """Start nodes that may have any address except those that control planes of other kind clusters need.
 
-    Where these cannot be kept free, the nodes start all the same. Raises CommandError.
+    If those cannot be kept free, the nodes start anyway. Raises CommandError.
     """
     if not names:
         return
@@ -84,9 +84,9 @@ async def start_elsewhere(containers: Containers, cluster: str, names: Sequence[
 
 
 async def _keep_free(containers: Containers, planes: list[Node], needed: Collection[str], left: Iterator[int]) -> None:
-    """Occupy addresses until the next one that the engine gives out is one that nobody needs.
+    """Occupy addresses until the next one that the engine assigns is not needed.
 
-    planes: control planes of the kind cluster, whose image the placeholders have; without any nothing is occupied.
+    planes: control planes of the kind cluster, whose image the placeholders use; if empty, nothing is occupied.
     """
     for _ in left if planes else ():
         container_id, got = await containers.hold_address(planes[0].cluster, planes[0].image)
@@ -105,7 +105,7 @@ async def _start_in_place(containers: Containers, nodes: list[Node], addresses: 
         for node in sorted(nodes, key=lambda node: _rank(addresses[node.name])):
             await _start_at(containers, node, addresses[node.name], left)
     finally:
-        # What cannot be removed ends by itself, and must not hide why this has failed or was cancelled.
+        # A placeholder that cannot be removed ends by itself. Its error must not hide the first one or a cancellation.
         with suppress(CommandError):
             await containers.release_addresses(nodes[0].cluster)
 
@@ -122,7 +122,7 @@ async def _start_at(containers: Containers, node: Node, address: str, left: Iter
 
 
 async def _make_next(containers: Containers, node: Node, address: str, left: Iterator[int]) -> None:
-    """Occupy addresses until the next one that the engine gives out is the one that the node needs."""
+    """Occupy addresses until the engine assigns the one that the node needs next."""
     for _ in left:
         container_id, got = await containers.hold_address(node.cluster, node.image)
         if got == address:

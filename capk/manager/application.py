@@ -1,4 +1,4 @@
-"""The provider process: wires its parts, runs its loops, stops cleanly."""
+"""The provider process: wires its parts, runs its loops and stops cleanly."""
 
 import asyncio
 import logging
@@ -45,15 +45,15 @@ from capk.workload.health import HealthMonitor
 log = logging.getLogger(__name__)
 
 RECONCILE_SECONDS = 240.0
-"""A reconcile only waits for the API server, never for kind: one that takes minutes is given up and tried again."""
-LOOK_SECONDS = 60.0
-"""A look at the engine that takes longer goes on, and the next one waits for it."""
+"""Deadline of a reconcile, which waits only for the API server, never for kind; after that it is retried."""
+INVENTORY_SECONDS = 60.0
+"""How long the engine watch waits for an inventory; a longer one continues, and the next round waits for it."""
 LANES = {Lane.DELETE: 8, Lane.REPAIR: 4, Lane.READ: 8, Lane.WAIT: 256}
-"""How many operations run in parallel, per lane; waiting costs no more than a connection attempt per second."""
+"""How many operations run in parallel, per lane; waiting costs only one connection attempt per second."""
 
 
 class Application:
-    """Everything that one provider process holds; kopf's memo."""
+    """All parts of one provider process; kopf's memo."""
 
     def __init__(
         self,
@@ -66,14 +66,16 @@ class Application:
         ask: Ask = ask_workload,
         ask_health: AskHealth | None = None,
     ) -> None:
-        """Wire the parts. kind, containers, ask, ask_health: what reaches the world; the real ones unless given."""
+        """Wire the parts. kind, containers, ask, ask_health: everything that does input and output, for tests."""
         clock = asyncio.get_running_loop().time
         self.settings, self.client, self.metrics = settings, client, metrics
-        self.ready = StartupCheck("the first look at all objects and at the engine")
-        self.looked = Heartbeat("beat of the engine watch", 10 * settings.inventory_period_seconds + LOOK_SECONDS + 60)
+        self.ready = StartupCheck("the first list of all objects and the first inventory of the engine")
+        self.looked = Heartbeat(
+            "beat of the engine watch", 10 * settings.inventory_period_seconds + INVENTORY_SECONDS + 60
+        )
         self.resynced = Heartbeat("beat of the resync", 3 * settings.sync_period_seconds + RECONCILE_SECONDS)
-        # A list repairs what a watch has missed; one that stays behind from one list to the next is dead. kopf ends
-        # streams that are silent for 70 s; this is for what it does not see.
+        # A list repairs what a watch has missed. A watch that is behind at two lists in a row is dead. kopf ends
+        # streams that are silent for 70 s; this check finds the other cases.
         self.lag = WatchLag(settings.sync_period_seconds + 300)
         self.queue: WorkQueue[Key] = WorkQueue(observer=metrics)
         self._kopf_has_logged_in = False
@@ -154,7 +156,7 @@ class Application:
             foreign=foreign,
             recorder=EventRecorder(client, "capk"),
             metrics=metrics,
-            refresh=self.engine_watch.look_within,
+            refresh=self.engine_watch.refresh_within,
             on_written=self.cache.on_written,
         )
 
@@ -164,18 +166,18 @@ class Application:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Fill the cache, look at the engine, then let the workers work; at the end no child process is left.
+        """Fill the cache, take an inventory, then run the workers; on exit no child process is left.
 
-        Raises CapkError when one of the loops fails, with its cause.
+        Raises CapkError with the cause if one of the loops fails.
         """
         self.looked.touch()
         self.resynced.touch()
         self.kind.remove_leftovers()
         await self.cache.relist()
-        # An engine that hangs must not keep the provider from starting: its liveness probe would restart it for ever.
+        # A hanging engine must not block the start: the liveness probe would restart the provider for ever.
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self.engine_watch.look()
+            async with asyncio.timeout(INVENTORY_SECONDS):
+                await self.engine_watch.refresh()
         async with AsyncExitStack() as stack:
             stack.callback(self.kind.close)
             stack.push_async_callback(self._end_commands)
@@ -191,11 +193,11 @@ class Application:
             yield
 
     async def _end_commands(self) -> None:
-        """End every command, all together: a leader that has lost its lease has a few seconds for it."""
+        """End all commands concurrently: a leader that has lost its lease has only a few seconds."""
         await asyncio.gather(self.operations.stop(), self.inventory.stop())
 
     async def kopf_connection(self) -> kopf.AiohttpSession:
-        """Return what kopf logs in with, at first and whenever the server refuses it: our own client's credentials."""
+        """Return our client's connection for kopf, which calls this to log in and after each 401 response."""
         session = await self.client.session(renew=self._kopf_has_logged_in)
         self._kopf_has_logged_in = True
         return kopf.AiohttpSession(server=self.client.server, aiohttp_session=session)
@@ -211,10 +213,10 @@ class Application:
 
     def _repeat_engine(self) -> Coroutine[Any, Any, None]:
         return repeat(
-            "look at the container engine",
-            self._look_at_engine,
+            "inventory of the container engine",
+            self._refresh_inventory,
             seconds=self.settings.inventory_period_seconds,
-            deadline_seconds=LOOK_SECONDS,
+            deadline_seconds=INVENTORY_SECONDS,
             on_round=self.looked.touch,
         )
 
@@ -227,19 +229,19 @@ class Application:
             on_round=self.resynced.touch,
         )
 
-    async def _look_at_engine(self) -> None:
-        await self.engine_watch.look()
+    async def _refresh_inventory(self) -> None:
+        await self.engine_watch.refresh()
         self.metrics.counted(Counter(ready_reason(obj) for obj in self.store.values(names.KIND_CLUSTERS)))
 
     async def _resync(self) -> None:
-        """Look at everything now and then: only a list shows what vanished while a watch was down (K27)."""
+        """List and reconcile everything: only a list shows what vanished while a watch was down (K27)."""
         try:
             await self.cache.relist()
         except Unreachable:
             self.lag.on_outage()
             raise
         self.metrics.last_resync.set_to_current_time()
-        # It may have been replaced by another release meanwhile.
+        # kind may have been replaced by another release meanwhile.
         self.inventory.kind_version = None
         self.foreign.expire()
         self._wake_all()

@@ -1,4 +1,4 @@
-"""What the provider knows of the API server's objects: fed by watch events, by answers to writes, and by lists."""
+"""The cache of the API server's objects, fed by watch events, by responses to writes, and by lists."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ from capk.settings import Settings
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.1
-"""How long a change of a known object may wait for the next one: a burst of edits costs one round."""
+"""How long a change of a known object waits for the next one, so that a burst of edits costs one reconcile."""
 
 Wake = Callable[[Key, float], None]
-"""Has an object looked at after that many seconds."""
+"""Queues an object for a reconcile after that many seconds."""
 
 
 def new_store() -> Store:
-    """Return a store that keeps of each kind what decisions need, and never the data of a Secret."""
+    """Return a store that keeps only what decisions need, and never the data of a Secret."""
     store = Store()
     store.project(names.CLUSTERS, OwnerCluster.project)
     store.project(names.SECRETS, project_secret)
@@ -35,7 +35,7 @@ def new_store() -> Store:
 
 
 class Cache:
-    """Takes in what the API server says, and wakes the objects that it concerns."""
+    """Stores what the API server reports and queues the objects that it affects."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Cache:
         self._is_filled = False
 
     def on_event(self, resource: Resource, type: str | None, obj: Mapping[str, Any]) -> None:
-        """Take in a watch event and wake the objects that it concerns."""
+        """Store the object of a watch event and queue the objects that it affects."""
         self._lag.on_event(resource.kind, _version(obj))
         if not self._serves(resource, obj):
             return
@@ -68,36 +68,36 @@ class Cache:
             self._discovery.found(str(obj["apiVersion"]).rpartition("/")[2])
         itself = _key(resource, obj)
         known = self._store.get(itself) is not None
-        # Before as well: an object that is dropped has relatives that look another way afterwards.
+        # Computed before and after: an event may change which objects are related.
         concerned = self._concerned(resource, obj)
         if not self._store.apply_event(resource, type, obj):
             return
         for key in concerned | self._concerned(resource, obj):
-            # Its own changes come in bursts, most of them our own writes; what others did is worth an immediate look.
+            # An object's own changes come in bursts, mostly our own writes. Related objects are queued immediately.
             self._wake(key, SETTLE_SECONDS if known and key == itself else 0.0)
 
     def on_written(self, resource: Resource, obj: Mapping[str, Any], writer: Key) -> None:
-        """Take in the answer to a write of ours: the watch has no news of it, so its relatives are woken here.
+        """Store the response to our own write and queue related objects: the watch event will be no news.
 
-        writer: the object that it was written for; it is being looked at.
+        writer: the object that it was written for, which is being reconciled.
         """
-        is_news = self._store.put(resource, obj)
+        is_newer = self._store.put(resource, obj)
         self._lag.expect(resource.kind, _version(obj))
-        if not is_news:
-            # The watch was faster, or the API server has dropped what it does not know: nothing to look at.
+        if not is_newer:
+            # The watch was faster, or the API server dropped unknown fields and changed nothing.
             return
         for key in self._concerned(resource, obj) - {_key(resource, obj), writer}:
             self._wake(key, 0.0)
 
     async def relist(self) -> None:
-        """Read everything: only a list shows what vanished while a watch was down (K27). Raises ApiError."""
+        """List everything: only a list shows what vanished while a watch was down (K27). Raises ApiError."""
         await self._discovery.settle()
         version = self._relations.core_version
         watched = [names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES, names.SECRETS]
         for resource in [*watched, *([names.clusters(version)] if version else [])]:
             await self._relist_kind(resource)
         if version is None:
-            # Cluster API was uninstalled, and its Clusters with it: without its CRD there is no list to compare with.
+            # Cluster API was uninstalled with its Clusters: without the CRD there is no list to compare with.
             self._store.clear(names.CLUSTERS)
         self._is_filled = True
 
@@ -106,10 +106,10 @@ class Cache:
         try:
             listing = await self._client.list(resource, self._settings.namespace, label_selector=selector)
         except NotFound:
-            # Its CRD is not installed (yet); kopf watches it as soon as it is (K49).
+            # The CRD is not installed yet; kopf starts the watch as soon as it is (K49).
             return
         served = [obj for obj in listing.items if self._serves(resource, obj)]
-        # First what vanished: an API server restored from a backup goes back in time, and older versions are the truth.
+        # First remove what vanished: after a restore from a backup, older resource versions are the current ones.
         drift = self._store.prune(resource, served, listing.resource_version, namespace=self._settings.namespace)
         if drift.behind:
             self._lag.expect(resource.kind, max(_version(obj) for obj in served))
@@ -117,7 +117,7 @@ class Cache:
             self._lag.forget(resource.kind)
         missed = len(drift.vanished) + len(drift.behind)
         if missed and self._is_filled:
-            log.warning("The watch of %s had missed %d changes; the list has shown them.", resource.plural, missed)
+            log.warning("Resync found %d changes to %s that the watch had missed.", missed, resource.plural)
         for key in drift.vanished:
             self._wake(key, 0.0)
         for obj in served:
@@ -129,7 +129,7 @@ class Cache:
         return self._relations.keys_for_event(resource, obj)
 
     def _serves(self, resource: Resource, obj: Mapping[str, Any]) -> bool:
-        """Whether the object is one of those that this process is to look after (C9)."""
+        """Return whether this process is responsible for the object (C9)."""
         if self._settings.namespace and Object(obj).namespace != self._settings.namespace:
             return False
         wanted = self._settings.watch_filter

@@ -1,4 +1,4 @@
-"""Whether Cluster API is installed, asked again before it matters: without it, every KINDCluster stands alone."""
+"""Finds out whether Cluster API is installed, and confirms it before it matters: without it, no object has an owner."""
 
 import asyncio
 from typing import Final
@@ -8,14 +8,14 @@ from capk.kube.protocol import KubeApi
 from capk.manager.relations import Relations
 
 BETWEEN_SECONDS: Final = 3.0
-"""Between the two answers that it takes to believe that Cluster API is not installed: one may come from an API server
-that has just started, or from before its CRDs were installed."""
+"""Interval between the two answers that prove that Cluster API is not installed: the API server may have just started,
+or the CRDs may be installed a moment later."""
 FRESH_SECONDS: Final = 5.0
-"""How old an answer may be when a KINDCluster is created without an owner because of it."""
+"""Maximum age of the answer that allows creating a KINDCluster without an owner."""
 
 
 class Discovery:
-    """Asks the API server which version of Cluster API's objects it prefers, and keeps `Relations` up to date."""
+    """Asks the API server for its preferred version of Cluster API's objects, and stores it in `Relations`."""
 
     def __init__(self, client: KubeApi, relations: Relations) -> None:
         self._client = client
@@ -25,10 +25,7 @@ class Discovery:
         self._asking = asyncio.Lock()
 
     async def settle(self) -> None:
-        """Ask now; where Cluster API was there and is not any more, ask again before that is believed.
-
-        Raises ApiError.
-        """
+        """Ask now; if Cluster API is no longer installed, ask again to confirm it. Raises ApiError."""
         await self.ask()
         if self._absent_since is not None and self._relations.core_version is not None:
             await asyncio.sleep(max(self._absent_since + BETWEEN_SECONDS - _now(), 0.0))
@@ -46,14 +43,14 @@ class Discovery:
             self._relations.core_version = None
 
     def found(self, version: str) -> None:
-        """Note that objects of Cluster API have been seen in that version."""
+        """Record that the API server serves Cluster API's objects in that version."""
         self._absent_since = None
         self._relations.core_version = version
 
     async def confirm_absence(self) -> float:
-        """Return 0 where Cluster API is certainly not installed, else the seconds after which to ask again.
+        """Return 0 if the answer is certain, otherwise the seconds after which to ask again.
 
-        Where it is installed after all, `Relations.core_version` says so. Raises ApiError.
+        `Relations.core_version` then holds the answer: None if Cluster API is not installed. Raises ApiError.
         """
         async with self._asking:
             if _now() - self._asked_at > FRESH_SECONDS or self._absent_since is None:

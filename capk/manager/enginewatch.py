@@ -1,4 +1,4 @@
-"""Keeps the inventory of the container engine up to date, and wakes the objects for which it has changed."""
+"""Keeps the inventory of the container engine up to date, and queues the objects for which it has changed."""
 
 import asyncio
 import logging
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class EngineWatch:
-    """Asks the engine what it has, for all objects together.
+    """Takes inventories of the engine, each for all objects.
 
-    wake: called with the kind cluster names for which the answer is another one. wake_all: when the engine begins to
-    answer, ceases to, or is another one.
+    wake: called with the names of the kind clusters that have changed. wake_all: called when the engine starts or
+    stops answering, or is another engine.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class EngineWatch:
         self._announced: Snapshot | None = None
         self._announced_version: str | None = None
 
-    async def look(self) -> None:
-        """Ask the engine, and wake those for whom something has changed since the last look."""
+    async def refresh(self) -> None:
+        """Take an inventory, and queue the objects for which something has changed since the last one."""
         began = time.monotonic()
         after = await self._inventory.refresh()
-        # Compared with what was announced last: others refresh the inventory too, and wake nobody.
+        # Compare with the last announced inventory: others refresh the inventory too, without queueing objects.
         before, self._announced = self._announced, after
-        # What was there in between and is over counts too: an object may have been looked at just then.
+        # Changes in between that are over count too: an object may have been reconciled at that moment.
         passed = [*([before] if before else []), *self._inventory.take_published(), after]
         outcome = "failed" if after.error else "ok"
         self._metrics.inventory_seconds.labels(outcome).observe(time.monotonic() - began)
@@ -52,8 +52,8 @@ class EngineWatch:
         else:
             self._wake(set[str]().union(*map(_changed, passed, passed[1:])))
 
-    async def look_within(self, seconds: float) -> bool:
-        """Ask the engine; return whether it has answered by then. The read goes on in any case."""
+    async def refresh_within(self, seconds: float) -> bool:
+        """Take an inventory; return whether it was complete in time. A late one continues in the background."""
         try:
             async with asyncio.timeout(seconds):
                 await self._inventory.refresh()

@@ -1,7 +1,7 @@
-"""What each request does to the engine; each function is one operation, run outside the reconcile workers.
+"""Carries out requests with kind and the engine; each is one operation, run outside the reconcile workers.
 
-Whatever removes something lists the containers again when it gets its turn, and removes by id what the new listing
-proves to be its own: a decision may be minutes old by then.
+The decision may be minutes old. So every removal lists the containers again first, and removes by id only what the new
+listing proves to be its own.
 """
 
 import asyncio
@@ -44,19 +44,19 @@ from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target
 
 FAILED_SETTLE_SECONDS: Final = 3.0
-"""How long nothing may come to light after kind has failed.
+"""How long no container may appear after kind has failed.
 
-kind ends with the first container that cannot be made, while the engine still makes the others: seen up to 2 s later,
-with docker and no image of the load balancer. What comes later still is found by the next look at the engine.
+kind ends at the first container that fails, while the engine still creates the others: up to 2 s later, measured with
+docker and a missing load balancer image. The next inventory finds anything later.
 """
-LOOK_SECONDS: Final = 1.0
-"""Between two looks at containers that are going away, or may come to light."""
+LISTING_SECONDS: Final = 1.0
+"""Interval between two listings of containers that are being removed or may still appear."""
 
 LOGS_SECONDS: Final = 60.0
-"""How long the logs of all nodes of a failed creation may take; what was read until then is kept."""
+"""Time limit for the logs of all nodes of a failed creation; logs that were read by then are kept."""
 
 RENEW_SECONDS: Final = 120.0
-"""How long kubeadm may take for the keys of one node, on a machine that is busy."""
+"""Time limit for kubeadm to renew the keys of one node, on a busy machine."""
 
 KUBE_SYSTEM_COMMAND: Final = (
     "kubectl",
@@ -67,17 +67,17 @@ KUBE_SYSTEM_COMMAND: Final = (
     "kube-system",
     "--output=jsonpath={.metadata.uid}",
 )
-"""Run in the first control-plane node, where kubeadm keeps a kubeconfig that has its rights without etcd."""
+"""Run in the first control-plane node, which has a kubeconfig whose permissions do not depend on etcd."""
 
 NO_KUBE_SYSTEM: Final = 'namespaces "kube-system" not found'
-"""What kube-apiserver and kubectl say where there is no such namespace."""
+"""The message of kube-apiserver and kubectl if that namespace does not exist."""
 
 Ask = Callable[[Target, str, Kubeconfig | None], Awaitable[Answer]]
-"""Asks a workload API server for a path, with a login or as an anonymous user; see `capk.workload.ask`."""
+"""Requests a path from a workload API server, with a login or anonymously; see `capk.workload.ask`."""
 StillWanted = Callable[[Record, Request], bool]
-"""Whether an object still asks for what it asked for when its operation was queued."""
+"""Returns whether the object still wants the request that was queued for it."""
 NeededByOthers = Callable[[str], frozenset[str]]
-"""Returns the addresses that control planes of other kind clusters than that one need."""
+"""Returns the addresses that control planes of other kind clusters need."""
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +99,10 @@ class Executor:
         still_wanted: StillWanted,
         needed_by_others: NeededByOthers = lambda name: frozenset(),
     ) -> None:
-        """Take the protocols to the world.
+        """Take the parts that do input and output.
 
-        wait_seconds: how long a kind cluster may need to answer after a restart.
-        delete_seconds: how long the removal of a kind cluster may take.
+        wait_seconds: time limit for a kind cluster to answer after a restart.
+        delete_seconds: time limit for the removal of a kind cluster.
         """
         self._kind = kind
         self._containers = containers
@@ -115,15 +115,14 @@ class Executor:
         self._still_wanted = still_wanted
         self._needed_by_others = needed_by_others
         self._addresses = asyncio.Lock()
-        """Held while nodes get their addresses: two kind clusters at a time would take each other's."""
+        """Held while nodes get their addresses: two kind clusters would take each other's."""
 
     async def carry_out(
         self, record: Record, request: Request, on_step: Callable[[Step], None]
     ) -> Made | Access | None:
-        """Do what the request says; return what it has made, or how the workload cluster is reached.
+        """Carry out the request; return what a creation has made, or how to reach the workload cluster.
 
-        Raises CommandError, AddressTaken, NamesNotResolved, BadKubeconfig; Withdrawn where the object does not ask for
-        it any more.
+        Raises CommandError, AddressTaken, NamesNotResolved, BadKubeconfig; Withdrawn if the object no longer wants it.
         """
         if not self._still_wanted(record, request):
             raise Withdrawn
@@ -160,12 +159,12 @@ class Executor:
         return Made(_fingerprint(external), external, facts)
 
     async def _check_names(self, request: Create) -> None:
-        """Raise NamesNotResolved where kind would fail minutes later, when the second node joins."""
+        """Raise NamesNotResolved now if kind would fail minutes later, when the second node joins."""
         if len(request.config.get("nodes") or ()) > 1 and await self._containers.resolves_names() is False:
             raise NamesNotResolved(self._containers.network)
 
     async def _make(self, request: Create, on_step: Callable[[Step], None]) -> str:
-        """Let kind create the cluster and return the kubeconfig that it wrote; remove what a failure has left."""
+        """Run `kind create cluster` and return the kubeconfig that it wrote; clean up after a failure."""
         try:
             return await self._kind.create_cluster(
                 request.name,
@@ -185,7 +184,7 @@ class Executor:
             raise
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:
-        """Keep what a failed creation left to read; never at the cost of what comes after."""
+        """Keep the logs of a failed creation; an error here never stops the cleanup."""
         place = self._logs.begin(request.name, error.output, yamlio.dump(unmarked(request.config)))
         error.logs, error.config = str(place or ""), self._logs.config_file(place)
         if place is None:
@@ -194,10 +193,10 @@ class Executor:
             async with asyncio.timeout(LOGS_SECONDS):
                 await self._keep_node_logs(place, request)
         except (CommandError, TimeoutError) as late:
-            log.info("the logs kept in %s are incomplete: %s", place, str(late) or f"no more in {LOGS_SECONDS:.0f} s")
+            log.info("The logs in %s are incomplete: %s", place, str(late) or f"time limit of {LOGS_SECONDS:.0f} s")
         except Exception:
-            # Whatever is wrong with the logs, the failure of the creation is what a person has to read.
-            log.exception("the logs of the nodes cannot be kept in %s", place)
+            # The user has to learn of the failed creation, whatever is wrong with the logs.
+            log.exception("Cannot keep the logs of the nodes in %s", place)
         self._logs.end(place)
 
     async def _keep_node_logs(self, place: Path, request: Create) -> None:
@@ -205,14 +204,14 @@ class Executor:
             if node.running and node.role == LOAD_BALANCER:
                 continue
             read = node_logs if node.running else last_words
-            # By the id, which no other container can come to have.
+            # By id, because another container may get the same name.
             text = await read(self._containers, node.container_id)
             if not self._logs.add(place, f"{node.name}.log", text):
                 break
 
     async def _delete(self, record: Record, request: Delete) -> None:
         if self._containers.command is None:
-            # Nothing can be proven of containers here; the decision has compared the fingerprint where it could.
+            # Without the engine there is no proof by containers; the decision has compared the fingerprint if it could.
             await self._kind.delete_cluster(request.name)
             if request.settle_seconds:
                 await asyncio.sleep(request.settle_seconds)
@@ -224,10 +223,10 @@ class Executor:
                 request.name,
                 lambda nodes: removable(nodes, request),
                 settle_seconds=request.settle_seconds,
-                goes_on=lambda: self._still_wanted(record, request),
+                still_wanted=lambda: self._still_wanted(record, request),
             )
             if others or not removed:
-                # Where there was nothing to remove, another engine may have answered: the inventory finds out.
+                # If there was nothing to remove, another engine may have answered: the inventory finds out.
                 await self._inventory.refresh()
                 _check_later_attempts(others, request)
             else:
@@ -240,19 +239,19 @@ class Executor:
         choose: Callable[[list[Node]], list[Node]],
         *,
         settle_seconds: float = 0.0,
-        goes_on: Callable[[], bool] = lambda: True,
+        still_wanted: Callable[[], bool] = lambda: True,
     ) -> tuple[bool, list[Node]]:
-        """Remove the containers of a kind cluster that are chosen from a new listing, until none is left to choose.
+        """List the containers of a kind cluster and remove the chosen ones, until none is left to choose.
 
-        Return whether there were any, and those of the name that were left alone.
+        Return whether it removed any, and the containers of that name that it left alone.
 
-        The engine may still be making containers when the first ones are removed: it copies a volume for seconds.
-        Raises CommandTimedOut where some are left in the end.
+        The engine may still be creating containers during the removal: it copies a volume for seconds.
+        Raises CommandTimedOut if chosen containers are left in the end.
         """
         clock = asyncio.get_running_loop().time
         deadline, quiet_since, removed = clock() + self._delete_seconds, clock(), False
         while True:
-            if not goes_on():
+            if not still_wanted():
                 raise Withdrawn
             nodes = await self._list(name)
             chosen = choose(nodes)
@@ -261,11 +260,11 @@ class Executor:
             if chosen:
                 await self._containers.remove([node.container_id for node in chosen])
                 quiet_since, removed = clock(), True
-            if clock() + LOOK_SECONDS >= deadline:
+            if clock() + LISTING_SECONDS >= deadline:
                 left = ", ".join(node.name for node in chosen)
-                output = f"still there after their removal: {left}"
+                output = f"still listed after their removal: {left}"
                 raise CommandTimedOut([*self._kind.command, "delete", "cluster"], output, self._delete_seconds)
-            await asyncio.sleep(LOOK_SECONDS if not chosen else 0)
+            await asyncio.sleep(LISTING_SECONDS if not chosen else 0)
 
     async def _list(self, name: str) -> list[Node]:
         """Ask the engine for the containers of a kind cluster, now."""
@@ -277,14 +276,14 @@ class Executor:
         if request.addresses or others:
             async with self._addresses:
                 if request.addresses:
-                    request = await self._with_those_in_the_way(request, others)
+                    request = await self._with_blocking_nodes(request, others)
                 await self._start_in_order(request, others)
         else:
             await self._start_in_order(request, others)
         await self._inventory.refresh()
 
     async def _start_in_order(self, request: StartNodes, needed_by_others: frozenset[str]) -> None:
-        # A control plane that is not where it belongs is of no use, and may have what another kind cluster waits for.
+        # A control plane with a wrong address does not work, and may occupy one that another kind cluster needs.
         misplaced = tuple(name for name in request.stop if name in request.addresses)
         if misplaced:
             await self._containers.stop(misplaced)
@@ -302,10 +301,10 @@ class Executor:
             raise
         await start_elsewhere(self._containers, request.name, last, needed_by_others)
 
-    async def _with_those_in_the_way(self, request: StartNodes, others: frozenset[str]) -> StartNodes:
-        """Return the request with the nodes that may have any address, and have come to have one that is needed.
+    async def _with_blocking_nodes(self, request: StartNodes, others: frozenset[str]) -> StartNodes:
+        """Return the request extended by nodes that may have any address and occupy one that is needed.
 
-        Placeholders that a provider left when it was killed are removed.
+        Also remove placeholders that a killed provider left.
         """
         await self._containers.release_addresses(request.name)
         listed = await self._list(request.name)
@@ -316,9 +315,9 @@ class Executor:
         return replace(request, nodes=nodes, stop=(*request.stop, *names))
 
     async def _order(self, request: StartNodes) -> tuple[str, ...]:
-        """Return the nodes in the order in which each gets its address; those that get another one come last.
+        """Return the nodes in the order that gives each its address; nodes that get another one come last.
 
-        Raises AddressTaken where another container has an address that one of the nodes needs.
+        Raises AddressTaken if another container has an address that one of the nodes needs.
         """
         if not request.addresses:
             return request.nodes
@@ -331,13 +330,13 @@ class Executor:
         return tuple(sorted(request.nodes, key=lambda node: request.preferred.get(node) in foreign))
 
     async def _renew(self, record: Record, request: RenewCertificates) -> Access:
-        """Renew the certificates in all nodes before anything is restarted, so that a failure leaves all as it was."""
+        """Renew the certificates in all nodes, then restart the components: a failure before that changes nothing."""
         for node in request.nodes:
             await self._containers.run(node, RENEW_COMMAND, timeout_seconds=RENEW_SECONDS)
         record.external = None
         access = await self._read(record, ReadAccess(request.name))
         if access.not_after and access.not_after <= request.not_after:
-            raise BadKubeconfig("the certificates were renewed, but the kubeconfig that kind gives has the old one")
+            raise BadKubeconfig("the certificates were renewed, but kind still returns a kubeconfig with the old one")
         for node in request.nodes:
             await self._containers.run(node, RESTART_COMMAND, timeout_seconds=RENEW_SECONDS)
         return access
@@ -350,13 +349,13 @@ class Executor:
         )
         kubeconfig = parse(text)
         external = server_url(kubeconfig.host, kubeconfig.port)
-        # The node says another one in its own kubeconfig if it likes; this is what kind calls the container.
+        # kind's name of the container, not the address in the node's kubeconfig, which is untrusted.
         internal = server_url(endpoint, API_PORT)
         server = internal if self._endpoint is EndpointMode.INTERNAL else external
         target = Target(server, kubeconfig.authority)
         answer = await self._await_answer(target, self._wait_seconds if request.await_answer else 0.0)
         if request.await_answer:
-            # Where it was never reached from here, nothing more can be waited for.
+            # If the provider never reached it, waiting longer would not help.
             self._inventory.answered(request.name)
         return Access(
             external=render(kubeconfig, server=external, name=request.name),
@@ -375,20 +374,20 @@ class Executor:
         )
 
     async def _external(self, record: Record, name: str) -> str:
-        """Return the kubeconfig that kind wrote at the end of the creation, once; else what it gives now."""
+        """Return the kubeconfig that kind wrote during the creation, but only once; otherwise ask kind for it."""
         written, record.external = record.external, None
         return written or await self._kind.kubeconfig(name, internal=False)
 
     async def _node_names(self, name: str) -> tuple[str, ...]:
-        """Return the nodes' names by kind, for engines that cannot be asked for containers."""
+        """Return the node names as kind lists them, if the engine cannot list containers."""
         return () if self._containers.command else tuple(await self._kind.nodes(name))
 
     async def _internal_host(self, name: str) -> str:
-        """Return the name under which the API server is reached on the engine's network."""
+        """Return the host name of the API server on the engine's network."""
         if self._containers.command is None:
             names = await self._kind.nodes(name)
         else:
-            # Listed here, the nodes of a new cluster are in its first status.
+            # Refreshed here so that the first status of a new cluster lists its nodes.
             latest = self._inventory.latest
             entry = latest.clusters.get(name) if latest else None
             if entry is None or entry.nodes is None:
@@ -397,22 +396,22 @@ class Executor:
         balancer = f"{name}-{LOAD_BALANCER}"
         return balancer if balancer in names else f"{name}-{CONTROL_PLANE}"
 
-    async def _await_answer(self, target: Target, patience_seconds: float) -> Answer:
+    async def _await_answer(self, target: Target, wait_seconds: float) -> Answer:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + patience_seconds
+        deadline = clock() + wait_seconds
         while True:
             answer = await self._ask(target, "/version", None)
             if answer.came or clock() >= deadline:
                 return answer
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LISTING_SECONDS)
 
     async def _kube_system_uid(self, name: str, target: Target, login: Kubeconfig) -> str | None:
-        """Return the uid of the namespace kube-system; empty where it is not there, None where it cannot be asked for.
+        """Return the uid of the namespace kube-system; empty if it does not exist, None if there was no answer.
 
-        An etcd that came back empty has lost what gives the kubeconfig its rights: since Kubernetes 1.29 a
-        ClusterRoleBinding does, which kubeadm makes once. The node itself may still ask.
-        kube-apiserver makes the namespace when it starts. One that ran on while its etcd was emptied never misses it,
-        and remembers the rights too. Tried with kind 0.33 and an etcd whose directory was removed, both ways.
+        After a loss of etcd's data the kubeconfig has no permissions: since Kubernetes 1.29 they come from a
+        ClusterRoleBinding, which kubeadm creates once. The node's own kubeconfig still works.
+        kube-apiserver creates the namespace when it starts. If it keeps running while its etcd is emptied, it does not
+        notice, and keeps the permissions too. Both verified with kind 0.33 and a removed etcd directory.
         """
         answer = await self._ask(target, KUBE_SYSTEM, login)
         if answer.status == HTTPStatus.NOT_FOUND and NO_KUBE_SYSTEM in answer.said:
@@ -426,7 +425,7 @@ class Executor:
         return as_uid(output.stdout.strip())
 
     def _version_of_image(self, name: str) -> str | None:
-        """Return the version in the tag of the control plane's image, where the API server cannot be asked."""
+        """Return the version in the tag of the control plane's image, for when the API server does not answer."""
         latest = self._inventory.latest
         entry = latest.clusters.get(name) if latest else None
         images = [node.image for node in (entry.nodes if entry else None) or () if node.role == "control-plane"]
@@ -434,9 +433,9 @@ class Executor:
 
 
 def _fingerprint(kubeconfig: str) -> str:
-    """Return the identity of a new cluster; one whose kubeconfig is not as it should be is up all the same.
+    """Return the identity of a new cluster, or UNREAD if its kubeconfig is not valid.
 
-    Reading it is a step of its own, with a failure of its own.
+    The cluster is up all the same. Reading the kubeconfig is a separate step, which reports its own failure.
     """
     try:
         return parse(kubeconfig).fingerprint
@@ -445,37 +444,37 @@ def _fingerprint(kubeconfig: str) -> str:
 
 
 def removable(nodes: Iterable[Node], request: Delete) -> list[Node]:
-    """Return the containers that a removal may take, of those that the engine has now.
+    """Return the containers that a removal may remove, from a current listing.
 
-    One without a mark goes only by its id, and only where no container of someone else shares the name.
+    A container without a mark is removed only by its id, and only if no foreign container has the same cluster name.
     """
     nodes = list(nodes)
-    marked = [node for node in nodes if _is_meant(Mark.parse(node.mark), request)]
+    marked = [node for node in nodes if _matches(Mark.parse(node.mark), request)]
     named = [node for node in nodes if node.mark is None and node.container_id in request.container_ids]
     proven = {node.container_id for node in (*marked, *named)}
     is_shared = any(node.container_id not in proven for node in nodes if node.role != LOAD_BALANCER)
     return marked if is_shared else [*marked, *named]
 
 
-def _is_meant(mark: Mark | None, request: Delete) -> bool:
+def _matches(mark: Mark | None, request: Delete) -> bool:
     if mark is None or mark.uid not in request.uids:
         return False
     return request.up_to_attempt is None or mark.attempt is None or mark.attempt <= request.up_to_attempt
 
 
 def _check_later_attempts(left: Iterable[Node], request: Delete) -> None:
-    """Raise CommandFailed where containers of the same object stay: what follows would be this removal again."""
+    """Raise CommandFailed if containers of the same object are left: otherwise this removal would repeat for ever."""
     later = [node.name for node in left if (mark := Mark.parse(node.mark)) and mark.uid in request.uids]
     if later:
         cause = (
-            f"later attempts than the one that the KINDCluster names made {', '.join(later)}. Another provider may be "
-            "at work; if not, delete the KINDCluster, which removes them"
+            f"a later attempt than the one that the KINDCluster names created {', '.join(later)}. Another provider may "
+            "be running; if not, delete the KINDCluster, which removes them"
         )
         raise CommandFailed(["kind", "delete", "cluster", "--name", request.name], cause, 0)
 
 
 def _of_attempt(nodes: Iterable[Node], mark: Mark) -> list[Node]:
-    """Return what one creation has made: its marked nodes, and the load balancer where all other nodes are its own."""
+    """Return the containers of one creation: its marked nodes, and the load balancer if all other nodes are its own."""
     nodes = list(nodes)
     own = [node for node in nodes if Mark.parse(node.mark) == mark]
     others = [node for node in nodes if node not in own and node.role != LOAD_BALANCER]

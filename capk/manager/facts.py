@@ -1,4 +1,4 @@
-"""Turns what engine and API server say into the facts that decisions are made from; pure."""
+"""Converts what the engine and the API servers report into the facts that decisions use. Pure."""
 
 import base64
 import re
@@ -25,23 +25,23 @@ from capk.workload.health import Health
 _MOST_OF_A_KUBECONFIG: Final = 64 * 1024
 _AUTHORITY: Final = re.compile(rb"certificate-authority-data: *([A-Za-z0-9+/=]{1,16384})")
 _LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""What is published on every address of this machine is asked on its own."""
+"""A port published on all addresses of this machine is reached on the loopback address."""
 
 
 def version_note(version: str | None) -> str | None:
-    """Return what a person should know about this version of kind; None where it is the release we were made for."""
+    """Return a warning about this version of kind; None if it is the supported release."""
     wanted = kind_release()
     if not version or version.split(".")[:2] == wanted.split(".")[:2]:
         return None
     return (
-        f"kind is {version}, and this provider was made for {wanted}: it goes on, but node images of its catalogue may "
-        f"not run, and causes of failures may not be recognised. Install {wanted} where the provider runs, or name it "
-        "with --kind-command."
+        f"kind is {version}, but this provider supports {wanted}. The provider continues, but node images of its "
+        f"catalogue may not run, and it may not recognise the causes of failures. Install {wanted} where the provider "
+        "runs, or name it with --kind-command."
     )
 
 
 def engine_facts(snapshot: Snapshot | None, name: str, *, lists_nodes: bool) -> EngineFacts:
-    """Return what the engine has under that name. lists_nodes: whether it can be asked for containers at all."""
+    """Return what the engine lists under that name. lists_nodes: whether the engine can list containers at all."""
     if snapshot is None:
         return EngineFacts(lists_nodes=lists_nodes)
     entry = snapshot.clusters.get(name)
@@ -57,19 +57,19 @@ def engine_facts(snapshot: Snapshot | None, name: str, *, lists_nodes: bool) -> 
 
 
 def ids_of(engine: EngineFacts) -> frozenset[str]:
-    """Return what a claim on this kind cluster could name: the uids in the marks, and the ids of the containers."""
+    """Return the ids that a claim on this kind cluster could hold: the uids in the marks, and the container ids."""
     nodes = engine.nodes or ()
     return frozenset({node.container_id for node in nodes} | {node.mark.uid for node in nodes if node.mark})
 
 
 def bears_mark(entry: Entry, uid: str) -> bool:
-    """Return whether a container of that kind cluster bears the mark of the object with that uid."""
+    """Return whether a container of that kind cluster has the mark of the object with that uid."""
     marks = (Mark.parse(node.mark) for node in entry.nodes or ())
     return any(mark is not None and mark.uid == uid for mark in marks)
 
 
 def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a Secret of ours: metadata and a digest of the data, never the data itself."""
+    """Return what the store keeps of our Secret: metadata and a digest of the data, never the data itself."""
     metadata = raw.get("metadata") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
     data = {key: value or "" for key, value in (raw.get("data") or {}).items()}
@@ -84,9 +84,9 @@ def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def authority_in(data: Mapping[str, str]) -> str:
-    """Return the certificate authority that a Secret of ours names, in base64; empty where none is to be seen.
+    """Return the certificate authority in the data of our Secret, in base64; empty if none is found.
 
-    Not parsed: where it is wrong, TLS with the API server fails, which is what it means.
+    It is not parsed: if it is wrong, TLS with the API server fails.
     """
     try:
         text = base64.b64decode(data.get("config") or data.get("value") or "", validate=True)[:_MOST_OF_A_KUBECONFIG]
@@ -97,7 +97,7 @@ def authority_in(data: Mapping[str, str]) -> str:
 
 
 def authority_of(config_map: Mapping[str, Any]) -> str:
-    """Return the certificates in a ConfigMap that a mirror names; KeyError where it has none."""
+    """Return the certificates in a mirror's ConfigMap. Raises KeyError if there are none."""
     text = (config_map.get("data") or {})[AUTHORITY_KEY]
     if not text.strip():
         raise KeyError(AUTHORITY_KEY)
@@ -111,10 +111,10 @@ def health_facts(
     unanswered_at: float | None = None,
     unanswered_because: str = "",
 ) -> HealthFacts:
-    """Return what is known of a workload API server; one that could never be reached does not answer.
+    """Return the health of a workload API server; one that was never reached counts as not answering.
 
-    proven_at: since when it is known what its etcd holds. unanswered_at: when it was last asked elsewhere in vain,
-    which counts where it is newer. Both by the clock of `health`; None for never.
+    proven_at: when the content of its etcd was last verified. unanswered_at: when another request last got no answer,
+    which counts if it is newer. Both by the clock of `health`; None for never.
     """
     if health is None:
         return HealthFacts(is_watched=False)
@@ -130,9 +130,9 @@ def health_facts(
 
 
 def health_target(observed: Observed) -> Target | None:
-    """Return where and how the API server is asked, by addresses that the engine shows; None while that is not known.
+    """Return the address and authority of the API server, from what the engine lists; None while unknown.
 
-    Never an address from a Secret or a status: anyone who may edit one could send the provider's questions anywhere.
+    It never uses an address from a Secret or a status: users who can edit one could redirect the provider's requests.
     """
     name = f"{observed.cluster_name}-config"
     stored = observed.secrets.get(name)
@@ -163,13 +163,13 @@ def _pem(encoded: str) -> str:
 
 
 def ready_reason(raw: Mapping[str, Any]) -> str:
-    """Return the state of a KINDCluster in one word: the reason of its Ready condition."""
+    """Return the reason of the Ready condition of a KINDCluster."""
     ready = find((raw.get("status") or {}).get("conditions") or (), names.Condition.READY)
     return str(ready["reason"]) if ready else str(names.Reason.UNKNOWN)
 
 
 def secret_facts(projected: Mapping[str, Any]) -> SecretFacts:
-    """Return the facts of a Secret that `project_secret` has been through."""
+    """Return the facts of a Secret from the output of `project_secret`."""
     metadata = projected["metadata"]
     return SecretFacts(
         name=metadata["name"],
@@ -181,12 +181,12 @@ def secret_facts(projected: Mapping[str, Any]) -> SecretFacts:
 
 
 def now() -> datetime:
-    """Return the time in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def failure_of(error: Exception | None) -> Failure | None:
-    """Return why an operation failed, in words for people."""
+    """Return why an operation failed, with a message for users."""
     match error:
         case None:
             return None
@@ -196,12 +196,12 @@ def failure_of(error: Exception | None) -> Failure | None:
             return Failure(names.Reason.KUBECONFIG_UNAVAILABLE, f"{_sentence(error)} See the control-plane node.")
         case AddressTaken():
             holder = "that container" if error.occupant else "what has the address on the engine's network"
-            remedy = f"Stop or remove {holder}; the nodes are started as soon as the address is free."
+            remedy = f"Stop or remove {holder}. The provider starts the nodes as soon as the address is free."
             return Failure(names.Reason.ADDRESS_TAKEN, f"{error}. {remedy}")
         case NamesNotResolved():
             remedy = (
-                "Without that, nodes cannot join the control plane. Install podman's DNS plugin on the machine of the "
-                "engine: aardvark-dns (with netavark) or dnsname (with CNI). Then remove the network: "
+                "Without name resolution, nodes cannot join the control plane. Install podman's DNS plugin on the "
+                "engine's machine: aardvark-dns (with netavark) or dnsname (with CNI). Then remove the network: "
                 f"`podman network rm {error.network}`."
             )
             return Failure(names.Reason.NODE_NAME_NOT_RESOLVED, f"{_sentence(error)} {remedy}")

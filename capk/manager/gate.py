@@ -1,4 +1,4 @@
-"""Whether an object still asks for what it asked for when its operation was queued, minutes ago perhaps."""
+"""Decides whether an object still wants an operation that was queued for it, possibly minutes ago."""
 
 from capk.api.objects import KINDCluster
 from capk.manager.records import Record
@@ -8,7 +8,7 @@ from capk.runtime.store import Store
 
 
 class Gate:
-    """Asked when an operation gets its turn, and again before each removal."""
+    """Called when an operation leaves the queue, and again before each removal."""
 
     def __init__(self, store: Store, relations: Relations) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class Gate:
         return True
 
     def _is_left_alone(self, cluster: KINDCluster) -> bool:
-        """Whether someone asked that nothing be done: a pause (C7), another manager (C6), a move (C25)."""
+        """Return whether the provider must not act: a pause (C7), another manager (C6) or a move (C25)."""
         owner = self._relations.owner(cluster)
         is_paused = cluster.is_paused or (owner is not None and owner.pauses)
         return is_paused or cluster.is_externally_managed or cluster.is_deleted_for_move

@@ -1,7 +1,7 @@
-"""kopf's part: it lists and watches, and hands every event to the application. Nothing else (kopf-facts, pattern 3).
+"""The kopf handlers: kopf lists and watches, and passes every event to the application (docs/kopf.md, "The pattern").
 
-No handler of another kind than `on.event` may be registered: kopf would put annotations or finalizers on the objects
-(K13, K18, K33).
+Register only `on.event` handlers: for any other kind, kopf adds annotations or finalizers to the objects (K13, K18,
+K33).
 """
 
 from typing import Any, Final
@@ -24,32 +24,32 @@ async def log_in(memo: Application, **_: Any) -> kopf.AiohttpSession:
 
 @kopf.on.event(KIND_CLUSTERS.group, KIND_CLUSTERS.version, KIND_CLUSTERS.plural, registry=HANDLERS)
 async def on_kindcluster(event: Any, memo: Application, **_: Any) -> None:
-    """Take in what happened to a KINDCluster."""
+    """Pass on an event of a KINDCluster."""
     memo.cache.on_event(KIND_CLUSTERS, event["type"], event["object"])
 
 
 @kopf.on.event(KIND_CONTROL_PLANES.group, KIND_CONTROL_PLANES.version, KIND_CONTROL_PLANES.plural, registry=HANDLERS)
 async def on_kindcontrolplane(event: Any, memo: Application, **_: Any) -> None:
-    """Take in what happened to a KINDControlPlane."""
+    """Pass on an event of a KINDControlPlane."""
     memo.cache.on_event(KIND_CONTROL_PLANES, event["type"], event["object"])
 
 
-# Without a version kopf takes the one that the server prefers: old and new cores are served alike (K32, C12).
+# Without a version kopf uses the one that the server prefers, which supports old and new cores (K32, C12).
 @kopf.on.event(CLUSTERS.group, CLUSTERS.plural, registry=HANDLERS)
 async def on_cluster(event: Any, memo: Application, **_: Any) -> None:
-    """Take in what happened to a Cluster of Cluster API."""
+    """Pass on an event of a Cluster of Cluster API."""
     memo.cache.on_event(CLUSTERS, event["type"], event["object"])
 
 
-# The watch has a label selector, see `kopf_settings`: only our own Secrets come here.
+# The watch has a label selector, see `kopf_settings`: only our own Secrets arrive here.
 @kopf.on.event(SECRETS.version, SECRETS.plural, registry=HANDLERS)
 async def on_secret(event: Any, memo: Application, **_: Any) -> None:
-    """Take in what happened to a Secret of the provider."""
+    """Pass on an event of the provider's Secret."""
     memo.cache.on_event(SECRETS, event["type"], event["object"])
 
 
 class _NothingRemembered(kopf.DiffBaseStorage):
-    """Spares a deep copy of every object of every event: only handlers that react to changes need the last state."""
+    """Avoids a deep copy of the object of every event: only change handlers need the last state."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         return kopf.BodyEssence()
@@ -62,13 +62,13 @@ class _NothingRemembered(kopf.DiffBaseStorage):
 
 
 def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
-    """Return kopf's settings (kopf-facts, section 13)."""
+    """Return kopf's settings (docs/kopf.md, "Settings")."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.persistence.diffbase_storage = _NothingRemembered()
     chosen.peering.standalone = True
     chosen.networking.request_timeout = 30
-    # About five minutes in all, so that a rollout of the API server does not end the process (K29).
+    # About five minutes in total, so that a rollout of the API server does not end the process (K29).
     chosen.networking.error_backoffs = [1, 2, 3, 5, 8, 13, 21, 34, 55, 60, 60, 60]
     chosen.process.ultimate_exiting_timeout = 25
     chosen.watching.label_selectors["v1", "secrets"] = names.SECRET_CLUSTER_LABEL

@@ -1,6 +1,6 @@
-"""Writes the files of a creation into its nodes: early, beside kind, and once more when kind is done.
+"""Writes the files of a creation into its nodes: early, while kind runs, and again when kind has finished.
 
-containerd needs them at the first pull, which happens minutes before kind ends; only the second time is judged.
+containerd needs them at the first pull, minutes before kind ends. Only the second write counts as a failure.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from capk.plan.plan import Create
 
 log = logging.getLogger(__name__)
 
-NO_ENGINE_COMMAND = "the provider has no command of a container engine, by which files get into nodes"
+NO_ENGINE_COMMAND = "writing files into nodes needs a container engine command, and none is available"
 
 
 class NodeFiles:
@@ -28,21 +28,21 @@ class NodeFiles:
         self._early: asyncio.Task[str] | None = None
 
     def on_step(self, step: Step) -> None:
-        """Begin to write as soon as the nodes are there and nothing has been pulled yet."""
+        """Start writing as soon as the nodes exist and nothing has been pulled yet."""
         due = step.reason is Reason.WRITING_CONFIGURATION and self._request.files
         if due and self._containers.command and self._early is None:
             self._early = asyncio.create_task(self._write(), name=f"files of {self._request.name}")
 
     async def end_early(self) -> None:
-        """End the first writing, where it still goes on."""
+        """Cancel the first write if it is still running."""
         if self._early is not None:
             self._early.cancel()
             await asyncio.wait([self._early])
             if not self._early.cancelled() and (cause := self._early.result()):
-                log.info("Files were not written before Kubernetes started in the nodes: %s", cause)
+                log.info("Could not write files before Kubernetes started in the nodes: %s", cause)
 
     async def finish(self) -> str | None:
-        """Write all files into all nodes; return why some are not there, empty when all are, None without files."""
+        """Write all files into all nodes; return why some are missing, empty if none is, None without files."""
         if not self._request.files:
             return None
         return await self._write() if self._containers.command else NO_ENGINE_COMMAND
@@ -51,14 +51,14 @@ class NodeFiles:
         try:
             nodes = await self._nodes()
         except CommandError as error:
-            return f"the nodes cannot be listed: {cause_of(error)}"
+            return f"cannot list the nodes: {cause_of(error)}"
         if not nodes:
-            return "the engine shows no node of this creation"
+            return "the engine lists no node of this creation"
         causes = await asyncio.gather(*map(self._write_into, nodes))
         return "; ".join(filter(None, causes))
 
     async def _nodes(self) -> list[str]:
-        """Return the names of the nodes that this creation has made; the load balancer bears no mark."""
+        """Return the names of this creation's nodes, without the load balancer, which has no mark."""
         nodes = await self._containers.nodes() or []
         request = self._request
         return [node.name for node in nodes if node.cluster == request.name and Mark.parse(node.mark) == request.mark]

@@ -1,4 +1,4 @@
-"""Gathers what a decision needs: from store, inventory, records and health. Decides nothing, writes nothing."""
+"""Gathers the observed state from store, inventory, records and health. Decides nothing, writes nothing."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -22,11 +22,11 @@ from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
 
 FOREIGN_SECONDS: Final = 60.0
-"""How long a Secret's name is taken for someone else's before it is tried again."""
+"""Interval between checks whether a name is still taken by someone else's Secret."""
 
 
 class Observer:
-    """Reads what is kept here, and the API server only for what the store lacks: a new owner Cluster, ConfigMaps."""
+    """Reads memory, and from the API server only what the store lacks: a new owner Cluster, ConfigMaps."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Observer:
         self._foreign = foreign
 
     async def kindcluster(self, key: Key) -> Observed | None:
-        """Return what there is to know about a KINDCluster; None when it is gone."""
+        """Return the observed state of a KINDCluster; None if it is gone."""
         raw = self._store.get(key)
         if raw is None:
             return None
@@ -70,7 +70,7 @@ class Observer:
             unanswered_at=record.unanswered_at,
             unanswered_because=record.unanswered_because,
         )
-        # Not what a creation has just been told: what it answered to a question since.
+        # A health probe got this answer; the creation's own result has no text.
         if health.answers and health.said:
             self._records.answered(record)
         observed = Observed(
@@ -107,7 +107,7 @@ class Observer:
         )
 
     async def control_plane(self, key: Key) -> ControlPlaneObserved | None:
-        """Return what there is to know about a KINDControlPlane; None when it is gone."""
+        """Return the observed state of a KINDControlPlane; None if it is gone."""
         raw = self._store.get(key)
         if raw is None:
             return None
@@ -132,9 +132,9 @@ class Observer:
         )
 
     def _name(self, cluster: KINDCluster) -> str:
-        """Return the name of the object's kind cluster; of one that goes, where its marks are if not there.
+        """Return the name of the object's kind cluster; during a deletion, marks override the name.
 
-        A claim that was edited must not leave behind what the marks prove.
+        Otherwise an edited claim would leave a kind cluster behind.
         """
         name = self._relations.name(cluster.key)
         if not cluster.is_deleting or self._inventory.latest is None:
@@ -144,23 +144,23 @@ class Observer:
         return name if name in own else next(iter(own), name)
 
     async def _is_up(self, infrastructure: KINDCluster | None) -> bool:
-        """Whether the kind cluster is known to be the object's: a kubeconfig may have been read to find that out."""
+        """Return whether the kind cluster is proven to be the object's; its kubeconfig may be the proof."""
         observed = await self.kindcluster(infrastructure.key) if infrastructure else None
         owned = (Ownership.OURS, Ownership.MIXED)
         return observed is not None and ownership(observed) in owned and leads_to_own(observed)
 
     def _control_plane_refusals(self, owner: OwnerCluster | None) -> dict[str, str]:
-        """What the API server refuses to store for the KINDControlPlane: the KINDCluster waits for its Secret."""
+        """Return what the API server refuses for the KINDControlPlane: the KINDCluster waits for its Secret."""
         control_plane = self._relations.control_plane_of(owner)
         record = self._records.find(control_plane.uid) if control_plane else None
         return self._records.refusals(record) if record else {}
 
     async def _owner(self, current: Object) -> OwnerCluster | None:
-        """The owner Cluster by its name; a changed uid is core's to repair."""
+        """Return the owner Cluster by name; Cluster API repairs a changed uid."""
         owner, reference = self._relations.owner(current), current.owner_cluster_reference
         if owner is not None or reference is None:
             return owner
-        # The object may be faster than the news that Cluster API has been installed.
+        # The object may arrive before the provider discovers Cluster API.
         version = self._relations.core_version or str(reference["apiVersion"]).rpartition("/")[2]
         try:
             raw = await self._client.get(names.clusters(version), current.namespace, reference["name"])
@@ -176,9 +176,9 @@ class Observer:
 
 
 async def read_authorities(client: KubeApi, namespace: str, wanted: Iterable[str]) -> Authorities:
-    """Read the ConfigMaps of these names: they are not watched, and needed once.
+    """Read these ConfigMaps, which are needed once and therefore not watched.
 
-    Raises ApiError where the API server gives no answer.
+    Raises ApiError if the API server does not answer.
     """
     texts, missing = {}, {}
     for name in wanted:
@@ -202,9 +202,9 @@ def _secret_names(cluster_name: str, owner: OwnerCluster | None) -> list[str]:
 
 
 class ForeignSecrets:
-    """Names of Secrets that we want to write and that belong to someone else.
+    """Names of wanted Secrets that exist and belong to someone else.
 
-    No watch shows when such a name is free: its Secret lacks our label. So it is looked at again now and then.
+    No watch shows when such a name becomes free, because the Secret lacks our label. So it is checked periodically.
     """
 
     def __init__(self, client: KubeApi, clock: Callable[[], float]) -> None:
@@ -213,26 +213,26 @@ class ForeignSecrets:
         self._found: dict[tuple[str, str], float] = {}
 
     def found(self, namespace: str, name: str) -> None:
-        """Note that a Secret of that name is not ours."""
+        """Record that the Secret of that name is not ours."""
         self._found[namespace, name] = self._clock()
 
     def freed(self, namespace: str, name: str) -> None:
-        """Note that the Secret of that name is ours, or was deleted."""
+        """Record that the Secret of that name is ours, or was deleted."""
         self._found.pop((namespace, name), None)
 
     def expire(self) -> None:
-        """Have every name looked at again."""
+        """Have every name checked again."""
         self._found = dict.fromkeys(self._found, float("-inf"))
 
     async def among(self, namespace: str, wanted: Iterable[str]) -> frozenset[str]:
-        """Return those of the names that belong to someone else; looks at one that was not looked at for a minute."""
+        """Return the names that belong to someone else; check names whose last check is over a minute old."""
         known = [name for name in wanted if (namespace, name) in self._found]
         for name in known:
             if self._clock() - self._found[namespace, name] >= FOREIGN_SECONDS:
-                await self._look_at(namespace, name)
+                await self._check(namespace, name)
         return frozenset(name for name in known if (namespace, name) in self._found)
 
-    async def _look_at(self, namespace: str, name: str) -> None:
+    async def _check(self, namespace: str, name: str) -> None:
         try:
             await self._client.get(names.SECRETS, namespace, name)
         except NotFound:

@@ -1,4 +1,4 @@
-"""From settings to a running process: log in, answer probes, lead if asked to, let kopf watch, stop."""
+"""From settings to a running process: log in, serve probes, acquire the Lease, start kopf's watches, stop."""
 
 import asyncio
 import os
@@ -27,14 +27,14 @@ from capk.runtime.tasks import supervised
 from capk.settings import Settings, socket_address
 
 STUCK_SECONDS = 300.0
-"""Longer than a reconcile is let run: then the workers themselves hang."""
+"""Longer than the deadline of a reconcile: after that, the workers themselves hang."""
 
 
 async def run_provider(settings: Settings) -> None:
     """Run the provider until SIGTERM or SIGINT.
 
-    Raises CapkError when it cannot start or one of its tasks failed, LostLease when another replica may lead now; the
-    supervisor restarts it after anything else that ends it (K29).
+    Raises CapkError if it cannot start or one of its tasks failed, LostLease if another replica may be the leader now.
+    The supervisor restarts the process whatever the cause (K29).
     """
     logs.configure(format=settings.log_format.value, level=settings.log_level)
     raise_open_files()
@@ -52,22 +52,22 @@ async def run_provider(settings: Settings) -> None:
             await stack.enter_async_context(
                 hold_lease(own_client, LEASE, settings.lease_namespace, _identity(), alarm=_end_process_after)
             )
-        # kopf ends last: engine commands must not outlive a lost lease, while a late event does no harm.
+        # kopf ends last: engine commands must not outlive a lost Lease, whereas a late event is harmless.
         watching = await stack.enter_async_context(_ending())
         await stack.enter_async_context(app.running())
         await watching(_watch(app))
 
 
 def _with_private_work_dir(settings: Settings) -> Settings:
-    """Return the settings with a work directory that is ours alone; kubeconfigs and the logs of failures lie there.
+    """Return the settings with a private work directory, which holds kubeconfigs and the logs of failures.
 
-    Raises CapkError where there is none.
+    Raises CapkError if the directory cannot be used.
     """
     try:
         directory = private_directory(settings.work_dir, explicit=settings.names_work_dir)
     except OSError as error:
         raise CapkError(
-            f"cannot use the work directory {settings.work_dir}: {error.strerror or error}. Name another with "
+            f"cannot use the work directory {settings.work_dir}: {error.strerror or error}. Choose another with "
             "--work-dir."
         ) from error
     return replace(settings, work_dir=directory)
@@ -79,7 +79,7 @@ async def _connect(settings: Settings, metrics: Metrics) -> KubeClient:
 
 @asynccontextmanager
 async def _probes(settings: Settings, app: Application, metrics: Metrics) -> AsyncIterator[None]:
-    """Answer probes, and on the same address or another one Prometheus."""
+    """Serve the probes, and metrics on the same address or on another one."""
     live: dict[str, Check] = {
         "queue": moving_queue(app.queue, STUCK_SECONDS),
         "engine": app.looked,
@@ -99,8 +99,8 @@ async def _probes(settings: Settings, app: Application, metrics: Metrics) -> Asy
                 await server.start(*socket_address(address))
             except OSError as error:
                 raise CapkError(
-                    f"cannot listen on {address}: {error.strerror}. Another program, maybe another provider, uses it; "
-                    "choose another with --health-addr or --diagnostics-address."
+                    f"cannot listen on {address}: {error.strerror}. Another program, maybe another provider, uses it. "
+                    "Choose another address with --health-addr or --diagnostics-address."
                 ) from error
             stack.push_async_callback(server.stop)
         yield
@@ -108,7 +108,7 @@ async def _probes(settings: Settings, app: Application, metrics: Metrics) -> Asy
 
 @asynccontextmanager
 async def _ending() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], Awaitable[None]]]:
-    """Yield a function that runs a coroutine; if its caller is cancelled, the coroutine ends only with this context."""
+    """Yield a function that runs a coroutine, which ends with this context even if the caller is cancelled earlier."""
     tasks: list[asyncio.Task[None]] = []
 
     async def run(work: Coroutine[Any, Any, None]) -> None:
@@ -125,7 +125,7 @@ async def _ending() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], Await
 
 
 def _end_process_after(seconds: float) -> None:
-    """Have the kernel end this process after that time, even if it hangs, unless called again; 0: do not.
+    """Let the kernel end this process after that time, even if it hangs, unless called again; 0 cancels.
 
     The guard of `capk.engine.guard` then ends the engine commands.
     """
@@ -133,11 +133,11 @@ def _end_process_after(seconds: float) -> None:
 
 
 async def _watch(app: Application) -> None:
-    """Let kopf list and watch until the process receives a signal; ready once it does."""
+    """Run kopf's lists and watches until the process receives a signal; the provider is ready once they run."""
     namespace = app.settings.namespace
     chosen = kopf_settings(app.settings)
-    # An account that may see one namespace only must not ask for more: kopf would try for five minutes before it
-    # watches anything (K29, K49). The next resync then finds a kind that is installed later, instead of a watch.
+    # With access to only one namespace, scanning would fail for five minutes before kopf watches anything (K29, K49).
+    # Without scanning, only the next resync finds CRDs that are installed later.
     chosen.scanning.disabled = namespace is not None and not await app.client.may_list(names.NAMESPACES)
     started = asyncio.Event()
     tasks = await kopf.spawn_tasks(
@@ -155,10 +155,10 @@ async def _watch(app: Application) -> None:
 
 
 class _AllTasks(frozenset[asyncio.Task[Any]]):
-    """All tasks that there are and will be.
+    """All current and future tasks.
 
-    At its end kopf waits 5 s for tasks that began after itself, and cancels them. Those are our workers and
-    operations, which the application ends itself, immediately and in order; so kopf ignores them.
+    On exit kopf waits 5 s for tasks that started after it, then cancels them. Those are our workers and operations,
+    which the application itself ends immediately and in order. So kopf has to ignore them.
     """
 
     def __contains__(self, task: object) -> bool:
@@ -171,5 +171,5 @@ async def _touch_when(started: asyncio.Event, ready: StartupCheck) -> None:
 
 
 def _identity() -> str:
-    """Name of this process among its replicas; kopf's own guess fails for a user without a name."""
+    """Return the name of this process among its replicas; kopf's default fails for a user without a name."""
     return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{os.getpid()}"

@@ -1,4 +1,4 @@
-"""Observe, decide, carry out: one round for one object, always in the same order (kopf-facts, pattern 3)."""
+"""One reconcile of one object: observe, decide, carry out, always in this order (docs/kopf.md, "The pattern")."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -35,26 +35,26 @@ from capk.workload.health import HealthMonitor
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS: Final = 2.0
-"""How long a worker waits for the engine; the object is looked at again when the answer comes late."""
+"""How long a worker waits for the engine; if the answer is late, the object is reconciled again."""
 HIDDEN_SECONDS: Final = 600.0
-"""How often an object that has left the watch filter is asked for, while something is remembered of it."""
+"""Interval between checks of an object that has left the watch filter and still has a record."""
 
-_RESTED_ON: Final = (
+_DECISIVE: Final = (
     names.CLAIM_ANNOTATION,
     names.CLAIM_ID_ANNOTATION,
     names.ATTEMPT_ANNOTATION,
     names.IDENTITY_ANNOTATION,
 )
-"""Annotations without which the next decision is the same one again."""
+"""Annotations that decisions depend on: if one is not stored, the next decision is the same again."""
 
 Refresh = Callable[[float], Awaitable[bool]]
-"""Asks the engine what it has now; returns whether it has answered within that many seconds."""
+"""Takes an inventory of the engine; returns whether it was complete within that many seconds."""
 Written = Callable[[Resource, Mapping[str, Any], Key], None]
-"""Called with every object that was written, as it is then, and with the key of the object that it was written for."""
+"""Called with every object after it was written, and with the key of the object that it was written for."""
 
 
 class Reconciler:
-    """Brings one object at a time nearer to what it asks for."""
+    """Reconciles objects: brings each closer to its spec."""
 
     def __init__(
         self,
@@ -82,9 +82,9 @@ class Reconciler:
         self._on_written = on_written
 
     async def reconcile(self, key: Key) -> float | None:
-        """Do one round for the object; return after how many seconds to look again, None for when something happens.
+        """Reconcile the object once; return the seconds until the next reconcile, None for the next event.
 
-        Raises ApiError where a write failed; the next round starts from what is there then.
+        Raises ApiError if a write failed; the next reconcile starts from the state at that time.
         """
         with logs.context(**{key.kind: f"{key.namespace}/{key.name}"}):
             if key.kind == names.KIND_CLUSTERS.kind:
@@ -93,12 +93,12 @@ class Reconciler:
 
     async def _kindcluster(self, key: Key) -> float | None:
         observed = await self._observer.kindcluster(key)
-        leaving = await self._let_go(key, observed.object.uid if observed else None)
-        return _soonest(leaving, await self._round(key, observed) if observed else None)
+        abandoned = await self._end_abandoned(key, observed.object.uid if observed else None)
+        return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
     async def _round(self, key: Key, observed: Observed | None) -> float | None:
         if observed and needs_no_owner(observed):
-            # It would be created as one that stands alone: that needs certainty, at this moment (C5).
+            # The object would be created without an owner, so the absence of Cluster API must be certain now (C5).
             if (wait := await self._discovery.confirm_absence()) > 0:
                 return wait
             observed = await self._observer.kindcluster(key)
@@ -108,35 +108,39 @@ class Reconciler:
                 return REFRESH_SECONDS
             observed = await self._observer.kindcluster(key)
             plan = kindcluster.decide(observed) if observed else Plan()
-        return await self._do(key, observed, plan) if observed else None
+        return await self._execute(key, observed, plan) if observed else None
 
-    async def _do(self, key: Key, observed: Observed, plan: Plan) -> float | None:
-        self._follow_health(observed)
+    async def _execute(self, key: Key, observed: Observed, plan: Plan) -> float | None:
+        self._watch_health(observed)
         record = self._records.of(observed.object)
-        raw, is_news = await self._carry_out(names.KIND_CLUSTERS, observed.object, observed.secrets, plan, record)
-        if is_news:
+        raw, refusals_changed = await self._carry_out(
+            names.KIND_CLUSTERS, observed.object, observed.secrets, plan, record
+        )
+        if refusals_changed:
             again = await self._observer.kindcluster(key)
             plan = kindcluster.decide(again) if again else Plan()
             raw = again.object.raw if again else raw
         raw = await self._finish(names.KIND_CLUSTERS, raw, observed.object, plan)
         if plan.delete_secrets or plan.remove_finalizer:
-            await self._say_farewell(raw, plan, record)
-        return 0.0 if is_news and plan.has_work else self._next(plan, record)
+            await self._finish_deletion(raw, plan, record)
+        return 0.0 if refusals_changed and plan.has_work else self._next(plan, record)
 
     async def _control_plane(self, key: Key) -> float | None:
         observed = await self._observer.control_plane(key)
-        await self._let_go(key, observed.object.uid if observed else None)
+        await self._end_abandoned(key, observed.object.uid if observed else None)
         if observed is None:
             return None
         plan = controlplane.decide(observed)
         record = self._records.of(observed.object)
-        raw, is_news = await self._carry_out(names.KIND_CONTROL_PLANES, observed.object, observed.secrets, plan, record)
-        if is_news:
+        raw, refusals_changed = await self._carry_out(
+            names.KIND_CONTROL_PLANES, observed.object, observed.secrets, plan, record
+        )
+        if refusals_changed:
             again = await self._observer.control_plane(key)
             plan = controlplane.decide(again) if again else Plan()
             raw = again.object.raw if again else raw
         await self._finish(names.KIND_CONTROL_PLANES, raw, observed.object, plan)
-        return 0.0 if is_news and plan.has_work else self._next(plan, record)
+        return 0.0 if refusals_changed and plan.has_work else self._next(plan, record)
 
     def _next(self, plan: Plan, record: Record) -> float | None:
         return _soonest(plan.requeue_seconds, self._records.next_try(record))
@@ -144,57 +148,57 @@ class Reconciler:
     async def _carry_out(
         self, resource: Resource, current: Object, secrets: Mapping[str, Any], plan: Plan, record: Record
     ) -> tuple[Mapping[str, Any], bool]:
-        """Carry out all of a plan but its status, part by part, so that a refused part stops no other.
+        """Carry out a plan except its status, part by part: a refused part does not stop the others.
 
-        Return the object as it is then, and whether what the API server refuses has changed: so does the status then.
+        Return the updated object, and whether the refusals have changed, which changes the status too.
         """
         if plan.cancel_operation or plan.cancel_queued:
             self._records.cancel(current.uid, queued_only=not plan.cancel_operation)
-        news: list[str] = []
+        changed: list[str] = []
 
         async def patched(part: str, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
-            return await self._part(record, part, self._patch(resource, raw, **changes), news) or raw
+            return await self._part(record, part, self._patch(resource, raw, **changes), changed) or raw
 
         finalizer = names.KIND_CLUSTER_FINALIZER if plan.add_finalizer else None
         raw = await patched(CLAIM, current.raw, add_finalizer=finalizer, annotations=plan.annotations)
         if plan.identity:
             raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
-        if plan.operation is not None and not (isinstance(plan.operation, Create) and CLAIM in news):
+        if plan.operation is not None and not (isinstance(plan.operation, Create) and CLAIM in changed):
             self._records.start(record, plan.operation)
         for secret in plan.secrets:
             part = f"{SECRET} {secret['metadata']['name']}"
-            if self._records.is_resting(record, part):
+            if self._records.is_throttled(record, part):
                 continue
             written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
-            if answer := await self._part(record, part, written, news):
+            if answer := await self._part(record, part, written, changed):
                 is_changed = secret_digest(answer.get("data")) != secret_digest(secret["data"])
                 self._records.written(record, part, is_changed=is_changed)
                 self._on_written(names.SECRETS, answer, current.key)
         if plan.endpoint or plan.kube_system_uid:
-            # An endpoint that is refused stays so, whatever else of the kubeconfig is stored.
+            # The endpoint names the part: storing other values of the kubeconfig must not clear its refusal.
             raw = await patched(ENDPOINT if plan.endpoint else IDENTITY, raw, **_completion(plan))
-        return raw, bool(news)
+        return raw, bool(changed)
 
     async def _finish(
         self, resource: Resource, raw: Mapping[str, Any], decided: Object, plan: Plan
     ) -> Mapping[str, Any]:
-        """Write the status of what was decided; return the object as it is then."""
+        """Write the status of the plan; return the updated object."""
         if plan.status is None:
             return raw
-        return await self._write_status(resource, raw, _made_for(plan.status, decided, Object(raw)))
+        return await self._write_status(resource, raw, _for_stored_generation(plan.status, decided, Object(raw)))
 
-    async def _say_farewell(self, raw: Mapping[str, Any], plan: Plan, record: Record) -> None:
-        """Delete the Secrets of an object that nothing else is left of, and let go of it; show what is refused."""
-        current, news, kept = Object(raw), list[str](), False
+    async def _finish_deletion(self, raw: Mapping[str, Any], plan: Plan, record: Record) -> None:
+        """Delete the Secrets of an object whose kind cluster is gone, remove its finalizer, report refusals."""
+        current, changed, kept = Object(raw), list[str](), False
         for name, uid in plan.delete_secrets.items():
-            gone = await self._part(record, f"{REMOVAL} {name}", self._delete_secret(current, name, uid), news)
+            gone = await self._part(record, f"{REMOVAL} {name}", self._delete_secret(current, name, uid), changed)
             kept = kept or gone is None
         if plan.remove_finalizer and not kept:
-            kept = await self._part(record, FINALIZER, self._remove_finalizer(raw), news) is None
+            kept = await self._part(record, FINALIZER, self._remove_finalizer(raw), changed) is None
             if not kept:
                 self._forget(current.uid)
                 return
-        if news and (observed := await self._observer.kindcluster(current.key)):
+        if changed and (observed := await self._observer.kindcluster(current.key)):
             await self._finish(names.KIND_CLUSTERS, observed.object.raw, observed.object, kindcluster.decide(observed))
 
     async def _delete_secret(self, current: Object, name: str, uid: str) -> Mapping[str, Any]:
@@ -207,41 +211,41 @@ class Reconciler:
         with suppress(NotFound):
             raw = await self._patch(resource, raw, remove_finalizer=finalizer)
             if finalizer in Object(raw).finalizers:
-                message = "it has kept the finalizer without an error, as a mutating webhook can"
+                message = "it kept the finalizer without an error; a mutating webhook may be the cause"
                 raise ApiError("patch", resource.plural, HTTPStatus.UNPROCESSABLE_ENTITY, message)
         return raw
 
     async def _part(
-        self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], news: list[str]
+        self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], changed: list[str]
     ) -> Mapping[str, Any] | None:
-        """Write one part of a plan; return the answer, or None where the API server refuses it or it is not ours.
+        """Write one part of a plan; return the response, or None if the API server refuses it or it is not ours.
 
-        While a part is held back, what was refused is not in the plan: that the rest is stored accepts nothing.
+        While a part is held back, the plan lacks what was refused: storing the rest does not clear the refusal.
         """
         is_held_back = part in self._records.held_back(record)
         try:
             answer = await write
         except ForeignSecret:
-            news.append(part)
+            changed.append(part)
             return None
         except ApiError as error:
             if not error.is_refusal:
                 raise
             self._records.refused(record, part, error.message)
-            news.append(part)
+            changed.append(part)
             return None
         if not is_held_back and self._records.accepted(record, part):
-            news.append(part)
+            changed.append(part)
         return answer
 
-    def _follow_health(self, observed: Observed) -> None:
-        """Ask the API server of a kind cluster that runs, and no other."""
+    def _watch_health(self, observed: Observed) -> None:
+        """Probe the API server of the kind cluster only while the cluster runs."""
         cluster, nodes = observed.object, observed.engine.nodes
         runs = nodes is None or any(node.running for node in nodes)
         is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
         target = health_target(observed) if is_up else None
         if target is None and is_up and nodes is None:
-            # Only the kubeconfig names the address where the engine cannot be asked, and that is forgotten soon.
+            # Without the engine only the kubeconfig has the address, and it is not kept for long: keep the old target.
             return
         if target is None:
             self._health.forget(cluster.uid)
@@ -255,40 +259,40 @@ class Reconciler:
             unanswered_at=self._records.of(cluster).unanswered_at,
         )
 
-    async def _let_go(self, key: Key, uid: str | None) -> float | None:
-        """End what is under way for objects that had this key and are gone; return when to look again."""
-        return _soonest(*[await self._let_go_of(record) for record in self._records.of_key(key) if record.uid != uid])
+    async def _end_abandoned(self, key: Key, uid: str | None) -> float | None:
+        """End the work for previous objects with this key; return the seconds until the next reconcile."""
+        return _soonest(*[await self._end_work_of(record) for record in self._records.of_key(key) if record.uid != uid])
 
-    async def _let_go_of(self, record: Record) -> float | None:
+    async def _end_work_of(self, record: Record) -> float | None:
         operation = self._records.operation(record.uid)
         if operation is not None:
             if operation.request.goal is Goal.GONE:
-                # Its deletion was asked for; someone took the finalizer off before that had come to its end.
+                # Someone removed the finalizer before the deletion was complete: finish it.
                 record.vanished = True
             elif not record.vanished:
                 self._records.cancel(record.uid)
             return None
-        removal = self._left_to_remove(record)
+        removal = self._pending_removal(record)
         is_at_stake = removal is not None or record.made is not None
         is_hidden = is_at_stake and not record.vanished and await self._still_exists(record)
         if is_hidden and record.made is not None:
-            # Only this record shows that its kind cluster is complete, until the object comes back and can be written.
+            # Only this record shows that the kind cluster is complete, until the object is back and can be written.
             self._health.forget(record.uid)
             return HIDDEN_SECONDS
         if removal is None or is_hidden:
-            # Gone with all that was made for it, or only out of what this provider looks after.
+            # Nothing is left to remove, or the object only left this provider's watch filter.
             self._forget(record.uid)
             return None
         record.vanished = True
         gone = self._records.goals(record).get(Goal.GONE)
         if gone and (remaining := self._records.retry_delay(gone.attempts) - gone.seconds_ago) > 0:
             return remaining
-        log.warning("The object vanished while its kind cluster was being created or deleted; removing what is left.")
+        log.warning("The object vanished during the creation or deletion of its kind cluster. Removing what is left.")
         self._records.start(record, removal)
         return None
 
-    def _left_to_remove(self, record: Record) -> Delete | None:
-        """Return what removes the rest of a creation, or of a deletion that has failed, of an object that is gone."""
+    def _pending_removal(self, record: Record) -> Delete | None:
+        """Return the removal of what an unfinished creation or failed deletion of a vanished object has left."""
         if unfinished := record.unfinished:
             uids = frozenset({unfinished.mark.uid})
             return Delete(unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS)
@@ -298,7 +302,7 @@ class Reconciler:
         return gone.request
 
     async def _still_exists(self, record: Record) -> bool:
-        """Whether the object is only hidden: a watch with a selector reports what does not match as deleted."""
+        """Return whether the object exists: a watch with a selector also reports a lost match as deleted."""
         try:
             raw = await self._client.get(names.KIND_CLUSTERS, record.key.namespace, record.key.name)
         except NotFound:
@@ -310,7 +314,7 @@ class Reconciler:
         self._records.forget(uid)
 
     async def _patch(self, resource: Resource, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
-        """Write finalizer, annotations or spec where they differ; return the object as it is then."""
+        """Write finalizer, annotations or spec if they differ; return the updated object."""
         patch = metadata_patch(raw, **changes)
         if patch is None:
             return raw
@@ -318,7 +322,7 @@ class Reconciler:
         answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], patch)
         self._on_written(resource, answer, Object(answer).key)
         if dropped := _dropped(changes.get("annotations") or {}, Object(answer)):
-            message = f"it has dropped {', '.join(dropped)} without an error, as a mutating webhook can"
+            message = f"it dropped {', '.join(dropped)} without an error; a mutating webhook may be the cause"
             raise ApiError("patch", resource.plural, HTTPStatus.UNPROCESSABLE_ENTITY, message)
         return answer
 
@@ -343,7 +347,7 @@ class Reconciler:
         return answer
 
     async def _announce(self, raw: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
-        """Log a change of a condition, and record an Event where a person would want one."""
+        """Log a change of a condition, and record an Event if it is worth one."""
         event = event_of(condition)
         if condition["type"] != Condition.READY and condition["reason"] not in UNEVENTFUL:
             text = f": {condition['message']}" if condition.get("message") else ""
@@ -360,16 +364,16 @@ def _soonest(*waits: float | None) -> float | None:
 
 
 def _dropped(annotations: Mapping[str, str | None], stored: Object) -> list[str]:
-    """Return the annotations that decisions rest on and that were written, but not stored."""
+    """Return the annotations that decisions depend on and that were written but not stored."""
     return [
         name
-        for name in _RESTED_ON
+        for name in _DECISIVE
         if (value := annotations.get(name)) is not None and stored.annotations.get(name) != value
     ]
 
 
 def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:
-    """What is written as soon as a creation is complete; a move need not wait any more."""
+    """Return the annotations to write as soon as a creation is complete; they also unblock a move."""
     changes: dict[str, str | None] = {names.IDENTITY_ANNOTATION: plan.identity, **_engine(plan)}
     if Object(raw).annotations.get(names.BLOCK_MOVE_ANNOTATION) == names.HELD_BY_CREATION:
         changes[names.BLOCK_MOVE_ANNOTATION] = None
@@ -377,12 +381,12 @@ def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _engine(plan: Plan) -> dict[str, str]:
-    """Which engine holds the kind cluster, where an earlier release has not stored that."""
+    """Return the engine annotation if an earlier release has not stored it."""
     return {names.ENGINE_ANNOTATION: plan.engine_id} if plan.engine_id else {}
 
 
 def _completion(plan: Plan) -> dict[str, Any]:
-    """What only the kubeconfig tells, in one write: the endpoint (C10), and what the etcd holds."""
+    """Return, as one write, what only the kubeconfig provides: the endpoint (C10) and the identity of the etcd."""
     changes: dict[str, Any] = {}
     if plan.kube_system_uid:
         changes["annotations"] = {names.KUBE_SYSTEM_ANNOTATION: plan.kube_system_uid, **_engine(plan)}
@@ -392,10 +396,10 @@ def _completion(plan: Plan) -> dict[str, Any]:
     return changes
 
 
-def _made_for(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
-    """Return the status as of the generation that is stored now.
+def _for_stored_generation(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
+    """Return the status with the generation that is stored now.
 
-    Only our own endpoint can lie between the two, as every write is guarded; without this it would cost one more.
+    Every write is guarded, so only our own endpoint can lie between the two generations. This saves a status write.
     """
     if decided.generation == stored.generation:
         return status

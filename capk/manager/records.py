@@ -1,6 +1,6 @@
-"""One record per object: its running operation, what became of each goal, what it may not lose, and its kubeconfigs.
+"""One record per object: its operation, the outcome per goal, unsaved results, and its kubeconfigs.
 
-A record survives a change of operation and goes with its object, whatever way that goes.
+A record survives a change of operation and is dropped with its object, however the object goes.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from capk.plan.plan import Create, Delete, Goal, ReadAccess, RenewCertificates, 
 from capk.runtime.metrics import Metrics
 
 ACCESS_SECONDS: Final = 60.0
-"""How long kubeconfigs are kept in memory: until all is written. They are read again when they are needed again."""
+"""How long kubeconfigs stay in memory: long enough to write everything. They can be read again."""
 RECHECK_SECONDS: Final = 12 * 3600.0
-"""How often they are read again without need: nothing else shows certificates that were renewed inside a node."""
+"""Interval between reads without another cause: only they show certificates that were renewed inside a node."""
 FREE_WRITES: Final = 10
-"""How often a Secret is written without a pause: people edit it, and each edit is undone immediately."""
+"""Number of writes of a Secret without a pause: users edit it, and each edit is reverted immediately."""
 CHANGED_WRITE: Final = 5
-"""A write that came back changed counts for so many: the next one comes back changed as well."""
-PEACE_SECONDS: Final = 60.0
-"""A goal is at peace when nothing was done for it for twice its back-off and this time."""
+"""Weight of a write that the API server stored differently: the next one will be stored differently too."""
+FORGET_SECONDS: Final = 60.0
+"""The outcome of a goal is forgotten after twice its back-off plus this time without an operation."""
 
 LANES: Final[dict[type, Lane]] = {
     Create: Lane.CREATE,
@@ -37,19 +37,20 @@ LANES: Final[dict[type, Lane]] = {
     ReadAccess: Lane.READ,
     RenewCertificates: Lane.REPAIR,
 }
-"""Lanes have their own bounds, so that a deletion never waits behind creations."""
+"""Lanes have their own bounds, so that a deletion never waits for creations."""
 
 _SETTLED_BY_SUCCESS: Final = frozenset({Goal.UP, Goal.GONE})
-"""Goals that a success reaches for good. The others may be lost again a moment later, so each success counts too."""
+"""Goals that one success reaches permanently. The others may be lost a moment later, so a success counts as an
+attempt."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a creation has brought up.
+    """The result of a creation.
 
     identity: the fingerprint of its certificate authority, or UNREAD.
     external: the kubeconfig that kind wrote, not parsed yet; secret.
-    facts: what else there is to say of it.
+    facts: its warnings.
     """
 
     identity: str
@@ -58,7 +59,7 @@ class Made:
 
 
 class Withdrawn(Exception):
-    """The operation got its turn after the object had changed its mind: nothing was done."""
+    """The object no longer wanted the operation when it left the queue: nothing was done."""
 
 
 @dataclass(frozen=True)
@@ -84,46 +85,46 @@ class _Writes:
 
 @dataclass
 class Record:
-    """What is remembered of one object."""
+    """The provider's memory of one object."""
 
     key: Key
     uid: str
     request: Request | None = None
-    """Of the operation that runs or waits."""
+    """Of the running or queued operation."""
     goals: dict[Goal, _Goal] = field(default_factory=dict)
     refusals: dict[str, _Refusal] = field(default_factory=dict)
     writes: dict[str, _Writes] = field(default_factory=dict)
-    """Secrets that were written lately."""
+    """Secrets that were written recently."""
     made: str | None = None
-    """Identity of a kind cluster that a creation has completed, until the object holds it."""
+    """Identity of a complete kind cluster until the object holds it."""
     completed: int | None = None
-    """Number of the creation that has come to its end in this process, until what it made is to be removed."""
+    """Attempt number of the creation that this process has completed, until its kind cluster is removed."""
     external: str | None = field(default=None, repr=False)
-    """The kubeconfig that kind wrote with it, until it is read; secret."""
+    """The kubeconfig that kind wrote during the creation, until it is read; secret."""
     creation: CreationFacts = field(default_factory=CreationFacts)
     access: Access | None = field(default=None, repr=False)
     validity: Validity | None = None
     access_timer: asyncio.TimerHandle | None = None
     read_at: float | None = None
     unanswered_at: float | None = None
-    """When the last reading ended, if the API server gave no answer to it."""
+    """When the last read of the kubeconfigs ended, if the API server did not answer it."""
     unanswered_because: str = ""
     proven_at: float | None = None
-    """When the last reading began that has shown what the etcd of the kind cluster holds."""
+    """When the last read started that verified the content of the kind cluster's etcd."""
     kube_system_uid: str | None = None
-    """What it has shown: the uid of kube-system, empty where there is no such namespace."""
+    """The uid of kube-system in that read; empty if there is no such namespace."""
     unfinished: Create | None = None
-    """A creation that has begun and is not known to have come to its end, or to have been removed again."""
+    """A creation that has started and is not known to be complete or removed again."""
     vanished: bool = False
-    """The object is gone, and what its unfinished creation left is being removed."""
+    """Whether the object is gone and the rest of its kind cluster is being removed."""
 
 
 CarryOut = Callable[[Record, Request, Callable[[Step], None]], Awaitable["Made | Access | None"]]
-"""Does what a request says; see `capk.manager.executor`."""
+"""Carries out a request; see `capk.manager.executor`."""
 
 
 class Records:
-    """The records of all objects, by uid: an object of the same name that comes later has its own."""
+    """The records of all objects, by uid: a later object of the same name has its own."""
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class Records:
         self._uids: dict[Key, set[str]] = defaultdict(set)
 
     def of(self, current: Object) -> Record:
-        """Return the record of an object, a new one where there is none."""
+        """Return the record of an object, creating it if there is none."""
         if current.uid not in self._records:
             self._records[current.uid] = Record(current.key, current.uid)
             self._uids[current.key].add(current.uid)
@@ -160,7 +161,7 @@ class Records:
         return len(self._records)
 
     def start(self, record: Record, request: Request) -> None:
-        """Carry out the request in the background, in the lane for its kind; an operation that runs goes on."""
+        """Carry out the request in the background, in its lane; do nothing if the object has an operation."""
         latest = self._operations.get(record.uid)
         if latest is not None and not latest.done:
             return
@@ -170,7 +171,7 @@ class Records:
             record.completed = None
         if isinstance(request, Create):
             record.unfinished = request
-            # What is known of a kind cluster that was there before is not true of the one to come.
+            # Facts about a previous kind cluster do not apply to the new one.
             record.made = record.external = record.validity = record.kube_system_uid = None
             record.creation = CreationFacts()
             _forget_access(record)
@@ -200,17 +201,17 @@ class Records:
         self._operations.start(record.uid, lane, work, name=f"{type(request).__name__} {request.name}")
 
     def operation(self, uid: str) -> OperationFacts | None:
-        """Return the operation that runs or waits for its turn."""
+        """Return the running or queued operation."""
         state, record = self._operations.get(uid), self._records.get(uid)
         if state is None or state.done or record is None or record.request is None:
             return None
         return OperationFacts(record.request, state.queued, state.announced, state.step.reason if state.step else None)
 
     def goals(self, record: Record) -> dict[Goal, GoalFacts]:
-        """Return what became of each goal; one that is at peace again is as if nothing had been done for it."""
+        """Return the outcome per goal; forget those that have been quiet for long enough."""
         now = self._clock()
         for goal, latest in list(record.goals.items()):
-            quiet = PEACE_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
+            quiet = FORGET_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
             if latest.error is None and now - latest.ended_at > quiet:
                 del record.goals[goal]
         return {
@@ -225,9 +226,9 @@ class Records:
         }
 
     def is_access_old(self, current: Object) -> bool:
-        """Return whether the kubeconfigs are to be read again although nothing asks for them.
+        """Return whether the kubeconfigs are due to be read again without another cause.
 
-        The first time is taken from the uid, so that the clusters of a provider do not all have their turn together.
+        The uid determines the first time, so that a provider does not read those of all clusters concurrently.
         """
         record = self.of(current)
         if record.read_at is None:
@@ -236,37 +237,37 @@ class Records:
         return self._clock() - record.read_at > RECHECK_SECONDS
 
     def stored(self, current: KINDCluster) -> None:
-        """Note that the object holds its identity: it need not be remembered here any more."""
+        """Forget the identity of a created cluster as soon as the object holds it."""
         record = self.find(current.uid)
         if record and record.made is not None and record.made == current.identity:
             record.made = None
 
     def answered(self, record: Record) -> None:
-        """Note that the workload cluster's API server answers: it is not starting any more."""
+        """Record that the workload cluster's API server answers: it is no longer starting."""
         record.creation = replace(record.creation, not_ready="")
 
     def refused(self, record: Record, part: str, words: str) -> None:
-        """Note that the API server refuses to store a part of what was decided."""
+        """Record that the API server refuses to store a part of a plan."""
         before = record.refusals.get(part)
         attempts = before.attempts + 1 if before else 1
         record.refusals[part] = _Refusal(words, attempts, self._clock() + retry_delay(attempts, self._policy))
 
     def accepted(self, record: Record, part: str) -> bool:
-        """Note that the API server has stored a part; return whether it had been refused."""
+        """Record that the API server has stored a part; return whether it had been refused."""
         return record.refusals.pop(part, None) is not None
 
     def refusals(self, record: Record) -> dict[str, str]:
-        """Return the parts that were refused and not accepted since, with the server's words."""
+        """Return the parts that were refused and not accepted since, with the server's messages."""
         return {part: refusal.words for part, refusal in record.refusals.items()}
 
     def held_back(self, record: Record) -> frozenset[str]:
-        """Return the refused parts that are not to be tried yet."""
+        """Return the refused parts whose back-off has not ended."""
         return frozenset(part for part, refusal in record.refusals.items() if refusal.until > self._clock())
 
     def next_try(self, record: Record) -> float | None:
-        """Return the seconds until a part that is held back is tried again; None where none is.
+        """Return the seconds until a held back part is retried; None if none is held back.
 
-        One whose time is up was tried in this round, or waits for something else, such as the kubeconfigs.
+        A part whose back-off has ended was retried in this reconcile, or waits for something else, such as kubeconfigs.
         """
         now = self._clock()
         until = [
@@ -276,24 +277,24 @@ class Records:
         return min((moment - now for moment in until if moment > now), default=None)
 
     def written(self, record: Record, part: str, *, is_changed: bool = False) -> None:
-        """Note that a part was written: what others change each time is written ever less often.
+        """Record that a part was written; parts that others keep changing get an increasing back-off.
 
-        is_changed: the API server has stored something else, as a mutating webhook asks it to.
+        is_changed: the API server has stored something else, for example because of a mutating webhook.
         """
         now, before = self._clock(), record.writes.get(part)
         weight = CHANGED_WRITE if is_changed else 1
-        times = (before.times if before and now < before.until + PEACE_SECONDS else 0) + weight
+        times = (before.times if before and now < before.until + FORGET_SECONDS else 0) + weight
         excess = -(-max(times - FREE_WRITES, 0) // weight)
         record.writes[part] = _Writes(times, now + retry_delay(excess, self._policy))
 
-    def is_resting(self, record: Record, part: str) -> bool:
-        """Return whether a part was written so often lately that it waits for its next time."""
+    def is_throttled(self, record: Record, part: str) -> bool:
+        """Return whether a part was written so often that its next write has to wait."""
         writes = record.writes.get(part)
         return writes is not None and writes.until > self._clock()
 
     def contested(self, record: Record) -> frozenset[str]:
-        """Return the parts that were written again and again lately: something else changes them each time."""
-        since = self._clock() - PEACE_SECONDS
+        """Return the parts that were written repeatedly because something else changes them each time."""
+        since = self._clock() - FORGET_SECONDS
         return frozenset(part for part, one in record.writes.items() if one.times > FREE_WRITES and one.until > since)
 
     def retry_delay(self, attempts: int) -> float:
@@ -301,14 +302,14 @@ class Records:
         return retry_delay(attempts, self._policy)
 
     def cancel(self, uid: str, *, queued_only: bool = False) -> None:
-        """Ask the object's operation to end; it is `done`, and announced, when its processes have ended."""
+        """Cancel the object's operation; it is `done`, and announced, when its processes have ended."""
         self._operations.cancel(uid, queued_only=queued_only)
         state, record = self._operations.get(uid), self._records.get(uid)
         if record and (state is None or state.done):
             record.request = None
 
     def forget(self, uid: str) -> None:
-        """Drop everything that is remembered of an object; an operation that still runs is ended."""
+        """Drop the record of an object and cancel its operation."""
         record = self._records.pop(uid, None)
         if record:
             self._uids[record.key].discard(uid)
@@ -324,7 +325,7 @@ class Records:
         if isinstance(request, Create | Delete):
             record.unfinished = None
         if isinstance(request, Delete) and request.goal is Goal.UP:
-            # Room was made for the next attempt; what is known of the last one still counts.
+            # The cleanup made room for the next attempt; the outcome of the last one still counts.
             return
         attempts = 0 if request.goal in _SETTLED_BY_SUCCESS else (latest.attempts if latest else 0) + 1
         record.goals[request.goal] = _Goal(attempts, self._clock(), request)
@@ -350,7 +351,7 @@ class Records:
         record.goals[request.goal] = _Goal(attempts, self._clock(), request, error)
 
     def _drop_later(self, record: Record) -> None:
-        """Keep kubeconfigs for a while: they hold keys."""
+        """Forget the kubeconfigs after a while, because they hold keys."""
         if record.access_timer:
             record.access_timer.cancel()
         record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _forget_access, record)
@@ -371,12 +372,12 @@ class StepTimes:
         self._current: tuple[str, float] | None = None
 
     def began(self, step: Step) -> None:
-        """Note that a step begins, and so that the one before has ended."""
+        """Record that a step starts, which ends the previous one."""
         self.end()
         self._current = (step.reason.value, self._clock())
 
     def end(self) -> None:
-        """Note that the last step has ended."""
+        """Record that the last step has ended."""
         if self._current is not None:
             reason, since = self._current
             self._metrics.creation_step_seconds.labels(reason).observe(self._clock() - since)

@@ -1,6 +1,6 @@
-"""Which objects belong together: whom an event concerns, who wants which kind cluster name, who comes first for it.
+"""Relations between objects: which ones an event affects, which want the same name, and which has precedence.
 
-Kept up to date by the store itself, so that it is complete before the first decision is made.
+The store keeps them up to date, so they are complete before the first decision.
 """
 
 from collections import defaultdict
@@ -16,9 +16,9 @@ from capk.runtime.store import Store
 
 
 class Relations:
-    """Reads the store and nothing else.
+    """Indexes of the objects in the store.
 
-    core_version: the version of Cluster API's objects that the server prefers; None where Cluster API is not installed.
+    core_version: the server's preferred version of Cluster API's objects; None if Cluster API is not installed.
     """
 
     def __init__(self, store: Store) -> None:
@@ -31,19 +31,19 @@ class Relations:
         self._alive: set[str] = set()
         self._claim_ids: dict[Key, str] = {}
         self._claiming: dict[str, set[Key]] = defaultdict(set)
-        """Id in a claim that another object made -> the objects that carry it, whether it counts or not."""
+        """Id in the claim of another object -> the objects that hold that claim, valid or not."""
         store.listen(names.KIND_CLUSTERS, self._changed)
 
     def claim(self, key: Key) -> Claim | None:
-        """Return the claim of a KINDCluster, if it counts."""
+        """Return the claim of a KINDCluster, if it is valid."""
         return self._claims.get(key)
 
     def copies_claim(self, key: Key) -> bool:
-        """Return whether a KINDCluster carries the claim of another one that exists, as a copied manifest does."""
+        """Return whether a KINDCluster holds the claim of another existing one, as a copied manifest does."""
         return self._claim_ids.get(key) in self._alive
 
     def name(self, key: Key) -> str:
-        """Return the name of a KINDCluster's kind cluster; empty where there is no such object."""
+        """Return the name of a KINDCluster's kind cluster; empty if there is no such object."""
         return self._names.get(key, "")
 
     def keys_wanting(self, cluster_names: Iterable[str]) -> set[Key]:
@@ -51,7 +51,7 @@ class Relations:
         return {key for name in cluster_names for key in self._wanted_by.get(name, ())}
 
     def rival(self, cluster: KINDCluster) -> str | None:
-        """Return the KINDCluster that comes before this one for its name, as `namespace/name`."""
+        """Return the KINDCluster that has precedence for this one's name, as `namespace/name`."""
         own = self.claim(cluster.key)
         for key in sorted(self._wanted_by.get(self.name(cluster.key), set()) - {cluster.key}):
             raw = self._store.get(key)
@@ -63,9 +63,9 @@ class Relations:
         return None
 
     def is_held(self, cluster: KINDCluster, ids: Collection[str]) -> bool:
-        """Return whether another object made, or adopted, what these ids belong to: uids in marks, ids of containers.
+        """Return whether another object created or adopted the containers with these ids or uids in marks.
 
-        Where the engine shows no ids, whether another object has claimed the name.
+        If the engine lists no ids, return whether another object has claimed the name.
         """
         wanted = set(ids) - {cluster.uid}
         if wanted & self._alive:
@@ -76,12 +76,12 @@ class Relations:
         return any(claim.uid in wanted for claim in claims) if ids else bool(claims)
 
     def addresses_of_others(self, name: str) -> frozenset[str]:
-        """Return the addresses that control planes of other kind clusters than the one of that name need."""
+        """Return the addresses that control planes of all other kind clusters need."""
         others = (self._store.get(key) for key in self._store.keys(names.KIND_CLUSTERS) if self.name(key) != name)
         return frozenset().union(*(needed_addresses(KINDCluster(raw)) for raw in others if raw))
 
     def owner(self, current: Object) -> OwnerCluster | None:
-        """Return the owner Cluster by its name, if the store has it; a changed uid is core's to repair."""
+        """Return the owner Cluster by name, if the store has it; Cluster API repairs a changed uid."""
         reference = current.owner_cluster_reference
         if reference is None:
             return None
@@ -105,7 +105,7 @@ class Relations:
         return self._referenced(owner) - {key} if owner else set()
 
     def keys_for_event(self, resource: Resource, raw: Mapping[str, Any]) -> set[Key]:
-        """Return the keys of our objects that have to be looked at when this object changed, itself included."""
+        """Return the keys of our objects to reconcile after an event of this object, including itself."""
         current = Object(raw)
         if resource is names.SECRETS:
             keys = self.keys_wanting([current.labels.get(names.SECRET_CLUSTER_LABEL, ""), *_cluster_in(current.name)])
@@ -131,7 +131,7 @@ class Relations:
         return found
 
     def _changed(self, key: Key) -> None:
-        """Take in that the store has another version of a KINDCluster, or none any more."""
+        """Update the indexes after the store has changed or removed a KINDCluster."""
         raw = self._store.get(key)
         before, now = self._uids.pop(key, None), KINDCluster(raw).uid if raw else None
         if now:
@@ -141,7 +141,7 @@ class Relations:
             self._alive.discard(before)
         inherited = self._claim_ids.get(key)
         self._recompute(key)
-        # Claims that name this uid begin, or cease, to be those of a copy. One that several carry counts for one only.
+        # Claims with this uid may become valid or invalid. If several objects hold one, it is valid for only one.
         uids = {inherited, self._claim_ids.get(key), *((before, now) if before != now else ())}
         for other in {other for uid in uids if uid for other in self._claiming.get(uid, ())} - {key}:
             self._recompute(other)
@@ -159,12 +159,12 @@ class Relations:
         if cluster.claim_id != cluster.uid:
             self._claim_ids[key] = cluster.claim_id
             self._claiming[cluster.claim_id].add(key)
-        self._claims[key] = claim = self._counting(cluster)
+        self._claims[key] = claim = self._valid_claim(cluster)
         self._names[key] = name = cluster_name(cluster, claim)
         self._wanted_by[name].add(key)
 
-    def _counting(self, cluster: KINDCluster) -> Claim | None:
-        """Return the claim of an object, if it counts: of several that carry the claim of another one, the first."""
+    def _valid_claim(self, cluster: KINDCluster) -> Claim | None:
+        """Return the claim of an object, if valid: of several objects with another's claim, only the first has one."""
         claim = claim_of(cluster, self._alive.__contains__)
         if claim is None or claim.uid == cluster.uid:
             return claim
@@ -183,5 +183,5 @@ def _discard(index: dict[str, set[Key]], value: str, key: Key) -> None:
 
 
 def _cluster_in(secret: str) -> list[str]:
-    """Return the kind cluster that a Secret's name names: its label may have been taken off."""
+    """Return the kind cluster in the name of a Secret, whose label may have been removed."""
     return [secret.removesuffix("-config")] if secret.endswith("-config") else []

@@ -1,4 +1,4 @@
-"""Writes the Secrets that a decision asks for; one of the same name that belongs to someone else is left alone."""
+"""Writes the Secrets of a plan, but never a Secret of the same name that belongs to someone else."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,17 +16,17 @@ class ForeignSecret(CapkError):
 
 
 class SecretWriter:
-    """Creates a Secret, or makes an existing one of ours equal to what it should be, owners and data whole."""
+    """Creates a Secret, or updates our existing one completely, owners and data included."""
 
     def __init__(self, client: KubeApi, foreign: ForeignSecrets) -> None:
         self._client = client
         self._foreign = foreign
 
     async def write(self, wanted: Mapping[str, Any], current: SecretFacts | None) -> dict[str, Any]:
-        """Write a Secret and return it as it is then.
+        """Write a Secret and return the stored one.
 
-        current: what is known of it; None where it is not known to exist.
-        Raises ForeignSecret, and ApiError where the server refuses.
+        current: the known facts; None if it is not known to exist.
+        Raises ForeignSecret; ApiError if the server refuses.
         """
         namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
         if current is not None:
@@ -41,7 +41,7 @@ class SecretWriter:
         return await self._replace(wanted, existing["metadata"])
 
     async def _replace(self, wanted: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Patch what is there, guarded by its version: another writer is answered with a Conflict."""
+        """Patch the existing Secret, guarded by its version: raises Conflict if something else has changed it."""
         where = wanted["metadata"]
         patch = secret_patch(metadata, wanted)
         return await self._client.patch(names.SECRETS, where["namespace"], where["name"], patch)

@@ -1,1 +1,1 @@
-"""Decisions: observed state in, plan out; pure, nothing here reads or writes the world."""
+"""Decisions: observed state in, plan out. Pure: nothing here does input or output."""

@@ -1,7 +1,7 @@
-"""Which kind cluster an object may call its own by name, and which of two objects comes first for a name. Pure.
+"""Decide which claims to a kind cluster are valid, and which of two objects has precedence for a name. Pure.
 
-A claim is an annotation, so anyone who may edit the object can write one. It counts only where nothing speaks against
-it, and the marks on the containers count more (`capk.plan.ownership`).
+A claim is an annotation, so anyone who may edit the object can write one. It is valid only if nothing contradicts it,
+and the marks on the containers override it (`capk.plan.ownership`).
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from datetime import datetime
 from capk.api.objects import KINDCluster
 
 IsAlive = Callable[[str], bool]
-"""Whether a KINDCluster of that uid exists."""
+"""Whether a KINDCluster with that uid exists."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim that counts.
+    """A valid claim.
 
-    name: of the kind cluster. uid: what its marks name, or the id of an adopted container.
+    name: of the kind cluster. uid: the uid in its marks, or the id of an adopted container.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Claim:
 
 
 def claim_of(cluster: KINDCluster, is_alive: IsAlive) -> Claim | None:
-    """Return the claim of an object, or None where it has none that counts.
+    """Return the claim of an object, or None if it has no valid one.
 
-    It counts only for a name that this object could ask for itself, or that the provider has written to its status: an
-    edited claim must not hide the kind cluster that is there. A claim that another object made, which `clusterctl move`
-    carries along, counts only once that object is gone: a copy of a living object has no claim.
+    A claim is valid only for a name that the object could request itself or that its status holds, so that an edited
+    claim cannot hide the existing kind cluster. `clusterctl move` copies the claim of another object. Such a claim is
+    valid only after that object is gone.
     """
     name, uid = cluster.claimed_name, cluster.claim_id
     wanted = cluster.spec.get("clusterName")
@@ -44,8 +44,8 @@ def claim_of(cluster: KINDCluster, is_alive: IsAlive) -> Claim | None:
 def cluster_name(cluster: KINDCluster, claim: Claim | None) -> str:
     """Return the name of the object's kind cluster.
 
-    The claimed one, else the one asked for, else that of the kind cluster that it has, else the owner Cluster's, else
-    its own.
+    The first that is set: the claimed name, spec.clusterName, the name in the status, the owner Cluster's name, the
+    object's name.
     """
     owner = cluster.owner_cluster_reference
     default = cluster.provisioned_name or (owner["name"] if owner else cluster.name)
@@ -53,7 +53,7 @@ def cluster_name(cluster: KINDCluster, claim: Claim | None) -> str:
 
 
 def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cluster_api_installed: bool) -> bool:
-    """Return whether an object keeps others from its name: it has claimed it, or may claim it as soon as it is free."""
+    """Return whether an object blocks its name for others: it has claimed it, or may claim it when it becomes free."""
     if cluster.is_externally_managed or cluster.is_deleted_for_move:
         return False
     if claim is not None:
@@ -63,9 +63,9 @@ def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cl
 
 
 def precedes(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, others_claim: Claim | None) -> bool:
-    """Return whether `other` has precedence for a name that both want: who claimed it, else who is older.
+    """Return whether `other` has precedence for a name that both want: a claim comes first, then the older object.
 
-    Of two claims, one that was carried out counts more: anyone who may edit an object can write the other.
+    Of two claims, the one of a provisioned object comes first: anyone who may edit an object can write a claim.
     """
 
     def rank(candidate: KINDCluster, own: Claim | None) -> tuple[bool, bool, bool, datetime, str, str]:
@@ -76,9 +76,9 @@ def precedes(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, othe
 
 
 def inherits_first(cluster: KINDCluster, other: KINDCluster) -> bool:
-    """Return whether `other` has precedence for a claim that both carry and neither made: it is provisioned, or older.
+    """Return whether `other` has precedence for a claim that both copied: it is provisioned, or older.
 
-    An annotation can be copied; a status is written by the provider only.
+    Anyone can copy an annotation. Only the provider writes a status.
     """
 
     def rank(candidate: KINDCluster) -> tuple[bool, datetime, str, str]:

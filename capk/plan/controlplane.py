@@ -1,7 +1,7 @@
-"""What to do for a KINDControlPlane: report what the KINDCluster made, keep Cluster API's kubeconfig Secret (C40…C45).
+"""Decide what to do for a KINDControlPlane: report its state, keep Cluster API's kubeconfig Secret (C40…C45).
 
-The kind cluster is one unit, which the KINDCluster creates and deletes. So there is no finalizer here, and a deletion
-has nothing to wait for (C45).
+The KINDCluster creates and deletes the kind cluster as one unit. So a KINDControlPlane needs no finalizer, and its
+deletion waits for nothing (C45).
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from capk.plan.status import RUNS_FREELY, Verdict, conditions_only, false, true
 
 
 def decide(observed: ControlPlaneObserved) -> Plan:
-    """Return the next round of work for a KINDControlPlane."""
+    """Return the next plan for a KINDControlPlane."""
     control_plane = observed.object
     if control_plane.is_externally_managed or control_plane.is_deleted_for_move:
         return Plan()
@@ -46,7 +46,7 @@ def _paused(observed: ControlPlaneObserved) -> dict[str, Any]:
 
 
 def _secrets(observed: ControlPlaneObserved) -> tuple[dict[str, Any], ...]:
-    """The kubeconfig Secret, when it has to be written (C14, C15)."""
+    """Return the kubeconfig Secret if it has to be written (C14, C15)."""
     if observed.access is None or observed.owner is None:
         return ()
     wanted = wanted_kubeconfig_secret(
@@ -82,7 +82,7 @@ def _status(observed: ControlPlaneObserved, *, secret_follows: bool) -> dict[str
 
 
 def _is_foreign(observed: ControlPlaneObserved) -> bool:
-    """Whether a Secret of someone else has the name of Cluster API's kubeconfig Secret."""
+    """Return whether the name of Cluster API's kubeconfig Secret is taken by a Secret that is not ours."""
     return observed.owner is not None and kubeconfig_secret_name(observed.owner.name) in observed.foreign_secrets
 
 
@@ -90,7 +90,9 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
     infrastructure = observed.infrastructure
     if observed.owner and _is_foreign(observed):
         name = kubeconfig_secret_name(observed.owner.name)
-        message = f"Secret {name} exists and is not this provider's, so it is not overwritten. Delete or rename it."
+        message = (
+            f"Secret {name} exists and does not belong to this provider. Copy its data if you need it, and delete it."
+        )
         return false(Reason.NAME_CONFLICT, message)
     for part, words in observed.refusals.items():
         if not is_as_written(observed.secrets.get(part.removeprefix(SECRET).strip())):
@@ -100,7 +102,7 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
     if not has_secret and observed.access is None and (refused := _refused_before(observed)):
         return refused
     for condition in infrastructure.conditions:
-        # Without a message it is a step of the creation: the KINDCluster tells of those, once is enough.
+        # Without a message it is a step of the creation, which the KINDCluster already reports.
         if condition["type"] == Condition.READY and condition["status"] != "True" and condition.get("message"):
             message = f"KINDCluster {infrastructure.name}: {condition['message']}"
             return false(Reason.WAITING_FOR_INFRASTRUCTURE, message)
@@ -111,14 +113,14 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
     if wanted and running and not same_version(wanted, running):
         return false(
             Reason.UNSUPPORTED_VERSION_CHANGE,
-            f"spec.version is {wanted}, but the kind cluster runs {running}. A kind cluster cannot change its version: "
-            f"create a new Cluster with {wanted}, move the workloads, and delete this one.",
+            f"spec.version is {wanted}, but the kind cluster runs {running}. kind cannot upgrade a cluster: create a "
+            f"new Cluster with {wanted}, move the workloads, and delete this one.",
         )
     return true(Reason.AVAILABLE)
 
 
 def _refused_before(observed: ControlPlaneObserved) -> Verdict | None:
-    """The Secret could not be written the last time: that holds until it is tried again, with a kubeconfig."""
+    """Return the verdict of the last failed write of the Secret; it holds until the next write with a kubeconfig."""
     stored = find(observed.object.conditions, Condition.AVAILABLE)
     if stored is None or stored["reason"] not in (Reason.NAME_CONFLICT, Reason.WRITE_REFUSED):
         return None
@@ -126,7 +128,7 @@ def _refused_before(observed: ControlPlaneObserved) -> Verdict | None:
 
 
 def _replicas(infrastructure: KINDCluster) -> dict[str, Any]:
-    """Control plane nodes as they were observed, and the version they run (C43)."""
+    """Return the numbers of control plane nodes and the version that they run (C43)."""
     nodes = [node for node in infrastructure.status.get("nodes") or () if node.get("role") == "control-plane"]
     running = [node for node in nodes if node.get("state", "Running") == "Running"]
     version = infrastructure.status.get("kubernetesVersion")

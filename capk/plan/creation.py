@@ -1,4 +1,4 @@
-"""What to do while there is no whole kind cluster yet: create, show progress, clean up, try again."""
+"""Decide what to do until the kind cluster is complete: create, report progress, clean up, retry."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ from capk.plan.status import false, kindcluster_status
 
 
 def show_progress(observed: Observed) -> Plan | None:
-    """A creation, or the removal of what one has left, is under way: show how far it is, and judge nothing else."""
+    """While a creation, or the cleanup after one, runs, report only its progress."""
     operation = observed.operation
     if operation is None or operation.request.goal is not Goal.UP:
         return None
@@ -31,7 +31,7 @@ def show_progress(observed: Observed) -> Plan | None:
 
 
 def plan_creation(observed: Observed) -> Plan | None:
-    """Return what to do where no kind cluster stands that a creation has completed; None where one does."""
+    """Return what to do if there is no complete kind cluster; None if there is one."""
     owned = ownership(observed)
     is_complete = was_completed(observed)
     if owned is Ownership.UNSEEN and not is_complete:
@@ -39,7 +39,7 @@ def plan_creation(observed: Observed) -> Plan | None:
     if owned is not Ownership.ABSENT and (is_complete or _is_adopted(observed)):
         return None
     if owned is not Ownership.ABSENT:
-        # The provider ended in the middle of a creation: nobody knows how far it came, so it starts afresh (C21).
+        # The provider stopped during a creation and cannot know how far it got, so it starts over (C21).
         return _clean_up(observed)
     if is_complete and not observed.object.recreates:
         return Plan(refresh=not _is_announced(observed, Reason.MISSING), status=_missing(observed))
@@ -47,7 +47,7 @@ def plan_creation(observed: Observed) -> Plan | None:
 
 
 def _is_adopted(observed: Observed) -> bool:
-    """Whether the kind cluster was taken over whole, or read where the engine cannot be asked for containers."""
+    """Return whether the kind cluster was adopted, or read although the engine cannot list containers."""
     return observed.access is not None and not observed.object.is_being_created
 
 
@@ -81,18 +81,18 @@ def _start(observed: Observed) -> Plan:
     try:
         request = creation_request(observed)
     except InvalidSpec as wrong:
-        # What is wrong may be in a ConfigMap, and no watch tells of those.
-        again = patience(observed, Reason.INVALID_CONFIG) if authority_names(cluster.spec) else None
+        # The cause may be in a ConfigMap, and the provider does not watch ConfigMaps.
+        again = recheck_delay(observed, Reason.INVALID_CONFIG) if authority_names(cluster.spec) else None
         return Plan(status=_waiting(observed, Reason.INVALID_CONFIG, str(wrong)), requeue_seconds=again)
     last = observed.goals.get(Goal.UP)
-    # Only the same attempt has to wait: what a user has changed, here or in the KINDControlPlane, is tried immediately.
+    # Only an identical attempt waits: a change by the user, here or in the KINDControlPlane, is tried immediately.
     if last and last.failure and (request.is_like(last.request) or isinstance(last.request, Delete)):
         if not last.failure.retry:
             return _after_failure(observed, None)
         if (remaining := observed.remaining(Goal.UP)) > 0:
             return _after_failure(observed, remaining)
     if CLAIM in observed.held_back and (refusal := observed.refusals.get(CLAIM)):
-        message = f"The API server refuses the claim that has to be stored before kind starts: {refusal}"
+        message = f"The API server refuses the claim that must be stored before kind starts: {refusal}"
         return Plan(status=_waiting(observed, Reason.WRITE_REFUSED, message))
     claim: dict[str, str | None] = {
         names.CLAIM_ANNOTATION: request.name,
@@ -106,7 +106,7 @@ def _start(observed: Observed) -> Plan:
 
 
 def awaited_authorities(observed: Observed) -> tuple[str, ...]:
-    """Return the names of the ConfigMaps that a creation would need now; none while none can begin."""
+    """Return the names of the ConfigMaps that a creation needs now; none if no creation can start."""
     cluster = observed.object
     if cluster.is_deleting or observed.is_paused or observed.operation is not None or observed.engine.exists:
         return ()
@@ -116,15 +116,15 @@ def awaited_authorities(observed: Observed) -> tuple[str, ...]:
 def _await_config_maps(observed: Observed) -> Plan:
     missing = [f"ConfigMap {name} {why}" for name, why in sorted(observed.authorities.missing.items())]
     message = (
-        f"{', '.join(missing)}. spec.registries names it for the certificates of a mirror: create it in namespace "
+        f"{', '.join(missing)}. A mirror in spec.registries needs its certificates: create it in namespace "
         f"{observed.object.namespace}, with the certificates in PEM under the key {AUTHORITY_KEY}."
     )
     status = _waiting(observed, Reason.WAITING_FOR_CONFIG_MAP, message)
-    return Plan(status=status, requeue_seconds=patience(observed, Reason.WAITING_FOR_CONFIG_MAP))
+    return Plan(status=status, requeue_seconds=recheck_delay(observed, Reason.WAITING_FOR_CONFIG_MAP))
 
 
-def patience(observed: Observed, reason: Reason) -> float:
-    """Return when to look again at what no event tells of: after as long as it has lasted already, within bounds."""
+def recheck_delay(observed: Observed, reason: Reason) -> float:
+    """Return the seconds until the next check of what no event announces: as long as it has lasted, within bounds."""
     policy, announced = observed.policy, find(observed.object.conditions, Condition.CLUSTER_CREATED)
     if announced is None or announced["reason"] != reason:
         return policy.retry_base_seconds
@@ -133,7 +133,7 @@ def patience(observed: Observed, reason: Reason) -> float:
 
 
 def _after_failure(observed: Observed, remaining: float | None) -> Plan:
-    """The last attempt failed: say why until the next one; remaining: None where none comes before an edit."""
+    """Report why the last attempt failed until the next one; remaining: None if only an edit allows another."""
     last = observed.goals[Goal.UP]
     if last.failure is None:
         status = _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
@@ -144,35 +144,35 @@ def _after_failure(observed: Observed, remaining: float | None) -> Plan:
 
 
 def advice(observed: Observed) -> tuple[str, ...]:
-    """Return what the user should know about the spec, as sentences, the same ones at every look (C18)."""
+    """Return warnings about the spec, as sentences that are the same on every reconcile (C18)."""
     cluster = observed.object
     try:
         image = _image(observed)
     except InvalidSpec:
         image = None
-    there = {node.image for node in observed.engine.nodes or () if node.image and node.role == CONTROL_PLANE}
-    image = image or cluster.status.get("image") or min(there, default="")
+    images = {node.image for node in observed.engine.nodes or () if node.image and node.role == CONTROL_PLANE}
+    image = image or cluster.status.get("image") or min(images, default="")
     return warnings_of(cluster.spec, image_version(image))
 
 
 def _image(observed: Observed) -> str | None:
-    """Return the image of the nodes that name none; None for kind's own default. Raises InvalidSpec."""
+    """Return the image for nodes that set none; None for kind's own default. Raises InvalidSpec."""
     spec = observed.object.spec
     wanted = observed.control_plane.version if observed.control_plane else None
     return node_image(spec.get("kubernetesVersion") or wanted, spec.get("image"), observed.policy.default_image)
 
 
 def needs_no_owner(observed: Observed) -> bool:
-    """Return whether a KINDCluster is about to be created on its own only because Cluster API is not installed."""
+    """Return whether a KINDCluster is created without an owner only because Cluster API is not installed."""
     cluster = observed.object
     is_alone = cluster.owner_cluster_reference is None and observed.claim is None and not cluster.spec.get("standalone")
     return is_alone and not (observed.cluster_api_installed or cluster.is_deleting or observed.is_paused)
 
 
 def creation_request(observed: Observed) -> Create:
-    """Return the creation that the objects ask for.
+    """Return the creation that the objects request.
 
-    Raises InvalidSpec where they contradict each other or ask for what kind cannot do.
+    Raises InvalidSpec if they contradict each other or request what kind cannot do.
     """
     cluster = observed.object
     version = cluster.spec.get("kubernetesVersion")
@@ -180,7 +180,7 @@ def creation_request(observed: Observed) -> Create:
     if version and wanted and _bare(version) != _bare(wanted):
         raise InvalidSpec(
             "spec.kubernetesVersion",
-            f"is {version}, but the KINDControlPlane asks for {wanted}; set only the KINDControlPlane's spec.version",
+            f"is {version}, but the KINDControlPlane requests {wanted}; set only the KINDControlPlane's spec.version",
         )
     image = _image(observed)
     is_external = observed.policy.endpoint is EndpointMode.EXTERNAL
@@ -193,7 +193,7 @@ def creation_request(observed: Observed) -> Create:
         version=wanted,
     )
     check_host_paths(cluster.spec, observed.policy.allowed_host_paths)
-    # Nodes never become Ready without a CNI, so waiting for them would only lose time.
+    # Nodes never become Ready without a CNI, so kind must not wait for them.
     has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
     mark = Mark(cluster.uid, cluster.attempt + 1)
     return Create(
@@ -208,9 +208,9 @@ def creation_request(observed: Observed) -> Create:
 
 
 def check_host_paths(spec: Mapping[str, Any], allowed: Sequence[str]) -> None:
-    """Raise InvalidSpec for a node that mounts a path of the engine's host outside of the allowed ones.
+    """Raise InvalidSpec for a node that mounts a path of the engine's host outside the allowed ones.
 
-    Links on the host are not followed: whoever may write below an allowed path decides what it leads to.
+    It does not follow links on the host: users with write access below an allowed path choose where it leads.
     """
     for number, node in enumerate(spec.get("nodes") or ()):
         for place, mount in enumerate(node.get("extraMounts") or ()):
@@ -218,25 +218,25 @@ def check_host_paths(spec: Mapping[str, Any], allowed: Sequence[str]) -> None:
             if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in map(normpath, allowed)):
                 raise InvalidSpec(
                     f"spec.nodes[{number}].extraMounts[{place}].hostPath",
-                    f"{path} is not among the paths of the container engine's host that this provider may mount "
-                    f"({', '.join(allowed) or 'none'}). Ask who runs the provider to add it to --allowed-host-paths.",
+                    f"{path} is outside the paths of the container engine's host that this provider may mount "
+                    f"({', '.join(allowed) or 'none'}). Ask the operator to add it to --allowed-host-paths.",
                 )
 
 
 def _marked(config: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    """Put the mark on every node: kind offers no container labels, but mounts show in the engine as well."""
+    """Put the mark on every node, as a mount: kind cannot set container labels, and the engine lists mounts too."""
     nodes = config.get("nodes") or [{"role": "control-plane"}]
     marked = [{**node, "extraMounts": [*(node.get("extraMounts") or ()), mark.mount]} for node in nodes]
     return {**config, "nodes": marked}
 
 
 def _with_known_port(observed: Observed, config: dict[str, Any]) -> dict[str, Any]:
-    """Publish a recreated cluster on the port that the endpoint names already: that one never changes (C10)."""
+    """Publish a recreated cluster on the port of the stored endpoint, which never changes (C10)."""
     endpoint = observed.object.endpoint
     if endpoint is None or observed.policy.endpoint is not EndpointMode.EXTERNAL:
         return config
     networking = config.get("networking") or {}
-    # kind takes 0 for "any free port", as if it were not there.
+    # For kind, 0 means any free port, like a missing value.
     return {**config, "networking": {**networking, "apiServerPort": networking.get("apiServerPort") or endpoint[1]}}
 
 
@@ -249,7 +249,7 @@ def _progress(observed: Observed, operation: OperationFacts) -> dict[str, Any]:
         return _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
     if operation.queued:
         return _waiting(observed, Reason.QUEUED, "Waiting for other kind clusters to be created first.")
-    # Nodes that are listed are those of an earlier kind cluster: a repair would give the new ones their addresses.
+    # The status lists nodes of an earlier kind cluster: a repair would give their addresses to the new nodes.
     status = _waiting(observed, operation.step or Reason.CREATING, "")
     return {field: value for field, value in status.items() if field != "nodes"}
 
@@ -261,7 +261,7 @@ def _is_announced(observed: Observed, reason: Reason) -> bool:
 
 def _missing(observed: Observed) -> dict[str, Any]:
     message = (
-        f'The kind cluster "{observed.cluster_name}" was deleted, but not through this object; its data is gone. '
+        f'The kind cluster "{observed.cluster_name}" was deleted outside this object, and its data is gone. '
         "Delete the object, or set spec.recreatePolicy to Always to get a new, empty cluster."
     )
     gone = {Condition.NODES_RUNNING: false(Reason.MISSING, "There is no kind cluster.")}

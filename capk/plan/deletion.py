@@ -1,4 +1,4 @@
-"""What to do while a KINDCluster goes away: its kind cluster first, its Secrets, then the finalizer (C23, C24)."""
+"""Decide how to delete a KINDCluster: first its kind cluster, then its Secrets, then the finalizer (C23, C24)."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,13 +12,13 @@ from capk.plan.secrets import own_among
 from capk.plan.status import Verdict, kindcluster_status
 
 SETTLE_SECONDS = 10.0
-"""How long after a creation was cut short the engine may still bring a container of it to light: it copies a volume."""
+"""How long after a cancelled creation the engine may still add one of its containers, because it copies a volume."""
 
 
 def plan_deletion(observed: Observed) -> Plan:
-    """Return the next step towards leaving nothing behind; the last one drops the finalizer.
+    """Return the next step of the deletion; the last one removes the finalizer.
 
-    Beside what someone else has, a container of a creation that was cut short may still come to light.
+    A container of a cancelled creation may still appear, also beside containers that belong to someone else.
     """
     cluster, operation = observed.object, observed.operation
     if not cluster.has_finalizer:
@@ -28,21 +28,21 @@ def plan_deletion(observed: Observed) -> Plan:
         return Plan(cancel_operation=not is_part_of_it, status=_deleting(observed))
     is_unfinished = _is_unfinished(observed)
     if cluster.retains and not is_unfinished:
-        return _farewell(observed)
+        return _finish_deletion(observed)
     if not observed.engine.answers:
         return _await_engine(observed)
     if failure := another_engine(observed):
         unavailable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
         return Plan(status=_deleting(observed, Verdict("True", failure.reason, failure.message), unavailable))
     match ownership(observed):
-        case Ownership.ABSENT if not is_unfinished or _has_gone(observed):
-            return _farewell(observed)
-        case Ownership.FOREIGN if not (is_unfinished and observed.engine.lists_nodes) or _has_gone(observed):
-            return _farewell(observed)
+        case Ownership.ABSENT if not is_unfinished or _was_just_removed(observed):
+            return _finish_deletion(observed)
+        case Ownership.FOREIGN if not (is_unfinished and observed.engine.lists_nodes) or _was_just_removed(observed):
+            return _finish_deletion(observed)
         case Ownership.UNSEEN:
             return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
         case Ownership.UNPROVEN if not isinstance(_last_request(observed), ReadAccess):
-            # Its fingerprint tells whether it is still ours. Where it cannot be read, the claim decides.
+            # Its fingerprint proves whether it is still ours. If it cannot be read, the claim decides.
             return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=_deleting(observed))
         case Ownership.UNPROVEN if observed.is_held:
             return _prove(observed)
@@ -51,13 +51,13 @@ def plan_deletion(observed: Observed) -> Plan:
 
 
 def _is_unfinished(observed: Observed) -> bool:
-    """Whether a creation was begun that is not known to have come to its end."""
+    """Return whether a creation started that is not known to be complete."""
     cluster = observed.object
     return (cluster.is_being_created or cluster.attempt > 0) and not was_completed(observed)
 
 
-def _has_gone(observed: Observed) -> bool:
-    """Whether a removal has just made sure that nothing of the kind cluster comes to light any more."""
+def _was_just_removed(observed: Observed) -> bool:
+    """Return whether a removal has just ensured that no container of the kind cluster can still appear."""
     return observed.failure(Goal.GONE) is None and isinstance(_last_request(observed), Delete)
 
 
@@ -70,7 +70,7 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
     failure = observed.failure(Goal.GONE)
     if failure and isinstance(_last_request(observed), Delete):
         remaining = observed.remaining(Goal.GONE)
-        message = f"{failure.message} The deletion is tried again."
+        message = f"{failure.message} The provider retries the deletion."
         status = _deleting(observed, Verdict("True", Reason.DELETION_FAILED, message))
         if remaining > 0:
             return Plan(status=status, requeue_seconds=remaining)
@@ -87,7 +87,7 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
 
 
 def _prove(observed: Observed) -> Plan:
-    """Read again what could not be read: another object claims the name too, so the claim decides nothing."""
+    """Read the kubeconfig again: another object claims the name too, so the claim proves nothing."""
     remaining, status = observed.remaining(Goal.GONE), _deleting(observed)
     if remaining > 0:
         return Plan(status=status, requeue_seconds=remaining)
@@ -98,13 +98,13 @@ def _await_engine(observed: Observed) -> Plan:
     failure = observed.engine.failure
     if failure is None:
         return Plan(requeue_seconds=1.0)
-    message = f"{failure.message} The deletion goes on when the engine answers."
+    message = f"{failure.message} The deletion continues when the engine answers."
     unreachable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
     return Plan(status=_deleting(observed, Verdict("True", failure.reason, message), unreachable))
 
 
-def _farewell(observed: Observed) -> Plan:
-    """Delete the Secrets, then let go of the object; what the API server refuses is tried again when it is due."""
+def _finish_deletion(observed: Observed) -> Plan:
+    """Delete the Secrets, then remove the finalizer; a refused write is retried when its back-off ends."""
     secrets = own_among(observed)
     held_back = {name for name in secrets if f"{REMOVAL} {name}" in observed.held_back}
     return Plan(
@@ -115,13 +115,13 @@ def _farewell(observed: Observed) -> Plan:
 
 
 def _refused(observed: Observed, secrets: Collection[str]) -> dict[str, Any] | None:
-    """Return a status that repeats why the object does not go; None where nothing is known to keep it."""
+    """Return a status with what keeps the object from going; None if nothing is known to."""
     parts = {f"{REMOVAL} {name}": f"to delete Secret {name}" for name in secrets}
     parts[FINALIZER] = f"to remove the finalizer {KIND_CLUSTER_FINALIZER}"
-    said = [f"{what}: {observed.refusals[part]}" for part, what in parts.items() if part in observed.refusals]
-    if not said:
+    refused = [f"{what}: {observed.refusals[part]}" for part, what in parts.items() if part in observed.refusals]
+    if not refused:
         return None
-    message = f"Nothing else is left to do, but the API server refuses {'; '.join(said)}. It is tried again."
+    message = f"Nothing else is left to do, but the API server refuses {'; '.join(refused)}. The provider retries."
     return _deleting(observed, Verdict("True", Reason.WRITE_REFUSED, message))
 
 

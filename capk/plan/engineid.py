@@ -1,6 +1,6 @@
-"""Whether the container engine that answers is the one that holds an object's kind cluster. Pure.
+"""Decide whether the container engine that answers holds an object's kind cluster. Pure.
 
-A kind cluster that another engine does not have is not gone, and one that is created there would be a second one.
+If another engine does not list a kind cluster, the cluster is not gone. Creating it there would make a second one.
 """
 
 from capk.api import names
@@ -13,10 +13,10 @@ _SHOWN = 20
 
 
 def another_engine(observed: Observed) -> Failure | None:
-    """Return why nothing may be done on the engine that answers; None where it is the right one, or may be.
+    """Return why the provider must not act on the engine that answers; None if it is, or may be, the right one.
 
-    Containers that bear the object's mark prove the engine whatever its id, which a new installation may change.
-    The claim may have been taken off; the status, which no copy of the object has, shows a creation all the same.
+    Containers with the object's mark prove the engine. Its id does not, because reinstalling the engine may change it.
+    If someone removed the claim, the status still shows a creation; copies of the object have no status.
     """
     engine, known = observed.engine, observed.object.engine_id
     has_cluster = observed.claim is not None or observed.object.completed_attempt is not None
@@ -26,23 +26,23 @@ def another_engine(observed: Observed) -> Failure | None:
         return None
     return Failure(
         Reason.ENGINE_CHANGED,
-        f"The kind cluster is on the container engine {known[:_SHOWN]}, and {engine.id[:_SHOWN]} answers. Give the "
-        "provider the former again (its context, DOCKER_HOST or --engine-command). If it is gone for good, remove the "
-        f"annotation {names.ENGINE_ANNOTATION} from the KINDCluster.",
+        f"The kind cluster is on the container engine {known[:_SHOWN]}, but {engine.id[:_SHOWN]} answers. Point the "
+        "provider to the former engine (its context, DOCKER_HOST or --engine-command). If it is gone for good, "
+        f"remove the annotation {names.ENGINE_ANNOTATION} from the KINDCluster.",
     )
 
 
 def claimed_engine(observed: Observed) -> dict[str, str | None]:
-    """Return the annotation that goes with a claim."""
+    """Return the engine annotation that is stored with a claim."""
     return {names.ENGINE_ANNOTATION: observed.engine.id or None}
 
 
 def corrected_engine(observed: Observed) -> dict[str, str | None]:
-    """Return the annotation where the right engine has another id by now; a missing one waits for another write."""
+    """Return the annotation if the right engine has a new id; a missing annotation waits for the next write."""
     known, now = observed.object.engine_id, observed.engine.id
     return claimed_engine(observed) if known and now and known != now else {}
 
 
 def missing_engine_id(observed: Observed) -> str | None:
-    """Return the id that an object of an earlier release lacks."""
+    """Return the engine id if an object of an earlier release lacks it."""
     return observed.engine.id or None if observed.object.engine_id is None else None

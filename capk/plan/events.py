@@ -1,4 +1,4 @@
-"""Which changes of a condition are worth a Kubernetes Event; conditions are the truth, events only tell the story."""
+"""Decide which changes of a condition are worth a Kubernetes Event. Conditions hold the state, events the history."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -7,25 +7,25 @@ from capk.api.names import Condition, Reason
 
 
 class Event(NamedTuple):
-    """What `kubectl describe` shows."""
+    """An Event as `kubectl describe` shows it."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
 
 
-_STORY = {
+_ORDINARY = {
     (Condition.CLUSTER_CREATED, Reason.CREATED): "The kind cluster is up.",
-    (Condition.CLUSTER_CREATED, Reason.PREPARING_NODES): "kind creates the cluster.",
+    (Condition.CLUSTER_CREATED, Reason.PREPARING_NODES): "kind is creating the cluster.",
     (Condition.CLUSTER_CREATED, Reason.CLEANING_UP): "",
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CLUSTER): "",
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CONFIG_MAP): "",
     (Condition.NODES_RUNNING, Reason.STARTING_NODES): "",
     (Condition.DELETING, Reason.DELETING): "",
     (Condition.PAUSED, Reason.PAUSED): "",
-    (Condition.AVAILABLE, Reason.AVAILABLE): "The workload cluster can be used.",
+    (Condition.AVAILABLE, Reason.AVAILABLE): "The workload cluster is ready for use.",
 }
-"""The ordinary turns of a life; an empty text: the condition's own message."""
+"""Messages of Normal Events; an empty text means the condition's own message."""
 
 _PROBLEMS = frozenset(
     {
@@ -65,13 +65,13 @@ _WARNINGS = {
     Condition.CLUSTER_CREATED: "CreatedWithWarnings",
     Condition.KUBECONFIG_AVAILABLE: "RenewalFailed",
 }
-"""Reasons of the Events for what a user should know although the condition is True."""
+"""Reasons of the Events for warnings in a condition that is True."""
 
 
 def warning_of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Event | None:
-    """Return the Event for words that have come into a condition that is True; None without news.
+    """Return the Event for a new message in a condition that is True; None if there is nothing new.
 
-    before: the same condition as it was; None where it is new.
+    before: the previous condition; None if there was none.
     """
     reason, message = _WARNINGS.get(after["type"]), after.get("message") or ""
     if reason is None or after["status"] != "True" or not message:
@@ -81,12 +81,12 @@ def warning_of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Ev
 
 
 def event_of(condition: Mapping[str, Any]) -> Event | None:
-    """Return the Event for a condition that has just changed to this; None where it is no news."""
+    """Return the Event for a condition that has just changed; None if the change is not worth one."""
     kind, reason, message = condition["type"], condition["reason"], condition.get("message") or ""
     if kind == Condition.READY:
         return None
     if reason in _PROBLEMS:
         return Event("Warning", reason, message)
-    if (kind, reason) in _STORY:
-        return Event("Normal", reason, _STORY[kind, reason] or message)
+    if (kind, reason) in _ORDINARY:
+        return Event("Normal", reason, _ORDINARY[kind, reason] or message)
     return None

@@ -1,6 +1,6 @@
-"""What to do for a KINDCluster: an ordered list of steps, each of which may settle the matter.
+"""Decide what to do for a KINDCluster: an ordered list of steps, of which the first with a plan decides.
 
-`decide` is the one page that holds the order of events. Nothing here waits, reads or writes.
+`_STEPS` holds the order of events in one place. Nothing here waits, reads or writes.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from capk.plan.plan import Create, Plan
 from capk.plan.status import conditions_only, false, kindcluster_status, true
 
 FRESH_SECONDS = 3.0
-"""How long a new object may wait in silence for its owner Cluster: most get it at once, and a status costs a write."""
+"""How long a new object waits for its owner Cluster without a status: most get it quickly, and a status is a write."""
 
 _COPIED = (
     names.CLAIM_ANNOTATION,
@@ -29,17 +29,17 @@ _COPIED = (
     names.KUBE_SYSTEM_ANNOTATION,
     names.ENGINE_ANNOTATION,
 )
-"""What describes the kind cluster of one object, and is wrong on another one."""
+"""Annotations that describe the kind cluster of one object and are wrong on another object."""
 
 
 def decide(observed: Observed) -> Plan:
-    """Return the next round of work for a KINDCluster."""
+    """Return the next plan for a KINDCluster."""
     plan = next((plan for step in _STEPS if (plan := step(observed)) is not None), None)
     return hold_move(observed, drop_copied_claim(observed, plan or running.keep_running(observed)))
 
 
 def leave_to_others(observed: Observed) -> Plan | None:
-    """Another system manages the infrastructure (C6), or `clusterctl move` has made the object elsewhere (C25)."""
+    """Do nothing if another system manages the infrastructure (C6) or `clusterctl move` has moved the object (C25)."""
     return Plan() if observed.object.is_externally_managed or observed.object.is_deleted_for_move else None
 
 
@@ -56,16 +56,17 @@ def stay_paused(observed: Observed) -> Plan | None:
     )
     if cluster.is_deleting or observed.made is None:
         return Plan(cancel_queued=True, status=status)
-    # What was completed meanwhile is noted all the same: only that keeps a restart, or an edit of the annotations, from
-    # letting it look half made.
+    # A completed creation is recorded all the same. Otherwise the cluster would look incomplete after a restart or an
+    # edit of the annotations.
     noted = {**status, "attempt": cluster.attempt} if cluster.attempt else status
     return Plan(cancel_queued=True, identity=running.due_identity(observed), status=noted)
 
 
 def hold_move(observed: Observed, plan: Plan) -> Plan:
-    """Let `clusterctl move` wait while a creation runs, for nobody could go on with it at the target (C30).
+    """Block `clusterctl move` while a creation runs, because the target could not continue it (C30).
 
-    The annotation comes with the claim and goes with the identity, so it costs no write; a paused object loses it too.
+    The annotation is set with the claim and removed with the identity, so it costs no write. A paused object loses it
+    too.
     """
     cluster, latest = observed.object, observed.operation
     held = cluster.annotations.get(names.BLOCK_MOVE_ANNOTATION)
@@ -80,16 +81,16 @@ def hold_move(observed: Observed, plan: Plan) -> Plan:
 
 
 def drop_copied_claim(observed: Observed, plan: Plan) -> Plan:
-    """Take off what a copied manifest brought along from an object that exists.
+    """Remove the annotations that a copied manifest holds from another object that exists.
 
-    It does not count while that one exists. When that one goes, by `clusterctl move` perhaps, its kind cluster lives on
-    elsewhere, and must not become the copy's then. What a creation stores replaces it in any case.
+    The copied claim is invalid while the original exists. If `clusterctl move` removes the original, its kind cluster
+    lives on and must not become the copy's. A creation replaces these annotations in any case.
     """
     cluster = observed.object
     is_left_alone = observed.is_paused or cluster.is_externally_managed or cluster.is_deleted_for_move
     if not observed.copies_claim or is_left_alone or cluster.is_deleting or CLAIM in observed.held_back:
         return plan
-    # An edited claim costs no object what the marks prove to be its own.
+    # An object does not lose what the marks prove to be its own because of an edited claim.
     if ownership(observed) is not Ownership.FOREIGN or not observed.engine.answers:
         return plan
     copied: dict[str, str | None] = {name: None for name in _COPIED if name in cluster.annotations}
@@ -97,24 +98,24 @@ def drop_copied_claim(observed: Observed, plan: Plan) -> Plan:
 
 
 def delete(observed: Observed) -> Plan | None:
-    """The object goes away: so does its kind cluster (C23)."""
+    """Delete the kind cluster if the object is being deleted (C23)."""
     return deletion.plan_deletion(observed) if observed.object.is_deleting else None
 
 
 def await_owner(observed: Observed) -> Plan | None:
-    """No work before the owner Cluster has put its reference here, unless the object stands alone (C5)."""
+    """Do nothing until the owner Cluster has set its owner reference, unless the object is standalone (C5)."""
     cluster = observed.object
     if observed.owner or observed.claim or cluster.spec.get("standalone") or not observed.cluster_api_installed:
         return None
     if ownership(observed) is Ownership.OURS:
         return None
     age = (observed.now - cluster.created_at).total_seconds()
-    # A clock that is behind the API server's makes it negative.
+    # It is negative if this clock is behind the API server's.
     if 0 <= age < FRESH_SECONDS and not cluster.status:
         return Plan(requeue_seconds=FRESH_SECONDS - age + 0.1)
     message = (
         "No Cluster owns this KINDCluster. Create a Cluster whose infrastructureRef names it, "
-        "or set spec.standalone to true to use it on its own."
+        "or set spec.standalone to true to use it without one."
     )
     return Plan(
         status=kindcluster_status(observed, {Condition.CLUSTER_CREATED: false(Reason.WAITING_FOR_CLUSTER, message)})
@@ -122,7 +123,7 @@ def await_owner(observed: Observed) -> Plan | None:
 
 
 def check_name(observed: Observed) -> Plan | None:
-    """The kind cluster's name must be one that kind and its nodes can bear."""
+    """Reject a name that kind or the host names of its nodes do not allow."""
     try:
         check_cluster_name(observed.cluster_name, observed.object.spec)
     except InvalidSpec as wrong:
@@ -133,8 +134,8 @@ def check_name(observed: Observed) -> Plan | None:
 
 
 def yield_to_rival(observed: Observed) -> Plan | None:
-    """Another KINDCluster comes first for the name, and nothing that stands under it is this one's: wait."""
-    # One that is unproven is read first: its fingerprint counts more than a claim that anyone can write.
+    """Wait if another KINDCluster has precedence for the name and no container under it belongs to this one."""
+    # An unproven cluster is read first: its fingerprint overrides a claim, which anyone can write.
     if observed.rival is None or ownership(observed) in (Ownership.OURS, Ownership.MIXED, Ownership.UNPROVEN):
         return None
     message = (
@@ -145,7 +146,7 @@ def yield_to_rival(observed: Observed) -> Plan | None:
 
 
 def await_engine(observed: Observed) -> Plan | None:
-    """The container engine could not be asked: say so, change nothing, go on when it answers."""
+    """Change nothing while the container engine does not answer, and report that."""
     engine = observed.engine
     if not engine.looked and engine.failure is None:
         return Plan(requeue_seconds=1.0)
@@ -156,7 +157,7 @@ def await_engine(observed: Observed) -> Plan | None:
 
 
 def await_own_engine(observed: Observed) -> Plan | None:
-    """Another engine answers than the one that holds the kind cluster: change nothing until that one is back."""
+    """Change nothing while another engine answers than the one that holds the kind cluster."""
     if (failure := another_engine(observed)) is None:
         return None
     verdicts = {Condition.ENGINE_AVAILABLE: false(failure.reason, failure.message)}
@@ -164,18 +165,18 @@ def await_own_engine(observed: Observed) -> Plan | None:
 
 
 def leave_others_alone(observed: Observed) -> Plan | None:
-    """A kind cluster that was not made for this object is not changed, whatever its name (C21)."""
+    """Never change a kind cluster that was not created for this object, whatever its name (C21)."""
     if ownership(observed) is not Ownership.FOREIGN:
         return None
     if adoptable_as(observed):
         return running.adopt(observed)
-    # A claim without a finished creation is given back: the name was never ours.
+    # A claim without a complete creation is released: the name was never ours.
     unfinished = observed.object.claimed_name and not was_completed(observed)
     released = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION) if unfinished else ()
     verdicts = {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, _conflict(observed))}
     announced = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return Plan(
-        # The owner may just have deleted that cluster, to make room for this object.
+        # The owner may just have deleted that cluster to free the name for this object.
         refresh=announced is None or announced["reason"] != Reason.NAME_CONFLICT,
         annotations=dict.fromkeys(released),
         status=kindcluster_status(observed, verdicts),
@@ -200,7 +201,7 @@ def _conflict(observed: Observed) -> str:
 
 
 def create(observed: Observed) -> Plan | None:
-    """There is no kind cluster, or only a half-made one: make it."""
+    """Create the kind cluster if there is none or only an incomplete one."""
     return creation.plan_creation(observed)
 
 

@@ -1,4 +1,4 @@
-"""The mark that a node container of ours bears from its first instant: whose it is, and from which attempt. Pure."""
+"""The mark on each of our node containers, set when it is created: its object and its creation attempt. Pure."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ from capk.api.names import CLAIM_MOUNT_FOLDER
 
 
 class Mark(NamedTuple):
-    """What the path of the mark's mount names.
+    """The content of a mark, which the path of its mount holds.
 
-    uid: of the object, when the creation began.
-    attempt: number of that creation; None on containers of releases that did not count them.
+    uid: of the object when the creation started.
+    attempt: number of that creation; None on containers of releases that did not count attempts.
     """
 
     uid: str
@@ -17,7 +17,7 @@ class Mark(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | None) -> "Mark | None":
-        """Read a mark off a container; whoever may use the engine can write any text there."""
+        """Parse the mark of a container. The text is untrusted: every user of the engine can write it."""
         if not text:
             return None
         uid, dot, number = text.rpartition(".")
@@ -30,5 +30,5 @@ class Mark(NamedTuple):
 
     @property
     def mount(self) -> dict[str, object]:
-        """The entry of `extraMounts` that puts the mark on a node."""
+        """Return the entry of `extraMounts` that puts the mark on a node."""
         return {"hostPath": "/dev/null", "containerPath": f"{CLAIM_MOUNT_FOLDER}{self}", "readOnly": True}

@@ -1,6 +1,6 @@
-"""What is known when a decision is due: plain data, gathered by `capk.manager.observe`.
+"""The observed state that a decision needs: plain data, gathered by `capk.manager.observe`.
 
-Nothing here reads the world; the time is part of what is known.
+Nothing here does input or output; the current time is part of the data.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from capk.plan.marks import Mark
 from capk.plan.plan import Goal, Request
 
 CLAIM, IDENTITY, ENDPOINT, SECRET = "claim", "identity", "endpoint", "secret"
-"""The parts of a plan that the API server may refuse one by one; a Secret's has its name after a space."""
+"""The parts of a plan that the API server may refuse one by one; a Secret's part ends with a space and its name."""
 REMOVAL, FINALIZER = "removal", "finalizer"
-"""The same of an object that goes away: the deletion of a Secret, with its name after a space, and the last write."""
+"""The same while an object is deleted: the deletion of a Secret (a space and its name follow), and the last write."""
 
 
 class EndpointMode(StrEnum):
-    """Which address of a workload cluster Cluster API is given (product: `--endpoint`)."""
+    """Which address of a workload cluster Cluster API gets (`--endpoint`)."""
 
     INTERNAL = "internal"
     """The control plane container on the engine's kind network."""
@@ -38,15 +38,15 @@ class Policy:
     endpoint: EndpointMode = EndpointMode.EXTERNAL
     default_image: str | None = None
     allowed_host_paths: tuple[str, ...] = ("/",)
-    """Paths of the engine's host that nodes may mount, with all below them."""
+    """Paths of the engine's host that nodes may mount, including everything below them."""
     wait_seconds: int = 120
-    """How long kind waits for its control plane nodes to be Ready; 0 for not at all."""
+    """How long kind waits for its control plane nodes to be Ready; 0: it does not wait."""
     retry_base_seconds: float = 5.0
     retry_limit_seconds: float = 300.0
 
 
 def retry_delay(attempts: int, policy: Policy) -> float:
-    """Return the seconds to wait after that many attempts: doubling, bounded; none before the first."""
+    """Return the seconds to wait after that many attempts: exponential, bounded; none before the first."""
     if attempts <= 0:
         return 0.0
     return float(min(policy.retry_base_seconds * 2 ** min(attempts - 1, 20), policy.retry_limit_seconds))
@@ -61,7 +61,7 @@ class NodeFacts:
     running: bool
     address: str
     mark: Mark | None
-    """The mark that its creator put on it; None when there is none."""
+    """The mark that its creator put on it; None if it has none."""
     container_id: str = ""
     image: str = ""
     started_at: str = ""
@@ -70,52 +70,52 @@ class NodeFacts:
 
     @property
     def is_load_balancer(self) -> bool:
-        """Whether it is the load balancer, which kind makes without any mount, and so without a mark."""
+        """Whether it is the load balancer, which kind creates without mounts and therefore without a mark."""
         return self.role == LOAD_BALANCER
 
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What the container engine has under the name that the object wants."""
+    """What the container engine lists under the object's kind cluster name."""
 
     looked: bool = False
-    """Whether the engine was asked since the provider started."""
+    """Whether an inventory of the engine was taken since the provider started."""
     failure: Failure | None = None
-    """Why the engine could not be asked the last time; `exists` and `nodes` are then the last known."""
+    """Why the last inventory failed; `exists` and `nodes` then hold the last known state."""
     exists: bool = False
     nodes: tuple[NodeFacts, ...] | None = None
-    """None when the engine cannot be asked for containers, or has not been asked since the cluster was listed."""
+    """None if the engine cannot list containers, or has not listed them since the cluster appeared."""
     lists_nodes: bool = True
-    """Whether the engine can be asked for containers at all."""
+    """Whether the engine can list containers at all."""
     restarted: bool = False
-    """Whether nodes have started again and the kind cluster is not known to answer since."""
+    """Whether nodes have restarted and the kind cluster has not answered since."""
     id: str = ""
-    """Of the engine that answers; empty where engines have none."""
+    """Id of the engine that answers; empty if it has none."""
 
     @property
     def answers(self) -> bool:
-        """Whether what is known of it is up to date."""
+        """Whether the last inventory of the engine succeeded."""
         return self.looked and self.failure is None
 
 
 @dataclass(frozen=True)
 class OperationFacts:
-    """The operation of the object that runs or waits for its turn; its outcome is part of the goal's facts."""
+    """The object's running or queued operation; the outcome is part of the goal's facts."""
 
     request: Request
     queued: bool
     announced: bool = True
-    """Whether it has gone on for long enough to be worth a write of the status."""
+    """Whether it has run long enough to be worth a write of the status."""
     step: Reason | None = None
 
 
 @dataclass(frozen=True)
 class GoalFacts:
-    """What became of the operations towards one goal.
+    """Outcome of the operations towards one goal.
 
-    attempts: how many have ended since there was peace.
-    seconds_ago: since the last one ended. failure: why it failed; None when it ended well.
-    request: what it was to do. logs: directory where more about the failure is kept.
+    attempts: how many have ended since the goal was last reached.
+    seconds_ago: since the last one ended. failure: why it failed; None if it succeeded.
+    request: the request of that operation. logs: directory with the logs of the failure.
     """
 
     attempts: int
@@ -127,11 +127,11 @@ class GoalFacts:
 
 @dataclass(frozen=True)
 class HealthFacts:
-    """What the API server of the workload cluster answers.
+    """Health of the workload cluster's API server.
 
-    answers: None while it is not known. reached: whether it has ever answered from here.
-    said: its last answer, or why there was none; one line. is_watched: whether it is being asked.
-    is_doubted: whether it may hold other data than when its kubeconfig was last read: its etcd may have been emptied.
+    answers: whether it answers; None while unknown. reached: whether the provider has ever reached it.
+    said: its last answer, or why there was none; one line. is_watched: whether the provider probes it.
+    is_doubted: whether its data may have changed since the kubeconfig was last read: its etcd may have been emptied.
     """
 
     answers: bool | None = None
@@ -143,11 +143,10 @@ class HealthFacts:
 
 @dataclass(frozen=True)
 class CreationFacts:
-    """What the last creation of this process has to say besides that it came to its end.
+    """Warnings of the last complete creation of this process.
 
-    registries: why some nodes lack the mirrors of spec.registries; empty where all have them, None where none were
-    asked for.
-    not_ready: that kind stopped waiting for the nodes; empty as soon as the API server is known to answer.
+    registries: why some nodes lack the mirrors of spec.registries; empty if all have them, None if the spec sets none.
+    not_ready: that kind stopped waiting for the nodes; empty as soon as the API server answers.
     """
 
     registries: str | None = None
@@ -156,7 +155,7 @@ class CreationFacts:
 
 @dataclass(frozen=True)
 class Validity:
-    """Until when the client certificate of the kubeconfigs is valid, and for how long it is in all."""
+    """End and total length of the validity of the kubeconfigs' client certificate."""
 
     not_after: datetime
     lifetime: timedelta | None = None
@@ -164,9 +163,9 @@ class Validity:
 
 @dataclass(frozen=True)
 class Authorities:
-    """The certificates that mirrors are verified with, from ConfigMaps in the object's namespace.
+    """The certificates that verify mirrors, from ConfigMaps in the object's namespace.
 
-    texts: by the name of the ConfigMap. missing: why one has none yet, by its name; a clause without its name.
+    texts: by the name of the ConfigMap. missing: why a ConfigMap has none yet, by its name; a clause without the name.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -175,7 +174,7 @@ class Authorities:
 
 @dataclass(frozen=True)
 class Access:
-    """How the workload cluster's API server is reached; the texts are secret."""
+    """How to reach the workload cluster's API server; the kubeconfigs are secret."""
 
     external: str = field(repr=False)
     """Kubeconfig that works on the machine of the container engine."""
@@ -186,31 +185,31 @@ class Access:
     external_endpoint: tuple[str, int] = ("", 0)
     internal_endpoint: tuple[str, int] = ("", 0)
     authority: str = ""
-    """The certificates that vouch for it, PEM."""
+    """Its certificate authorities, PEM."""
     not_after: datetime | None = None
     """When the client certificate expires; None for a token."""
     lifetime: timedelta | None = None
-    """How long it is valid in all."""
+    """Total length of its validity."""
     version: str | None = None
-    """What the API server says it is, as in v1.36.3; None when it could not be asked."""
+    """Version that the API server reports, such as v1.36.3; None if it did not answer."""
     kube_system_uid: str | None = None
-    """The uid of its kube-system namespace; None when it could not be asked.
+    """The uid of its kube-system namespace; None if it did not answer.
 
-    Empty where it has none, which nothing but the loss of its data explains: nobody can delete that namespace.
+    Empty if there is no such namespace. Only a loss of data explains that, because the namespace cannot be deleted.
     """
     answered: bool = False
-    """Whether the API server gave any answer when it was asked."""
+    """Whether the API server gave any answer."""
     said: str = ""
     """Its answer, or why there was none; one line."""
     nodes: tuple[str, ...] = ()
-    """Node names by kind, for engines that cannot be asked for containers."""
+    """Node names as kind lists them, for engines that cannot list containers."""
 
     def endpoint(self, mode: EndpointMode) -> tuple[str, int]:
-        """Return host and port for that mode."""
+        """Return host and port for a mode."""
         return self.internal_endpoint if mode is EndpointMode.INTERNAL else self.external_endpoint
 
     def kubeconfig(self, mode: EndpointMode) -> str:
-        """Return the kubeconfig for that mode."""
+        """Return the kubeconfig for a mode."""
         return self.internal if mode is EndpointMode.INTERNAL else self.external
 
 
@@ -225,43 +224,43 @@ class Observed:
     owner: OwnerCluster | None = None
     control_plane: KINDControlPlane | None = None
     claim: Claim | None = None
-    """The object's claim, if it counts."""
+    """The object's claim, if it is valid."""
     copies_claim: bool = False
     """Whether the annotations hold the claim of another KINDCluster that exists."""
     cluster_name: str = ""
     """Name of the kind cluster: see `capk.plan.claims.cluster_name`."""
     rival: str | None = None
-    """Another KINDCluster that comes first for the same kind cluster name."""
+    """Another KINDCluster that has precedence for the same kind cluster name."""
     is_held: bool = False
-    """Whether what stands under the name belongs to another KINDCluster that exists, whoever comes first for it."""
+    """Whether the kind cluster of that name belongs to another existing KINDCluster, whichever has precedence."""
     engine: EngineFacts = EngineFacts()
     operation: OperationFacts | None = None
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
     made: str | None = None
-    """The identity of the kind cluster that a creation of this process has completed, until it is stored."""
+    """Identity of the kind cluster that this process has created, until it is stored."""
     completed: int | None = None
-    """Number of the creation that this process has seen come to its end, whatever the object says since."""
+    """Attempt number of the creation that this process has completed, whatever the object holds."""
     creation: CreationFacts = CreationFacts()
     authorities: Authorities = Authorities()
-    """Read where `capk.plan.creation.awaited_authorities` names some."""
+    """Read if `capk.plan.creation.awaited_authorities` names any."""
     access: Access | None = None
     validity: Validity | None = None
-    """Of the kubeconfigs as they were last read; known for longer than they are kept."""
+    """Of the kubeconfigs that were last read; kept for longer than the kubeconfigs."""
     kube_system_uid: str | None = None
-    """As `Access` has it, as it was last read; known for longer than the kubeconfigs are kept."""
+    """As in `Access`, of the last read; kept for longer than the kubeconfigs."""
     recheck: bool = False
-    """Whether the kubeconfigs were read so long ago that their certificates may have been renewed since."""
+    """Whether the kubeconfigs are so old that their certificates may have been renewed since."""
     health: HealthFacts = HealthFacts()
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
-    """Our Secrets in the object's namespace that carry its kind cluster's name, by name."""
+    """Our Secrets in the object's namespace with the label of its kind cluster, by name."""
     foreign_secrets: frozenset[str] = frozenset()
-    """Names of Secrets that we want to write and that belong to someone else."""
+    """Names of wanted Secrets that exist and belong to someone else."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """What the API server has refused and not accepted since: the part that was to be written -> the server's words."""
+    """What the API server has refused and not accepted since: part of the plan -> message of the API server."""
     held_back: frozenset[str] = frozenset()
-    """Those parts of the object's own that are not to be tried yet."""
+    """The object's own parts whose back-off has not ended."""
     contested: frozenset[str] = frozenset()
-    """Secrets that were written again and again because something else changes them, as parts."""
+    """Secrets that were written repeatedly because something else changes them, as parts."""
 
     @property
     def is_paused(self) -> bool:
@@ -270,7 +269,7 @@ class Observed:
 
     @property
     def served(self) -> OwnerCluster | None:
-        """The owner Cluster, unless its infrastructure is another KINDCluster: a reference may have been copied."""
+        """The owner Cluster, unless it references another KINDCluster: an owner reference may have been copied."""
         named = self.owner.references("infrastructureRef", "KINDCluster") if self.owner else None
         return None if named and named != self.object.name else self.owner
 
@@ -280,12 +279,12 @@ class Observed:
         return self.owner.references("controlPlaneRef", "KINDControlPlane") if self.owner else None
 
     def failure(self, goal: Goal) -> Failure | None:
-        """Return why the last operation towards the goal failed; None when it ended well or there was none."""
+        """Return why the last operation towards the goal failed; None if it succeeded or there was none."""
         facts = self.goals.get(goal)
         return facts.failure if facts else None
 
     def remaining(self, goal: Goal) -> float:
-        """Return the seconds until the next operation towards the goal may start: doubling, bounded."""
+        """Return the seconds until the next operation towards the goal may start: exponential, bounded."""
         facts = self.goals.get(goal)
         return retry_delay(facts.attempts, self.policy) - facts.seconds_ago if facts else 0.0
 
@@ -305,11 +304,11 @@ class ControlPlaneObserved:
     access: Access | None = None
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     foreign_secrets: frozenset[str] = frozenset()
-    """Names of Secrets that we want to write and that belong to someone else."""
+    """Names of wanted Secrets that exist and belong to someone else."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """What the API server has refused and not accepted since: the part that was to be written -> the server's words."""
+    """What the API server has refused and not accepted since: part of the plan -> message of the API server."""
     held_back: frozenset[str] = frozenset()
-    """Those parts of the object's own that are not to be tried yet."""
+    """The object's own parts whose back-off has not ended."""
 
     @property
     def is_paused(self) -> bool:

@@ -1,9 +1,8 @@
-"""Whose kind cluster stands under the wanted name: never touch someone else's (C21). Pure.
+"""Decide who owns the kind cluster of the wanted name: never touch someone else's (C21). Pure.
 
-The engine is the truth. Every node container that the provider makes bears a mark, which the engine shows from the
-first instant of the container's life; kind's load balancer has none. An adopted cluster is known by the id of its
-control plane's container. Only where the engine cannot be asked for containers do the claim and the fingerprint of the
-certificate authority decide.
+The engine is the source of truth. Every node container that the provider creates has a mark, which the engine lists
+from the start; kind's load balancer has none. An adopted cluster is identified by the id of its control plane
+container. If the engine cannot list containers, the claim and the fingerprint of the certificate authority decide.
 """
 
 from collections.abc import Iterable
@@ -15,26 +14,26 @@ from capk.plan.observed import NodeFacts, Observed
 
 
 class Ownership(Enum):
-    """Whose kind cluster it is."""
+    """Who owns the kind cluster."""
 
     ABSENT = auto()
     """There is none."""
     OURS = auto()
-    """It was made, or adopted, for this object: every node but the load balancer proves it."""
+    """It was created or adopted for this object: every node but the load balancer proves it."""
     MIXED = auto()
-    """Some containers are ours, others belong to someone who was quicker with the rest."""
+    """Some containers are ours, others belong to someone else who created them concurrently."""
     LEFTOVER = auto()
-    """Nothing but a load balancer is there, under a name that this object has claimed."""
+    """Only a load balancer is left, under a name that this object has claimed."""
     UNPROVEN = auto()
-    """Claimed, and nothing speaks against it; its fingerprint could tell for sure."""
+    """Claimed, and nothing contradicts the claim; only its fingerprint could prove it."""
     UNSEEN = auto()
-    """It is listed, and its containers have not been seen yet."""
+    """kind lists it, but its containers have not been listed yet."""
     FOREIGN = auto()
-    """Someone else made it."""
+    """Someone else created it."""
 
 
 def ownership(observed: Observed) -> Ownership:
-    """Return whose kind cluster it is, as far as what is known tells."""
+    """Return who owns the kind cluster, as far as the observed state shows."""
     engine = observed.engine
     if not engine.exists:
         return Ownership.ABSENT
@@ -44,7 +43,7 @@ def ownership(observed: Observed) -> Ownership:
         return Ownership.UNSEEN if engine.lists_nodes else _by_claim(observed)
     nodes = [node for node in engine.nodes if not node.is_load_balancer]
     if not nodes:
-        # One whose nodes are still to come may be that of who comes first for the name.
+        # If its nodes are still missing, it may belong to the object that has precedence for the name.
         has_begun = observed.claim is not None or observed.object.is_being_created
         return Ownership.LEFTOVER if has_begun and observed.rival is None else Ownership.FOREIGN
     own = sum(is_own(observed, node) for node in nodes)
@@ -54,35 +53,32 @@ def ownership(observed: Observed) -> Ownership:
 
 
 def own_uids(observed: Observed) -> frozenset[str]:
-    """Return the uids whose marks are this object's: its own, and the one that its claim brought along."""
+    """Return the uids in marks that belong to this object: its own, and the one in its claim."""
     return frozenset({observed.object.uid, *([observed.claim.uid] if observed.claim else ())})
 
 
 def is_own(observed: Observed, node: NodeFacts) -> bool:
-    """Return whether a node bears a mark of this object."""
+    """Return whether a node has a mark of this object."""
     return node.mark is not None and node.mark.uid in own_uids(observed)
 
 
 def leads_to_own(observed: Observed) -> bool:
-    """Return whether the kubeconfig is this object's: in a cluster that is partly ours, the control plane is."""
+    """Return whether the kubeconfig leads to this object's control plane; a cluster may be only partly ours."""
     nodes = [node for node in _nodes(observed) if node.role == CONTROL_PLANE]
     return ownership(observed) is not Ownership.MIXED or (bool(nodes) and all(is_own(observed, node) for node in nodes))
 
 
 def unmarked_ids(observed: Observed) -> frozenset[str]:
-    """Return the ids of the containers that are this object's without a mark.
-
-    Of a cluster that is ours they are the load balancer and, where it was adopted, its nodes.
-    """
+    """Return the ids of this object's containers without a mark: the load balancer, and nodes of an adopted cluster."""
     if ownership(observed) not in (Ownership.OURS, Ownership.LEFTOVER):
         return frozenset()
     return frozenset(node.container_id for node in observed.engine.nodes or () if node.mark is None)
 
 
 def adoptable_as(observed: Observed) -> str | None:
-    """Return what an adopted kind cluster would be claimed by; None where the user has not allowed to adopt it.
+    """Return the uid or container id to claim an adopted kind cluster with; None if the user does not allow adoption.
 
-    What another object that exists holds is never adopted: to read its kubeconfig would be enough to have it.
+    The kind cluster of another existing object is never adopted, because its kubeconfig alone gives full access to it.
     """
     if observed.is_held:
         return None
@@ -99,15 +95,15 @@ def adoptable_as(observed: Observed) -> str | None:
 
 
 def was_completed(observed: Observed) -> bool:
-    """Return whether the last creation for this object came to its end, whatever happened since.
+    """Return whether the last creation for this object was completed, whatever happened since.
 
-    Any of the traces will do, so that a lost status or a replaced manifest never makes the provider take a running
-    cluster for a half-made one. A copy of another object's annotations and status is no trace.
+    One proof is enough, so that the provider never takes a running cluster for an incomplete one after a status was
+    lost or a manifest replaced. Annotations and status copied from another object prove nothing.
     """
     cluster, claim = observed.object, observed.claim
     if observed.made is not None:
         return True
-    # Whatever the annotations say: with the marks, the status or the memory shows that this very creation was complete.
+    # Whatever the annotations hold: the marks and the status, or memory, prove that this creation was completed.
     if (attempt := made_by(observed)) is not None and attempt in (cluster.completed_attempt, observed.completed):
         return True
     if cluster.is_being_created:
@@ -116,14 +112,14 @@ def was_completed(observed: Observed) -> bool:
         return True
     if claim is None:
         return cluster.claim_id == cluster.uid and (cluster.is_provisioned or cluster.identity is not None)
-    # What another object has completed is no trace of a cluster of this one, unless it is there.
+    # The completed creation of another object proves nothing for this one unless the cluster exists.
     return cluster.is_provisioned or (
         cluster.identity is not None and (claim.uid == cluster.uid or observed.engine.exists)
     )
 
 
 def made_by(observed: Observed) -> int | None:
-    """Return the attempt that all nodes with a mark of this object come from; None where there is no such one."""
+    """Return the attempt of all nodes with a mark of this object; None if there is not exactly one."""
     attempts = {node.mark.attempt for node in _nodes(observed) if node.mark and is_own(observed, node)}
     return attempts.pop() if len(attempts) == 1 else None
 
@@ -139,7 +135,7 @@ def _by_claim(observed: Observed) -> Ownership:
     if observed.claim is None:
         return Ownership.FOREIGN
     if cluster.identity in (None, names.UNREAD):
-        # Two claims and no fingerprint: nothing shows which one is forged.
+        # With two claims and no fingerprint, nothing proves which claim is forged.
         return Ownership.FOREIGN if observed.is_held else Ownership.OURS
     if observed.access is None:
         return Ownership.UNPROVEN
@@ -147,7 +143,7 @@ def _by_claim(observed: Observed) -> Ownership:
 
 
 def _is_adopted(observed: Observed, nodes: Iterable[NodeFacts]) -> bool:
-    """Whether the claim names one of the containers, and none bears a mark, which would count more."""
+    """Return whether the claim names one of the containers and none has a mark, which would override the claim."""
     claim = observed.claim
     return (
         claim is not None

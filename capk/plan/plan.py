@@ -1,4 +1,4 @@
-"""What shall happen: the outcome of a decision, carried out by `capk.manager.reconcile` in the order of the fields."""
+"""The plan: the outcome of a decision, which `capk.manager.reconcile` carries out in the order of the fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from capk.plan.marks import Mark
 
 
 class Goal(StrEnum):
-    """What an operation is for. Back-off and the last failure hang on the goal, not on the operation."""
+    """What an operation is for. Back-off and the last failure belong to the goal, not to the operation."""
 
     UP = "up"
-    """There is a complete kind cluster; removing what a failed creation left is part of it."""
+    """The kind cluster is complete; cleaning up after a failed creation is part of it."""
     REPAIRED = "repaired"
     """All nodes run and the API server answers."""
     ACCESS = "access"
-    """The kubeconfigs are known and stored."""
+    """The kubeconfigs are read and stored."""
     RENEWED = "renewed"
-    """The certificates of the kind cluster are valid for longer than a while."""
+    """The certificates of the kind cluster do not expire soon."""
     GONE = "gone"
-    """Nothing of the kind cluster is left."""
+    """No container of the kind cluster is left."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Create:
 
     name: str
     config: Mapping[str, Any]
-    """A kind.x-k8s.io/v1alpha4 document; the node image stands in it, as `--image` would override a node's own."""
+    """A kind.x-k8s.io/v1alpha4 document. It sets the node image, because `--image` would override a node's own."""
     image: str | None
     wait_seconds: int
     mark: Mark
-    """What every node bears; its attempt is another one each time."""
+    """The mark of every node; each creation has a new attempt."""
     generation: int
-    """Generation of the spec it was made from: a fix by the user is tried immediately."""
+    """Generation of the spec that it implements: a change by the user is tried immediately."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Files that every node needs, in the order in which they are written: absolute path -> content."""
+    """Files for every node, in the order to write them: absolute path -> content."""
     goal: Goal = Goal.UP
 
     def is_like(self, other: object) -> bool:
-        """Whether the other request asks for the same cluster, whichever attempt it is."""
+        """Return whether another request creates the same cluster, whatever the attempt."""
         return isinstance(other, Create) and self._asks_for == other._asks_for
 
     @property
@@ -54,9 +54,9 @@ class Create:
 
 @dataclass(frozen=True)
 class Delete:
-    """Remove containers of a kind cluster: those that bear one of the marks, and those named by id.
+    """Remove containers of a kind cluster: those with one of the marks, and those named by id.
 
-    What is removed is decided again from a new listing at the moment of removal.
+    The executor lists the containers again immediately before it removes them, and decides by that listing.
     """
 
     name: str
@@ -64,22 +64,22 @@ class Delete:
     uids: frozenset[str] = frozenset()
     """Containers whose mark has one of these uids are ours."""
     up_to_attempt: int | None = None
-    """Later attempts stay: a successor of this provider makes them by now. None: every attempt goes."""
+    """Last attempt to remove: a successor of this provider may create later ones. None: remove every attempt."""
     container_ids: frozenset[str] = frozenset()
-    """Containers without a mark that were proven to be ours: the load balancer, the nodes of an adopted cluster."""
+    """Containers without a mark that are proven to be ours: the load balancer, nodes of an adopted cluster."""
     settle_seconds: float = 0.0
-    """How long nothing may come to light before the removal counts as complete: the engine may still be making
-    containers of a creation that was cut short."""
+    """How long no container may appear before the removal is complete: the engine may still be adding containers of a
+    cancelled creation."""
 
 
 @dataclass(frozen=True)
 class StartNodes:
-    """Start node containers that have stopped.
+    """Start stopped node containers.
 
-    nodes: in the order in which they have to be started: the engine gives out the lowest free address first.
-    stop: those to be stopped before, because they run with an address that belongs to another node.
-    addresses: the address that each node had, by name, where it matters that it gets the same one again.
-    preferred: the address that each other node had: it starts in its turn where that is free, else last.
+    nodes: in the order to start them, because the engine assigns the lowest free address first.
+    stop: nodes to stop first, because they run with an address that belongs to another node.
+    addresses: previous address of each node that must get the same one again, by name.
+    preferred: previous address of each other node: it starts in its turn if that is free, otherwise last.
     """
 
     name: str
@@ -92,7 +92,7 @@ class StartNodes:
 
 @dataclass(frozen=True)
 class ReadAccess:
-    """Read the kubeconfigs of a kind cluster that is up.
+    """Read the kubeconfigs of a running kind cluster.
 
     await_answer: wait for a bounded time until its API server answers, because nodes have just started.
     """
@@ -104,9 +104,9 @@ class ReadAccess:
 
 @dataclass(frozen=True)
 class RenewCertificates:
-    """Renew the certificates in the control-plane nodes, and read the kubeconfigs with the new ones.
+    """Renew the certificates in the control-plane nodes, then read the new kubeconfigs.
 
-    not_after: when the client certificate ends that is known; the new one ends later.
+    not_after: end of the known client certificate; the new one ends later.
     """
 
     name: str
@@ -120,38 +120,38 @@ Request = Create | Delete | StartNodes | ReadAccess | RenewCertificates
 
 @dataclass(frozen=True)
 class Plan:
-    """One round of work for one object; an empty plan leaves everything as it is."""
+    """Work for one reconcile of one object; an empty plan changes nothing."""
 
     refresh: bool = False
-    """It would alarm a person, and rests on what the engine had some seconds ago: ask the engine before all else."""
+    """Take a new inventory of the engine first: the plan reports a problem, and the current inventory may be old."""
     cancel_operation: bool = False
     """End the running operation, with its processes, before anything else."""
     cancel_queued: bool = False
-    """Take back an operation that has not begun yet; one that runs goes on."""
+    """Cancel an operation that is queued; a running one continues."""
     add_finalizer: bool = False
     annotations: Mapping[str, str | None] = field(default_factory=dict)
     """Annotations to set, or to remove where None; written together with the finalizer."""
     identity: str | None = None
-    """To be stored in the identity annotation before anything else that a complete kind cluster needs."""
+    """Value of the identity annotation, stored before anything else of a complete kind cluster."""
     kube_system_uid: str | None = None
-    """To be stored together with `identity`."""
+    """Stored together with `identity`."""
     engine_id: str | None = None
-    """To be stored with `identity` or `kube_system_uid`; not worth a write of its own."""
+    """Stored with `identity` or `kube_system_uid`; not worth a write of its own."""
     operation: Request | None = None
-    """To be started once the finalizer and the claim are stored (C8)."""
+    """Started once the finalizer and the claim are stored (C8)."""
     secrets: tuple[Mapping[str, Any], ...] = ()
-    """Secrets to write, whole (C13: before the endpoint and the status)."""
+    """Secrets to write, complete (C13: before the endpoint and the status)."""
     delete_secrets: Mapping[str, str] = field(default_factory=dict)
-    """Secrets to delete: name -> the uid that was seen."""
+    """Secrets to delete: name -> observed uid."""
     endpoint: tuple[str, int] | None = None
-    """To be stored in spec.controlPlaneEndpoint (C10)."""
+    """Value of spec.controlPlaneEndpoint (C10)."""
     status: Mapping[str, Any] | None = None
-    """The whole status; None leaves it alone. Written only where it differs."""
+    """The whole status, written only if it differs; None: no change."""
     remove_finalizer: bool = False
     requeue_seconds: float | None = None
-    """Look again after that time even if nothing happens."""
+    """When to reconcile again even without an event."""
 
     @property
     def has_work(self) -> bool:
-        """Whether an operation is to be started, or what the kubeconfig tells to be stored."""
+        """Whether the plan starts an operation or stores what the kubeconfig holds."""
         return self.operation is not None or bool(self.identity or self.secrets or self.endpoint)

@@ -1,4 +1,4 @@
-"""What to do before the certificates of a kind cluster expire, and what to say where that does not work. Pure."""
+"""Decide when to renew the certificates of a kind cluster, and what to report if that fails. Pure."""
 
 import shlex
 
@@ -11,11 +11,11 @@ from capk.plan.plan import Goal, RenewCertificates
 from capk.plan.status import Verdict, false, true
 
 AGAIN_SECONDS = 3600.0
-"""Between two renewals of which the first has failed: there are weeks left."""
+"""Interval after a failed renewal: weeks of validity are left."""
 
 
 def renewal_request(observed: Observed) -> RenewCertificates | None:
-    """Return the renewal that is due; None where none is, or where not all control planes are seen to run."""
+    """Return the renewal that is due; None if none is due, or not all control planes are known to run."""
     validity = _short_validity(observed)
     nodes = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
     if validity is None or not nodes or not all(node.running for node in nodes):
@@ -24,7 +24,7 @@ def renewal_request(observed: Observed) -> RenewCertificates | None:
 
 
 def renewal_wait(observed: Observed) -> float:
-    """Return the seconds until the renewal may begin."""
+    """Return the seconds until the renewal may start."""
     facts = observed.goals.get(Goal.RENEWED)
     if facts is None or facts.failure is None:
         return 0.0
@@ -32,7 +32,7 @@ def renewal_wait(observed: Observed) -> float:
 
 
 def expiry_verdict(observed: Observed) -> Verdict | None:
-    """Return what there is to say of the kubeconfigs' client certificate; None while it is, or is being, renewed."""
+    """Return the verdict on the kubeconfigs' client certificate; None if it is valid for long, or is being renewed."""
     validity = _short_validity(observed)
     if validity is None:
         return None
@@ -43,7 +43,7 @@ def expiry_verdict(observed: Observed) -> Verdict | None:
         return false(Reason.CERTIFICATE_EXPIRED, renewing) if has_ended else None
     message = (
         f"The client certificate of the kubeconfigs {'expired' if has_ended else 'expires'} at {ends}, and the "
-        f"provider could not renew it: {failure.message if failure else 'it has no command of a container engine.'} "
+        f"provider could not renew it: {failure.message if failure else 'no container engine command is available.'} "
         f"To renew it by hand, run `{shlex.join(RENEW_COMMAND)}` in each control-plane node and restart the provider."
     )
     return false(Reason.CERTIFICATE_EXPIRED, message) if has_ended else true(Reason.PROVISIONED, message)

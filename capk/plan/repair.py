@@ -1,13 +1,13 @@
-"""Which node containers have to be started, in which order, and which operation that takes. Pure.
+"""Decide which node containers to start and in which order. Pure.
 
-Nodes of one control plane find each other whatever their addresses are. Several control planes do not: the members of
-etcd know each other by address. An engine gives the lowest free address to whatever starts next, so each node gets its
-own again where they start in the order of the addresses that they had (kubernetes-sigs/kind#1689). Where that is not
-enough, `capk.manager.addresses` mends it after the start.
+A cluster with one control plane works with any addresses. Several control planes do not, because etcd members find
+each other by address. An engine assigns the lowest free address to the next container, so nodes that start in the order
+of their previous addresses get them again (kubernetes-sigs/kind#1689). If they do not, `capk.manager.addresses`
+corrects them after the start.
 
-Tried with kind 0.33, three control planes and docker: in that order all answer within half a minute of the start. With
-three addresses in another order none ever does. With two exchanged, the cluster answers all the same: one of these two
-members is out, the other one and the third are a quorum. So an answer does not prove that addresses are right.
+Measured with kind 0.33, three control planes and docker: in that order all answer within half a minute of the start.
+With three addresses in another order none ever does. With two exchanged, the cluster still answers: one of these two
+members is out, and the other one and the third form a quorum. So an answer does not prove that addresses are right.
 """
 
 import ipaddress
@@ -20,9 +20,9 @@ from capk.plan.plan import Goal, StartNodes
 
 
 def stopped_nodes(observed: Observed) -> list[NodeFacts]:
-    """Return the nodes that do not run; of a cluster that is only partly ours, our own.
+    """Return the nodes that do not run; if the cluster is only partly ours, only our own.
 
-    The load balancer, which bears no mark, belongs to the control planes.
+    The load balancer, which has no mark, belongs to the control planes.
     """
     is_mixed, has_balancer = ownership(observed) is Ownership.MIXED, leads_to_own(observed)
     stopped = (node for node in observed.engine.nodes or () if not node.running)
@@ -31,31 +31,33 @@ def stopped_nodes(observed: Observed) -> list[NodeFacts]:
     ]
 
 
-def closed_doors(observed: Observed) -> list[str]:
-    """Return the containers through which the API server is reached, where none of them runs; else none."""
+def stopped_entry_points(observed: Observed) -> list[str]:
+    """Return the containers that publish the API server if none of them runs, otherwise none."""
     nodes = observed.engine.nodes or ()
-    doors = [node for node in nodes if node.is_load_balancer] or [node for node in nodes if node.role == CONTROL_PLANE]
-    return [] if any(node.running for node in doors) else sorted(node.name for node in doors)
+    entries = [node for node in nodes if node.is_load_balancer] or [
+        node for node in nodes if node.role == CONTROL_PLANE
+    ]
+    return [] if any(node.running for node in entries) else sorted(node.name for node in entries)
 
 
 def misplaced_nodes(observed: Observed) -> list[NodeFacts]:
-    """Return the running control planes that have another address than the other members of their etcd expect.
+    """Return the running control planes whose address differs from the one that other etcd members expect.
 
-    Not while the kind cluster answers: a quorum goes on working, and would be gone while these are started again.
+    Return none while the kind cluster answers: its quorum works, and restarting these nodes would break it.
     """
-    return _strayed(observed) if _answers(observed) is False else []
+    return _relocated(observed) if _answers(observed) is False else []
 
 
 def must_be_asked_first(observed: Observed) -> bool:
-    """Return whether control planes have other addresses, and nobody has asked yet whether they answer all the same.
+    """Return whether control planes have other addresses and it is not known yet whether the cluster still answers.
 
-    So it is after a restart of the provider: the machine may have been restarted with it, or nothing at all.
+    This happens after a restart of the provider, with or without a restart of its machine.
     """
-    return _answers(observed) is None and not stopped_nodes(observed) and bool(_strayed(observed))
+    return _answers(observed) is None and not stopped_nodes(observed) and bool(_relocated(observed))
 
 
 def _answers(observed: Observed) -> bool | None:
-    """Whether the kind cluster answers; None while it has not been asked."""
+    """Return whether the kind cluster answers; None if unknown."""
     if observed.engine.restarted:
         return False
     if observed.health.answers is not None:
@@ -65,7 +67,7 @@ def _answers(observed: Observed) -> bool | None:
     return None if observed.failure(Goal.ACCESS) is None else False
 
 
-def _strayed(observed: Observed) -> list[NodeFacts]:
+def _relocated(observed: Observed) -> list[NodeFacts]:
     if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
         return []
     known = known_addresses(observed)
@@ -77,7 +79,7 @@ def _strayed(observed: Observed) -> list[NodeFacts]:
 
 
 def nodes_in_the_way(observed: Observed, due: list[NodeFacts]) -> list[NodeFacts]:
-    """Return the other running nodes of the kind cluster that have the address that one of those that are due needs."""
+    """Return the other running nodes of the kind cluster that occupy an address which a due node needs."""
     known = known_addresses(observed)
     needed = {known.get(node.name) for node in due if node.role == CONTROL_PLANE}
     return [
@@ -88,18 +90,18 @@ def nodes_in_the_way(observed: Observed, due: list[NodeFacts]) -> list[NodeFacts
 
 
 def needs_addresses(observed: Observed) -> bool:
-    """Return whether the nodes have to get the addresses again that they had."""
+    """Return whether the nodes need their previous addresses."""
     return sum(node.role == CONTROL_PLANE for node in observed.engine.nodes or ()) > 1
 
 
 def known_addresses(observed: Observed) -> dict[str, str]:
-    """Return the address of each node, by name: of a control plane the first that it had, else the last that worked."""
+    """Return the address of each node, by name: a control plane's first address, any other node's last working one."""
     listed = observed.object.status.get("nodes") or ()
     return {node["name"]: node["address"] for node in listed if node.get("name") and _is_address(node.get("address"))}
 
 
 def needed_addresses(cluster: KINDCluster) -> frozenset[str]:
-    """Return the addresses that only this object's control planes may have, whether they run or not."""
+    """Return the addresses that are reserved for this object's control planes, running or not."""
     nodes = cluster.status.get("nodes") or ()
     planes = [node.get("address") for node in nodes if node.get("role") == CONTROL_PLANE]
     if len(planes) < 2 or cluster.is_deleting:
@@ -108,13 +110,13 @@ def needed_addresses(cluster: KINDCluster) -> frozenset[str]:
 
 
 def start_request(observed: Observed) -> StartNodes | None:
-    """Return what brings stopped or misplaced nodes back; None where all run where they should."""
+    """Return the request that restarts stopped or misplaced nodes; None if all run at the right address."""
     misplaced = misplaced_nodes(observed)
     due = [*stopped_nodes(observed), *misplaced]
     if not due:
         return None
     if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
-        # None of those that belong to someone else is stopped to make room.
+        # Nodes that belong to someone else are never stopped to free an address.
         return StartNodes(observed.cluster_name, tuple(node.name for node in due))
     in_the_way = nodes_in_the_way(observed, due)
     due += in_the_way
@@ -131,7 +133,7 @@ def start_request(observed: Observed) -> StartNodes | None:
 
 
 def _rank(address: str | None) -> tuple[int, int]:
-    """Order addresses as the engine gives them out; a node whose address is not known comes last."""
+    """Order addresses as the engine assigns them; a node with an unknown address comes last."""
     if address is None:
         return 1, 0
     return 0, int(ipaddress.ip_address(address))

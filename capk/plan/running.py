@@ -1,4 +1,4 @@
-"""What to do for a kind cluster that stands: Secrets, endpoint, status, repair."""
+"""Decide what a complete kind cluster needs: Secrets, endpoint, status, repair."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, u
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import (
-    closed_doors,
     known_addresses,
     misplaced_nodes,
     must_be_asked_first,
     needs_addresses,
     start_request,
+    stopped_entry_points,
     stopped_nodes,
 )
 from capk.plan.secrets import (
@@ -37,13 +37,13 @@ from capk.plan.secrets import (
 from capk.plan.status import Verdict, false, kindcluster_status, true
 
 FOREIGN_SECONDS = 60.0
-"""How often a Secret's name that someone else has is tried again."""
+"""Interval between attempts to write a Secret whose name someone else's Secret has."""
 
 
 def keep_running(observed: Observed) -> Plan:
-    """Return what keeps Secrets, endpoint and status true to a kind cluster that is complete."""
+    """Return the plan that keeps a complete kind cluster running and its Secrets, endpoint and status current."""
     cluster, access = observed.object, observed.access
-    if cluster.recreates and observed.operation is None and _is_seen_empty(observed):
+    if cluster.recreates and observed.operation is None and _has_answered_empty(observed):
         remaining = observed.remaining(Goal.UP)
         return Plan(status=_status(observed), requeue_seconds=remaining) if remaining > 0 else _start_over(observed)
     operation, requeue = _operation(observed)
@@ -61,21 +61,23 @@ def keep_running(observed: Observed) -> Plan:
         operation=operation,
         secrets=_due_secrets(observed),
         endpoint=_due_endpoint(observed),
-        # The kubeconfig is read, and the KINDControlPlane writes its Secret, within a moment: one status less to write.
-        status=None if not cluster.is_provisioned and (waits or _reads(observed, operation)) else _status(observed),
+        # Reading the kubeconfig and writing the KINDControlPlane's Secret take a moment. Waiting saves a status write.
+        status=None
+        if not cluster.is_provisioned and (waits or _is_reading(observed, operation))
+        else _status(observed),
         requeue_seconds=requeue,
     )
 
 
-def _reads(observed: Observed, due: Request | None) -> bool:
-    """Whether the kubeconfig is being read, and has not been for long."""
+def _is_reading(observed: Observed, due: Request | None) -> bool:
+    """Return whether the kubeconfig is being read and the read has just started."""
     if observed.operation is not None:
         return isinstance(observed.operation.request, ReadAccess) and not observed.operation.announced
     return isinstance(due, ReadAccess) and observed.failure(Goal.ACCESS) is None
 
 
 def adopt(observed: Observed) -> Plan:
-    """Return how a kind cluster that the user pointed at becomes this object's: read it, then claim it."""
+    """Return the next step of adopting a kind cluster for this object: read its kubeconfig, then claim it."""
     if observed.access is None:
         operation, requeue = _read(observed)
         failure = observed.failure(Goal.ACCESS)
@@ -98,30 +100,30 @@ def adopt(observed: Observed) -> Plan:
 
 
 def _is_refused(observed: Observed, kind: Condition) -> bool:
-    """Whether the last that is known is a refusal: it holds until what was refused has been tried again."""
+    """Return whether the stored condition is a refusal, which holds until the next attempt."""
     stored = find(observed.object.conditions, kind)
     return stored is not None and stored["reason"] in (Reason.WRITE_REFUSED, Reason.NAME_CONFLICT)
 
 
 def has_lost_its_data(observed: Observed) -> bool:
-    """Return whether the workload cluster's etcd came back empty: its kube-system namespace is another one, or gone."""
+    """Return whether the workload cluster's etcd lost its data: its kube-system namespace has a new uid, or is gone."""
     known = observed.object.kube_system_uid
     if known is None:
-        # It goes with the creation of another cluster, which the condition does not speak of.
+        # The creation of another cluster removes it, and the condition does not describe that cluster.
         return False
     read = observed.access.kube_system_uid if observed.access else None
-    # What was read counts for longer than the kubeconfigs are kept: a status that says it may have been refused.
+    # The last uid counts even after the kubeconfigs are forgotten: the write of the status may have been refused.
     if (found := observed.kube_system_uid if read is None else read) is not None:
         return found != known
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return created is not None and created["reason"] == Reason.DATA_LOST
 
 
-def _is_seen_empty(observed: Observed) -> bool:
-    """Whether the very kind cluster that the object describes has just answered with an empty etcd.
+def _has_answered_empty(observed: Observed) -> bool:
+    """Return whether the kind cluster that the object describes has just answered with an empty etcd.
 
-    Only that is reason to remove it. A condition may be older than the cluster; and where the certificate authority is
-    another one too, it is the object that is out of date, restored from a backup perhaps.
+    Only then may it be removed. A condition may be older than the cluster. If the certificate authority differs too,
+    the object is outdated, for example restored from a backup.
     """
     access, cluster = observed.access, observed.object
     if access is None or access.kube_system_uid is None or not has_lost_its_data(observed):
@@ -130,10 +132,10 @@ def _is_seen_empty(observed: Observed) -> bool:
 
 
 def _start_over(observed: Observed) -> Plan:
-    """Remove a kind cluster that has lost its data; what stands from now on counts as half made.
+    """Remove a kind cluster that has lost its data; from now on it counts as incomplete.
 
-    Which kube-system it had stays known until the next creation begins: if the removal fails and the status was not
-    stored, the cluster would pass for one that is complete.
+    The uid of its kube-system namespace is kept until the next creation starts. Otherwise the cluster would count as
+    complete if the removal fails and the status was not stored.
     """
     begin: dict[str, str | None] = {names.IDENTITY_ANNOTATION: ""}
     removal = Delete(
@@ -143,18 +145,18 @@ def _start_over(observed: Observed) -> Plan:
         container_ids=unmarked_ids(observed),
         up_to_attempt=observed.object.attempt,
     )
-    # The addresses of the nodes are those of the lost cluster, and its creation counts for nothing any more.
+    # The nodes' addresses belong to the lost cluster, and its creation no longer counts.
     status = {field: value for field, value in _status(observed).items() if field not in ("nodes", "attempt")}
     if observed.object.completed_attempt is not None:
-        # First of all: with it, what a restart finds in the middle of the removal would look complete.
+        # This comes first: after a restart during the removal, the attempt would make the rest look complete.
         return Plan(status=status, requeue_seconds=0.0)
     return Plan(annotations=begin, operation=removal, status=status)
 
 
 def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
-    """Return the uid of kube-system for an object that describes another kind cluster than the one that is its own.
+    """Return the uid of kube-system for an object that describes another kind cluster than its own.
 
-    Stored before the identity: with that one alone, the cluster would look as if its etcd had come back empty.
+    It is stored before the identity: with a new identity alone, the cluster would look as if it had lost its data.
     """
     access, cluster = observed.access, observed.object
     if access is None or not observed.engine.nodes or cluster.identity in (None, names.UNREAD, access.fingerprint):
@@ -165,7 +167,7 @@ def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
 
 
 def due_identity(observed: Observed) -> str | None:
-    """Return the fingerprint, where the object does not hold it: nothing yet, or an edit that the marks disprove."""
+    """Return the fingerprint if the object lacks it or holds an edited one that the marks disprove."""
     current = observed.object.identity
     if IDENTITY in observed.held_back or _corrected_etcd(observed):
         return None
@@ -194,7 +196,7 @@ def _due_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
 
 
 def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
-    """Return the Secrets that the KINDCluster keeps; Cluster API's may be the KINDControlPlane's (C14)."""
+    """Return the Secrets that the KINDCluster keeps; the KINDControlPlane may keep Cluster API's (C14)."""
     access, cluster = observed.access, observed.object
     assert access is not None
     secrets = [wanted_config_secret(cluster, observed.cluster_name, access.external)]
@@ -205,7 +207,7 @@ def wanted_secrets(observed: Observed) -> tuple[dict[str, Any], ...]:
 
 
 def standing_refusals(observed: Observed) -> dict[str, str]:
-    """Return the refusals of what is still missing: someone else may have written it since."""
+    """Return the refusals of parts that are still missing: someone else may have written a part since."""
     written = {f"{SECRET} {name}" for name, secret in observed.secrets.items() if is_as_written(secret)}
     written |= {ENDPOINT} if observed.object.endpoint else set()
     written |= {IDENTITY} if due_identity(observed) is None and observed.object.identity else set()
@@ -213,7 +215,7 @@ def standing_refusals(observed: Observed) -> dict[str, str]:
 
 
 def _awaits_control_plane_secret(observed: Observed) -> bool:
-    """Whether the kubeconfig Secret is the KINDControlPlane's to write, and it is about to (C13)."""
+    """Return whether the KINDControlPlane is about to write the kubeconfig Secret (C13)."""
     if observed.owner is None or not writes(observed.control_plane):
         return False
     name = kubeconfig_secret_name(observed.owner.name)
@@ -221,7 +223,7 @@ def _awaits_control_plane_secret(observed: Observed) -> bool:
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:
-    """The claim again, where the object's annotations were replaced; the marks have proven whose the cluster is."""
+    """Return the claim again if the object's annotations were replaced; the marks have proven the owner."""
     if observed.claim is not None or not observed.engine.nodes:
         return {}
     return {
@@ -231,7 +233,7 @@ def _restored_claim(observed: Observed) -> dict[str, str | None]:
 
 
 def _operation(observed: Observed) -> tuple[Request | None, float | None]:
-    """Return the operation that is due, and when to look again if it has to wait."""
+    """Return the operation that is due, and the seconds to wait if its back-off has not ended."""
     if observed.operation is not None:
         return None, None
     if must_be_asked_first(observed):
@@ -253,13 +255,13 @@ def _operation(observed: Observed) -> tuple[Request | None, float | None]:
 
 
 def _is_back(observed: Observed) -> bool:
-    """Whether the API server answers again after it did not: what it holds, and its certificates, may be others."""
+    """Return whether the API server answers again after an outage: its data and certificates may have changed."""
     stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
     return bool(observed.health.answers) and stored is not None and stored["status"] == "False"
 
 
 def _may_have_lost_its_data(observed: Observed) -> bool:
-    """Whether the API server holds something else than before; only another uid of kube-system proves it."""
+    """Return whether the API server's data may have changed; only a new uid of kube-system proves it."""
     return observed.health.is_doubted and observed.object.kube_system_uid is not None
 
 
@@ -270,21 +272,21 @@ def _read(observed: Observed) -> tuple[Request | None, float | None]:
 
 
 def _when_due(observed: Observed, request: Request) -> tuple[Request | None, float | None]:
-    """Hold a request back until the back-off of its goal is over."""
+    """Hold a request back until the back-off of its goal ends."""
     remaining = observed.remaining(request.goal)
     return (None, remaining) if remaining > 0 else (request, None)
 
 
 def _needs_access(observed: Observed) -> bool:
-    """Whether something has to be written that only the kubeconfigs tell (C27: all can be read again)."""
+    """Return whether something has to be written that only the kubeconfigs hold (C27: all can be read again)."""
     if observed.access is not None:
         return False
     cluster = observed.object
     is_known = cluster.identity not in (None, names.UNREAD)
     complete = is_known and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
-    # Where the engine cannot list containers, only the kubeconfig tells where the API server is asked.
+    # If the engine cannot list containers, only the kubeconfig holds the address of the API server.
     is_asked = observed.engine.lists_nodes or observed.health.is_watched
-    # A condition alone removes nothing: it is asked again first.
+    # A condition alone never leads to a removal: read the kubeconfig again first.
     is_doubted = cluster.recreates and has_lost_its_data(observed)
     return is_doubted or not (complete and is_asked and are_intact(observed))
 
@@ -321,30 +323,31 @@ def _status(observed: Observed) -> dict[str, Any]:
 
 def _created_verdict(observed: Observed) -> Verdict:
     if words := standing_refusals(observed).get(IDENTITY):
-        message = f"The API server refuses to store which kind cluster this is: {words}"
+        message = f"The API server refuses to store the identity of the kind cluster: {words}"
         return false(Reason.WRITE_REFUSED, message)
     if not has_lost_its_data(observed):
         return true(Reason.CREATED, " ".join(filter(None, (*advice(observed), observed.creation.not_ready))))
     return false(
         Reason.DATA_LOST,
-        f'The kind cluster "{observed.cluster_name}" runs, but its etcd came back empty: everything that was stored in '
-        "it is gone. Delete the object, or set spec.recreatePolicy to Always to get a new cluster.",
+        f'The kind cluster "{observed.cluster_name}" runs, but its etcd has lost all data. '
+        "Delete the object, or set spec.recreatePolicy to Always to get a new cluster.",
     )
 
 
 def _api_server_verdict(observed: Observed) -> Verdict | None:
-    """What the API server of the workload cluster answers; None where nothing new is known of it."""
+    """Return the verdict on the workload cluster's API server; None if nothing new is known."""
     health, access = observed.health, observed.access
     was_reached = health.reached or was_ever_reached(observed.object)
-    if (closed := closed_doors(observed)) and not stopped_nodes(observed):
-        return false(Reason.NOT_ANSWERING, f"{', '.join(closed)} does not run, and is not this KINDCluster's to start.")
+    if (stopped := stopped_entry_points(observed)) and not stopped_nodes(observed):
+        message = f"{', '.join(stopped)} does not run and belongs to someone else. Ask its owner to start it."
+        return false(Reason.NOT_ANSWERING, message)
     if health.answers or (health.answers is None and access and access.answered):
         return true(Reason.ANSWERING)
     if health.answers is False and was_reached:
         message = (
-            f"The API server of the workload cluster does not answer: {health.said}. Its node containers run: see the "
-            "logs of kube-apiserver and etcd in the control-plane node, and the space left on the engine's disk. If "
-            "the provider has moved, see whether it can reach that address from where it runs now."
+            f"The API server of the workload cluster does not answer: {health.said}. Its node containers run. Check "
+            "the logs of kube-apiserver and etcd in the control-plane node, and the free space on the engine's disk. "
+            "If the provider has moved, check that it can reach that address."
         )
         return false(Reason.NOT_ANSWERING, message)
     if was_reached or not (health.answers is False or access):
@@ -352,16 +355,16 @@ def _api_server_verdict(observed: Observed) -> Verdict | None:
     said = health.said or (access.said if access else "")
     message = (
         "The provider cannot reach the API server of the workload cluster from where it runs"
-        f"{': ' + said if said else ''}. Readiness is what the container engine knows."
+        f"{': ' + said if said else ''}. Readiness depends on the container engine only."
     )
     return Verdict("Unknown", Reason.NOT_REACHABLE, message)
 
 
 def was_ever_reached(cluster: KINDCluster) -> bool:
-    """Return whether a provider is known to have reached the API server of the workload cluster once.
+    """Return whether a provider has ever reached the API server of the workload cluster.
 
-    The status of an object that was moved or replaced is gone. The uid of its namespace kube-system goes with it, which
-    only the API server can have given.
+    A moved or replaced object has lost its status, but keeps the uid of its kube-system namespace. Only the API server
+    can have provided that uid.
     """
     stored = find(cluster.conditions, Condition.API_SERVER_AVAILABLE)
     is_judged = stored is not None and stored["status"] in ("True", "False")
@@ -369,14 +372,14 @@ def was_ever_reached(cluster: KINDCluster) -> bool:
 
 
 def _registries_verdict(observed: Observed) -> Verdict | None:
-    """Whether the nodes have the mirrors of the spec; None where none are asked for, or what is stored still holds."""
+    """Return whether the nodes have the mirrors of the spec; None if it sets none or the stored condition holds."""
     if not (observed.object.spec.get("registries") or {}).get("mirrors"):
         return None
     cause = observed.creation.registries
     if cause:
         message = (
-            f"The mirrors of spec.registries are not in every node: {cause}. Such a node pulls images from the "
-            "registries themselves. To try again, delete the object and create it again."
+            f"Some nodes lack the mirrors of spec.registries: {cause}. They pull images directly from the registries. "
+            "To retry, delete the object and create it again."
         )
         return false(Reason.NOT_CONFIGURED, message)
     if cause is not None:
@@ -384,8 +387,8 @@ def _registries_verdict(observed: Observed) -> Verdict | None:
     if find(observed.object.conditions, Condition.REGISTRIES_CONFIGURED) is not None:
         return None
     message = (
-        "Whether the nodes have the mirrors of spec.registries is not known: the kind cluster was adopted, or the "
-        "status was lost after its creation."
+        "It is not known whether the nodes have the mirrors of spec.registries: the kind cluster was adopted, or its "
+        "status was lost after the creation."
     )
     return Verdict("Unknown", Reason.UNKNOWN, message)
 
@@ -393,7 +396,7 @@ def _registries_verdict(observed: Observed) -> Verdict | None:
 def _nodes_verdict(observed: Observed) -> Verdict:
     due = [*stopped_nodes(observed), *misplaced_nodes(observed)]
     if not due and observed.engine.restarted:
-        waiting = "Nodes were started again; waiting for the kind cluster's API server."
+        waiting = "Nodes were restarted. Waiting for the kind cluster's API server."
         failure = observed.failure(Goal.ACCESS)
         return false(Reason.STARTING_NODES, f"{waiting} {failure.message}" if failure else waiting)
     if not due:
@@ -408,8 +411,8 @@ def _nodes_verdict(observed: Observed) -> Verdict:
 def _kubeconfig_verdict(observed: Observed) -> Verdict:
     if foreign := foreign_among(observed):
         message = (
-            f"Secret {', '.join(foreign)} exists and is not this provider's, so it is not overwritten. "
-            "Delete or rename it."
+            f"Secret {', '.join(foreign)} exists and does not belong to this provider. "
+            "Copy its data if you need it, and delete it."
         )
         return false(Reason.NAME_CONFLICT, message)
     for part, words in standing_refusals(observed).items():
@@ -418,14 +421,15 @@ def _kubeconfig_verdict(observed: Observed) -> Verdict:
             return false(Reason.WRITE_REFUSED, f"The API server refuses {what}: {words}")
     if contested := sorted(observed.contested):
         message = (
-            f"{', '.join(part.capitalize() for part in contested)} does not stay as the provider writes it: something "
-            "else changes it each time, such as an admission webhook. Exempt it there; it is written ever less often."
+            "Something else, such as an admission webhook, changes "
+            f"{', '.join(part.capitalize() for part in contested)} each time the provider writes it. Exempt it there. "
+            "The provider retries with exponential back-off."
         )
         return false(Reason.CONTESTED, message)
     if missing := unkept(observed):
         message = (
-            f"Secret {missing} is missing. KINDControlPlane {observed.control_plane_name} writes it, and that one does "
-            "not exist, is paused, or is managed externally."
+            f"Secret {missing} is missing. KINDControlPlane {observed.control_plane_name} writes it, but does not "
+            "exist, is paused, or is managed externally."
         )
         return false(Reason.WAITING_FOR_CONTROL_PLANE, message)
     if expiry := expiry_verdict(observed):
@@ -453,9 +457,9 @@ def _nodes(observed: Observed) -> list[dict[str, str]]:
 
 
 def _addresses(observed: Observed, nodes: list[NodeFacts]) -> list[str]:
-    """The nodes' addresses. Of several control planes those that they were created with: a repair needs them.
+    """Return the nodes' addresses: if there are several control planes, the ones that they were created with.
 
-    They stay as long as the kind cluster does, whatever answers: the certificates of etcd hold them.
+    A repair needs them. They never change during the life of the kind cluster, because etcd's certificates hold them.
     """
     if not needs_addresses(observed):
         return [node.address for node in nodes]

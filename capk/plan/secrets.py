@@ -1,6 +1,6 @@
-"""The Secrets of a KINDCluster and its KINDControlPlane: which there should be, who keeps each, what is due. Pure.
+"""The Secrets of a KINDCluster and its KINDControlPlane: which are wanted, which object keeps each, what is due. Pure.
 
-Told without the data of the Secrets that exist: a digest says whether one is as it was written (C14, C15, C26).
+This needs no data of existing Secrets: a digest shows whether one is as it was written (C14, C15, C26).
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from capk.plan.observed import Observed
 
 
 def config_secret_name(cluster_name: str) -> str:
-    """Return the name of the Secret with the address for the machine of the container engine."""
+    """Return the name of the Secret whose kubeconfig works on the machine of the container engine."""
     return f"{cluster_name}-config"
 
 
@@ -50,7 +50,7 @@ def wanted_kubeconfig_secret(owner: Object, owner_cluster: str, cluster_name: st
 
 
 def differs(wanted: Mapping[str, Any], current: SecretFacts | None) -> bool:
-    """Return whether the Secret has to be written: it is gone, edited, or misses a label or its owner."""
+    """Return whether the Secret has to be written: it is missing, edited, or lacks a label or its owner."""
     if current is None or current.digest != wanted["metadata"]["annotations"][names.DIGEST_ANNOTATION]:
         return True
     return any(
@@ -60,9 +60,9 @@ def differs(wanted: Mapping[str, Any], current: SecretFacts | None) -> bool:
 
 
 def keepers(observed: Observed) -> dict[str, KINDCluster | KINDControlPlane]:
-    """Return the Secrets that have to be there, each with the object of ours that writes and owns it.
+    """Return the names of the wanted Secrets, each with the object that writes and owns it.
 
-    Cluster API's is the KINDControlPlane's where the Cluster names one. Nobody writes it while that one is missing.
+    If the Cluster names a KINDControlPlane, that one writes Cluster API's Secret. While it is missing, nothing does.
     """
     kept: dict[str, KINDCluster | KINDControlPlane] = {config_secret_name(observed.cluster_name): observed.object}
     keeper = observed.control_plane if observed.control_plane_name else observed.object
@@ -72,7 +72,7 @@ def keepers(observed: Observed) -> dict[str, KINDCluster | KINDControlPlane]:
 
 
 def unkept(observed: Observed) -> str | None:
-    """Return the name of Cluster API's Secret where it is missing and nobody is going to write it; else None."""
+    """Return the name of Cluster API's Secret if it is missing and nothing is going to write it, otherwise None."""
     owner, control_plane = observed.owner, observed.control_plane
     if owner is None or observed.control_plane_name is None or owner.is_deleting:
         return None
@@ -88,28 +88,28 @@ def writes(control_plane: KINDControlPlane | None) -> bool:
 
 
 def are_intact(observed: Observed) -> bool:
-    """Return whether every Secret that can be there is as it was written, by its own digest, owned, and up to date.
+    """Return whether every wanted Secret matches its digest, has its owner, and leads to the current kind cluster.
 
-    Saves reading the kubeconfigs of a thousand clusters after a restart. One that leads to an earlier kind cluster is
-    left where a provider ended between the creation of a new cluster and the writes that follow.
+    This saves reading the kubeconfigs of a thousand clusters after a restart. A Secret leads to an earlier kind cluster
+    if the provider stopped between a creation and the writes that follow.
     """
     return all(
         _is_intact(observed.secrets.get(name), keeper.owner_reference(controller=True))
-        and _is_about(observed.object.identity, observed.secrets[name].authority)
+        and _leads_to(observed.object.identity, observed.secrets[name].authority)
         for name, keeper in keepers(observed).items()
         if isinstance(keeper, KINDCluster) or writes(keeper)
     )
 
 
 def foreign_among(observed: Observed) -> list[str]:
-    """Return the names under which a Secret of someone else stands: it is not overwritten."""
+    """Return the wanted names that are taken by Secrets of someone else, which are not overwritten."""
     return [name for name in keepers(observed) if name in observed.foreign_secrets]
 
 
 def own_among(observed: Observed) -> dict[str, str]:
-    """Return the Secrets that go with the object: those of its kind cluster, whichever of our objects keeps them.
+    """Return the Secrets to delete with the object, whichever of our objects keeps them: name -> uid.
 
-    Name -> uid. A copy that a user made of one, with our label, stays; so does what another KINDCluster owns.
+    A user's copy with our label stays; so does a Secret that another KINDCluster owns.
     """
     wanted = {config_secret_name(observed.cluster_name)}
     if observed.owner is None or observed.served:
@@ -117,7 +117,7 @@ def own_among(observed: Observed) -> dict[str, str]:
     return {
         name: str(secret.metadata.get("uid", ""))
         for name, secret in sorted(observed.secrets.items())
-        if name in wanted and not _is_anothers(secret, observed.object)
+        if name in wanted and not _belongs_to_another(secret, observed.object)
     }
 
 
@@ -126,8 +126,8 @@ def _owner_names(cluster: KINDCluster, owner: OwnerCluster | None) -> set[str]:
     return {*([owner.name] if owner else []), *([reference["name"]] if reference else [])}
 
 
-def _is_anothers(secret: SecretFacts, cluster: KINDCluster) -> bool:
-    """Whether another KINDCluster owns the Secret."""
+def _belongs_to_another(secret: SecretFacts, cluster: KINDCluster) -> bool:
+    """Return whether another KINDCluster owns the Secret."""
     owners = [one for one in secret.metadata.get("ownerReferences") or () if one.get("kind") == cluster.kind]
     return bool(owners) and all(owner.get("uid") != cluster.uid for owner in owners)
 
@@ -137,10 +137,10 @@ def _is_intact(secret: SecretFacts | None, owner: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _is_about(identity: str | None, authority: str) -> bool:
-    """Return whether a kubeconfig with that authority, in base64, leads to the cluster of that identity.
+def _leads_to(identity: str | None, authority: str) -> bool:
+    """Return whether a kubeconfig with that authority, in base64, leads to the cluster with that identity.
 
-    Where the authority was not found in the Secret, this is not known, and taken for granted.
+    If the Secret holds no authority, this is unknown and assumed.
     """
     try:
         found = certificates({"authority": authority}, "authority")
@@ -150,7 +150,7 @@ def _is_about(identity: str | None, authority: str) -> bool:
 
 
 def is_as_written(secret: SecretFacts | None) -> bool:
-    """Return whether a Secret is there and holds what the provider put into it."""
+    """Return whether a Secret exists and holds what the provider wrote."""
     if secret is None:
         return False
     return secret.digest == (secret.metadata.get("annotations") or {}).get(names.DIGEST_ANNOTATION)

@@ -1,4 +1,4 @@
-"""What a status says: conditions, their summary and the history, from verdicts of a decision (C17, C18, C20)."""
+"""Build a status from the verdicts of a decision: conditions, their summary and the history (C17, C18, C20)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from capk.api.names import Condition, Reason
 from capk.plan.observed import Observed
 
 HISTORY_LIMIT = 20
-"""Entries of status.history that are kept, newest last."""
+"""Maximum number of entries in status.history, newest last."""
 
 _PARTS = (
     Condition.ENGINE_AVAILABLE,
@@ -19,14 +19,14 @@ _PARTS = (
     Condition.API_SERVER_AVAILABLE,
     Condition.KUBECONFIG_AVAILABLE,
 )
-"""What Ready sums up, the deepest cause first."""
+"""The conditions that Ready summarises, the deepest cause first."""
 _MAY_STAY_UNKNOWN = Condition.API_SERVER_AVAILABLE
-"""Where the provider cannot reach API servers, readiness is what the engine knows."""
+"""If the provider cannot reach API servers, readiness depends on the engine only."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one condition should say. The message of a True Ready stays empty (C17)."""
+    """The new content of one condition. The message of a True Ready stays empty (C17)."""
 
     status: Status
     reason: str
@@ -34,12 +34,12 @@ class Verdict:
 
 
 def true(reason: Reason, message: str = "") -> Verdict:
-    """Return a verdict that all is well; the message: what a person should know nevertheless."""
+    """Return a True verdict; message: a warning, if any."""
     return Verdict("True", reason, message)
 
 
 def false(reason: Reason, message: str = "") -> Verdict:
-    """Return a verdict that something is not, or not yet, so."""
+    """Return a False verdict."""
     return Verdict("False", reason, message)
 
 
@@ -47,25 +47,25 @@ UNKNOWN = Verdict("Unknown", Reason.UNKNOWN, "Not observed yet.")
 UNEVENTFUL = frozenset(
     {Reason.NOT_PAUSED, Reason.NOT_DELETING, Reason.ENGINE_ANSWERS, Reason.ANSWERING, Reason.UNKNOWN}
 )
-"""Reasons that conditions begin with: no news."""
+"""Initial reasons of conditions, which are not worth a line of history."""
 RUNS_FREELY = {
     Condition.PAUSED: false(Reason.NOT_PAUSED),
     Condition.DELETING: false(Reason.NOT_DELETING),
 }
-"""The verdicts of an object that is neither paused nor going away."""
+"""The verdicts of an object that is neither paused nor being deleted."""
 
 
 def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict], **fields: Any) -> dict[str, Any]:
     """Return the whole status of a KINDCluster.
 
-    verdicts: the conditions that this decision judged; the others stay as they are, or Unknown.
-    fields: other fields of the status to set; one that is None is dropped.
+    verdicts: the conditions that this decision sets; the others keep their value, or become Unknown.
+    fields: other fields of the status to set; None removes a field.
     """
     cluster, now = observed.object, observed.now
     before = list(cluster.status.get("conditions") or ())
-    unseen = {part: UNKNOWN for part in _PARTS if find(before, part) is None}
+    unobserved = {part: UNKNOWN for part in _PARTS if find(before, part) is None}
     answers = {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if observed.engine.answers else {}
-    after = _with_verdicts(before, unseen | RUNS_FREELY | answers | dict(verdicts), cluster.generation, now)
+    after = _with_verdicts(before, unobserved | RUNS_FREELY | answers | dict(verdicts), cluster.generation, now)
     after = _with_verdicts(after, {Condition.READY: _summary(after)}, cluster.generation, now)
     history = [*(cluster.status.get("history") or ()), *_transitions(before, after, now)]
     status = {
@@ -80,14 +80,14 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
 
 
 def conditions_only(
-    seen: Mapping[str, Any], verdicts: Mapping[Condition, Verdict], *, generation: int, now: datetime
+    current: Mapping[str, Any], verdicts: Mapping[Condition, Verdict], *, generation: int, now: datetime
 ) -> dict[str, Any]:
-    """Return the stored status with those conditions changed and nothing else."""
-    return {**seen, "conditions": _with_verdicts(list(seen.get("conditions") or ()), verdicts, generation, now)}
+    """Return the stored status with only those conditions changed."""
+    return {**current, "conditions": _with_verdicts(list(current.get("conditions") or ()), verdicts, generation, now)}
 
 
 def transitions(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the conditions whose status or reason differs, as they are now."""
+    """Return the new conditions whose status or reason has changed."""
     known = {condition["type"]: condition for condition in before}
     return [
         condition
@@ -122,7 +122,7 @@ def _summary(conditions: Sequence[Mapping[str, Any]]) -> Verdict:
     for part in _PARTS:
         condition = find(conditions, part)
         if condition and condition["status"] == "False":
-            # Another release of the provider may have written a reason that this one does not know.
+            # Another release of the provider may have written a reason that this release does not know.
             return Verdict("False", str(condition["reason"]), condition.get("message", ""))
     if all(_is_well(conditions, part) for part in _PARTS):
         return true(Reason.READY)
@@ -140,7 +140,7 @@ def _is_well(conditions: Sequence[Mapping[str, Any]], part: Condition) -> bool:
 def _transitions(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], now: datetime
 ) -> list[dict[str, str]]:
-    """Changes worth a line of history: not Ready, which follows from the others, and not the uneventful first ones."""
+    """Return the history entries: not for Ready, which follows from the others, and not for initial reasons."""
     known = {condition["type"] for condition in before if condition["status"] != "Unknown"}
     return [
         {

@@ -126,7 +126,7 @@ def _outcome(error: Exception, *, is_late: bool) -> Outcome:
 
 def _log_failure(key: Hashable, error: Exception, outcome: Outcome, *, is_first: bool) -> None:
     if outcome == "conflict":
-        # Our view was older than the object: seven in 1,500 writes are normal (kopf-facts, section 9).
+        # The object was newer than our copy, which is normal for a few writes in a thousand.
         log.debug("%s: %s; looking again", key, error)
     elif outcome == "unreachable":
         log.warning("%s: %s; trying again", key, error)

@@ -1,6 +1,7 @@
 """README and docs: every table is complete and true, every command block says who runs it."""
 
 import re
+import tokenize
 import tomllib
 from collections.abc import Callable
 from itertools import chain
@@ -19,6 +20,8 @@ PERMISSIONS = ROOT / "docs" / "permissions.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = re.compile(r"<!-- ([^>]*?) -->\n```sh\n")
 SPAN = re.compile(r"`([^`\n]+)`")
+HABITS = "stands? in|at once|anew|whoever|somebody|anybody|(?:tells?|told) of|stand-ins?|management plane"
+"""The words of docs/style.md that can be found without reading."""
 FOLDERS = ("bench", "capk", "capkdev", "config", "docs", "hack", "requirements", "templates", "test", "tools")
 
 
@@ -122,6 +125,30 @@ def test_every_number_of_a_rule_in_the_code_is_explained() -> None:
     assert used | set(rules["kopf"]) <= known
 
 
+def test_code_refers_only_to_documents_of_the_repository() -> None:
+    """A comment or docstring names an existing page and heading; "Source:" names a file of another public project."""
+    wrong = []
+    for path in chain.from_iterable((ROOT / folder).rglob("*.py") for folder in ("capk", "capkdev", "hack", "bench")):
+        prose = re.sub(r"Sources?: .*?(?:\n\n|\Z|\"{3})", "", "\n".join(prose_of(path)), flags=re.DOTALL)
+        wrong += [(path.name, one) for one in re.findall(r"§|\b(?:section|pattern|chapter) \d+|\w+-facts\b", prose)]
+        for page, heading in re.findall(r"([\w/.-]+\.md)\b(?:,\s+\"([^\"]+)\")?", prose):
+            text = (ROOT / page).read_text() if (ROOT / page).is_file() else ""
+            if not text or (heading and f"# {heading}\n" not in text):
+                wrong.append((path.name, f"{page} {heading}"))
+    assert wrong == []
+
+
+def prose_of(path: Path) -> list[str]:
+    """Return the comments and the docstrings of a module, in their order."""
+    with path.open("rb") as file:
+        tokens = list(tokenize.tokenize(file.readline))
+    return [
+        token.string
+        for token in tokens
+        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and token.string.startswith('"""'))
+    ]
+
+
 def test_no_number_of_a_rule_reaches_users() -> None:
     for_contributors = {"contract.md", "kopf.md", "style.md"}
     texts = [page for page in PAGES if page.name not in for_contributors and page.parent.name != "decisions"]
@@ -137,11 +164,19 @@ def test_readme_is_short() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_avoids_the_habits_that_the_style_names(page: Path) -> None:
-    """The words of docs/style.md that can be found without reading."""
     text = SPAN.sub("", page.read_text())
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    habits = r"\b(?:stands? in|at once|anew|whoever|somebody|anybody|(?:tells?|told) of|stand-ins?|management plane)\b"
-    assert page.name == "style.md" or re.findall(habits, text) == []
+    assert page.name == "style.md" or re.findall(rf"\b(?:{HABITS})\b", text) == []
+
+
+@pytest.mark.parametrize("package", ["engine", "kube", "manager", "plan"])
+def test_comments_and_docstrings_avoid_the_habits_that_the_style_names(package: str) -> None:
+    habits = re.compile(
+        rf"\b(?:{HABITS}|nobody|everybody|tells?|says?|bears?|anyhow|comes? to light|ever less|as it is then)\b"
+    )
+    files = (ROOT / "capk" / package).rglob("*.py")
+    found = {path.name: habits.findall("\n".join(prose_of(path))) for path in files}
+    assert {name: words for name, words in found.items() if words} == {}
 
 
 def is_module(dotted: str) -> bool:

@@ -27,7 +27,7 @@ class World:
 
     async def look(self) -> list[set[str] | str]:
         self.woken.clear()
-        await self.watch.look()
+        await self.watch.refresh()
         return [found for found in self.woken if found]
 
 
@@ -80,8 +80,8 @@ async def test_late_answer_holds_nobody_and_is_taken_in_when_it_comes(world):
 
     world.containers.nodes = slow
     world.engine.run_node("dev-control-plane")
-    assert not await world.watch.look_within(2.0)
+    assert not await world.watch.refresh_within(2.0)
     await asyncio.sleep(60)
     assert "dev" in world.inventory.latest.clusters
     world.containers.nodes = nodes
-    assert await world.watch.look_within(2.0)
+    assert await world.watch.refresh_within(2.0)

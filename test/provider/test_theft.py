@@ -147,7 +147,7 @@ async def test_removal_of_a_half_made_cluster_whose_attempt_is_not_known_does_no
         await asyncio.sleep(60)
         assert world.kube.requests - before < 60
         assert len(looks) < 60
-        assert "later attempts" in world.condition("Ready")[2]
+        assert "a later attempt" in world.condition("Ready")[2]
         world.delete()
         await world.until(lambda: world.get() is None)
         assert world.engine.containers == {}

@@ -88,7 +88,7 @@ class SimulatedKind:
             if not (left := await self.nodes(name)):
                 return
             if now() + 1.0 >= deadline:
-                output = f"still there after their deletion: {', '.join(left)}"
+                output = f"still listed after their deletion: {', '.join(left)}"
                 raise CommandTimedOut(["kind", "delete", "cluster"], output, self._delete_timeout_seconds)
             await asyncio.sleep(1.0)
 

@@ -120,7 +120,7 @@ def test_deletion_waits_for_an_engine_that_does_not_answer(own_place: Callable[.
     place.delete(KIND_CLUSTERS, "cut-off")
     deleting = place.await_condition("cut-off", "Deleting", "EngineUnreachable")
     assert deleting["status"] == "True"
-    assert "goes on when the engine answers" in deleting["message"]
+    assert "continues when the engine answers" in deleting["message"]
     unchanged(lambda: place.get(KIND_CLUSTERS, "cut-off")["metadata"]["resourceVersion"], 3)
     assert place.get(KIND_CLUSTERS, "cut-off")["metadata"]["finalizers"] == FINALIZERS
 

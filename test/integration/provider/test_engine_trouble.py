@@ -129,7 +129,7 @@ def test_something_else_is_not_taken_for_kind_and_no_cluster_for_missing(own_pla
     place.await_condition("steady", "EngineAvailable", "CommandFailed")
     command.write_text("#!/bin/sh\nexit 0\n")
     seen = place.await_condition("steady", "EngineAvailable", "KindCommandMissing")
-    assert "it is not kind" in seen["message"]
+    assert "is not a kind version" in seen["message"]
     place.delete(KIND_CLUSTERS, "steady")
     place.await_condition("steady", "Deleting", "KindCommandMissing")
     assert place.kind_cluster("steady").uid == uid
@@ -147,7 +147,7 @@ def test_kind_of_another_release_works_and_is_warned_of(own_place: OwnPlace, tmp
     place = own_place("--kind-command", script)
     place.create(standalone("elder"))
     place.await_condition("elder")
-    assert "kind is v0.20.0, and this provider was made for" in place.process.log_text()
+    assert "kind is v0.20.0, but this provider supports" in place.process.log_text()
     assert 'capk_kind_info{version="v0.20.0"} 1.0' in place.process.metrics()
 
 

@@ -16,7 +16,7 @@ from test.integration.provider.journeys import SHORT_PERIODS, Place, SwitchableK
 from test.integration.provider_process import ProviderProcess, StartProvider
 from test.integration.service_account import NAMESPACE
 
-LEADING = "leading: lease"
+LEADING = "Leading: acquired Lease"
 
 
 @pytest.fixture

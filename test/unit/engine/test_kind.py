@@ -241,7 +241,7 @@ async def test_fake_kind_is_recognised_by_its_name_where_kind_has_its_toolchain(
 @pytest.mark.parametrize("printed", ["", "docker-compose of old", "true"])
 async def test_something_else_is_not_taken_for_kind(kind, script, printed):
     script.behave(f"echo {printed}")
-    with pytest.raises(CommandMissing, match="it is not kind"):
+    with pytest.raises(CommandMissing, match="is not a kind version"):
         await kind.version()
 
 

@@ -17,8 +17,8 @@ from capk.engine.progress import Step
 from capk.errors import CommandFailed
 from capk.manager.records import (
     ACCESS_SECONDS,
+    FORGET_SECONDS,
     FREE_WRITES,
-    PEACE_SECONDS,
     RECHECK_SECONDS,
     Made,
     Record,
@@ -202,7 +202,7 @@ class TestGoals:
     async def test_goal_is_at_peace_when_nothing_was_done_for_it_for_long(self, world):
         await world.run(START)
         await world.run(START)
-        quiet = PEACE_SECONDS + 2 * retry_delay(2, POLICY)
+        quiet = FORGET_SECONDS + 2 * retry_delay(2, POLICY)
         await asyncio.sleep(quiet - 2)
         assert world.attempts(Goal.REPAIRED) == 2
         await asyncio.sleep(3)
@@ -346,19 +346,19 @@ class TestWrites:
         for times in range(1, 12):
             world.records.written(record, "secret dev-config")
             rest = retry_delay(times - FREE_WRITES, POLICY)
-            assert world.records.is_resting(record, "secret dev-config") == (rest > 0)
+            assert world.records.is_throttled(record, "secret dev-config") == (rest > 0)
             assert world.records.next_try(record) == (pytest.approx(rest) if rest else None)
             await asyncio.sleep(rest + 1)
-        assert not world.records.is_resting(record, "secret other")
+        assert not world.records.is_throttled(record, "secret other")
 
     async def test_part_that_had_peace_is_written_without_a_rest(self, world):
         record = world.record()
         for _ in range(3):
             world.records.written(record, "secret dev-config", is_changed=True)
-        assert world.records.is_resting(record, "secret dev-config")
-        await asyncio.sleep(retry_delay(1, POLICY) + PEACE_SECONDS + 1)
+        assert world.records.is_throttled(record, "secret dev-config")
+        await asyncio.sleep(retry_delay(1, POLICY) + FORGET_SECONDS + 1)
         world.records.written(record, "secret dev-config")
-        assert not world.records.is_resting(record, "secret dev-config")
+        assert not world.records.is_throttled(record, "secret dev-config")
 
 
 class TestForget:

@@ -56,7 +56,7 @@ async def test_all_are_renewed_then_the_kubeconfig_is_read_then_what_holds_the_o
 async def test_kubeconfig_that_stays_as_it_was_is_a_failure_and_nothing_restarts(tmp_path):
     engine = Nodes()
     old = replace(ACCESS, not_after=NOW)
-    with pytest.raises(BadKubeconfig, match="has the old one"):
+    with pytest.raises(BadKubeconfig, match="with the old one"):
         await renewing(engine, tmp_path, old).carry_out(RECORD, REQUEST, lambda step: None)
     assert RESTART_COMMAND not in [command for _, command in engine.calls]
 
