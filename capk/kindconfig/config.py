@@ -30,6 +30,8 @@ _CLUSTER_WIDE = (
     "containerdConfigPatchesJSON6902",
 )
 _HOST_NAME_LIMIT = 63
+MOST_CONTROL_PLANES = 9
+"""How many a KINDControlPlane may ask for: with every further member, etcd takes longer to agree."""
 
 
 def kind_config(
@@ -98,6 +100,32 @@ def name_limit(spec: Mapping[str, Any]) -> int:
 def control_plane_count(spec: Mapping[str, Any]) -> int:
     """Return the number of control-plane nodes that kind makes of the spec."""
     return _roles(spec).count(CONTROL_PLANE)
+
+
+def with_control_planes(spec: Mapping[str, Any], wanted: int | None) -> Mapping[str, Any]:
+    """Return the spec with as many control-plane nodes as wanted: plain ones are added where it lists fewer.
+
+    They come last, so that a listed node keeps its place in messages; kind numbers the nodes of each role by itself.
+    wanted: what the KINDControlPlane asks for; None where it leaves that to the spec.
+    Raises InvalidSpec where the spec lists more, or nobody can have that many.
+    """
+    listed = control_plane_count(spec)
+    if wanted is None or wanted == listed:
+        return spec
+    if wanted < listed:
+        raise InvalidSpec(
+            "spec.nodes",
+            f"lists {listed} control-plane nodes, but the KINDControlPlane's spec.replicas is {wanted}; set that to "
+            f"{listed} or leave it out, or list fewer",
+        )
+    if wanted > MOST_CONTROL_PLANES:
+        raise InvalidSpec(
+            "spec.nodes",
+            f"cannot get {wanted} control-plane nodes, as the KINDControlPlane's spec.replicas asks for; at most "
+            f"{MOST_CONTROL_PLANES} are possible",
+        )
+    plain = {"role": CONTROL_PLANE}
+    return {**spec, "nodes": [*(spec.get("nodes") or [plain]), *[plain] * (wanted - listed)]}
 
 
 def node_names(spec: Mapping[str, Any], cluster_name: str) -> list[str]:

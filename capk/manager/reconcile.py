@@ -24,7 +24,7 @@ from capk.plan import controlplane, kindcluster
 from capk.plan.creation import needs_no_owner
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.events import event_of, warning_of
-from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, SECRET, Observed
+from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, REPLICAS, SECRET, Observed
 from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.running import was_ever_reached
 from capk.plan.status import UNEVENTFUL, transitions
@@ -173,6 +173,8 @@ class Reconciler:
         if plan.endpoint or plan.kube_system_uid:
             # An endpoint that is refused stays so, whatever else of the kubeconfig is stored.
             raw = await patched(ENDPOINT if plan.endpoint else IDENTITY, raw, **_completion(plan))
+        if plan.replicas:
+            raw = await patched(REPLICAS, raw, spec={"replicas": plan.replicas})
         return raw, bool(news)
 
     async def _finish(
@@ -395,7 +397,8 @@ def _completion(plan: Plan) -> dict[str, Any]:
 def _made_for(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
     """Return the status as of the generation that is stored now.
 
-    Only our own endpoint can lie between the two, as every write is guarded; without this it would cost one more.
+    Only our own endpoint or replicas can lie between the two, as every write is guarded; without this it would cost one
+    more.
     """
     if decided.generation == stored.generation:
         return status

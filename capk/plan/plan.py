@@ -145,6 +145,8 @@ class Plan:
     """Secrets to delete: name -> the uid that was seen."""
     endpoint: tuple[str, int] | None = None
     """To be stored in spec.controlPlaneEndpoint (C10)."""
+    replicas: int | None = None
+    """To be stored in spec.replicas of a KINDControlPlane that leaves it open (C46)."""
     status: Mapping[str, Any] | None = None
     """The whole status; None leaves it alone. Written only where it differs."""
     remove_finalizer: bool = False

@@ -6,6 +6,7 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
+from capk.kindconfig.advice import replicas_warnings
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.creation import advice
@@ -324,7 +325,9 @@ def _created_verdict(observed: Observed) -> Verdict:
         message = f"The API server refuses to store which kind cluster this is: {words}"
         return false(Reason.WRITE_REFUSED, message)
     if not has_lost_its_data(observed):
-        return true(Reason.CREATED, " ".join(filter(None, (*advice(observed), observed.creation.not_ready))))
+        made = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
+        warnings = (*advice(observed), *replicas_warnings(observed.wanted_control_planes, len(made)))
+        return true(Reason.CREATED, " ".join(filter(None, (*warnings, observed.creation.not_ready))))
     return false(
         Reason.DATA_LOST,
         f'The kind cluster "{observed.cluster_name}" runs, but its etcd came back empty: everything that was stored in '
