@@ -32,10 +32,10 @@ def warnings_of(spec: Mapping[str, Any], version: str | None) -> tuple[str, ...]
     return (*ineffective_patches(spec, version), *_inline_mirrors(spec))[:_MOST_WARNINGS]
 
 
-def replicas_warnings(wanted: int | None, made: int | None = None) -> tuple[str, ...]:
+def replicas_warnings(wanted: int | None, made: int) -> tuple[str, ...]:
     """Return what a user should know about the spec.replicas of a KINDControlPlane, in sentences.
 
-    made: how many control-plane nodes the kind cluster has; None where that is not known.
+    made: how many control-plane nodes the kind cluster has; 0 where that is not known.
     """
     if wanted is None:
         return ()

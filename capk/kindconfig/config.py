@@ -107,7 +107,7 @@ def with_control_planes(spec: Mapping[str, Any], wanted: int | None) -> Mapping[
 
     They come last, so that a listed node keeps its place in messages; kind numbers the nodes of each role by itself.
     wanted: what the KINDControlPlane asks for; None where it leaves that to the spec.
-    Raises InvalidSpec where the spec lists more, or nobody can have that many.
+    Raises InvalidSpec where the spec lists more, or so many cannot be made.
     """
     listed = control_plane_count(spec)
     if wanted is None or wanted == listed:
@@ -138,6 +138,12 @@ def node_names(spec: Mapping[str, Any], cluster_name: str) -> list[str]:
         roles.append(LOAD_BALANCER)
     numbers = [roles[: index + 1].count(role) for index, role in enumerate(roles)]
     return [f"{cluster_name}-{role}{number if number > 1 else ''}" for role, number in zip(roles, numbers, strict=True)]
+
+
+def role_of(node_name: str, cluster_name: str) -> str:
+    """Return the role of a container that kind has named; empty where the name is not one of kind's."""
+    role = node_name.removeprefix(f"{cluster_name}-").rstrip("0123456789")
+    return role if role in (CONTROL_PLANE, WORKER, LOAD_BALANCER) else ""
 
 
 def _roles(spec: Mapping[str, Any]) -> list[str]:

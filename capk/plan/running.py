@@ -7,7 +7,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.kindconfig.advice import replicas_warnings
-from capk.kindconfig.config import CONTROL_PLANE
+from capk.kindconfig.config import CONTROL_PLANE, role_of
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
@@ -451,7 +451,7 @@ def _nodes(observed: Observed) -> list[dict[str, str]]:
             for node, address in zip(nodes, _addresses(observed, nodes), strict=True)
         ]
     if observed.access is not None and observed.access.nodes:
-        return [{"name": name} for name in sorted(observed.access.nodes)]
+        return [{"name": name, "role": role_of(name, observed.cluster_name)} for name in sorted(observed.access.nodes)]
     return list(observed.object.status.get("nodes") or ())
 
 

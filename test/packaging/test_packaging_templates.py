@@ -94,7 +94,7 @@ def test_network_of_the_cluster_can_be_set_as_in_the_quick_start(suffix: str) ->
     ("suffix", "asked", "made"), [("", "1", 1), ("", "3", 3), ("-ha", "1", 3), ("-ha", "5", 5), ("-ports", "1", 1)]
 )
 def test_count_of_clusterctl_becomes_the_replicas(suffix: str, asked: str, made: int) -> None:
-    """clusterctl fills in 1 where nobody asks for a number."""
+    """Without the option, clusterctl fills in 1."""
     objects = flavor(suffix, CONTROL_PLANE_MACHINE_COUNT=asked)
     assert objects["KINDControlPlane"]["spec"]["replicas"] == made
     assert [one["role"] for one in objects["KINDCluster"]["spec"]["nodes"]].count("control-plane") == 1

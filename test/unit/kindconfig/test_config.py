@@ -16,6 +16,7 @@ from capk.kindconfig.config import (
     kind_config,
     name_limit,
     node_names,
+    role_of,
     with_control_planes,
 )
 from capk.kindconfig.registries import containerd_patches
@@ -306,6 +307,15 @@ def test_node_names_are_unique_and_fit_a_host_name_at_the_limit(nodes: list[dict
 @pytest.mark.parametrize(("control_planes", "limit"), [(0, 49), (1, 49), (2, 40), (3, 40)])
 def test_name_limit_depends_on_the_control_planes(control_planes: int, limit: int) -> None:
     assert name_limit({"nodes": [{}] * control_planes}) == limit
+
+
+@given(nodes=ROLES, cluster=st.sampled_from(["dev", "dev-worker", "a.b", "control-plane"]))
+def test_role_of_a_node_is_read_off_its_name(nodes: list[dict[str, str]], cluster: str) -> None:
+    spec = {"nodes": nodes}
+    roles = [role_of(name, cluster) for name in node_names(spec, cluster)]
+    listed = [node.get("role", "control-plane") for node in nodes or [{}]]
+    assert roles == listed + ["external-load-balancer"] * (control_plane_count(spec) > 1)
+    assert role_of("elsewhere", cluster) == ""
 
 
 # --- the replicas of a KINDControlPlane ---
