@@ -279,6 +279,11 @@ class KINDControlPlane(Object):
         return self.spec.get("version") or None
 
     @property
+    def replicas(self) -> int | None:
+        """spec.replicas: how many control-plane nodes the kind cluster gets; None where it is left open (C46)."""
+        return self.spec.get("replicas")
+
+    @property
     def is_initialized(self) -> bool:
         """status.initialization.controlPlaneInitialized: one way (C41)."""
         return bool((self.status.get("initialization") or {}).get("controlPlaneInitialized"))

@@ -61,7 +61,7 @@ RULES: Final = (
     Rule(CORE_GROUP, "clusters", ("get", "list", "watch")),
     Rule(INFRASTRUCTURE_GROUP, "kindclusters", ("list", "watch", "patch")),
     Rule(INFRASTRUCTURE_GROUP, "kindclusters/status", ("patch",)),
-    Rule(CONTROL_PLANE_GROUP, "kindcontrolplanes", ("list", "watch")),
+    Rule(CONTROL_PLANE_GROUP, "kindcontrolplanes", ("list", "watch", "patch")),
     Rule(CONTROL_PLANE_GROUP, "kindcontrolplanes/status", ("patch",)),
     Rule(INFRASTRUCTURE_GROUP, "kindclusters/finalizers", ("update",)),
     Rule(CONTROL_PLANE_GROUP, "kindcontrolplanes/finalizers", ("update",)),

@@ -32,6 +32,26 @@ def warnings_of(spec: Mapping[str, Any], version: str | None) -> tuple[str, ...]
     return (*ineffective_patches(spec, version), *_inline_mirrors(spec))[:_MOST_WARNINGS]
 
 
+def replicas_warnings(wanted: int | None, made: int) -> tuple[str, ...]:
+    """Return what a user should know about the spec.replicas of a KINDControlPlane, in sentences.
+
+    made: how many control-plane nodes the kind cluster has; 0 where that is not known.
+    """
+    if wanted is None:
+        return ()
+    if made and made != wanted:
+        return (
+            f"The KINDControlPlane's spec.replicas is {wanted}, but the kind cluster has {made} control-plane node(s), "
+            f"and kind neither adds nor removes any. Set it to {made}, or create a new Cluster with {wanted}.",
+        )
+    if wanted % 2 == 0:
+        return (
+            f"The KINDControlPlane's spec.replicas is {wanted}: etcd needs more than half of its members, so that an "
+            f"even number survives the loss of no more nodes than {wanted - 1}.",
+        )
+    return ()
+
+
 def ineffective_patches(spec: Mapping[str, Any], version: str | None) -> list[str]:
     """Return a sentence for each kubeadm patch that kind applies to nothing.
 

@@ -30,6 +30,8 @@ _CLUSTER_WIDE = (
     "containerdConfigPatchesJSON6902",
 )
 _HOST_NAME_LIMIT = 63
+MOST_CONTROL_PLANES = 9
+"""How many a KINDControlPlane may ask for: with every further member, etcd takes longer to agree."""
 
 
 def kind_config(
@@ -100,6 +102,32 @@ def control_plane_count(spec: Mapping[str, Any]) -> int:
     return _roles(spec).count(CONTROL_PLANE)
 
 
+def with_control_planes(spec: Mapping[str, Any], wanted: int | None) -> Mapping[str, Any]:
+    """Return the spec with as many control-plane nodes as wanted: plain ones are added where it lists fewer.
+
+    They come last, so that a listed node keeps its place in messages; kind numbers the nodes of each role by itself.
+    wanted: what the KINDControlPlane asks for; None where it leaves that to the spec.
+    Raises InvalidSpec where the spec lists more, or so many cannot be made.
+    """
+    listed = control_plane_count(spec)
+    if wanted is None or wanted == listed:
+        return spec
+    if wanted < listed:
+        raise InvalidSpec(
+            "spec.nodes",
+            f"lists {listed} control-plane nodes, but the KINDControlPlane's spec.replicas is {wanted}; set that to "
+            f"{listed} or leave it out, or list fewer",
+        )
+    if wanted > MOST_CONTROL_PLANES:
+        raise InvalidSpec(
+            "spec.nodes",
+            f"cannot get {wanted} control-plane nodes, as the KINDControlPlane's spec.replicas asks for; at most "
+            f"{MOST_CONTROL_PLANES} are possible",
+        )
+    plain = {"role": CONTROL_PLANE}
+    return {**spec, "nodes": [*(spec.get("nodes") or [plain]), *[plain] * (wanted - listed)]}
+
+
 def node_names(spec: Mapping[str, Any], cluster_name: str) -> list[str]:
     """Return the names of the containers that kind makes of the spec: its nodes in order, then the load balancer.
 
@@ -110,6 +138,12 @@ def node_names(spec: Mapping[str, Any], cluster_name: str) -> list[str]:
         roles.append(LOAD_BALANCER)
     numbers = [roles[: index + 1].count(role) for index, role in enumerate(roles)]
     return [f"{cluster_name}-{role}{number if number > 1 else ''}" for role, number in zip(roles, numbers, strict=True)]
+
+
+def role_of(node_name: str, cluster_name: str) -> str:
+    """Return the role of a container that kind has named; empty where the name is not one of kind's."""
+    role = node_name.removeprefix(f"{cluster_name}-").rstrip("0123456789")
+    return role if role in (CONTROL_PLANE, WORKER, LOAD_BALANCER) else ""
 
 
 def _roles(spec: Mapping[str, Any]) -> list[str]:

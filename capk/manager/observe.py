@@ -15,7 +15,7 @@ from capk.manager.facts import authority_of, bears_mark, engine_facts, health_fa
 from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
-from capk.plan.observed import Authorities, ControlPlaneObserved, Observed, Policy
+from capk.plan.observed import SECRET, Authorities, ControlPlaneObserved, Observed, Policy
 from capk.plan.ownership import Ownership, leads_to_own, ownership
 from capk.plan.secrets import config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
@@ -150,10 +150,11 @@ class Observer:
         return observed is not None and ownership(observed) in owned and leads_to_own(observed)
 
     def _control_plane_refusals(self, owner: OwnerCluster | None) -> dict[str, str]:
-        """Return what the API server refuses for the KINDControlPlane: the KINDCluster waits for its Secret."""
+        """Return which Secrets of the KINDControlPlane the API server refuses: the KINDCluster waits for them."""
         control_plane = self._relations.control_plane_of(owner)
         record = self._records.find(control_plane.uid) if control_plane else None
-        return self._records.refusals(record) if record else {}
+        refusals = self._records.refusals(record) if record else {}
+        return {part: words for part, words in refusals.items() if part.startswith(SECRET)}
 
     async def _owner(self, current: Object) -> OwnerCluster | None:
         """Return the owner Cluster by name; Cluster API repairs a changed uid."""

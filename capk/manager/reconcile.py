@@ -24,7 +24,7 @@ from capk.plan import controlplane, kindcluster
 from capk.plan.creation import needs_no_owner
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.events import event_of, warning_of
-from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, SECRET, Observed
+from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, REPLICAS, SECRET, Observed
 from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.running import was_ever_reached
 from capk.plan.status import UNEVENTFUL, transitions
@@ -177,6 +177,8 @@ class Reconciler:
         if plan.endpoint or plan.kube_system_uid:
             # The endpoint names the part: storing other values of the kubeconfig must not clear its refusal.
             raw = await patched(ENDPOINT if plan.endpoint else IDENTITY, raw, **_completion(plan))
+        if plan.replicas:
+            raw = await patched(REPLICAS, raw, spec={"replicas": plan.replicas})
         return raw, bool(changed)
 
     async def _finish(
@@ -399,7 +401,8 @@ def _completion(plan: Plan) -> dict[str, Any]:
 def _for_stored_generation(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
     """Return the status with the generation that is stored now.
 
-    Every write is guarded, so only our own endpoint can lie between the two generations. This saves a status write.
+    Every write is guarded, so only our own endpoint or replicas can lie between the two generations. This saves a
+    status write.
     """
     if decided.generation == stored.generation:
         return status

@@ -4,18 +4,23 @@ The KINDCluster creates and deletes the kind cluster as one unit. So a KINDContr
 deletion waits for nothing (C45).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
+from capk.kindconfig.config import CONTROL_PLANE, MOST_CONTROL_PLANES
 from capk.kindconfig.images import same_version
-from capk.plan.observed import SECRET, ControlPlaneObserved
+from capk.plan.observed import REPLICAS, SECRET, ControlPlaneObserved
 from capk.plan.plan import Plan
 from capk.plan.running import FOREIGN_SECONDS
 from capk.plan.secrets import differs, is_as_written, kubeconfig_secret_name, wanted_kubeconfig_secret
 from capk.plan.status import RUNS_FREELY, Verdict, conditions_only, false, true
+
+SELECTOR = "node-role.kubernetes.io/control-plane"
+"""Of the Nodes that the replicas are: kubeadm gives them this label."""
 
 
 def decide(observed: ControlPlaneObserved) -> Plan:
@@ -28,9 +33,11 @@ def decide(observed: ControlPlaneObserved) -> Plan:
     if control_plane.is_deleting or observed.owner is None:
         return Plan()
     secrets = _secrets(observed)
+    status = _status(observed, secret_follows=bool(secrets))
     return Plan(
         secrets=secrets,
-        status=_status(observed, secret_follows=bool(secrets)),
+        replicas=_due_replicas(observed, status),
+        status=status,
         requeue_seconds=FOREIGN_SECONDS if _is_foreign(observed) else None,
     )
 
@@ -81,6 +88,17 @@ def _status(observed: ControlPlaneObserved, *, secret_follows: bool) -> dict[str
     return conditions_only(status, verdicts, generation=control_plane.generation, now=observed.now)
 
 
+def _due_replicas(observed: ControlPlaneObserved, status: Mapping[str, Any]) -> int | None:
+    """The number of nodes that were made, where the spec leaves it open: users read it as the one that is wanted.
+
+    On an initialized control plane, admission takes only the number that the stored status has.
+    """
+    control_plane, made = observed.object, status.get("replicas") or 0
+    is_open = control_plane.replicas is None and status["initialized"] and REPLICAS not in observed.held_back
+    is_taken = not control_plane.is_initialized or control_plane.status.get("replicas") == made
+    return made if is_open and is_taken and 1 <= made <= MOST_CONTROL_PLANES else None
+
+
 def _is_foreign(observed: ControlPlaneObserved) -> bool:
     """Return whether the name of Cluster API's kubeconfig Secret is taken by a Secret that is not ours."""
     return observed.owner is not None and kubeconfig_secret_name(observed.owner.name) in observed.foreign_secrets
@@ -95,7 +113,7 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
         )
         return false(Reason.NAME_CONFLICT, message)
     for part, words in observed.refusals.items():
-        if not is_as_written(observed.secrets.get(part.removeprefix(SECRET).strip())):
+        if part.startswith(SECRET) and not is_as_written(observed.secrets.get(part.removeprefix(SECRET).strip())):
             return false(Reason.WRITE_REFUSED, f"The API server refuses {part.capitalize()}: {words}")
     if infrastructure is None:
         return false(Reason.WAITING_FOR_INFRASTRUCTURE, "The Cluster's KINDCluster does not exist yet.")
@@ -129,10 +147,11 @@ def _refused_before(observed: ControlPlaneObserved) -> Verdict | None:
 
 def _replicas(infrastructure: KINDCluster) -> dict[str, Any]:
     """Return the numbers of control plane nodes and the version that they run (C43)."""
-    nodes = [node for node in infrastructure.status.get("nodes") or () if node.get("role") == "control-plane"]
+    nodes = [node for node in infrastructure.status.get("nodes") or () if node.get("role") == CONTROL_PLANE]
     running = [node for node in nodes if node.get("state", "Running") == "Running"]
     version = infrastructure.status.get("kubernetesVersion")
     counts = {
+        "selector": SELECTOR,
         "replicas": len(nodes),
         "upToDateReplicas": len(nodes),
         "updatedReplicas": len(nodes),

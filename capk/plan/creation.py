@@ -11,7 +11,7 @@ from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
 from capk.kindconfig.advice import warnings_of
 from capk.kindconfig.checks import check_published_address
-from capk.kindconfig.config import CONTROL_PLANE, kind_config
+from capk.kindconfig.config import CONTROL_PLANE, check_cluster_name, kind_config, with_control_planes
 from capk.kindconfig.images import image_version, node_image
 from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
 from capk.plan.engineid import claimed_engine
@@ -183,18 +183,20 @@ def creation_request(observed: Observed) -> Create:
             f"is {version}, but the KINDControlPlane requests {wanted}; set only the KINDControlPlane's spec.version",
         )
     image = _image(observed)
+    spec = with_control_planes(cluster.spec, observed.wanted_control_planes)
+    check_cluster_name(observed.cluster_name, spec)
     is_external = observed.policy.endpoint is EndpointMode.EXTERNAL
-    check_published_address(cluster.spec, owned=observed.owner is not None, external=is_external)
+    check_published_address(spec, owned=observed.owner is not None, external=is_external)
     config = kind_config(
-        cluster.spec,
+        spec,
         cluster_name=observed.cluster_name,
         cluster_network=observed.owner.cluster_network if observed.owner else None,
         image=image,
         version=wanted,
     )
-    check_host_paths(cluster.spec, observed.policy.allowed_host_paths)
+    check_host_paths(spec, observed.policy.allowed_host_paths)
     # Nodes never become Ready without a CNI, so kind must not wait for them.
-    has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
+    has_cni = not (spec.get("networking") or {}).get("disableDefaultCNI")
     mark = Mark(cluster.uid, cluster.attempt + 1)
     return Create(
         name=observed.cluster_name,
@@ -203,7 +205,7 @@ def creation_request(observed: Observed) -> Create:
         wait_seconds=observed.policy.wait_seconds if has_cni else 0,
         mark=mark,
         generation=cluster.generation,
-        files=hosts_files(cluster.spec, observed.authorities.texts),
+        files=hosts_files(spec, observed.authorities.texts),
     )
 
 

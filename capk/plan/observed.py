@@ -16,7 +16,7 @@ from capk.plan.claims import Claim
 from capk.plan.marks import Mark
 from capk.plan.plan import Goal, Request
 
-CLAIM, IDENTITY, ENDPOINT, SECRET = "claim", "identity", "endpoint", "secret"
+CLAIM, IDENTITY, ENDPOINT, REPLICAS, SECRET = "claim", "identity", "endpoint", "replicas", "secret"
 """The parts of a plan that the API server may refuse one by one; a Secret's part ends with a space and its name."""
 REMOVAL, FINALIZER = "removal", "finalizer"
 """The same while an object is deleted: the deletion of a Secret (a space and its name follow), and the last write."""
@@ -277,6 +277,11 @@ class Observed:
     def control_plane_name(self) -> str | None:
         """The KINDControlPlane that the owner Cluster names."""
         return self.owner.references("controlPlaneRef", "KINDControlPlane") if self.owner else None
+
+    @property
+    def wanted_control_planes(self) -> int | None:
+        """How many control-plane nodes the KINDControlPlane asks for; None where that is left to the KINDCluster."""
+        return self.control_plane.replicas if self.control_plane else None
 
     def failure(self, goal: Goal) -> Failure | None:
         """Return why the last operation towards the goal failed; None if it succeeded or there was none."""

@@ -145,6 +145,8 @@ class Plan:
     """Secrets to delete: name -> observed uid."""
     endpoint: tuple[str, int] | None = None
     """Value of spec.controlPlaneEndpoint (C10)."""
+    replicas: int | None = None
+    """Value of spec.replicas of a KINDControlPlane that leaves it open (C46)."""
     status: Mapping[str, Any] | None = None
     """The whole status, written only if it differs; None: no change."""
     remove_finalizer: bool = False

@@ -6,7 +6,8 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
-from capk.kindconfig.config import CONTROL_PLANE
+from capk.kindconfig.advice import replicas_warnings
+from capk.kindconfig.config import CONTROL_PLANE, role_of
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
@@ -326,7 +327,9 @@ def _created_verdict(observed: Observed) -> Verdict:
         message = f"The API server refuses to store the identity of the kind cluster: {words}"
         return false(Reason.WRITE_REFUSED, message)
     if not has_lost_its_data(observed):
-        return true(Reason.CREATED, " ".join(filter(None, (*advice(observed), observed.creation.not_ready))))
+        made = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
+        warnings = (*advice(observed), *replicas_warnings(observed.wanted_control_planes, len(made)))
+        return true(Reason.CREATED, " ".join(filter(None, (*warnings, observed.creation.not_ready))))
     return false(
         Reason.DATA_LOST,
         f'The kind cluster "{observed.cluster_name}" runs, but its etcd has lost all data. '
@@ -452,7 +455,7 @@ def _nodes(observed: Observed) -> list[dict[str, str]]:
             for node, address in zip(nodes, _addresses(observed, nodes), strict=True)
         ]
     if observed.access is not None and observed.access.nodes:
-        return [{"name": name} for name in sorted(observed.access.nodes)]
+        return [{"name": name, "role": role_of(name, observed.cluster_name)} for name in sorted(observed.access.nodes)]
     return list(observed.object.status.get("nodes") or ())
 
 

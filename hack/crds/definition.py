@@ -45,6 +45,7 @@ def all_definitions() -> list[Schema]:
             version.""",
             spec=kindcontrolplane.spec(),
             status=kindcontrolplane.status(),
+            scale=kindcontrolplane.SCALE,
             rules=kindcontrolplane.root_rules(),
             columns=_kindcontrolplane_columns(),
         ),
@@ -66,10 +67,11 @@ def _definition(
     spec: Schema,
     columns: Sequence[Column],
     status: Schema | None = None,
+    scale: Schema | None = None,
     rules: Sequence[Schema] = (),
 ) -> Schema:
-    # A scale subresource is missing on purpose: the nodes of a kind cluster are fixed when it is created.
-    subresources: Schema = {"subresources": {"status": {}}} if status else {}
+    scalable = {"scale": scale} if scale else {}
+    subresources: Schema = {"subresources": {"status": {}, **scalable}} if status else {}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -1,12 +1,27 @@
 """KINDControlPlane and KINDControlPlaneTemplate: a kind cluster's version, and its control plane for Cluster API."""
 
+from capk.kindconfig.config import MOST_CONTROL_PLANES
 from hack.crds.kindcluster import template
 from hack.crds.kubernetesversion import version
 from hack.crds.schema import Schema, flag, integer, listing, record, report, rule, text
 from hack.crds.status import conditions, initialization, observed_generation
 
-_REPLICAS = """Has no effect. It is accepted because a topology may apply it. `KINDCluster.spec.nodes` sets the number
-of control-plane nodes; a kind cluster cannot be scaled."""
+_REPLICAS = """Number of control-plane nodes. Those that `KINDCluster.spec.nodes` lists count; plain ones are added for
+the rest. Default: as many as it lists, else 1; the provider writes that number here once the kind cluster is up. Cannot
+change after that: kind neither adds nor removes control-plane nodes. An even number makes etcd no safer than one
+less."""
+
+_UNINITIALIZED = (
+    "!has(oldSelf.status) || !has(oldSelf.status.initialization)"
+    " || !oldSelf.status.initialization.?controlPlaneInitialized.orValue(false)"
+)
+
+# Cluster API reads the count through it. It scales nothing: a rule below refuses every other number.
+SCALE: Schema = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 
 
 def _properties() -> dict[str, Schema]:
@@ -16,7 +31,7 @@ def _properties() -> dict[str, Schema]:
             KINDCluster sets `kubernetesVersion` or `image`. Cannot change once the control plane is initialized: kind
             cannot upgrade a cluster."""
         ),
-        "replicas": integer(_REPLICAS, minimum=1),
+        "replicas": integer(_REPLICAS, minimum=1, maximum=MOST_CONTROL_PLANES),
     }
 
 
@@ -39,9 +54,8 @@ def root_rules() -> list[Schema]:
     """Return the CEL rules of the KINDControlPlane as a whole."""
     return [
         rule(
-            """
-            !has(oldSelf.status) || !has(oldSelf.status.initialization)
-            || !oldSelf.status.initialization.?controlPlaneInitialized.orValue(false)
+            f"""
+            {_UNINITIALIZED}
             || has(self.spec) && has(self.spec.version) && (
               has(oldSelf.spec) && has(oldSelf.spec.version) && self.spec.version == oldSelf.spec.version
               || has(oldSelf.status.version) && self.spec.version == oldSelf.status.version
@@ -54,7 +68,21 @@ def root_rules() -> list[Schema]:
             it""",
             at=".spec.version",
             reason="FieldValueForbidden",
-        )
+        ),
+        # Left out it may always be: `kubectl replace` takes away what the provider has written, which it writes again.
+        # Releases that ignored the field let it be wrong: such a number may stay, or become the right one.
+        rule(
+            f"""
+            {_UNINITIALIZED}
+            || !has(self.spec) || !has(self.spec.replicas)
+            || has(oldSelf.spec) && has(oldSelf.spec.replicas) && self.spec.replicas == oldSelf.spec.replicas
+            || has(oldSelf.status.replicas) && self.spec.replicas == oldSelf.status.replicas
+            """,
+            """cannot change: kind creates the control-plane nodes of a cluster once. Create a new Cluster with as many
+            as you want""",
+            at=".spec.replicas",
+            reason="FieldValueForbidden",
+        ),
     ]
 
 

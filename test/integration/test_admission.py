@@ -253,6 +253,14 @@ class Stored:
         """Merge fields into the spec; None takes a field away."""
         return self._merge(self.path, {"spec": fields})
 
+    def scale(self, replicas: int) -> tuple[int, dict[str, Any]]:
+        """Ask for replicas as `kubectl scale` does."""
+        return self._merge(f"{self.path}/scale", {"spec": {"replicas": replicas}})
+
+    def scaled(self) -> dict[str, Any]:
+        """Return what the subresource `scale` shows."""
+        return self.api.request("GET", f"{self.path}/scale")[1]
+
     def _merge(self, path: str, patch: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         return self.api.request("PATCH", path, patch, content_type="application/merge-patch+json")
 
@@ -380,17 +388,63 @@ def test_version_of_an_initialized_control_plane_cannot_change(stored: Any) -> N
     control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "version": "v1.34.2"})
     assert_refused(control_plane.change_spec(version="v1.35.0"), "spec.version", "Create a new Cluster")
     assert_refused(control_plane.change_spec(version=None), "spec.version", "cannot change")
-    assert_accepted(control_plane.change_spec(version="v1.34.2", replicas=3))
+    assert_accepted(control_plane.change_spec(version="v1.34.2"))
 
 
 def test_version_of_an_initialized_control_plane_can_become_the_running_one(stored: Any) -> None:
     control_plane = stored("KINDControlPlane")
-    control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "version": "v1.36.1"})
+    control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "version": "v1.36.1", "replicas": 1})
     assert_accepted(control_plane.change_spec(replicas=1))
     assert_refused(
         control_plane.change_spec(version="v1.35.0"), "spec.version", "kind cannot upgrade a running cluster"
     )
     assert_accepted(control_plane.change_spec(version="v1.36.1"))
+
+
+@pytest.mark.rule("C46")
+def test_replicas_can_change_until_the_control_plane_is_initialized(stored: Any) -> None:
+    control_plane = stored("KINDControlPlane", {"replicas": 1})
+    control_plane.set_status({"initialization": {"controlPlaneInitialized": False}, "replicas": 0})
+    assert_accepted(control_plane.change_spec(replicas=3))
+
+
+@pytest.mark.rule("C46")
+def test_replicas_of_an_initialized_control_plane_cannot_change(stored: Any) -> None:
+    control_plane = stored("KINDControlPlane", {"replicas": 3})
+    control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "replicas": 3})
+    for replicas in (1, 5):
+        assert_refused(
+            control_plane.change_spec(replicas=replicas), "spec.replicas", "Create a new Cluster with as many"
+        )
+    assert_refused(control_plane.scale(5), "spec.replicas", "kind creates the control-plane nodes of a cluster once")
+    assert_accepted(control_plane.scale(3))
+
+
+@pytest.mark.rule("C46")
+def test_replicas_may_be_left_out_and_become_the_number_that_was_made(stored: Any) -> None:
+    control_plane = stored("KINDControlPlane", {"replicas": 3})
+    control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "replicas": 3})
+    assert_accepted(control_plane.change_spec(replicas=None))
+    assert_refused(control_plane.change_spec(replicas=1), "spec.replicas", "cannot change")
+    assert_accepted(control_plane.change_spec(replicas=3))
+
+
+def test_replicas_that_an_older_release_ignored_may_stay_or_be_put_right(stored: Any) -> None:
+    control_plane = stored("KINDControlPlane", {"replicas": 3})
+    control_plane.set_status({"initialization": {"controlPlaneInitialized": True}, "version": "v1.36.1", "replicas": 1})
+    assert_accepted(control_plane.change_spec(version="v1.36.1"))
+    assert_refused(control_plane.change_spec(replicas=5), "spec.replicas", "cannot change")
+    assert_accepted(control_plane.change_spec(replicas=1))
+    assert_refused(control_plane.change_spec(replicas=3), "spec.replicas", "cannot change")
+
+
+@pytest.mark.rule("C46")
+def test_scale_subresource_shows_what_is_there_and_how_to_find_it(stored: Any) -> None:
+    control_plane = stored("KINDControlPlane", {"replicas": 3})
+    control_plane.set_status({"replicas": 2, "selector": "node-role.kubernetes.io/control-plane"})
+    seen = control_plane.scaled()
+    assert seen["spec"] == {"replicas": 3}
+    assert seen["status"] == {"replicas": 2, "selector": "node-role.kubernetes.io/control-plane"}
 
 
 # --- objects of a release that refused less ---

@@ -211,11 +211,22 @@ def test_topology_brings_its_class_and_honours_the_counts(cluster: ManagementClu
     objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, "topology", *counts))}
     assert set(objects) == {"Cluster", "ClusterClass", "KINDClusterTemplate", "KINDControlPlaneTemplate"}
     assert objects["ClusterClass"]["metadata"]["name"] == objects["Cluster"]["spec"]["topology"]["classRef"]["name"]
-    variables = {one["name"]: one["value"] for one in objects["Cluster"]["spec"]["topology"]["variables"]}
-    assert variables == {"controlPlaneCount": 3, "workerCount": 2}
+    topology = objects["Cluster"]["spec"]["topology"]
+    assert topology["controlPlane"] == {"replicas": 3}
+    assert {one["name"]: one["value"] for one in topology["variables"]} == {"workerCount": 2}
     # A template of the class goes through clusterctl's substitution and must come out whole.
     source = next(yaml.safe_load_all((ROOT / "templates" / "clusterclass-kind.yaml").read_text()))
     assert objects["ClusterClass"]["spec"] == source["spec"]
+
+
+@pytest.mark.rule("C37", "C46")
+@pytest.mark.parametrize(("flavor", "asked", "made"), [("", None, 1), ("", 3, 3), ("ha", None, 3), ("ha", 5, 5)])
+def test_count_of_control_planes_becomes_the_replicas(
+    cluster: ManagementCluster, flavor: str, asked: int | None, made: int
+) -> None:
+    counts = ["--control-plane-machine-count", str(asked)] if asked else []
+    objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, flavor, *counts))}
+    assert objects["KINDControlPlane"]["spec"]["replicas"] == made
 
 
 def test_describe_shows_infrastructure_and_control_plane(cluster: ManagementCluster) -> None:

@@ -19,16 +19,20 @@ COMMON = {
     "CONTROL_PLANE_MACHINE_COUNT": "3",
     "WORKER_MACHINE_COUNT": "2",
 }
-VARIABLE = re.compile(r"\$\{(\w+)(?::=([^${}]*))?\}")
+VARIABLE = re.compile(r"\$\{(\w+)(?::=(?P<default>[^${}]*)|/(?P<seen>\w+)/(?P<put>\w+))?\}")
 
 
 def rendered(path: Path, values: Mapping[str, str]) -> list[dict[str, Any]]:
     """Render as clusterctl does: values first, then defaults, which may hold variables; a missing one is an error."""
+
+    def value(match: re.Match[str]) -> str:
+        if match["default"] is not None:
+            return values.get(match[1], match["default"])
+        return values[match[1]].replace(match["seen"], match["put"], 1) if match["seen"] else values[match[1]]
+
     text = path.read_text()
     while VARIABLE.search(text):
-        text = VARIABLE.sub(
-            lambda match: values[match[1]] if match[2] is None else values.get(match[1], match[2]), text
-        )
+        text = VARIABLE.sub(value, text)
     return [one for one in yaml.safe_load_all(text) if one]
 
 
@@ -71,7 +75,7 @@ def test_cluster_refers_to_the_objects_beside_it(suffix: str) -> None:
             "kind": kind,
             "name": objects[kind]["metadata"]["name"],
         }
-    assert objects["KINDControlPlane"]["spec"] == {"version": "v1.37.0"}
+    assert objects["KINDControlPlane"]["spec"] == {"version": "v1.37.0", "replicas": 3}
 
 
 @pytest.mark.rule("C22", "C37")
@@ -85,9 +89,19 @@ def test_network_of_the_cluster_can_be_set_as_in_the_quick_start(suffix: str) ->
     }
 
 
-def test_ha_flavor_has_three_control_planes_and_a_worker() -> None:
-    nodes = [one["role"] for one in flavor("-ha")["KINDCluster"]["spec"]["nodes"]]
-    assert nodes == ["control-plane", "control-plane", "control-plane", "worker"]
+@pytest.mark.rule("C37", "C46")
+@pytest.mark.parametrize(
+    ("suffix", "asked", "made"), [("", "1", 1), ("", "3", 3), ("-ha", "1", 3), ("-ha", "5", 5), ("-ports", "1", 1)]
+)
+def test_count_of_clusterctl_becomes_the_replicas(suffix: str, asked: str, made: int) -> None:
+    """Without the option, clusterctl fills in 1."""
+    objects = flavor(suffix, CONTROL_PLANE_MACHINE_COUNT=asked)
+    assert objects["KINDControlPlane"]["spec"]["replicas"] == made
+    assert [one["role"] for one in objects["KINDCluster"]["spec"]["nodes"]].count("control-plane") == 1
+
+
+def test_ha_flavor_has_a_worker() -> None:
+    assert [one["role"] for one in flavor("-ha")["KINDCluster"]["spec"]["nodes"]] == ["control-plane", "worker"]
 
 
 def test_ports_flavor_publishes_what_the_variables_say() -> None:
@@ -119,10 +133,10 @@ def test_standalone_flavor_needs_no_cluster_api() -> None:
 
 @pytest.mark.rule("C37")
 @pytest.mark.parametrize("suffix", ["-topology", "-development"])
-def test_topology_passes_counts_to_variables_that_the_class_has(suffix: str) -> None:
+def test_topology_passes_the_counts_on(suffix: str) -> None:
     topology = flavor(suffix)["Cluster"]["spec"]["topology"]
     values = {one["name"]: one["value"] for one in topology["variables"]}
-    assert values["controlPlaneCount"] == 3
+    assert topology["controlPlane"] == {"replicas": 3}
     assert values["workerCount"] == 2
     assert topology["classRef"] == {"name": "kind", "namespace": "team-a"}
     assert topology["version"] == "v1.37.0"

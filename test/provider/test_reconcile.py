@@ -327,6 +327,37 @@ class TestControlPlane:
             assert world.kube.written(KIND_CLUSTERS) == writes
             assert len(world.engine.called("kubeconfig")) == reads
 
+    @pytest.mark.rule("C18", "C46")
+    async def test_number_of_control_planes_is_written_once_and_nothing_follows(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2")
+        async with world.running():
+            world.add_owned()
+            await world.until(lambda: world.condition("Available", resource=KIND_CONTROL_PLANES)[0] == "True")
+            control_plane = world.get(resource=KIND_CONTROL_PLANES)
+            assert control_plane["spec"]["replicas"] == control_plane["status"]["replicas"] == 1
+            assert control_plane["status"]["observedGeneration"] == control_plane["metadata"]["generation"]
+            assert await quiet(world, 600) == 0
+
+    async def test_number_that_may_not_be_written_holds_nothing_up_and_is_tried_ever_less_often(self, tmp_path):
+        world, tries = World(tmp_path, capi="v1beta2"), []
+
+        def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+            if verb != "patch" or "/spec/replicas" not in str(body):
+                return None
+            tries.append(name)
+            return Forbidden(verb, "kindcontrolplanes dev", 403, "no such right")
+
+        world.kube.refuse = refuse
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            await asyncio.sleep(3600)
+            assert world.condition("Available", resource=KIND_CONTROL_PLANES)[0] == "True"
+            assert world.reason() == "Ready"
+            assert 5 < len(tries) < 25
+            world.kube.refuse = None
+            await world.until(lambda: "replicas" in world.get(resource=KIND_CONTROL_PLANES)["spec"])
+
     async def test_control_plane_that_is_added_later_takes_the_secret_over(self, tmp_path):
         world = World(tmp_path, capi="v1beta2")
         async with world.running():

@@ -208,7 +208,12 @@ def _first(rng: Random, name: str, world: Options) -> Step:
         spec["recreatePolicy"] = "Always"
     step: Step = {"at": round(rng.uniform(0, 6), 2), "do": "apply", "name": name, "spec": spec}
     if owned:
-        step |= {"owned": True, "order": "".join(rng.sample("CKP", 3)), "control_plane": rng.random() < 0.85}
+        step |= {
+            "owned": True,
+            "order": "".join(rng.sample("CKP", 3)),
+            "control_plane": (chance := rng.random()) < 0.85,
+        }
+        step |= {"replicas": 3} if chance < 0.2 else {}
     return step
 
 

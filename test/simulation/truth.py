@@ -90,7 +90,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield "its kind cluster is on another engine"
         return
     own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
-    if birth.cluster in world.lost and len(own) < _size(obj):
+    if birth.cluster in world.lost and len(own) < _size(obj, birth):
         yield "some of its containers were removed"
     if birth.port != 0 and world.engine.port_owner(birth) and not all(one.running for one in own):
         yield "another kind cluster has its port"
@@ -134,7 +134,7 @@ def _can_be_repaired(life: Life, obj: Body) -> bool:
     own = [one for one in life.world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
     # The addresses of several control planes are in the status, which is not moved.
     knows_homes = birth.control_planes == 1 or birth.maker.startswith(obj["metadata"]["uid"])
-    is_whole = len(own) >= _size(obj) and not _is_shared(life, birth.cluster)
+    is_whole = len(own) >= _size(obj, birth) and not _is_shared(life, birth.cluster)
     return knows_homes and is_whole and not any(_is_forestalled(life, one) for one in own)
 
 
@@ -175,9 +175,9 @@ def _control_plane(life: Life, owner: Body) -> Body | None:
     return life.world.api.find(names.KIND_CONTROL_PLANES, owner["metadata"]["namespace"], reference["name"])
 
 
-def _size(obj: Body) -> int:
-    roles = [node.get("role") or "control-plane" for node in obj["spec"].get("nodes") or [{}]]
-    return len(roles) + (roles.count("control-plane") > 1)
+def _size(obj: Body, birth: Birth) -> int:
+    workers = [node for node in obj["spec"].get("nodes") or () if node.get("role") == "worker"]
+    return birth.control_planes + (birth.control_planes > 1) + len(workers)
 
 
 def unsettled(life: Life) -> list[str]:
@@ -199,7 +199,7 @@ def _problem(life: Life, obj: Body) -> str | None:
         return None
     ready = conditions.get(Condition.READY)
     if ready and ready["status"] == "True":
-        return f"{label} is Ready, but {why}" if why else _wrong_secret(life, obj)
+        return f"{label} is Ready, but {why}" if why else _wrong_secret(life, obj) or _uncounted(life, obj)
     if why in (STOPPED, SILENT) and _can_be_repaired(life, obj):
         return f"{label} is not repaired: {_said(conditions)}"
     if why is None:
@@ -220,6 +220,15 @@ def _wrong_secret(life: Life, obj: Body) -> str | None:
     if any(word in text for word in ("tokenFile", "exec:", "proxy-url", "insecure", "as:")):
         return f"{name_of(obj)}: Secret {name}-config passes on what the node has put into it"
     return None
+
+
+def _uncounted(life: Life, obj: Body) -> str | None:
+    """A KINDControlPlane shows how many nodes are wanted, whether its user has said so or not."""
+    owner = owner_of(life, obj)
+    found = _control_plane(life, owner) if owner and "controlPlaneRef" in owner["spec"] else None
+    if found is None or is_left_alone(life, found) or (found.get("spec") or {}).get("replicas"):
+        return None
+    return f"{name_of(obj)} is Ready, but its KINDControlPlane has no replicas"
 
 
 def _is_shared(life: Life, cluster: str) -> bool:

@@ -26,6 +26,7 @@ def apply(
     spec: Mapping[str, Any] | None = None,
     owned: bool = False,
     control_plane: bool = True,
+    replicas: int | None = None,
     annotations: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     order: str = "CKP",
@@ -47,7 +48,8 @@ def apply(
         cluster: Body = {"infrastructureRef": {"kind": names.KIND_CLUSTERS.kind, "name": name}}
         if control_plane:
             cluster["controlPlaneRef"] = {"kind": names.KIND_CONTROL_PLANES.kind, "name": name}
-            bodies["P"] = (names.KIND_CONTROL_PLANES, {"metadata": metadata, "spec": {"version": "v1.37.0"}})
+            asked = {"version": "v1.37.0", **({"replicas": replicas} if replicas else {})}
+            bodies["P"] = (names.KIND_CONTROL_PLANES, {"metadata": metadata, "spec": asked})
         bodies["C"] = (
             names.clusters(life.world.api.core_version),
             {"metadata": {"name": name, "namespace": namespace}, "spec": cluster},

@@ -67,6 +67,8 @@ def test_cluster_of_the_class_is_available(classy: Place) -> None:
         assert "Cluster" in {one["kind"] for one in metadata["ownerReferences"]}
     assert control_plane["spec"]["version"] == classy.version
     assert [node["role"] for node in cluster["spec"]["nodes"]] == ["control-plane", "worker"]
+    # The topology leaves the number open, and what the provider fills in is no drift for core.
+    assert control_plane["spec"]["replicas"] == 1
     configuration = classy.kind.configuration(NAME)
     assert configuration["networking"]["podSubnet"] == "10.70.0.0/16"
     assert configuration["featureGates"] == {"AllAlpha": False}
@@ -138,3 +140,30 @@ def test_new_version_is_refused_in_plain_words_and_without_a_hot_loop(classy: Pl
     former = {"metadata": {"annotations": way_back}, "spec": {"topology": {"version": classy.version}}}
     classy.patch(CLUSTERS, NAME, former)
     classy.await_condition(NAME, "Available", resource=CLUSTERS)
+
+
+@pytest.mark.rule("C43", "C46")
+def test_replicas_of_the_topology_are_made_and_a_change_is_refused_until_it_is_taken_back(classy: Place) -> None:
+    name = "many"
+    wanted = topology(name, classy.version)
+    wanted["spec"]["topology"]["controlPlane"] = {"replicas": 3}
+    classy.create(wanted)
+    classy.await_condition(name, "Available", resource=CLUSTERS, seconds=120)
+    nodes = [node["role"] for node in classy.get(KIND_CLUSTERS, name)["status"]["nodes"]]
+    assert sorted(nodes) == ["control-plane"] * 3 + ["external-load-balancer", "worker"]
+    assert classy.get(KIND_CONTROL_PLANES, name)["status"]["replicas"] == 3
+
+    def scale(replicas: int) -> None:
+        classy.patch(CLUSTERS, name, {"spec": {"topology": {"controlPlane": {"replicas": replicas}}}})
+
+    def refused() -> Object:
+        seen = condition(classy.get(CLUSTERS, name), "TopologyReconciled")
+        assert seen["status"] == "False"
+        return dict(seen)
+
+    scale(5)
+    assert "kind creates the control-plane nodes of a cluster once" in eventually(refused, 60)["message"]
+    scale(3)
+    classy.await_condition(name, "TopologyReconciled", resource=CLUSTERS)
+    classy.await_condition(name, "Available", resource=CLUSTERS)
+    classy.delete(CLUSTERS, name)

@@ -56,7 +56,7 @@ def test_crd_is_named_as_cluster_api_computes_it(crd: dict[str, Any]) -> None:
 def test_status_is_a_subresource_where_there_is_one(crd: dict[str, Any]) -> None:
     (version,) = crd["spec"]["versions"]
     has_status = "status" in version["schema"]["openAPIV3Schema"]["properties"]
-    assert version.get("subresources", {}) == ({"status": {}} if has_status else {})
+    assert set(version.get("subresources", {})) - {"scale"} == ({"status"} if has_status else set())
     assert has_status != crd["spec"]["names"]["kind"].endswith("Template")
 
 
@@ -126,6 +126,15 @@ def test_kindcluster_and_its_template_share_one_schema() -> None:
 def test_status_leaves_out_what_must_not_be_there(kind: str) -> None:
     status = schema(kind)["properties"]["status"]["properties"]
     assert not {"failureDomains", "failureReason", "failureMessage"} & set(status)
+
+
+@pytest.mark.rule("C46")
+def test_only_a_control_plane_has_the_scale_subresource_and_the_fields_behind_it() -> None:
+    scales = {kind: crd["spec"]["versions"][0].get("subresources", {}).get("scale") for kind, crd in CRDS.items()}
+    assert {kind for kind, scale in scales.items() if scale} == {"KINDControlPlane"}
+    for path in scales["KINDControlPlane"].values():
+        part, field = path.lstrip(".").split(".")
+        assert field in schema("KINDControlPlane")["properties"][part]["properties"]
 
 
 @pytest.mark.rule("C43", "C44")

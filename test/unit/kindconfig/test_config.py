@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -9,11 +10,14 @@ from hypothesis import strategies as st
 from capk.errors import InvalidSpec
 from capk.kindconfig.config import (
     API_VERSION,
+    MOST_CONTROL_PLANES,
     check_cluster_name,
     control_plane_count,
     kind_config,
     name_limit,
     node_names,
+    role_of,
+    with_control_planes,
 )
 from capk.kindconfig.registries import containerd_patches
 from test.unit.characters import matches, texts
@@ -303,6 +307,67 @@ def test_node_names_are_unique_and_fit_a_host_name_at_the_limit(nodes: list[dict
 @pytest.mark.parametrize(("control_planes", "limit"), [(0, 49), (1, 49), (2, 40), (3, 40)])
 def test_name_limit_depends_on_the_control_planes(control_planes: int, limit: int) -> None:
     assert name_limit({"nodes": [{}] * control_planes}) == limit
+
+
+@given(nodes=ROLES, cluster=st.sampled_from(["dev", "dev-worker", "a.b", "control-plane"]))
+def test_role_of_a_node_is_read_off_its_name(nodes: list[dict[str, str]], cluster: str) -> None:
+    spec = {"nodes": nodes}
+    roles = [role_of(name, cluster) for name in node_names(spec, cluster)]
+    listed = [node.get("role", "control-plane") for node in nodes or [{}]]
+    assert roles == listed + ["external-load-balancer"] * (control_plane_count(spec) > 1)
+    assert role_of("elsewhere", cluster) == ""
+
+
+# --- the replicas of a KINDControlPlane ---
+
+
+@pytest.mark.rule("C46")
+@pytest.mark.parametrize(
+    ("nodes", "wanted", "made"),
+    [
+        ([], None, []),
+        ([], 1, []),
+        ([], 3, [{"role": "control-plane"}] * 3),
+        ([{"role": "worker"}, {"image": "node:1"}], 1, [{"role": "worker"}, {"image": "node:1"}]),
+        ([{}, {"role": "worker"}], 2, [{}, {"role": "worker"}, {"role": "control-plane"}]),
+        ([{}, {}, {}], 3, [{}, {}, {}]),
+        ([{}] * 12, None, [{}] * 12),
+    ],
+)
+def test_control_planes_that_are_not_listed_are_added(nodes: Any, wanted: int | None, made: Any) -> None:
+    spec = {"image": "node:0", **({"nodes": nodes} if nodes else {})}
+    before = deepcopy(spec)
+    assert with_control_planes(spec, wanted) == {**spec, **({"nodes": made} if made else {})}
+    assert spec == before
+
+
+@pytest.mark.rule("C46")
+@given(nodes=ROLES, wanted=st.integers(1, MOST_CONTROL_PLANES))
+def test_there_are_as_many_control_planes_as_wanted_or_the_spec_lists_more(nodes: Any, wanted: int) -> None:
+    spec = {"nodes": nodes}
+    try:
+        made = with_control_planes(spec, wanted)
+    except InvalidSpec:
+        assert control_plane_count(spec) > wanted
+        return
+    assert control_plane_count(made) == wanted
+    # What the user wrote keeps its place, and with it what messages call it.
+    assert list(made["nodes"])[: len(nodes)] == nodes
+
+
+@pytest.mark.rule("C46")
+@pytest.mark.parametrize(
+    ("nodes", "wanted", "says"),
+    [
+        ([{}, {}, {}], 1, "lists 3 control-plane nodes, but the KINDControlPlane's spec.replicas is 1; set that to 3"),
+        ([], 2_000_000_000, "at most 9"),
+    ],
+)
+def test_number_of_control_planes_that_cannot_be_made_is_reported(nodes: Any, wanted: int, says: str) -> None:
+    with pytest.raises(InvalidSpec) as refusal:
+        with_control_planes({"nodes": nodes}, wanted)
+    assert refusal.value.path == "spec.nodes"
+    assert says in refusal.value.message
 
 
 @given(name=matches(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"), nodes=ROLES)

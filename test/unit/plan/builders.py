@@ -58,13 +58,21 @@ def owner_cluster(name: str = "dev", **spec: Any) -> OwnerCluster:
     )
 
 
-def control_plane(version: str | None = "v1.36.1", **metadata: Any) -> KINDControlPlane:
+def control_plane(
+    version: str | None = "v1.36.1",
+    *,
+    replicas: int | None = None,
+    status: Mapping[str, Any] | None = None,
+    **metadata: Any,
+) -> KINDControlPlane:
+    spec = {"version": version, "replicas": replicas}
     return KINDControlPlane(
         {
             "apiVersion": names.KIND_CONTROL_PLANES.api_version,
             "kind": "KINDControlPlane",
             "metadata": {"name": "dev", "namespace": "default", "uid": "uid-of-cp", "generation": 1, **metadata},
-            "spec": {"version": version} if version else {},
+            "spec": {field: value for field, value in spec.items() if value},
+            **({"status": dict(status)} if status else {}),
         }
     )
 
