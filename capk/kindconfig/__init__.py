@@ -1,1 +1,1 @@
-"""The formats that kind reads and writes; pure."""
+"""The formats that kind reads and writes. Pure."""

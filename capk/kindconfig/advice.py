@@ -1,6 +1,6 @@
-"""What a spec asks for that kind takes and that has no effect, or does harm. Pure.
+"""Warns about settings that kind accepts but that have no effect or do harm. Pure.
 
-A warning refuses nothing: it is for a condition's message or an Event.
+A warning rejects nothing: it is for a condition's message or an Event.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +25,9 @@ Documents = Mapping[str, str]
 
 
 def warnings_of(spec: Mapping[str, Any], version: str | None) -> tuple[str, ...]:
-    """Return what a user should know about a spec that is accepted, in sentences; at most 20.
+    """Return the warnings about an accepted spec as sentences, at most 20.
 
-    version: the Kubernetes version of the nodes that name no image, as in `v1.36.1`; None where it is not known.
+    version: the Kubernetes version of the nodes that name no image, as in `v1.36.1`; None if unknown.
     """
     return (*ineffective_patches(spec, version), *_inline_mirrors(spec))[:_MOST_WARNINGS]
 
@@ -53,9 +53,9 @@ def replicas_warnings(wanted: int | None, made: int) -> tuple[str, ...]:
 
 
 def ineffective_patches(spec: Mapping[str, Any], version: str | None) -> list[str]:
-    """Return a sentence for each kubeadm patch that kind applies to nothing.
+    """Return a sentence for each kubeadm patch that matches no document of kind.
 
-    version: as for `warnings_of`. A node whose version is not known is judged by the patch's kind alone.
+    version: as for `warnings_of`. For a node of unknown version, only the patch's kind counts.
     Source: kind pkg/internal/patch/resource.go, kubeadm_merge.go.
     """
     nodes = spec.get("nodes") or [{}]
@@ -72,7 +72,7 @@ def _documents(version: str | None) -> Documents:
 
 
 def _kubeadm_api(version: str | None) -> str:
-    """Return the version of kubeadm's documents that kind writes; empty where it is not known.
+    """Return the version of kubeadm's documents that kind writes; empty if unknown.
 
     Source: kind pkg/cluster/internal/kubeadm/config.go.
     """
@@ -108,18 +108,18 @@ def _why_ineffective(kind: str, api: str, nodes: Sequence[Documents]) -> str:
         return ""
     return (
         f"has no effect: it is for {_shown(api)}, and kind generates {' and '.join(generated)} for this Kubernetes "
-        "version. Leave apiVersion out, or group and version in a JSON patch, and it fits every version."
+        "version. Omit apiVersion (group and version in a JSON patch) to make it fit every version."
     )
 
 
 def _why_without_arguments(document: Mapping[str, Any], api: str, nodes: Sequence[Documents]) -> str:
-    """kind drops arguments that a patch for v1beta4 gives as a map: with that version they are a list."""
+    """kind drops arguments that a patch for v1beta4 gives as a map, because that version has a list of them."""
     kind = str(document.get("kind"))
     if api != _LIST_OF_ARGUMENTS or not any(node[kind] == api for node in nodes) or not _has_argument_map(document):
         return ""
     return (
-        f"sets arguments that have no effect: for {api} write extraArgs as a list, [{{name: v, value: '3'}}], or leave "
-        "apiVersion out."
+        f"sets arguments that have no effect: for {api} write extraArgs as a list, [{{name: v, value: '3'}}], or omit "
+        "apiVersion."
     )
 
 
@@ -135,11 +135,11 @@ def _inline_mirrors(spec: Mapping[str, Any]) -> Iterator[str]:
     for path, settings in registry_settings(spec):
         if settings.get("mirrors"):
             yield (
-                f"{path} sets registry mirrors in containerd's configuration, with which nodes of containerd 2.2 do "
-                "not start. Use spec.registries.mirrors instead."
+                f"{path} sets registry mirrors in containerd's configuration. Nodes with containerd 2.2 or later do "
+                "not start with them. Use spec.registries.mirrors instead."
             )
 
 
 def _shown(text: str) -> str:
-    """Return a short text of the user's in quotes, without line breaks and other signs that do not print."""
+    """Return a short text of the user in quotes, without line breaks and other unprintable characters."""
     return repr(text[:_MOST_CHARACTERS])

@@ -1,6 +1,6 @@
-"""What kind would accept and what cannot work: refused before it starts. Pure.
+"""Rejects settings that kind accepts but that cannot work, before kind starts. Pure.
 
-What the schema of the CRD can see is refused there.
+The schema of the CRD rejects what it can express.
 """
 
 import ipaddress
@@ -14,17 +14,17 @@ _KUBELET_SKEW, _KUBELET_SKEW_BEFORE_28 = 3, 2
 
 
 def check_published_port(spec: Mapping[str, Any], *, owned: bool) -> None:
-    """Raise InvalidSpec when a Cluster owns the object and its API server would take another port at each start."""
+    """Raise InvalidSpec if a Cluster owns the object and the API server's port would change at each start."""
     if owned and (spec.get("networking") or {}).get("apiServerPort") == -1:
         raise InvalidSpec(
             "spec.networking.apiServerPort",
-            "is -1, so that the port changes at each start, but the endpoint of the owner Cluster cannot change; "
-            "write 0, or leave it out, for a free port that stays",
+            "is -1, which changes the port at each start, but the endpoint of the owner Cluster cannot change; "
+            "set 0, or omit it, for a free port that stays the same",
         )
 
 
 def check_published_address(spec: Mapping[str, Any], *, owned: bool, external: bool) -> None:
-    """Raise InvalidSpec when a Cluster would publish an address that no client can connect to.
+    """Raise InvalidSpec if a Cluster would publish an address that no client can connect to.
 
     external: whether the Cluster's endpoint is the address on the machine of the container engine.
     """
@@ -32,16 +32,16 @@ def check_published_address(spec: Mapping[str, Any], *, owned: bool, external: b
     if owned and external and address and _is_unspecified(str(address)):
         raise InvalidSpec(
             "spec.networking.apiServerAddress",
-            f"is {address}, which the owner Cluster would publish as its endpoint, and which clients cannot connect "
-            "to; write an address of the machine that runs the container engine, or leave it out for its own use",
+            f"is {address}, which the owner Cluster would publish as its endpoint, but clients cannot connect to it; "
+            "set an address of the container engine's machine, or omit it if all clients run on that machine",
         )
 
 
 def check_node_versions(spec: Mapping[str, Any], *, image: str | None, version: str | None) -> None:
-    """Raise InvalidSpec when the nodes' images are of Kubernetes versions that cannot make one cluster.
+    """Raise InvalidSpec if the nodes' images have Kubernetes versions that do not work in one cluster.
 
-    image: for the nodes that name none. version: what the KINDControlPlane asks for; None without one.
-    Images whose tag tells no version are passed over.
+    image: for the nodes that name none. version: the one that the KINDControlPlane requests; None without one.
+    Images without a version in their tag are skipped.
     Source: https://kubernetes.io/releases/version-skew-policy.
     """
     nodes = spec.get("nodes") or [{}]
@@ -58,8 +58,8 @@ def check_node_versions(spec: Mapping[str, Any], *, image: str | None, version: 
         if found.minor != control_planes[0][1].minor:
             raise InvalidSpec(
                 path,
-                f"is of Kubernetes {found}, but another control-plane node is of {control_planes[0][1]}; give all "
-                "control-plane nodes one minor version",
+                f"has Kubernetes {found}, but another control-plane node has {control_planes[0][1]}; use one minor "
+                "version for all control-plane nodes",
             )
     if control_planes:
         _check_skew([(path, found) for path, is_worker, found in known if is_worker], control_planes[0][1])
@@ -70,7 +70,7 @@ def _check_asked_for(control_planes: Sequence[tuple[str, Version]], version: str
         if not same_version(version, str(found)):
             raise InvalidSpec(
                 path,
-                f"is of Kubernetes {found}, but the KINDControlPlane asks for {version}; leave the image out, choose "
+                f"has Kubernetes {found}, but the KINDControlPlane requests {version}; omit the image, choose "
                 f"one of that version, or set the KINDControlPlane's spec.version to {found}",
             )
 
@@ -81,8 +81,8 @@ def _check_skew(workers: Sequence[tuple[str, Version]], control_plane: Version) 
         if not 0 <= control_plane.minor - found.minor <= allowed:
             raise InvalidSpec(
                 path,
-                f"is of Kubernetes {found}, and the control plane of {control_plane}: a worker may be up to {allowed} "
-                "minor versions older than the control plane, and not newer",
+                f"has Kubernetes {found}, and the control plane has {control_plane}; use an image that is at most "
+                f"{allowed} minor versions older than the control plane, and not newer",
             )
 
 

@@ -1,6 +1,6 @@
-"""KINDCluster spec and the owner Cluster's network → the `kind.x-k8s.io/v1alpha4` document that kind reads.
+"""KINDCluster spec and the owner Cluster's network → the `kind.x-k8s.io/v1alpha4` document that kind reads. Pure.
 
-What the schema of the CRD refuses already is not checked again here.
+The schema of the CRD makes further checks, which are not repeated here.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ from capk.kindconfig.patches import kubeadm_documents
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 CONTROL_PLANE, WORKER, LOAD_BALANCER = "control-plane", "worker", "external-load-balancer"
 API_PORT = 6443
-"""On which the API server listens in a node, and the load balancer in front of several."""
+"""Port of the API server in a node, and of the load balancer in front of several."""
 DEFAULT_SERVICE_DOMAIN = "cluster.local"
 
 _CLUSTER_WIDE = (
@@ -44,11 +44,11 @@ def kind_config(
 ) -> dict[str, Any]:
     """Return the kind configuration of a KINDCluster.
 
-    cluster_network: the owner Cluster's `spec.clusterNetwork`, which fills in what the spec leaves open; None without
-    an owner.
+    cluster_network: the owner Cluster's `spec.clusterNetwork`, which supplies what the spec omits; None without an
+    owner.
     image: for the nodes that name none. kind's own `--image` would replace the image of every node.
-    version: what the KINDControlPlane asks for, None without one; no control-plane node may have another.
-    Raises InvalidSpec where the spec contradicts itself, the owner Cluster or the KINDControlPlane.
+    version: the one that the KINDControlPlane requests, None without one; no control-plane node may have another.
+    Raises InvalidSpec if the spec contradicts itself, the owner Cluster or the KINDControlPlane.
     """
     checks.check_published_port(spec, owned=cluster_network is not None)
     checks.check_node_versions(spec, image=image, version=version)
@@ -71,9 +71,9 @@ def kind_config(
 
 
 def check_cluster_name(cluster_name: str, spec: Mapping[str, Any]) -> None:
-    """Raise InvalidSpec when kind, the container engine or Kubernetes would refuse the name for the cluster or a node.
+    """Raise InvalidSpec if kind, the container engine or Kubernetes would reject the name for the cluster or a node.
 
-    kind itself only warns, above 50 characters; the host name of a node ends at 63.
+    kind itself only warns, above 50 characters. The host name of a node has at most 63.
     """
     if not CLUSTER_NAME.fullmatch(cluster_name):
         raise InvalidSpec(
@@ -92,13 +92,13 @@ def check_cluster_name(cluster_name: str, spec: Mapping[str, Any]) -> None:
 
 
 def name_limit(spec: Mapping[str, Any]) -> int:
-    """Return how many characters the name of the kind cluster may have."""
+    """Return the maximum number of characters of the kind cluster's name."""
     longest = LOAD_BALANCER if control_plane_count(spec) > 1 else CONTROL_PLANE
     return _HOST_NAME_LIMIT - len(f"-{longest}")
 
 
 def control_plane_count(spec: Mapping[str, Any]) -> int:
-    """Return the number of control-plane nodes that kind makes of the spec."""
+    """Return the number of control-plane nodes that kind creates for the spec."""
     return _roles(spec).count(CONTROL_PLANE)
 
 
@@ -129,7 +129,7 @@ def with_control_planes(spec: Mapping[str, Any], wanted: int | None) -> Mapping[
 
 
 def node_names(spec: Mapping[str, Any], cluster_name: str) -> list[str]:
-    """Return the names of the containers that kind makes of the spec: its nodes in order, then the load balancer.
+    """Return the names of the containers that kind creates for the spec: its nodes in order, then the load balancer.
 
     Source: kind pkg/cluster/internal/providers/common/namer.go.
     """
@@ -157,7 +157,7 @@ def _with_image(nodes: Sequence[Mapping[str, Any]], image: str | None) -> list[d
 
 
 def _networking(own: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
-    """Return kind's networking: what the spec says, completed by the owner Cluster's network.
+    """Return kind's networking: the spec's, completed by the owner Cluster's network.
 
     `clusterNetwork.apiServerPort` is the published port: inside a kind node the API server always listens on 6443.
     """
@@ -168,14 +168,14 @@ def _networking(own: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str,
         "apiServerPort": network.get("apiServerPort") or 0,
         "ipFamily": _family(pods, services),
     }
-    # For kind 0 is the same as no port, and a port from elsewhere must be able to take its place.
+    # kind treats 0 as no port, so the owner Cluster's port may replace it.
     merged = {field: deepcopy(value) for field, value in own.items() if (field, value) != ("apiServerPort", 0)}
     for field, value in wanted.items():
         if value and not _agree(merged.setdefault(field, value), value):
             raise InvalidSpec(
                 f"spec.networking.{field}",
-                f"is {merged[field]}, but the clusterNetwork of the owner Cluster asks for {value}; "
-                "set it in one of the two places, or the same in both",
+                f"is {merged[field]}, but the clusterNetwork of the owner Cluster requests {value}; "
+                "set it in only one of the two, or to the same value in both",
             )
     return merged
 
@@ -185,14 +185,14 @@ def _blocks(network: Mapping[str, Any], field: str) -> list[str]:
     if len(blocks) > 2:
         raise InvalidSpec(
             "spec.networking",
-            f"clusterNetwork.{field} of the owner Cluster has {len(blocks)} CIDR blocks, and kind takes one, "
-            "or one of each IP family",
+            f"clusterNetwork.{field} of the owner Cluster has {len(blocks)} CIDR blocks; use one, or one of each "
+            "IP family, because kind accepts no more",
         )
     return blocks
 
 
 def _family(pods: Sequence[str], services: Sequence[str]) -> str:
-    """Return the ipFamily that the owner Cluster's subnets need; empty when kind's default will do."""
+    """Return the ipFamily that the owner Cluster's subnets need; empty if kind's default suffices."""
     versions = [{_version(block) for block in blocks} for blocks in (pods, services) if blocks]
     if any(len(blocks) == 2 for blocks in (pods, services)):
         return "dual"
@@ -200,7 +200,7 @@ def _family(pods: Sequence[str], services: Sequence[str]) -> str:
         raise InvalidSpec(
             "spec.networking",
             f"clusterNetwork of the owner Cluster mixes IP families: pods {','.join(pods)}, "
-            f"services {','.join(services)}; give both the same family, or both one block of each",
+            f"services {','.join(services)}; use the same family for both, or one block of each family for both",
         )
     return "ipv6" if {6} in versions else ""
 
@@ -215,7 +215,7 @@ def _version(block: str) -> int:
 
 
 def _agree(one: Any, other: Any) -> bool:
-    """Whether two values mean the same; subnets may be spelled differently."""
+    """Whether two values mean the same; the notation of subnets may differ."""
     return one == other or _subnets(one) == _subnets(other) is not None
 
 
@@ -241,5 +241,5 @@ def _check_service_domain(patches: Sequence[str], domain: str) -> None:
                 raise InvalidSpec(
                     f"spec.kubeadmConfigPatches[{index}]",
                     f"sets networking.dnsDomain to {own}, but clusterNetwork.serviceDomain of the owner Cluster is "
-                    f"{domain}; leave one of them out",
+                    f"{domain}; remove one of them",
                 )

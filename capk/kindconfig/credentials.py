@@ -1,6 +1,6 @@
-"""Certificates, keys and tokens of untrusted kubeconfigs: each is parsed and written again, never copied. Pure.
+"""Parses certificates, keys and tokens of untrusted kubeconfigs, and writes them again instead of copying. Pure.
 
-No error text here quotes what was read, and no cause is attached that would.
+Neither an error text nor an attached cause quotes the input.
 """
 
 import base64
@@ -30,7 +30,7 @@ MOST_TOKEN_CHARACTERS: Final = 8192
 
 _TOKEN: Final = re.compile(r"[!-~]+")
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-"""The curves that Go's TLS and kubeadm know."""
+"""The curves that Go's TLS and kubeadm support."""
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -42,7 +42,7 @@ class BadKubeconfig(CapkError, ValueError):
 def certificates(entry: Mapping[str, object], field: str) -> tuple[x509.Certificate, ...]:
     """Return the certificates that a field holds as PEM in base64; none if the field is absent or empty.
 
-    Raises BadKubeconfig when the field holds something else, or more than MOST_CERTIFICATES.
+    Raises BadKubeconfig if the field holds anything else, or more than MOST_CERTIFICATES.
     """
     pem = _decoded(entry, field)
     if not pem:
@@ -56,7 +56,7 @@ def certificates(entry: Mapping[str, object], field: str) -> tuple[x509.Certific
 
 
 def private_key(entry: Mapping[str, object], field: str, certificate: x509.Certificate) -> str:
-    """Return the private key that a field holds, as new PEM; it has to belong to the certificate.
+    """Return the private key in a field as new PEM; it must belong to the certificate.
 
     RSA and EC keys are written in the form that kubeadm writes, Ed25519 keys as PKCS #8. Raises BadKubeconfig.
     """
@@ -67,18 +67,18 @@ def private_key(entry: Mapping[str, object], field: str, certificate: x509.Certi
         matches = False
     if not matches:
         raise BadKubeconfig("the client key of the kubeconfig does not belong to its client certificate")
-    # Not every kind of key has a form of its own.
+    # The traditional form exists only for RSA and EC keys.
     form = PrivateFormat.PKCS8 if isinstance(key, ed25519.Ed25519PrivateKey) else PrivateFormat.TraditionalOpenSSL
     return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
 
 
 def inline_token(entry: Mapping[str, object]) -> str | None:
-    """Return the bearer token of a user, None without one; raises BadKubeconfig if no HTTP header could carry it."""
+    """Return the bearer token of a user, or None; raises BadKubeconfig if an HTTP header cannot carry it."""
     token = entry.get("token")
     if token is None or token == "":
         return None
     if not isinstance(token, str) or len(token) > MOST_TOKEN_CHARACTERS or not _TOKEN.fullmatch(token):
-        raise BadKubeconfig("the token of the kubeconfig is too long or has characters that no token has")
+        raise BadKubeconfig("the token of the kubeconfig is too long or has invalid characters")
     return token
 
 
@@ -88,7 +88,7 @@ def pem(chain: Sequence[x509.Certificate]) -> str:
 
 
 def fingerprint(chain: Sequence[x509.Certificate]) -> str:
-    """Return `sha256:` and the digest of certificates, independent of how their PEM was laid out."""
+    """Return `sha256:` and the digest of certificates, independent of the layout of their PEM."""
     digest = hashlib.sha256(b"".join(certificate.public_bytes(Encoding.DER) for certificate in chain))
     return f"sha256:{digest.hexdigest()}"
 
@@ -107,7 +107,7 @@ def _loaded_key(pem: bytes, field: str) -> PrivateKey:
     if len(pem) > MOST_KEY_CHARACTERS:
         raise BadKubeconfig(f"{field} of the kubeconfig is too long for a private key")
     try:
-        # The whole check of an RSA key takes up to seconds. Of a key that passes ours, TLS can only fail.
+        # A full check of an RSA key can take seconds. With a bad key that passes ours, TLS merely fails.
         key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise BadKubeconfig(f"{field} of the kubeconfig is not an unencrypted private key in base64") from None
@@ -117,7 +117,7 @@ def _loaded_key(pem: bytes, field: str) -> PrivateKey:
         return key
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size <= MOST_RSA_BITS and _is_consistent(key):
         return key
-    raise BadKubeconfig(f"{field} of the kubeconfig is not an RSA, EC or Ed25519 key of a usual size")
+    raise BadKubeconfig(f"{field} of the kubeconfig is not an RSA, EC or Ed25519 key of a supported size")
 
 
 def _is_consistent(key: rsa.RSAPrivateKey) -> bool:
@@ -127,5 +127,5 @@ def _is_consistent(key: rsa.RSAPrivateKey) -> bool:
 
 def _public_bytes(key: object) -> bytes:
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
-        raise TypeError("not a kind of key that client certificates have")
+        raise TypeError("client certificates do not have keys of this type")
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

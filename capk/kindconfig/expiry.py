@@ -1,4 +1,4 @@
-"""When the client certificate of a kubeconfig has to be renewed, and how kubeadm does it; pure."""
+"""When to renew the client certificate of a kubeconfig, and how kubeadm does it. Pure."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,13 +13,13 @@ RENEWAL_SHARE: Final = 0.1
 """Renew when this share of the lifetime is left: 36 days of a year, 2.4 hours of a day."""
 
 RENEW_COMMAND: Final = ("kubeadm", "certs", "renew", "all", "--config=/kind/kubeadm.conf")
-"""Run it in each control-plane node; it renews the client certificate in /etc/kubernetes/admin.conf and all others.
+"""For each control-plane node: renews the client certificate in /etc/kubernetes/admin.conf and all others.
 
 All certificates of a kind cluster are as old as the cluster, so they expire together. The configuration is the file
-that kind left in the node: with it kubeadm asks no API server, and the command works when that is down or its
-certificate has expired. New certificates come from the authorities in /etc/kubernetes/pki, which do not change.
-Tried with kind 0.33 and Kubernetes 1.36, in the first and in a joined control plane: it takes a second, the names and
-addresses in them stay, and kube-apiserver and etcd serve the new ones within 5 s without a restart.
+that kind left in the node: with it kubeadm needs no API server, so the command works even if that is down or its
+certificate has expired. The authorities in /etc/kubernetes/pki, which do not change, sign the new certificates.
+Tested with kind 0.33 and Kubernetes 1.36, in the first and in a joined control plane: it takes a second, the names and
+addresses in the certificates stay, and kube-apiserver and etcd serve the new ones within 5 s without a restart.
 Source: kubeadm app/cmd/certs.go, app/phases/certs/renewal/{manager,readwriter}.go; kind
 pkg/cluster/internal/create/actions/config/config.go.
 """
@@ -29,7 +29,7 @@ RESTART_COMMAND: Final = (
     "-c",
     "crictl ps --quiet --name '^(kube-controller-manager|kube-scheduler)$' | xargs -r crictl stop",
 )
-"""Run it after RENEW_COMMAND: these two read their certificate only when they start. The kubelet starts them again."""
+"""To run after RENEW_COMMAND: these two read their certificate only when they start. The kubelet restarts them."""
 
 
 def expires_soon(
@@ -40,8 +40,8 @@ def expires_soon(
 ) -> bool:
     """Return whether a client certificate has expired or has at most a share of its lifetime left.
 
-    not_after, now: with time zones. not_after is None for a token, which has no expiry that we can see.
-    lifetime: of the certificate in all, as `Kubeconfig.lifetime` has it; None is taken for kubeadm's default.
+    not_after, now: with time zones. not_after is None for a token, whose expiry is unknown.
+    lifetime: the certificate's total lifetime, as in `Kubeconfig.lifetime`; None means kubeadm's default.
     """
     if not_after is None:
         return False

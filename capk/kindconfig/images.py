@@ -1,4 +1,4 @@
-"""Kubernetes version → node image, from the catalogue that belongs to the pinned kind release."""
+"""Kubernetes version → node image, from the catalogue of the pinned kind release."""
 
 import re
 from functools import cache
@@ -18,7 +18,7 @@ _TAG = re.compile(r":(?P<version>v[0-9]+\.[0-9]+\.[0-9]+)(?:$|[@_-])")
 
 
 class Version(NamedTuple):
-    """A version of Kubernetes 1; without a patch it stands for all of a minor version."""
+    """A version of Kubernetes 1. Without a patch, it means any patch release of the minor version."""
 
     minor: int
     patch: int | None
@@ -47,10 +47,10 @@ def node_image(
 ) -> str | None:
     """Return the node image to use, or None for kind's own default.
 
-    An exact image wins. A full version becomes a plain tag, so that an image loaded into the engine by hand is found;
-    a minor version becomes the image of the catalogue, with its digest.
+    An exact image takes precedence. A full version becomes a plain tag, which also matches an image loaded into the
+    engine by hand. A minor version becomes the image of the catalogue, with its digest.
     path: the field that the version comes from.
-    Raises InvalidSpec for a version that is none, or a minor version that the catalogue does not have.
+    Raises InvalidSpec for an invalid version, or a minor version that the catalogue does not have.
     """
     if image:
         return image
@@ -65,13 +65,13 @@ def node_image(
         known = ", ".join(f"1.{minor}" for minor in sorted(catalogue(), reverse=True))
         raise InvalidSpec(
             path,
-            f"there is no node image for {wanted} in the catalogue of this release, which has {known}; "
-            f"give a full version such as {wanted}.0, or set spec.image of the KINDCluster",
+            f"the catalogue of this release has no node image for {wanted}, only for {known}; "
+            f"use a full version such as {wanted}.0, or set spec.image of the KINDCluster",
         ) from None
 
 
 def same_version(wanted: str, running: str) -> bool:
-    """Whether a running version is the wanted one; a minor version is met by each of its patches."""
+    """Whether a running version is the wanted one; any patch release satisfies a minor version."""
     try:
         one, other = parse_version(wanted), parse_version(running)
     except InvalidSpec:
@@ -80,18 +80,18 @@ def same_version(wanted: str, running: str) -> bool:
 
 
 def image_version(image: str) -> str | None:
-    """Return the Kubernetes version that the tag of a node image tells, as in `v1.34.3`; None when it tells none."""
+    """Return the Kubernetes version in the tag of a node image, as in `v1.34.3`, or None."""
     match = _TAG.search(image)
     return match["version"] if match else None
 
 
 def kind_release() -> str:
-    """Return the release of kind that the catalogue belongs to, as in `v0.33.0`."""
+    """Return the catalogue's release of kind, as in `v0.33.0`."""
     return str(_content()["kind"])
 
 
 def default_image() -> str:
-    """Return the node image that the kind release of the catalogue uses if it is not given one, with its digest."""
+    """Return the default node image of the catalogue's kind release, with its digest."""
     return str(_content()["images"][0]["image"])
 
 

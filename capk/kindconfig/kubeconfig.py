@@ -1,15 +1,15 @@
-"""Reads the kubeconfigs that kind prints, writes new ones, and builds the Secrets that hold them; pure.
+"""Reads the kubeconfigs that kind prints, writes new ones, and builds the Secrets that hold them. Pure.
 
 kind prints the user of a node's admin.conf as it is (kind pkg/cluster/internal/kubeconfig/internal/kubeconfig/types.go,
 kubeadm.go), and with `--internal` its server too. Root in a node and every administrator of the workload cluster can
-edit that file. So a kubeconfig is untrusted input: `parse` takes from it what is needed, `render` writes a new one.
+edit that file. So a kubeconfig is untrusted input: `parse` takes the parts that are needed, `render` writes a new one.
 
-`parse` ignores what it does not need instead of refusing it. Fields such as `exec`, `tokenFile`, `proxy-url`, `as` or
-`insecure-skip-tls-verify` harm only those who read the file; nobody reads it but `parse`, and `render` has no place for
-them. Refusing would add no safety, and one stray field would take a working cluster's kubeconfig from its users. A
-kubeconfig is refused when it has no inline credentials without these fields.
+`parse` ignores fields that it does not need instead of rejecting the kubeconfig. Fields such as `exec`, `tokenFile`,
+`proxy-url`, `as` or `insecure-skip-tls-verify` harm only programs that read the file. Only `parse` reads it, and
+`render` writes none of them. Rejecting would add no safety, and one stray field would cost users the kubeconfig of a
+working cluster. A kubeconfig is rejected if it has no inline credentials apart from these fields.
 
-No error text here ever quotes a kubeconfig: not its YAML, not what a parser says about it.
+Error texts never quote a kubeconfig: neither its YAML nor a parser's message about it.
 """
 
 import base64
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 MOST_CHARACTERS: Final = 256 * 1024
-"""A kubeconfig of kind has about 6,000."""
+"""kind's kubeconfigs have about 6,000."""
 
 _DNS_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _PLUGINS: Final = ("exec", "auth-provider", "tokenFile", "client-certificate", "client-key", "username")
@@ -51,15 +51,15 @@ _PLUGINS: Final = ("exec", "auth-provider", "tokenFile", "client-certificate", "
 
 @dataclass(frozen=True)
 class Kubeconfig:
-    """What a kubeconfig says and what is needed to log in, each part parsed and written again.
+    """The parts of a kubeconfig that are needed to log in, each parsed and written again.
 
     host, port: of the API server. The node chose them in a kubeconfig of `kind get kubeconfig --internal`: compare them
     with an address you know.
     authority: certificates that vouch for the API server, PEM.
-    fingerprint: `sha256:` and the digest of the authority, independent of how the PEM is laid out.
+    fingerprint: `sha256:` and the digest of the authority, independent of the layout of the PEM.
     client_certificate, client_key: PEM; both empty for a user with a token.
     token: bearer token; None for a user with a client certificate.
-    not_before, not_after: during which the client certificate and its chain are valid, in UTC; None for a token.
+    not_before, not_after: validity of the client certificate and its chain, in UTC; None for a token.
     """
 
     host: str
@@ -74,13 +74,13 @@ class Kubeconfig:
 
     @property
     def lifetime(self) -> timedelta | None:
-        """How long the client certificate is valid in all; None for a token."""
+        """Total lifetime of the client certificate; None for a token."""
         return self.not_after - self.not_before if self.not_before and self.not_after else None
 
 
 @dataclass(frozen=True)
 class KubeconfigFacts:
-    """What a kubeconfig says, without its secrets."""
+    """The facts of a kubeconfig without its secrets."""
 
     server: str
     """URL of the API server."""
@@ -89,16 +89,16 @@ class KubeconfigFacts:
     authority: str
     """The certificate authority, PEM."""
     fingerprint: str
-    """`sha256:` and the digest of the certificate authority, independent of how the PEM is laid out."""
+    """`sha256:` and the digest of the certificate authority, independent of the layout of the PEM."""
     not_after: datetime | None
     """When the client certificate expires, in UTC; None for a user with a token."""
 
 
 def parse(text: str) -> Kubeconfig:
-    """Parse the current context of an untrusted kubeconfig; whatever is not needed is ignored.
+    """Parse the current context of an untrusted kubeconfig; fields that are not needed are ignored.
 
-    A client certificate with its key counts before a token. Raises BadKubeconfig when the text is not a kubeconfig, is
-    too large, or holds neither: Cluster API's core refuses plugins to log in (C14), and files are not ours to read.
+    A client certificate with its key takes precedence over a token. Raises BadKubeconfig if the text is not a
+    kubeconfig, is too large, or holds neither: core rejects login plugins (C14), and files are not ours to read.
     """
     cluster, user = _current(_document(text))
     host, port = _host_and_port(cluster.get("server"))
@@ -123,7 +123,7 @@ def parse(text: str) -> Kubeconfig:
 
 
 def render(kubeconfig: Kubeconfig, *, server: str, name: str) -> str:
-    """Return a new kubeconfig, YAML, of one cluster, user and context; it has the fields below and no others.
+    """Return a new kubeconfig, YAML, with one cluster, user and context, and only the fields below.
 
     server: URL of the API server at an address that we know, as `server_url` writes it.
     name: of the kind cluster; the entries are called `kind-<name>`, as kind calls them.
@@ -146,7 +146,7 @@ def render(kubeconfig: Kubeconfig, *, server: str, name: str) -> str:
 
 
 def server_url(host: str, port: int) -> str:
-    """Return the https URL of an API server; IPv6 addresses get their brackets: `https://[::1]:40001`."""
+    """Return the https URL of an API server, with brackets around an IPv6 address: `https://[::1]:40001`."""
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
@@ -184,10 +184,10 @@ def config_secret(
 
 
 def secret_digest(data: Mapping[str, str] | None) -> str:
-    """Return a digest of a Secret's data: equal data, in any order, gives equal digests."""
+    """Return a digest of a Secret's data, independent of its order."""
     digest = hashlib.sha256()
     for key, value in sorted((data or {}).items()):
-        # Lengths keep the border between key and value where it is.
+        # The lengths make the border between key and value unambiguous.
         digest.update(f"{len(key)}:{key}{len(value)}:{value}".encode())
     return f"sha256:{digest.hexdigest()}"
 

@@ -1,6 +1,6 @@
-"""What the patches of a spec say: kubeadm's documents, containerd's registries. Pure.
+"""Reads the patches of a spec: kubeadm's documents, containerd's registries. Pure.
 
-The texts are the user's. What cannot be read counts as empty here: kind reports it better when it reads it.
+Users write these texts. An unreadable one counts as empty here, because kind reports it better.
 """
 
 import json
@@ -13,17 +13,17 @@ import yaml
 
 from capk.kindconfig import yamlio
 
-# kind cuts a patch into documents in the same way. Source: kind pkg/internal/patch/resource.go.
+# kind splits a patch into documents in the same way. Source: kind pkg/internal/patch/resource.go.
 _SEPARATOR = re.compile(r"\n---[^\n]*(?:\n|$)")
 _REGISTRY_PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images")
 _MOST_CHARACTERS = 64 * 1024
 _MOST_DOTS = 128
-"""In a line. Time and memory for a dotted key grow with the square of its parts: one of 500 KB takes all there is."""
+"""Per line. Time and memory for a dotted key grow with the square of its parts; one of 500 KB exhausts the memory."""
 _REGISTRY_PATH = re.compile(r"/registry(?:/|$)")
 
 
 def kubeadm_documents(patch: str) -> list[Mapping[str, Any]]:
-    """Return the documents of a kubeadm merge patch; none when it is not YAML."""
+    """Return the documents of a kubeadm merge patch; none if it is not YAML."""
     try:
         loaded = [yamlio.load_texts(text) for text in _SEPARATOR.split(patch)]
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -42,7 +42,7 @@ def registry_settings(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
 
 
 def _looked_at(patches: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Yield the patches, with their numbers, that together are not too long."""
+    """Yield the first patches with their numbers, as long as they are not too long together."""
     left = _MOST_CHARACTERS
     for index, patch in enumerate(patches):
         if len(patch) <= left:

@@ -1,7 +1,7 @@
-"""Registry mirrors: the files that containerd reads them from, and the setting that makes it read the files. Pure.
+"""Registry mirrors: the files in which containerd finds them, and the setting that makes it read the files. Pure.
 
-containerd reads `hosts.toml` at each pull, so the files may be written into a node that runs; only the folder has to be
-in its configuration from its start. Source: containerd docs/hosts.md, core/remotes/docker/config/hosts.go.
+containerd reads `hosts.toml` at each pull, so the files may be written into a running node. Only the folder must be in
+its configuration from the start. Source: containerd docs/hosts.md, core/remotes/docker/config/hosts.go.
 """
 
 import base64
@@ -26,14 +26,14 @@ _ENDPOINT = re.compile(rf"https?://{_NAME}(?::[0-9]{{1,5}})?(?P<path>/[A-Za-z0-9
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _EVERY_OTHER = "_default"
 
-# By the version of containerd's configuration. kind's node images have 2, which containerd 2 reads as well; kind skips
-# a patch of another version. Version 2 comes last: releases of kind that skip none leave that of the last patch.
+# By the version of containerd's configuration. kind's node images have 2, which containerd 2 reads too. kind skips a
+# patch of another version. Version 2 comes last, because kind releases that skip none keep the last patch's version.
 # Source: kind images/base/files/etc/containerd/config.toml, pkg/internal/patch/toml.go.
 _PLUGINS = {3: "io.containerd.cri.v1.images", 2: "io.containerd.grpc.v1.cri"}
 
 
 def authority_names(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the ConfigMaps that the mirrors of a spec need, each once and in order."""
+    """Return the names of the ConfigMaps that the mirrors of a spec need, in order and without repetition."""
     names = (str((mirror.get("caConfigMapRef") or {}).get("name") or "") for mirror in _mirrors(spec))
     return tuple(dict.fromkeys(filter(None, names)))
 
@@ -42,12 +42,12 @@ def hosts_files(spec: Mapping[str, Any], authorities: Mapping[str, str]) -> dict
     """Return the files that every node needs for the mirrors of a spec: absolute path → content, in writing order.
 
     authorities: ConfigMap name → the text under its key `ca.crt`.
-    A file of certificates comes before the `hosts.toml` that names it, as containerd reads both at any time.
-    Raises InvalidSpec for a ConfigMap that is absent or holds no certificate, and for what the CRD refuses.
+    A file of certificates comes before the `hosts.toml` that names it, because containerd may read both at any time.
+    Raises InvalidSpec for a ConfigMap that is absent or holds no certificate, and for values that the CRD rejects.
     """
     mirrors = _mirrors(spec)
     if len(mirrors) > _MOST_MIRRORS:
-        raise InvalidSpec("spec.registries.mirrors", f"has {len(mirrors)} entries, and at most {_MOST_MIRRORS} may be")
+        raise InvalidSpec("spec.registries.mirrors", f"has {len(mirrors)} entries; use at most {_MOST_MIRRORS}")
     files: dict[str, str] = {}
     for index, mirror in enumerate(mirrors):
         files |= _files_of(mirror, authorities, f"spec.registries.mirrors[{index}]")
@@ -57,8 +57,8 @@ def hosts_files(spec: Mapping[str, Any], authorities: Mapping[str, str]) -> dict
 def containerd_patches(spec: Mapping[str, Any]) -> list[str]:
     """Return the patches that make containerd 1 and 2 read the mirrors' files; none for a spec without mirrors.
 
-    containerd before 2.2 reads no such files unless it is told to. Where the folder is its default, as in kind's images
-    of 2.2 and later, the patch changes nothing.
+    containerd before 2.2 reads such files only if configured to. If the folder is its default, as in kind's images of
+    2.2 and later, the patch changes nothing.
     """
     if not _mirrors(spec):
         return []
@@ -71,7 +71,7 @@ def containerd_patches(spec: Mapping[str, Any]) -> list[str]:
 def check_containerd_patches(spec: Mapping[str, Any]) -> None:
     """Raise InvalidSpec for a containerd patch that contradicts the mirrors of a spec.
 
-    containerd starts without its Kubernetes part where both a folder and mirrors are configured.
+    containerd starts without its Kubernetes part if both a folder and mirrors are configured.
     """
     if not _mirrors(spec):
         return
@@ -116,16 +116,16 @@ def _host(mirror: Mapping[str, Any], path: str) -> str:
 def _endpoints(mirror: Mapping[str, Any], path: str) -> list[str]:
     endpoints = [str(endpoint) for endpoint in mirror.get("endpoints") or ()]
     if not 0 < len(endpoints) <= _MOST_ENDPOINTS:
-        raise InvalidSpec(f"{path}.endpoints", f"has {len(endpoints)} entries; 1 to {_MOST_ENDPOINTS} may be")
+        raise InvalidSpec(f"{path}.endpoints", f"has {len(endpoints)} entries; use 1 to {_MOST_ENDPOINTS}")
     for index, endpoint in enumerate(endpoints):
         if len(endpoint) > _LONGEST_ENDPOINT or not _ENDPOINT.fullmatch(endpoint):
             raise InvalidSpec(f"{path}.endpoints[{index}]", "is not a URL such as http://kind-registry:5000")
-    # containerd would ask for //v2 below an address that ends with a slash, and read no file with one address twice.
+    # containerd would request //v2 below an address that ends with a slash, and rejects a file with a repeated address.
     return list(dict.fromkeys(endpoint.rstrip("/") for endpoint in endpoints))
 
 
 def _certificates(name: str, authorities: Mapping[str, str], path: str) -> str:
-    """Return the certificates of a ConfigMap, rebuilt: whatever else it holds, a key for example, goes nowhere."""
+    """Return the certificates of a ConfigMap, rebuilt; anything else it holds, such as a key, is dropped."""
     text = authorities.get(name)
     if text is None:
         raise InvalidSpec(
@@ -156,7 +156,7 @@ def _pem(der: bytes) -> str:
 
 
 def _hosts_toml(endpoints: Sequence[str], *, only: bool, authority: str) -> str:
-    """Return a `hosts.toml`. containerd asks `server` last, and the registry itself where there is none."""
+    """Return a `hosts.toml`. containerd asks `server` last, or the registry itself if there is none."""
     hosts, server = (endpoints[:-1], endpoints[-1:]) if only else (endpoints, ())
     lines = ["# Written by the provider from spec.registries."]
     for endpoint in server:
@@ -168,10 +168,10 @@ def _hosts_toml(endpoints: Sequence[str], *, only: bool, authority: str) -> str:
 
 def _settings(endpoint: str, authority: str) -> list[str]:
     lines = ['capabilities = ["pull", "resolve"]']
-    # With certificates containerd would try TLS with an endpoint that says http, too.
+    # With certificates, containerd would try TLS for an http endpoint too.
     if authority and endpoint.startswith("https://"):
         lines.append(f"ca = {_quoted(authority)}")
-    # containerd puts /v2 behind any path; behind one that begins with it the API cannot be.
+    # containerd appends /v2 to any path, which is wrong for one that begins with it.
     match = _ENDPOINT.fullmatch(endpoint)
     if match and (match["path"] or "").startswith("/v2/"):
         lines.append("override_path = true")
@@ -179,5 +179,5 @@ def _settings(endpoint: str, authority: str) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as a TOML string, which a JSON string of ASCII is."""
+    """Return a text as a TOML string: a JSON string of ASCII is one."""
     return json.dumps(text)

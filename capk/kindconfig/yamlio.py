@@ -1,4 +1,4 @@
-"""YAML texts to documents and back, by libyaml if PyYAML has it: ten times as fast. Pure."""
+"""Reads and writes YAML, with libyaml if PyYAML has it, which is ten times as fast. Pure."""
 
 from typing import Any, Final
 
@@ -8,18 +8,17 @@ _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _MOST_LEVELS: Final = 100
 _MOST_EVENTS: Final = 5000
-"""Of libyaml: one for each text, two for each mapping and list. It reads them in some 20 ms; nothing else runs then."""
+"""libyaml's events: one per text, two per mapping or list. Reading so many blocks the process for about 20 ms."""
 
 
 def load_texts(text: str) -> Any:
-    """Return the document that an untrusted YAML text holds: mappings and lists of texts.
+    """Parse an untrusted YAML text into mappings and lists of texts.
 
-    No scalar is converted and no `<<` is merged: with either, a few lines can take minutes and gigabytes. Raises
-    yaml.YAMLError or ValueError, also for a text that nests too deep or holds too much.
+    Scalars are not converted and `<<` is not merged: with either, a few lines can take minutes and gigabytes. Raises
+    yaml.YAMLError or ValueError, also for a text that is too deep or too large.
     """
-    # The composer recurses: libyaml's without a limit, so that a text of brackets would end the process. A text nests
-    # no deeper, and holds no more, than it has signs that open something or stand between two things, which spares most
-    # of them the look at their size.
+    # The composer recurses, libyaml's without a limit, so that a text of brackets would end the process. The number of
+    # opening and separating characters bounds depth and size, so most texts need no further check.
     if sum(map(text.count, "[{:-?,")) > _MOST_LEVELS:
         _refuse_size(text)
     return yaml.load(text, Loader=_LOADER)
@@ -39,5 +38,5 @@ def _refuse_size(text: str) -> None:
 
 
 def dump(document: object) -> str:
-    """Return a document as YAML, its fields in their own order."""
+    """Return a document as YAML, with its fields in their order."""
     return str(yaml.dump(document, Dumper=_DUMPER, sort_keys=False))

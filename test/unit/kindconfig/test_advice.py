@@ -55,7 +55,7 @@ def test_patch_is_judged_by_the_documents_that_kind_generates(patch: str, versio
 def test_each_document_of_a_patch_is_judged() -> None:
     (sentence,) = ineffective_patches({"kubeadmConfigPatches": [f"{ANY}--- # next\n{OLD}"]}, "v1.36.1")
     assert "kubeadm.k8s.io/v1beta3" in sentence
-    assert "Leave apiVersion out" in sentence
+    assert "Omit apiVersion" in sentence
 
 
 def test_patch_of_a_node_is_judged_by_the_version_of_its_own_image() -> None:

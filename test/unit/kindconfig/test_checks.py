@@ -40,7 +40,7 @@ def test_address_that_nobody_can_connect_to_is_refused_as_the_endpoint_of_a_clus
     with pytest.raises(InvalidSpec) as refusal:
         check_published_address(spec, owned=True, external=True)
     assert refusal.value.path == "spec.networking.apiServerAddress"
-    assert "write an address of the machine" in refusal.value.message
+    assert "set an address of the container engine's machine" in refusal.value.message
 
 
 @pytest.mark.parametrize("networking", [None, {}, {"apiServerAddress": "127.0.0.1"}, {"apiServerAddress": "::1"}])
@@ -70,7 +70,7 @@ def test_control_plane_node_of_another_version_than_asked_for_is_reported() -> N
     refusal = refusal_of([worker("1.34.3"), node("1.34.3")], "kindest/node:v1.36.1", "v1.36.1")
     assert refusal.path == "spec.nodes[1].image"
     assert "v1.34.3" in refusal.message
-    assert "asks for v1.36.1; leave the image out" in refusal.message
+    assert "requests v1.36.1; omit the image" in refusal.message
 
 
 def test_image_of_the_cluster_of_another_version_than_asked_for_is_reported() -> None:
@@ -90,7 +90,7 @@ def test_control_plane_nodes_of_two_minor_versions_are_reported() -> None:
 def test_worker_beyond_the_version_skew_is_reported(control_plane: str, found: str, allowed: int) -> None:
     refusal = refusal_of([node(control_plane), worker(found)])
     assert refusal.path == "spec.nodes[1].image"
-    assert f"up to {allowed} minor versions older" in refusal.message
+    assert f"at most {allowed} minor versions older" in refusal.message
 
 
 def test_worker_without_an_image_is_judged_by_that_of_the_cluster() -> None:

@@ -121,7 +121,7 @@ def test_port_that_changes_is_for_objects_without_an_owner() -> None:
     with pytest.raises(InvalidSpec) as refusal:
         kind_config(spec, cluster_name="dev", cluster_network={})
     assert refusal.value.path == "spec.networking.apiServerPort"
-    assert "write 0" in refusal.value.message
+    assert "set 0" in refusal.value.message
 
 
 def test_image_of_another_version_than_the_control_plane_asks_for_is_reported() -> None:
@@ -211,13 +211,13 @@ def test_spec_and_cluster_network_may_say_the_same(own: Any, clusters: Any) -> N
 @pytest.mark.parametrize(
     ("own", "clusters", "path", "says"),
     [
-        ({"podSubnet": "10.1.0.0/16"}, {"pods": ["10.2.0.0/16"]}, "podSubnet", "asks for 10.2.0.0/16"),
-        ({"podSubnet": "10.1.0.0/16"}, {"pods": ["10.1.0.0/17"]}, "podSubnet", "the same in both"),
+        ({"podSubnet": "10.1.0.0/16"}, {"pods": ["10.2.0.0/16"]}, "podSubnet", "requests 10.2.0.0/16"),
+        ({"podSubnet": "10.1.0.0/16"}, {"pods": ["10.1.0.0/17"]}, "podSubnet", "the same value in both"),
         ({"serviceSubnet": "10.1.0.0/16"}, {"services": ["10.2.0.0/16"]}, "serviceSubnet", "is 10.1.0.0/16"),
-        ({"apiServerPort": 6443}, {"apiServerPort": 7443}, "apiServerPort", "asks for 7443"),
+        ({"apiServerPort": 6443}, {"apiServerPort": 7443}, "apiServerPort", "requests 7443"),
         ({"apiServerPort": -1}, {"apiServerPort": 7443}, "apiServerPort", "is -1"),
-        ({"ipFamily": "ipv4"}, {"pods": ["fd00:1::/56"]}, "ipFamily", "asks for ipv6"),
-        ({"ipFamily": "ipv6"}, {"pods": ["10.1.0.0/16", "fd00:1::/56"]}, "ipFamily", "asks for dual"),
+        ({"ipFamily": "ipv4"}, {"pods": ["fd00:1::/56"]}, "ipFamily", "requests ipv6"),
+        ({"ipFamily": "ipv6"}, {"pods": ["10.1.0.0/16", "fd00:1::/56"]}, "ipFamily", "requests dual"),
     ],
 )
 def test_spec_that_contradicts_the_cluster_network_is_reported(own: Any, clusters: Any, path: str, says: str) -> None:

@@ -192,8 +192,8 @@ def inconsistent_rsa_key() -> str:
         (pem(KEY, PKCS8, forms.BestAvailableEncryption(b"hush")), "not an unencrypted private key"),
         (pem(OTHER), "does not belong to its client certificate"),
         (pem(RSA), "does not belong to its client certificate"),
-        (pem(dsa.generate_private_key(1024)), "not an RSA, EC or Ed25519 key of a usual size"),
-        (pem(ec.generate_private_key(ec.BrainpoolP256R1())), "not an RSA, EC or Ed25519 key of a usual size"),
+        (pem(dsa.generate_private_key(1024)), "not an RSA, EC or Ed25519 key of a supported size"),
+        (pem(ec.generate_private_key(ec.BrainpoolP256R1())), "not an RSA, EC or Ed25519 key of a supported size"),
         (inconsistent_rsa_key(), "not an"),
         (pem(KEY) + "hush" * 5000, "too long"),
     ],
@@ -232,7 +232,7 @@ def test_token_counts_where_the_key_is_only_a_path() -> None:
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "ünïcode", "x" * 8193, "\x00", ["abc"]])
 def test_token_that_no_header_can_carry_is_refused(token: Any) -> None:
-    refused(admin_conf({"token": token}), "token of the kubeconfig is too long or has characters")
+    refused(admin_conf({"token": token}), "token of the kubeconfig is too long or has invalid characters")
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ class TestChecksBeforeACreation:
 
     def test_image_of_another_version_than_the_control_plane_asks_for_is_refused(self) -> None:
         nodes = [{"role": "control-plane", "image": "kindest/node:v1.34.0"}]
-        assert "asks for v1.36.1" in self.refusal({"nodes": nodes})
+        assert "requests v1.36.1" in self.refusal({"nodes": nodes})
         assert self.refusal({"nodes": [{"role": "control-plane", "image": "kindest/node:v1.36.1"}]}) == ""
 
     def test_address_that_no_client_can_connect_to_is_not_published(self) -> None:
