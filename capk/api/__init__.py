@@ -1,1 +1,1 @@
-"""Our kinds and Cluster API's as data; no I/O here."""
+"""Our kinds and Cluster API's as data. No I/O."""

@@ -1,8 +1,7 @@
-"""metav1 conditions: set, find, keep transition times; pure.
+"""Sets and finds metav1 conditions, and keeps their transition times. Pure.
 
 A condition is a dictionary with `type`, `status` (True, False or Unknown, as text), `reason`, `message`,
-`lastTransitionTime` and, where there is one, `observedGeneration`. Which conditions there are, and when they hold, is
-decided in `capk.plan`.
+`lastTransitionTime` and optionally `observedGeneration`. `capk.plan` decides which conditions exist and when they hold.
 """
 
 import re
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 MESSAGE_LIMIT: Final = 10_000
-"""Characters of a message; core's copy of it may not reach 10240, or every patch of the Cluster fails (C4)."""
+"""Maximum characters of a message. If core's copy of it reaches 10240, every patch of the Cluster fails (C4)."""
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -30,14 +29,14 @@ def set_condition(
     now: datetime,
     generation: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the conditions with that one set; the others, ours or foreign, stay as and where they are.
+    """Return the conditions with that one set; all others, also foreign ones, keep their content and position.
 
     status: True, False or Unknown as text, or True, False or None.
-    now: becomes lastTransitionTime, in whole seconds, if the condition is new or changes its status, only then (C18).
-    Raises ValueError for a reason that the API server would refuse (C4).
+    now: becomes lastTransitionTime, in whole seconds, only if the condition is new or changes its status (C18).
+    Raises ValueError for a reason that the API server would reject (C4).
     """
     if len(reason) > _REASON_LIMIT or not _REASON.fullmatch(reason):
-        raise ValueError(f"{reason!r} is no reason for condition {type}: CamelCase, at most {_REASON_LIMIT} characters")
+        raise ValueError(f"invalid reason {reason!r} of {type}: expected CamelCase, at most {_REASON_LIMIT} characters")
     seen = find(existing, type)
     wanted = {
         "type": str(type),
@@ -61,17 +60,17 @@ def find(conditions: Iterable[Mapping[str, Any]], type: str) -> Mapping[str, Any
 
 
 def fit_message(message: str) -> str:
-    """Return the message as the API server will store it: cut to the limit, without what JSON cannot carry.
+    """Return the message as the API server will store it: cut to the limit, without characters that JSON cannot carry.
 
-    Lone surrogates come from output in odd encodings. The API server would replace them, and the stored text would then
-    differ from the wanted one for ever.
+    Output in odd encodings has lone surrogates. The API server would replace them, so that the stored message would
+    always differ from ours.
     """
     text = message.encode("utf-8", errors="replace").decode("utf-8").strip()
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - len(_CUT)].rstrip() + _CUT
 
 
 def format_time(moment: datetime) -> str:
-    """Return a time as the API server writes it: RFC 3339, UTC, whole seconds."""
+    """Format a time as the API server does: RFC 3339, UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

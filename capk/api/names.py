@@ -1,7 +1,7 @@
 """Groups, kinds, labels, annotations, condition types and reasons: the words of the API.
 
-Conditions and reasons are an interface: each says who sets it, why, and what a person can do. Nothing here may import
-anything else of this package.
+Conditions and reasons are a public interface; `capk.diagnosis.reasons` explains each reason. This module imports
+nothing else of the package.
 """
 
 import re
@@ -49,7 +49,7 @@ def clusters(version: str) -> Resource:
 
 
 KIND_CLUSTER_FINALIZER: Final = "kindcluster.infrastructure.cluster.x-k8s.io"
-"""Set before the first external resource exists, dropped when none is left (C8, C23)."""
+"""Set before the first external resource exists, removed when none is left (C8, C23)."""
 KIND_CONTROL_PLANE_FINALIZER: Final = "kindcontrolplane.controlplane.cluster.x-k8s.io"
 
 PREFIX: Final = "kind.infrastructure.cluster.x-k8s.io"
@@ -64,37 +64,37 @@ It survives a restart, a lost status and `clusterctl move` (C21, C27). Anyone wh
 only helps to find a kind cluster: the marks on the containers prove whose it is."""
 CLAIM_ID_ANNOTATION: Final = f"{PREFIX}/claim-id"
 """The uid that the object had when it claimed, which its node containers carry in their mark.
-For an adopted kind cluster: the id of its control plane's container, or the uid in the mark that its containers bear.
+For an adopted kind cluster: the id of its control plane's container, or the uid in the mark of its containers.
 
 `clusterctl move` gives an object a new uid; the claim id stays the same."""
 ATTEMPT_ANNOTATION: Final = f"{PREFIX}/attempt"
 """Number of the latest creation for this object, written with the claim; the second part of the mark.
 
-A provider that was replaced in the middle of a creation removes what it made itself, never what its successor makes."""
+A provider that was replaced during a creation removes only the containers that it made, never its successor's."""
 CLAIM_MOUNT_FOLDER: Final = "/etc/capk/claim/"
 """A node container of ours has `/dev/null` mounted below this folder, under its mark.
 
-kind offers no container labels, but mounts are visible in the engine as well, from a container's first instant."""
+kind cannot set container labels, but the engine shows mounts too, from a container's first instant."""
 IDENTITY_ANNOTATION: Final = f"{PREFIX}/identity"
 """Fingerprint of the claimed kind cluster's certificate authority, written as soon as a creation is complete.
 
-Empty while a creation is under way: what stands then is half made. `unread` after a creation whose kubeconfig could not
-be read yet."""
+Empty during a creation, while the cluster is incomplete. `unread` after a creation whose kubeconfig could not be read
+yet."""
 UNREAD: Final = "unread"
 KUBE_SYSTEM_ANNOTATION: Final = f"{PREFIX}/kube-system-uid"
 """The uid of the workload cluster's kube-system namespace: another one means that its etcd came back empty."""
 ENGINE_ANNOTATION: Final = f"{PREFIX}/engine"
-"""Id of the container engine that holds the claimed kind cluster, where the engine has one; written with the claim.
+"""Id of the container engine that holds the claimed kind cluster, if the engine has one; written with the claim.
 
-Another engine behind the same command (a context, DOCKER_HOST) must not be taken for one that has lost the cluster.
-The user removes the annotation where that engine is gone for good."""
+It distinguishes another engine behind the same command (a context, DOCKER_HOST) from one that has lost the cluster.
+The user removes the annotation if that engine is gone for good."""
 ENGINE_ID: Final = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
 ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 """Set by the user to "true": take over the existing kind cluster of that name, deletion included.
 
-A kind cluster whose containers bear the mark of another object is taken over only where the value is that mark."""
+A kind cluster with the mark of another object is taken over only if the value is that mark."""
 DIGEST_ANNOTATION: Final = f"{PREFIX}/digest"
-"""On every Secret of ours: the digest of the data that we wrote; an edit shows as a difference."""
+"""On every Secret of ours: the digest of the data that we wrote, which reveals edits."""
 SECRET_CLUSTER_LABEL: Final = f"{PREFIX}/cluster-name"
 """On every Secret of ours: the kind cluster's name. Only Secrets with this label are watched."""
 
@@ -110,26 +110,26 @@ SECRET_TYPE: Final = "cluster.x-k8s.io/secret"
 
 
 class Condition(StrEnum):
-    """Condition types of our objects; positive polarity unless said."""
+    """Condition types of our objects; positive polarity unless stated otherwise."""
 
     READY = "Ready"
     """KINDCluster: summary of the others; Cluster API mirrors it as InfrastructureReady (C17)."""
     CLUSTER_CREATED = "ClusterCreated"
-    """KINDCluster: the kind cluster was brought up completely; while it is made, the reason is kind's step."""
+    """KINDCluster: the kind cluster was created completely; during the creation, the reason is kind's step."""
     ENGINE_AVAILABLE = "EngineAvailable"
     """KINDCluster: the kind command and the container engine behind it answer."""
     NODES_RUNNING = "NodesRunning"
     """KINDCluster: the containers of all nodes run."""
     KUBECONFIG_AVAILABLE = "KubeconfigAvailable"
-    """KINDCluster: the kubeconfig Secrets hold what kind gives."""
+    """KINDCluster: the kubeconfig Secrets hold what kind returns."""
     API_SERVER_AVAILABLE = "APIServerAvailable"
-    """KINDCluster: the API server of the workload cluster answers; Unknown where the provider cannot reach it."""
+    """KINDCluster: the API server of the workload cluster answers; Unknown if the provider cannot reach it."""
     REGISTRIES_CONFIGURED = "RegistriesConfigured"
-    """KINDCluster: every node has the mirrors of spec.registries; absent where none are asked for. No part of Ready."""
+    """KINDCluster: every node has the mirrors of spec.registries; absent without mirrors. Not part of Ready."""
     PAUSED = "Paused"
-    """Both kinds, negative polarity: nothing is done for this object (C7)."""
+    """Both kinds, negative polarity: the provider does nothing for this object (C7)."""
     DELETING = "Deleting"
-    """Both kinds, negative polarity: the object is going away (C23)."""
+    """Both kinds, negative polarity: the object is being deleted (C23)."""
     AVAILABLE = "Available"
     """KINDControlPlane: the API server of the workload cluster can be used (C42)."""
 
@@ -152,7 +152,7 @@ class Reason(StrEnum):
     NOT_ANSWERING = "NotAnswering"
     """The API server of the workload cluster has answered before and does not answer now."""
     NOT_REACHABLE = "NotReachable"
-    """The API server could never be reached from where the provider runs; readiness is what the engine knows."""
+    """The provider has never reached the API server; Ready reflects only what the engine reports."""
 
     WAITING_FOR_CLUSTER = "WaitingForCluster"
     """No owner Cluster yet (C5). Create a Cluster whose infrastructureRef names the object, or set spec.standalone."""
@@ -163,10 +163,10 @@ class Reason(StrEnum):
     WAITING_FOR_CONFIG_MAP = "WaitingForConfigMap"
     """A ConfigMap with the certificates of a mirror does not exist yet, or has no key `ca.crt`. Create it."""
     QUEUED = "Queued"
-    """As many kind clusters as allowed are being created; this one is next in line (--max-concurrent-creates)."""
+    """The creation is queued, because the maximum number of creations is running (--max-concurrent-creates)."""
 
     CREATING = "Creating"
-    """kind was started and has not named a step yet."""
+    """kind was started and has not announced a step yet."""
     ENSURING_NODE_IMAGE = "EnsuringNodeImage"
     PREPARING_NODES = "PreparingNodes"
     CONFIGURING_LOAD_BALANCER = "ConfiguringLoadBalancer"
@@ -178,61 +178,61 @@ class Reason(StrEnum):
     JOINING_WORKERS = "JoiningWorkers"
     WAITING_FOR_READY = "WaitingForReady"
     CLEANING_UP = "CleaningUp"
-    """A creation was cut short; what it left is removed before the next one."""
+    """A creation was interrupted; the provider removes its remains before the next one."""
     CREATED = "Created"
     CONFIGURED = "Configured"
     """Every node has the mirrors of spec.registries."""
     NOT_CONFIGURED = "NotConfigured"
-    """The mirrors of spec.registries could not be written into every node; these pull from the registries itself."""
+    """The mirrors of spec.registries could not be written into some nodes, which pull from the registries itself."""
     STARTING_NODES = "StartingNodes"
-    """Node containers had stopped (a reboot, a restart of the engine) and are started again."""
+    """The provider restarts node containers that had stopped (a reboot, a restart of the engine)."""
     NODES_STOPPED = "NodesStopped"
     """Node containers are stopped and could not be started again yet."""
 
     MISSING = "Missing"
-    """The kind cluster was deleted behind the provider's back; spec.recreatePolicy Always makes a new one."""
+    """The kind cluster was deleted behind the provider's back; spec.recreatePolicy Always creates a new one."""
     DATA_LOST = "DataLost"
-    """The workload cluster's etcd came back empty; spec.recreatePolicy Always makes a new cluster."""
+    """The workload cluster's etcd came back empty; spec.recreatePolicy Always creates a new cluster."""
     CREATION_FAILED = "CreationFailed"
-    """kind could not create the cluster, and the cause is none of those below."""
+    """kind could not create the cluster, for a cause that has no reason of its own."""
     DELETION_FAILED = "DeletionFailed"
     NAME_CONFLICT = "NameConflict"
     """A kind cluster, or an older object, has this name already. Choose another spec.clusterName or free the name."""
     IMAGE_NOT_FOUND = "ImageNotFound"
-    """The node image is not on the engine and cannot be pulled."""
+    """The engine does not have the node image and cannot pull it."""
     PORT_CONFLICT = "PortConflict"
-    """A host port that the cluster asks for is taken."""
+    """A host port that the cluster needs is taken."""
     ENGINE_UNREACHABLE = "EngineUnreachable"
-    """The container engine does not answer; work goes on when it does."""
+    """The container engine does not answer; the provider continues when it does."""
     ENGINE_UNSUPPORTED = "EngineUnsupported"
     """The installed release of kind cannot read what this version of the container engine prints."""
     ENGINE_CHANGED = "EngineChanged"
-    """Another container engine answers than the one that holds the kind cluster; nothing is done until that is back."""
+    """A different container engine answers; the provider waits for the one that holds the kind cluster."""
     KIND_COMMAND_MISSING = "KindCommandMissing"
-    """The kind command cannot be started on the machine of the provider, or is something else than kind."""
+    """The kind command cannot be started where the provider runs, or is not kind."""
     OUT_OF_DISK = "OutOfDisk"
     OUT_OF_MEMORY = "OutOfMemory"
     INOTIFY_LIMIT = "InotifyLimit"
     """The kernel's inotify limits are too low for one more node."""
     KUBEADM_FAILED = "KubeadmFailed"
-    """kubeadm could not start Kubernetes in a node: mostly a bad patch or feature gate."""
+    """kubeadm could not start Kubernetes in a node, mostly because of a bad patch or feature gate."""
     NODE_NAME_NOT_RESOLVED = "NodeNameNotResolved"
     """The engine's network does not resolve the names of node containers, so nodes cannot join the control plane."""
     TIMEOUT = "Timeout"
     INVALID_CONFIG = "InvalidConfig"
-    """kind refuses the configuration, or it contradicts the owner Cluster."""
+    """kind rejects the configuration, or it contradicts the owner Cluster."""
     COMMAND_FAILED = "CommandFailed"
-    """The command failed for a cause that is not recognised; the message holds what it printed last."""
+    """The command failed for an unknown cause; the message has the end of its output."""
     KUBECONFIG_UNAVAILABLE = "KubeconfigUnavailable"
     CERTIFICATE_EXPIRED = "CertificateExpired"
-    """The client certificate of the kubeconfigs has expired and could not be renewed; the message says what to do."""
+    """The client certificate of the kubeconfigs has expired and could not be renewed; the message gives the remedy."""
     WRITE_REFUSED = "WriteRefused"
-    """The API server of the management cluster refuses what the provider has to write; the message has its words."""
+    """The API server of the management cluster rejects a write of the provider; the message quotes it."""
     CONTESTED = "Contested"
-    """A Secret does not stay as the provider writes it: something else changes it each time."""
+    """Another writer changes a Secret each time the provider has written it."""
     ADDRESS_TAKEN = "AddressTaken"
     """Another container has the address that a stopped control-plane node needs to find its etcd again."""
     UNSUPPORTED_VERSION_CHANGE = "UnsupportedVersionChange"
-    """spec.version differs from what runs: a kind cluster cannot change its version. Create a new Cluster."""
+    """spec.version differs from the running version, which a kind cluster cannot change. Create a new Cluster."""
     ENGINE_ANSWERS = "EngineAnswers"
     UNKNOWN = "Unknown"

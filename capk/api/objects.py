@@ -1,6 +1,6 @@
-"""Read-only views of Kubernetes objects: the fields that matter to us, under names that say what they mean.
+"""Read-only views of Kubernetes objects: the fields that matter to us, under descriptive names.
 
-A view wraps the object as the API server sent it and copies nothing. Nothing here decides anything.
+A view wraps the object as the API server sent it and copies nothing. Views make no decisions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from capk.api import names
 
 
 class Key(NamedTuple):
-    """What a work queue holds: which object to look at."""
+    """Identifies an object in work queues and stores."""
 
     kind: str
     namespace: str
@@ -60,7 +60,7 @@ class Object:
 
     @property
     def uid(self) -> str:
-        """metadata.uid: another one means another object of the same name."""
+        """metadata.uid; differs for another object of the same name."""
         return str(self.metadata.get("uid", ""))
 
     @property
@@ -90,7 +90,7 @@ class Object:
 
     @property
     def is_deleting(self) -> bool:
-        """Whether somebody asked for its deletion."""
+        """Whether its deletion was requested."""
         return bool(self.metadata.get("deletionTimestamp"))
 
     @property
@@ -104,7 +104,7 @@ class Object:
         return self.status.get("conditions") or ()
 
     def is_true(self, condition: str) -> bool:
-        """Whether that condition is there and True."""
+        """Whether that condition exists and is True."""
         return any(seen.get("type") == condition and seen.get("status") == "True" for seen in self.conditions)
 
     @property
@@ -114,17 +114,17 @@ class Object:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the object itself carries the pause annotation; presence counts (C7)."""
+        """Whether the object itself has the pause annotation; presence counts (C7)."""
         return names.PAUSED_ANNOTATION in self.annotations
 
     @property
     def is_deleted_for_move(self) -> bool:
-        """Whether `clusterctl move` deletes the object here after it made it elsewhere (C25)."""
+        """Whether `clusterctl move` deletes the object here after it created it elsewhere (C25)."""
         return names.DELETE_FOR_MOVE_ANNOTATION in self.annotations
 
     @property
     def owner_cluster_reference(self) -> Mapping[str, Any] | None:
-        """The owner reference to a Cluster of any version, `controller` or not; no topology's Secret (C5, C33)."""
+        """The owner reference to a Cluster of any version, `controller` or not; not a topology's Secret (C5, C33)."""
         for reference in self.metadata.get("ownerReferences") or ():
             group = str(reference.get("apiVersion", "")).partition("/")[0]
             if reference.get("kind") == "Cluster" and group == names.CORE_GROUP:
@@ -185,16 +185,16 @@ class KINDCluster(Object):
 
     @property
     def claimed_name(self) -> str | None:
-        """Name of the kind cluster in the claim, if it is one that a kind cluster can have.
+        """Name of the kind cluster in the claim, if it is valid.
 
-        Whether the claim counts is decided in `capk.plan.claims`.
+        `capk.plan.claims` decides whether the claim counts.
         """
         name = self.annotations.get(names.CLAIM_ANNOTATION)
         return name if name and names.CLUSTER_NAME.fullmatch(name) else None
 
     @property
     def claim_id(self) -> str:
-        """The id in the claim: see CLAIM_ID_ANNOTATION; the object's own uid where there is none."""
+        """The id in the claim (see CLAIM_ID_ANNOTATION); without one, the object's own uid."""
         return self.annotations.get(names.CLAIM_ID_ANNOTATION) or self.uid
 
     @property
@@ -210,7 +210,7 @@ class KINDCluster(Object):
 
     @property
     def is_being_created(self) -> bool:
-        """Whether a creation has begun that is not known to have come to its end."""
+        """Whether a creation has begun and is not known to have ended."""
         return self.annotations.get(names.IDENTITY_ANNOTATION) == ""
 
     @property
@@ -220,13 +220,13 @@ class KINDCluster(Object):
 
     @property
     def engine_id(self) -> str | None:
-        """Id of the container engine that holds the kind cluster; None where it is not known."""
+        """Id of the container engine that holds the kind cluster; None if unknown."""
         found = self.annotations.get(names.ENGINE_ANNOTATION, "")
         return found if names.ENGINE_ID.fullmatch(found) else None
 
     @property
     def adopts(self) -> str | None:
-        """What the user allows to be taken over: "true" for a kind cluster without marks, or the mark of one."""
+        """The kind cluster that the user allows to take over: "true" for one without marks, otherwise its mark."""
         return self.annotations.get(names.ADOPT_ANNOTATION) or None
 
     @property
@@ -260,12 +260,12 @@ class KINDCluster(Object):
 
     @property
     def retains(self) -> bool:
-        """Whether the kind cluster stays when the object goes."""
+        """Whether the kind cluster stays when the object is deleted."""
         return self.spec.get("deletionPolicy") == "Retain"
 
     @property
     def recreates(self) -> bool:
-        """Whether a kind cluster that somebody deleted is made anew."""
+        """Whether the provider creates a new kind cluster after the old one was deleted elsewhere."""
         return self.spec.get("recreatePolicy") == "Always"
 
 
@@ -291,11 +291,11 @@ class KINDControlPlane(Object):
 
 @dataclass(frozen=True)
 class SecretFacts:
-    """What is kept of a Secret of ours: never its data."""
+    """The facts that we keep of a Secret of ours, never its data."""
 
     name: str
     digest: str
-    """Digest of the data as it is."""
+    """Digest of the current data."""
     metadata: Mapping[str, Any]
     """Labels, annotations, ownerReferences, uid and resourceVersion."""
     keys: tuple[str, ...] = ()

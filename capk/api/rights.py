@@ -51,7 +51,7 @@ class Rule(NamedTuple):
     cluster_wide: bool = False
 
     def accesses(self, namespace: str) -> Iterator[Access]:
-        """Yield what the rule grants in a namespace; in an empty one, everywhere."""
+        """Yield what the rule grants in a namespace, or everywhere if the name is empty."""
         for verb in self.verbs:
             yield Access(verb, self.group, self.resource, "" if self.cluster_wide else namespace, self.name)
 
@@ -78,9 +78,9 @@ LEADER_ELECTION_RULES: Final = (
 
 
 def needed(namespace: str = "") -> list[Access]:
-    """Return all that a provider needs that manages one namespace, or, without a name, all namespaces.
+    """Return the access that a provider needs to manage one namespace, or all if the name is empty.
 
-    One that manages a single namespace needs nothing outside of it.
+    To manage a single namespace, it needs nothing outside it.
     """
     rules = (rule for rule in RULES if not (namespace and rule.cluster_wide))
     return [access for rule in rules for access in rule.accesses(namespace)]
