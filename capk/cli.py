@@ -1,4 +1,4 @@
-"""The `capk` command: arguments in, settings out, exit codes. Whatever only one command needs is imported in it."""
+"""The `capk` command: turns flags into settings, and results into exit codes. Commands import only what they need."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,12 +33,12 @@ app = typer.Typer(
 
 FAILED = 1
 INVALID_USE = 2
-"""Exit status for values that make no sense, as for flags that do not exist."""
+"""Exit status for invalid values, the same as for unknown flags."""
 _DEFAULT_KIND = " ".join(Settings.kind_command)
 
 
 class Output(StrEnum):
-    """How `capk doctor` prints what it found."""
+    """Format in which `capk doctor` prints its findings."""
 
     TEXT = "text"
     JSON = "json"
@@ -64,7 +64,7 @@ def _capk(
 @app.command(
     help="Run the provider until it receives SIGTERM or Ctrl-C.\n\n"
     "It watches KINDClusters and KINDControlPlanes in the management cluster, and creates, repairs and deletes kind "
-    "clusters with the kind command. Durations are written as in 90s, 15m or 1h30m. An empty value means the default, "
+    "clusters with the kind command. Write durations as 90s, 15m or 1h30m. An empty value means the default, "
     "except where stated otherwise."
 )
 def run(
@@ -138,8 +138,8 @@ def run(
     "failed, and 0 otherwise, with or without warnings."
 )
 def doctor(
-    machine_only: Annotated[bool, typer.Option("--machine-only", help="Leave the management cluster out.")] = False,
-    output: Annotated[Output, typer.Option(help="Format of what is printed.")] = Output.TEXT,
+    machine_only: Annotated[bool, typer.Option("--machine-only", help="Skip the management cluster.")] = False,
+    output: Annotated[Output, typer.Option(help="Format of the output.")] = Output.TEXT,
     kubeconfig: options.Kubeconfig = Settings.kubeconfig,
     context: options.Context = Settings.context,
     namespace: options.Namespace = Settings.namespace,
@@ -186,7 +186,7 @@ def explain(
         ),
     ] = None,
 ) -> None:
-    """Explain the reason of a condition: what it means, why it comes about, and what to do."""
+    """Explain the reason of a condition: what it means, what causes it, and what to do."""
     from rich.console import Console
 
     from capk import explain as explaining
@@ -202,13 +202,13 @@ def explain(
 
 
 def _settings(**values: Any) -> Settings:
-    """Return the settings; those that are None have their default. Raises InvalidSetting."""
+    """Return the settings; None means the default. Raises InvalidSetting."""
     return Settings(**{name: value for name, value in values.items() if value is not None})
 
 
 @contextmanager
 def _rejecting_invalid_values() -> Iterator[None]:
-    """End the process with a line that names the flag if its value makes no sense."""
+    """Exit with a line that names the flag if its value is invalid."""
     try:
         yield
     except InvalidSetting as error:

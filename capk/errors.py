@@ -1,32 +1,32 @@
-"""The errors of the provider; each knows what a person needs to know about it.
+"""The provider's errors. Each carries what a person needs to understand it.
 
     CapkError
       InvalidSpec            the user must change the object; a retry cannot help
-      CommandError           an external command did not do its work
-        CommandFailed        it ended with a non-zero exit status
-        CommandTimedOut      it was ended at its deadline
-        CommandMissing       it could not be started at all
-      AddressTaken           a node cannot get its address again; another container has it
+      CommandError           an external command failed
+        CommandFailed        it exited with a non-zero status
+        CommandTimedOut      it was stopped at its deadline
+        CommandMissing       it could not be started
+      AddressTaken           a node cannot get its former address; another container has it
       NamesNotResolved       nodes would not find each other: the engine's network has no DNS
-      ApiError               the API server did not do what was asked
-        Conflict             somebody else wrote the object first; look again
-        NotFound             the object, or its kind, is not there
+      ApiError               the API server did not carry out a request
+        Conflict             another writer changed the object first; read it again
+        NotFound             the object, or its kind, does not exist
         Forbidden            the provider's permissions do not cover it
-        Unreachable          no answer, or the server is overwhelmed
+        Unreachable          no answer, or the server is overloaded
       LostLease              another replica leads now; the process must exit
 
-What a person reads about a CommandError is decided in `capk.diagnosis.failures`, nowhere else.
+Only `capk.diagnosis.failures` decides how a CommandError is explained to people.
 """
 
 from collections.abc import Sequence
 
 
 class CapkError(Exception):
-    """Everything that this package raises on purpose."""
+    """Base class of the errors that this package raises."""
 
 
 class InvalidSpec(CapkError):
-    """The object asks for something that cannot be done.
+    """The object requests something that is not possible.
 
     path: the field, as in `spec.networking.podSubnet`.
     message: what is wrong and what is accepted.
@@ -39,12 +39,12 @@ class InvalidSpec(CapkError):
 
 
 class CommandError(CapkError):
-    """An external command did not do its work.
+    """An external command failed.
 
-    command: the argument list; never holds a secret.
-    output: the last part of what it printed on standard output and standard error.
-    logs: directory in which more is kept; empty when there is none.
-    config: file with a copy of the configuration that the command read on its standard input; empty when there is none.
+    command: the argument list, which never holds a secret.
+    output: the end of its standard output and standard error.
+    logs: directory with more logs; empty if there is none.
+    config: file with a copy of the configuration that the command read on its standard input; empty if there is none.
     """
 
     def __init__(self, command: Sequence[str], output: str, message: str) -> None:
@@ -56,7 +56,7 @@ class CommandError(CapkError):
 
 
 class CommandFailed(CommandError):
-    """The command ended with a non-zero exit status, or by a signal (negative status)."""
+    """The command exited with a non-zero status, or a signal ended it (negative status)."""
 
     def __init__(self, command: Sequence[str], output: str, exit_status: int) -> None:
         super().__init__(command, output, f"exit status {exit_status}")
@@ -64,10 +64,10 @@ class CommandFailed(CommandError):
 
 
 class CommandTimedOut(CommandError):
-    """The command was still running at its deadline and was ended with all its children."""
+    """The command was still running at its deadline, and was stopped with all its children."""
 
     def __init__(self, command: Sequence[str], output: str, seconds: float) -> None:
-        super().__init__(command, output, f"ended after {seconds:.0f} s, its deadline")
+        super().__init__(command, output, f"stopped at its deadline of {seconds:.0f} s")
         self.seconds = seconds
 
 
@@ -79,14 +79,14 @@ class CommandMissing(CommandError):
 
 
 class AddressTaken(CapkError):
-    """A node of several control planes cannot be started: another container has the address that it needs.
+    """A control-plane node, one of several, cannot start: another container has the address that it needs.
 
-    node, occupant: names of the containers; no occupant: the engine names none, and gives out other addresses.
+    node, occupant: names of the containers. occupant is empty if the engine names none and assigns other addresses.
     """
 
     def __init__(self, node: str, address: str, occupant: str) -> None:
-        cause = f"container {occupant} has it" if occupant else "the container engine does not give it out"
-        super().__init__(f"{node} needs its address {address} again, and {cause}")
+        cause = f"container {occupant} has it" if occupant else "the container engine does not assign it"
+        super().__init__(f"{node} needs its former address {address}, but {cause}")
         self.node = node
         self.address = address
         self.occupant = occupant
@@ -104,11 +104,11 @@ class NamesNotResolved(CapkError):
 
 
 class ApiError(CapkError):
-    """The API server did not do what was asked.
+    """The API server did not carry out a request.
 
     verb: get, list, create, patch, apply or delete.
-    resource: plural, with namespace and name where there is one, as in `kindclusters default/dev`.
-    status: HTTP status, 0 when there was no answer.
+    resource: plural, with namespace and name if there is one, as in `kindclusters default/dev`.
+    status: HTTP status; 0 if there was no answer.
     """
 
     def __init__(self, verb: str, resource: str, status: int, message: str) -> None:
@@ -120,9 +120,9 @@ class ApiError(CapkError):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the server understood the request and will not do it: quota, admission, validation, permissions.
+        """Whether the server understood and rejected the request: quota, admission, validation, permissions.
 
-        500 is what it answers when an admission webhook cannot be called.
+        The server answers 500 if it cannot call an admission webhook.
         """
         return self.status == 500 or (400 <= self.status < 500 and self.status not in (404, 408, 409, 429))
 
@@ -142,7 +142,7 @@ class Forbidden(ApiError):
 
 
 class Unreachable(ApiError):
-    """No answer, an answer that came too late, or a server that is overwhelmed (429, 5xx)."""
+    """No answer, a late answer, or an overloaded server (429, 5xx)."""
 
 
 class LostLease(CapkError):

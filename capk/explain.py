@@ -1,4 +1,4 @@
-"""`capk explain`: what is known about the reason of a condition, printed without a network."""
+"""`capk explain`: explains the reason of a condition, without a network."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The options of the `capk` command: names, environment variables, and what the help says about them."""
+"""The options of the `capk` command: names, environment variables and help texts."""
 
 from typing import Annotated, Any, Final
 
@@ -60,7 +60,7 @@ EngineCommand = Annotated[
     str | None,
     _option(
         ENGINE,
-        "Command of the container engine. If it is empty, the provider uses kind alone: it cannot restart stopped "
+        "Command of the container engine. If it is empty, the provider uses only kind: it cannot restart stopped "
         "nodes, and keeps fewer logs.",
         env="CAPK_ENGINE_COMMAND",
         metavar="COMMAND",
@@ -71,7 +71,7 @@ NodeImage = Annotated[
     str | None,
     _option(
         ENGINE,
-        "Node image for objects that ask for neither an image nor a version.",
+        "Node image for objects that set neither an image nor a version.",
         env="CAPK_NODE_IMAGE",
         metavar="IMAGE",
         show_default="the default of kind",
@@ -81,8 +81,8 @@ WorkloadEndpoint = Annotated[
     Endpoint,
     _option(
         ENGINE,
-        "Which address of a workload cluster to give to Cluster API: that of the node container on the engine's "
-        "network (internal), or the published port on its machine (external). auto means internal if the provider "
+        "Address of a workload cluster that Cluster API gets: that of the node container on the engine's network "
+        "(internal), or the published port on the engine's machine (external). auto means internal if the provider "
         "runs in a pod, otherwise external.",
     ),
 ]
@@ -106,20 +106,20 @@ MaxConcurrentCreates = Annotated[
     int | None,
     _option(
         LIMITS,
-        "How many kind clusters to create in parallel. The others wait in a queue.",
+        "Maximum number of kind clusters created in parallel. The others wait in a queue.",
         metavar="NUMBER",
         show_default="one per core and per GiB of memory, at least 2, within the container's memory limit",
     ),
 ]
 CreateTimeout = Annotated[
-    str, _duration(LIMITS, "How long a creation may take. After that, it is cleaned up and tried again.")
+    str, _duration(LIMITS, "Maximum time for one creation, before the provider cleans up and tries again.")
 ]
-DeleteTimeout = Annotated[str, _duration(LIMITS, "How long a deletion may take. After that, it is tried again.")]
-Workers = Annotated[int, _option(LIMITS, "How many objects to reconcile in parallel.", metavar="NUMBER")]
-SyncPeriod = Annotated[str, _duration(LIMITS, "Interval at which every object is reconciled, even if nothing changed.")]
-InventoryPeriod = Annotated[str, _duration(LIMITS, "Interval at which the container engine is asked what it has.")]
+DeleteTimeout = Annotated[str, _duration(LIMITS, "Maximum time for one deletion, before the provider tries again.")]
+Workers = Annotated[int, _option(LIMITS, "Number of objects reconciled in parallel.", metavar="NUMBER")]
+SyncPeriod = Annotated[str, _duration(LIMITS, "Interval between full resyncs, which reconcile every object.")]
+InventoryPeriod = Annotated[str, _duration(LIMITS, "Interval between inventories of the container engine.")]
 HealthPeriod = Annotated[
-    str, _duration(LIMITS, "Interval at which the API server of each workload cluster is asked whether it works.")
+    str, _duration(LIMITS, "Interval between health checks of each workload cluster's API server.")
 ]
 LeaderElect = Annotated[
     bool,
@@ -149,12 +149,12 @@ WorkDir = Annotated[
     ),
 ]
 LogFormatOption = Annotated[LogFormat, _option(PROCESS, "Format of the log.")]
-LogLevelOption = Annotated[LogLevel, _option(PROCESS, "Least severe messages to log.", case_sensitive=False)]
+LogLevelOption = Annotated[LogLevel, _option(PROCESS, "Minimum severity of the messages to log.", case_sensitive=False)]
 HealthAddress = Annotated[
     str,
     _option(
         PROCESS,
-        "Address that serves the probes /healthz and /readyz, and /metrics. If it is empty, there are none.",
+        "Address that serves the probes /healthz and /readyz, and /metrics. An empty value disables them.",
         metavar="ADDRESS",
     ),
 ]

@@ -1,9 +1,9 @@
-"""The one list of what a secret looks like: removes secrets from log lines, events and condition messages.
+"""Removes secrets from log lines, Events and condition messages; the only list of the shapes of secrets.
 
-Pure; knows shapes, not where a text comes from. It is the last line of defence: code that holds a secret must not print
-it. The work grows with the length of the text only, whatever the text: no expression repeats a repetition that has no
-bound, and an expression runs only if the text has one of its words.
-Which names and prefixes belong to secrets: the rules of gitleaks (config/gitleaks.toml), the plugins of detect-secrets.
+Pure; knows shapes, not the origin of a text. It is the last line of defence: code that holds a secret must not print
+it. The cost depends on the length of the text alone: no expression repeats an unbounded repetition, and an expression
+runs only if the text has one of its words.
+Source of names and prefixes: the rules of gitleaks (config/gitleaks.toml), the plugins of detect-secrets.
 """
 
 import re
@@ -29,7 +29,7 @@ def _hide_flag(found: re.Match[str]) -> str:
 
 
 def _hide_value(found: re.Match[str]) -> str:
-    """Keep name and quotation marks, so that the text around the value still reads as what it is."""
+    """Keep name and quotation marks, so that the text around the value stays readable."""
     quote = found["quote"] or ""
     return f"{found['key']}{found['sep']}{quote}{REMOVED}{quote}"
 
@@ -48,16 +48,16 @@ _KEY_WORDS: Final = (
     *("sig=", "signature"),
 )
 _QUOTE: Final = r"\\{0,7}[\"']"
-"""Each level of JSON in JSON puts more backslashes before a quotation mark."""
+"""Each level of JSON in JSON adds backslashes before a quotation mark."""
 _QUOTED: Final = rf"(?P<quote>{_QUOTE})(?!(?P=quote))[^\n]*?(?:(?<!\\)(?P=quote)|$)"
-"""To the quotation mark that ends it, or to the end of the line where that was cut off."""
+"""Up to the closing quotation mark, or to the end of the line if that mark was cut off."""
 _PLAIN: Final = r"(?:[^\s\\\"',;}]|[,;](?![\s\\\"']|[\w.-]{1,40}[:=]|$))+"
-"""A comma or semicolon is part of it, unless something else begins behind it."""
+"""A comma or semicolon belongs to the value, unless another value begins after it."""
 _NO_SECRET: Final = (
     r"(?:[\"']?(?:(?:true|false|null|nil|none)\b|/(?:etc|var|run|root|home|kind|usr|tmp|opt|mnt|srv)(?:/|$))"
     r"|[|>][-+\d]{0,3}[ \t]{0,8}$)"
 )
-"""A switch, nothing, the path of a file, or the mark of lines that follow."""
+"""A switch, an empty value, the path of a file, or the mark of a block."""
 _ASSIGNED: Final = rf"(?P<sep>(?:{_QUOTE})?[ \t]{{0,8}}(?:[:=]|=>)[ \t]{{0,8}})"
 _ENCODED: Final = rf"(?P<quote>{_QUOTE})?(?:[A-Za-z0-9+/_-]{{4,4096}}+={{0,2}}(?![\w.:+/=-])|\[removed\])"
 
@@ -105,7 +105,7 @@ SHAPES: Final = (
         ),
         _hide_value,
     ),
-    # A bare name that is also a common word: only with base64 behind it, which such a word is not followed by.
+    # A name that is also a common word: only if base64 follows it.
     _Shape(
         ("auth",),
         re.compile(
@@ -120,7 +120,7 @@ SHAPES: Final = (
         ),
         _hide_value,
     ),
-    # A name and its value with nothing but space between; a value has more than small letters.
+    # A name and its value with only space between them; a value has more than lower-case letters.
     _Shape(
         ("-data", "certificate-key", "token", "passw"),
         re.compile(
@@ -130,7 +130,7 @@ SHAPES: Final = (
         ),
         rf"\g<key>\g<space>{REMOVED}",
     ),
-    # The value behind a flag of a command.
+    # The value of a command's flag.
     _Shape(
         ("--",),
         re.compile(
@@ -163,7 +163,7 @@ SHAPES: Final = (
         re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),
         REMOVED,
     ),
-    # What clouds, forges and registries hand out, known by its prefix.
+    # Tokens of clouds, forges and registries, by their prefixes.
     _Shape(
         ("akia", "asia", "abia", "acca", "a3t"),
         re.compile(r"(?<![A-Za-z0-9])(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
@@ -179,7 +179,7 @@ SHAPES: Final = (
     ),
     # kubeadm's bootstrap token, printed in its "kubeadm join" hint.
     _Shape((".",), re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"), REMOVED),
-    # Long base64: small letters, capitals and digits, which tells it from a path, a digest or the id of a container.
+    # Long base64 with lower case, upper case and digits, unlike a path, a digest or the id of a container.
     _Shape(
         ("",),
         re.compile(
@@ -191,13 +191,13 @@ SHAPES: Final = (
 )
 
 _BREAK: Final = re.compile(r"(\r?\n|\\{1,7}n)")
-"""The end of a line, also where the text is quoted in JSON."""
+"""The end of a line, also in text that is quoted in JSON."""
 _BLOCK_WORDS: Final = (*_KEY_WORDS, "auth")
 _BLOCK_KEY: Final = rf"(?:{_KEY}|secret|(?<![A-Za-z-])_?auth)(?:{_QUOTE})?[ \t]{{0,8}}:[ \t]{{0,8}}"
 _MARKED: Final = re.compile(rf"{_BLOCK_KEY}[|>][-+\d]{{0,3}}[ \t]{{0,8}}$", re.IGNORECASE)
 _NAME_ALONE: Final = re.compile(rf"[ \t-]{{0,200}}+[\"']?[\w.-]{{0,60}}?{_BLOCK_KEY}", re.IGNORECASE)
 _SCALAR: Final = re.compile(r"\s*+(?![-#{\[]\s)(?:[^:]|:(?!\s|$))*+")
-"""A line that is no list, no map and no comment."""
+"""A line that is not a list, a map or a comment."""
 _MOST_OF_A_NAME: Final = 200
 _SECRET_DATA: Final = re.compile(r"[ \t-]{0,200}+(?:data|stringData):[ \t]{0,8}")
 _IS_SECRET: Final = re.compile(r"\bkind[\\\"']{0,8}:[ \t]{0,8}[\\\"']{0,8}Secret\b")
@@ -205,7 +205,7 @@ _JSON_SECRET_DATA: Final = re.compile(r"(?P<head>(?:data|stringData)\\{0,7}\":[ 
 
 
 def redact(text: str) -> str:
-    """Return the text with everything that looks like a key, a certificate, a token or a password replaced."""
+    """Replace everything in a text that looks like a key, a certificate, a token or a password."""
     folded = text.lower()
     text = _without_blocks(text, folded)
     for shape in SHAPES:
@@ -215,7 +215,7 @@ def redact(text: str) -> str:
 
 
 def _without_blocks(text: str, folded: str) -> str:
-    """Return the text without secrets that are on lines of their own, below their names and indented deeper."""
+    """Remove secrets on lines of their own, below their names and indented deeper."""
     if not any(word in folded for word in _BLOCK_WORDS):
         return text
     is_secret = _IS_SECRET.search(text) is not None
@@ -245,7 +245,7 @@ class _Block:
 
 
 def _block_below(line: str, *, is_secret: bool) -> _Block | None:
-    """Return what begins below a line, if its value is a secret. is_secret: whether `data` is one of a Secret."""
+    """Return the block that begins below a line if it is a secret. is_secret: whether `data` is that of a Secret."""
     depth = len(line) - len(line.lstrip(" \t-"))
     end = line[-_MOST_OF_A_NAME:]
     if _MARKED.search(end) or (is_secret and _SECRET_DATA.fullmatch(line)):

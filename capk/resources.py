@@ -11,12 +11,12 @@ Read = Callable[[str], str | None]
 """Returns the content of a file by its absolute path, None when it cannot be read."""
 
 _NO_LIMIT_V1: Final = 2**60
-"""Version 1 writes a number near 2**63 where there is no limit."""
+"""Version 1 writes a number near 2**63 if there is no limit."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What there is.
+    """Processors and memory.
 
     cores: processors that the process may use, its limit rounded up. memory_gib: of the machine.
     limit_gib: memory that the control group of the process grants, such as a container's limit; None without a limit.
@@ -34,7 +34,7 @@ def available() -> Resources:
 
 
 def limited(cores: int, memory: int, read: Read) -> Resources:
-    """Return the resources of a process on a machine of so many cores and bytes; `read` gives the kernel's files."""
+    """Return the resources of a process on a machine of so many cores and bytes; `read` reads the kernel's files."""
     quota, limit = cgroup_limits(read)
     if quota is not None:
         cores = max(1, min(cores, math.ceil(quota)))
@@ -64,7 +64,7 @@ def cgroup_limits(read: Read) -> tuple[float | None, int | None]:
 def _groups(text: str) -> Iterator[tuple[set[str], PurePosixPath]]:
     """Yield the controllers, none for version 2, and the path of each group in /proc/self/cgroup.
 
-    A container may see the path that its group has outside; then only the root exists inside, an ancestor of all.
+    A container may see the path of its group outside; then only the root, an ancestor of all groups, exists inside.
     """
     for line in text.splitlines():
         number, _, rest = line.partition(":")

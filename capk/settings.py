@@ -28,14 +28,14 @@ _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/name
 
 
 class InvalidSetting(ValueError):
-    """A setting has a value that makes no sense; the message names its flag."""
+    """A setting has an invalid value; the message names its flag."""
 
     def __init__(self, flag: str, message: str) -> None:
         super().__init__(f"{flag}: {message}")
 
 
 class Endpoint(StrEnum):
-    """Which address of a workload cluster Cluster API is given."""
+    """Which address of a workload cluster Cluster API gets."""
 
     AUTO = "auto"
     """Internal if the provider runs in a pod, external if it runs on the machine itself."""
@@ -44,14 +44,14 @@ class Endpoint(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How log lines look."""
+    """Format of log lines."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class LogLevel(StrEnum):
-    """The least important messages that are logged."""
+    """Minimum severity of the messages to log."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -80,7 +80,7 @@ def default_work_dir() -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """How one provider process runs. Raises InvalidSetting for values that make no sense."""
+    """How one provider process runs. Raises InvalidSetting for invalid values."""
 
     kubeconfig: str | None = None
     """Of the management cluster; None: KUBECONFIG, else the pod's own account, else the user's default."""
@@ -91,7 +91,7 @@ class Settings:
     """Only objects whose label `cluster.x-k8s.io/watch-filter` has this value (C9)."""
     kind_command: tuple[str, ...] = ("kind",)
     engine_command: tuple[str, ...] | None = None
-    """The container engine's own command; None: the one that kind would use; empty: there is none."""
+    """The container engine's command; None: the one that kind would use; empty: only kind."""
     endpoint: Endpoint = Endpoint.AUTO
     max_concurrent_creates: int = field(default_factory=lambda: default_concurrent_creates(available()))
     workers: int = 16
@@ -105,20 +105,20 @@ class Settings:
     create_timeout_seconds: float = 900.0
     delete_timeout_seconds: float = 300.0
     wait_for_nodes_seconds: int = 120
-    """kind's own --wait: 0 calls a cluster created before its nodes are Ready. After a restart of nodes, how long the
-    provider waits for the kind cluster's API server."""
+    """kind's --wait: with 0, a creation ends before the nodes are Ready. Also how long the provider waits for the API
+    server after a restart of nodes."""
     node_image: str | None = None
     """Node image for objects that name neither image nor version; None: kind's own default."""
     work_dir: Path = field(default_factory=default_work_dir)
-    """Private files of running kind calls; nothing in it outlives its call."""
+    """Private files of kind calls that run; no file outlives its call."""
     allowed_host_paths: tuple[str, ...] | None = None
-    """Paths of the engine's host that nodes may mount, with all below; None: none in a pod, all elsewhere."""
+    """Paths of the engine's machine that nodes may mount, and all below them; None: none in a pod, otherwise all."""
     log_format: LogFormat = LogFormat.TEXT
     log_level: str = LogLevel.INFO
     health_address: str = ":9440"
-    """Where /healthz, /readyz and /metrics answer; empty: nowhere."""
+    """Address of /healthz, /readyz and /metrics; empty disables them."""
     diagnostics_address: str = ""
-    """Where else /metrics answers; it always does beside the probes."""
+    """Additional address of /metrics; empty: none."""
     leader_elect: bool = False
     leader_election_namespace: str | None = None
 
@@ -132,10 +132,11 @@ class Settings:
             ("--create-timeout", self.create_timeout_seconds),
             ("--delete-timeout", self.delete_timeout_seconds),
         ):
-            _require(0 < period <= LONGEST_SECONDS, flag, f"{period:g} s is not more than 0 s and at most a year")
+            problem = f"{period:g} s is out of range; use more than 0 s and at most a year"
+            _require(0 < period <= LONGEST_SECONDS, flag, problem)
         waits = self.wait_for_nodes_seconds
-        _require(0 <= waits <= LONGEST_SECONDS, "--wait-for-nodes", f"{waits} s is not from 0 s to a year")
-        _require(bool(self.kind_command), "--kind-command", "it is empty")
+        _require(0 <= waits <= LONGEST_SECONDS, "--wait-for-nodes", f"{waits} s is out of range; use 0 s to a year")
+        _require(bool(self.kind_command), "--kind-command", "is empty")
         for flag, address in (
             ("--health-addr", self.health_address),
             ("--diagnostics-address", self.diagnostics_address),
@@ -183,7 +184,7 @@ class Settings:
 
 
 def checked(flag: str, parse: Callable[[str], T], text: str) -> T:
-    """Return what `parse` makes of the value of a flag; raises InvalidSetting, with its message, when it refuses."""
+    """Return the parsed value of a flag; raises InvalidSetting, with the message of the parser's ValueError."""
     try:
         return parse(text)
     except ValueError as error:
@@ -193,7 +194,7 @@ def checked(flag: str, parse: Callable[[str], T], text: str) -> T:
 def socket_address(text: str) -> tuple[str, int]:
     """Return host and port of `host:port`, `[IPv6]:port`, or `:port`, which means every address of the machine.
 
-    Raises ValueError with what is accepted.
+    Raises ValueError; its message gives the accepted forms.
     """
     match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]*):([0-9]{1,5})", text, re.ASCII)
     if match is None or int(match[2]) > 65535:
@@ -208,14 +209,14 @@ def paths(text: str) -> tuple[str, ...]:
     """
     found = tuple(part.strip() for part in text.split(",") if part.strip())
     if relative := [path for path in found if not path.startswith("/")]:
-        raise ValueError(f"{', '.join(relative)} is not absolute")
+        raise ValueError(f"use absolute paths, not {', '.join(relative)}")
     return found
 
 
 def command_line(text: str) -> tuple[str, ...]:
-    """Return the words of a command given as one text, quoted as in a shell; no shell ever sees it.
+    """Split the text of a command into words, with a shell's rules of quoting but without a shell.
 
-    Raises ValueError when a quotation is not closed.
+    Raises ValueError if a quotation mark is not closed.
     """
     try:
         return tuple(shlex.split(text))
@@ -226,7 +227,7 @@ def command_line(text: str) -> tuple[str, ...]:
 def seconds(duration: str) -> float:
     """Return the seconds of a duration as Kubernetes tools write it: `90s`, `15m`, `1h30m`, or a bare number.
 
-    Raises ValueError with what is accepted; negative durations are not.
+    Raises ValueError, also for negative durations; its message gives the accepted forms.
     """
     text, number = duration.strip(), r"[0-9]+(?:\.[0-9]+)?"
     text = f"{text}s" if re.fullmatch(number, text) else text
@@ -240,7 +241,7 @@ def seconds(duration: str) -> float:
 
 
 def as_duration(number: float) -> str:
-    """Return seconds as a duration that `seconds` reads: `15m`, `30s`, `0.5s`."""
+    """Format seconds as a duration that `seconds` reads: `15m`, `30s`, `0.5s`."""
     return f"{number / 60:g}m" if number and number % 60 == 0 else f"{number:g}s"
 
 

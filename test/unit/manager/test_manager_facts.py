@@ -30,7 +30,7 @@ def test_only_another_release_of_kind_is_worth_a_note():
     [
         (BadKubeconfig("the kubeconfig names no server"), "The kubeconfig names no server."),
         (AddressTaken("dev-control-plane", "172.18.0.3", "web"), "container web has it"),
-        (AddressTaken("dev-control-plane", "172.18.0.3", ""), "the container engine does not give it out. Stop or"),
+        (AddressTaken("dev-control-plane", "172.18.0.3", ""), "the container engine does not assign it. Stop or"),
         (NamesNotResolved("kind"), "`podman network rm kind`"),
         (ZeroDivisionError("secret value"), "ZeroDivisionError. See the provider's log."),
     ],

@@ -1193,7 +1193,7 @@ class TestSeveralControlPlanes:
         assert "nodes" not in decide(lost).status
 
     def test_taken_address_is_named(self) -> None:
-        taken = Failure(Reason.ADDRESS_TAKEN, "dev-control-plane needs its address 172.18.0.10 again.")
+        taken = Failure(Reason.ADDRESS_TAKEN, "dev-control-plane needs its former address 172.18.0.10.")
         done = settled(engine=self.engine())
         stopped = replace(done, engine=self.engine(running=False))
         request = decide(stopped).operation

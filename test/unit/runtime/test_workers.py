@@ -247,7 +247,7 @@ def test_loop_beats_though_its_rounds_fail(caplog: pytest.LogCaptureFixture) -> 
     assert run(repeated(work, rounds=3)) == [10, 20, 30]
     assert [record.getMessage() for record in caplog.records] == [
         "The resync failed: list kindclusters: no answer. It is tried again in 10 s.",
-        "The resync failed: docker ps: ended after 20 s, its deadline. It is tried again in 10 s.",
+        "The resync failed: docker ps: stopped at its deadline of 20 s. It is tried again in 10 s.",
     ]
 
 
