@@ -1,1 +1,1 @@
-"""Why a command failed: what it printed in, reason, cause and remedy out; pure."""
+"""Explains failed commands: turns their output into reason, cause and remedy. Pure."""

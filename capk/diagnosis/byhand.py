@@ -1,4 +1,4 @@
-"""What a person needs to repeat a failed creation by hand. Pure."""
+"""Prepares the configuration with which a person can repeat a failed creation by hand. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,9 @@ from capk.api.names import CLAIM_MOUNT_FOLDER
 
 
 def unmarked(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a kind configuration without the marks of the object that it was made for.
+    """Return a kind configuration without the marks of its object.
 
-    A cluster that a person makes with it is theirs: with the marks, the provider would take it for its own and delete
+    A cluster that a person creates with it is theirs. With the marks, the provider would take it for its own and delete
     it.
     """
     if "nodes" not in config:

@@ -1,4 +1,4 @@
-"""Why a command failed, in words for people: reason, cause, remedy. Pure."""
+"""Explains to people why a command failed: reason, cause, remedy. Pure."""
 
 import shlex
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from capk.errors import CommandError, CommandFailed, CommandMissing, CommandTime
 from capk.redaction import redact
 
 MAX_MESSAGE: Final = 2000
-"""Characters; a condition's message may have 32 Ki, but people have to read it."""
+"""Characters. A condition's message may have 32 Ki, but people have to read it."""
 DOCTOR_HINT: Final = " Run `capk doctor` where the provider runs to check the engine and its machine."
 _MAX_FACT: Final = 500
 _MAX_WORDS: Final = 14
@@ -25,10 +25,10 @@ _MAX_WORDS: Final = 14
 class Failure:
     """Why a command failed.
 
-    message: cause and what to do, one paragraph, the same text each time the same thing happens (C18).
-    retry: False if the command will fail in the same way until somebody edits the object, so that trying again is of
-    no use: the configuration that it was given is wrong in itself. True if a change elsewhere, or time, may help: an
-    engine that starts, a port or name that becomes free, an image or a host path that appears.
+    message: cause and remedy in one paragraph, always the same text for the same failure (C18).
+    retry: False if only an edit of the object can help, because its configuration is wrong in itself. True if a change
+    elsewhere, or time, may help: an engine that starts, a port or name that becomes free, an image or a host path that
+    appears.
     """
 
     reason: Reason
@@ -46,16 +46,16 @@ _CHECKED_BY_DOCTOR: Final = frozenset(
         Reason.INOTIFY_LIMIT,
     }
 )
-"""Failures whose cause lies outside of the object, where `capk doctor` looks for it."""
+"""Failures whose cause is outside the object, where `capk doctor` checks."""
 
 _diagnosed: WeakKeyDictionary[CommandError, tuple[tuple[str, str], Failure]] = WeakKeyDictionary()
-"""What was found out about an error, as long as the error lives: objects are looked at often, output is long."""
+"""Diagnoses of errors, as long as the errors live. Objects are reconciled often, and outputs are long."""
 
 
 def classify(error: CommandError) -> Failure:
-    """Return why a command failed and what to do about it. Costs next to nothing from the second call on.
+    """Return why a command failed and what to do about it. Further calls for the same error are cheap.
 
-    A failure of the engine or its machine ends with the hint at `capk doctor`.
+    The message for a failure of the engine or its machine ends with a hint to `capk doctor`.
     """
     kept = (error.logs, error.config)
     known = _diagnosed.get(error)
@@ -65,12 +65,12 @@ def classify(error: CommandError) -> Failure:
 
 
 def cause_of(error: CommandError) -> str:
-    """Return what went wrong in a few words, for a message that has said already what was being done."""
+    """Return the cause in a few words, for a message that already names the operation."""
     if isinstance(error, CommandTimedOut):
         return f"no answer within {error.seconds:.0f} s"
     if isinstance(error, CommandMissing):
         return str(error).removeprefix(f"{' '.join(error.command)}: ")
-    return output.cause(output.prepared(error.output))[:_MAX_FACT] or "the command failed without a word"
+    return output.cause(output.prepared(error.output))[:_MAX_FACT] or "the command failed and printed nothing"
 
 
 def _with_hint(failure: Failure) -> Failure:
@@ -80,7 +80,7 @@ def _with_hint(failure: Failure) -> Failure:
 
 
 def diagnose(error: CommandError) -> Failure:
-    """Return why a command failed and what to do about it, without a hint at `capk doctor`."""
+    """Return why a command failed and what to do about it, without a hint to `capk doctor`."""
     match error:
         case CommandMissing():
             return _missing(error)
@@ -104,7 +104,7 @@ def _recognised(error: CommandError, printed: Output) -> Failure | None:
 
 
 def _details(pattern: Pattern, error: CommandError, printed: Output) -> dict[str, str]:
-    """Return the facts that the pattern's message asks for and its words do not give."""
+    """Return the facts that the pattern's message needs and its words do not provide."""
     details: dict[str, Callable[[], str]] = {
         "cause": lambda: output.cause(printed),
         "kubeadm": lambda: output.kubeadm_cause(printed),
@@ -173,7 +173,7 @@ _ENGINE_CALLS: Final = {
 
 
 def _operation(error: CommandError) -> tuple[Reason, str]:
-    """Return the reason of a failure with no recognised cause, and what was being done."""
+    """Return the reason of a failure with an unknown cause, and the operation."""
     words = error.command
     for pair in pairwise(words):
         if pair in _KIND_CALLS:
@@ -188,9 +188,9 @@ def _is_kind(error: CommandError) -> bool:
 
 
 def _again(error: CommandError) -> str:
-    """Return the command as a person can run it: with the configuration from where it is kept, in a shell's quotes.
+    """Return the command as a person can run it: quoted for a shell, with the kept copy of the configuration.
 
-    Without what differs from call to call (C18): the private kubeconfig of a call, formats, ids of containers.
+    It omits arguments that differ from call to call (C18): a private kubeconfig, formats, ids of containers.
     """
     words = [word for word in error.command if not word.startswith(("--kubeconfig=", "--format", "{{", "["))]
     if not _is_kind(error):

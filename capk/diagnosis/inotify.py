@@ -1,4 +1,4 @@
-"""The kernel's inotify limits that are enough for a machine with many nodes.
+"""Inotify limits of the kernel that suffice for a machine with many nodes.
 
 Source: kind's known issues, "pod errors due to too many open files".
 """

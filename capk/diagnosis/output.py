@@ -1,7 +1,7 @@
-"""What a command printed -> what it said about its failure, fit to be shown: one line, no secrets, nothing that varies.
+"""Extracts the reported error from a command's output, fit to show: one line, without secrets and varying parts.
 
-Pure. It recognises no causes: that is the business of `capk.diagnosis.patterns`. Output is untrusted: each function
-here does work in proportion to its length, and looks at a bounded part of it.
+Pure. Only `capk.diagnosis.patterns` recognises causes. Output is untrusted: each function reads a bounded part of it,
+in linear time.
 """
 
 import re
@@ -13,11 +13,11 @@ from typing import Final
 from capk.redaction import redact
 
 MAX_OUTPUT: Final = 128 * 1024
-"""Characters of the end of an output that are looked at: the tails that are kept of both streams."""
+"""Characters at the end of an output that are searched: the kept tails of both streams."""
 MAX_CAUSE: Final = 1200
 _MAX_LINE: Final = 2 * MAX_CAUSE
 _MAX_LINES: Final = 200
-"""Lines, from the last one on, in which the few that matter are looked for."""
+"""Number of last lines that are searched for the relevant ones."""
 _LINES_SHOWN: Final = 4
 _END: Final = 8192
 
@@ -50,17 +50,17 @@ _NOISE: Final = re.compile(
     # a stack trace of Go: function, then file and line
     r"|\s+\S+\.(go|s):\d+( \+0x[0-9a-f]+)?|[\w@~-]{1,80}([./][\w@~()*·\[\]-]{1,80}){1,30}|goroutine \d+ .*"
 )
-"""Lines that are never the cause, as long as there are others."""
+"""Lines that are never the cause if there are others."""
 _TROUBLE: Final = re.compile(r"error|fail", re.IGNORECASE)
 _FOLD: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @dataclass(frozen=True)
 class Output:
-    """The output of a command, prepared for being searched.
+    """The output of a command, prepared for searching.
 
-    whole: the end of all that was printed, secrets included.
-    text: that without secrets and without the chatter of kubeadm, nine tenths of what it prints.
+    whole: the end of all output, with secrets.
+    text: the same without secrets and without kubeadm's chatter, nine tenths of its output.
     """
 
     whole: str
@@ -68,39 +68,40 @@ class Output:
 
     @cached_property
     def folded(self) -> str:
-        """The text with small letters in place of capitals, at the same positions."""
+        """The text in lower case, with every character at the same position."""
         return self.text.translate(_FOLD)
 
     @cached_property
     def end(self) -> str:
-        """The last lines of all that was printed, chatter included, with small letters and without secrets."""
+        """The last lines of all output, chatter included, in lower case and without secrets."""
         return redact(self.whole[-_END:]).translate(_FOLD)
 
 
 def prepared(output: str) -> Output:
-    """Return the output as other functions take it."""
+    """Prepare an output for the other functions."""
     whole = output[-MAX_OUTPUT:]
     return Output(whole, redact(_CHATTER.sub("", whole)))
 
 
 def clean(text: str) -> str:
-    """Return text as one line, without what differs from run to run."""
+    """Return text as one line, without parts that differ from run to run."""
     for pattern, instead in _VARYING:
         text = pattern.sub(instead, text)
     return " ".join(text.split())
 
 
 def cause(output: Output) -> str:
-    """Return what a command said about its failure, shortened; empty when it said nothing.
+    """Return the error that a command reported, shortened; empty if it reported none.
 
-    Of kind the output of the command that failed below it, else its own error; of other commands the last lines.
+    For kind: the output of the command that it ran and that failed, otherwise kind's own error. For other commands: the
+    last lines.
     """
     error, below = _kind_error(output)
     return _said(below) or _noise(below) or _shortened(clean(_WRAPPED.sub("", error)))
 
 
 def kubeadm_cause(output: Output) -> str:
-    """Return at what kubeadm failed, from its verbose output. Warnings are the cause only if there is nothing else."""
+    """Return why kubeadm failed, from its verbose output. Warnings count only if there is nothing else."""
     if fatal := [(found["check"], found["why"]) for found in _FATAL.finditer(output.text[-_END:])][:20]:
         return _shortened(clean("; ".join(f"{check}: {why[:MAX_CAUSE]}" for check, why in fatal)))
     if error := _ERROR.search(output.text):
@@ -110,7 +111,7 @@ def kubeadm_cause(output: Output) -> str:
 
 
 def last_step(output: Output) -> str:
-    """Return the step that kind announced last; empty when it announced none."""
+    """Return the step that kind announced last; empty if it announced none."""
     title = ""
     for found in _STEP.finditer(output.text):
         title = found["title"]
@@ -118,7 +119,7 @@ def last_step(output: Output) -> str:
 
 
 def _kind_error(output: Output) -> tuple[str, str]:
-    """Return kind's own error and what the command below it printed; of other commands all is below."""
+    """Return kind's own error and the output of the command that it ran; other commands have only the latter."""
     before, marker, error = output.text.rpartition("ERROR: ")
     if not marker:
         return "", before or error
@@ -127,7 +128,7 @@ def _kind_error(output: Output) -> tuple[str, str]:
 
 
 def _said(text: str) -> str:
-    """Return the last lines that mean something."""
+    """Return the last relevant lines."""
     shown: list[str] = []
     for line in reversed(_lines(text)):
         if _NOISE.fullmatch(line) or not (said := _ORIGIN.sub("", clean(line))) or _NOISE.fullmatch(said):
@@ -139,13 +140,13 @@ def _said(text: str) -> str:
 
 
 def _noise(text: str) -> str:
-    """Return the last lines, whatever they mean."""
+    """Return the last lines, relevant or not."""
     said = [clean(line) for line in _lines(text)[-_LINES_SHOWN:]]
     return _shortened("; ".join(line for line in said if line and line != "(id)"))
 
 
 def _last_trouble(output: Output) -> str:
-    """Return the last line of a program's log that speaks of an error."""
+    """Return the last line of a program's log that reports an error."""
     lines = [line for line in _lines(redact(output.whole[-_END:])) if _CHATTER.match(line) and _TROUBLE.search(line)]
     return _shortened(clean(lines[-1])) if lines else ""
 

@@ -1,10 +1,10 @@
-"""What kind or the container engine prints when it fails -> reason, cause in plain words, remedy. Pure data.
+"""What kind or the container engine prints on failure -> reason, cause in plain words, remedy. Pure data.
 
-The only place where output is recognised by its text. Most texts were recorded (test/fixtures/kind); the others are
-what kind v0.32 and v0.33, the engines and kubeadm have in their sources. The order matters: the first that fits counts.
+Only this module recognises output by its text. Most texts were recorded (test/fixtures/kind). The others are from the
+sources of kind v0.32 and v0.33, the engines and kubeadm. The order matters: the first match counts.
 
-A pattern is a list of words, not an expression: words are found by a plain search, and only what follows them is
-matched, a few times and a bounded way ahead. That keeps the cost low, whatever a command prints.
+A pattern is a list of words, not an expression. A plain search finds the words, and an expression matches only a
+bounded text after them, a few times. That keeps the cost low for any output.
 """
 
 import re
@@ -17,12 +17,12 @@ from capk.diagnosis import inotify
 from capk.diagnosis.output import Output
 
 _TRIES: Final = 8
-"""Places where the words are found, at which what follows them is matched."""
+"""Number of occurrences of the words at which the expression is tried."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """words: in small letters, found whatever the case. then: what has to follow; its named groups are facts."""
+    """words: in lower case; the search ignores case. then: what must follow; its named groups are facts."""
 
     words: str
     then: re.Pattern[str] | None = None
@@ -48,12 +48,12 @@ class Words:
 class Pattern:
     """One way to fail.
 
-    words: one of them has to occur.
-    reason: None for the reason of the command that failed, whatever it was.
-    message: may hold, in braces, facts from the words, `cause` (what the command said), `kubeadm` (what kubeadm said),
-    `port` and `again` (how to run the creation by hand).
-    retry: whether the same call may succeed later although nobody edits the object; see `Failure`.
-    after: one of these words has to occur before.
+    words: one of them must occur.
+    reason: None for the default reason of the failed command.
+    message: may hold, in braces, facts from the words, `cause` (the command's error), `kubeadm` (kubeadm's error),
+    `port` and `again` (the command that repeats the creation by hand).
+    retry: whether the same call may succeed later without an edit of the object; see `Failure`.
+    after: one of these words must occur before.
     creating: only for a creation.
     in_log: the words are among the lines of kubeadm's log, near its end.
     """
@@ -138,7 +138,7 @@ _ENGINE: Final = (
     _pattern(
         (("client version ", r"\S{1,40} is too (new|old)"), "minimum supported api version"),
         Reason.ENGINE_UNREACHABLE,
-        "The container engine and its command do not support each other's version. Update the older of the two.",
+        "The container engine and its client have incompatible API versions. Upgrade the older of the two.",
     ),
     _pattern(
         ("unable to resolve docker endpoint", ("context ", r"\S{1,200} does not exist"), "context not found"),
@@ -163,7 +163,7 @@ _ENGINE: Final = (
     ),
 )
 _RESOURCES: Final = (
-    # Before the full disk: the kernel reports used-up inotify watches as "no space left on device" too.
+    # Before the full disk: the kernel also reports used-up inotify watches as "no space left on device".
     _pattern(
         (
             "too many open files",
@@ -200,7 +200,7 @@ _RESOURCES: Final = (
     _pattern(
         ("failed with error: exit status 137", "failed with error: signal: killed"),
         Reason.OUT_OF_MEMORY,
-        "A program in a node was killed: either memory ran out, or the container of the node was removed meanwhile. "
+        "A program in a node was killed: either memory ran out, or the node's container was removed meanwhile. "
         f"{_MEMORY}",
     ),
 )
@@ -221,13 +221,13 @@ _CONFLICTS: Final = (
     _pattern(
         (('node(s) already exist for a cluster with the name "', r'(?P<name>[^"\n]{1,300})"'),),
         Reason.NAME_CONFLICT,
-        "A kind cluster named {name} exists already. Choose another spec.clusterName, or delete that cluster with "
+        "A kind cluster named {name} already exists. Choose another spec.clusterName, or delete that cluster with "
         "`kind delete cluster --name {name}`.",
     ),
     _pattern(
         (('container name "', r'/?(?P<name>[^"\n]{1,300})" is already in use'),),
         Reason.NAME_CONFLICT,
-        "A container named {name} exists already. Choose another spec.clusterName, or remove that container.",
+        "A container named {name} already exists. Choose another spec.clusterName, or remove that container.",
     ),
 )
 # The engine refuses a second removal of a container while the first one is under way.
@@ -239,7 +239,7 @@ _REMOVALS: Final = (
     ),
 )
 _NODE_STOPPED: Final = (
-    # During a creation no part of the spec stops a node: whatever kind was doing when it noticed is not the cause.
+    # During a creation no part of the spec stops a node, so the step that kind was running is not the cause.
     _pattern(
         ("can only create exec sessions on running containers", ("container ", r"\S{1,200} is not running")),
         Reason.CREATION_FAILED,
@@ -260,7 +260,7 @@ _IMAGES: Final = (
     _pull(
         r".{0,1000}?invalid reference format",
         Reason.INVALID_CONFIG,
-        f"{{image}} is not a valid name of an image. {_CHECK_IMAGE}.",
+        f"{{image}} is not a valid image name. {_CHECK_IMAGE}.",
         retry=False,
     ),
     _pull(
@@ -304,7 +304,7 @@ _CONFIGURATION: Final = (
     _pattern(
         (("field ", r"(?P<field>\S{1,200}) not found in type \S"),),
         Reason.INVALID_CONFIG,
-        "kind does not know the field {field} at that place of the configuration. Correct the KINDCluster's spec.",
+        "kind does not accept the field {field} at this place in the configuration. Correct the KINDCluster's spec.",
         retry=False,
     ),
     _pattern(
@@ -333,16 +333,16 @@ _CONFIGURATION: Final = (
         "kind rejects the configuration: {cause}. Correct the KINDCluster's spec.",
         retry=False,
     ),
-    # Docker's words, and those of engines on containerd; `rshared` asks for "shared", `rslave` for "shared or slave".
-    # Not podman's warning `"/" is not a shared mount`, which it prints whatever happens.
+    # Docker's words, and those of engines on containerd; `rshared` needs "shared", `rslave` needs "shared or slave".
+    # Not podman's warning `"/" is not a shared mount`, which it always prints.
     _pattern(
         (
             ("path ", r'"?(?P<path>[^\s"]{1,300})"? is mounted on "?[^\s"]{1,300}"? but it is not a shared'),
             ("path ", r'"?(?P<path>[^\s"]{1,300})"? is not a shared mount'),
         ),
         Reason.INVALID_CONFIG,
-        "The container engine cannot propagate the mounts of {path}: that path is on a mount which is private on the "
-        "engine's machine, as it is by default under WSL. Remove `propagation` (HostToContainer, Bidirectional) from "
+        "The container engine cannot propagate the mounts of {path}: that path is on a private mount of the engine's "
+        "machine, which is the default under WSL. Remove `propagation` (HostToContainer, Bidirectional) from "
         "nodes[].extraMounts, or run `mount --make-rshared /` on that machine.",
     ),
     _pattern(
@@ -355,13 +355,13 @@ _CONFIGURATION: Final = (
             ("path ", r"[^\n]{1,300}? is not shared from"),
         ),
         Reason.INVALID_CONFIG,
-        "The container engine cannot mount what nodes[].extraMounts asks for: {cause}. Correct hostPath, or create it "
+        "The container engine cannot mount what nodes[].extraMounts requests: {cause}. Correct hostPath, or create it "
         "on the machine of the container engine.",
     ),
     _pattern(
         ("invalid reference format",),
         Reason.INVALID_CONFIG,
-        f"The container engine rejects the name of an image. {_CHECK_IMAGE}.",
+        f"The container engine rejects the name of the image. {_CHECK_IMAGE}.",
         retry=False,
     ),
 )
@@ -392,11 +392,11 @@ _CREATION: Final = (
         Reason.NODE_NAME_NOT_RESOLVED,
         "A node cannot find the control plane, because the network of the container engine does not resolve {node}. "
         "For podman, install its DNS plugin on the machine of the engine: aardvark-dns (with netavark) or dnsname "
-        "(with CNI). Then remove the network that was made without it: `podman network rm kind`.",
+        "(with CNI). Then remove the network that was created without it: `podman network rm kind`.",
         after=("failed to join node with kubeadm",),
         in_log=True,
     ),
-    # What is wrong in containerd shows as a kubelet that never becomes healthy, and nowhere in kind's output.
+    # Trouble in containerd shows only as a kubelet that never becomes healthy, not in kind's output.
     _pattern(
         ("the kubelet is not healthy after", "failed while waiting for the kubelet to start"),
         Reason.KUBEADM_FAILED,
@@ -405,7 +405,7 @@ _CREATION: Final = (
         "time looks the same. To keep the nodes for a closer look, run {again}.",
         after=_KUBEADM,
     ),
-    # kubeadm's last words in these phases depend on chance: three different ones were seen for one cause.
+    # kubeadm's last words in these phases depend on chance: one cause has led to three different ones.
     _pattern(
         (
             (
@@ -476,7 +476,7 @@ _OTHERS: Final = (
     _pattern(
         ("could not locate any control plane nodes",),
         Reason.KUBECONFIG_UNAVAILABLE,
-        "The kind cluster has no control-plane node any more. Delete it, or create it again.",
+        "The kind cluster no longer has a control-plane node. Delete it, or create it again.",
     ),
     _pattern(
         ("/etc/kubernetes/admin.conf: no such file",),
@@ -510,9 +510,9 @@ _EPHEMERAL: Final = range(32768, 65536)
 
 
 def port(output: Output) -> str:
-    """Return which host port is taken, if it is one that a person chose.
+    """Return which host port is taken, if a person chose it.
 
-    Those of the kernel's ephemeral range are mostly kind's own choice, and differ each time (C18).
+    Most ports in the kernel's ephemeral range are kind's own choice, and differ each time (C18).
     """
     facts = (words.find(output.folded, output.text) for words in _PORT_WORDS)
     number = next((found["port"] for found in facts if found), None)

@@ -21,13 +21,13 @@ _MOST_GUESSES: Final = 3
 
 
 def find(name: str) -> Page | None:
-    """Return the page of a reason, whatever the case of its name; None if there is none."""
+    """Return the page of a reason; None if there is none. The case of the name does not matter."""
     wanted = name.casefold()
     return next((page for reason, page in BY_REASON.items() if reason.casefold() == wanted), None)
 
 
 def nearest(name: str) -> list[str]:
-    """Return the reasons whose names are most like an unknown one, nearest first; none if nothing is similar."""
+    """Return the reasons with names similar to an unknown one, nearest first; none if nothing is similar."""
     known = {reason.casefold(): str(reason) for reason in BY_REASON}
     wanted = name.casefold()
     similar = difflib.get_close_matches(wanted, known, n=_MOST_GUESSES)

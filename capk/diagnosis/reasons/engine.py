@@ -1,4 +1,4 @@
-"""Reasons of failures of the container engine, its machine or the kind command: they concern every object."""
+"""Reasons of failures of the container engine, its machine or the kind command, which concern every object."""
 
 from typing import Final
 
@@ -23,8 +23,8 @@ PAGES: Final = (
     Page(
         Reason.ENGINE_CHANGED,
         "A different container engine answers.",
-        "The engine that holds the kind cluster was replaced, for example by another docker context. The provider "
-        "creates, repairs and deletes nothing meanwhile.",
+        "The engine that holds the kind cluster was replaced, for example by another docker context. Meanwhile, the "
+        "provider creates, repairs and deletes nothing.",
         "Point the provider at the former engine: context, `DOCKER_HOST` or `--engine-command`. If that engine is gone "
         "for good, run `kubectl annotate kindcluster NAME kind.infrastructure.cluster.x-k8s.io/engine-`.",
     ),

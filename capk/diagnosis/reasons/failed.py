@@ -51,7 +51,7 @@ PAGES: Final = (
     Page(
         Reason.INVALID_CONFIG,
         "The configuration cannot work.",
-        "kind rejects it, it contradicts the Cluster, or it mounts a path that `--allowed-host-paths` does not allow.",
+        "kind rejects it, it contradicts the Cluster, or it mounts a path outside `--allowed-host-paths`.",
         "Correct the field that the message names.",
     ),
     Page(
@@ -72,7 +72,7 @@ PAGES: Final = (
         Reason.COMMAND_FAILED,
         "A command failed.",
         "The provider does not recognise the cause.",
-        "Read what the command printed last in the message, and run it by hand.",
+        "Read the end of its output in the message, and run the command by hand.",
     ),
     Page(
         Reason.CREATION_FAILED,
@@ -104,7 +104,7 @@ PAGES: Final = (
     Page(
         Reason.KUBECONFIG_UNAVAILABLE,
         "There is no usable kubeconfig.",
-        "kind could not read it from the control-plane node, or what it printed cannot be used.",
+        "kind could not read it from the control-plane node, or its output cannot be used.",
         "Follow the message, which names the cause.",
         (Reason.NODES_STOPPED,),
     ),
@@ -117,15 +117,15 @@ PAGES: Final = (
     ),
     Page(
         Reason.CONTESTED,
-        "A kubeconfig Secret does not stay as the provider writes it.",
-        "Something else, such as an admission webhook, changes it each time.",
-        "Exempt the Secret that the message names. The provider writes it again less and less often.",
+        "A kubeconfig Secret is changed each time the provider writes it.",
+        "Another writer, such as an admission webhook, changes it.",
+        "Exempt the Secret that the message names. The provider writes it again with exponential back-off.",
     ),
     Page(
         Reason.WRITE_REFUSED,
         "The management cluster's API server refuses a write of the provider.",
-        "For example a quota, an admission webhook or missing rights. The message repeats the server's words. In "
-        "`Deleting`, the kind cluster is gone already, and only a Secret or the finalizer is left.",
+        "For example a quota, an admission webhook or missing rights. The message quotes the server. In "
+        "`Deleting`, the kind cluster is already gone, and only a Secret or the finalizer is left.",
         "Change the quota, the policy or the role; `capk doctor` checks the rights. The provider tries again.",
     ),
     Page(

@@ -1,4 +1,4 @@
-"""What a page about a reason consists of. Pure."""
+"""The parts of a page about a reason. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,9 +17,9 @@ class Group(StrEnum):
 
 @dataclass(frozen=True)
 class Page:
-    """What a person needs to know about a reason. Markdown, of which only code between backticks is used.
+    """Explains a reason to people, in Markdown with nothing but code between backticks.
 
-    meaning: what it means, in one line. cause: why it comes about. remedy: what to do.
+    meaning: what it means, in one line. cause: what leads to it. remedy: what to do.
     see: reasons that explain more.
     """
 

@@ -1,4 +1,4 @@
-"""Reasons of work that is in progress, most of them kind's own steps."""
+"""Reasons of work in progress, most of them kind's own steps."""
 
 from typing import Final
 
@@ -21,14 +21,14 @@ PAGES: Final = (
     ),
     Page(
         Reason.ENSURING_NODE_IMAGE,
-        "kind makes sure that the node image is there.",
+        "kind makes sure that the node image is available.",
         "kind looks for the image on the engine, and pulls it if it is missing.",
         "If it takes long, pull the image beforehand, or use a registry that is closer.",
     ),
     Page(
         Reason.PREPARING_NODES,
         "kind starts the node containers.",
-        "The node image is there.",
+        "The node image is available.",
         _HANG,
     ),
     Page(

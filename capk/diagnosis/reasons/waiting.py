@@ -1,4 +1,4 @@
-"""Reasons to wait: the provider continues by itself when what it waits for is there."""
+"""Reasons to wait: the provider continues by itself when the missing part appears."""
 
 from typing import Final
 
@@ -77,7 +77,7 @@ PAGES: Final = (
         Reason.NOT_REACHABLE,
         "The provider has never reached the API server of the workload cluster. `Ready` reflects only what the "
         "container engine reports.",
-        "The provider gets no connection to the address of the workload cluster from where it runs.",
+        "The provider cannot connect to the address of the workload cluster from where it runs.",
         "If you want `Ready` to follow the API server, make it reachable. With `--endpoint=internal`, the provider has "
         "to be on the engine's network. With `--endpoint=external`, it has to reach the published address.",
     ),

@@ -48,5 +48,5 @@ PAGES: Final = (
         "Neither the Cluster nor the object is paused.",
         _NOTHING,
     ),
-    Page(Reason.NOT_DELETING, "The object is not being deleted.", "Nobody has deleted it.", _NOTHING),
+    Page(Reason.NOT_DELETING, "The object is not being deleted.", "Its deletion was not requested.", _NOTHING),
 )
