@@ -1,1 +1,1 @@
-"""Machinery of a controller; knows no kind of object."""
+"""The parts of a controller that do not depend on any kind of object."""

@@ -1,7 +1,7 @@
-"""Answers probes and Prometheus over HTTP; checks that it is given decide what is healthy.
+"""Answers probes and Prometheus over HTTP; its checks decide what is healthy.
 
-Liveness means that a restart would help. It fails when a loop of this process no longer turns, and never because the
-API server or the container engine is away: a restart would end running creations and cure nothing.
+Liveness means that a restart would help. It fails if a loop of this process is stuck, and never because the API server
+or the container engine is unavailable: a restart would interrupt running creations and cure nothing.
 """
 
 import time
@@ -11,21 +11,21 @@ from typing import Final, Protocol
 from aiohttp import web
 
 Check = Callable[[], str | None]
-"""Returns what is wrong, in words for a person, or None."""
+"""Returns a problem in words for a person, or None."""
 
 Exposition = Callable[[], tuple[bytes, str]]
 """Returns the series and their content type."""
 
 
 class WatchedQueue(Protocol):
-    """What a work queue reports about itself."""
+    """The figures that a work queue reports about itself."""
 
     def stalled_for(self) -> float:
-        """Seconds for which keys have waited while no worker took one."""
+        """Seconds that keys have waited while no worker took one."""
         ...
 
     def longest_work(self) -> float:
-        """Seconds that the oldest key has been in work."""
+        """Seconds that a worker has spent on its key, the longest of all."""
         ...
 
 
@@ -35,10 +35,9 @@ _SHUTDOWN_SECONDS: Final = 1.0
 
 
 class Heartbeat:
-    """A check that a loop still turns; the loop touches it after each round, whether the round succeeded or not.
+    """A check that a loop still runs. The loop touches it after each round, successful or not.
 
-    limit_seconds: silence that is still well; it counts from the first touch on, as a replica that waits for its turn
-    to lead does nothing and is well.
+    limit_seconds: maximum age of the last touch. Counting starts with the first touch, so a standby replica is healthy.
     """
 
     def __init__(self, what: str, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,7 +57,7 @@ class Heartbeat:
 
 
 class StartupCheck:
-    """A check of something that has to happen once, before the provider is of use."""
+    """A check that something has happened once, without which the provider is not ready."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -74,10 +73,10 @@ class StartupCheck:
 
 
 class WatchLag:
-    """A check that watches live: what was written, or listed as new, has to come back as an event of its kind.
+    """A check that watches are alive: an object that was written, or listed as new, must arrive as an event.
 
-    A quiet watch and a dead one look alike, unless one knows of an event that is due.
-    limit_seconds: how late an event may be while the API server can be reached.
+    A silent watch may be idle or dead. Waiting for an event that must arrive tells them apart.
+    limit_seconds: maximum delay of an event while the API server can be reached.
     """
 
     def __init__(self, limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,16 +90,16 @@ class WatchLag:
         self._expected.setdefault(kind, (version, self._clock()))
 
     def on_event(self, kind: str, version: int) -> None:
-        """Note an event: as a watch keeps the order, nothing that is older is missing."""
+        """Note an event. A watch keeps the order, so no older event is missing."""
         if kind in self._expected and version >= self._expected[kind][0]:
             del self._expected[kind]
 
     def forget(self, kind: str) -> None:
-        """Expect nothing any more: a list has shown that nothing was missed."""
+        """Expect no event any longer, because a list has shown that none was missed."""
         self._expected.pop(kind, None)
 
     def on_outage(self) -> None:
-        """Note that the API server cannot be reached: events are late for that reason, so their time starts again."""
+        """Note that the API server cannot be reached, which delays events: their time starts again."""
         self._expected = {kind: (version, self._clock()) for kind, (version, _) in self._expected.items()}
 
     def __call__(self) -> str | None:
@@ -118,14 +117,14 @@ class WatchLag:
 
 
 def moving_queue(queue: WatchedQueue, limit_seconds: float) -> Check:
-    """Return a check that workers take keys that wait, and that no key stays in work, longer than that.
+    """Return a check that keys neither wait for a worker nor stay with one longer than the limit.
 
-    A queue that is long but moves is well.
+    A long queue that moves is healthy.
     """
 
     def check() -> str | None:
         if (stalled := queue.stalled_for()) > limit_seconds:
-            return f"objects wait, and no worker took one for {stalled:.0f} s; at most {limit_seconds:.0f} s are normal"
+            return f"no worker took a waiting object for {stalled:.0f} s; at most {limit_seconds:.0f} s are normal"
         if (worked := queue.longest_work()) > limit_seconds:
             return f"a reconcile has taken {worked:.0f} s; at most {limit_seconds:.0f} s are normal"
         return None
@@ -134,10 +133,10 @@ def moving_queue(queue: WatchedQueue, limit_seconds: float) -> Check:
 
 
 class HealthServer:
-    """Serves `/healthz` (restart me if not), `/readyz` (wait for me if not) and `/metrics`.
+    """Serves `/healthz` (if it fails, restart), `/readyz` (if it fails, wait) and `/metrics`.
 
-    Each probe answers 200 with `ok`, or 503 with one line a failed check: `name: what is wrong`.
-    live, ready: the checks by name. metrics: None leaves `/metrics` out.
+    Each probe answers 200 with `ok`, or 503 with one line per failed check: `name: problem`.
+    live, ready: the checks by name. metrics: None disables `/metrics`.
     """
 
     def __init__(
@@ -151,7 +150,7 @@ class HealthServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen and return the port, which the system chose if 0 was asked for; raises OSError when it is taken."""
+        """Listen and return the port; the system chooses one for 0. Raises OSError if the port is taken."""
         runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         self._runner = runner

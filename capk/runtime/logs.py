@@ -16,7 +16,7 @@ from capk.redaction import redact
 
 
 class LogFormat(StrEnum):
-    """How a line is written."""
+    """Format of a line."""
 
     TEXT = "text"
     JSON = "json"
@@ -24,7 +24,7 @@ class LogFormat(StrEnum):
 
 _TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _QUIET: Final = {
-    "kopf.objects": logging.WARNING,  # tells of every event that was taken in (K43)
+    "kopf.objects": logging.WARNING,  # logs every event that it received (K43)
     "aiohttp.access": logging.WARNING,
     "kubernetes": logging.WARNING,
 }
@@ -35,7 +35,7 @@ _context: ContextVar[Mapping[str, str]] = ContextVar("capk_log_context", default
 
 @contextmanager
 def context(**keys: str) -> Iterator[None]:
-    """Add keys to every line of the current task, as in `context(KINDCluster="default/dev")`."""
+    """Add keys to every line that the current task logs, as in `context(KINDCluster="default/dev")`."""
     token = _context.set({**_context.get(), **keys})
     try:
         yield
@@ -46,7 +46,7 @@ def context(**keys: str) -> Iterator[None]:
 def configure(
     format: LogFormat | str = LogFormat.TEXT, level: str | int = "INFO", stream: TextIO | None = None
 ) -> None:
-    """Let all loggers of the process write to one stream, standard error by default; may be called again.
+    """Make all loggers of the process write to one stream, by default standard error. It may be called again.
 
     Raises ValueError for an unknown format or level.
     """
@@ -70,7 +70,7 @@ def _add_context(record: logging.LogRecord) -> bool:
 
 
 class _TextFormatter(logging.Formatter):
-    """One line, the keys of the record behind the message; a traceback below."""
+    """One line: the message, then the keys of the record. A traceback follows below."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line without traceback."""
@@ -80,14 +80,14 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line and the traceback, without secrets.
 
-        The finished text is what is cleaned: message, arguments, keys and exception all end there, and other handlers
-        of the record, as those of tests, still get the original.
+        It cleans the finished text, which contains message, arguments, keys and exception. Other handlers, such as
+        those of tests, still get the original record.
         """
         return redact(super().format(record))
 
 
 class _JsonFormatter(JsonFormatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -97,7 +97,7 @@ class _JsonFormatter(JsonFormatter):
         )
 
     def process_log_record(self, log_record: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields without secrets; each is cleaned alone, so that the line stays JSON."""
+        """Return the fields without secrets. Each is cleaned separately, so that the line stays valid JSON."""
         return {key: redact(value) if isinstance(value, str) else value for key, value in log_record.items()}
 
 

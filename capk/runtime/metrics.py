@@ -1,4 +1,4 @@
-"""The Prometheus series of the provider; label values come from closed lists, never from names of objects."""
+"""The Prometheus series of the provider. Label values come from closed lists, never from names of objects."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -23,7 +23,7 @@ _SHORT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 
 class Metrics:
-    """All series, in a registry of their own; also the observer of the work queue."""
+    """All series, in their own registry; also the observer of the work queue."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -34,27 +34,27 @@ class Metrics:
         self._kind = Info("capk_kind", "The version of the kind command.", registry=self.registry)
         self.creation_step_seconds = Histogram(
             "capk_creation_step_seconds",
-            "Time that a step of a kind cluster's creation took.",
+            "Duration of a step of a kind cluster's creation.",
             ("step",),
             buckets=_CREATION_BUCKETS,
             registry=self.registry,
         )
         self.operation_seconds = Histogram(
             "capk_operation_seconds",
-            "Time that a whole operation of the engine took, by lane (create, delete, …) and outcome.",
+            "Duration of an operation on the engine, by lane (create, delete, …) and outcome.",
             ("lane", "outcome"),
             buckets=_CREATION_BUCKETS,
             registry=self.registry,
         )
         self.operations_running = Gauge(
-            "capk_operations_running", "Operations of the engine that run now.", ("lane",), registry=self.registry
+            "capk_operations_running", "Running operations on the engine.", ("lane",), registry=self.registry
         )
         self.operations_queued = Gauge(
-            "capk_operations_queued", "Operations that wait for a free place.", ("lane",), registry=self.registry
+            "capk_operations_queued", "Queued operations on the engine.", ("lane",), registry=self.registry
         )
         self.failures = Counter(
             "capk_failures",
-            "Failures that a condition told the user about, by reason.",
+            "Failures that a condition reported, by reason.",
             ("reason",),
             registry=self.registry,
         )
@@ -67,7 +67,7 @@ class Metrics:
         )
         self.reconcile_seconds = Histogram(
             "capk_reconcile_seconds",
-            "Time that one reconcile took.",
+            "Duration of one reconcile.",
             ("kind", "outcome"),
             buckets=_SHORT_BUCKETS,
             registry=self.registry,
@@ -81,7 +81,7 @@ class Metrics:
         self.clusters = Gauge("capk_clusters", "KINDClusters by state.", ("state",), registry=self.registry)
         self.inventory_seconds = Histogram(
             "capk_inventory_seconds",
-            "Time that one look at all kind clusters took.",
+            "Duration of one inventory of all kind clusters.",
             ("outcome",),
             buckets=_SHORT_BUCKETS,
             registry=self.registry,
@@ -91,7 +91,7 @@ class Metrics:
         )
 
     def watch_lane(self, lane: str, count: Callable[[], tuple[int, int]]) -> None:
-        """Have the operations of a lane counted at each scrape. count: returns how many wait and how many run."""
+        """Count the operations of a lane at each scrape. count: returns the numbers of queued and running ones."""
         self.operations_queued.labels(lane).set_function(lambda: count()[0])
         self.operations_running.labels(lane).set_function(lambda: count()[1])
 
@@ -112,13 +112,13 @@ class Metrics:
         self.reconcile_seconds.labels(kind, outcome).observe(seconds)
 
     def counted(self, clusters_by_state: Mapping[str, int]) -> None:
-        """Set how many KINDClusters there are in each state; states that are not named have none."""
+        """Set the number of KINDClusters in each state; it is 0 for states that are not given."""
         self.clusters.clear()
         for state, count in clusters_by_state.items():
             self.clusters.labels(state).set(count)
 
     def show_kind_version(self, version: str) -> None:
-        """Set which kind answers."""
+        """Set the version of kind that answers."""
         self._kind.info({"version": version})
 
     def exposition(self) -> tuple[bytes, str]:

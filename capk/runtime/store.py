@@ -1,7 +1,7 @@
-"""The objects as they were last seen, by key; the newest version wins, whatever the order of arrival. No I/O here.
+"""The latest known objects by key. The newest version wins in any order of arrival. No I/O.
 
 Three sources feed it: watch events, which may be old or repeated (K28); the answers to our own writes, which are newer
-than any event yet; and a list now and then, the only one that tells of what vanished while nobody watched (K27).
+than any event so far; and periodic lists, which alone reveal objects that vanished while no watch ran (K27).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +18,12 @@ _NOBODY: Final = ("", 0)
 
 @dataclass(frozen=True)
 class Drift:
-    """What a list told that the watches had not."""
+    """Differences between a list and the store: changes that the watches had not delivered."""
 
     vanished: tuple[Key, ...]
-    """Was stored, is not there any more and was dropped; another object of that name may be there, then behind."""
+    """Dropped, because the list does not have them. If another object has the name, its key is in `behind` too."""
     behind: tuple[Key, ...]
-    """Is there in a newer version than the stored one, or was not stored: events of it are late or lost."""
+    """Listed in a newer version than the stored one, or not stored: their events are late or lost."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Entry:
 
 
 class Store:
-    """Last seen objects; what it returns must not be changed."""
+    """The latest known objects. Callers must not change what it returns."""
 
     def __init__(self) -> None:
         self._entries: dict[str, dict[Key, _Entry]] = {}
@@ -43,36 +43,36 @@ class Store:
         self._indexes: dict[str, Callable[[Body], Iterable[str]]] = {}
         self._indexed: dict[tuple[str, str], dict[Key, None]] = {}
         self._listed_at: dict[str, int] = {}
-        # Uid -> version at which it left. A late event or answer from before must not bring it back; a later version is
-        # an object that matches the selector of its watch again. Two generations, from list to list: longer than
-        # anything stays on its way.
+        # Uid -> version at which it left. An older event or answer that arrives late must not bring it back; a later
+        # version is an object that matches the selector of its watch again. Two generations, from list to list, last
+        # longer than any event or answer is in transit.
         self._left: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
         self._listeners: dict[str, list[Callable[[Key], None]]] = {}
 
     def project(self, resource: Resource, projection: Callable[[Body], Any]) -> None:
-        """Keep only what `projection` returns of that kind's objects, for instance without a Secret's data."""
+        """Keep only what `projection` returns for objects of that kind, for example a Secret without its data."""
         self._projections[resource.kind] = projection
 
     def index(self, name: str, values: Callable[[Body], Iterable[str]]) -> None:
-        """Find objects by values computed from the whole object, before its projection; to be set up first."""
+        """Index objects by values computed from the whole object, before its projection. Call it before any `put`."""
         self._indexes[name] = values
 
     def listen(self, resource: Resource, listener: Callable[[Key], None]) -> None:
-        """Call the listener with the key of each object of that kind that was stored or dropped."""
+        """Call the listener with the key of each object of that kind after it was stored or dropped."""
         self._listeners.setdefault(resource.kind, []).append(listener)
 
     def apply_event(self, resource: Resource, type: str | None, obj: Body) -> bool:
-        """Take in a watch event; return whether it was news.
+        """Apply a watch event; return whether it changed the store.
 
-        type: ADDED, MODIFIED, DELETED, or None for an object of the initial list. DELETED of a watch with a selector
-        means no more than that the object does not match any longer.
+        type: ADDED, MODIFIED, DELETED, or None for an object of the initial list. DELETED from a watch with a selector
+        only means that the object no longer matches.
         """
         return self._delete(resource, obj) if type == "DELETED" else self.put(resource, obj)
 
     def put(self, resource: Resource, obj: Body) -> bool:
-        """Take in an object, unless the stored one is as new (integers since KEP-5504), or it has left since.
+        """Store an object, unless the stored one is as new (integers since KEP-5504), or the object has left since.
 
-        A recreated object has another uid and a higher version: versions count for the whole API server.
+        A recreated object has another uid and a higher version, because versions count for the whole API server.
         """
         key, uid, version = _identify(resource, obj)
         metadata = obj["metadata"]
@@ -99,7 +99,7 @@ class Store:
         return entry.kept if entry else None
 
     def keys(self, resource: Resource) -> list[Key]:
-        """Return the keys of a kind, longest known first."""
+        """Return the keys of a kind, in the order in which they were first stored."""
         return list(self._of(resource))
 
     def values(self, resource: Resource) -> list[Any]:
@@ -114,16 +114,16 @@ class Store:
     def prune(
         self, resource: Resource, listed: Iterable[Body], resource_version: str, *, namespace: str | None = None
     ) -> Drift:
-        """Compare with a list of the whole kind, or of one namespace, and drop what is not there any more.
+        """Compare with a list of the whole kind, or of one namespace, and drop objects that it does not have.
 
-        listed: objects of which metadata is enough, read with the same selector as the watch, from storage and not from
-        a cache. resource_version: that of the list; what was stored later is newer than the list and stays.
+        listed: objects, at least their metadata, read with the selector of the watch, from storage and not from a
+        cache. resource_version: that of the list. Objects that were stored later are newer than the list and stay.
         """
         version = int(resource_version)
         there = {key: (uid, seen) for key, uid, seen in (_identify(resource, obj) for obj in listed)}
         stored = self._of(resource)
         if version < self._listed_at.get(resource.kind, 0):
-            # Storage was restored from a backup: all that was seen belongs to a past that did not happen.
+            # Storage was restored from a backup, so none of the stored objects is valid.
             vanished = tuple(stored)
             self._left.pop(resource.kind, None)
         else:
@@ -134,7 +134,7 @@ class Store:
                 and entry.version <= version
                 and there.get(key, _NOBODY)[0] != entry.uid
             )
-            # What the list does not have has left by then; nothing older than the list may bring it back.
+            # Objects that the list does not have had left by then; nothing older than the list may bring them back.
             self._rotate_left(resource, {stored[key].uid: version for key in vanished})
         self._listed_at[resource.kind] = version
         for key in vanished:
@@ -144,7 +144,7 @@ class Store:
         return Drift(vanished, tuple(behind))
 
     def clear(self, resource: Resource) -> None:
-        """Drop all objects of a kind that the API server does not serve any more; they may all come back."""
+        """Drop all objects of a kind that the API server no longer serves; any of them may come back."""
         for key in self.keys(resource):
             self._drop(resource, key)
             self._announce(resource, key)

@@ -1,4 +1,4 @@
-"""Tasks that run beside a body and must not die unnoticed."""
+"""Runs tasks beside a body, and reports each that fails."""
 
 import asyncio
 import logging
@@ -9,18 +9,18 @@ from typing import Any
 from capk.errors import CapkError, LostLease
 
 Named = tuple[str, Coroutine[Any, Any, object]]
-"""What a task does, as in `watch on the container engine`, and the coroutine that does it."""
+"""The name of a task, as in `watch on the container engine`, and its coroutine."""
 
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def supervised(*named: Named) -> AsyncIterator[None]:
-    """Run tasks beside the body; at its end, cancel them and wait for them.
+    """Run tasks beside the body. When the body ends, cancel them and wait for them.
 
-    When a task raises, its traceback is logged, the body is cancelled, and the context raises a CapkError that names
-    the task and the cause; LostLease keeps its type. A task may return early. What the body itself raises passes
-    through. Of several failures, the first one counts.
+    If a task raises, its traceback is logged, the body is cancelled, and the context raises a CapkError that names the
+    task and the cause; LostLease keeps its type. A task may return early. Exceptions of the body pass through. Only the
+    first of several failures is raised.
     """
     failures: list[Exception] = []
     try:
@@ -37,20 +37,20 @@ async def supervised(*named: Named) -> AsyncIterator[None]:
         raise failures[0] from failures[0].__cause__
     finally:
         for _, work in named:
-            work.close()  # a body that ends first leaves some that have not begun
+            work.close()  # some have not begun if the body ended first
 
 
 async def _watched(name: str, work: Coroutine[Any, Any, object], failures: list[Exception]) -> None:
     try:
         await _noticing_cancellation(work)
     except Exception as error:
-        log.critical("The %s failed; the provider ends.", name, exc_info=error)
+        log.critical("The %s failed; the provider exits.", name, exc_info=error)
         failures.append(_failure(name, error))
         raise
 
 
 async def _noticing_cancellation(work: Coroutine[Any, Any, object]) -> None:
-    """Await the work; raises CapkError when something that it awaits was cancelled, and not the work itself."""
+    """Await the work; raises CapkError if something that it awaits was cancelled, but not the work itself."""
     try:
         await work
     except asyncio.CancelledError as error:
@@ -61,7 +61,7 @@ async def _noticing_cancellation(work: Coroutine[Any, Any, object]) -> None:
 
 
 def _failure(name: str, error: Exception) -> CapkError:
-    """Return what a person reads last; a LostLease as it is, so that the process is known to have lost it."""
+    """Return the error to report; a LostLease unchanged, because it has its own exit status."""
     leaves = list(_leaves(error))
     lost = next((leaf for leaf in leaves if isinstance(leaf, LostLease)), None)
     if lost is not None:

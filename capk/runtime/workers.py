@@ -1,4 +1,4 @@
-"""Workers that take keys from a queue and reconcile them, and work that is repeated; knows no kind of object."""
+"""Workers that reconcile the keys of a queue, and periodic work. Does not depend on any kind of object."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 
 Outcome = Literal["done", "requeued", "conflict", "unreachable", "error", "timeout"]
 ReconcileObserver = Callable[[K, Outcome, float], None]
-"""Called with key, outcome and seconds of every reconcile."""
+"""Called after every reconcile with key, outcome and duration in seconds."""
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ async def run_workers(
     deadline_seconds: float | None = None,
     observe: ReconcileObserver[K] | None = None,
 ) -> None:
-    """Let `count` workers reconcile keys until the queue is shut down.
+    """Run `count` workers that reconcile keys until the queue is shut down.
 
-    reconcile: returns after how many seconds to look again, or None for when something happens.
+    reconcile: returns the seconds until the next reconcile, or None to wait for an event.
     deadline_seconds: a reconcile that takes longer is cancelled and tried again.
-    Raises LostLease, in an ExceptionGroup, when a reconcile did; every other exception only delays its key.
+    Raises LostLease, in an ExceptionGroup, if a reconcile did. Every other exception only delays its key.
     """
 
     async def work() -> None:
@@ -51,9 +51,9 @@ async def run_workers(
 async def every(
     seconds: float, jitter: float = 0.1, *, rng: Callable[[], float] = random.random
 ) -> AsyncIterator[None]:
-    """Yield again and again, each time that long after the last round has ended.
+    """Yield repeatedly, each time that long after the previous round ended.
 
-    jitter: the share of the time that chance adds or takes, so that several processes do not beat as one.
+    jitter: share of the time that is added or subtracted at random, so that several processes do not synchronise.
     """
     while True:
         await asyncio.sleep(seconds * (1 + jitter * (2 * rng() - 1)))
@@ -70,12 +70,12 @@ async def repeat(
     jitter: float = 0.1,
     rng: Callable[[], float] = random.random,
 ) -> None:
-    """Do the work again and again, each time that long after the last round has ended.
+    """Repeat the work, each time that long after the previous round ended.
 
-    what: names the work in the log. deadline_seconds: a round that takes longer is cancelled.
-    on_round: called after each round, whether it succeeded or not: the beat of this loop (see `capk.runtime.health`).
-    A round that fails for a reason outside of this process, an ApiError or a CommandError, or that exceeds its deadline
-    is logged and tried again with the next one. Raises what else the work raises, for `capk.runtime.tasks`.
+    what: the name of the work in the log. deadline_seconds: a round that takes longer is cancelled.
+    on_round: called after each round, successful or not, as the heartbeat of this loop (see `capk.runtime.health`).
+    A round that exceeds its deadline or fails for a cause outside this process (ApiError, CommandError) is logged, and
+    the next round tries again. Raises all other exceptions of the work, for `capk.runtime.tasks`.
     """
     async for _ in every(seconds, jitter, rng=rng):
         limit = asyncio.timeout(deadline_seconds)
@@ -83,11 +83,11 @@ async def repeat(
             async with limit:
                 await work()
         except (ApiError, CommandError) as error:
-            log.warning("The %s failed: %s. It is tried again in %.0f s.", what, error, seconds)
+            log.warning("The %s failed: %s. The next try is in %.0f s.", what, error, seconds)
         except TimeoutError:
             if not limit.expired():
                 raise
-            log.warning("The %s took longer than %.0f s. It is tried again in %.0f s.", what, deadline_seconds, seconds)
+            log.warning("The %s took longer than %.0f s. The next try is in %.0f s.", what, deadline_seconds, seconds)
         on_round()
 
 
@@ -97,7 +97,7 @@ async def _reconcile_once(
     key: K,
     deadline_seconds: float | None,
 ) -> Outcome:
-    """Reconcile, and add the key again when it is due."""
+    """Reconcile, and add the key again for when it is due."""
     limit = asyncio.timeout(deadline_seconds)
     try:
         async with limit:
@@ -126,8 +126,8 @@ def _outcome(error: Exception, *, is_late: bool) -> Outcome:
 
 def _log_failure(key: Hashable, error: Exception, outcome: Outcome, *, is_first: bool) -> None:
     if outcome == "conflict":
-        # The object was newer than our copy, which is normal for a few writes in a thousand.
-        log.debug("%s: %s; looking again", key, error)
+        # The object was newer than our copy, which is normal for a few writes in a thousand (K22).
+        log.debug("%s: %s; reconciling again", key, error)
     elif outcome == "unreachable":
         log.warning("%s: %s; trying again", key, error)
     elif outcome == "timeout":

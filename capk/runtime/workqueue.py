@@ -1,11 +1,11 @@
-"""Keys that wait for work, by client-go's rules; knows nothing of what a key means.
+"""A work queue with client-go's rules. It does not depend on the meaning of keys.
 
-- A key that waits is not added twice.
-- A key in work is not given to a second worker; added meanwhile, it waits again once the first one is done.
-- Of several delayed additions of a key the earliest counts.
-- Failures of a key double its delay until `forget`.
+- A waiting key is not added twice.
+- A key that a worker has is not given to a second one. If it is added meanwhile, it waits again after `done`.
+- Only the earliest of several delayed additions of a key counts.
+- Each failure of a key doubles its delay, until `forget`.
 
-For one event loop, not for threads. Time is the loop's.
+For one event loop, not for threads. It uses the loop's clock.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ BASE_SECONDS: Final = 0.5
 LIMIT_SECONDS: Final = 300.0
 JITTER: Final = 0.1
 _MOST_DOUBLINGS: Final = 32
-"""Far beyond the limit; keeps the number finite."""
+"""Far beyond the delay limit; keeps the number finite."""
 
 
 class QueueObserver(Protocol):
-    """Receives the length of the queue and how long keys had to wait."""
+    """Receives the length of the queue and the waiting times of keys."""
 
     def depth(self, keys: int) -> None:
         """The number of keys that wait for a worker has changed."""
         ...
 
     def waited(self, seconds: float) -> None:
-        """A worker took a key after that time; the delay of a delayed addition is not part of it."""
+        """A worker took a key after that time, which does not include the delay of a delayed addition."""
         ...
 
 
 class WorkQueue(Generic[K]):
     """A queue of keys for a fixed number of workers.
 
-    base_seconds, limit_seconds: delay after the first failure of a key, and the longest one.
+    base_seconds, limit_seconds: delay after the first failure of a key, and the longest delay.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class WorkQueue(Generic[K]):
         self._is_shut_down = False
 
     def __len__(self) -> int:
-        """Return how many keys wait for a worker; those delayed or in work are not among them."""
+        """Return the number of keys that wait for a worker, without delayed keys and those that a worker has."""
         return len(self._waiting)
 
     def add(self, key: K) -> None:
-        """Let the key be worked on as soon as a worker is free."""
+        """Add the key for the next free worker."""
         if self._is_shut_down or key in self._waiting:
             return
         if key in self._working:
@@ -77,7 +77,7 @@ class WorkQueue(Generic[K]):
         self._report_depth()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Add the key after that time, or earlier if that was asked for."""
+        """Add the key after that time, or earlier if an earlier addition is pending."""
         if self._is_shut_down:
             return
         if seconds <= 0:
@@ -92,25 +92,25 @@ class WorkQueue(Generic[K]):
         self._delayed[key] = loop.call_later(seconds, self._add_delayed, key)
 
     def add_rate_limited(self, key: K) -> None:
-        """Add the key after a delay that doubles with each failure, up to the limit, give or take a tenth."""
+        """Add the key after a delay that doubles with each failure, up to the limit, with a jitter of a tenth."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = min(self._base * 2 ** min(failures, _MOST_DOUBLINGS), self._limit)
         self.add_after(key, delay * (1 + JITTER * (2 * self._rng() - 1)))
 
     def forget(self, key: K) -> None:
-        """Take the key as healthy again: its next failure waits the shortest time."""
+        """Reset the failures of the key: its next failure has the shortest delay."""
         self._failures.pop(key, None)
 
     def failures(self, key: K) -> int:
-        """Return how often the key failed since it was last forgotten."""
+        """Return the number of failures of the key since the last `forget`."""
         return self._failures.get(key, 0)
 
     async def get(self) -> K | None:
-        """Wait for a key and take it; `done` must follow. None when the queue is shut down."""
+        """Wait for a key and take it; the caller must call `done`. Returns None once the queue is shut down."""
         if self._is_shut_down:
             return None
-        # Nothing is awaited once the key is out of the inner queue, so a cancellation cannot lose it.
+        # There is no await after the key leaves the inner queue, so a cancellation cannot lose it.
         key = await self._ready.get()
         if self._is_shut_down or key is None:
             self._ready.put_nowait(None)  # wakes the next worker
@@ -124,14 +124,14 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """Give the key back; it waits again if it was added meanwhile."""
+        """Return the key; it waits again if it was added meanwhile."""
         del self._working[key]
         if key in self._dirty:
             self._dirty.discard(key)
             self.add(key)
 
     def shutdown(self) -> None:
-        """Give out no more keys and forget all delays; whatever waited is looked at after the next start anyway."""
+        """Hand out no more keys and drop all delays; the next start reconciles every object anyway."""
         self._is_shut_down = True
         for handle in self._delayed.values():
             handle.cancel()
@@ -142,13 +142,13 @@ class WorkQueue(Generic[K]):
         self._report_depth()
 
     def stalled_for(self) -> float:
-        """Return the seconds for which keys have waited while no worker took one, 0 when none waits."""
+        """Return the seconds that keys have waited while no worker took one; 0 if none waits."""
         if not self._waiting:
             return 0.0
         return _now() - max(self._taken_at, next(iter(self._waiting.values())))
 
     def longest_work(self) -> float:
-        """Return the seconds that the oldest key has been in work, 0 when none is."""
+        """Return the longest time in seconds that a worker has had its key; 0 if none has one."""
         return _now() - min(self._working.values()) if self._working else 0.0
 
     def _add_delayed(self, key: K) -> None:

@@ -106,7 +106,7 @@ def test_queue_that_does_not_move_is_noticed() -> None:
     check = moving_queue(queue, 60)
     assert check() is None
     queue.stalled = 61
-    assert "no worker took one for 61 s" in str(check())
+    assert "no worker took a waiting object for 61 s" in str(check())
     queue.stalled, queue.worked = 0, 90
     assert "has taken 90 s" in str(check())
 

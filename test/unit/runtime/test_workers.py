@@ -246,8 +246,8 @@ def test_loop_beats_though_its_rounds_fail(caplog: pytest.LogCaptureFixture) -> 
 
     assert run(repeated(work, rounds=3)) == [10, 20, 30]
     assert [record.getMessage() for record in caplog.records] == [
-        "The resync failed: list kindclusters: no answer. It is tried again in 10 s.",
-        "The resync failed: docker ps: stopped at its deadline of 20 s. It is tried again in 10 s.",
+        "The resync failed: list kindclusters: no answer. The next try is in 10 s.",
+        "The resync failed: docker ps: stopped at its deadline of 20 s. The next try is in 10 s.",
     ]
 
 
@@ -257,7 +257,7 @@ def test_loop_beats_though_a_round_hangs(caplog: pytest.LogCaptureFixture) -> No
         await asyncio.sleep(1000 if number == 1 else 1)
 
     assert run(repeated(work, rounds=2)) == [40, 51]
-    assert "The resync took longer than 30 s. It is tried again in 10 s." in caplog.text
+    assert "The resync took longer than 30 s. The next try is in 10 s." in caplog.text
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), TimeoutError("of something inside")])
