@@ -1,1 +1,1 @@
-"""Talking to the API servers of workload clusters, which may be hostile."""
+"""Requests to the API servers of workload clusters, which may be hostile."""

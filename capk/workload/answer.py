@@ -1,4 +1,4 @@
-"""What an API server answered, in plain bounded words: nothing of it is believed before it has its form. Pure."""
+"""Answers of API servers in plain, bounded words. Nothing in them is trusted before its form is checked. Pure."""
 
 import errno
 import json
@@ -24,12 +24,12 @@ _OUR_TROUBLE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one question.
+    """The outcome of one request.
 
-    status: of HTTP; 0 if the server gave no answer that can be read.
-    said: what the server answered, or why it could not be asked; one line of at most MOST_WORDS characters, no secrets.
-    body: as it came, at most 64 KiB; empty unless the status is 200.
-    is_our_trouble: this process could not ask, for example because it has too many files open.
+    status: HTTP status; 0 if there was no readable answer.
+    said: the answer, or why the request failed; one line of at most MOST_WORDS characters, without secrets.
+    body: as received, at most 64 KiB; empty unless the status is 200.
+    is_our_trouble: this process could not send the request, for example because it has too many open files.
     """
 
     status: int
@@ -39,24 +39,24 @@ class Answer:
 
     @property
     def came(self) -> bool:
-        """Whether a server with a certificate of the right authority answered, whatever it was."""
+        """Whether a server with a certificate of the right authority answered, with any status."""
         return self.status != 0
 
     @property
     def is_alive(self) -> bool:
-        """Whether the API server does its work: it answers, or refuses to answer us (401, 403, 404, 429)."""
+        """Whether the API server works: it answers, or rejects our request (401, 403, 404, 429)."""
         return self.status == HTTPStatus.OK or 400 <= self.status < 500
 
 
 def of_response(response: Response) -> Answer:
-    """Return the answer that a response is."""
+    """Return the answer in a response."""
     if response.status == HTTPStatus.OK:
         return Answer(response.status, "HTTP 200", response.body)
     return Answer(response.status, plain(f"HTTP {response.status}{_reason(response.body)}"))
 
 
 def of_error(error: Exception, timeout_seconds: float) -> Answer:
-    """Return the answer for a question that failed with a TimeoutError, OSError or ValueError."""
+    """Return the answer for a request that failed with a TimeoutError, OSError or ValueError."""
     is_ours = isinstance(error, OSError) and error.errno in _OUR_TROUBLE
     return Answer(0, plain(_cause(error, timeout_seconds)), is_our_trouble=is_ours)
 
@@ -70,18 +70,18 @@ def plain(text: str) -> str:
 
 
 def version_in(body: bytes) -> str | None:
-    """Return the Kubernetes version that the answer to /version holds, as in v1.36.3; None if there is none."""
+    """Return the Kubernetes version in an answer to /version, as in v1.36.3; None if there is none."""
     version = _field(_json(body), "gitVersion")
     return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
 
 
 def uid_in(body: bytes) -> str | None:
-    """Return the uid of the object that an answer holds, in lower case; None if there is none."""
+    """Return the uid of the object in an answer, in lower case; None if there is none."""
     return as_uid(_field(_field(_json(body), "metadata"), "uid"))
 
 
 def as_uid(uid: object) -> str | None:
-    """Return what claims to be a uid, in lower case; None if it is none."""
+    """Return an untrusted value as a uid in lower case; None if it is not a valid uid."""
     try:
         return str(uuid.UUID(uid)) if isinstance(uid, str) and len(uid) == 36 else None
     except ValueError:
@@ -100,7 +100,7 @@ def _field(value: Any, name: str) -> Any:
 
 
 def _reason(body: bytes) -> str:
-    """Return what matters of an error's body: the failed checks of /readyz, the message of a Status, or its start."""
+    """Return the relevant part of an error's body: failed checks of /readyz, the message of a Status, or its start."""
     text = body[:_MOST_LOOKED_AT].decode(errors="replace")
     failed = [line for line in text.splitlines() if line.startswith("[-]")]
     message = _field(_json(body[:_MOST_LOOKED_AT]), "message")

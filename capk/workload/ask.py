@@ -1,4 +1,4 @@
-"""Single questions to the API server of a workload cluster. Whatever it does, there is an answer and no exception."""
+"""Single requests to the API server of a workload cluster. They always return an answer and never raise."""
 
 import asyncio
 from typing import Final
@@ -9,12 +9,12 @@ from capk.workload.connection import Connection, Target
 from capk.workload.response import Response
 
 TIMEOUT_SECONDS: Final = 3.0
-"""A workload cluster that was just created answers in milliseconds; if it is out of reach, waiting is in vain."""
+"""A new workload cluster answers in milliseconds. Longer waiting does not help if it cannot be reached."""
 KUBE_SYSTEM: Final = "/api/v1/namespaces/kube-system"
 
 
 async def ask(target: Target, path: str, login: Kubeconfig | None = None) -> Answer:
-    """Return what an API server answers to GET, on a connection of its own.
+    """Return an API server's answer to GET, on a new connection.
 
     login: adds a client certificate or a token; None asks as an anonymous user.
     """
@@ -26,7 +26,7 @@ async def ask(target: Target, path: str, login: Kubeconfig | None = None) -> Ans
 
 
 async def ask_on(connection: Connection, path: str) -> Answer:
-    """Return what an API server answers to GET on a connection, which stays open if it can carry another question."""
+    """Return an API server's answer to GET on a connection, which stays open if it can carry another request."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return of_response(await _get(connection, path))
@@ -35,19 +35,19 @@ async def ask_on(connection: Connection, path: str) -> Answer:
 
 
 async def server_version(server: str, authority: str) -> str | None:
-    """Return the Kubernetes version, as in v1.36.3; None when there is no answer that has this form.
+    """Return the Kubernetes version, as in v1.36.3; None without an answer of this form.
 
-    server: URL of the API server. authority: certificates that may vouch for it, PEM.
+    server: URL of the API server. authority: the certificates that its own must chain to, PEM.
 
-    Asks without credentials: an API server tells anonymous users its version unless that was forbidden.
+    Asks without credentials: anonymous users may read the version unless this was disabled.
     """
     return version_in((await ask(Target(server, authority), "/version")).body)
 
 
 async def kube_system_uid(kubeconfig: Kubeconfig, server: str) -> str | None:
-    """Return the uid of the namespace kube-system; None if it cannot be asked for.
+    """Return the uid of the namespace kube-system; None if it cannot be read.
 
-    It is made once in the life of an etcd, so another uid under the same certificates means that the data was lost.
+    It is created once in the life of an etcd, so another uid with the same certificates means that the data was lost.
     server: URL of the API server, at an address that we know.
     """
     target = Target(server, kubeconfig.authority)
@@ -59,7 +59,7 @@ async def _get(connection: Connection, path: str) -> Response:
     try:
         return await connection.get(path)
     except OSError:
-        # A connection that was kept may have been closed meanwhile, which shows when it is used.
+        # The server may have closed a kept connection meanwhile, which shows only when it is used.
         if not was_open:
             raise
         return await connection.get(path)

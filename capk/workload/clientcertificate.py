@@ -1,4 +1,4 @@
-"""Gives a client certificate and its key to `ssl`, which reads them from files only, without leaving any."""
+"""Passes a client certificate and its key to `ssl`, which reads only files, without leaving any behind."""
 
 import os
 import ssl
@@ -11,16 +11,16 @@ from capk.kindconfig.kubeconfig import Kubeconfig
 
 
 def load_login(context: ssl.SSLContext, login: Kubeconfig) -> None:
-    """Let a TLS context present the client certificate of a kubeconfig; raises ssl.SSLError or OSError."""
+    """Load the client certificate of a kubeconfig into a TLS context; raises ssl.SSLError or OSError."""
     with _readable(f"{login.client_certificate}{login.client_key}".encode()) as path:
         context.load_cert_chain(path)
 
 
 @contextmanager
 def _readable(content: bytes) -> Iterator[str]:
-    """Yield a path under which the content can be read while inside.
+    """Yield a path from which the content can be read inside the context.
 
-    On Linux it is a file in memory, which is gone when the process is, however that ends; elsewhere a private one.
+    On Linux it is a file in memory, which disappears with the process, even a killed one; elsewhere a private file.
     """
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("client", os.MFD_CLOEXEC), "wb", buffering=0) as file:

@@ -1,10 +1,10 @@
-"""One HTTPS connection to a workload API server: asks one question at a time and can be kept between questions.
+"""One HTTPS connection to a workload API server: sends one request at a time and can be kept between requests.
 
-Written on sockets and `ssl` for three reasons. 1,000 connections have to be kept: an asyncio transport holds 256 KiB
-for each TLS connection, this class holds none between questions. Everything a hostile server sends is bounded before
-it is looked at. And nothing here knows of proxies, redirects, cookies or compressed bodies: a kind cluster lies on this
-machine or on the network of its containers, where a proxy of the environment leads nowhere, and a redirect leads to
-where the server wants us to be.
+It uses sockets and `ssl` directly, for three reasons. First, 1,000 connections must be kept: an asyncio transport holds
+256 KiB for each TLS connection, this class holds no buffer between requests. Second, everything that a hostile server
+sends is bounded before it is parsed. Third, it supports no proxies, redirects, cookies or compressed bodies: a kind
+cluster is on this machine or on the network of its containers, which a proxy of the environment cannot reach, and a
+redirect could lead anywhere.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from capk.workload.clientcertificate import load_login
 from capk.workload.response import BadResponse, Response, read_response
 
 _MOST_READS: Final = 256
-"""64 KiB come in 64 pieces or fewer. Whoever sends a byte at a time is after our processor."""
+"""64 KiB arrive in 64 pieces or fewer. A server that sends single bytes wants to waste our processor time."""
 _READ_BYTES: Final = 16 * 1024
 _Result = TypeVar("_Result")
 
@@ -30,8 +30,8 @@ _Result = TypeVar("_Result")
 class Target:
     """An API server.
 
-    server: its https URL, at an address that we know. authority: certificates that may vouch for it, PEM.
-    server_name: the name that its certificate has to bear, if not the host of the URL.
+    server: its https URL, at an address that we know. authority: the certificates that its own must chain to, PEM.
+    server_name: the name that its certificate must contain, if not the host of the URL.
     """
 
     server: str
@@ -40,9 +40,9 @@ class Target:
 
 
 class Connection:
-    """A connection to one API server, opened with the first question.
+    """A connection to one API server, opened by the first request.
 
-    login: adds its client certificate or token to each question; None asks as an anonymous user.
+    login: adds its client certificate or token to each request; None asks as an anonymous user.
     """
 
     def __init__(self, target: Target, login: Kubeconfig | None = None) -> None:
@@ -53,14 +53,14 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether another question can be asked on the connection that is there."""
+        """Whether the connection is open and can carry another request."""
         return self._socket is not None
 
     async def get(self, path: str) -> Response:
-        """Return what the server answers to GET.
+        """Return the server's answer to GET.
 
-        Raises OSError (ssl.SSLError, ConnectionError and socket.gaierror are some), or ValueError (BadResponse is one).
-        The connection is closed then, and also when the caller gives up.
+        Raises OSError (such as ssl.SSLError, ConnectionError, socket.gaierror) or ValueError (such as BadResponse).
+        Then the connection is closed, and also if the caller cancels.
         """
         response = None
         try:
@@ -74,7 +74,7 @@ class Connection:
                 self.close()
 
     def close(self) -> None:
-        """Close the connection; fine when it is not open."""
+        """Close the connection if it is open."""
         if self._socket is not None:
             self._socket.close()
         self._socket = None
@@ -102,7 +102,7 @@ class Connection:
         if parts.scheme != "https" or not host:
             raise ValueError("the URL of the API server is not an https URL")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # Without finite-field Diffie-Hellman: a server may choose groups that cost us a tenth of a second each time.
+        # Without finite-field Diffie-Hellman: the server may choose groups that cost us a tenth of a second each time.
         context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
         context.load_verify_locations(cadata=self._target.authority)
         if self._login and self._login.client_key:
@@ -114,7 +114,7 @@ class Connection:
         await self._step(self._tls.do_handshake)
 
     async def _step(self, action: Callable[..., _Result], *arguments: object) -> _Result:
-        """Run a step of TLS, and carry bytes to and from the socket for it as long as it wants some."""
+        """Run a step of TLS, and pass bytes between it and the socket until it ends."""
         while True:
             self._reads += 1
             if self._reads > _MOST_READS:
@@ -142,7 +142,7 @@ class Connection:
 
 
 async def _connect(host: str, port: int) -> socket.socket:
-    """Return a connected socket; tries the addresses of a host in the order of the resolver."""
+    """Return a connected socket, after trying the addresses of a host in the resolver's order."""
     loop = asyncio.get_running_loop()
     failure = OSError("the host has no address")
     for family, address in await _addresses(host, port):
@@ -166,5 +166,5 @@ async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, t
     except ValueError:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return [(family, address) for family, _, _, _, address in found]
-    # Without the detour over a thread of the resolver.
+    # An IP address needs no thread of the resolver.
     return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, (host, port))]

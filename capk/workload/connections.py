@@ -1,4 +1,4 @@
-"""Connections to many API servers, kept between questions."""
+"""Connections to many API servers, kept between requests."""
 
 import resource
 import sys
@@ -9,42 +9,42 @@ from capk.workload.ask import ask_on
 from capk.workload.connection import Connection, Target
 
 HEALTH_PATH: Final = "/readyz?exclude=etcd-readiness"
-"""What each API server is asked.
+"""The path that is requested from each API server.
 
-It fails when etcd does not answer, and anonymous users may ask it by default. Source: Kubernetes
+It fails if etcd does not answer, and anonymous users may request it by default. Source: Kubernetes
 plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go (system:public-info-viewer), staging apiserver
 pkg/server/healthz/healthz.go (a failed check: status 500, and its name after `[-]`).
 
-Tried with Kubernetes 1.36 in kind 0.33: 200 when all is well; with a dead etcd 500 and `[-]etcd failed`; with a broken
-manifest of kube-apiserver nothing listens. Without etcd each of its two checks takes 2 s, one after the other, which is
-longer than we wait; one of them is enough.
+Tested with Kubernetes 1.36 in kind 0.33: status 200 if all is well; with a dead etcd 500 and `[-]etcd failed`; with a
+broken manifest of kube-apiserver nothing listens. Without etcd each of its two checks takes 2 s, one after the other,
+which is longer than we wait; one of them is enough.
 """
 
 DATA_PATH: Final = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
-"""What shows whether the etcd is still the one that kubeadm has filled.
+"""The path that shows whether the etcd is still the one that kubeadm filled.
 
-kubeadm makes this ConfigMap once, and lets anonymous users read it, because nodes join by it. An etcd that came back
+kubeadm creates this ConfigMap once, and lets anonymous users read it, because nodes join by it. An etcd that came back
 empty has neither the ConfigMap nor the permission: 403 or 404. Health does not show that.
 Source: Kubernetes cmd/kubeadm/app/phases/bootstraptoken/clusterinfo/clusterinfo.go.
 
-Tried with Kubernetes 1.36 in kind 0.33: when etcd is emptied in a container that runs on, kube-apiserver goes on too,
-/readyz says 200 all the time, connections stay open, and this says 404.
+Tested with Kubernetes 1.36 in kind 0.33: if etcd is emptied in a container that keeps running, kube-apiserver keeps
+running too, /readyz returns 200 all the time, connections stay open, and this path returns 404.
 """
 
 
 class Connections:
     """Keeps one connection to each API server that answered; about 54 KiB each.
 
-    kube-apiserver closes a connection that is idle for 90 s, a load balancer perhaps sooner. Such a one is replaced.
+    kube-apiserver closes a connection that is idle for 90 s, a load balancer perhaps sooner. It is then replaced.
     """
 
     def __init__(self, most: int | None = None) -> None:
-        """Take how many connections to keep; None for half of what the process may have open."""
+        """most: maximum number of kept connections; None for half of the files that the process may have open."""
         self._most = _half_of_open_files() if most is None else most
         self._idle: dict[Target, Connection] = {}
 
     async def ask(self, target: Target, path: str) -> Answer:
-        """Return what an API server answers to anonymous users, on the connection that was kept or a new one."""
+        """Return an API server's answer to an anonymous user, on the kept connection or a new one."""
         connection = self._idle.pop(target, None) or Connection(target)
         try:
             answer = await ask_on(connection, path)
@@ -61,12 +61,12 @@ class Connections:
             connection.close()
 
     def drop(self, target: Target) -> None:
-        """Close the connection to an API server that is kept; fine when there is none."""
+        """Close the kept connection to an API server, if there is one."""
         if connection := self._idle.pop(target, None):
             connection.close()
 
     def close(self) -> None:
-        """Close all connections that are kept."""
+        """Close all kept connections."""
         for target in list(self._idle):
             self.drop(target)
 

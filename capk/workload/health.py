@@ -1,4 +1,4 @@
-"""Asks each workload API server on its own period whether it is ready and holds the same data."""
+"""Periodically asks each workload API server whether it is ready and still holds its data."""
 
 import asyncio
 import hashlib
@@ -15,36 +15,36 @@ from capk.workload.connections import DATA_PATH, HEALTH_PATH, Connections
 
 PERIOD_SECONDS: Final = 30.0
 FAILURES_TO_FAIL: Final = 2
-"""One failure may be a restart of the API server. This many in a row are a verdict."""
+"""One failure may be a restart of the API server. So many in a row are a verdict."""
 FAILURES_TO_GIVE_UP: Final = 3
-"""After so many questions to an API server that was never reached, it is out of reach from here."""
+"""An API server that was never reached counts as out of reach after so many failed requests."""
 MOST_IN_FLIGHT: Final = 64
-"""Questions at a time. 1,000 API servers that all hang, 3 s each, are known to within two minutes."""
+"""Concurrent requests. 1,000 hanging API servers, 3 s each, are detected within two minutes."""
 MOMENTS: Final = 60
-"""In how many moments of a period questions are asked: several at a time wake up the process less often."""
+"""Number of moments per period at which requests start. Groups of requests wake up the process less often."""
 SOONER: Final = 5
-"""After a failure the next question comes after the period divided by this, until there is a verdict."""
+"""After a failure, the next request follows after the period divided by this, until there is a verdict."""
 
 NOTHING: Final = ""
-"""`Health.holds` of an API server that does not show what kubeadm has put there."""
+"""`Health.holds` of an API server that does not show kubeadm's ConfigMap."""
 _HIDDEN: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
 Ask = Callable[[Target, str], Awaitable[Answer]]
-"""Asks an API server for a path, as an anonymous user."""
+"""Requests a path from an API server as an anonymous user."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """What is known of one API server.
+    """The known health of one API server.
 
-    answers: whether it answers; None when it was not asked yet or could never be reached from here.
+    answers: whether it answers; None if it was not asked yet or could never be reached from here.
     ever_answered: whether an answer of it, good or bad, has reached us.
     failures: in a row, since its last good answer.
-    said: its last answer, or why it could not be asked; one line of plain words, at most 200 characters, no secrets.
-    since: when `answers` changed last, by the monitor's clock.
-    holds: the uid of what DATA_PATH names, or NOTHING; None when it was not asked for, or with no clear answer.
-    doubted_since: when it was last found to hold something else than before, by the monitor's clock; None for never.
-    asked_at: when the last question began that has ended; None for never.
+    said: its last answer, or why the request failed; one line of plain words, at most 200 characters, without secrets.
+    since: when `answers` last changed, by the monitor's clock.
+    holds: the uid of the object at DATA_PATH, or NOTHING; None if not requested yet, or without a clear answer.
+    doubted_since: when `holds` last changed unexpectedly, by the monitor's clock; None for never.
+    asked_at: when the last completed request began; None for never.
     """
 
     answers: bool | None
@@ -58,21 +58,21 @@ class Health:
 
     @property
     def is_out_of_reach(self) -> bool:
-        """Whether enough questions have failed to say that this API server cannot be reached from here."""
+        """Whether enough requests have failed to conclude that this API server cannot be reached from here."""
         return self.answers is None and self.failures >= FAILURES_TO_GIVE_UP
 
     def is_older_than(self, moment: float | None) -> bool:
-        """Whether the last question that has ended began before that moment; not for None."""
+        """Whether the last completed request began before that moment; False for None."""
         return moment is not None and (self.asked_at is None or self.asked_at < moment)
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is a verdict that one more answer of the same kind does not change."""
+        """Whether there is a verdict that one more answer of the same kind would not change."""
         return self.is_out_of_reach if self.answers is None else self.answers == (self.failures == 0)
 
 
 def judge(health: Health, answer: Answer, now: float) -> Health:
-    """Return what is known after one more answer; trouble of this process does not count."""
+    """Return the health after one more answer; trouble of this process does not count."""
     if answer.is_our_trouble:
         return health
     if answer.is_alive:
@@ -86,11 +86,11 @@ def judge(health: Health, answer: Answer, now: float) -> Health:
 
 
 def judge_data(health: Health, answer: Answer, now: float) -> Health:
-    """Return what is known after the answer to DATA_PATH.
+    """Return the health after the answer to DATA_PATH.
 
-    What kubeadm has put there proves an etcd that was not emptied, so the first sight of it is no cause for doubt.
-    Its absence is one: the etcd may have been emptied before this process began to ask. It is no proof, because an
-    administrator may hide it; see `capk.manager.executor` for that.
+    kubeadm's ConfigMap proves an etcd that was not emptied, so its first sight raises no doubt. Its absence does: the
+    etcd may have been emptied before this process began to ask. Absence is not proof, because an administrator may hide
+    the ConfigMap; `capk.manager.executor` handles that.
     """
     holds = _held(answer)
     if holds is None or holds == health.holds:
@@ -106,7 +106,7 @@ def _held(answer: Answer) -> str | None:
 
 
 def is_news(before: Health, after: Health) -> bool:
-    """Return whether a verdict has come or changed, or a new doubt of the data has come up."""
+    """Return whether there is a new or changed verdict, or a new doubt about the data."""
     if before.doubted_since != after.doubted_since:
         return True
     return before.answers != after.answers or before.is_out_of_reach != after.is_out_of_reach
@@ -123,12 +123,11 @@ class _Watched:
 
 
 class HealthMonitor:
-    """Keeps the health of any number of API servers, each known by the uid of its object.
+    """Monitors the health of any number of API servers, each identified by the uid of its object.
 
-    period_seconds: between two questions to one API server. on_change: called with the uid when a verdict comes or
-    changes; not for what `watch` itself was told. clock: seconds, monotonic. ask: asks one API server; it must
-    not raise. The default asks on connections that are kept. It is asked for HEALTH_PATH and, where that is answered
-    well, for DATA_PATH.
+    period_seconds: between two requests to one API server. on_change: called with the uid for a new or changed verdict,
+    but not for facts passed to `watch`. clock: seconds, monotonic. ask: requests HEALTH_PATH from one API server, and
+    DATA_PATH if the first answer is good; it must not raise. The default uses kept connections.
     """
 
     def __init__(
@@ -158,14 +157,14 @@ class HealthMonitor:
         ever_answered: bool = False,
         unanswered_at: float | None = None,
     ) -> None:
-        """Begin to ask an API server; for one that is being asked, only a changed target changes something.
+        """Begin to ask an API server. If it is already watched, only a changed target has an effect.
 
-        answered: it has just answered, for example while its kubeconfig was read. Of an API server that counts as dead,
-        this is not believed: it is asked sooner.
-        ever_answered: it answered this provider once, perhaps before a restart, so its silence is a failure.
-        unanswered_at: when it was asked elsewhere in vain; it is asked sooner, unless it was asked here since.
-        With a changed target the verdict stays until the new one has been asked, which happens soon. What it holds is
-        found out again.
+        answered: it has just answered, for example while its kubeconfig was read. If it counts as dead, this does not
+        change the verdict; the next request only follows sooner.
+        ever_answered: it has answered this provider once, perhaps before a restart, so its silence is a failure.
+        unanswered_at: when a request elsewhere failed; the next request follows sooner, unless there was one since.
+        With a changed target the verdict stays until the new target has been asked, which happens soon. `holds` is
+        determined again.
         """
         known = self._watched.get(uid)
         now = self._clock()
@@ -181,17 +180,17 @@ class HealthMonitor:
             self._hurry(known, now)
 
     def forget(self, uid: str) -> None:
-        """Stop asking an API server; fine when it is not watched."""
+        """Stop asking an API server, if it is watched."""
         if known := self._watched.pop(uid, None):
             self._connections.drop(known.target)
 
     def health(self, uid: str) -> Health | None:
-        """Return what is known of an API server; None when it is not watched."""
+        """Return the health of an API server; None if it is not watched."""
         known = self._watched.get(uid)
         return known.health if known else None
 
     async def run(self) -> None:
-        """Ask, until cancelled. Raises what `on_change` or `ask` raises, as an ExceptionGroup."""
+        """Ask until cancelled. Raises exceptions of `on_change` or `ask`, as an ExceptionGroup."""
         slots = asyncio.Semaphore(MOST_IN_FLIGHT)
         try:
             async with asyncio.TaskGroup() as questions:
@@ -219,7 +218,7 @@ class HealthMonitor:
                 continue
 
     def _is_current(self, due: float, _: int, watched: _Watched) -> bool:
-        """Whether an entry of the queue is the last one made for an API server that is still watched."""
+        """Whether an entry of the queue is the latest for an API server that is still watched."""
         return watched.due == due and self._watched.get(watched.uid) is watched
 
     async def _question(self, watched: _Watched) -> None:
@@ -241,7 +240,7 @@ class HealthMonitor:
             self._on_change(watched.uid)
 
     def _first_delay(self, uid: str) -> float:
-        """Return when in its period an API server is asked: by a hash, so that all the time is used evenly."""
+        """Return the offset of an API server in its period: from a hash, which spreads requests evenly."""
         digest = hashlib.blake2b(uid.encode(), digest_size=4).digest()
         return int.from_bytes(digest, "big") / 2**32 * self._period
 

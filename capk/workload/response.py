@@ -1,16 +1,16 @@
-"""HTTP/1.1 responses of a server that nobody vouches for: bounded, and anything unusual is refused. Pure."""
+"""Reads HTTP/1.1 responses of an untrusted server: bounded, and rejects anything unusual. Pure."""
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
 MOST_BYTES: Final = 64 * 1024
-"""Head and body together."""
+"""Maximum size of head and body together."""
 MOST_HEAD_BYTES: Final = 16 * 1024
 MOST_LINES: Final = 128
-"""Of a head. Head and chunks are read again with each piece that arrives, so few must be enough."""
+"""Lines of a head. Each piece that arrives causes head and chunks to be parsed again, so the number must be small."""
 MOST_CHUNKS: Final = 256
-"""An API server fills its chunks with some KiB each."""
+"""The chunks of an API server have some KiB each."""
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([2-5]\d\d)(?: [^\r\n]*)?")
 _LENGTH: Final = re.compile(rb"\d{1,5}")
@@ -18,7 +18,7 @@ _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,5})(?:;[^\r\n]{0,100})?\r\n")
 
 
 class BadResponse(ValueError):
-    """The response is too large or is not HTTP; the message says why, and quotes nothing."""
+    """The response is too large or is not HTTP; the message gives the reason, and quotes nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Response:
 
 
 def read_response(data: bytes, *, ended: bool) -> Response | None:
-    """Return the response that the bytes of a connection hold; None while more of it has to come.
+    """Return the response in the bytes of a connection; None while it is incomplete.
 
-    ended: the server has closed the connection. Raises BadResponse, also for a response that is cut off.
+    ended: the server has closed the connection. Raises BadResponse, also for a truncated response.
     """
     head, separator, rest = data.partition(b"\r\n\r\n")
     if len(head) > MOST_HEAD_BYTES or len(data) > MOST_BYTES:
@@ -70,7 +70,7 @@ def _response(head: bytes, rest: bytes, ended: bool) -> Response | None:
 
 def _sized(status: int, rest: bytes, length: bytes, is_kept: bool) -> Response | None:
     if not _LENGTH.fullmatch(length) or int(length) > MOST_BYTES:
-        raise BadResponse("the answer is larger than it may be, or its length is not a number")
+        raise BadResponse("the answer is too large, or its length is not a number")
     # A server that sends more than it announced is not trusted with another request.
     size = int(length)
     return Response(status, rest[:size], is_kept and len(rest) == size) if len(rest) >= size else None
@@ -82,7 +82,7 @@ def _chunked(status: int, rest: bytes, is_kept: bool) -> Response | None:
     while chunk := _CHUNK.match(rest, position):
         size, begin = int(chunk[1], 16), chunk.end()
         if size == 0:
-            # Trailers, which nothing here asks for, end the use of the connection.
+            # We request no trailers, so they end the use of the connection.
             return Response(status, b"".join(parts), is_kept and rest[begin:] == b"\r\n")
         if len(rest) < begin + size + 2:
             return None

@@ -98,9 +98,9 @@ async def test_proxies_of_the_environment_are_not_for_kind_clusters(
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "larger than it may be"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n", "larger than it may be"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "larger than it may be"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "the answer is too large"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n", "the answer is too large"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "the answer is too large"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 70\r\n\r\nshort", "cut off"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 70_000, "larger than 64 KiB"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 4000 + b"\r\n", "its head than 16 KiB"),
