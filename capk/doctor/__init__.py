@@ -1,4 +1,4 @@
-"""`capk doctor`: whether the provider can work here, and what to do where it cannot.
+"""`capk doctor`: checks whether the provider can work here, and recommends what to do.
 
-`gather` collects facts, the checks turn facts into findings, `show` prints these.
+`gather` collects facts, the checks turn facts into findings, and `show` prints the findings.
 """

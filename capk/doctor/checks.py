@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are shown. Pure."""
+"""All checks, in display order. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,7 +10,7 @@ from capk.kindconfig.images import kind_release
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
-    """Yield what every check finds."""
+    """Yield the findings of all checks."""
     yield enginechecks.kind(facts, kind_release())
     yield enginechecks.engine(facts)
     yield enginechecks.image(facts)

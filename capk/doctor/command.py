@@ -13,7 +13,7 @@ from capk.version import version
 
 
 def examine(settings: Settings, *, machine_only: bool, as_json: bool) -> bool:
-    """Print what all checks find; return whether none failed."""
+    """Print the findings of all checks; return whether none failed."""
     console = Console()
     waiting = console.status("Checking …") if console.is_terminal and not as_json else contextlib.nullcontext()
     with waiting:

@@ -10,7 +10,7 @@ from capk.doctor.facts import Facts
 from capk.doctor.finding import Finding, Status, failure, ok, skipped, warning
 
 TESTED_MINORS: Final = 2
-"""Releases of kind that the provider is tested with: that of its catalogue and the one before."""
+"""Releases of kind that the provider is tested with: the one of its catalogue and the one before."""
 KIND: Final = "kind command"
 ENGINE: Final = "container engine"
 IMAGE: Final = "node image"
@@ -19,7 +19,7 @@ _RELEASE: Final = re.compile(r"v0\.(\d{1,4})\.")
 
 
 def kind(facts: Facts, release: str) -> Finding:
-    """Check that kind answers in a version that was tested. release: of kind, that the node images belong to."""
+    """Check that kind answers, in a tested version. release: the kind release of the node images."""
     found = facts.kind
     command = shlex.join(found.command)
     if found.failure:
@@ -53,8 +53,8 @@ def engine(facts: Facts) -> Finding:
     if not found.command:
         return warning(
             ENGINE,
-            "The provider uses kind alone, because --engine-command is empty.",
-            "Name the engine's command if the provider is to start stopped nodes and to keep logs of failures.",
+            "The provider uses only kind, because --engine-command is empty.",
+            "Name the engine's command with --engine-command to let the provider start stopped nodes and keep logs.",
         )
     if found.failure:
         return _failed(ENGINE, found.failure)
@@ -65,7 +65,7 @@ def engine(facts: Facts) -> Finding:
 
 
 def image(facts: Facts) -> Finding:
-    """Check that the node image is there or can be pulled."""
+    """Check that the engine has the node image or can pull it."""
     found = facts.image
     if facts.kind.is_fake:
         return skipped(IMAGE, "The fake kind needs no node image.")
@@ -81,7 +81,7 @@ def image(facts: Facts) -> Finding:
         return ok(IMAGE, f"{name} is not on the engine. Its registry has it, so the first creation pulls it.")
     engine_name = shlex.join(facts.engine.command or ("docker",))
     remedy = (
-        f"Run `{engine_name} pull {found.image}`, load the image with `{engine_name} load`, or name another with "
+        f"Run `{engine_name} pull {found.image}`, load the image with `{engine_name} load`, or choose another with "
         "--node-image. If the engine uses a mirror of the registry, this may be a false alarm."
     )
     problem = f"{name} is not on the engine, and its registry does not confirm that it can be pulled."
@@ -89,7 +89,7 @@ def image(facts: Facts) -> Finding:
 
 
 def _failed(check: str, found: Failure) -> Finding:
-    """Return the finding for a command that failed; its message gives the cause first and then the remedy."""
+    """Return the finding for a failed command; its message has the cause first and then the remedy."""
     cause, stop, remedy = found.message.partition(". ")
     return Finding(check, Status.FAILURE, f"{cause}{stop.strip()}", remedy, found.reason)
 

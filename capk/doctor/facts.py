@@ -1,4 +1,4 @@
-"""What is known about the place where the provider runs. None and empty texts: not known."""
+"""The facts about the place where the provider runs. None and empty texts mean unknown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from capk.engine.kind import Build
 
 @dataclass(frozen=True)
 class KindFacts:
-    """The kind command. build: which kind answers; failure: why it does not."""
+    """The kind command. build: the kind that answers; failure: why it does not answer."""
 
     command: tuple[str, ...]
     build: Build | None = None
@@ -28,8 +28,8 @@ class KindFacts:
 class EngineFacts:
     """The container engine.
 
-    command: None if none is on the PATH, empty if the provider is told to use none.
-    info: of the engine that answers; failure: why it does not.
+    command: None if none is on the PATH, empty if the provider is configured to use none.
+    info: of the engine that answers; failure: why it does not answer.
     """
 
     command: tuple[str, ...] | None
@@ -39,7 +39,7 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """The node image that objects get which ask for none.
+    """The node image for objects that request none.
 
     image: empty if only kind knows. present: whether the engine has it. pullable: whether its registry has it.
     """
@@ -53,7 +53,7 @@ class ImageFacts:
 class MachineFacts:
     """The machine that this process runs on.
 
-    host: its name, by which an engine on the same machine is recognised.
+    host: its name, which identifies an engine on the same machine.
     free_disk_bytes: on the disk of the engine's data root.
     """
 
@@ -68,8 +68,8 @@ class MachineFacts:
 class WorkDirFacts:
     """The work directory.
 
-    flaw: why it cannot hold private files. exists: otherwise the provider makes it.
-    explicit: whether a person chose it; the provider replaces the default one if it is not private.
+    flaw: why it cannot hold private files. exists: if not, the provider creates it.
+    explicit: whether a person chose it. The provider replaces a default one that is not private.
     """
 
     path: Path
@@ -82,7 +82,7 @@ class WorkDirFacts:
 class ManagementFacts:
     """The management cluster.
 
-    login: where the credentials come from. failure: why the API server gives no answers.
+    login: source of the credentials. failure: why the API server does not answer.
     definitions: fingerprints of the provider's CRDs that are installed, by name; None if they may not be read.
     groups: those of the provider's API groups that are served.
     missing: rights that the account lacks. missing_to_lead: the same for leader election.
@@ -104,7 +104,7 @@ class ManagementFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """All of them. management: None if only the machine is checked."""
+    """All facts. management: None if only the machine is checked."""
 
     kind: KindFacts
     engine: EngineFacts
@@ -115,5 +115,5 @@ class Facts:
 
     @property
     def engine_is_here(self) -> bool:
-        """Whether the engine runs on this machine, so that what is measured here counts for it."""
+        """Whether the engine runs on this machine, so that measurements here apply to it."""
         return self.engine.info is not None and self.engine.info.host == self.machine.host

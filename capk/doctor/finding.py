@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of a check."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,11 +7,11 @@ from capk.api.names import Reason
 
 
 class Status(StrEnum):
-    """How a check ended."""
+    """Outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """The provider works, but not with everything or not for long."""
+    """The provider works, but with restrictions or not for long."""
     FAILURE = "failure"
     """The provider cannot do its work."""
     SKIPPED = "skipped"
@@ -22,7 +22,7 @@ class Status(StrEnum):
 class Finding:
     """The result of a check.
 
-    found: in a sentence or less. remedy: what to do; empty if nothing. reason: `capk explain` has more about it.
+    found: a sentence or less. remedy: what to do; empty if nothing. reason: the page of `capk explain` with more.
     """
 
     check: str
@@ -33,20 +33,20 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
-    """Return that everything is fine."""
+    """Return the finding of a successful check."""
     return Finding(check, Status.OK, found)
 
 
 def skipped(check: str, found: str) -> Finding:
-    """Return why a check cannot be made."""
+    """Return the finding of a check that cannot be made. found: why."""
     return Finding(check, Status.SKIPPED, found)
 
 
 def warning(check: str, found: str, remedy: str, reason: Reason | None = None) -> Finding:
-    """Return that something will cause trouble."""
+    """Return the finding of something that will cause trouble."""
     return Finding(check, Status.WARNING, found, remedy, reason)
 
 
 def failure(check: str, found: str, remedy: str, reason: Reason | None = None) -> Finding:
-    """Return that the provider cannot do its work."""
+    """Return the finding of something that prevents the provider from working."""
     return Finding(check, Status.FAILURE, found, remedy, reason)

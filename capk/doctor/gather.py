@@ -27,19 +27,19 @@ from capk.redaction import redact
 from capk.settings import Settings
 
 COMMAND_SECONDS: Final = 8.0
-"""How long a command may take; an engine that is only slow answers within."""
+"""Maximum time of a command; a slow but working engine answers in less."""
 REGISTRY_SECONDS: Final = 8.0
 REQUEST_SECONDS: Final = 5.0
 MANAGEMENT_SECONDS: Final = 12.0
-"""For all questions to the API server."""
+"""Maximum time of all requests to the API server together."""
 _INOTIFY: Final = Path("/proc/sys/fs/inotify")
 _MEMORY: Final = Path("/proc/meminfo")
 _PROVIDERS: Final = Resource("clusterctl.cluster.x-k8s.io", "v1alpha3", "providers", "Provider")
-"""clusterctl's record of what it installed."""
+"""clusterctl's record of the providers that it installed."""
 
 
 async def gather(settings: Settings, *, machine_only: bool) -> Facts:
-    """Return all that can be found out within some seconds; nothing is changed, created or pulled."""
+    """Return all facts that can be collected within seconds. It changes, creates and pulls nothing."""
     asking = asyncio.create_task(_management(settings)) if not machine_only else None
     kind = await _kind(settings)
     engine = await _engine(settings, kind)
@@ -85,7 +85,7 @@ async def _image(settings: Settings, kind: KindFacts, engine: EngineFacts) -> Im
 
 
 def _default_of(kind: KindFacts) -> str:
-    """Return the node image that kind uses if it is given none; only that of the catalogue's release is known."""
+    """Return kind's default node image, which is known only for the catalogue's release."""
     return default_image() if kind.build and kind.build.version == kind_release() else ""
 
 
@@ -114,7 +114,7 @@ def free_memory(text: str) -> int | None:
 
 
 def _free_disk(path: str) -> int | None:
-    """Return the free bytes of the disk that holds a path; it counts only for an engine on this machine."""
+    """Return the free bytes of the disk that holds a path, which apply only to an engine on this machine."""
     try:
         return shutil.disk_usage(path).free if path.startswith("/") else None
     except OSError:
@@ -201,8 +201,8 @@ async def _missing(client: KubeClient, accesses: Sequence[Access]) -> tuple[Acce
 
 
 async def _core_release(client: KubeClient) -> str:
-    """Return the release of Cluster API that clusterctl installed; empty if it did not, or may not be read."""
-    # The provider's own account may not, and a refusal would show in the audit log of the management cluster.
+    """Return the release of Cluster API that clusterctl installed; empty without one, or without permission."""
+    # The provider's own account has no permission. An attempt would appear in the management cluster's audit log.
     if not await client.may(Access("list", _PROVIDERS.group, _PROVIDERS.plural)):
         return ""
     try:

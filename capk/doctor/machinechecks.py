@@ -11,10 +11,10 @@ from capk.doctor.finding import Finding, failure, ok, skipped, warning
 GIB: Final = 2**30
 FEW_MEMORY: Final = 2 * GIB
 LEAST_MEMORY: Final = GIB // 2
-"""What one control-plane node takes."""
+"""Memory of one control-plane node."""
 LITTLE_DISK: Final = 10 * GIB
 LEAST_DISK: Final = 2 * GIB
-"""What a node image takes, unpacked, with a first cluster."""
+"""Disk space of an unpacked node image and a first cluster."""
 INOTIFY: Final = "inotify limits"
 MEMORY: Final = "memory"
 DISK: Final = "disk"
@@ -52,7 +52,7 @@ def disk(facts: Facts) -> Finding:
     if unknown := _without_engine(facts, DISK):
         return unknown
     info = facts.engine.info
-    # What podman computes includes space that the file system reserves.
+    # podman's figure includes space that the file system reserves.
     measured = facts.machine.free_disk_bytes if facts.engine_is_here else None
     free = measured if measured is not None or info is None else info.free_disk_bytes
     if free is None:
@@ -71,9 +71,9 @@ def work_dir(facts: Facts) -> Finding:
         return ok(WORK_DIR, f"{found.path} is private." if found.exists else f"{found.path} will be created.")
     problem = f"{found.path} cannot hold private files: {found.flaw}."
     if found.explicit or not found.exists:
-        remedy = "Name a directory that is yours alone (`chmod 700`), or one that does not exist yet, with --work-dir."
+        remedy = "Choose a directory that only you can access (`chmod 700`), or a new one, with --work-dir."
         return failure(WORK_DIR, problem, remedy)
-    remedy = "The provider makes another one each time it starts. Remove this one, or name another with --work-dir."
+    remedy = "The provider creates another one at each start. Remove this one, or choose another with --work-dir."
     return warning(WORK_DIR, problem, remedy)
 
 
@@ -96,7 +96,7 @@ def _without_engine(facts: Facts, check: str) -> Finding | None:
 
 
 def _elsewhere(facts: Facts, check: str) -> Finding | None:
-    """Return a finding if what is measured here does not count for the engine."""
+    """Return a finding if measurements here do not apply to the engine."""
     if unknown := _without_engine(facts, check):
         return unknown
     if facts.engine_is_here:

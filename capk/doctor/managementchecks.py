@@ -30,23 +30,23 @@ def api_server(facts: ManagementFacts) -> Finding:
 
 
 def definitions(facts: ManagementFacts, expected: Mapping[str, str]) -> Finding:
-    """Check that the provider's CRDs are installed, in the form of this release. expected: fingerprints by name."""
+    """Check that this release's CRDs are installed. expected: fingerprints by name."""
     if facts.failure:
         return skipped(DEFINITIONS, _NO_ANSWER)
-    install = "Run `make install` or `clusterctl upgrade apply`, with the release that this provider belongs to."
+    install = "Run `make install` or `clusterctl upgrade apply`, with the release of this provider."
     if facts.definitions is None:
         if facts.groups >= {INFRASTRUCTURE_GROUP, CONTROL_PLANE_GROUP}:
-            return ok(DEFINITIONS, "Served. This account may not read them, so their release is not known.")
+            return ok(DEFINITIONS, "Served. This account may not read them, so their release is unknown.")
         return failure(DEFINITIONS, "Not installed.", install)
     if missing := sorted(expected.keys() - facts.definitions.keys()):
         return failure(DEFINITIONS, f"Not installed: {', '.join(missing)}.", install)
     if other := [name for name, digest in expected.items() if facts.definitions[name] != digest]:
-        return failure(DEFINITIONS, f"Not those of this release: {', '.join(other)}.", install)
-    return ok(DEFINITIONS, f"{len(expected)} CRDs, those of this release.")
+        return failure(DEFINITIONS, f"Of another release: {', '.join(other)}.", install)
+    return ok(DEFINITIONS, f"The {len(expected)} CRDs of this release are installed.")
 
 
 def rights(facts: ManagementFacts) -> Finding:
-    """Check that the account may do what the provider does."""
+    """Check that the account has the rights that the provider needs."""
     if facts.failure:
         return skipped(RIGHTS, _NO_ANSWER)
     where = f"in the namespace {facts.namespace}" if facts.namespace else "in all namespaces"
@@ -58,7 +58,7 @@ def rights(facts: ManagementFacts) -> Finding:
         if facts.leader_elect:
             return failure(RIGHTS, found, remedy)
         return warning(RIGHTS, found, f"Needed only with --leader-elect. {remedy}")
-    return ok(RIGHTS, f"All rights of the provider {where}.")
+    return ok(RIGHTS, f"The account has all rights {where}.")
 
 
 def core(facts: ManagementFacts) -> Finding:
@@ -71,7 +71,7 @@ def core(facts: ManagementFacts) -> Finding:
     if facts.core_version in KNOWN_CORE:
         return ok(CORE, f"{found}.")
     remedy = f"Install a release of Cluster API that serves {' or '.join(KNOWN_CORE)}."
-    return warning(CORE, f"{found}, which this provider does not know.", remedy)
+    return warning(CORE, f"{found}, which this provider does not support.", remedy)
 
 
 def _listed(accesses: Sequence[Access]) -> str:

@@ -16,7 +16,7 @@ _SIGNS: Final = {Status.OK: "✓", Status.WARNING: "!", Status.FAILURE: "✗", S
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """Print what was found and what to do, then a summary."""
+    """Print findings and remedies, then a summary."""
     if console.is_terminal:
         console.print(_table(findings))
     else:

@@ -217,7 +217,7 @@ class TestManagement:
     def test_definitions_of_another_release_are_named(self, place) -> None:
         name = next(iter(expected()))
         found = managementchecks.definitions(place.management(definitions={**expected(), name: "0"}), expected())
-        assert (found.status, found.found) == (Status.FAILURE, f"Not those of this release: {name}.")
+        assert (found.status, found.found) == (Status.FAILURE, f"Of another release: {name}.")
 
     def test_definitions_that_may_not_be_read_need_to_be_served(self, place) -> None:
         assert managementchecks.definitions(place.management(definitions=None), expected()).status is Status.OK
@@ -247,7 +247,7 @@ class TestManagement:
         [
             ("v1beta2", "v1.14.1", Status.OK, "v1.14.1, with API version v1beta2."),
             ("v1beta1", "", Status.OK, "Installed, with API version v1beta1."),
-            ("v2", "v2.0.0", Status.WARNING, "which this provider does not know"),
+            ("v2", "v2.0.0", Status.WARNING, "which this provider does not support"),
             (None, "", Status.OK, "KINDClusters work without it"),
         ],
     )
