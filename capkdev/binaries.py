@@ -1,4 +1,4 @@
-"""Finds the executables that `make tools` puts into `bin/`: etcd, kube-apiserver, core-manager. Downloads nothing."""
+"""Finds the executables that `make tools` installs in `bin/`: etcd, kube-apiserver, core-manager. Downloads nothing."""
 
 import os
 import shutil
@@ -8,18 +8,18 @@ from pathlib import Path
 from capk.errors import CapkError
 
 BIN_VARIABLE = "CAPK_BIN"
-"""Environment variable: the directory to look in before any other."""
+"""Environment variable: the directory to search first."""
 
 
 class BinaryMissing(CapkError):
-    """An executable that runs a local control plane is not on this machine."""
+    """An executable of a local control plane is not on this machine."""
 
 
 def find_binary(name: str, directory: Path | None = None) -> Path:
     """Return the absolute path of an executable.
 
-    directory: looked in before the usual places.
-    Raises BinaryMissing, with what to do.
+    directory: searched before the usual places.
+    Raises BinaryMissing, which names the remedy.
     """
     places = [*([directory] if directory else []), *_usual_places()]
     for place in places:
@@ -29,13 +29,13 @@ def find_binary(name: str, directory: Path | None = None) -> Path:
     if found := shutil.which(name):
         return Path(found).resolve()
     looked = ", ".join(str(place) for place in places)
-    raise BinaryMissing(f"{name} was not found in {looked} or on PATH: run `make tools`, or set {BIN_VARIABLE}")
+    raise BinaryMissing(f"{name} is not in {looked} or on PATH: run `make tools`, or set {BIN_VARIABLE}")
 
 
 def find_manifest(name: str, directory: Path | None = None) -> Path:
     """Return the path of a file in `manifests/` beside the executables.
 
-    Raises BinaryMissing, with what to do.
+    Raises BinaryMissing, which names the remedy.
     """
     places = [*([directory] if directory else []), *_usual_places()]
     for place in places:
@@ -43,7 +43,7 @@ def find_manifest(name: str, directory: Path | None = None) -> Path:
         if candidate.is_file():
             return candidate.resolve()
     looked = ", ".join(str(place / "manifests") for place in places)
-    raise BinaryMissing(f"{name} was not found in {looked}: run `make tools`, or set {BIN_VARIABLE}")
+    raise BinaryMissing(f"{name} is not in {looked}: run `make tools`, or set {BIN_VARIABLE}")
 
 
 def _usual_places() -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """A real control plane in one directory: etcd and kube-apiserver as local processes.
 
-etcd listens on sockets inside the directory only, so nobody else on the machine can reach it and it needs no ports.
-Runs no scheduler, no controller-manager and no kubelet: nothing is garbage-collected and no pod ever starts.
+etcd listens only on sockets inside the directory, so other users of the machine cannot reach it and it needs no ports.
+There is no scheduler, controller-manager or kubelet: nothing is garbage-collected and no pod ever starts.
 """
 
 import contextlib
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 ETCD = "etcd"
 API_SERVER = "kube-apiserver"
 START_SECONDS = 120
-"""A quiet two-core machine needs two or three, a busy one a minute; a broken flag ends the process at once."""
+"""An idle two-core machine needs 2 or 3 s, a busy one a minute. With an invalid flag, the process ends immediately."""
 POLL_SECONDS = 0.05
 PORT_TRIES = 5
 _SETTINGS = "controlplane.json"
 
 
 class ControlPlaneFailed(CapkError):
-    """A process of the control plane ended, or did not get ready.
+    """A process of the control plane ended, or did not become ready.
 
-    process: its name; output: the last part of its log.
+    process: its name; output: the end of its log.
     """
 
     def __init__(self, process: str, message: str, output: str) -> None:
@@ -45,10 +45,10 @@ class ControlPlaneFailed(CapkError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a control plane was asked to be.
+    """The requested form of a control plane.
 
-    port: 0 stands for any free one. hosts: further names and addresses in the server's certificate.
-    feature_gates, runtime_config: as kube-apiserver takes them. arguments: further ones of its own.
+    port: 0 means any free one. hosts: further names and addresses in the server's certificate.
+    feature_gates, runtime_config: in kube-apiserver's format. arguments: further arguments of kube-apiserver.
     """
 
     address: str = "127.0.0.1"
@@ -64,8 +64,8 @@ class Settings:
 class ControlPlane:
     """etcd, kube-apiserver, their certificates, data and logs, all in `directory`.
 
-    binaries: where to look for the executables first.
-    on_start: called with the pid of each process that was started.
+    binaries: the directory to search first for the executables.
+    on_start: called with the pid of each started process.
     """
 
     directory: Path
@@ -75,7 +75,7 @@ class ControlPlane:
     def prepare(self, settings: Settings, *, share: Path | None = None) -> None:
         """Write certificates and settings for a first start.
 
-        share: a directory of certificates to use instead of new ones; they are made there the first time.
+        share: a directory of certificates to use instead of new ones. The first call creates them there.
         """
         if share:
             self._share_certificates(settings, share)
@@ -86,7 +86,7 @@ class ControlPlane:
     def _share_certificates(self, settings: Settings, share: Path) -> None:
         if not share.exists():
             self._issue_certificates(settings, fresh := share.with_name(f"{share.name}.{os.getpid()}"))
-            # Of several that are made at once the first to be in place is kept.
+            # If several are created concurrently, the first one in place is kept.
             with contextlib.suppress(OSError):
                 fresh.rename(share)
             remove_tree(fresh)
@@ -109,7 +109,7 @@ class ControlPlane:
             write_private(pki / f"{name}.key", pair.key)
 
     def prepare_once(self, settings: Settings) -> None:
-        """Prepare for a first start; where that was done before, make sure that the port is a free one."""
+        """Prepare for a first start. If that was done before, only make sure that the port is free."""
         if not (self.directory / _SETTINGS).exists():
             remove_tree(self.directory)
             self.directory.mkdir(mode=0o700)
@@ -136,12 +136,12 @@ class ControlPlane:
         return None
 
     def stop(self, *, grace_seconds: float = 5) -> None:
-        """End both processes; their data stays."""
+        """Stop both processes and keep their data."""
         processes.end(self.directory, API_SERVER)
         processes.end(self.directory, ETCD, grace_seconds=grace_seconds)
 
     def kill(self) -> None:
-        """End both processes at once, for data that is not needed any more."""
+        """Kill both processes immediately, if their data is no longer needed."""
         for name in (API_SERVER, ETCD):
             processes.end(self.directory, name)
 
@@ -152,7 +152,7 @@ class ControlPlane:
 
     @property
     def settings(self) -> Settings:
-        """What it was asked to be; the port is known after the first start."""
+        """The requested form; the port is known after the first start."""
         return Settings(**json.loads((self.directory / _SETTINGS).read_text()))
 
     @property
@@ -196,7 +196,7 @@ class ControlPlane:
         raise ControlPlaneFailed(API_SERVER, message, processes.log_tail(self.directory, API_SERVER))
 
     def start_process(self, name: str) -> None:
-        """Start etcd or kube-apiserver; one that runs already is fine."""
+        """Start etcd or kube-apiserver, unless it already runs."""
         arguments = etcd_arguments() if name == ETCD else api_server_arguments(self.settings)
         command = [str(find_binary(name, self.binaries)), *arguments]
         with processes.exclusive(self.directory):
@@ -207,14 +207,14 @@ class ControlPlane:
                     stale_socket.unlink()
             child = processes.start(self.directory, name, command)
             self.on_start(child.pid)
-            # Nobody waits for it: it is meant to outlive this process, or the lock of its pid file tells its end.
+            # Without a wait: the child outlives this process, or the lock of its pid file shows its end.
             child.returncode = 0
 
 
 def etcd_arguments() -> list[str]:
     """Return etcd's arguments; all paths are relative to its directory.
 
-    A path to a socket may have at most 108 characters, hence relative; etcd insists on something like a port.
+    A path to a socket may have at most 108 characters, hence relative; etcd requires a suffix that looks like a port.
     """
     return [
         "--data-dir=etcd",

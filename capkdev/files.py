@@ -1,11 +1,11 @@
-"""Files that only their owner may read, and that are never seen half written."""
+"""Files that only their owner may read, and that are written atomically."""
 
 import os
 from pathlib import Path
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file in one step, readable by its owner only."""
+    """Write a file atomically, readable only by its owner."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(content)
@@ -13,7 +13,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory with all in it; what somebody else removed meanwhile is fine."""
+    """Remove a directory with its contents; parts may be gone already."""
     import shutil
 
     shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Ports on this machine: is one free, and which one is."""
+"""Finds and checks free ports on this machine."""
 
 import os
 import socket
@@ -6,16 +6,16 @@ import socket
 from capk.errors import CapkError
 
 _PORTS = range(20000, 32000)
-"""Below the ports that Linux and macOS hand out to outgoing connections, so a stopped server finds its port free."""
+"""Below the ports that Linux and macOS assign to outgoing connections, so a stopped server finds its port free."""
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """Return a port that nothing listens on now; the caller tries again if somebody was faster."""
+    """Return a port without a listener. If another program takes it first, the caller tries again."""
     for _ in range(100):
         port = _PORTS[int.from_bytes(os.urandom(4), "big") % len(_PORTS)]
         if is_free(address, port):
             return port
-    raise CapkError(f"found no free port on {address}")
+    raise CapkError(f"there is no free port on {address}")
 
 
 def is_free(address: str, port: int, kind: int = socket.SOCK_STREAM) -> bool:

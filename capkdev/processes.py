@@ -1,9 +1,9 @@
-"""Starts, finds and ends processes that outlive the command that started them.
+"""Starts, finds and stops processes that outlive the command that started them.
 
-A running process holds the lock of its own `<name>.pid` file, which it got before it was executed and which the kernel
-drops when it ends in any way. So nothing that died is taken for running, and no foreign process that inherited a pid is
-ever signalled. The new process itself writes its pid and puts the file in place: killing the starter at any instant
-leaves nothing unrecorded, and a file in place always holds the pid of the process that locked it.
+A running process holds the lock of its own `<name>.pid` file, which it acquired before its program started and which
+the kernel releases when it ends in any way. So a dead process never counts as running, and a foreign process that
+reuses a pid never gets a signal. The new process itself writes its pid and puts the file in place: killing the starter
+at any instant leaves no unrecorded process, and a file in place always has the pid of the process that locked it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.02
 _ANNOUNCE_SECONDS = 0.001
 _LAUNCHER = 'echo $$ >"$1" && mv -f "$1" "$2" && shift 2 && exec "$@"'
-"""Runs between fork and exec, where Python code would not be safe in a process that has threads."""
+"""Runs between fork and exec, where Python code is not safe in a process with threads."""
 
 
 def start(
@@ -32,11 +32,11 @@ def start(
     environment: Mapping[str, str] | None = None,
     stdin: int | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start a command in a directory, in a session of its own, its output appended to `<name>.log`.
+    """Start a command in a directory and in its own session, and append its output to `<name>.log`.
 
-    Callers that may start the same one at the same time hold `exclusive(directory)`.
-    stdin: a file descriptor; None for nothing to read.
-    Raises FileNotFoundError when the directory is gone, FileExistsError when the process runs already.
+    Callers that may start the same command concurrently hold `exclusive(directory)`.
+    stdin: a file descriptor; None for empty input.
+    Raises FileNotFoundError if the directory is gone, FileExistsError if the process already runs.
     """
     import subprocess
 
@@ -61,7 +61,7 @@ def start(
 
 
 def running_pid(directory: Path, name: str) -> int | None:
-    """Return the pid of a process started with `start`, None when it does not run."""
+    """Return the pid of a process started with `start`; None if it does not run."""
     try:
         lock = os.open(directory / f"{name}.pid", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -71,9 +71,9 @@ def running_pid(directory: Path, name: str) -> int | None:
 
 
 def end(directory: Path, name: str, *, grace_seconds: float = 0) -> None:
-    """End a process and return when it is gone.
+    """Stop a process and return when it is gone.
 
-    grace_seconds: how long it may take over SIGTERM; 0 kills it at once.
+    grace_seconds: time to stop after SIGTERM; 0 kills it immediately.
     """
     if grace_seconds and _signal(directory, name, signal.SIGTERM):
         _wait_gone(directory, name, time.monotonic() + grace_seconds)
@@ -83,9 +83,9 @@ def end(directory: Path, name: str, *, grace_seconds: float = 0) -> None:
 
 @contextlib.contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
-    """Hold a directory against other commands that start or end processes in it.
+    """Lock a directory against other commands that start or stop processes in it.
 
-    Raises FileNotFoundError when the directory is gone, or went while this waited.
+    Raises FileNotFoundError if the directory is gone, or disappears while this waits.
     """
     path = directory / "lock"
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -97,7 +97,7 @@ def exclusive(directory: Path) -> Iterator[None]:
 
 
 def log_tail(directory: Path, name: str, size: int = 4096) -> str:
-    """Return the last part of what a process printed, at most `size` bytes."""
+    """Return the end of a process's output, at most `size` bytes."""
     with contextlib.suppress(FileNotFoundError), (directory / f"{name}.log").open("rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - size))
         return log.read().decode(errors="replace")
@@ -127,7 +127,7 @@ def _wait_gone(directory: Path, name: str, deadline: float) -> None:
 
 
 def _wait_announced(child: "subprocess.Popen[bytes]", pid_file: Path, lock: int) -> None:
-    """Wait until the child put its pid file in place, or ended without."""
+    """Wait until the child has put its pid file in place, or has ended without doing so."""
     while child.poll() is None:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), pid_file.stat()):

@@ -1,6 +1,6 @@
-"""A small client of a Kubernetes API server, from the standard library alone.
+"""A small client of a Kubernetes API server that uses only the standard library.
 
-The fake kind has to start in milliseconds, which the official client does not.
+The fake kind has to start in milliseconds, and the official client does not.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _ERRORS = {401: errors.Forbidden, 403: errors.Forbidden, 404: errors.NotFound, 4
 
 
 class Rest:
-    """One keep-alive connection to an API server, closed at the end of a `with`. Not for use by several threads."""
+    """One keep-alive connection to an API server, closed at the end of a `with`. It is not thread-safe."""
 
     def __init__(self, server: str, context: ssl.SSLContext | None = None, timeout_seconds: float = 30) -> None:
         parts = urllib.parse.urlsplit(server)
@@ -42,7 +42,7 @@ class Rest:
         self.close()
 
     def request(self, method: str, path: str, body: object = None, content_type: str = JSON) -> Any:
-        """Send one request and return the decoded answer, a string where it is not JSON.
+        """Send one request and return the decoded answer, or a string if it is not JSON.
 
         body: encoded as JSON.
         Raises NotFound, Conflict, Forbidden, Unreachable or ApiError.
@@ -60,7 +60,7 @@ class Rest:
         return _decoded(answer)
 
     def send(self, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        """Send one request and return the HTTP status and the answer as they are.
+        """Send one request and return the HTTP status and the unchanged answer.
 
         Raises OSError and HTTPException.
         """
@@ -68,14 +68,14 @@ class Rest:
         try:
             return self._send_once(method, path, payload, headers)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            # A kept connection that the server closed meanwhile never carried this request.
+            # The server had closed the kept connection, so it never received this request.
             self.close()
             if not reused:
                 raise
             return self._send_once(method, path, payload, headers)
 
     def apply(self, path: str, document: Mapping[str, Any], manager: str) -> Any:
-        """Apply one object on the server side, taking over fields that others own."""
+        """Apply one object server-side, and take over fields that others own."""
         query = urllib.parse.urlencode({"fieldManager": manager, "force": "true"})
         return self.request("PATCH", f"{path}?{query}", document, APPLY_PATCH)
 
@@ -92,7 +92,7 @@ class Rest:
 
 
 def client_context(authority: Path, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
-    """Return the TLS settings of a client, one that proves itself where it has a certificate; all are PEM files."""
+    """Return the TLS settings of a client, with its certificate and key if given; all are PEM files."""
     context = ssl.create_default_context(cafile=str(authority))
     if certificate:
         context.load_cert_chain(certificate, key)

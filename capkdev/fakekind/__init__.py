@@ -1,1 +1,1 @@
-"""The fake kind: answers as the kind command does, with a real etcd and kube-apiserver as local processes."""
+"""The fake kind: behaves like the kind command, with a real etcd and kube-apiserver as local processes."""

@@ -7,7 +7,7 @@ from capkdev.fakekind.listing import answer
 
 
 def main() -> None:
-    """Answer a repeated call at once; load what the other calls need for one of those."""
+    """Answer a repeated call immediately; load further modules only for other calls."""
     lines = answer(sys.argv[1:], dict(os.environ))
     if lines is None:
         from capkdev.fakekind.cli import main as run

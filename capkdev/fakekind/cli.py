@@ -1,18 +1,18 @@
-"""The command `capkdev-fake-kind`: answers as `kind` v0.33.0 does, without containers.
+"""The command `capkdev-fake-kind`: behaves like `kind` v0.33.0, without containers.
 
 A cluster is a real etcd and a real kube-apiserver, as local processes, with a real Node object for each requested node.
-There is no scheduler, no kubelet and no controller-manager: pods never start and nothing is garbage-collected. With
-several control planes there is still one etcd and one kube-apiserver. The Kubernetes version is that of the local
-kube-apiserver, whatever the node image.
+There is no scheduler, kubelet or controller-manager: pods never start and nothing is garbage-collected. Several control
+planes still share one etcd and one kube-apiserver. The Kubernetes version is that of the local kube-apiserver, for any
+node image.
 
-    CAPK_LOCAL_KIND_HOME            where clusters are kept
-    CAPK_LOCAL_KIND_MODE=instant    no processes: a directory and a well-formed kubeconfig that nothing answers to
-    CAPK_LOCAL_KIND_CREATE_SECONDS  the least time that a creation takes
+    CAPK_LOCAL_KIND_HOME            directory of the clusters
+    CAPK_LOCAL_KIND_MODE=instant    no processes: only a directory and a well-formed kubeconfig without a server
+    CAPK_LOCAL_KIND_CREATE_SECONDS  minimum time of a creation
     CAPK_LOCAL_KIND_ABSENT_IMAGES   shell patterns of node images that cannot be pulled (default: `*:v[02-9].*`)
-    CAPK_BIN                        where etcd and kube-apiserver are, before `bin/` and PATH
+    CAPK_BIN                        directory of etcd and kube-apiserver, searched before `bin/` and PATH
 
-Only what every call needs is imported at the top: tests start this command hundreds of times. The calls that are
-repeated again and again do not even come here, see `capkdev.fakekind.listing`.
+Tests start this command hundreds of times, so only imports that every call needs are at the top.
+`capkdev.fakekind.listing` answers the most frequent calls without this module.
 """
 
 import argparse
@@ -60,7 +60,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("-q", "--quiet", action="store_true", help="silence all stderr output")
-    common.add_argument("-v", "--verbosity", type=int, default=0, help="accepted, and of no effect")
+    common.add_argument("-v", "--verbosity", type=int, default=0, help="accepted without effect")
     parser = _Parser(
         prog="capkdev-fake-kind",
         description=__doc__,
@@ -85,8 +85,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add(commands, "version", _version)
     create = add(group("create"), "cluster", _create, named, file)
     create.add_argument("--config", default="", help="path to a kind config file, - for standard input")
-    create.add_argument("--image", default="", help="node image; it only counts whether it can be pulled")
-    create.add_argument("--retain", action="store_true", help="keep what a failed creation made")
+    create.add_argument("--image", default="", help="node image; used only to decide whether it can be pulled")
+    create.add_argument("--retain", action="store_true", help="keep the nodes of a failed creation")
     create.add_argument("--wait", type=_seconds, default=0, help="wait for the control plane, as in 2m30s")
     delete = group("delete")
     add(delete, "cluster", _delete, named, file)
@@ -103,9 +103,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _add_engine(commands: Any, *, wanted: bool) -> None:
-    """Add the container engine's calls; what they need is imported only where one of them is wanted."""
+    """Add the container engine's calls. wanted: whether one of them is called; only then its modules are imported."""
     if not wanted:
-        commands.add_parser("engine", help="answer as the container engine's command does")
+        commands.add_parser("engine", help="behave like the container engine's command")
         return
     from capkdev.fakekind import engine
 
@@ -119,7 +119,7 @@ def _add_engine(commands: Any, *, wanted: bool) -> None:
 
 
 def _version(arguments: argparse.Namespace, home: Home, console: Console) -> None:
-    """print the version of kind that this follows"""
+    """print the version of kind that this command imitates"""
     print(listing.KIND_VERSION if arguments.quiet else listing.version())
 
 

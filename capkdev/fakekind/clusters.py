@@ -1,8 +1,8 @@
-"""The clusters that the fake kind keeps: a directory each, listed as soon as and as long as it exists.
+"""The clusters of the fake kind: one directory each, listed as long as it exists.
 
-A directory appears complete, by one rename, and goes away by another one after its processes were ended. So a name is
-claimed by one creation only, and a creation or deletion killed at any instant leaves a cluster that `delete` removes.
-Listing has to be quick: whatever it does not need is imported where it is used.
+A single rename creates a complete directory, and another one removes it after its processes have stopped. So only one
+creation can claim a name, and a creation or deletion that is killed at any instant leaves a cluster that `delete`
+removes. Listing has to be quick, so imports that it does not need are local.
 """
 
 import json
@@ -27,12 +27,12 @@ _STATE = "cluster.json"
 
 @dataclass
 class Node:
-    """What stands for a node container.
+    """Represents a node container.
 
-    running: whether it was started; a control plane runs only if its processes do, too.
+    running: whether it was started; a control plane runs only if its processes run too.
     started_at: RFC 3339, when it last started.
-    ports: port mappings as in kind's configuration, the API server's included.
-    mounts: paths in the container that kind's configuration mounts something at; only told, as nothing runs in it.
+    ports: port mappings as in kind's configuration, including the API server's.
+    mounts: mount points in the container from kind's configuration; only reported, because nothing runs in it.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Node:
 class Cluster:
     """A cluster and its state on disk.
 
-    instant: has no processes; all else is as with the others.
+    instant: has no processes, and is otherwise like other clusters.
     """
 
     directory: Path
@@ -60,7 +60,7 @@ class Cluster:
 
     @property
     def home(self) -> Path:
-        """Where all clusters are kept."""
+        """Directory of all clusters."""
         return self.directory.parents[1]
 
     @property
@@ -72,12 +72,12 @@ class Cluster:
 
     @property
     def first_control_plane(self) -> Node | None:
-        """The control-plane node that stands for the local processes; None when all were removed."""
+        """The control-plane node that represents the local processes; None if all were removed."""
         return next((node for node in self.nodes if node.role == CONTROL_PLANE), None)
 
     @property
     def primary(self) -> Node:
-        """The first control plane; raises KindError, in kind's words, when there is none."""
+        """The first control plane; raises KindError with kind's message if there is none."""
         if first := self.first_control_plane:
             return first
         raise KindError(
@@ -87,12 +87,12 @@ class Cluster:
 
     @property
     def endpoint_node(self) -> Node | None:
-        """The node that clients reach the API server through: the load balancer where there is one."""
+        """The node through which clients reach the API server: the load balancer if there is one."""
         return next((node for node in self.nodes if node.role == LOAD_BALANCER), self.first_control_plane)
 
     @property
     def is_initialized(self) -> bool:
-        """Whether the API server was ready once, so that there is a kubeconfig to hand out."""
+        """Whether the API server was ready once, so that a kubeconfig exists."""
         return (self.directory / "initialized").exists()
 
     def mark_initialized(self) -> None:
@@ -105,7 +105,7 @@ class Cluster:
         return node.running and (not has_processes or self.control_plane.is_running)
 
     def container_id(self, node: Node) -> str:
-        """Return an id in the form of a container's; another creation gives another one."""
+        """Return an id in the form of a container's, which differs for each creation."""
         import hashlib
 
         return hashlib.sha256(f"{self.uid}/{node.name}".encode()).hexdigest()
@@ -113,17 +113,17 @@ class Cluster:
     def address(self, node: Node) -> str:
         """Return a node's address on kind's network, empty while it is stopped; nothing listens there.
 
-        Another container has another one. Unlike an engine's, it is the same after each start.
+        Each container has its own. Unlike with a real engine, it stays the same after each start.
         """
         number = int(self.container_id(node)[:6], 16)
         return f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}" if self.is_node_running(node) else ""
 
     def files(self, node: Node) -> Path:
-        """Return the directory with what was written into a node; it need not exist."""
+        """Return the directory of the files written into a node; it need not exist."""
         return self.directory / "files" / node.name
 
     def save(self) -> None:
-        """Write the state; what was there is replaced in one step."""
+        """Write the state, and replace the old one atomically."""
         state = {"name": self.name, "uid": self.uid, "instant": self.instant, "nodes": [asdict(n) for n in self.nodes]}
         write_private(self.directory / _STATE, json.dumps(state).encode())
         ids = (f"{self.container_id(node)}\n" for node in self.nodes)
@@ -139,21 +139,21 @@ class Home:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Home":
-        """Return the home that CAPK_LOCAL_KIND_HOME tells, else the user's."""
+        """Return the home in CAPK_LOCAL_KIND_HOME, otherwise the user's."""
         return cls(Path(listing.home(dict(environment))))
 
     def names(self) -> list[str]:
-        """Return the names of all clusters, sorted, half-made ones included."""
+        """Return the names of all clusters, sorted, including unfinished ones."""
         return listing.cluster_names(str(self.directory))
 
     def clusters(self) -> Iterator[Cluster]:
-        """Yield all clusters, by name."""
+        """Yield all clusters in the order of their names."""
         for name in self.names():
             if cluster := self.find(name):
                 yield cluster
 
     def find(self, name: str) -> Cluster | None:
-        """Return a cluster, None when there is none of that name."""
+        """Return the cluster of that name, or None."""
         directory = self._clusters / name
         try:
             state = json.loads((directory / _STATE).read_text())
@@ -163,7 +163,7 @@ class Home:
         return Cluster(directory, state["name"], state["uid"], state["instant"], nodes)
 
     def claim(self, name: str, nodes: list[Node], *, instant: bool) -> Cluster | None:
-        """Return a new cluster without processes, None when the name is taken."""
+        """Return a new cluster without processes; None if the name is taken."""
         uid = os.urandom(16).hex()
         fresh = self.directory / "fresh" / uid
         fresh.mkdir(mode=0o700, parents=True)
@@ -180,7 +180,7 @@ class Home:
         return cluster
 
     def remove_node(self, cluster: Cluster, node: Node) -> None:
-        """Remove a node, with the processes if it stands for them; the last one takes the cluster with it."""
+        """Remove a node, and the processes if it represents them. Removing the last node removes the cluster."""
         from capkdev import processes
 
         with processes.exclusive(cluster.directory):
@@ -195,7 +195,7 @@ class Home:
             self.remove(cluster)
 
     def remove(self, cluster: Cluster) -> None:
-        """End the processes of a cluster and remove all of it; one that went meanwhile is fine."""
+        """Stop the processes of a cluster and remove all of it; it may be gone already."""
         from capkdev import processes
 
         trash = self.directory / "trash"
@@ -215,7 +215,7 @@ class Home:
 
 
 def now() -> str:
-    """Return the time as container engines print it."""
+    """Return the current time in the format of container engines."""
     from datetime import UTC, datetime
 
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")

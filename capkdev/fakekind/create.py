@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from capkdev.rest import Rest
 
 MODE_VARIABLE = "CAPK_LOCAL_KIND_MODE"
-"""`instant`: no processes, only a directory and a well-formed kubeconfig that nothing answers to. For scale runs.
+"""`instant`: no processes, only a directory and a well-formed kubeconfig without a server. For scale runs.
 
-All such clusters share one certificate authority, because making certificates takes longer than all the rest."""
+All such clusters share one certificate authority, because creating certificates takes longer than everything else."""
 SECONDS_VARIABLE = "CAPK_LOCAL_KIND_CREATE_SECONDS"
-"""The least time that a creation takes, in seconds."""
+"""Minimum time of a creation in seconds."""
 NAME_LENGTH = 50
-"""Above it kind warns."""
+"""kind warns about longer names."""
 NOTICE = (
     "NOTE: capkdev-fake-kind is not kind: it starts no containers and runs no pods, "
     "and its Kubernetes version is its own, whatever the node image."
@@ -52,7 +52,7 @@ class Creation:
 
 
 def create_cluster(home: Home, console: Console, creation: Creation, environment: Mapping[str, str]) -> None:
-    """Create a cluster, or raise KindError or another CapkError with what kind would say."""
+    """Create a cluster; raises KindError or another CapkError with kind's message."""
     config = creation.config
     name = config["name"]
     if home.find(name):
@@ -82,7 +82,7 @@ def create_cluster(home: Home, console: Console, creation: Creation, environment
 
 
 def delete_cluster(home: Home, console: Console, name: str, kubeconfig_file: str) -> None:
-    """Delete a cluster; an unknown one is fine. Nodes go even where the kubeconfig cannot be changed."""
+    """Delete a cluster, if it exists. Nodes are removed even if the kubeconfig cannot be changed."""
     console.print(f'Deleting cluster "{name}" ...')
     locked = None
     try:
@@ -99,7 +99,7 @@ def delete_cluster(home: Home, console: Console, name: str, kubeconfig_file: str
 def render_kubeconfig(cluster: Cluster, *, internal: bool) -> str:
     """Return the kubeconfig of a cluster.
 
-    internal: with the address on the containers' network, which does not exist here, so it is not reachable.
+    internal: with the address on the containers' network, which does not exist here and cannot be reached.
     Raises KindError while the control plane does not run or has not been set up.
     """
     cause = ""
@@ -119,7 +119,7 @@ def render_kubeconfig(cluster: Cluster, *, internal: bool) -> str:
 
 
 def _check_ports(home: Home, cluster: Cluster) -> None:
-    """Fail where kind's engine would; no container is here to hold a port, so other clusters' ports count as held."""
+    """Fail if kind's engine would. No container holds a port here, so the ports of other clusters count as taken."""
     mapped = {
         (mapping["hostPort"], mapping.get("protocol") or "TCP")
         for other in home.clusters()
@@ -219,7 +219,7 @@ def _already_exists(name: str) -> KindError:
 
 
 def _as_kind_says(cluster: Cluster, failure: Exception) -> Exception:
-    """Translate what stopped the local processes, a deletion meanwhile included, into kind's words."""
+    """Translate the failure of the local processes, or a concurrent deletion, into kind's words."""
     if not isinstance(failure, ControlPlaneFailed | ApiError | FileNotFoundError):
         return failure
     kubeadm = "kubeadm init --config=/kind/kubeadm.conf --skip-token-print --v=6"
@@ -241,7 +241,7 @@ def _say_how_to_use(console: Console, name: str, kubeconfig_file: str) -> None:
 
 
 def go_duration(seconds: int) -> str:
-    """Return whole seconds as Go prints them, as in `2m0s`."""
+    """Format whole seconds as Go does, as in `2m0s`."""
     hours, rest = divmod(seconds, 3600)
     minutes, rest = divmod(rest, 60)
     text = f"{hours}h" if hours else ""

@@ -1,8 +1,8 @@
 """Answers the few calls that the provider makes to the container engine behind kind, in docker's shape.
 
-`ps`, `inspect`, `start`, `stop`, `rm`, `exec`, `logs`, `info`. Stopping a control plane ends its local processes,
-starting it runs them again on the same port and data, removing it ends them for good. With its last node a cluster
-goes.
+`ps`, `inspect`, `start`, `stop`, `rm`, `exec`, `logs`, `info`. Stopping a control plane stops its local processes,
+starting it runs them again on the same port and data, removing it stops them for good. Removing the last node removes
+the cluster.
 """
 
 import argparse
@@ -21,7 +21,7 @@ NETWORK = "kind"
 
 
 def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
-    """Add docker's sub-commands that this engine answers."""
+    """Add docker's subcommands that this engine supports."""
     listing = commands.add_parser("ps", help="list node containers")
     listing.add_argument("-a", "--all", action="store_true")
     listing.add_argument("-q", "--quiet", action="store_true", dest="ids_only")
@@ -32,18 +32,18 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     inspect.add_argument("names", nargs="+")
     commands.add_parser("start", help="start node containers").add_argument("names", nargs="+")
     stop = commands.add_parser("stop", help="stop node containers")
-    stop.add_argument("-t", "--time", "--timeout", help="accepted, and of no effect")
+    stop.add_argument("-t", "--time", "--timeout", help="accepted without effect")
     stop.add_argument("names", nargs="+")
     remove = commands.add_parser("rm", help="remove node containers")
     remove.add_argument("-f", "--force", action="store_true")
-    remove.add_argument("-v", "--volumes", action="store_true", help="accepted, and of no effect")
+    remove.add_argument("-v", "--volumes", action="store_true", help="accepted without effect")
     remove.add_argument("names", nargs="+")
     execute = commands.add_parser("exec", help="run a command in a node container")
     execute.add_argument("-i", "--interactive", action="store_true")
     execute.add_argument("names", nargs=1, metavar="name")
     execute.add_argument("command", nargs=argparse.REMAINDER)
-    logs = commands.add_parser("logs", help="print what a node container has printed: nothing")
-    logs.add_argument("-n", "--tail", help="accepted, and of no effect")
+    logs = commands.add_parser("logs", help="print the output of a node container, which is empty")
+    logs.add_argument("-n", "--tail", help="accepted without effect")
     logs.add_argument("names", nargs=1, metavar="name")
     info = commands.add_parser("info", help="describe the engine")
     info.add_argument("-f", "--format", choices=["json", "{{json .}}"])
@@ -52,7 +52,7 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
 def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
     """Carry out one call and yield the lines to print.
 
-    Raises KindError with docker's message, after the lines for what was found.
+    Raises KindError with docker's message, after the lines for existing containers.
     """
     match arguments.verb:
         case "ps":
@@ -77,7 +77,7 @@ def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def document(cluster: Cluster, node: Node) -> dict[str, Any]:
-    """Return what `inspect` tells of a node container: the fields that callers use."""
+    """Return the fields of `inspect` for a node container that callers use."""
     running = cluster.is_node_running(node)
     network = {"IPAddress": cluster.address(node), "GlobalIPv6Address": ""}
     return {
@@ -101,7 +101,7 @@ def _ports(cluster: Cluster, node: Node) -> dict[str, list[dict[str, str]]]:
         port = mapping.get("hostPort")
         if node is cluster.endpoint_node and mapping is node.ports[-1]:
             if not cluster.is_initialized:
-                continue  # kind knows the port before it makes the container; here it is known when it answers
+                continue  # kind knows the port before it creates the container; here the server has to answer first
             port = cluster.control_plane.settings.port
         end = {"HostIp": mapping.get("listenAddress") or "0.0.0.0", "HostPort": str(port)}
         protocol = (mapping.get("protocol") or "TCP").lower()
@@ -140,7 +140,7 @@ def _inspect(home: Home, names: Sequence[str]) -> Iterator[str]:
         try:
             found.append(document(*known[name]))
         except FileNotFoundError:
-            # Its cluster was deleted since: it is missing like any other that is not there.
+            # Its cluster was deleted meanwhile, so it counts as missing.
             del known[name]
         except KeyError:
             continue
@@ -158,7 +158,7 @@ def _by_name_and_id(home: Home) -> dict[str, tuple[Cluster, Node]]:
 
 
 def _found(home: Home, name: str, more: str = "") -> tuple[Cluster, Node]:
-    """Return a container by its name or id; raises KindError, with more words where docker has some."""
+    """Return a container by its name or id; raises KindError. more: text that docker adds to its message."""
     try:
         return _by_name_and_id(home)[name]
     except KeyError:

@@ -1,6 +1,6 @@
-"""Answers `exec` in a node: files can be written and read, below a directory of the node; nothing else is installed.
+"""Answers `exec` in a node: it can write and read files below a directory of the node, and run no other program.
 
-The scripts that read a node's logs are known, too.
+It also supports the scripts that read a node's logs.
 """
 
 import shutil
@@ -17,13 +17,13 @@ from capkdev.fakekind.clusters import Cluster, Node
 from capkdev.fakekind.steps import KindError
 
 LOG_BYTES: Final = 16384
-"""Of each log of a pod, as the script asks for."""
+"""Lines of each pod's log, as in the script."""
 
 
 def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
     """Run one of the known commands, with our standard input and output.
 
-    Raises KindError with what docker, or the command, would print, and with its exit status.
+    Raises KindError with the message and the exit status of docker or the command.
     """
     if not cluster.is_node_running(node):
         raise KindError(f"Error response from daemon: container {cluster.container_id(node)} is not running")
@@ -60,7 +60,7 @@ def _cat(files: Path, paths: Sequence[str]) -> None:
 
 
 def _print_logs(cluster: Cluster, node: Node, *, of_pods: bool) -> None:
-    """Print the logs of what runs here for a control plane; there is no journal."""
+    """Print the logs of the local processes of a control plane; there is no journal."""
     if not of_pods:
         print("-- No entries --")
         return
@@ -78,6 +78,6 @@ def _write(files: Path, arguments: Sequence[str]) -> None:
 
 
 def _below(files: Path, path: str) -> Path:
-    """Return where a path of the node is kept; no path leads out of its directory."""
+    """Return the local path for a path of the node; it never leaves the node's directory."""
     parts = [part for part in PurePosixPath("/", path).parts[1:] if part != ".."]
     return files.joinpath(*parts)

@@ -19,7 +19,7 @@ Config = dict[str, Any]
 
 
 class InvalidConfig(CapkError):
-    """The configuration is not one that kind would take."""
+    """kind would reject the configuration."""
 
 
 def parse(text: str) -> Config:
@@ -54,7 +54,7 @@ def parse(text: str) -> Config:
 def with_defaults(config: Config, name: str, image: str) -> Config:
     """Return the configuration with kind's defaults and the command line's name and image.
 
-    name, image: empty where the command line does not say.
+    name, image: empty if the command line does not set them.
     """
     networking = dict(config.get("networking") or {})
     family = networking.get("ipFamily") or "ipv4"
@@ -80,7 +80,7 @@ def with_defaults(config: Config, name: str, image: str) -> Config:
 
 
 def validate(config: Config) -> None:
-    """Raise InvalidConfig with everything that kind would refuse in a configuration with defaults."""
+    """Raise InvalidConfig with everything that kind would reject in a configuration with defaults."""
     problems = []
     if not re.fullmatch(r"[a-z0-9.-]+", config["name"]):
         problems.append(f"'{config['name']}' is not a valid cluster name, cluster names must match `^[a-z0-9.-]+$`")
@@ -106,7 +106,7 @@ def validate(config: Config) -> None:
 
 
 def _check_choices(document: Config) -> None:
-    """Raise for the first mount or port mapping with a value that kind does not know, and spell protocols as kind does.
+    """Raise for the first mount or port mapping with an unknown value, and normalise the spelling of protocols.
 
     Source: kind pkg/apis/config/v1alpha4/yaml.go.
     """
@@ -125,7 +125,7 @@ def _mappings(items: Any) -> list[Config]:
 
 
 def _go_words(failure: Any) -> str:
-    """Say what is wrong with a document as Go's parser would, which counts lines in two ways."""
+    """Describe a syntax error as Go's parser does, which counts lines in two ways."""
     mark = getattr(failure, "problem_mark", None)
     if mark is None:
         return str(failure)

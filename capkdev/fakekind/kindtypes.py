@@ -1,4 +1,4 @@
-"""The types of kind's configuration, and what is wrong with a document that has others, in the words of kind's parser.
+"""The types of kind's configuration, and the messages of kind's parser for documents with other types.
 
 Source: kind pkg/apis/config/v1alpha4/types.go; the messages are those of Go's yaml.v3.
 """
@@ -71,7 +71,7 @@ def type_problems(root: Any) -> list[str]:
 
 
 def repeated_keys(node: Any) -> list[str]:
-    """Return a line for each key that a mapping has already."""
+    """Return a line for each repeated key of a mapping."""
     if node is None or node.id != "mapping":
         return []
     first: dict[str, int] = {}
@@ -134,5 +134,5 @@ def _go_name(expected: Any) -> str:
         return f"map[string]{expected['']}"
     if expected not in _TYPES:
         return str(expected)
-    # kind reads these two through an alias, which then shows in its messages.
+    # kind reads these two through an alias, which appears in its messages.
     return f"v1alpha4.{expected}Alias" if expected in {"Mount", "PortMapping"} else f"v1alpha4.{expected}"

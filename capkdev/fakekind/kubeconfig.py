@@ -14,7 +14,7 @@ from typing import Any
 from capk.errors import CapkError
 
 _TRIES_SECONDS = (0, 0.001, 0.05, 0.1)
-"""kind tries that often to write the merged file."""
+"""Number of times that kind tries to write the merged file."""
 
 
 class KubeconfigLocked(CapkError):
@@ -53,7 +53,7 @@ def render(name: str, server: str, credentials: tuple[bytes, bytes, bytes]) -> s
 def write_merged(text: str, explicit: str) -> None:
     """Put a rendered kubeconfig into the user's file, keeping the other entries.
 
-    explicit: the file; empty for the one that KUBECONFIG or the home directory tells.
+    explicit: the file; empty for the one from KUBECONFIG or the home directory.
     Raises KubeconfigLocked after kind's four quick tries.
     """
     path = _path_for_merge(explicit)
@@ -70,9 +70,9 @@ def write_merged(text: str, explicit: str) -> None:
 
 
 def remove(cluster: str, explicit: str) -> None:
-    """Take the entries of a kind cluster out of the user's files.
+    """Remove the entries of a kind cluster from the user's files.
 
-    Raises KubeconfigLocked at once, as kind does.
+    Raises KubeconfigLocked immediately, as kind does.
     """
     for path in _paths(explicit):
         with _locked(path):

@@ -1,21 +1,21 @@
 """The calls that a provider repeats every few seconds, answered from the names of files and a list of containers.
 
-They are most of all calls that the fake kind gets. What the others import makes a start four times as long, so nothing
-but `os` and `sys` is imported here, not even for types.
+They are most of the fake kind's calls. The imports of the other calls make a start four times as long, so this module
+imports only `os` and `sys`, and nothing for types.
 """
 
 import os
 import sys
 
 HOME_VARIABLE = "CAPK_LOCAL_KIND_HOME"
-"""Environment variable: where clusters are kept; default is capk/fake-kind under XDG_STATE_HOME."""
+"""Environment variable: directory of the clusters. Default: capk/fake-kind under XDG_STATE_HOME."""
 KIND_VERSION = "0.33.0"
-"""The release of kind whose calls and output the fake kind follows."""
+"""The release of kind whose calls and output the fake kind imitates."""
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 CLUSTERS = "clusters"
-"""Directory of all clusters, in the home; a directory each."""
+"""Directory in the home with one directory per cluster."""
 CONTAINERS = "containers"
-"""File in a cluster's directory: the ids of its node containers, a line each."""
+"""File in a cluster's directory: the ids of its node containers, one per line."""
 NO_CLUSTERS = "No kind clusters found."
 
 _VERSION = ["version"]
@@ -24,7 +24,7 @@ _CONTAINERS = ["engine", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"l
 
 
 def answer(argv: list[str], environment: dict[str, str]) -> list[str] | None:
-    """Return the lines to print for one of the calls that are repeated, None for any other call."""
+    """Return the lines to print for a repeated call; None for any other call."""
     if argv == _VERSION:
         return [version()]
     if argv == _CLUSTERS:
@@ -42,7 +42,7 @@ def version() -> str:
 
 
 def home(environment: dict[str, str]) -> str:
-    """Return the directory that CAPK_LOCAL_KIND_HOME tells, else the user's."""
+    """Return the directory in CAPK_LOCAL_KIND_HOME, otherwise the user's."""
     if chosen := environment.get(HOME_VARIABLE):
         return os.path.abspath(chosen)
     state = environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
@@ -50,7 +50,7 @@ def home(environment: dict[str, str]) -> str:
 
 
 def cluster_names(directory: str) -> list[str]:
-    """Return the names of all clusters of a home, sorted, half-made ones included."""
+    """Return the names of all clusters of a home, sorted, including unfinished ones."""
     try:
         return sorted(os.listdir(os.path.join(directory, CLUSTERS)))
     except FileNotFoundError:
@@ -58,12 +58,12 @@ def cluster_names(directory: str) -> list[str]:
 
 
 def container_ids(directory: str) -> list[str]:
-    """Return the ids of all node containers of a home, by cluster."""
+    """Return the ids of all node containers of a home, grouped by cluster."""
     ids: list[str] = []
     for name in cluster_names(directory):
         try:
             with open(os.path.join(directory, CLUSTERS, name, CONTAINERS)) as containers:
                 ids += containers.read().split()
         except (FileNotFoundError, NotADirectoryError):
-            continue  # it was deleted since
+            continue  # it was deleted meanwhile
     return ids

@@ -1,4 +1,4 @@
-"""Copies a cluster's logs into a directory laid out as kind's `export logs` does."""
+"""Copies a cluster's logs into a directory with the layout of kind's `export logs`."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Node names as kind gives them, and the Node objects that stand for node containers."""
+"""kind's node names, and the Node objects that represent node containers."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
 
 
 def planned_nodes(config: Config) -> list[Node]:
-    """Return the nodes of a configuration, and the load balancer that kind puts in front of several control planes.
+    """Return the nodes of a configuration, and kind's load balancer in front of several control planes.
 
     Source: kind pkg/cluster/internal/providers/common/namer.go, providers/docker/provision.go.
     """
@@ -44,19 +44,19 @@ def planned_nodes(config: Config) -> list[Node]:
 
 
 def register(rest: "Rest", cluster: Cluster, nodes: Sequence[Node], version: str) -> None:
-    """Create the Node objects of these nodes, as the kubelets would that do not run here."""
+    """Create the Node objects of these nodes, in place of their kubelets."""
     for node in nodes:
         rest.request("POST", "/api/v1/nodes", _node_object(cluster, node, version))
 
 
 def mark_ready(rest: "Rest", node: Node, *, ready: bool) -> None:
-    """Set the Ready condition as the kubelet, or the node controller in its absence, would."""
+    """Set the Ready condition, in place of the kubelet or the node controller."""
     patch = {"status": {"conditions": _conditions(ready)}}
     rest.request("PATCH", f"/api/v1/nodes/{node.name}/status", patch, "application/merge-patch+json")
 
 
 def install_storage_class(rest: "Rest") -> None:
-    """Create kind's default StorageClass; nothing provisions volumes for it here."""
+    """Create kind's default StorageClass. It has no provisioner here."""
     document = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",

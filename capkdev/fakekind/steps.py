@@ -1,4 +1,4 @@
-"""Prints what the fake kind does in exactly kind's form, and the errors that kind would print.
+"""Prints progress and errors exactly as kind does.
 
 Source: kind pkg/internal/cli/status.go, cmd/kind/app/main.go (without a terminal).
 """
@@ -10,10 +10,10 @@ from capk.errors import CapkError
 
 
 class KindError(CapkError):
-    """What kind would fail with.
+    """A failure of kind.
 
-    output: what the command that failed had printed; shown after the message.
-    exit_status: 1, but for a command in a node that failed with another one.
+    output: of the failed command; shown after the message.
+    exit_status: 1, or that of a failed command in a node.
     """
 
     def __init__(self, message: str, output: str = "", exit_status: int = 1) -> None:
@@ -23,7 +23,7 @@ class KindError(CapkError):
 
 
 class Console:
-    """Everything on standard error; nothing when quiet."""
+    """Prints to standard error, or nothing if quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -34,11 +34,11 @@ class Console:
             print(line, file=sys.stderr, flush=True)
 
     def step(self, title: str) -> "Step":
-        """Announce a step; as a context manager it says how the step ended."""
+        """Announce a step. As a context manager it prints the result of the step."""
         return Step(self, title)
 
     def error(self, failure: Exception) -> None:
-        """Print an error, and what the failed command had printed."""
+        """Print an error, and the output of the failed command."""
         self.print(f"ERROR: {failure}")
         if isinstance(failure, KindError) and failure.output:
             self.print(f"\nCommand Output: {failure.output.rstrip()}")

@@ -1,1 +1,1 @@
-"""The local management cluster: an API server, Cluster API core and provider as local processes."""
+"""The local management cluster: an API server, Cluster API's core and the provider as local processes."""

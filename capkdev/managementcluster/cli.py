@@ -26,12 +26,12 @@ DirectoryOption = Annotated[
 @app.command()
 def up(
     directory: DirectoryOption = DIRECTORY,
-    core: Annotated[bool, typer.Option(help="Run Cluster API's core manager, with its definitions.")] = True,
+    core: Annotated[bool, typer.Option(help="Run Cluster API's core manager, and install its CRDs.")] = True,
     provider: Annotated[bool, typer.Option(help="Run the provider.")] = True,
     engine: Annotated[
         str,
         typer.Option(
-            help="What creates kind clusters: kind, fake-kind, or auto (kind if it works here, otherwise fake-kind)."
+            help="Command that creates kind clusters: kind, fake-kind, or auto (kind if it works, otherwise fake-kind)."
         ),
     ] = "auto",
     provider_arguments: Annotated[
@@ -44,7 +44,7 @@ def up(
 
     if LocalManagementCluster(directory).is_running:
         typer.echo(
-            f"The management cluster in {directory} is running already; `capkdev status{_same(directory)}` shows it."
+            f"The management cluster in {directory} is already running; `capkdev status{_same(directory)}` shows it."
         )
         return
     arguments = [*_engine_arguments(engine), *(provider_arguments or [])] if provider else None
@@ -56,7 +56,7 @@ def up(
     typer.echo(
         f"Ready. Look around with:\n\n  export KUBECONFIG={management.kubeconfig}\n  kubectl get kindclusters -A\n"
     )
-    typer.echo(f"End it with `capkdev down{_same(directory)}`.")
+    typer.echo(f"Stop it with `capkdev down{_same(directory)}`.")
 
 
 @app.command()
@@ -66,29 +66,29 @@ def down(
         bool, typer.Option("--delete-data", help="Remove its objects, logs and keys as well.")
     ] = False,
 ) -> None:
-    """End all processes of the management cluster. Keep its data for the next `up`, and keep all kind clusters."""
+    """Stop all processes of the management cluster. Keep its data for the next `up`, and keep all kind clusters."""
     from capkdev.files import remove_tree
     from capkdev.managementcluster.cluster import LocalManagementCluster
 
     management = LocalManagementCluster(directory)
     left = _kind_clusters(management) if management.is_running else []
     if left and delete_data:
-        typer.echo(f"capkdev: these would be left without anybody who can delete them: {', '.join(left)}", err=True)
-        typer.echo("Delete them first, with `kubectl delete`; nothing was changed.", err=True)
+        typer.echo(f"capkdev: no provider could delete these KINDClusters later: {', '.join(left)}", err=True)
+        typer.echo("Delete them first, with `kubectl delete`. Nothing was changed.", err=True)
         raise typer.Exit(1)
     ended = (
-        f"The management cluster in {directory} has ended."
+        f"The management cluster in {directory} has stopped."
         if management.is_running
         else f"No management cluster runs in {directory}."
     )
     management.stop()
     typer.echo(ended)
     if left:
-        typer.echo(f"Still there, without anybody who looks after them: {', '.join(left)}.")
-        typer.echo(f"`capkdev up{_same(directory)}` takes care of them again, so that they can be deleted.")
+        typer.echo(f"These KINDClusters remain, but no provider manages them now: {', '.join(left)}.")
+        typer.echo(f"To manage or delete them, run `capkdev up{_same(directory)}` again.")
     if delete_data and (management.directory / "options.json").exists():
         remove_tree(management.directory)
-        typer.echo(f"{directory} is removed.")
+        typer.echo(f"{directory} was removed.")
 
 
 @app.command()
@@ -103,7 +103,7 @@ def status(directory: DirectoryOption = DIRECTORY) -> None:
 
 
 def _print_members(management: "LocalManagementCluster") -> bool:
-    """Print a table of the processes and tell whether all of them run."""
+    """Print a table of the processes and return whether all of them run."""
     from rich.console import Console
     from rich.table import Table
 
@@ -128,7 +128,7 @@ def _engine_arguments(engine: str) -> list[str]:
     if engine == "kind":
         return []
     if engine not in {"auto", "fake-kind"}:
-        raise typer.BadParameter(f"{engine} is none of auto, kind, fake-kind", param_hint="--engine")
+        raise typer.BadParameter(f"{engine} is not one of auto, kind, fake-kind", param_hint="--engine")
     choice = choose_engine() if engine == "auto" else fake_kind("as you asked")
     typer.echo(f"Engine: {choice.why}.")
     return choice.provider_arguments

@@ -1,4 +1,4 @@
-"""A management cluster in one directory: starts and ends its supervisor, and tells what runs."""
+"""A management cluster in one directory: starts and stops its supervisor, and reports its state."""
 
 import os
 import sys
@@ -21,13 +21,13 @@ POLL_SECONDS = 0.05
 
 
 class ManagementClusterFailed(CapkError):
-    """The management cluster did not start; the message holds the last lines of what failed."""
+    """The management cluster did not start; the message has the last lines of the process that failed."""
 
 
 class LocalManagementCluster:
-    """etcd, kube-apiserver, definitions and, where asked for, Cluster API's core manager and the provider.
+    """etcd, kube-apiserver, definitions and optionally Cluster API's core manager and the provider.
 
-    As a context manager it is attached: everything ends with this process, in whatever way that ends.
+    As a context manager it is attached: everything ends with this process, even if it is killed.
     """
 
     def __init__(self, directory: Path, options: Options | None = None) -> None:
@@ -56,7 +56,7 @@ class LocalManagementCluster:
 
     @property
     def state(self) -> State:
-        """What the supervisor says; a killed one cannot say that everything has ended."""
+        """The state from the supervisor, corrected if the supervisor was killed."""
         state = State.load(self.directory)
         gone = state.phase in {"starting", "ready"} and not self.is_running
         return State("stopped", "the supervisor was killed", state.members) if gone else state
@@ -68,15 +68,15 @@ class LocalManagementCluster:
     def start(self, *, attached: bool = False, on_progress: Callable[[str], None] = lambda message: None) -> None:
         """Start the management cluster and return when it is ready.
 
-        attached: it ends with this process; else it stays until `stop`.
-        on_progress: called with what it is doing.
-        Raises PlaneFailed.
+        attached: it ends with this process; otherwise it runs until `stop`.
+        on_progress: called with each step.
+        Raises ManagementClusterFailed.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with processes.exclusive(self.directory):
             if self.is_running:
                 raise ManagementClusterFailed(
-                    f"a management cluster runs already in {self.directory}; `capkdev down` ends it"
+                    f"a management cluster already runs in {self.directory}; `capkdev down` stops it"
                 )
             self._options(attached=attached).save(self.directory)
             State("starting").save(self.directory)
@@ -84,7 +84,7 @@ class LocalManagementCluster:
         self._await_ready(on_progress)
 
     def stop(self) -> None:
-        """End all processes of the management cluster; its data stays and the next start goes on with it."""
+        """Stop all processes of the management cluster, and keep its data for the next start."""
         processes.end(self.directory, SUPERVISOR, grace_seconds=STOP_SECONDS)
         if self._parent_end is not None:
             os.close(self._parent_end)
@@ -104,7 +104,7 @@ class LocalManagementCluster:
                 child = processes.start(self.directory, SUPERVISOR, command, stdin=child_end)
             finally:
                 os.close(child_end)
-        # Nobody waits for it: the lock of its pid file tells its end.
+        # Without a wait: the lock of its pid file shows its end.
         child.returncode = 0
 
     def _await_ready(self, on_progress: Callable[[str], None]) -> None:

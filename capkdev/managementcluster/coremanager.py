@@ -1,4 +1,4 @@
-"""Cluster API's core manager as a local process, with the definitions, webhooks and certificates that fit it."""
+"""Cluster API's core manager as a local process, with its definitions, webhooks and certificates."""
 
 import time
 from dataclasses import dataclass, field
@@ -28,11 +28,11 @@ class CoreManager:
 
     @property
     def health(self) -> str:
-        """Where /readyz answers."""
+        """Address of /readyz."""
         return f"http://127.0.0.1:{self._health_port}"
 
     def prepare(self, rest: Rest) -> None:
-        """Install definitions and webhooks that lead to the core manager, and the certificate that it serves with."""
+        """Install definitions and webhooks that refer to the core manager, and its serving certificate."""
         place = self.directory / _WEBHOOKS
         place.mkdir(mode=0o700, exist_ok=True)
         authority = Authority("capkdev-webhooks")
@@ -63,9 +63,9 @@ class CoreManager:
         ]
 
     def await_ready(self) -> None:
-        """Return when it is ready and its webhooks answer.
+        """Wait until it is ready and its webhooks answer.
 
-        Raises CapkError with the last lines that it printed.
+        Raises CapkError with the last lines of its output.
         """
         await_ready(self.directory, CORE_MANAGER, self.health)
         deadline = time.monotonic() + READY_SECONDS

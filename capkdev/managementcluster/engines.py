@@ -1,4 +1,4 @@
-"""Chooses what creates kind clusters on this machine: the real kind where that works, else the fake kind."""
+"""Chooses how this machine creates kind clusters: with the real kind if it works, otherwise with the fake kind."""
 
 import os
 import shlex
@@ -12,20 +12,20 @@ from capkdev.binaries import BinaryMissing, find_binary
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 
 NODE_IMAGE_VARIABLE = "KIND_NODE_IMAGE"
-"""Environment variable: the node image to use where an object names none."""
+"""Environment variable: node image for objects that name none."""
 ANSWER_SECONDS = 15
 PULL_SECONDS = 900
 
 Run = Callable[[Sequence[str], float], bool]
-"""Runs a command and tells whether it succeeded in so many seconds."""
+"""Runs a command and returns whether it succeeded in so many seconds."""
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """What creates kind clusters.
+    """How kind clusters are created.
 
-    kind, engine: command lines as the provider takes them. node_image: empty for kind's default.
-    is_fake_kind: no container is ever started. why: one line for people.
+    kind, engine: command lines for the provider. node_image: empty for kind's default.
+    is_fake_kind: whether no containers are started. why: the reason in one line for people.
     """
 
     kind: str
@@ -36,21 +36,21 @@ class EngineChoice:
 
     @property
     def provider_arguments(self) -> list[str]:
-        """The arguments of `capk run` that lead to it."""
+        """The arguments of `capk run` for this choice."""
         image = ["--node-image", self.node_image] if self.node_image else []
         return ["--kind-command", self.kind, "--engine-command", self.engine, *image]
 
 
 def choose_engine(environment: Mapping[str, str] = os.environ, run: Run | None = None) -> EngineChoice:
-    """Return the real kind where a container engine answers and has a node image or can pull it, else the fake kind."""
+    """Return the real kind if a container engine answers and has or can pull a node image, otherwise the fake kind."""
     run = run or _run
     try:
         kind = str(find_binary("kind"))
     except BinaryMissing:
-        return fake_kind("there is no kind command")
+        return fake_kind("kind is not installed")
     engine = engine_command(environment)
     if engine is None:
-        return fake_kind("there is no container engine")
+        return fake_kind("no container engine is installed")
     name = shlex.join(engine)
     if not run([*engine, "info"], ANSWER_SECONDS):
         return fake_kind(f"{name} does not answer")
@@ -59,15 +59,13 @@ def choose_engine(environment: Mapping[str, str] = os.environ, run: Run | None =
     present = run([*engine, "image", "inspect", image], ANSWER_SECONDS)
     if not present and not run([*engine, "pull", image], PULL_SECONDS):
         return fake_kind(f"{name} has no node image and cannot pull {image.partition('@')[0]}")
-    return EngineChoice(kind, name, chosen, False, f"kind clusters are made by the real kind, with {name}")
+    return EngineChoice(kind, name, chosen, False, f"the real kind creates kind clusters, with {name}")
 
 
 def fake_kind(cause: str) -> EngineChoice:
     """Return the fake kind, for a cause in plain words."""
     command = f"{shlex.quote(sys.executable)} -m capkdev.fakekind"
-    why = (
-        f"{cause}: a fake kind makes the kind clusters, each a real etcd and kube-apiserver without containers and pods"
-    )
+    why = f"{cause}: a fake kind creates clusters, each with a real etcd and kube-apiserver but no containers or pods"
     return EngineChoice(command, f"{command} engine", "", True, why)
 
 

@@ -1,4 +1,4 @@
-"""Puts definitions and webhooks into an API server and waits until it serves them."""
+"""Installs definitions and webhooks in an API server and waits until it serves them."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 
 
 def install_definitions(rest: Rest, definitions: Sequence[Manifest]) -> None:
-    """Apply custom resource definitions and return when all their kinds are served."""
+    """Apply custom resource definitions and wait until all their kinds are served."""
     for definition in definitions:
         rest.apply(f"{_DEFINITIONS}/{definition['metadata']['name']}", definition, FIELD_MANAGER)
     deadline = time.monotonic() + SERVED_SECONDS
@@ -35,10 +35,10 @@ def install_webhooks(rest: Rest, configurations: Sequence[Manifest]) -> None:
 
 
 def _is_served(rest: Rest, definition: Manifest) -> bool:
-    """Tell whether objects of all versions can be found and listed.
+    """Return whether objects of all versions are in discovery and can be listed.
 
     The condition Established comes first, then discovery, then the storage (429 until it is set up). Only the stored
-    version is listed: any other may ask a conversion webhook that does not run yet.
+    version is listed, because any other may call a conversion webhook that does not run yet.
     """
     group, plural = definition["spec"]["group"], definition["spec"]["names"]["plural"]
     try:

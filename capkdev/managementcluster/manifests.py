@@ -1,4 +1,4 @@
-"""Custom resource definitions and webhooks as a local management cluster needs them. Pure but for reading files."""
+"""Adapts custom resource definitions and webhooks to a local management cluster. Pure, except that it reads files."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ CRD_DIRECTORY = Path(__file__).resolve().parents[2] / "config" / "crd" / "bases"
 """Our own definitions, in the source checkout."""
 PROVIDER_LABEL = "cluster.x-k8s.io/provider"
 CLUSTERCTL_LABEL = "clusterctl.cluster.x-k8s.io"
-"""By it `clusterctl move` and `clusterctl describe` find the kinds of objects that they look at."""
+"""Label by which `clusterctl move` and `clusterctl describe` find the kinds that they process."""
 
 
 def load(path: Path) -> list[Manifest]:
@@ -28,7 +28,7 @@ def load(path: Path) -> list[Manifest]:
 def own_definitions(directory: Path = CRD_DIRECTORY) -> list[Manifest]:
     """Return our custom resource definitions.
 
-    Raises CapkError where there are none.
+    Raises CapkError if there are none.
     """
     files = sorted(directory.glob("*.yaml"))
     if not files:
@@ -37,13 +37,13 @@ def own_definitions(directory: Path = CRD_DIRECTORY) -> list[Manifest]:
 
 
 def labelled(manifest: Manifest, provider: str) -> Manifest:
-    """Return a manifest with the labels that `clusterctl init` gives to a provider's objects."""
+    """Return a manifest with the labels that `clusterctl init` adds to a provider's objects."""
     labels = {**(manifest["metadata"].get("labels") or {}), PROVIDER_LABEL: provider, CLUSTERCTL_LABEL: ""}
     return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
 
 
 def with_conversion_at(manifest: Manifest, server: str, authority: bytes) -> Manifest:
-    """Return a custom resource definition whose conversion webhook is reached by URL instead of through a Service."""
+    """Return a custom resource definition with a URL, instead of a Service, for its conversion webhook."""
     conversion = manifest["spec"].get("conversion") or {}
     if "webhook" not in conversion:
         return manifest
@@ -53,7 +53,7 @@ def with_conversion_at(manifest: Manifest, server: str, authority: bytes) -> Man
 
 
 def with_webhooks_at(manifests: Iterable[Manifest], server: str, authority: bytes) -> list[Manifest]:
-    """Return the webhook configurations among the manifests, reached by URL instead of through a Service."""
+    """Return the webhook configurations among the manifests, with URLs instead of Services."""
     return [
         {
             **manifest,

@@ -1,4 +1,4 @@
-"""What a management cluster consists of, and where its files are."""
+"""The parts of a management cluster, and the places of its files."""
 
 import json
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ _STATE = "state.json"
 
 @dataclass(frozen=True)
 class Options:
-    """What a management cluster consists of besides etcd and kube-apiserver.
+    """The parts of a management cluster besides etcd and kube-apiserver.
 
     core: Cluster API's definitions and core manager. definitions: ours.
     provider: the arguments of `capk run`; None for no provider.
-    attached: everything ends when the process that started the management cluster ends, in whatever way.
-    binaries: where to look for executables first. api_server: further arguments of kube-apiserver.
+    attached: everything ends with the process that started the management cluster, even if that is killed.
+    binaries: the directory to search first for executables. api_server: further arguments of kube-apiserver.
     """
 
     core: bool = True
@@ -45,7 +45,7 @@ class Options:
 class Member:
     """One process of the management cluster.
 
-    directory: where its pid file and its log are. address: where it answers, empty where it does not.
+    directory: of its pid file and its log. address: of its probes; empty if it has none.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Member:
 
     @property
     def log(self) -> Path:
-        """The file that holds what it printed."""
+        """The file with its output."""
         return Path(self.directory) / f"{self.name}.log"
 
 
 @dataclass(frozen=True)
 class State:
-    """What the supervisor says of the management cluster.
+    """The state of the management cluster that the supervisor reports.
 
-    phase: starting, ready, stopped or failed. message: what it is doing, or why it failed.
+    phase: starting, ready, stopped or failed. message: the current step, or why it failed.
     """
 
     phase: str
@@ -71,12 +71,12 @@ class State:
     members: Sequence[Member] = ()
 
     def save(self, directory: Path) -> None:
-        """Write the state; what was there is replaced in one step."""
+        """Write the state, and replace the old one atomically."""
         write_private(directory / _STATE, json.dumps(asdict(self)).encode())
 
     @classmethod
     def load(cls, directory: Path) -> "State":
-        """Return the last state of the management cluster in a directory; stopped where there never was one."""
+        """Return the last state of the management cluster in a directory; stopped if there never was one."""
         try:
             state = json.loads((directory / _STATE).read_text())
         except FileNotFoundError:

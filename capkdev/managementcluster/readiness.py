@@ -1,4 +1,4 @@
-"""Waits until a process of the management cluster says that it is ready."""
+"""Waits until a process of the management cluster reports that it is ready."""
 
 import time
 from pathlib import Path
@@ -12,9 +12,9 @@ POLL_SECONDS = 0.05
 
 
 def await_ready(directory: Path, name: str, address: str) -> None:
-    """Return when /readyz answers with success.
+    """Wait until /readyz answers with success.
 
-    Raises CapkError with the last lines that the process printed when it ended, or was not ready in time.
+    Raises CapkError with the last lines of the process's output if it ended or was not ready in time.
     """
     deadline = time.monotonic() + READY_SECONDS
     with Rest(address) as health:
@@ -31,5 +31,5 @@ def await_ready(directory: Path, name: str, address: str) -> None:
 
 
 def failure(directory: Path, name: str, what: str) -> CapkError:
-    """Return an error that shows the last lines that a process printed."""
+    """Return an error with the last lines of a process's output."""
     return CapkError(f"{name} {what}\n{processes.log_tail(directory, name)}")

@@ -1,7 +1,7 @@
-"""The process that starts the members of a local management cluster, restarts those that end, and ends all with itself.
+"""The process that starts the members of a local management cluster, restarts those that end, and stops all at its end.
 
-Run as `python -m capkdev.managementcluster.supervisor DIRECTORY`. Nothing is left, however it ends. On SIGTERM, at the
-end of its attached parent or after a failure it stops the members itself; if it is killed, a small shell kills them.
+Run as `python -m capkdev.managementcluster.supervisor DIRECTORY`. It leaves no process behind. On SIGTERM, at the end
+of its attached parent or after a failure it stops the members itself. If it is killed, a small shell kills them.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ from capkdev.rest import Rest
 
 LOOK_SECONDS = 0.2
 RESTART_SECONDS = 30
-"""The longest time between two starts of a member that keeps ending."""
+"""Maximum time between two starts of a member that keeps ending."""
 GRACE_SECONDS = {PROVIDER: 20.0, CORE_MANAGER: 5.0, ETCD: 5.0}
-"""How long a member may take over its end; the provider stops its running kind calls."""
+"""Time that a member has to stop; the provider stops its running kind calls."""
 
 
 class Stop(BaseException):
-    """Somebody asked the supervisor to end."""
+    """The supervisor was asked to stop."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Supervisor:
     _began: float = field(default_factory=time.monotonic)
 
     def run(self) -> int:
-        """Start everything, watch it until somebody asks to stop, and return the exit status."""
+        """Start everything, watch it until a request to stop, and return the exit status."""
         try:
             self._start()
             self._save("ready")
@@ -135,7 +135,7 @@ class Supervisor:
         start()
 
     def _look(self) -> None:
-        """Start again what has ended."""
+        """Restart members that have ended."""
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG)[0]) and ended != self.guard.pid:
                 self.guard.release(ended)
@@ -146,7 +146,7 @@ class Supervisor:
                 continue
             watched.member = Member(member.name, member.directory, member.address, member.restarts + 1)
             watched.next_start, watched.pause = now + watched.pause, min(2 * watched.pause, RESTART_SECONDS)
-            print(f"capkdev: {member.name} ended; it is started again", flush=True)
+            print(f"capkdev: {member.name} ended; restarting it", flush=True)
             watched.start()
             self._save("ready")
 
@@ -157,7 +157,7 @@ class Supervisor:
         self.guard.close()
 
     def _end_leftovers(self) -> None:
-        """End what a killed supervisor and a killed guard left."""
+        """Stop processes that a killed supervisor and a killed guard left behind."""
         for name in (PROVIDER, CORE_MANAGER):
             processes.end(self.directory, name)
         ControlPlane(self.directory / "control-plane").kill()
@@ -174,14 +174,14 @@ def _stop_on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _stop_with_parent() -> None:
-    """Wait for the end of standard input: the kernel closes it when the parent ends, however that happens."""
+    """Wait for the end of standard input, which the kernel closes when the parent ends for any reason."""
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> int:
-    """Supervise the management cluster in the directory that the command line names."""
+    """Supervise the management cluster in the directory from the command line."""
     directory = Path(sys.argv[1])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_on_signal)

@@ -83,7 +83,7 @@ def test_a_plane_keeps_its_data_and_address_over_a_restart(tmp_path: Path) -> No
         with management.rest() as rest:
             Api(rest).create("default", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "marker"}})
         kubeconfig, before = management.kubeconfig.read_text(), pids(management)
-        with pytest.raises(ManagementClusterFailed, match="runs already"):
+        with pytest.raises(ManagementClusterFailed, match="already runs"):
             management.start()
     assert management.state.phase == "stopped"
     assert not [pid for pid in before.values() if runs(pid)]
@@ -150,7 +150,7 @@ def test_the_commands_start_show_and_end_a_management_cluster(tmp_path: Path) ->
         status = capkdev("status")
         assert status.returncode == 0, status.stdout
         assert "kube-apiserver" in status.stdout
-        assert "is running already" in capkdev("up").stdout
+        assert "is already running" in capkdev("up").stdout
         management = LocalManagementCluster(tmp_path / "management")
         with management.rest() as rest:
             Api(rest).create("default", {**KIND_CLUSTER, "metadata": {"name": "left"}, "spec": {}})
