@@ -1,1 +1,1 @@
-"""What maintains the repository; nothing here runs in the product."""
+"""Tools that maintain the repository. They are not part of the product."""

@@ -1,4 +1,7 @@
-"""Writes docs/api.md from the CRDs, or with --check says that it is out of date: `python -m hack.apidocs [--check]`."""
+"""Writes docs/api.md from the CRDs, or with --check reports that it is out of date.
+
+`python -m hack.apidocs [--check]`
+"""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,7 +81,7 @@ def _without(schema: Schema, name: str) -> Schema:
 
 
 def _fields(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
-    """Each field of an object with its path, parents first; items of a list are `path[]`, values of a map `path.*`."""
+    """Yield each field of an object with its path, parents first: `path[]` for list items, `path.*` for map values."""
     for name, field in (schema.get("properties") or {}).items():
         inner = f"{path}.{name}".lstrip(".")
         yield inner, field
@@ -117,7 +120,7 @@ def _type(field: Schema) -> str:
 
 
 def _rules(schema: Schema) -> Iterator[str]:
-    """What is refused, in the words of the refusal."""
+    """Yield the messages with which the API server rejects an object."""
     if messages := sorted(set(_messages(schema))):
         yield "The API server refuses an object with one of these messages:\n"
         yield from (f"- {_cell(message)}" for message in messages)

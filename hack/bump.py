@@ -1,6 +1,6 @@
-"""Show what is newer than the pins: `make bump`. It changes nothing.
+"""Show versions newer than the pins: `make bump`. It changes nothing.
 
-Asks `go` and `uv`, which look wherever they are configured to. What neither of them answers is shown as not known.
+It asks `go` and `uv`, which use their configured sources. A version that neither finds is shown as unknown.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _RELEASE = re.compile(r"(?:v|go)?(\d+(?:\.\d+)*)(?:\+incompatible)?")
 
 @dataclass(frozen=True)
 class Pin:
-    """One version that the project holds; newest: what there is, None when it could not be asked; note: for people."""
+    """One pinned version. newest: the newest available one, None if unknown; note: for people."""
 
     name: str
     version: str
@@ -52,14 +52,14 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def newest(versions: Iterable[str], pinned: str, *, held: bool = False) -> str:
-    """Return the newest release of versions, never one older than pinned; held: of pinned's minor version alone."""
+    """Return the newest release of versions, never one older than pinned. held: stay within pinned's minor version."""
     series = release(pinned)[:2]
     known = [one for one in versions if release(one) and (not held or release(one)[:2] == series)]
     return max([pinned, *known], key=release)
 
 
 def update(pinned: str, there: str) -> str:
-    """Say what kind of update it is from one version to the other: major, minor, patch, or empty when it is none."""
+    """Return the kind of update from one version to the other: major, minor, patch, or empty if there is none."""
     one, other = release(pinned), release(there)
     if other <= one:
         return ""
@@ -69,7 +69,7 @@ def update(pinned: str, there: str) -> str:
 
 
 class Sources:
-    """What the clients say; each question is asked once, and None is the answer of one that cannot be had."""
+    """The answers of the clients. Each question is asked once; None means that there is no answer."""
 
     def __init__(self, go: Sequence[str], uv: Sequence[str]) -> None:
         self._go = tuple(go)
@@ -77,18 +77,18 @@ class Sources:
 
     def modules(self, paths: Sequence[str]) -> Mapping[str, list[str]] | None:
         """Return all versions of Go modules; `go` is the module of Go itself."""
-        # One process for all; a module that is not to be had spoils nothing but itself (-e).
+        # One process for all. With -e, an unavailable module does not affect the others.
         printed = _ask([*self._go, "list", "-e", "-m", "-versions", "-json", *paths]) if self._go else None
         answers = [answer for answer in _documents(printed or "") if answer.get("Versions")]
         return {str(answer["Path"]): list(answer["Versions"]) for answer in answers} or None
 
     def folder(self, path: str, version: str) -> Path | None:
-        """Return the folder with a Go module's files, downloaded if need be."""
+        """Return the folder with a Go module's files, which are downloaded if necessary."""
         printed = _ask([*self._go, "mod", "download", "-json", f"{path}@{version}"]) if self._go else None
         return Path(json.loads(printed)["Dir"]) if printed else None
 
     def packages(self, names: Sequence[str]) -> Mapping[str, str] | None:
-        """Return the newest Python packages that go together, with all that they need."""
+        """Return the newest compatible Python packages, with their dependencies."""
         options = ["--quiet", "--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--upgrade"]
         printed = _ask([*self._uv, "pip", "compile", *options, "-"], "\n".join(names))
         return locked(printed) if printed else None
@@ -110,7 +110,7 @@ def _documents(text: str) -> Iterator[dict[str, Any]]:
 
 
 def locked(text: str) -> dict[str, str]:
-    """Return the versions that a file of requirements pins."""
+    """Return the pinned versions of a requirements file."""
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, re.MULTILINE))
 
 
@@ -133,7 +133,7 @@ def programs(catalogue: Catalogue, sources: Sources) -> list[Pin]:
 
 
 def requirements(project: str, lock: str, sources: Sources) -> list[Pin]:
-    """Return the pins of the Python packages that pyproject.toml names; the others of the lock follow them.
+    """Return the pins of the Python packages in pyproject.toml; the other locked packages follow them.
 
     project: text of pyproject.toml. lock: text of requirements/dev.txt.
     """
@@ -151,7 +151,7 @@ def requirements(project: str, lock: str, sources: Sources) -> list[Pin]:
 
 
 def node_image(catalogue: str, kind: Pin, sources: Sources) -> Pin:
-    """Return the pin of kind's default node image; the other images stand in the notes of kind's release alone.
+    """Return the pin of kind's default node image; only the release notes of kind have the other images.
 
     catalogue: text of node-images.yaml.
     """
@@ -166,31 +166,31 @@ def node_image(catalogue: str, kind: Pin, sources: Sources) -> Pin:
 
 
 def table(title: str, pins: Sequence[Pin], *, everything: bool) -> Table:
-    """Return the pins that something newer is known of, or nothing at all; everything: the others too."""
+    """Return the pins with a newer or unknown version. everything: include the pins that are up to date."""
     made = Table(title=title, title_justify="left", box=None)
     for heading in ("pin", "version", "newest", "update"):
         made.add_column(heading, no_wrap=True)
     made.add_column("note")
     for pin in pins:
-        kind = "not known" if pin.newest is None else update(pin.version, pin.newest)
+        kind = "unknown" if pin.newest is None else update(pin.version, pin.newest)
         if kind or everything:
             made.add_row(pin.name, pin.version, pin.newest or "?", kind or "up to date", pin.note if kind else "")
     return made
 
 
 def unknown(pins: Iterable[Pin]) -> str:
-    """Return what to say of pins that could not be asked; empty when there is none."""
+    """Return the message about pins whose newest version is unknown; empty if there are none."""
     names = [pin.name for pin in pins if pin.newest is None]
     if not names:
         return ""
     return (
-        f"Not known of {', '.join(names)}: the registries do not answer, or not for these. Check the network, "
+        f"Newest version unknown: {', '.join(names)}. The registries do not answer, or lack these. Check the network, "
         "`go env GOPROXY` and uv's index, then run this again."
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables; `--all` shows what is up to date too. The exit status is 0 whatever is newer."""
+    """Print the tables; `--all` includes pins that are up to date. The exit status is always 0."""
     everything = "--all" in (sys.argv[1:] if argv is None else argv)
     catalogue = load(ROOT / "tools")
     try:

@@ -65,7 +65,7 @@ def _command(command: Any, name: str) -> Iterator[str]:
         yield "| Argument | Meaning | Default |\n|---|---|---|"
         yield from (_row(f"`{_metavar(one)}`", one) for one in arguments)
         yield ""
-    # The general ones first, then the panels in the order in which the help shows them.
+    # The general options first, then the panels in the order of the help.
     panels = list(dict.fromkeys(_panel(one) for one in sorted(options, key=lambda one: _panel(one) != GENERAL)))
     options.sort(key=lambda one: panels.index(_panel(one)))
     for panel, members in groupby(options, _panel):

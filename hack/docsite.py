@@ -1,4 +1,4 @@
-"""A hook of mkdocs: links that leave docs/ lead to the repository, because the site does not contain those files."""
+"""A hook of mkdocs: redirects links out of docs/ to the repository, because the site does not contain those files."""
 
 import posixpath
 import re
@@ -8,12 +8,12 @@ LINK = re.compile(r"(?<=\]\()(?P<target>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?=\))")
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
-    """Return the text of a page with its links changed; mkdocs calls this for each page."""
+    """Return the text of a page with its links changed. mkdocs calls this for each page."""
     return rewritten(markdown, page.file.src_uri, config["repo_url"])
 
 
 def rewritten(markdown: str, page: str, repository: str) -> str:
-    """Return the text of a page (its path is below docs/) with links out of docs/ as addresses of the repository."""
+    """Return the text of a page with links out of docs/ as addresses of the repository. page: path below docs/."""
 
     def change(link: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), link["target"]))

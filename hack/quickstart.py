@@ -1,6 +1,6 @@
-"""From nothing to a first workload cluster, told as it happens; run by `make quickstart` and `make quickstart-down`.
+"""Creates a first workload cluster and prints each step; for `make quickstart` and `make quickstart-down`.
 
-Everything is made with the commands that users have themselves: `capkdev`, kubectl, clusterctl.
+It uses only commands that users have too: `capkdev`, kubectl, clusterctl.
 """
 
 import os
@@ -68,7 +68,7 @@ def down() -> None:
     """Delete the workload cluster and stop the local management cluster."""
     management = LocalManagementCluster(DIRECTORY)
     if not DIRECTORY.exists():
-        console.print("There is nothing to clean up.")
+        console.print("Nothing to clean up.")
         return
     if not management.is_running:
         console.print("The management cluster is not running. Starting it again to delete its clusters.")
@@ -78,10 +78,10 @@ def down() -> None:
         for item in rest.request("GET", path)["items"]:
             console.print(f"Deleting {item['metadata']['name']} …")
             rest.request("DELETE", f"{path}/{item['metadata']['name']}")
-        _await(lambda path=path: not rest.request("GET", path)["items"], "the clusters to go")
+        _await(lambda path=path: not rest.request("GET", path)["items"], "the clusters to be deleted")
     rest.close()
     _run(sys.executable, "-m", "capkdev", "down", "--directory", str(DIRECTORY), "--delete-data")
-    console.print("Everything that the quickstart created is gone.")
+    console.print("Removed everything that the quickstart created.")
 
 
 def manifest_file() -> Path:
@@ -90,7 +90,7 @@ def manifest_file() -> Path:
 
 
 def _bring_kind() -> None:
-    """The real kind is only worth having where a container engine answers."""
+    """Install the real kind, which is useful only if a container engine answers."""
     engine = engine_command(os.environ)
     if engine and subprocess.run([*engine, "info"], capture_output=True, check=False).returncode == 0:
         _run("make", "--silent", "--directory", str(ROOT), "bin/kind")
@@ -111,7 +111,7 @@ def _management(choice: EngineChoice) -> LocalManagementCluster:
 
 
 def _documents(choice: EngineChoice) -> list[dict[str, Any]]:
-    """The sample, under the quickstart's name, with the version of the node image at hand where one was chosen."""
+    """Return the sample under the quickstart's name, with the version of the chosen node image, if any."""
     documents = [document for document in yaml.safe_load_all(manifest_file().read_text()) if document]
     version = image_version(choice.node_image) if choice.node_image else None
     for document in documents:
@@ -131,7 +131,7 @@ def _apply(rest: Rest, document: Mapping[str, Any]) -> None:
 
 
 def _show_progress(rest: Rest) -> None:
-    """Print every line of the KINDCluster's history as it comes, until core calls the Cluster Available."""
+    """Print every new line of the KINDCluster's history, until core reports the Cluster as Available."""
     began, shown = time.monotonic(), 0
 
     def is_available() -> bool:
@@ -199,7 +199,7 @@ def _output(*command: str, kubeconfig: Path) -> str:
 
 def _environment(kubeconfig: Path | None) -> dict[str, str]:
     path = f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    # clusterctl looks for a newer release of itself, which takes long where the internet cannot be reached.
+    # clusterctl looks for a newer release of itself, which takes long without access to the internet.
     quiet = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true"}
     return {**os.environ, **quiet, "PATH": path, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
 

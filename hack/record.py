@@ -1,8 +1,8 @@
-"""Records the terminal session that README shows: `make recording`, or `python -m hack.record`.
+"""Records the terminal session in README: `make recording`, or `python -m hack.record`.
 
-Runs the quickstart and a few commands on a terminal and writes docs/quickstart.svg. Puts commands and their output into
-the block of README under `<!-- recorded: COMMAND; COMMAND -->`. First removes a quickstart that is running, and at the
-end its own.
+Runs the quickstart and a few commands on a terminal and writes docs/quickstart.svg. Writes commands and their output
+into the block of README below `<!-- recorded: COMMAND; COMMAND -->`. It first removes a running quickstart, and finally
+its own.
 """
 
 import fcntl
@@ -25,13 +25,13 @@ PICTURE = ROOT / "docs" / "quickstart.svg"
 README = ROOT / "README.md"
 COLUMNS = 110
 LONGEST = 12
-"""Lines of one paragraph in the picture; what is longer is shortened, and the picture shows that it was."""
+"""Maximum lines of one paragraph in the picture; a longer one is shortened visibly."""
 SESSION = ("make quickstart", "kubectl get kindclusters")
 BLOCK = re.compile(r"(?<=<!-- recorded: )(?P<commands>[^>]+)(?P<open> -->\n```\n)(?P<output>.*?)(?=```)", re.DOTALL)
 
 
 def main() -> int:
-    """Record everything. Raises RuntimeError with what a command printed if it fails."""
+    """Record everything. Raises RuntimeError with the output of a command that fails."""
     quickstart = ROOT / ".capk" / "quickstart"
     os.environ["KUBECONFIG"] = str(quickstart / "kubeconfig")
     os.environ["PATH"] = os.pathsep.join([*(str(ROOT / name) for name in (".venv/bin", "bin")), os.environ["PATH"]])
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def run_on_terminal(command: str) -> str:
-    """Return what a shell command prints on a terminal of COLUMNS columns, colours included. Raises RuntimeError."""
+    """Return the output of a shell command on a terminal of COLUMNS columns, with colours. Raises RuntimeError."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": str(COLUMNS)}
@@ -61,7 +61,7 @@ def run_on_terminal(command: str) -> str:
 
 
 def _chunks(terminal: int) -> Iterator[bytes]:
-    """What is written to a terminal, until its last writer has closed it, which Linux reports as an error."""
+    """Yield the output on a terminal until its last writer closes it, which Linux reports as an error."""
     while True:
         try:
             chunk = os.read(terminal, 65536)
@@ -73,7 +73,7 @@ def _chunks(terminal: int) -> Iterator[bytes]:
 
 
 def picture(session: Sequence[tuple[str, str]]) -> str:
-    """Return the SVG of a session: commands, and what each printed."""
+    """Return the SVG of a session: commands with their output."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for command, output in session:
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
@@ -85,7 +85,7 @@ def picture(session: Sequence[tuple[str, str]]) -> str:
 
 
 def shortened(lines: Sequence[str]) -> Iterator[str]:
-    """Lines with each paragraph cut to LONGEST lines; a line in the middle counts what was left out."""
+    """Yield the lines with each paragraph cut to LONGEST lines; a line in the middle counts the omitted ones."""
     paragraph: list[str] = []
     for line in [*lines, ""]:
         if line.strip():
@@ -99,7 +99,7 @@ def shortened(lines: Sequence[str]) -> Iterator[str]:
 
 
 def with_output(page: str, run: Callable[[str], str]) -> str:
-    """Return a page whose recorded blocks hold their commands and what these print now, without colours."""
+    """Return a page whose recorded blocks contain their commands and current output, without colours."""
 
     def renewed(block: re.Match[str]) -> str:
         shown = (f"$ {command}\n{_plain(run(command))}\n" for command in block["commands"].split("; "))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write a release just as a repository of clusterctl holds it: `hack/release.py --version v0.1.0 --out out/`.
+"""Write a release in the layout of a clusterctl repository: `hack/release.py --version v0.1.0 --out out/`.
 
-Twice the same sources give twice the same bytes: nothing here looks at the clock, at the machine or at git.
+The same sources always give the same bytes: clock, machine and git have no influence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import yaml
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LABEL: Final = "infrastructure-kind"
-"""The provider's folder in a repository; clusterctl insists on this very name."""
+"""The provider's folder in a repository; clusterctl requires this name."""
 IMAGE: Final = "localhost/cluster-api-provider-kind"
 """Name of the image in config/manager, which a release replaces."""
 OVERLAYS: Final[Mapping[str, str]] = {
@@ -32,7 +32,7 @@ OVERLAYS: Final[Mapping[str, str]] = {
     "podman": "infrastructure-components-podman.yaml",
     "remote": "infrastructure-components-remote.yaml",
 }
-"""Overlay of config/ → file; clusterctl takes the file that the URL in its configuration names."""
+"""Overlay of config/ → file; the URL in clusterctl's configuration selects the file."""
 INSTALL: Final = "install.yaml"
 SBOM: Final = "sbom.cdx.json"
 CHECKSUMS: Final = "SHA256SUMS"
@@ -41,12 +41,12 @@ DEFAULT: Final = re.compile(r"\$\{(\w+):=([^}]*)\}")
 
 
 class ReleaseError(Exception):
-    """The release cannot be written; the text says why and what to do."""
+    """The release cannot be written; the message gives the cause and the remedy."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """What to write, and where from.
+    """The contents of a release and their sources.
 
     image: reference of the provider's image, with a tag or a digest.
     metadata: the releaseSeries of every version up to this one.
@@ -66,13 +66,13 @@ class Release:
 
 
 def check_series(version: str, metadata: Path) -> None:
-    """Refuse what clusterctl would refuse (C36): no semantic version, no series for it, or a series after it.
+    """Reject what clusterctl would reject (C36): an invalid version, one without a series, or a later series.
 
-    clusterctl looks for the newest patch of the newest series that the newest release knows, and fails where none is.
+    clusterctl looks for the newest patch of the newest series in the newest release's metadata, and fails without one.
     """
     match = VERSION.fullmatch(version)
     if not match:
-        raise ReleaseError(f"{version!r} is not a version. Say vMAJOR.MINOR.PATCH, for example v0.1.0.")
+        raise ReleaseError(f"{version!r} is not a valid version. Use vMAJOR.MINOR.PATCH, for example v0.1.0.")
     wanted = (int(match[1]), int(match[2]))
     series = {(one["major"], one["minor"]) for one in yaml.safe_load(metadata.read_text())["releaseSeries"]}
     if wanted not in series:
@@ -81,12 +81,12 @@ def check_series(version: str, metadata: Path) -> None:
         )
     if (newest := max(series)) > wanted:
         raise ReleaseError(
-            f"{metadata.name} has {newest[0]}.{newest[1]}, which comes after {version}. Remove it till then."
+            f"{metadata.name} has {newest[0]}.{newest[1]}, which comes after {version}. Remove it until that release."
         )
 
 
 def check_schemas(bundles: Mapping[str, str]) -> None:
-    """Refuse bundles with an object that the newest known release of Kubernetes would not take, name by name."""
+    """Reject bundles with an object that is not valid for the newest known release of Kubernetes."""
     version = kubernetes_validate.latest_version()
     for name, text in bundles.items():
         for one in yaml.safe_load_all(fill_in_defaults(text)):
@@ -98,11 +98,11 @@ def check_schemas(bundles: Mapping[str, str]) -> None:
 
 
 def run(*command: str) -> str:
-    """Run a command and return what it prints; raises ReleaseError with its error output."""
+    """Run a command and return its output; raises ReleaseError with its error output."""
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError:
-        raise ReleaseError(f"{command[0]} is not there. Run `make tools` and install requirements/dev.txt.") from None
+        raise ReleaseError(f"{command[0]} is missing. Run `make tools` and install requirements/dev.txt.") from None
     except subprocess.CalledProcessError as error:
         raise ReleaseError(f"`{' '.join(command)}` failed:\n{error.stderr.strip()}") from None
 
@@ -110,27 +110,27 @@ def run(*command: str) -> str:
 def image_fields(image: str) -> dict[str, str]:
     """Split an image reference into the fields of kustomize's `images`.
 
-    Raises ReleaseError where clusterctl would refuse the Deployment: it reads names with a registry only.
+    Raises ReleaseError if clusterctl would reject the Deployment: it reads only names with a registry.
     """
     registry, slash, _ = image.partition("/")
     if not slash or not (registry == "localhost" or "." in registry or ":" in registry):
-        raise ReleaseError(f"The image {image!r} names no registry. Say, for example, localhost/{image}.")
+        raise ReleaseError(f"The image {image!r} names no registry. Use for example localhost/{image}.")
     name, at, digest = image.partition("@")
     if at:
         return {"newName": name, "digest": digest}
     name, colon, tag = image.rpartition(":")
     if not colon or "/" in tag:
-        raise ReleaseError(f"The image {image!r} has neither a tag nor a digest. Say, for example, {image}:v0.1.0.")
+        raise ReleaseError(f"The image {image!r} has neither a tag nor a digest. Use for example {image}:v0.1.0.")
     return {"newName": name, "newTag": tag}
 
 
 def render(config: Path, overlay: str, image: str, kubectl: str) -> str:
-    """Render an overlay of config/ with the image, under the remarks that its kustomization opens with.
+    """Render an overlay of config/ with the image, below the comments at the beginning of its kustomization.
 
-    A rendered file has no comments, and what mounting a socket means has to be said in it.
+    Rendering removes comments, but the file must explain the risk of mounting a socket.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        # kustomize reads nothing outside the folder it is given, except other kustomizations.
+        # kustomize reads nothing outside its folder, except other kustomizations.
         copy = Path(scratch, "config")
         shutil.copytree(config, copy)
         top = copy / "release"
@@ -145,7 +145,7 @@ def render(config: Path, overlay: str, image: str, kubectl: str) -> str:
 
 
 def fill_in_defaults(text: str) -> str:
-    """Replace clusterctl's variables by their defaults, for `kubectl apply` and GitOps."""
+    """Replace clusterctl's variables with their defaults, for `kubectl apply` and GitOps."""
     return DEFAULT.sub(lambda match: match[2], text)
 
 
@@ -163,7 +163,7 @@ def bill_of_materials() -> str:
 
 
 def contents(release: Release) -> dict[str, str]:
-    """All files of the release by name, except the checksums."""
+    """Return all files of the release by name, except the checksums."""
     files = {
         name: render(ROOT / "config", overlay, release.image, release.kubectl) for overlay, name in OVERLAYS.items()
     }
@@ -177,7 +177,7 @@ def contents(release: Release) -> dict[str, str]:
 
 
 def write(release: Release) -> list[Path]:
-    """Write the release and return its files; an older one of the same version is replaced as a whole."""
+    """Write the release and return its files. It replaces an older release of the same version."""
     check_series(release.version, release.metadata)
     files = contents(release)
     files[CHECKSUMS] = "".join(
@@ -191,7 +191,7 @@ def write(release: Release) -> list[Path]:
 
 
 def write_clusterctl_configuration(out: Path) -> Path:
-    """Write a configuration of clusterctl that finds the provider in the folder; "latest" is its newest version."""
+    """Write a clusterctl configuration for the provider in the folder; "latest" is its newest version."""
     path = out / "clusterctl.yaml"
     url = (out.resolve() / LABEL / "latest" / OVERLAYS["default"]).as_uri()
     provider = {"name": "kind", "type": "InfrastructureProvider", "url": url}
@@ -200,20 +200,20 @@ def write_clusterctl_configuration(out: Path) -> Path:
 
 
 def find_kubectl() -> str:
-    """Find kubectl, which brings kustomize: the pinned one, else that on the PATH."""
+    """Find kubectl, which contains kustomize: the pinned one, otherwise that on the PATH."""
     pinned = ROOT / "bin" / "kubectl"
     return str(pinned) if pinned.exists() else "kubectl"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write a release as a repository of clusterctl holds it.")
+    parser = argparse.ArgumentParser(description="Write a release in the layout of a clusterctl repository.")
     parser.add_argument("--version", required=True, help="vMAJOR.MINOR.PATCH, with a series in metadata.yaml")
     parser.add_argument("--out", type=Path, default=ROOT / "out", help="the repository's folder (default: %(default)s)")
     parser.add_argument("--image", help=f"the provider's image (default: {IMAGE}:VERSION)")
     parser.add_argument("--metadata", type=Path, default=ROOT / "metadata.yaml", help="default: %(default)s")
     parser.add_argument("--kubectl", default=find_kubectl(), help="default: %(default)s")
-    parser.add_argument("--no-sbom", dest="sbom", action="store_false", help="leave the bill of materials out")
-    parser.add_argument("--local-repository", action="store_true", help="write OUT/clusterctl.yaml, too")
+    parser.add_argument("--no-sbom", dest="sbom", action="store_false", help="omit the bill of materials")
+    parser.add_argument("--local-repository", action="store_true", help="also write OUT/clusterctl.yaml")
     options = parser.parse_args(argv)
     image = options.image or f"{IMAGE}:{options.version}"
     release = Release(options.version, image, options.out, options.kubectl, options.metadata, options.sbom)

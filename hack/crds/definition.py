@@ -108,7 +108,7 @@ def _object(doc: str, spec: Schema, status: Schema | None, rules: Sequence[Schem
         "metadata": {"type": "object"},
         "spec": spec,
     }
-    if status is None:  # a template, which is nothing without its spec
+    if status is None:  # a template, which is useless without its spec
         return record(doc, properties, required=["spec"])
     return record(doc, properties | {"status": status}, rules=rules)
 
@@ -136,7 +136,7 @@ def _kindcluster_columns() -> list[Column]:
         _column("Owner", _OWNER, "The Cluster that it belongs to.", wide=True),
         _column("Image", ".status.image", "Node image.", wide=True),
         _column("Internal", ".status.endpoints.internal", "API server, from kind's container network.", wide=True),
-        _column("Paused", _condition("Paused", "status"), "Whether nothing is done for it.", wide=True),
+        _column("Paused", _condition("Paused", "status"), "Whether the provider does nothing for it.", wide=True),
         _column(
             "Since",
             _condition("Ready", "lastTransitionTime"),
@@ -160,7 +160,7 @@ def _kindcontrolplane_columns() -> list[Column]:
         _column("Version", ".status.version", "Kubernetes version."),
         _AGE,
         _column("Reason", _condition("Available", "reason"), "Why it is available or not.", wide=True),
-        _column("Wanted", ".spec.version", "Kubernetes version that is asked for.", wide=True),
+        _column("Wanted", ".spec.version", "Requested Kubernetes version.", wide=True),
         _column("Replicas", ".status.replicas", "Control-plane nodes.", type_="integer", wide=True),
-        _column("Paused", _condition("Paused", "status"), "Whether nothing is done for it.", wide=True),
+        _column("Paused", _condition("Paused", "status"), "Whether the provider does nothing for it.", wide=True),
     ]

@@ -5,7 +5,7 @@ from hack.crds.schema import Schema, rule, text
 
 def address(doc: str) -> Schema:
     """Return the schema of an IP address to listen on."""
-    # kind leaves a name like "localhost" to the container engine, which refuses it.
+    # kind passes a name like "localhost" to the container engine, which rejects it.
     return text(
         doc,
         max_length=45,

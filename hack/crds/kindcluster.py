@@ -1,4 +1,4 @@
-"""KINDCluster and KINDClusterTemplate: one spec, with and without the fields that belong to a single cluster."""
+"""KINDCluster and KINDClusterTemplate: one spec, with and without the fields of a single cluster."""
 
 from hack.crds import kindconfig
 from hack.crds.kindnodes import image
@@ -7,10 +7,10 @@ from hack.crds.kubernetesversion import version
 from hack.crds.schema import Schema, choice, flag, instant, integer, listing, mapping, record, report, rule, text
 from hack.crds.status import conditions, initialization, observed_generation
 
-# Written with has() and not with optional chains: for those the API server cannot bound the cost of a rule.
+# Uses has() instead of optional chains, for which the API server cannot bound the cost of a rule.
 _CONTROL_PLANES = "self.spec.nodes.filter(n, !has(n.role) || n.role == 'control-plane').size()"
 # The longest host names are <name>-control-plane and, with several control planes, <name>-external-load-balancer;
-# 63 is the end.
+# 63 is the limit.
 _NAME_LIMIT = f"(has(self.spec.nodes) && {_CONTROL_PLANES} > 1 ? 40 : 49)"
 _NAME_LIMIT_MESSAGE = """must be at most 49 characters, or 40 with several control-plane nodes, so that the nodes'
 host names fit into 63"""
@@ -38,7 +38,7 @@ _FIXED_AT_CREATION = {
 }
 
 _PASSING_PORT = "has(self.networking) && has(self.networking.apiServerPort) && self.networking.apiServerPort == -1"
-_LASTING_PORT = "write 0, or leave it out, for a free port that stays"
+_LASTING_PORT = "set 0, or omit it, for a free port that stays the same"
 
 
 def _has(owner: str, field: str) -> str:
@@ -63,14 +63,14 @@ def _fixed(field: str, meaning: str) -> Schema:
 
 
 def root_rules() -> list[Schema]:
-    """Return the CEL rules of the KINDCluster as a whole: names, and what cannot change."""
+    """Return the CEL rules of the KINDCluster as a whole: names, and immutable fields."""
     return [
         rule(
             f"!{_has('self', 'clusterName')} || self.spec.clusterName.size() <= {_NAME_LIMIT}",
             f"{_NAME_LIMIT_MESSAGE}; choose a shorter name",
             at=".spec.clusterName",
         ),
-        # Only a standalone object is sure to give the kind cluster its own name; an owned one takes its Cluster's.
+        # Only a standalone object certainly gives the kind cluster its own name; an owned one uses its Cluster's.
         rule(
             f"""
             !{_has("self", "standalone")} || !self.spec.standalone || has(self.spec.clusterName)
@@ -92,22 +92,21 @@ def root_rules() -> list[Schema]:
             !{_CREATED} || !{_has("self", "clusterName")} || {_has("oldSelf", "clusterName")}
             || self.spec.clusterName == oldSelf.status.?clusterName.orValue('')
             """,
-            """cannot be another name than the one in status.clusterName: the kind cluster exists under that one.
-            Create another object with the new clusterName""",
+            """must be the name in status.clusterName, because the kind cluster exists under it. Create another object
+            with the new clusterName""",
             at=".spec.clusterName",
             reason="FieldValueForbidden",
         ),
-        # A half, which only objects of older releases have, is not set: the provider must be able to complete it.
-        # The field may be taken away (`kubectl replace` with the user's own manifest); the provider writes it again.
+        # Half an endpoint, which only objects of older releases have, counts as unset: the provider must be able to
+        # complete it. The field may be removed (`kubectl replace` with the user's manifest); the provider restores it.
         rule(
             f"""
             !{_has("oldSelf", "controlPlaneEndpoint")} || oldSelf.spec.controlPlaneEndpoint.?host.orValue('') == ''
             || oldSelf.spec.controlPlaneEndpoint.?port.orValue(0) == 0 || !{_has("self", "controlPlaneEndpoint")}
             || self.spec.controlPlaneEndpoint == oldSelf.spec.controlPlaneEndpoint
             """,
-            """cannot change once set: Cluster API copies it once. Leave it out, and the provider writes it;
-            choose address and port with spec.networking.apiServerAddress and apiServerPort before the cluster is
-            created""",
+            """cannot change once set: Cluster API copies it only once. Omit it and let the provider set it; to choose
+            address and port, set spec.networking.apiServerAddress and apiServerPort before the cluster is created""",
             at=".spec.controlPlaneEndpoint",
             reason="FieldValueForbidden",
         ),
@@ -116,7 +115,7 @@ def root_rules() -> list[Schema]:
 
 
 def _configuration() -> dict[str, Schema]:
-    """Return what the spec of a cluster and of a template have in common."""
+    """Return the properties that the specs of a cluster and of a template have in common."""
     return {
         "kubernetesVersion": version(
             """Kubernetes version. `v1.34.3` selects the node image `kindest/node:v1.34.3`; `1.34` selects the image of
@@ -152,8 +151,8 @@ def spec() -> Schema:
             else `metadata.name`. At most 49 characters, or 40 with several control-plane nodes. Cannot change.""",
             max_length=253,
             rules=[
-                # kind also lets a name begin or end with '-' or '.'; then the container's name, the Node's name or a
-                # label with that name is refused later.
+                # kind also accepts a name that begins or ends with '-' or '.', but then the container's name, the
+                # Node's name or a label with that name is rejected later.
                 rule(
                     r"self.matches(r'^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$')",
                     """must consist of lower-case letters, digits, '-' and '.', and begin and end with a letter or
@@ -171,8 +170,8 @@ def spec() -> Schema:
             rules=[
                 rule(
                     "(has(self.host) && self.host != '') == (has(self.port) && self.port > 0)",
-                    """must have both host and port, or neither of them. Leave controlPlaneEndpoint out, and the
-                    provider writes it""",
+                    """must have both host and port, or neither of them. Omit controlPlaneEndpoint and let the provider
+                    set it""",
                 )
             ],
         ),
@@ -189,10 +188,10 @@ def spec() -> Schema:
 
 
 def _passing_port_rule() -> Schema:
-    """Return the rule that a port that changes at each start is for objects that no Cluster owns.
+    """Return the rule that only objects without an owner Cluster may have a port that changes at each start.
 
-    The schema does not see whether a Cluster owns the object. An endpoint that is set already marks objects of older
-    releases: the provider must still be able to write them.
+    The schema does not know whether a Cluster owns the object. An endpoint that is already set identifies objects of
+    older releases, which the provider must still be able to write.
     """
     return rule(
         f"""
@@ -208,11 +207,11 @@ def _passing_port_rule() -> Schema:
 def template_spec() -> Schema:
     """Return the schema of `KINDClusterTemplate.spec`.
 
-    Left out: clusterName and standalone, since several clusters come from one template and each has an owner Cluster,
-    and the endpoint, which Cluster API must never apply (C32).
+    It omits clusterName and standalone, because one template serves several clusters and each has an owner Cluster, and
+    the endpoint, which Cluster API must never apply (C32).
     """
     inner = record(
-        "The `spec` of the KINDClusters made from it.",
+        "The `spec` of the KINDClusters that are created from it.",
         _configuration(),
         rules=[
             *kindconfig.rules(),
@@ -228,11 +227,11 @@ def template_spec() -> Schema:
 
 
 def template(inner: Schema, kind: str) -> Schema:
-    """Return the schema of a template's spec around the schema of the spec that it makes objects from (C31, C44)."""
+    """Return the schema of a template's spec, around the schema of the spec of its objects (C31, C44)."""
     # No object can have more: a label's value has at most 63 characters, all annotations together 256 KiB.
     label, annotation = {"type": "string", "maxLength": 63}, {"type": "string", "maxLength": 256 * 1024}
     metadata = record(
-        "Labels and annotations of the objects made from it.",
+        "Labels and annotations of the objects that are created from it.",
         {
             "labels": mapping("Labels to put on the object.", label, max_properties=1024),
             "annotations": mapping("Annotations to put on the object.", annotation, max_properties=1024),
@@ -248,7 +247,7 @@ def template(inner: Schema, kind: str) -> Schema:
 def status() -> Schema:
     """Return the schema of `KINDCluster.status`.
 
-    There are no failure domains (C16) and no failureReason (C20) in it, on purpose.
+    It omits failure domains (C16) and failureReason (C20) on purpose.
     """
     node = record(
         "A container of the kind cluster.",

@@ -1,6 +1,6 @@
 """The schema of kind's configuration, `kind.x-k8s.io/v1alpha4`, field for field.
 
-The rules refuse what kind refuses; where they are stricter, the comment at the rule says why.
+The rules reject what kind rejects. Comments explain rules that are stricter.
 Source: kind pkg/apis/config/v1alpha4/{types,default}.go, pkg/internal/apis/config/validate.go.
 """
 
@@ -9,7 +9,7 @@ from hack.crds.kindnodes import nodes
 from hack.crds.kindpatches import containerd_patches, kubeadm_patches
 from hack.crds.schema import Schema, mapping, rule
 
-# The API server limits what a rule may cost, and comparing all ports with each other costs the square of their number.
+# The API server limits the cost of a rule, and comparing all ports with each other costs the square of their number.
 _MOST_PORTS = 256
 _HAS_HOST_PORT = "has(p.hostPort) && p.hostPort > 0"
 _TOO_MANY_PORTS = f"""self.nodes.map(n, has(n.extraPortMappings),
@@ -45,17 +45,17 @@ def rules() -> list[Schema]:
 def _port_count_rule() -> Schema:
     return rule(
         f"!has(self.nodes) || !({_TOO_MANY_PORTS})",
-        f"""a cluster must not have more than {_MOST_PORTS} extraPortMappings with a hostPort; leave hostPort out where
-        any free port will do""",
+        f"""a cluster must not have more than {_MOST_PORTS} extraPortMappings with a hostPort; omit hostPort if any free
+        port suffices""",
         at=".nodes",
     )
 
 
 def _published_ports_rule() -> Schema:
-    """Return the rule that no two published ports of a cluster get into each other's way.
+    """Return the rule that published ports of a cluster do not conflict.
 
-    kind looks at each node alone and leaves the rest to the container engine, which refuses it in the middle of the
-    creation. As in kind, 0.0.0.0 and :: are the same: all addresses, written as '' here.
+    kind checks each node alone, and the container engine rejects other conflicts in the middle of the creation. As in
+    kind, 0.0.0.0 and :: are the same: all addresses, written as '' here.
     """
 
     def entry(port: str, protocol: str, owner: str, field: str, otherwise: str) -> str:

@@ -38,7 +38,7 @@ def _properties() -> dict[str, Schema]:
 def spec() -> Schema:
     """Return the schema of `KINDControlPlane.spec`.
 
-    There is no endpoint: the KINDCluster provides it (C10), and two writers would be one too many.
+    It has no endpoint: the KINDCluster provides it (C10), and it must have only one writer.
     """
     return record("The desired control plane.", _properties())
 

@@ -16,7 +16,7 @@ _IMAGE = f"^(?:{_HOST})?{_PATH}(?:/{_PATH})*(?:{_TAG})?(?:{_DIGEST})?$"
 
 _LABEL_NAME = "[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 _LABEL_PREFIX = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*/"
-# What a kubelet may set on its own Node; it does not start with another label of Kubernetes' own domains.
+# Labels that a kubelet may set on its own Node. It does not start with any other label of Kubernetes' own domains.
 # Source: kubernetes cmd/kubelet/app/options/options.go, k8s.io/kubelet/pkg/apis/well_known_labels.go.
 _RESERVED_LABEL = r"^(?:[^/]*\.)?(?:kubernetes|k8s)\.io/"
 _KUBELET_LABEL = (
@@ -41,13 +41,13 @@ def image(doc: str) -> Schema:
 
 
 _WINDOWS_PATH = r"self.size() > 2 && self.substring(1, 3) in [':/', ':\\']"
-# Below it the provider marks the nodes that it creates; see CLAIM_MOUNT_FOLDER in capk.api.names.
+# The provider marks its nodes below this folder; see CLAIM_MOUNT_FOLDER in capk.api.names.
 _MARKS = "/etc/capk"
 
 
 def _host_path() -> Schema:
-    # kind would resolve a relative path in the provider's own working directory, which means nothing to the user. It
-    # resolves C:\\ in the same way, unless it runs on Windows, where the provider does not.
+    # kind would resolve a relative path in the provider's working directory, which has no meaning for the user. It
+    # resolves C:\\ in the same way, except on Windows, where the provider does not run.
     return text(
         "Absolute path on the machine that runs the container engine, such as `/var/tmp/registry`. Without a colon.",
         max_length=4096,
@@ -69,7 +69,7 @@ def _host_path() -> Schema:
 
 
 def _container_path() -> Schema:
-    # Rules of one contains() each: the API server adds up what they cost for 64 mounts in each of 64 nodes.
+    # Rules of one contains() each: the API server sums up their cost for 64 mounts in each of 64 nodes.
     return text(
         """Absolute path inside the node, such as `/data`. Without a colon, and not below `/etc/capk`, where the
         provider marks its nodes.""",
@@ -133,7 +133,7 @@ def _port_mappings() -> Schema:
     port = record(
         "A port of the node, published on the machine that runs the container engine.",
         {
-            # kind lets 0 and -1 through here; the container engine does not.
+            # kind accepts 0 and -1 here, but the container engine does not.
             "containerPort": integer(
                 "Port inside the node, such as the node port of a Service.", minimum=1, maximum=65535
             ),
@@ -224,8 +224,8 @@ def nodes() -> Schema:
         rules=[
             rule(
                 "self.size() == 0 || self.exists(n, !has(n.role) || n.role == 'control-plane')",
-                """at least one node must have the role control-plane; add `- role: control-plane`, or leave nodes
-                out for a cluster of one node""",
+                """at least one node must have the role control-plane; add `- role: control-plane`, or omit nodes for a
+                cluster of one node""",
             )
         ],
     )

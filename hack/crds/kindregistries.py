@@ -1,4 +1,4 @@
-"""The schema of `registries`: where the nodes pull images from. It is ours; kind's configuration has no such field."""
+"""The schema of `registries`, from which the nodes pull images. It is ours; kind's configuration has no such field."""
 
 from hack.crds.kindnodes import REGISTRY_HOST
 from hack.crds.schema import Schema, flag, listing, record, rule, text
@@ -24,14 +24,14 @@ def _mirrors() -> Schema:
         "Mirrors of one registry, or of all other registries.",
         {
             "host": text(
-                """Registry whose images are pulled from the endpoints, as in the names of images: `docker.io`,
-                `registry.example:5000`, or `*` for every registry without a mirror of its own.""",
+                """Registry whose images are pulled from the endpoints, as in image names: `docker.io`,
+                `registry.example:5000`, or `*` for every registry without its own mirror.""",
                 max_length=253,
                 rules=[
                     rule(
                         f"self.matches(r'{_HOST}')",
-                        """must be a registry as the names of images have it, such as docker.io or localhost:5001, or *
-                        for all others; no https:// and no path""",
+                        """must be a registry as in image names, such as docker.io or localhost:5001, or * for all
+                        others; without https:// and path""",
                     )
                 ],
             ),
@@ -62,8 +62,8 @@ def _mirrors() -> Schema:
         rules=[
             rule(
                 "!has(self.caConfigMapRef) || self.endpoints.exists(e, e.startsWith('https://'))",
-                """cannot be used without an https endpoint: nothing would be verified with it. Write https:// in
-                endpoints, or leave caConfigMapRef out""",
+                """cannot be used without an https endpoint, because it would verify nothing. Write https:// in
+                endpoints, or omit caConfigMapRef""",
                 at=".caConfigMapRef",
             )
         ],
@@ -80,9 +80,9 @@ def _mirrors() -> Schema:
 
 def _endpoints() -> Schema:
     return listing(
-        """Addresses of registries to ask, in this order, such as `http://kind-registry:5000`. The name has to be known
-        in the nodes: a container on kind's network, or a host of your network. A path of the API below `/v2/`, as in
-        `https://harbor.example/v2/cache`, is used as it is.""",
+        """Addresses of registries to ask, in this order, such as `http://kind-registry:5000`. The nodes must be able
+        to resolve the name: a container on kind's network, or a host of your network. A path below `/v2/`, as in
+        `https://harbor.example/v2/cache`, is used unchanged.""",
         text(
             "Address of a registry, such as `https://mirror.example`.",
             max_length=512,
@@ -99,7 +99,7 @@ def _endpoints() -> Schema:
         rules=[
             rule(
                 "self.all(e, self.exists_one(other, other == e))",
-                "must not have an endpoint twice; the nodes ask each of them once",
+                "must not have an endpoint twice, because the nodes ask each of them once",
             )
         ],
     )

@@ -4,7 +4,7 @@ from hack.crds.schema import Schema, rule, text
 
 
 def version(doc: str) -> Schema:
-    """Return the schema of a Kubernetes version, full or minor, that today's kind can run."""
+    """Return the schema of a full or minor Kubernetes version that the current kind can run."""
     return text(
         doc,
         max_length=32,

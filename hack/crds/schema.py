@@ -1,6 +1,6 @@
-"""Words to write a structural OpenAPI schema with; knows nothing about kind or Cluster API.
+"""Building blocks of a structural OpenAPI schema, independent of kind and Cluster API.
 
-Every list declares its type and nothing has a default: server-side apply by several managers stays predictable (C32).
+Every list declares its type and no field has a default, so server-side apply by several managers is predictable (C32).
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def choice(doc: str, *values: str) -> Schema:
 
 
 def instant(doc: str) -> Schema:
-    """Return the schema of a point in time, as RFC 3339 has it."""
+    """Return the schema of a point in time in RFC 3339."""
     return {"description": _prose(doc), "type": "string", "format": "date-time"}
 
 
@@ -99,8 +99,8 @@ def rule(expression: str, message: str, *, at: str = "", reason: str = "") -> Sc
     """Return a CEL rule.
 
     message: what is accepted and what to do instead; the API server puts the field in front of it.
-    at: the field to name when it is not the one the rule stands on, as in `.spec.image`.
-    reason: FieldValueForbidden, FieldValueInvalid …; the API server takes FieldValueInvalid without it.
+    at: the field to name if it is not the one with the rule, as in `.spec.image`.
+    reason: FieldValueForbidden, FieldValueInvalid …; the API server's default is FieldValueInvalid.
     """
     optional = {"fieldPath": at, "reason": reason}
     return {

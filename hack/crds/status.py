@@ -1,4 +1,4 @@
-"""Parts of status that more than one kind has."""
+"""Parts of status that several kinds share."""
 
 from hack.crds.schema import Schema, choice, flag, instant, integer, listing, record, text
 
@@ -6,7 +6,7 @@ from hack.crds.schema import Schema, choice, flag, instant, integer, listing, re
 def conditions(doc: str) -> Schema:
     """Return the schema of metav1 conditions with the limits of Cluster API (C4).
 
-    Cluster API copies reason and message into the Cluster; there a longer text would make every status patch fail.
+    Cluster API copies reason and message into the Cluster, where a longer text would make every status patch fail.
     """
     condition = record(
         "The state of one aspect of the object.",

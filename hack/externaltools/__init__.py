@@ -1,1 +1,1 @@
-"""Brings the external programs that tools/ pins into bin/: downloads releases, or builds from source."""
+"""Installs the external programs that tools/ pins in bin/: downloads releases, or builds from source."""

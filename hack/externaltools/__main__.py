@@ -1,4 +1,4 @@
-"""Brings one tool into bin/: what the rules of hack/tools.mk run. Make decides what is missing or outdated."""
+"""Installs one tool in bin/, for the rules of hack/tools.mk. Make decides what is missing or outdated."""
 
 import argparse
 import os
@@ -18,15 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def bring_program(program: Program, go: Go, *, build: bool) -> str:
-    """Put a program into the folder, whole or not at all, and return how it came; build: from source in any case."""
+    """Install a program in the folder atomically, and return how. build: always build from source."""
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=go.bin) as folder:
         made, how = Path(folder) / program.name, "release binary, checksum verified"
         try:
             if build or program.release is None:
-                raise Unavailable("you asked for it" if build else "its publisher offers no binary with a checksum")
+                raise Unavailable("as requested" if build else "its publisher offers no binary with a checksum")
             made = fetch(program.release, Path(folder))
         except Unavailable as reason:
-            console.print(f"  {program.name} is built from source: {reason}")
+            console.print(f"  building {program.name} from source: {reason}")
             go.build(program, made)
             how = "built with Go"
         made.chmod(0o755)
@@ -36,7 +36,7 @@ def bring_program(program: Program, go: Go, *, build: bool) -> str:
 
 
 def bring_manifests(catalogue: Catalogue, go: Go) -> str:
-    """Render the manifests with the kubectl in the folder, and return how they came."""
+    """Render the manifests with the kubectl in the folder, and return their sources."""
     cluster_api, cert_manager = (catalogue.modules[name] for name in ("cluster-api", "cert-manager"))
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=go.bin) as scratch:
         folders = go.module(cluster_api), go.module(cert_manager)
@@ -48,7 +48,7 @@ def bring_manifests(catalogue: Catalogue, go: Go) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Bring one tool and return the exit status."""
+    """Install one tool and return the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     catalogue = load(ROOT / "tools")
     parser = argparse.ArgumentParser(prog="hack.externaltools", description=__doc__)

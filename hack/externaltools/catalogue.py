@@ -1,4 +1,4 @@
-"""What tools/versions.toml pins, as typed records. Reads files, changes nothing."""
+"""The pins of tools/versions.toml as typed records. Reads files, changes nothing."""
 
 import platform
 import re
@@ -19,7 +19,7 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Release:
-    """Where the publisher offers the program and its SHA-256 sums; member: path inside a tar.gz."""
+    """Addresses of the program and its SHA-256 sums at its publisher; member: path inside a tar.gz."""
 
     url: str
     checksums: str
@@ -37,7 +37,7 @@ class Program:
     release: Release | None = None
 
     def link_flags(self) -> str:
-        """Build the -ldflags value that makes the program know its version."""
+        """Return the -ldflags value that sets the program's version."""
         major, minor = parse_version(self.version)[:2]
         facts = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
         stamped = [f"-X {package}.{key}={value}" for package in self.stamps for key, value in facts.items()]
@@ -46,7 +46,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Module:
-    """A Go module of which only files are used; sum is its go.sum hash."""
+    """A Go module that is used only for its files; sum is its go.sum hash."""
 
     path: str
     version: str
@@ -55,7 +55,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Everything that is pinned; folder: where versions.toml and the locked modules are. go: the oldest usable Go."""
+    """All pins. folder: of versions.toml and the locked modules. go: the oldest usable Go."""
 
     folder: Path
     go: str

@@ -1,4 +1,4 @@
-"""Runs one command to its end and shows that it goes on; a command never outlives the installer."""
+"""Runs one command to its end and shows its progress. A command never outlives the installer."""
 
 import os
 import signal
@@ -15,13 +15,13 @@ console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 REMEDIES = {
     "dial tcp": "The Go module proxy does not answer: check the network and `go env GOPROXY`, then run this again.",
     "no space left": "The disk is full: building everything takes about 4 GB in `go env GOCACHE GOMODCACHE`.",
-    "": "Run this again; what is compiled already is kept.",
+    "": "Run this again. Compiled packages are kept.",
 }
-"""What to do, by what a failed command printed."""
+"""Text in a failed command's output → remedy."""
 
 
 class ToolError(Exception):
-    """What failed; remedy: what to do about it."""
+    """A tool could not be installed. remedy: what to do about it."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem)
@@ -29,16 +29,16 @@ class ToolError(Exception):
 
 
 def doing(task: str) -> Status:
-    """Show a task: as a line, on a terminal as one that moves until the block ends."""
+    """Show a task as a line; on a terminal, as a spinner until the block ends."""
     if not console.is_terminal:
         console.print(f"  {task} ...")
     return console.status(f"{task} ...")
 
 
 def run(argv: list[str], task: str, *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-    """Run a command that prints a line on standard error for each of its steps, and return its standard output.
+    """Run a command that prints a line per step to standard error, and return its standard output.
 
-    Raises ToolError with the last lines that it printed.
+    Raises ToolError with the last lines of its output.
     """
     steps: list[str] = []
     with doing(task) as status, tempfile.TemporaryFile("w+") as out:

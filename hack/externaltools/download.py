@@ -1,4 +1,4 @@
-"""The first way to a program: the publisher's binary, taken only if its published SHA-256 matches."""
+"""Downloads the publisher's binary of a program, and accepts it only if its published SHA-256 matches."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from hack.externaltools.catalogue import Release
 from hack.externaltools.command import ToolError, doing
 
 ANSWER_SECONDS = 4
-"""How long a publisher may take to answer the first, small request."""
+"""Time that a publisher has to answer the first, small request."""
 STALL_SECONDS = 20
 
 pooch.get_logger().setLevel("WARNING")
@@ -21,7 +21,7 @@ class Unavailable(Exception):
 
 
 def published_checksum(text: str, file_name: str) -> str | None:
-    """Find the SHA-256 of a file in what a publisher offers: a bare sum, or lines of sum and file name."""
+    """Find the SHA-256 of a file in a publisher's text: a bare sum, or lines of sum and file name."""
     for line in text.splitlines():
         match = re.fullmatch(r"([0-9a-fA-F]{64})(?:\s+\*?(\S+))?", line.strip())
         if match and (match[2] is None or match[2].rsplit("/", 1)[-1] == file_name):
@@ -32,7 +32,7 @@ def published_checksum(text: str, file_name: str) -> str | None:
 def fetch(release: Release, scratch: Path) -> Path:
     """Download and verify a program and return its path in the scratch folder.
 
-    Raises Unavailable if it cannot be downloaded, ToolError if it is not what its publisher made.
+    Raises Unavailable if it cannot be downloaded, ToolError if its checksum is wrong.
     """
     file_name = release.url.rsplit("/", 1)[-1]
     # requests' errors are OSErrors, a wrong checksum is pooch's ValueError.
@@ -41,19 +41,19 @@ def fetch(release: Release, scratch: Path) -> Path:
         sums = pooch.retrieve(release.checksums, None, fname="checksums", path=scratch, downloader=asking)
         wanted = published_checksum(Path(sums).read_text(errors="replace"), file_name)
         if wanted is None:
-            raise Unavailable(f"no SHA-256 of {file_name} is published at {release.checksums}")
+            raise Unavailable(f"{release.checksums} has no SHA-256 of {file_name}")
         with doing(f"downloading {release.url}"):
             loading = pooch.HTTPDownloader(timeout=STALL_SECONDS)
             made = pooch.retrieve(release.url, f"sha256:{wanted}", fname=file_name, path=scratch, downloader=loading)
     except OSError as error:
         answer = getattr(error, "response", None)
         cause = type(error).__name__ if answer is None else f"status {answer.status_code}"
-        raise Unavailable(f"{urlsplit(release.url).netloc} does not deliver it ({cause})") from None
+        raise Unavailable(f"it cannot be downloaded from {urlsplit(release.url).netloc} ({cause})") from None
     except ValueError as error:
         raise ToolError(
             f"the checksum of {release.url} is wrong: {error}",
             "The file was removed. It was damaged or changed on its way, or the release was replaced. Run this again, "
-            "ask who runs the proxy in between, or build from source with TOOL_FLAGS=--build.",
+            "ask the administrator of the proxy, or build from source with TOOL_FLAGS=--build.",
         ) from None
     if not release.member:
         return Path(made)

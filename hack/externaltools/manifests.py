@@ -1,9 +1,9 @@
-"""Renders bin/manifests from the files of Go modules: the CRDs, webhooks and components that others publish.
+"""Renders bin/manifests from the files of Go modules: published CRDs, webhooks and components.
 
 cluster-api-crds.yaml        CRDs of Cluster API's core with their conversion webhooks
-cluster-api-webhooks.yaml    its admission webhooks, not yet named or placed
-cluster-api-components.yaml  all of core as its release has it, with ${VARIABLES} for clusterctl
-cluster-api-metadata.yaml    which contract each Cluster API release speaks
+cluster-api-webhooks.yaml    its admission webhooks, without prefix and namespace
+cluster-api-components.yaml  all of core as in its release, with ${VARIABLES} for clusterctl
+cluster-api-metadata.yaml    the contract of each Cluster API release
 cert-manager-crds.yaml       CRDs of cert-manager
 """
 
@@ -18,7 +18,7 @@ def render(kubectl: Path, cluster_api: Path, cert_manager: Path, version: str, s
     """Render everything into a new folder in scratch and return it; version: that of Cluster API."""
     made, config = scratch / "manifests", scratch / "config"
     made.mkdir()
-    # A copy, because the module's folder is read-only and the overlay has to lie next to what it changes.
+    # A copy, because the module's folder is read-only and the overlay must be next to the files that it changes.
     shutil.copytree(cluster_api / "core" / "config", config, copy_function=shutil.copyfile)
     for folder in (config, *config.rglob("*/")):
         folder.chmod(0o755)
@@ -34,7 +34,7 @@ def render(kubectl: Path, cluster_api: Path, cert_manager: Path, version: str, s
 
 
 def _released(version: str) -> dict[str, object]:
-    # What Cluster API's own release target does to its manifests: the released image in place of the development one.
+    # As in Cluster API's own release target: the released image replaces the development one.
     image = {
         "name": "gcr.io/k8s-staging-cluster-api/cluster-api-controller",
         "newName": "registry.k8s.io/cluster-api/cluster-api-controller",

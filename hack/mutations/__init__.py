@@ -1,1 +1,1 @@
-"""Removes, one at a time, the code that keeps a promise, and sees that a test notices."""
+"""Removes the code of each promise in turn, and checks that a test fails."""

@@ -1,6 +1,6 @@
 """Applies each mutation to a scratch copy and runs the test that has to fail: `python -m hack.mutations [WORD ...]`.
 
-Words choose the mutations whose promise or file holds one of them. Ends with 1 if a mutation survives.
+Words select the mutations whose promise or file contains one of them. The exit status is 1 if a mutation survives.
 """
 
 import os
@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("mutations.yaml")
 TEST_SECONDS = 600
 PASSED, FAILED = 0, 1
-"""pytest's exit statuses; every other one means that no test has judged."""
+"""pytest's exit statuses; any other one means that no test has given a verdict."""
 
 
 @dataclass(frozen=True)
 class Mutation:
     """One way to break a promise.
 
-    find: text that stands exactly once in the file. put: what comes in its place. test: arguments of pytest.
+    find: text that occurs exactly once in the file. put: its replacement. test: arguments of pytest.
     """
 
     promise: str
@@ -39,11 +39,11 @@ class Mutation:
 
     @contextmanager
     def applied(self, copy: Path) -> Iterator[None]:
-        """Break the promise in a copy of the repository for a while; raises ValueError where the code has moved on."""
+        """Break the promise in a copy of the repository, within the context; raises ValueError if the code changed."""
         file = copy / self.file
         text = file.read_text(encoding="utf-8")
         if text.count(self.find) != 1:
-            raise ValueError(f"{self.file} holds {text.count(self.find)} times what shall be replaced:\n{self.find}")
+            raise ValueError(f"{self.file} contains {text.count(self.find)} times the text to replace:\n{self.find}")
         file.write_text(text.replace(self.find, self.put), encoding="utf-8")
         try:
             yield
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def judge(copy: Path, mutation: Mutation) -> str:
-    """Return and print `killed` where the test has failed, and else what came instead."""
+    """Return and print `killed` if the test failed, otherwise the actual outcome."""
     began = time.monotonic()
     with mutation.applied(copy):
         status = run(copy, mutation.test)
@@ -73,7 +73,7 @@ def judge(copy: Path, mutation: Mutation) -> str:
 
 
 def passing(copy: Path, tests: Set[str]) -> set[str]:
-    """Return the tests that pass without any mutation; the quick ones are tried in one go, by their whole files."""
+    """Return the tests that pass without any mutation. Runs the quick ones together, by whole files."""
     quick = {test for test in tests if all(word.startswith("test/unit/") for word in test.split() if "/" in word)}
     files = {word for test in quick for word in test.split() if "/" in word}
     passed = {test for test in sorted(tests - quick) if run(copy, test) == PASSED}
@@ -81,7 +81,7 @@ def passing(copy: Path, tests: Set[str]) -> set[str]:
 
 
 def without_verdict(mutation: Mutation) -> str:
-    """Say that the test cannot judge, as it does not even pass without the mutation."""
+    """Report that the test cannot judge, because it fails without the mutation too."""
     print(f"no verdict: fails without it too  {mutation.promise}  [{mutation.test}]", flush=True)
     return "no verdict"
 
@@ -101,7 +101,7 @@ def scratch_copy(directory: Path) -> Path:
 
 def run(copy: Path, test: str) -> int:
     """Run tests on the copy and return pytest's exit status."""
-    # A mutation may write to what it takes for the user's home.
+    # A mutation may write to the user's home.
     home = copy.parent / "home"
     home.mkdir(exist_ok=True)
     environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}

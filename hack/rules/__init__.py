@@ -1,1 +1,1 @@
-"""Which test proves which rule: collected from the tests' marks, written to docs/contract.md."""
+"""Collects from the tests' marks which test proves which rule, and writes docs/contract.md."""

@@ -1,4 +1,4 @@
-"""Writes docs/contract.md, or with --check says what is missing in it: `python -m hack.rules [--check]`."""
+"""Writes docs/contract.md, or with --check reports what is missing: `python -m hack.rules [--check]`."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from hack.rules.marks import proofs
 ROOT = Path(__file__).resolve().parents[2]
 RULES = Path(__file__).parent / "rules.yaml"
 TABLE = ROOT / "docs" / "contract.md"
-HEAD = """# What Cluster API asks, and the tests that prove it
+HEAD = """# What Cluster API requires, and the tests that prove it
 
 Written by `make generate` from `hack/rules/rules.yaml` and from the marks of the tests; `make verify` checks it.
 `make test-integration TESTS="-k <test>"` runs one of them against a real API server with Cluster API's real core.
@@ -49,7 +49,7 @@ def render(rules: Mapping[str, Mapping[str, Any]], tests: Mapping[str, Sequence[
     parts = [HEAD]
     for section, title in SECTIONS.items():
         rows = [_row(rule, entry, tests.get(rule, ())) for rule, entry in rules[section].items()]
-        parts.append("\n".join([f"\n## {title}\n", "| Rule | What it asks | Proof |", "|---|---|---|", *rows, ""]))
+        parts.append("\n".join([f"\n## {title}\n", "| Rule | What it requires | Proof |", "|---|---|---|", *rows, ""]))
     return "".join(parts)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def proofs(directory: Path) -> dict[str, list[str]]:
-    """Return for each rule the tests that carry its mark, as `path::test` below `directory`, sorted.
+    """Return the tests with the mark of each rule, as `path::test` below `directory`, sorted.
 
     Marks on a class and `pytestmark` of a module count for all tests in it.
     """

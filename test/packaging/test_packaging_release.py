@@ -103,7 +103,7 @@ def test_version_without_a_series_is_refused(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize("version", ["0.1.0", "v0.1", "latest", "v0.1.0 "])
 def test_version_that_clusterctl_cannot_order_is_refused(version: str) -> None:
-    with pytest.raises(release.ReleaseError, match="is not a version"):
+    with pytest.raises(release.ReleaseError, match="is not a valid version"):
         release.check_series(version, ROOT / "metadata.yaml")
 
 
@@ -144,7 +144,7 @@ def test_image_without_a_tag_is_refused(image: str) -> None:
 
 
 def test_missing_kubectl_is_named_with_its_remedy() -> None:
-    with pytest.raises(release.ReleaseError, match=r"nosuch-kubectl is not there\. Run `make tools`"):
+    with pytest.raises(release.ReleaseError, match=r"nosuch-kubectl is missing\. Run `make tools`"):
         release.render(ROOT / "config", "default", IMAGE, "nosuch-kubectl")
 
 

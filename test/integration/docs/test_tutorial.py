@@ -24,6 +24,6 @@ def test_tutorial_works_word_for_word(tmp_path: Path) -> None:
         LocalManagementCluster(checkout / ".capk" / "quickstart").stop()
     assert "Refused, as expected." in printed
     assert "namespace/hello created" in printed
-    assert "Everything that the quickstart created is gone." in printed
+    assert "Removed everything that the quickstart created." in printed
     assert home.names() == []
     assert not list(checkout.glob("*.kubeconfig"))
