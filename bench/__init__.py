@@ -1,1 +1,1 @@
-"""Measures speed and size of the provider; `make bench` runs all of it. Nothing here passes or fails by a time."""
+"""Measures speed and size of the provider; `make bench` runs all of it. Times never decide whether a test passes."""

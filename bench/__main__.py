@@ -31,30 +31,30 @@ def _numbers(text: str) -> list[int]:
 
 @app.command()
 def run(
-    parts: Annotated[str, typer.Option(help="Which parts, in this order.")] = " ".join(KEYS),
-    sizes: Annotated[str, typer.Option(help="KINDClusters of the scale part.")] = "10 100 300 1000 3000",
+    parts: Annotated[str, typer.Option(help="Parts to run, in this order.")] = " ".join(KEYS),
+    sizes: Annotated[str, typer.Option(help="Numbers of KINDClusters of the scale part.")] = "10 100 300 1000 3000",
     pairs: Annotated[int, typer.Option(help="Pairs of the overhead part.")] = 10,
-    at_once: Annotated[str, typer.Option(help="KINDClusters of the parallel part.")] = "1 2 4 8",
-    real_at_once: Annotated[str, typer.Option(help="The same on real kind.")] = "1 2 4 8",
+    at_once: Annotated[str, typer.Option(help="Numbers of KINDClusters of the parallel part.")] = "1 2 4 8",
+    real_at_once: Annotated[str, typer.Option(help="The same with the real kind.")] = "1 2 4 8",
     rounds: Annotated[int, typer.Option(help="Rounds of the parts creation and takeover.")] = 3,
     steady_size: int = 1000,
-    minutes: Annotated[float, typer.Option(help="How long the steady part looks on.")] = 10,
+    minutes: Annotated[float, typer.Option(help="Duration of the steady part in minutes.")] = 10,
     latency_size: int = 300,
     edits: Annotated[int, typer.Option(help="Edits of the latency part.")] = 300,
-    core_size: Annotated[int, typer.Option(help="Clusters of the core part.")] = 300,
-    creates: Annotated[int, typer.Option(help="Kind calls at once on the instant engine.")] = 8,
-    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("out/bench/latest.json"),
-    plots: Annotated[Path, typer.Option(help="Where the plots go.")] = Path("out/bench"),
+    core_size: Annotated[int, typer.Option(help="Number of Clusters of the core part.")] = 300,
+    creates: Annotated[int, typer.Option(help="Concurrent kind calls on the instant engine.")] = 8,
+    out: Annotated[Path, typer.Option(help="File for the results.")] = Path("out/bench/latest.json"),
+    plots: Annotated[Path, typer.Option(help="Directory for the plots.")] = Path("out/bench"),
 ) -> None:
     """Measure, print tables, and write results and plots."""
     wanted = parts.replace(",", " ").split()
     if unknown := set(wanted) - KEYS.keys():
-        raise typer.BadParameter(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(KEYS)}")
+        raise typer.BadParameter(f"unknown parts {', '.join(sorted(unknown))}; choose from {', '.join(KEYS)}")
     facts = machine()
     needs_kind = {"overhead", "creation"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
     choice = choose_engine() if needs_kind else None
     if choice and choice.is_fake:
-        console.print(f"Nothing is measured on real kind here: {choice.why.partition(':')[0]}.")
+        console.print(f"Skipping measurements with the real kind: {choice.why.partition(':')[0]}.")
         choice = None
     measures: dict[str, Callable[[], Iterator[Row]]] = {
         "overhead": partial(overhead, pairs, choice),
@@ -79,9 +79,9 @@ def run(
 @app.command()
 def compare(
     base: Annotated[Path, typer.Argument(help="Results of the run to compare with.")],
-    now: Annotated[Path, typer.Argument(help="Results to look at.")] = Path("out/bench/latest.json"),
+    now: Annotated[Path, typer.Argument(help="Results to compare.")] = Path("out/bench/latest.json"),
 ) -> None:
-    """Show what two runs have in common: before → after, and by what factor."""
+    """Compare the common rows of two runs: before → after, and the factor."""
     before, after = json.loads(base.read_text()), json.loads(now.read_text())
     for fact, value in after["machine"].items():
         if before["machine"].get(fact) != value:
@@ -93,10 +93,10 @@ def compare(
 
 @app.command()
 def figures(
-    results: Annotated[Path, typer.Argument(help="Results to write down.")] = Path("out/bench/latest.json"),
-    directory: Annotated[Path, typer.Option(help="Where page and plots go.")] = Path("docs/performance"),
+    results: Annotated[Path, typer.Argument(help="Results to write.")] = Path("out/bench/latest.json"),
+    directory: Annotated[Path, typer.Option(help="Directory for page and plots.")] = Path("docs/performance"),
 ) -> None:
-    """Write the page of figures with its plots."""
+    """Write the page of figures and its plots."""
     from bench.plots import draw
 
     run = json.loads(results.read_text())

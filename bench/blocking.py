@@ -1,4 +1,4 @@
-"""A controller that takes the same steps one after the other, one object at a time; only there to be measured."""
+"""A controller that takes the same steps sequentially, one object at a time. It serves only as a comparison."""
 
 import base64
 import subprocess
@@ -17,7 +17,7 @@ PAUSE_SECONDS = 0.05
 
 
 class BlockingController:
-    """Claims, creates, reads both kubeconfigs, writes Secret, endpoint and status; deletes. From `start` to `stop`.
+    """Claims, creates, reads both kubeconfigs, writes Secret, endpoint and status; deletes. Runs until `stop`.
 
     kind: command. image: of the nodes. environment: of the command.
     """
@@ -31,11 +31,11 @@ class BlockingController:
         self._environment = environment
 
     def start(self) -> None:
-        """Begin."""
+        """Start reconciling."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the object that is in work."""
+        """Stop after the current object."""
         self._over.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""Whole Clusters, with the core manager of Cluster API in the loop."""
+"""Complete Clusters, with Cluster API's core manager."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ CONTROL_PLANE_PATH = f"/apis/{KIND_CONTROL_PLANES.api_version}/namespaces/defaul
 
 
 def core(size: int, creates: int) -> Iterator[Row]:
-    """Yield one row: Clusters from the apply to Available."""
+    """Yield one row: the time of Clusters from the apply to Available."""
     available: set[str] = set()
 
     def seen(type: str, obj: Object) -> None:
@@ -31,8 +31,8 @@ def core(size: int, creates: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory), core=True) as rig:
         manager = processes.running_pid(rig.management.directory, CORE_MANAGER) or 0
         with rig.provider("--max-concurrent-creates", str(creates)) as provider:
-            # The kubeconfigs of the instant engine lead to the management cluster's API server,
-            # so its version is theirs.
+            # The kubeconfigs of the instant engine point to the management cluster's API server, so it determines the
+            # version.
             with rig.management.rest() as rest:
                 version = rest.request("GET", "/version")["gitVersion"]
             before = cpu_of(manager).own

@@ -1,4 +1,4 @@
-"""What can be chosen for creations on real kind: whether nodes are waited for, and how many are made at once."""
+"""Options of creations with the real kind: waiting for nodes, and the number of concurrent creations."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ OBJECTS = 4
 
 
 def creation(rounds: int, choice: EngineChoice | None) -> Iterator[Row]:
-    """Yield a row a setting and round; none where there is no real kind."""
+    """Yield a row per setting and round; none without the real kind."""
     if choice is None:
         return
     settings = [(1, "--wait-for-nodes", value) for value in WAITS]
     settings += [(OBJECTS, "--max-concurrent-creates", str(limit)) for limit in AT_ONCE]
     image = ["--node-image", choice.node_image] if choice.node_image else []
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory)) as rig:
-        # By turns, so that no setting always has the warmer caches.
+        # In alternating order, so that no setting always has the warmer caches.
         for number in range(1, rounds + 1):
             for objects, flag, value in settings:
                 with rig.provider(flag, value, *image, kind=choice.kind, engine=choice.engine):

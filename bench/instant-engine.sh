@@ -1,10 +1,10 @@
 #!/bin/sh
-# Answers the calls that the provider makes of kind and of the container engine, in about a millisecond each, so that
-# what is measured is the provider. A kind cluster is two files: names/NAME holds the id of its only container, and
-# clusters/ID is what `inspect` prints of it.
+# Answers the provider's calls of kind and the container engine in about a millisecond each, so that measurements show
+# the provider. A kind cluster is two files: names/NAME holds the id of its only container, and clusters/ID holds the
+# output of `inspect` for it.
 #
-#   BENCH_ENGINE          directory with clusters/, names/, kubeconfig (every cluster's) and calls (a line a call)
-#   BENCH_ENGINE_SECONDS  how long a creation takes
+#   BENCH_ENGINE          directory with clusters/, names/, kubeconfig (of every cluster) and calls (one line per call)
+#   BENCH_ENGINE_SECONDS  duration of a creation
 cd "$BENCH_ENGINE/clusters" || exit
 printf '%s\n' "$1 $2" >>../calls
 

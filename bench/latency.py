@@ -1,4 +1,4 @@
-"""How long after an edit the provider writes what it made of it, while it is busy with creations."""
+"""Time from an edit to the status that the provider writes for it, while it is busy with creations."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ POLICIES = ("Retain", "Delete")
 
 
 def latency(size: int, edits: int, creates: int) -> Iterator[Row]:
-    """Yield one row: an edit is a new spec; the answer is the status that was made for it, as a watch sees it."""
+    """Yield one row: an edit is a new spec; the answer is its status, as a watch receives it."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory)) as rig:
         with rig.provider("--max-concurrent-creates", str(creates)) as provider:
             names = [f"c{number}" for number in range(size)]
@@ -36,7 +36,7 @@ def _edit(rig: Rig, names: list[str], edits: int) -> dict[str, float]:
         answers.setdefault(obj["metadata"]["name"], []).append((generation, monotonic()))
 
     def answered(name: str, generation: int) -> float | None:
-        """When the status was first made for that spec, or a later one."""
+        """Return when a status for that spec, or a later one, first arrived."""
         return next((moment for made_for, moment in answers[name] if made_for >= generation), None)
 
     sent: dict[tuple[str, int], float] = {}

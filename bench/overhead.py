@@ -1,7 +1,7 @@
-"""Measures what the provider adds to a bare `kind create cluster`: pairs of both, one after the other, on real kind.
+"""Measures the provider's overhead over a bare `kind create cluster`: pairs of both in sequence, with the real kind.
 
-It needs a container engine and takes about a minute a pair. The provider's own share is the time from the apply to
-Ready without the time of the kind call in it, so that it does not hang on how long two creations happen to take.
+It needs a container engine and takes about a minute per pair. The provider's own share is the time from the apply to
+Ready minus the time of the kind call, so that it does not depend on the random duration of two creations.
 """
 
 import os
@@ -38,7 +38,7 @@ esac
 
 
 class Pairs:
-    """A management cluster with a provider, whose kind command notes when its creations begin and end."""
+    """A management cluster with a provider whose kind command records the begin and end of its creations."""
 
     def __init__(self, choice: EngineChoice, directory: Path) -> None:
         self._kind = shlex.split(choice.kind)
@@ -52,7 +52,7 @@ class Pairs:
         self.management = LocalManagementCluster(directory / "management", Options(core=False, provider=arguments))
 
     def bare(self, name: str) -> float:
-        """Return how long kind takes when a person calls it."""
+        """Return the seconds of a bare kind call."""
         began = time.monotonic()
         self._run("create", "cluster", "--name", name, "--image", self._image, "--wait", "120s")
         took = time.monotonic() - began
@@ -60,7 +60,7 @@ class Pairs:
         return took
 
     def applied(self, rest: Rest, name: str) -> tuple[float, float]:
-        """Return the seconds from the apply to Ready, and those of the kind call among them."""
+        """Return the seconds from the apply to Ready, and the seconds of the kind call in between."""
         document = {"apiVersion": KIND_CLUSTERS.api_version, "kind": KIND_CLUSTERS.kind, "metadata": {"name": name}}
         began = time.monotonic()
         rest.request("POST", PATH, document)
@@ -88,7 +88,7 @@ class Pairs:
 
 
 def overhead(pairs: int, choice: EngineChoice | None) -> Iterator[Row]:
-    """Yield the measured pairs; none where there is no real kind."""
+    """Yield the measured pairs; none without the real kind."""
     if choice is None:
         return
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -96,7 +96,7 @@ def overhead(pairs: int, choice: EngineChoice | None) -> Iterator[Row]:
         with pair_maker.management as management, management.rest() as rest:
             for number in range(1, pairs + 1):
                 name = f"bench-{os.getpid()}-{number}"
-                # By turns, so that neither always has the warmer caches.
+                # In alternating order, so that neither always has the warmer caches.
                 if number % 2:
                     bare, (ready, inside) = pair_maker.bare(f"{name}-bare"), pair_maker.applied(rest, name)
                 else:

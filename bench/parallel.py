@@ -1,4 +1,4 @@
-"""Several KINDClusters at once, against a controller that blocks."""
+"""Several KINDClusters created concurrently, compared with a blocking controller."""
 
 import os
 import shlex
@@ -18,11 +18,11 @@ FIXED_SECONDS = 2
 
 
 def parallel(sizes: list[int], choice: EngineChoice | None, real_sizes: list[int]) -> Iterator[Row]:
-    """Yield a row an engine, controller and number. choice: real kind; None leaves it out."""
+    """Yield a row per engine, controller and number. choice: the real kind; None omits it."""
     fixed = EngineChoice(str(ENGINE), str(ENGINE), "", True, "")
     yield from _both(f"{FIXED_SECONDS} s", fixed, sizes, ["--max-concurrent-creates", str(max(sizes))])
     if choice and real_sizes:
-        # As many at once as the provider chooses for this machine.
+        # As many concurrent creations as the provider chooses for this machine.
         yield from _both("real kind", choice, real_sizes, [])
 
 
@@ -31,7 +31,7 @@ def _both(engine: str, choice: EngineChoice, sizes: list[int], flags: list[str])
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory), seconds=FIXED_SECONDS) as rig:
         with rig.provider(*flags, *image, kind=choice.kind, engine=choice.engine):
             yield from _rows(rig, engine, "provider", sizes)
-        # kind edits a kubeconfig when it deletes; that must not be the user's.
+        # A deletion with kind edits a kubeconfig, which must not be the user's.
         scratch = {"KUBECONFIG": str(rig.directory / "kubeconfig")}
         rest, environment = rig.management.rest(), {**os.environ, **rig.environment, **scratch}
         with closing(rest):
@@ -50,7 +50,7 @@ def _rows(rig: Rig, engine: str, controller: str, sizes: list[int]) -> Iterator[
 
 
 def life(rig: Rig, size: int, mark: str) -> float:
-    """Create so many, wait, delete; return the seconds from the apply to the last Ready. mark: is in their names."""
+    """Create, await and delete so many; return the seconds from apply to the last Ready. mark: part of the names."""
     names = [f"bench-{os.getpid()}-{mark}{size}-{number}" for number in range(size)]
     ready: set[str] = set()
     gone: set[str] = set()

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from bench.results import Row
 
-# The same figures give the same file.
+# Makes equal figures give equal files.
 mpl.rcParams["svg.hashsalt"] = "capk"
 
 
 def draw(parts: Mapping[str, Sequence[Row]], directory: Path) -> list[Path]:
-    """Write an SVG file for each part that has enough to show, and return them."""
+    """Write an SVG file for each part with enough rows, and return the files."""
     drawn = []
     for part, plot in {"scale": _scale, "parallel": _parallel, "overhead": _overhead}.items():
         if rows := parts.get(part):

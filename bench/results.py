@@ -1,4 +1,4 @@
-"""Rows of figures as tables and as a file, with the facts of the machine that they were taken on."""
+"""Rows of figures as tables and as a file, with the facts of the machine that was measured."""
 
 import json
 import os
@@ -25,11 +25,11 @@ KEYS: Final[Mapping[str, Sequence[str]]] = {
     "core": ("objects",),
     "takeover": ("round",),
 }
-"""The parts of the bench, and what tells the rows of each apart."""
+"""The parts of the bench, and the columns that identify the rows of each."""
 
 
 def machine() -> dict[str, Any]:
-    """Return what a figure depends on."""
+    """Return the facts on which figures depend."""
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
@@ -90,7 +90,7 @@ def _shown(value: object) -> str:
 
 
 def fits(rows: Iterable[Row]) -> list[str]:
-    """Return how time and memory of each phase of the scale part grow: a line each."""
+    """Return the growth of time and memory of each phase of the scale part: one line each."""
     told = []
     phases: dict[str, list[Row]] = {}
     for row in rows:
@@ -104,12 +104,12 @@ def fits(rows: Iterable[Row]) -> list[str]:
             slope, start = statistics.linear_regression(sizes, values)
             square = statistics.correlation(sizes, values) ** 2 if len(set(values)) > 1 else 1.0
             factor = 1024 if unit == "KiB" else 1000
-            told.append(f"{phase}, {column}: {slope * factor:.1f} {unit} an object + {start:.1f} (R² {square:.3f})")
+            told.append(f"{phase}, {column}: {slope * factor:.1f} {unit} per object + {start:.1f} (R² {square:.3f})")
     return told
 
 
 def comparison(part: str, base: Sequence[Row], now: Sequence[Row]) -> Table:
-    """Return a table of the rows that both runs have: each figure before → after, and by what factor."""
+    """Return a table of the common rows of two runs: each figure before → after, and the factor."""
     keys = KEYS[part]
     before = {tuple(row[key] for key in keys): row for row in base}
     columns = [column for column in now[0] if column not in keys]

@@ -1,4 +1,4 @@
-"""A real API server with its etcd, the instant engine, and the provider as a process of its own."""
+"""A real API server with its etcd, the instant engine, and the provider as its own process."""
 
 import json
 import os
@@ -56,7 +56,7 @@ class Provider:
         self._process.wait(60)
 
     def await_ready(self) -> Self:
-        """Wait until it says that it is ready."""
+        """Wait until it reports that it is ready."""
         with Rest(f"http://{self._address}") as probes:
             while True:
                 try:
@@ -69,18 +69,18 @@ class Provider:
                     return self
 
     def series(self) -> Mapping[str, float]:
-        """Return what it exposes to Prometheus."""
+        """Return its Prometheus series."""
         with Rest(f"http://{self._address}") as metrics:
             return series(str(metrics.request("GET", "/metrics")))
 
     def reconciles(self) -> tuple[float, float]:
-        """Return how many reconciles have ended, and how many objects wait for one."""
+        """Return the numbers of finished reconciles and of objects that wait for one."""
         found = self.series()
         ended = sum(value for name, value in found.items() if name.startswith("capk_reconcile_seconds_count"))
         return ended, found["capk_queue_depth"]
 
     def await_settled(self, ended: float) -> float:
-        """Wait until so many reconciles have ended and no object waits; return when the last one ended, about."""
+        """Wait until so many reconciles have ended and no object waits; return the approximate end of the last one."""
         last, since, deadline = -1.0, monotonic(), monotonic() + PATIENCE_SECONDS
         while monotonic() < deadline:
             done, waiting = self.reconciles()
@@ -89,7 +89,7 @@ class Provider:
             elif monotonic() - since > SETTLED_SECONDS:
                 return since
             sleep(0.1)
-        raise TimeoutError(f"the provider did not come to rest in {PATIENCE_SECONDS} s")
+        raise TimeoutError(f"the provider was still busy after {PATIENCE_SECONDS} s")
 
 
 class Rig:
@@ -112,7 +112,7 @@ class Rig:
         self.management.stop()
 
     def reset_engine(self) -> None:
-        """Forget all kind clusters. Their kubeconfigs lead to the management cluster's API server, which answers."""
+        """Forget all kind clusters. Their kubeconfigs point to the management cluster's API server, which answers."""
         shutil.rmtree(self.engine, ignore_errors=True)
         for folder in ("clusters", "names"):
             (self.engine / folder).mkdir(parents=True)
@@ -120,12 +120,12 @@ class Rig:
 
     @contextmanager
     def provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Iterator[Provider]:
-        """Give a provider that is ready, and end it."""
+        """Yield a provider that is ready, and stop it afterwards."""
         with self.starting_provider(*flags, kind=kind, engine=engine) as provider:
             yield provider.await_ready()
 
     def starting_provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Provider:
-        """Start a provider, which ends with a `with`."""
+        """Start a provider, which stops at the end of a `with`."""
         address = f"127.0.0.1:{free_port()}"
         command = [
             *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(self.management.kubeconfig)),
@@ -135,7 +135,7 @@ class Rig:
         return Provider(command, self.environment, self.directory / "provider.log", address)
 
     def measured(self, provider: Provider) -> AbstractContextManager[Usage]:
-        """Measure what happens inside."""
+        """Measure the body of the `with`."""
         control_plane = self.management.directory / "control-plane"
         pids = [processes.running_pid(control_plane, name) for name in (API_SERVER, ETCD)]
 
@@ -146,12 +146,12 @@ class Rig:
         return measured(exposed, provider.pid, [pid for pid in pids if pid])
 
     def calls(self) -> list[str]:
-        """Return what the engine was asked so far, the first two words of each call."""
+        """Return the calls of the engine so far, the first two words of each."""
         calls = self.engine / "calls"
         return calls.read_text().splitlines() if calls.exists() else []
 
     def all_at_once(self, names: Iterable[str], act: Callable[[Rest, str], object]) -> None:
-        """Do something for each name, over a few connections at the same time."""
+        """Do something for each name, over a few concurrent connections."""
         left, failures = iter(list(names)), []
 
         def work() -> None:
@@ -172,13 +172,13 @@ class Rig:
 
     @contextmanager
     def watching(self, seen: Callable[[str, Object], None], path: str = KIND_CLUSTER_PATH) -> Iterator[None]:
-        """Have `seen` called with type and object of every event, in another thread, while inside."""
+        """Call `seen` with type and object of every event, in another thread, during the body of the `with`."""
         rest, over = ControlPlane(self.management.directory / "control-plane").rest(), threading.Event()
         rest._connection.timeout = PATIENCE_SECONDS
 
         def follow() -> None:
-            # The API server ends a watch that reads too slowly, at times in the middle of a line; a new one begins with
-            # all that is there.
+            # The API server ends a watch that reads too slowly, sometimes in the middle of a line. A new one begins
+            # with all existing objects.
             while not over.is_set():
                 with suppress(OSError, HTTPException, json.JSONDecodeError):
                     rest._connection.request("GET", f"{path}?watch=1")
@@ -223,5 +223,5 @@ def wait_until(
     deadline = monotonic() + seconds
     while not look():
         if monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {seconds:g} s")
+            raise TimeoutError(f"waited {seconds:g} s in vain for {what}")
         sleep(every)

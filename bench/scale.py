@@ -1,4 +1,4 @@
-"""Many KINDClusters on an engine that creates at once: what each costs, from the apply to the deletion."""
+"""The cost of many KINDClusters, from the apply to the deletion, on an engine that creates immediately."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ RESYNC_SECONDS = 20
 
 
 def scale(sizes: list[int], creates: int) -> Iterator[Row]:
-    """Yield a row a size and phase. creates: kind calls at once."""
+    """Yield a row per size and phase. creates: concurrent kind calls."""
     for size in sizes:
-        # A management cluster of its own, as etcd and its caches remember what was there.
+        # A separate management cluster, because etcd and its caches keep earlier objects.
         with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory)) as rig:
             yield from _life(rig, size, ["--max-concurrent-creates", str(creates)])
 
@@ -42,7 +42,7 @@ def _life(rig: Rig, size: int, flags: list[str]) -> Iterator[Row]:
 
 
 def create_all(rig: Rig, provider: Provider, names: list[str]) -> dict[str, float]:
-    """Apply KINDClusters all at once and return what it cost until all are Ready."""
+    """Apply all KINDClusters concurrently and return the cost until all are Ready."""
     ready: set[str] = set()
 
     def seen(type: str, obj: Object) -> None:
@@ -56,10 +56,10 @@ def create_all(rig: Rig, provider: Provider, names: list[str]) -> dict[str, floa
 
 
 def delete_all(rig: Rig, provider: Provider, names: list[str]) -> dict[str, float]:
-    """Delete KINDClusters all at once and return what it cost until all are gone."""
+    """Delete all KINDClusters concurrently and return the cost until all are gone."""
     with rig.management.rest() as rest, rig.measured(provider) as usage:
         rig.all_at_once(names, lambda rest, name: rest.request("DELETE", f"{KIND_CLUSTER_PATH}/{name}"))
-        # A watch that the API server ends, as it does with one that reads too slowly, would not tell of the last ones.
+        # If the API server ends a watch, for example because it reads too slowly, the last events would be missing.
         listing = f"{KIND_CLUSTER_PATH}?limit=1"
         wait_until(lambda: not rest.request("GET", listing)["items"], f"{len(names)} gone", every=0.1)
     return usage.row(len(names), own_writes=len(names))
@@ -70,9 +70,9 @@ def _label(rest: Rest, name: str) -> None:
 
 
 def _resync(provider: Provider, size: int) -> float:
-    """Wait for the next resync and return how long its reconciles took, by their own clock."""
+    """Wait for the next resync and return the duration of its reconciles, by their own clock."""
     before, (ended, _) = _reconcile_seconds(provider), provider.reconciles()
-    # Seldom, as answering takes processor time that would count.
+    # Rarely, because answering takes processor time that would count.
     wait_until(lambda: provider.reconciles()[0] > ended, "a resync", 10 * RESYNC_SECONDS, every=1.0)
     provider.await_settled(ended + size)
     return _reconcile_seconds(provider) - before

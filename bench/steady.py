@@ -1,4 +1,4 @@
-"""Nothing happens: what the provider does and needs meanwhile."""
+"""The provider's work and resources while nothing happens."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def steady(size: int, minutes: float, creates: int) -> Iterator[Row]:
         with rig.provider("--max-concurrent-creates", str(creates)) as provider:
             create_all(rig, provider, [f"c{number}" for number in range(size)])
             provider.await_settled(size)
-        # Restarted, so that the memory is not that of the creations.
+        # Restarted, so that the memory does not include the creations.
         with rig.provider() as provider:
             provider.await_settled(size)
             looked = rig.calls().count("get clusters")

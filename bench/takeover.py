@@ -1,4 +1,4 @@
-"""A leader that is killed: how long until its successor leads, and has looked at an object."""
+"""Time from the end of a killed leader until its successor leads and has reconciled an object."""
 
 import os
 import signal
@@ -18,11 +18,11 @@ from capkdev.rest import Rest
 LEASE_PATH = f"/apis/{LEASES.api_version}/namespaces/default/{LEASES.plural}/{LEASE}"
 FLAGS = ("--leader-elect", "--leader-election-namespace", "default")
 ACQUAINTED_SECONDS = 5
-"""A replica that has just come does not know the last renewal yet."""
+"""A new replica does not know the last renewal yet."""
 
 
 def takeover(rounds: int) -> Iterator[Row]:
-    """Yield a row a killed leader: seconds after the kill -9."""
+    """Yield a row per killed leader: seconds after the kill -9."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory)) as rig:
         with ExitStack() as providers, rig.management.rest() as rest:
 
@@ -41,15 +41,15 @@ def takeover(rounds: int) -> Iterator[Row]:
 
 
 def _succession(rest: Rest, successor: Provider, name: str) -> dict[str, float]:
-    """Apply an object that only the successor can look at."""
+    """Apply an object that only the successor can reconcile."""
     began = monotonic()
     document = kindcluster(name)
-    # Paused: that it was looked at is all that is asked for.
+    # Paused, because a reconcile is all that is measured.
     document["metadata"]["annotations"] = {"cluster.x-k8s.io/paused": ""}
     rest.request("POST", KIND_CLUSTER_PATH, document)
     wait_until(lambda: _leads(rest, successor), "a successor")
     leads = monotonic() - began
-    wait_until(lambda: "status" in rest.request("GET", f"{KIND_CLUSTER_PATH}/{name}"), "a look at the object")
+    wait_until(lambda: "status" in rest.request("GET", f"{KIND_CLUSTER_PATH}/{name}"), "a reconcile of the object")
     return {"leads_after_s": round(leads, 2), "acts_after_s": round(monotonic() - began, 2)}
 
 

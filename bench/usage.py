@@ -1,4 +1,4 @@
-"""What a stretch of time cost: seconds, requests as the API server counts them, processor time, memory."""
+"""The cost of a period: seconds, requests as the API server counts them, processor time, memory."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from time import monotonic
 WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
 READS = frozenset({"GET", "LIST"})
 OURS = frozenset({"kindclusters", "kindcontrolplanes", "secrets", "events"})
-"""What the provider writes; whatever the API server does for itself is of no interest."""
+"""Resources that the provider writes. Requests that the API server makes for itself do not count."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SERIES = re.compile(r'^apiserver_request_total\{.*?resource="([^"]*)".*?verb="([^"]*)".*?\} (\S+)$', re.MULTILINE)
 
@@ -27,7 +27,7 @@ class Cpu:
 
 @dataclass
 class Usage:
-    """What it cost; filled in when the stretch ends.
+    """The cost of a period; filled in at its end.
 
     writes, reads: of all clients, by resource. server_cpu_s: kube-apiserver and etcd. peak_mib: of the provider.
     """
@@ -58,7 +58,7 @@ class Usage:
 
 @contextmanager
 def measured(exposed: Callable[[], str], provider: int, servers: list[int]) -> Iterator[Usage]:
-    """Measure what happens inside. provider, servers: process ids; exposed: returns the API server's metrics."""
+    """Measure the body of the `with`. provider, servers: process ids; exposed: returns the API server's metrics."""
     usage = Usage()
     forget_peak(provider)
     before, cpu, server = requests(exposed()), cpu_of(provider), sum(cpu_of(pid).own for pid in servers)
@@ -77,7 +77,7 @@ def measured(exposed: Callable[[], str], provider: int, servers: list[int]) -> I
 
 
 def requests(exposed: str) -> Counter[tuple[str, str]]:
-    """Return how many requests an API server has answered, by resource and verb."""
+    """Return the number of requests that an API server has answered, by resource and verb."""
     counted: Counter[tuple[str, str]] = Counter()
     for resource, verb, count in _SERIES.findall(exposed):
         counted[resource, verb] += int(float(count))
@@ -98,17 +98,17 @@ def cpu_of(pid: int) -> Cpu:
 
 
 def forget_peak(pid: int) -> None:
-    """Let the peak of a process' memory count from now on."""
+    """Reset the peak of a process's memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def peak_mib(pid: int) -> float:
-    """Return the most memory that a process had resident since its start, or since `forget_peak`."""
+    """Return the peak resident memory of a process since its start, or since `forget_peak`."""
     return _kib(pid, "VmHWM") / 1024
 
 
 def resident_mib(pid: int) -> float:
-    """Return the memory that a process has resident now."""
+    """Return the current resident memory of a process."""
     return _kib(pid, "VmRSS") / 1024
 
 
