@@ -1,1 +1,1 @@
-"""A package, so that `test.simulation` is ours: Python has a package named `test` of its own."""
+"""A package, so that `test.simulation` is ours: Python has its own package named `test`."""

@@ -1,4 +1,4 @@
-"""For all tests: an orderly end, how many cases hypothesis tries, and tests whose time passes by itself."""
+"""For all tests: an orderly end on SIGTERM, the number of hypothesis cases, and tests in virtual time."""
 
 import asyncio
 import os
@@ -17,17 +17,17 @@ settings.load_profile(os.environ.get("CAPK_CASES", "quick"))
 
 
 def pytest_sessionstart() -> None:
-    """Turn SIGTERM into an orderly end; without this, providers and clusters would stay behind."""
+    """Turn SIGTERM into an orderly end; otherwise providers and clusters would remain."""
     signal.signal(signal.SIGTERM, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # A second one, from an impatient supervisor, must not end the clean-up that the first one began.
+    # A second signal, from an impatient supervisor, must not interrupt the clean-up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     pytest.exit("SIGTERM: told to end", returncode=128 + number)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Give tests marked `virtual_time` a loop whose time passes by itself, so that no busy machine disturbs them."""
+    """Give tests marked `virtual_time` a loop with virtual time, so that a busy machine does not affect them."""
     marker = item.get_closest_marker("virtual_time")
     return {"loop": asyncio.new_event_loop if marker is None or marker.args == (False,) else VirtualTimeLoop}

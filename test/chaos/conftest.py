@@ -1,4 +1,4 @@
-"""One management cluster for all disturbances; a stage with its own namespace and provider for each test."""
+"""One management cluster for all fault injection; each test has a stage with its own namespace and provider."""
 
 import os
 import random
@@ -16,13 +16,13 @@ from test.chaos.scenario import Stage, staged
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """The seed of all that chance decides; CAPK_CHAOS_SEED repeats a run."""
+    """The seed of all random decisions; CAPK_CHAOS_SEED repeats a run."""
     return int(os.environ.get("CAPK_CHAOS_SEED") or random.SystemRandom().randrange(2**32))
 
 
 @pytest.fixture
 def chance(seed: int, request: pytest.FixtureRequest) -> random.Random:
-    """A source of random numbers of the test's own; a failed test shows its seed."""
+    """A separate source of random numbers for each test; a failed test shows its seed."""
     print(f"CAPK_CHAOS_SEED={seed}")
     return random.Random(f"{seed}/{request.node.name}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Counters(Counter[str]):
-    """What was done how often."""
+    """Counts actions of a run."""
 
     def add(self, what: str, count: int) -> None:
         self[what] += count

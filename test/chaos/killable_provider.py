@@ -1,4 +1,4 @@
-"""A provider that can be killed by the hundred."""
+"""A provider that can be killed hundreds of times."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ from test.integration.provider_process import ProviderProcess
 
 
 class KillableProvider(ProviderProcess):
-    """A provider that is started without waiting for it and killed without ceremony.
+    """A provider that is started without waiting and killed without warning.
 
-    kills: how often it was killed while it ran.
+    kills: number of times that it was killed while it ran.
     """
 
     def __init__(

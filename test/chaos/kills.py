@@ -1,4 +1,4 @@
-"""Lives with a provider that is killed: at a given write, or at a moment that chance chooses."""
+"""Lives with a provider that is killed at a given write, or at a random moment."""
 
 import random
 import time
@@ -16,7 +16,7 @@ DOWN_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Life:
-    """What came of one disturbed life."""
+    """The result of one life with faults."""
 
     outcome: Any
     writes: int
@@ -25,7 +25,7 @@ class Life:
 
 
 class KillAtWrite:
-    """Kills the provider once, at its n-th write; `done` tells that it came to that."""
+    """Kills the provider once, at its n-th write; `done` is set afterwards."""
 
     def __init__(self, stage: Stage, number: int, moment: Moment) -> None:
         self._stage, self._number, self._moment = stage, number, moment
@@ -42,7 +42,7 @@ class KillAtWrite:
 
 
 def live(stage: Stage, name: str, trouble: KillAtWrite | None = None, **spec: Any) -> Life:
-    """Let a workload cluster be made and deleted, and check what is left; a killed provider is started again.
+    """Create and delete a workload cluster, and check what is left; restart a killed provider.
 
     The provider runs before and afterwards.
     """
@@ -63,7 +63,7 @@ def live(stage: Stage, name: str, trouble: KillAtWrite | None = None, **spec: An
 
 
 class restarting:
-    """Starts the provider again, a moment after it has ended, as long as the block lasts."""
+    """Restarts the provider a moment after it has ended, during the block."""
 
     def __init__(self, stage: Stage) -> None:
         import threading

@@ -1,6 +1,6 @@
-"""Random lives of several KINDClusters in a hostile world, step by step, and what has to be true all along.
+"""Random lives of several KINDClusters in a hostile world, step by step, and the conditions that always hold.
 
-Every step can be taken at any time and does nothing where it has no sense, so each part of a sequence is one, too: that
+Every step is possible at any time and does nothing if it makes no sense, so each part of a sequence is a sequence: that
 is how a failing one is made shorter.
 """
 
@@ -27,7 +27,7 @@ from test.integration.api import Object, condition, eventually
 from test.integration.provider.journeys import standalone
 
 OBJECTS = {"a": "a", "b": "b", "rival-of-a": "a"}
-"""Objects, and the kind cluster that each wants."""
+"""Objects, and the kind cluster that each requests."""
 
 Step = tuple[str, str]
 """What happens, and to which object; also its own record."""
@@ -50,7 +50,7 @@ class World:
         }
 
     def take(self, step: Step) -> None:
-        """Let one thing happen, and check what is always true."""
+        """Take one step, and check the conditions that always hold."""
         what, name = step
         self.steps[what](name)
         self._remember_whole_ones()
@@ -103,7 +103,7 @@ class World:
         if self.stage.find(SECRETS, secret):
             self._ignore(lambda: self.stage.patch(SECRETS, secret, edited))
 
-    # What happens behind the provider's back.
+    # What others do.
 
     def do_remove_cluster(self, name: str) -> None:
         standing = self.standing(name)
@@ -171,7 +171,7 @@ class World:
         if seen and PAUSED_ANNOTATION not in (seen["metadata"].get("annotations") or {}):
             self._ignore(lambda: self.stage.await_condition(self.object_name(name), seconds=5))
 
-    # What is always true.
+    # Conditions that always hold.
 
     def _check(self) -> None:
         for name, uid in self._strangers.items():
@@ -186,7 +186,7 @@ class World:
         assert self.stage.proxy.objections == []
 
     def _remember_whole_ones(self) -> None:
-        """Note which kind clusters were ready for which object, until somebody removes the one or deletes the other."""
+        """Record which kind clusters were ready for which object, until one of the two is deleted."""
         self._whole = {name: seen for name, seen in self._whole.items() if not self._was_given_up(name, seen[1])}
         for name in OBJECTS:
             standing, seen = self.standing(name), self.find(name)
@@ -195,7 +195,7 @@ class World:
                 self._whole[standing.name] = standing.uid, seen["metadata"]["uid"]
 
     def _is_whole(self, standing: Cluster, seen: Object) -> bool:
-        """Whether the provider knows that this very kind cluster is complete; status may tell of one before it."""
+        """Whether the provider knows that this kind cluster is complete; status may describe an earlier one."""
         known = (seen["metadata"].get("annotations") or {}).get(IDENTITY_ANNOTATION)
         ready = condition(seen, "Ready").get("status") == "True"
         return bool(
@@ -218,7 +218,7 @@ class World:
     # Where it ends.
 
     def settle(self) -> None:
-        """Leave the world in peace: all has to come to rest where it should, and nothing is written from then on."""
+        """Stop all faults: everything must settle as expected, and no write may follow."""
         self.stage.kind.answer(True)
         self.stage.proxy.begin()
         for name in OBJECTS:
@@ -267,7 +267,7 @@ class World:
             assert not writes, f"nothing happened, and this was written: {writes}"
             return True
 
-        # On a busy machine the Event of the last change may still be on its way.
+        # On a busy machine the Event of the last change may be late.
         eventually(is_silent, 15)
 
     def _clean_up(self) -> None:
@@ -294,7 +294,7 @@ class World:
 
 
 def draw(chance: random.Random, steps: Sequence[str], length: int) -> list[Step]:
-    """Return a random sequence: something to live with first, then anything."""
+    """Return a random sequence that begins with objects; any step may follow."""
     drawn = [("apply", "a"), ("apply", "b")]
     weights = [4 if step in ("apply", "await_rest", "kill") else 1 for step in steps]
     drawn += [(chance.choices(steps, weights)[0], chance.choice(list(OBJECTS))) for _ in range(length)]

@@ -1,4 +1,4 @@
-"""Stands between a provider and its API server: counts what is asked, and makes trouble where a test says so."""
+"""A proxy between a provider and its API server: counts requests, and injects the faults that a test chooses."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from capkdev.rest import client_context
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 QUESTIONS = "/apis/authorization.k8s.io/"
-"""What is posted here is answered and not stored."""
+"""Posts here are answered but not stored."""
 EXPIRED = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
 
 
@@ -53,7 +53,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a request, in the order of the fields; an empty one changes nothing.
+    """The faults of a request, in the order of the fields; an empty one changes nothing.
 
     answer: status and headers that the provider gets instead of the API server's. cut: it gets none.
     """
@@ -73,15 +73,15 @@ PEACE = Fault()
 
 @dataclass(eq=False)
 class _Watch:
-    """A watch that is open, and how it shall end: expired or not."""
+    """An open watch. Whether it will end as expired."""
 
     end: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Proxy:
-    """Serves a management cluster's API server over plain HTTP on this machine, to whoever has `kubeconfig`.
+    """Serves a management cluster's API server over plain HTTP on this machine, to clients with `kubeconfig`.
 
-    witness: sees every request before it is forwarded; what it raises is kept in `objections`.
+    witness: called with every request before it is forwarded; its exceptions are kept in `objections`.
     """
 
     def __init__(self, management: LocalManagementCluster, directory: Path) -> None:
@@ -118,11 +118,11 @@ class Proxy:
         return [call for call in self.calls if call.write]
 
     def begin(self, trouble: Trouble = lambda call: None) -> None:
-        """Forget what was asked so far, and make this trouble from now on."""
+        """Forget earlier requests, and inject this fault from now on."""
         self._trouble, self.calls, self._numbers = trouble, [], itertools.count(1)
 
     def break_watches(self, *, expired: bool) -> int:
-        """End all watches, by a cut connection or by telling that they are too old; return how many there were."""
+        """End all watches, with a cut connection or as expired; return their number."""
 
         async def end() -> int:
             open_ones = [watch for watch in self._watches if not watch.end.done()]
@@ -147,7 +147,7 @@ class Proxy:
     async def _stop(self) -> None:
         await self._runner.cleanup()
         await self._session.close()
-        # The session does not wait for the end of its TLS connections.
+        # The session does not wait for its TLS connections to close.
         await asyncio.sleep(0.5)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Lives of KINDClusters that a test disturbs: how they begin and end, and what must be true whatever happened."""
+"""Lives of KINDClusters with injected faults: how they begin and end, and the conditions that must hold."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from test.integration.provider.journeys import Place, SwitchableKind, control_pl
 
 PERIODS = ("--sync-period", "3s", "--inventory-period", "1s")
 PATIENCE_SECONDS = float(os.environ.get("CAPK_CHAOS_PATIENCE", "120"))
-"""How long a very busy machine may take to get back to rest after a disturbance."""
+"""Time that a very busy machine has to settle after a fault."""
 
 FAILURE_LOGS = "failed"
 
@@ -44,7 +44,7 @@ class Stage(Place):
             self.create(standalone(name, **spec))
 
     def end(self, name: str) -> None:
-        """Ask for the deletion of a workload cluster."""
+        """Request the deletion of a workload cluster."""
         self.delete(CLUSTERS if self.owned else KIND_CLUSTERS, name)
 
     def await_end(self, name: str) -> None:
@@ -53,14 +53,14 @@ class Stage(Place):
             self.await_gone(name, resource, PATIENCE_SECONDS)
 
     def await_ready(self, name: str) -> None:
-        """Wait until a workload cluster is ready, as Cluster API sees it where there is one."""
+        """Wait until a workload cluster is ready, according to Cluster API if it is installed."""
         self.await_condition(name, seconds=PATIENCE_SECONDS)
         if self.owned:
             for kind in ("InfrastructureReady", "ControlPlaneInitialized"):
                 self.await_condition(name, kind, resource=CLUSTERS, seconds=PATIENCE_SECONDS)
 
     def outcome(self, name: str) -> Mapping[str, Any]:
-        """Return what a life has led to, without what differs from one life to another."""
+        """Return the result of a life, without the parts that differ between lives."""
         seen = self.get(KIND_CLUSTERS, name)
         status = seen["status"]
         conditions = {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
@@ -84,25 +84,25 @@ class Stage(Place):
         return self.api.list(SECRETS, self.namespace, selector)
 
     def check_residue(self, *names: str) -> None:
-        """Assert that nothing is there but these kind clusters and what belongs to them."""
+        """Assert that only these kind clusters and their parts are left."""
         assert self.process.home.names() == sorted(names)
         left = [secret["metadata"]["name"] for secret in self.secrets()]
         assert len(left) == len(names) * (2 if self.owned else 1), left
         eventually(lambda: not self.children(), 30)
-        # Its look at the engine has files for a moment.
+        # An inventory of the engine has files for a moment.
         eventually(lambda: not [file for part in self.parts() for file in files_below(part)], 30)
         assert files_below(self.process.temporary) == []
         assert len(self.parts()) <= 1, "killed providers have left their private directories"
         assert self.proxy.objections == []
 
     def parts(self) -> list[Path]:
-        """Return the private directories of providers, dead or alive; logs of failed creations are kept elsewhere."""
+        """Return the private directories of all providers, also killed ones, without the logs of failed creations."""
         return [part for part in self.process.work.glob("*") if part.name != FAILURE_LOGS]
 
     def children(self) -> list[str]:
-        """Return the command lines of all commands that work for this provider, those of killed ones included.
+        """Return the command lines of all commands that work for this provider, also those of killed ones.
 
-        Its look at the engine, which never ends for long, does not count.
+        Its inventories of the engine, which never pause for long, do not count.
         """
         mark = f"{HOME_VARIABLE}={self.process.home.directory}".encode()
         found = []
@@ -122,7 +122,7 @@ _READINESS = ("/status/conditions", "/status/ready")
 
 
 class ReadyWitness:
-    """Objects when the provider is about to call a kind cluster ready that is not whole, or not reachable as promised.
+    """Reports if the provider is about to set Ready for a kind cluster that is incomplete or cannot be reached.
 
     At that moment the kind cluster has to be complete, the Secret and the endpoint have to be stored.
     """
@@ -169,7 +169,7 @@ def staged(
     instant: bool = True,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Stage]:
-    """Give a stage whose provider is not started yet; everything on it ends with it."""
+    """Yield a stage whose provider is not started yet; everything on it is removed afterwards."""
     directory.mkdir(exist_ok=True)
     with (
         connected(management) as api,

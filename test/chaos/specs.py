@@ -1,4 +1,4 @@
-"""Random specs of KINDClusters: mostly what people write, with a few values each that nobody should.
+"""Random specs of KINDClusters: mostly realistic, with a few odd values each.
 
 Only fields that the real kind reads, so that it can judge them too.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 ODD = 0.04
-"""How likely each value is an odd one; a spec has about ten values."""
+"""Probability that a value is odd; a spec has about ten values."""
 
 TEXTS = (
     "",
@@ -49,7 +49,7 @@ PATCH = '[{"op": "add", "path": "/a", "value": 1}]'
 
 
 class Specs:
-    """A source of specs, driven by chance."""
+    """A source of random specs."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance

@@ -1,4 +1,4 @@
-"""Random KINDClusters: admission lets through what the real kind accepts, and nothing else."""
+"""Random KINDClusters: admission accepts exactly what the real kind accepts."""
 
 import os
 import random
@@ -32,13 +32,13 @@ case "$1" in
 esac
 """
 WORDS_OF_TYPES = {"must be of type", "some validation rules were not checked"}
-"""JSON has types, where kind's YAML reader turns one into another; and what comes on top of other causes."""
+"""Type errors, because kind's YAML reader converts types; and causes that only follow from others."""
 CAUSE = re.compile(r"(?:^|\[|, )(?:<nil>|spec[^\s:]*): (.*?)(?=, (?:<nil>|spec[^\s:]*): |\]$|$)", re.DOTALL)
 
 pytestmark = pytest.mark.timeout(3600)
 
 Judge = Callable[[Mapping[str, Any]], str | None]
-"""Returns why a document is refused, None where it is accepted."""
+"""Returns why a document is rejected, or None if it is accepted."""
 
 
 @pytest.fixture
@@ -86,13 +86,13 @@ def kind(tmp_path: Path) -> Judge:
 
 
 def stricter_on_purpose() -> set[str]:
-    """Return what admission says where it refuses what kind would accept, and fail over later."""
+    """Return admission's messages for specs that kind would accept and then fail with."""
     cases = yaml.safe_load(CASES.read_text())
     return WORDS_OF_TYPES | {case["says"] for case in cases if case.get("kind") == "accepts" and "says" in case}
 
 
 def unwanted(refusal: str, allowed: set[str]) -> list[str]:
-    """Return the causes of a refusal that are none of those where admission is stricter on purpose."""
+    """Return the causes of a rejection for which admission is not stricter on purpose."""
     _, _, listed = refusal.partition(" is invalid: ")
     causes = CAUSE.findall(listed) if listed else [refusal]
     return [cause for cause in causes or [refusal] if not any(says in cause for says in allowed)]

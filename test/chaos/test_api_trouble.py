@@ -1,4 +1,4 @@
-"""An API server that refuses, fails, forgets to answer or drops its watches: all comes right, nothing is done twice."""
+"""An API server that rejects, fails, does not answer or drops watches: everything recovers, nothing happens twice."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ REFUSALS: Mapping[str, Fault] = {
 
 
 def every_other(fault: Fault) -> Trouble:
-    """Return trouble that meets each write at its first attempt, and lets its repetition through."""
+    """Return a fault for the first attempt of each write, which lets the second attempt pass."""
     return lambda call: fault if call.write % 2 == 1 else None
 
 
@@ -106,7 +106,7 @@ def test_api_server_that_asks_for_silence_gets_it(stage: Callable[..., Stage]) -
     silenced.await_ready("more3")
     (refused,) = refusals
     later = [call.at - refused for call in silenced.proxy.writes if call.write > 1]
-    # What was on its way already could not be held back.
+    # Requests that were already sent could not be held back.
     assert [wait for wait in later if 0.5 < wait < 2.9] == []
     for name in ("first", *(f"more{number}" for number in range(4))):
         silenced.patch(KIND_CLUSTERS, name, {"spec": {"deletionPolicy": "Delete"}})

@@ -1,4 +1,4 @@
-"""What a test run leaves behind when somebody ends it: nothing."""
+"""An interrupted test run leaves nothing behind."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Names and values that try to be something else reach no shell, no other argument and no other file."""
+"""Hostile names and values reach no shell, no other argument and no other file."""
 
 import json
 import re
@@ -33,7 +33,7 @@ for word in sys.argv[1:]:
 """
 
 FAILURES = {"InvalidConfig", "ImageNotFound", "KubeadmFailed", "CommandFailed", "PortConflict", "NameConflict"}
-"""What a hostile value may come to."""
+"""Possible outcomes of a hostile value."""
 CREATION = re.compile(r"create cluster --name=[a-z0-9.-]+ --config=- --wait=\d+s( --retain)? --kubeconfig=\S+")
 TRICKS = (
     "$(touch {canary})",
@@ -64,7 +64,7 @@ TRICKS = (
 @given(name=st.text(min_size=1), patch=st.text(), label=st.text())
 @example(name="--config=/etc/passwd", patch="a: b\n---\nname: x", label="\u2028")
 async def test_any_text_stays_one_argument_and_one_value(tmp_path: Path, name: str, patch: str, label: str) -> None:
-    """Straight to the command, past the API server's admission and our own checks."""
+    """Directly to the command, without the API server's admission and our own checks."""
     recorder = tmp_path / "kind"
     recorder.write_text(RECORDER)
     recorder.chmod(stat.S_IRWXU)
@@ -75,7 +75,7 @@ async def test_any_text_stays_one_argument_and_one_value(tmp_path: Path, name: s
     try:
         await kind.create_cluster(name, config)
     except (CommandMissing, UnicodeEncodeError):
-        # No process can be given a zero byte or half a character.
+        # No argument can contain a zero byte or half a character.
         assert "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name + patch + label)
         return
     finally:
@@ -117,7 +117,7 @@ def _create(stage: Stage, name: str, spec: dict[str, Any]) -> int:
 
 
 def _settled(stage: Stage, name: str) -> str:
-    """Wait until the creation of a kind cluster has succeeded or failed, and return with which reason."""
+    """Wait until the creation of a kind cluster has succeeded or failed, and return the reason."""
 
     def ended() -> str | None:
         seen = stage.condition(name, "ClusterCreated")
@@ -146,7 +146,7 @@ def test_hostile_objects_end_as_a_refusal_or_as_plain_text(
                 admitted[name] = spec
     assert admitted
     assert refused
-    # Every one comes to an end: ready, or with a reason that is not the lack of one.
+    # Each one ends: Ready, or with a specific reason.
     for name in admitted:
         assert _settled(stage, name) != "Unknown", name
     assert not canary.exists()
@@ -171,7 +171,7 @@ def test_hostile_objects_end_as_a_refusal_or_as_plain_text(
 
 @pytest.mark.rule("C21")
 def test_huge_objects_are_refused_or_made_like_any_other(stage: Callable[..., Stage], counters: Counters) -> None:
-    """Up to what the API server stores at all; all of it reaches kind."""
+    """Up to the size limit of the API server; everything reaches kind."""
     stage = stage()
     stage.process.start()
     made = 0

@@ -1,4 +1,4 @@
-"""The provider is killed at every write and at random moments: every life ends as if nothing had happened."""
+"""The provider is killed at every write and at random moments: every life ends as without kills."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from test.chaos.scenario import Stage
 
 RANDOM_KILLS = int(os.environ.get("CAPK_CHAOS_KILLS", "60"))
 ALL_MOMENTS = "CAPK_CHAOS_KILLS" in os.environ
-"""Lives with a Cluster take ten times as long: unless somebody asks for more, each of their writes has one moment."""
+"""Lives with a Cluster take ten times as long, so by default each of their writes has one moment."""
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -48,7 +48,7 @@ def _killed_once(stage: Stage, number: int, moment: Moment, wanted: object) -> b
 def test_lives_survive_kills_at_random_moments(
     stage: Callable[..., Stage], chance: random.Random, counters: Counters
 ) -> None:
-    """Several lives at a time, each at another step; every one is made and deleted while the provider keeps dying."""
+    """Several concurrent lives, each at another step, while the provider is killed again and again."""
     stage = stage("--max-concurrent-creates", "3", create_seconds=0.4)
     stage.process.start()
     living: set[str] = set()

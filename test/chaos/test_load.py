@@ -1,4 +1,4 @@
-"""Hundreds of lives on an engine that answers at once: nothing is left of them, in memory either."""
+"""Hundreds of lives on an engine that answers immediately leave nothing behind, not even in memory."""
 
 import os
 import shutil
@@ -59,7 +59,7 @@ def test_hundreds_of_lives_leave_nothing(
     for number, seen in enumerate(memory):
         counters.add(f"MiB after round {number + 1}", round(seen))
     assert memory[-1] < MOST_MIB
-    # The first round fills what every long run fills: connection pools, code that is loaded when it is first used.
+    # The first round fills connection pools and loads code that is imported on first use.
     assert memory[-1] - memory[0] < GROWTH_MIB, memory
 
 

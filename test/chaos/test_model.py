@@ -1,4 +1,4 @@
-"""Random sequences of all that can happen, against what is promised; a failing one is made shorter and shown."""
+"""Random sequences of all possible steps, checked against the guarantees; a failing one is shortened and shown."""
 
 import itertools
 import os
@@ -55,7 +55,7 @@ def test_random_lives_keep_every_promise(
 def _shortened(
     sequence: list[Step], why: str, failure: Callable[[Sequence[Step]], str | None]
 ) -> tuple[list[Step], str]:
-    """Leave out what is not needed for the failure, as long as there is time."""
+    """Drop the steps that the failure does not need, within the time limit."""
     deadline = time.monotonic() + SHRINK_SECONDS
     index = len(sequence) - 1
     while index >= 0 and time.monotonic() < deadline:

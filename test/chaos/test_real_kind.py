@@ -1,4 +1,4 @@
-"""Real kind: the provider is killed ten times in the life of one cluster, and makes and deletes many of them."""
+"""Real kind: the provider is killed ten times in the life of one cluster, and creates and deletes many clusters."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 
 class Engine:
-    """What the container engine holds of one kind cluster."""
+    """The parts of one kind cluster on the container engine."""
 
     def __init__(self, choice: EngineChoice, name: str) -> None:
         self.choice, self.name = choice, name
@@ -47,7 +47,7 @@ class Engine:
         return self._ask("volume", "ls", "--quiet", "--filter", "dangling=true")
 
     def remove(self, directory: Path) -> None:
-        """Delete the kind cluster, whatever is there of it."""
+        """Delete all parts of the kind cluster that exist."""
         kubeconfig = str(directory / "kubeconfig")
         delete = [*shlex.split(self.choice.kind), "delete", "clusters", "--kubeconfig", kubeconfig]
         names = {name.partition("-control-plane")[0] for name in self.containers_like_it()}
@@ -122,14 +122,14 @@ def _live(api: Api, namespace: str, engine: Engine, provider: KillableProvider, 
     assert api.find(SECRETS, namespace, f"{name}-config") is None
     with contextlib.suppress(FileNotFoundError):
         assert [path for path in provider.work.rglob("*") if path.is_file()] == []
-    # Other people may use the engine: of ours, and new since we began, there is none.
+    # Other people may use the engine, so only new volumes of ours count.
     assert not [volume for volume in set(engine.volumes()) - volumes if name in volume]
 
 
 def test_many_lives_of_real_kind_clusters_leave_nothing(
     management: LocalManagementCluster, engine: Engine, tmp_path: Path, counters: Counters
 ) -> None:
-    """Each is made, becomes ready and is deleted, a few at a time."""
+    """Each is created, becomes ready and is deleted, a few concurrently."""
     volumes, memory, begun = set(engine.volumes()), [], 0
     with connected(management) as api:
         namespace, place = api.new_namespace(), tmp_path / "provider"

@@ -1,4 +1,4 @@
-"""A container engine of the test's own is filled up, stopped, killed and started again; kind and its command are real.
+"""The test fills, stops, kills and restarts its own container engine; kind and the engine's command are real.
 
 Needs root, for a file system of its own; the node image holds one large file, so that no node ever starts.
 """
@@ -40,7 +40,7 @@ class LittleEngine:
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def set_up(self) -> None:
-        """Make the disk, start the daemon, give it the node image. Raises CalledProcessError where that cannot be."""
+        """Create the disk, start the daemon and load the node image. Raises CalledProcessError on failure."""
         self.data.mkdir()
         _run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(self.data))
         self.start()
@@ -73,18 +73,18 @@ class LittleEngine:
         _run("kill", f"-{name}", str(self._daemon.pid))
 
     def kill(self) -> None:
-        """End the daemon as a power cut would."""
+        """Kill the daemon, as a power failure would."""
         assert self._daemon
         self._daemon.kill()
         self._daemon.wait()
-        # What a power cut would end as well.
+        # A power failure would end these too.
         with contextlib.suppress(OSError, ValueError):
             containerd = int((self._directory / "run" / "containerd" / "containerd.pid").read_text())
             os.kill(containerd, 9)
         (self._directory / "pid").unlink(missing_ok=True)
 
     def grow(self) -> None:
-        """Make room on the disk."""
+        """Enlarge the disk."""
         _run("mount", "-o", f"remount,size={4 * DISK}", str(self.data))
 
     def containers(self) -> list[str]:
@@ -92,7 +92,7 @@ class LittleEngine:
         return _run("docker", "--host", self.address, "ps", "--all", "--format", "{{.Names}}").split()
 
     def log_tail(self) -> str:
-        """Return the daemon's last words."""
+        """Return the end of the daemon's log."""
         return (self._directory / "log").read_text()[-1000:]
 
     def tear_down(self) -> None:
@@ -132,7 +132,7 @@ def _image() -> bytes:
 def engine() -> Iterator[LittleEngine]:
     if os.geteuid() != 0 or not all(map(shutil.which, ("dockerd", "docker", "mount"))):
         pytest.skip("an engine of the test's own needs root, dockerd and docker")
-    # Short, because the paths of the engine's sockets may not be long.
+    # Short, because the length of socket paths is limited.
     directory = Path(tempfile.mkdtemp(prefix="capk-engine-"))
     engine = LittleEngine(directory)
     try:
@@ -175,7 +175,7 @@ def test_full_disk_is_told_and_nothing_of_the_failure_stays(place: Place, engine
     logs = Path(place.get(KIND_CLUSTERS, "full")["status"]["logs"])
     assert "no space left on device" in (logs / "kind.log").read_text()
 
-    # Room alone brings it further; that the image holds no init system is the next thing that is told.
+    # More space leads to the next failure: the image has no init system.
     engine.grow()
     place.patch(KIND_CLUSTERS, "full", {"spec": {"image": IMAGE}})
     eventually(lambda: place.condition("full", "ClusterCreated")["reason"] not in ("OutOfDisk", "Creating"), 120)
@@ -188,7 +188,7 @@ def test_full_disk_is_told_and_nothing_of_the_failure_stays(place: Place, engine
 def test_engine_that_hangs_or_dies_is_told_and_used_again_as_soon_as_it_answers(
     place: Place, engine: LittleEngine
 ) -> None:
-    """An object waits all the while; so does a deletion."""
+    """An object and a deletion wait all the time."""
     place.create(standalone("leaving"))
     place.await_condition("leaving", "ClusterCreated", reason="OutOfDisk", seconds=120)
     for trouble, recovery, says in (

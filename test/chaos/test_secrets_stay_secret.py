@@ -1,4 +1,4 @@
-"""Keys of workload clusters are looked for wherever they must not be, through a whole life with everything logged."""
+"""Searches for keys of workload clusters where they must not be, during a whole life with full logging."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|LS0tLS1CRUdJTi[A-Z
 
 
 class Onlooker:
-    """What any user of the machine can see while a provider works: arguments of processes, and files open to all."""
+    """Everything that other users of the machine can see: arguments of processes, and readable files."""
 
     def __init__(self, directories: list[Path]) -> None:
         self.arguments: set[str] = set()
@@ -52,7 +52,7 @@ class Onlooker:
 
 
 def _open_to_all(directory: Path) -> Iterator[Path]:
-    """Yield files that others can read, in directories that others can enter."""
+    """Yield files that other users can read, in directories that they can enter."""
     try:
         if not directory.exists() or not directory.stat().st_mode & stat.S_IXOTH:
             return
@@ -66,14 +66,14 @@ def _open_to_all(directory: Path) -> Iterator[Path]:
 
 
 def secrets_of(stage: Stage, name: str) -> set[str]:
-    """Return what must stay secret of a kind cluster: its keys and certificates, in base64 and line by line."""
+    """Return the secrets of a kind cluster: its keys and certificates, in base64 and line by line."""
     found: set[str] = set()
     for secret in stage.secrets(name):
         for value in secret["data"].values():
             (user,) = yaml.safe_load(base64.b64decode(value))["users"]
             for field in ("client-key-data", "client-certificate-data"):
                 text = user["user"][field]
-                # Both begin and end as all keys do; the middle is unmistakable.
+                # Begin and end are the same for all keys; the middle is unique.
                 found |= {text[100:160], value[200:260]}
                 found |= {line for line in base64.b64decode(text).decode().splitlines()[2:4] if len(line) > 40}
     assert len(found) >= 6
@@ -90,7 +90,7 @@ def check(secrets: set[str], places: dict[str, str]) -> None:
 
 
 def texts_of(stage: Stage) -> dict[str, str]:
-    """Return everything that people other than the owner of a Secret get to see."""
+    """Return everything that users other than the owner of a Secret can see."""
     kinds = (KIND_CLUSTERS, KIND_CONTROL_PLANES, CLUSTERS, EVENTS)
     objects = {kind.kind: json.dumps(stage.api.list(kind, stage.namespace)) for kind in kinds}
     return {"the log": stage.process.log_text(), "metrics": stage.process.metrics(), **objects}

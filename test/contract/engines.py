@@ -1,7 +1,7 @@
 """The engines that the suite runs against: two releases of the real kind with its containers, and the fake kind.
 
-The real ones take part where a container engine answers and KIND_NODE_IMAGE names a node image that it has, or
-CAPK_E2E=1 asks for it.
+The real ones take part if a container engine answers and KIND_NODE_IMAGE names a node image that it has, or if
+CAPK_E2E=1 is set.
 """
 
 import os
@@ -23,16 +23,16 @@ BIN = ROOT / "bin"
 FAKE_KIND = "capkdev-fake-kind"
 _PINS = tomllib.loads((ROOT / "tools" / "versions.toml").read_text())["programs"]
 RELEASES = {name: str(_PINS[name]["version"]) for name in ("kind", "kind-previous")}
-"""Program in bin/ -> the release of kind that it has to be."""
+"""Program in bin/ -> its required release of kind."""
 _PLACES = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
 KINDS = {name: shutil.which(name, path=_PLACES) for name in RELEASES}
-"""Program -> where it is; None where it is missing."""
+"""Program -> its path; None if it is missing."""
 USERS_KUBECONFIG = "# the user's own\napiVersion: v1\nkind: Config\n"
 
 
 @dataclass
 class Engine:
-    """One engine, and what was created with it."""
+    """One engine, and the clusters that were created with it."""
 
     is_real: bool
     release: str
@@ -46,7 +46,7 @@ class Engine:
     names: list[str] = field(default_factory=list)
 
     def name(self, purpose: str) -> str:
-        """Return a cluster name that nobody else uses; the cluster is deleted at the end of the session."""
+        """Return a unique cluster name; the cluster is deleted at the end of the session."""
         name = f"{self.prefix}-{purpose}"
         self.names.append(name)
         return name

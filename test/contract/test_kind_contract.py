@@ -1,4 +1,4 @@
-"""What the provider relies on from the command that it calls kind. Any other command in its place has to pass this."""
+"""The behaviour of the kind command on which the provider relies. A replacement of the command must pass this."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def no_private_file_left(engine: Engine) -> Iterator[None]:
 
 
 class Running:
-    """A cluster that the tests only look at."""
+    """A cluster that the tests only read."""
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.name = engine.name("shared")

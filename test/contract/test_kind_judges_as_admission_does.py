@@ -1,6 +1,6 @@
 """Both releases of the real kind command read the manifests of the admission tests, and judge them the same.
 
-A program in place of the container engine answers what kind asks before it looks at its configuration, and fails after.
+A program replaces the container engine: it answers kind's calls before the configuration is read, and fails later ones.
 """
 
 import os

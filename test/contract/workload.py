@@ -1,4 +1,4 @@
-"""What a user does with a kubeconfig: ask the API server, with the certificates in it."""
+"""Requests to an API server with the certificates of a kubeconfig, as users make them."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ def authority(kubeconfig: str) -> str:
 
 
 def get(kubeconfig: str, path: str, scratch: Path) -> dict[str, Any]:
-    """GET a path of the API server; its certificate has to be valid for the address."""
+    """GET a path of the API server, whose certificate must be valid for the address."""
     cluster, user = entries(kubeconfig)
     context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
     pair = scratch / "pair.pem"

@@ -1,4 +1,4 @@
-"""Real kind clusters for end-to-end tests: every one has a name of the session's own and goes with its test."""
+"""Real kind clusters for end-to-end tests: each has a unique name and is deleted with its test."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ StartPlace = Callable[..., Place]
 
 @pytest.fixture(scope="session", autouse=True)
 def users_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home directory with a kubeconfig that nothing may touch, for this process and all that it starts."""
+    """A home directory with a kubeconfig that must not change, for this process and its children."""
     home = tmp_path_factory.mktemp("home")
     file = home / ".kube" / "config"
     file.parent.mkdir()
@@ -34,7 +34,7 @@ def users_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
         # The engine's command finds its contexts in the home directory.
         contexts = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
         if (contexts / "config.json").exists():
-            # podman 4 runs no container where this names a folder without one.
+            # podman 4 runs no container if this names a folder without contexts.
             patch.setenv("DOCKER_CONFIG", str(contexts))
         patch.setenv("HOME", str(home))
         patch.delenv("KUBECONFIG", raising=False)
@@ -46,7 +46,7 @@ def users_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 @pytest.fixture(scope="session")
 def kind(users_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> RealKind:
-    """The real kind. Without a container engine the tests are skipped, and fail where CAPK_E2E=1 asks for them."""
+    """The real kind. Without a container engine the tests are skipped, or fail if CAPK_E2E=1 is set."""
     choice = choose_engine()
     if choice.is_fake:
         cause = choice.why.partition(": kind clusters are")[0]
@@ -73,13 +73,13 @@ def api(management: LocalManagementCluster) -> Iterator[Api]:
 
 @pytest.fixture
 def terminal(management: LocalManagementCluster) -> Terminal:
-    """A shell that leads to `management`."""
+    """A shell with the kubeconfig of `management`."""
     return Terminal(management.kubeconfig)
 
 
 @pytest.fixture
 def new_name(kind: RealKind) -> Iterator[NewName]:
-    """Gives names of kind clusters that nobody else uses; those that are left are deleted after the test."""
+    """Returns unique names of kind clusters; remaining clusters are deleted after the test."""
     given: list[str] = []
 
     def new(purpose: str) -> str:
@@ -97,7 +97,7 @@ def provider(
 ) -> Iterator[StartProvider]:
     """Starts providers with the real kind: `provider(management, namespace, *flags, **environment)`.
 
-    Of a flag that is given twice the last one counts, so these win over the fake kind. All end before their clusters.
+    The last one of a repeated flag counts, so these override the fake kind. All end before their clusters.
     """
     with starting_providers(request, tmp_path, kind.provider_flags) as start:
         yield start

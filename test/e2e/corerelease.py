@@ -1,4 +1,4 @@
-"""Cluster API's core as its release has it, with the certificate for its webhooks that cert-manager would have made."""
+"""Cluster API's core as in its release, with the webhook certificate that cert-manager would have created."""
 
 import base64
 from typing import Any
@@ -11,7 +11,7 @@ INJECTED = "cert-manager.io/inject-ca-from"
 
 
 def with_certificate(components: str) -> str:
-    """Return components with a Secret for their Certificate, which all their webhooks are told to trust."""
+    """Return components with a Secret for their Certificate, which all their webhooks trust."""
     documents: list[dict[str, Any]] = [one for one in yaml.safe_load_all(components) if one]
     (wanted,) = (one for one in documents if one["kind"] == "Certificate")
     names = wanted["spec"]["dnsNames"]
@@ -33,7 +33,7 @@ def with_certificate(components: str) -> str:
 
 
 def _clients(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """How the API server reaches the webhooks of a definition or of a webhook configuration."""
+    """Return the client configurations of the webhooks in a definition or a webhook configuration."""
     if document["kind"] == "CustomResourceDefinition":
         conversion = document["spec"].get("conversion") or {}
         return [conversion["webhook"]["clientConfig"]] if "webhook" in conversion else []

@@ -41,7 +41,7 @@ def build_provider(kind: RealKind, version: str) -> str:
             pytrace=False,
         )
     image = PROVIDER_IMAGE.format(version=version)
-    # Options of a make that runs these tests are not for this one.
+    # Options of a make that runs these tests must not affect this one.
     make = ["env", "--unset=MAKEFLAGS", "--unset=MFLAGS", "make", "--directory", str(ROOT), "image"]
     run([*make, f"VERSION={version}", f"IMAGE={image}", f"BASE_IMAGE={BASE_IMAGE}"], seconds=BUILD_SECONDS)
     return image

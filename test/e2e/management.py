@@ -20,7 +20,7 @@ TAIL = "60"
 
 @dataclass(frozen=True)
 class ManagementCluster:
-    """A kind cluster and a terminal that leads to it."""
+    """A kind cluster and a terminal for it."""
 
     kind: RealKind
     name: str
@@ -28,7 +28,7 @@ class ManagementCluster:
 
     def init(self, *arguments: str) -> None:
         """Run `clusterctl init` for core and the provider, and wait until both work."""
-        # clusterctl takes cert-manager for installed when its kinds are served.
+        # clusterctl considers cert-manager installed if its kinds are served.
         self.terminal.kubectl("apply", "--server-side", "--filename", str(MANIFESTS / "cert-manager-crds.yaml"))
         self.terminal.clusterctl("init", *arguments, "--wait-providers", "--wait-provider-timeout", "180")
 
@@ -38,11 +38,11 @@ class ManagementCluster:
         self.await_rollout()
 
     def await_rollout(self) -> None:
-        """Wait until the provider's replicas are ready, and no others are there."""
+        """Wait until the provider's replicas are ready and no others remain."""
         self._kubectl("rollout", "status", "deployment", DEPLOYMENT, "--timeout=120s")
 
     def pods(self) -> dict[str, dict[str, Any]]:
-        """Return the provider's pods by name; not those that are ending."""
+        """Return the provider's pods by name, without terminating ones."""
         listed = self.terminal.get("pods", "--namespace", NAMESPACE)["items"]
         return {pod["metadata"]["name"]: pod for pod in listed if "deletionTimestamp" not in pod["metadata"]}
 
@@ -61,7 +61,7 @@ class ManagementCluster:
         return self._kubectl("exec", pod, "--", "sh", "-c", script)
 
     def kill(self, pod: str) -> None:
-        """Kill a pod's container with signal 9, and take the pod away before the kubelet starts another one in it."""
+        """Kill a pod's container with signal 9, and delete the pod before the kubelet restarts the container."""
         (container,) = self.pods()[pod]["status"]["containerStatuses"]
         identity = container["containerID"].removeprefix("containerd://")
         node = f"{self.name}-control-plane"
@@ -70,7 +70,7 @@ class ManagementCluster:
         self._kubectl("delete", "pod", pod, "--force", "--grace-period=0")
 
     def logs(self) -> str:
-        """Return what the provider's pods have logged."""
+        """Return the logs of the provider's pods."""
         return "".join(self._kubectl("logs", pod) for pod in self.pods())
 
     def explain(self) -> str:
@@ -93,7 +93,7 @@ class ManagementCluster:
 
 
 def documented_configuration() -> str:
-    """Return the configuration of a kind management cluster as docs/install.md gives it, for this machine's engine."""
+    """Return the configuration of a kind management cluster from docs/install.md, for this machine's engine."""
     text = (ROOT / "docs" / "install.md").read_text()
     (config,) = re.findall(r"kind create cluster --name management --config - <<END\n(.*?)END\n", text, re.DOTALL)
     socket = os.environ.get("DOCKER_HOST", "").removeprefix("unix://") or SOCKET

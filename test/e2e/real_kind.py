@@ -1,4 +1,4 @@
-"""The real kind command and its container engine, as a person at a terminal uses them."""
+"""The real kind command and its container engine, used as by a person at a terminal."""
 
 import json
 import os
@@ -49,12 +49,12 @@ class RealKind:
         return dict(line.split() for line in listing.splitlines())
 
     def inspect(self, container: str) -> dict[str, Any]:
-        """Return what the engine knows of a container."""
+        """Return the engine's `inspect` of a container."""
         (found,) = json.loads(self.engine("inspect", container))
         return found
 
     def volumes(self, container: str) -> list[str]:
-        """Return the names of the volumes that the engine made for a container."""
+        """Return the names of a container's volumes."""
         return [mount["Name"] for mount in self.inspect(container)["Mounts"] if mount["Type"] == "volume"]
 
     def all_volumes(self) -> list[str]:
@@ -62,7 +62,7 @@ class RealKind:
         return self.engine("volume", "ls", "--quiet").split()
 
     def create(self, name: str, config: str = "") -> Path:
-        """Create a kind cluster by hand, of kind's configuration in YAML, and return its kubeconfig."""
+        """Create a kind cluster by hand from kind's configuration in YAML, and return its kubeconfig."""
         kubeconfig = self._directory / name
         more = ["--config", "-"] if config else []
         create = [*self.command, "create", "cluster", "--name", name, "--image", self.image, *more]
@@ -70,7 +70,7 @@ class RealKind:
         return kubeconfig
 
     def load(self, name: str, *images: str) -> None:
-        """Bring images of the engine into the nodes of a kind cluster."""
+        """Load images of the engine into the nodes of a kind cluster."""
         run([*self.command, "load", "docker-image", "--name", name, *images])
 
     def delete(self, name: str) -> None:
@@ -78,7 +78,7 @@ class RealKind:
         run([*self.command, "delete", "cluster", "--name", name, "--kubeconfig", str(self._directory / name)])
 
     def kubectl_inside(self, kubeconfig: str, *arguments: str) -> str:
-        """Run kubectl in a container on the network of the kind clusters, as a pod of one is."""
+        """Run kubectl in a container on the network of the kind clusters, like a pod of one."""
         return self.engine(
             *("run", "--rm", "--interactive", "--network", "kind", "--entrypoint", "kubectl", self.image),
             *("--kubeconfig", "/dev/stdin", *arguments),
@@ -86,12 +86,12 @@ class RealKind:
         )
 
     def engine(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run the container engine's command and return what it printed."""
+        """Run the container engine's command and return its output."""
         return run([*self._engine, *arguments], stdin=stdin)
 
 
 def run(command: Sequence[str], *, stdin: str | None = None, seconds: float = RUN_SECONDS, **environment: str) -> str:
-    """Run a command and return its standard output; an AssertionError holds what it printed."""
+    """Run a command and return its standard output; an AssertionError has all its output."""
     ended = subprocess.run(
         command,
         input=stdin,

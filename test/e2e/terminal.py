@@ -1,4 +1,4 @@
-"""kubectl and clusterctl against a management cluster or a workload cluster, as a person types them."""
+"""kubectl and clusterctl for a management or workload cluster, with the arguments that a person would type."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ OFFLINE = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off"}
 
 @dataclass(frozen=True)
 class Terminal:
-    """A shell whose kubeconfig leads to one cluster.
+    """A shell with the kubeconfig of one cluster.
 
     configuration: clusterctl's, if it needs one.
     """
@@ -26,7 +26,7 @@ class Terminal:
 
     @classmethod
     def of_secret(cls, secret: Mapping[str, Any], key: str, directory: Path) -> "Terminal":
-        """Return a terminal for what the kubeconfig in a Secret leads to; its file is written into the directory."""
+        """Return a terminal for the kubeconfig in a Secret, which is written into the directory."""
         kubeconfig = directory / f"{secret['metadata']['name']}.kubeconfig"
         write_private(kubeconfig, base64.b64decode(secret["data"][key]))
         return cls(kubeconfig)
@@ -41,7 +41,7 @@ class Terminal:
         return self._run("clusterctl", *arguments, *config)
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        """Return what `kubectl get` knows of an object, or of several as a list."""
+        """Return the output of `kubectl get` for one object, or for several as a list."""
         return json.loads(self.kubectl("get", "--output", "json", *arguments))
 
     def apply(self, namespace: str, manifests: str) -> None:
@@ -57,13 +57,13 @@ class Terminal:
         )
 
     def assert_green(self, name: str, namespace: str) -> None:
-        """Assert that `clusterctl describe cluster` finds nothing that is not well."""
+        """Assert that `clusterctl describe cluster` reports no problem."""
         tree = self.clusterctl("describe", "cluster", name, "--namespace", namespace)
         assert "True" in tree
         assert not {"False", "Unknown"} & set(tree.split()), tree
 
     def workload(self, name: str, namespace: str) -> "Terminal":
-        """Return a terminal for a workload cluster, by `clusterctl get kubeconfig`."""
+        """Return a terminal for a workload cluster, with the kubeconfig from `clusterctl get kubeconfig`."""
         kubeconfig = self.kubeconfig.with_name(f"{namespace}-{name}")
         write_private(kubeconfig, self.clusterctl("get", "kubeconfig", name, "--namespace", namespace).encode())
         return Terminal(kubeconfig)

@@ -1,4 +1,4 @@
-"""Cluster, KINDCluster and KINDControlPlane under Cluster API's core: what `clusterctl` users do."""
+"""Cluster, KINDCluster and KINDControlPlane with Cluster API's core: the journeys of `clusterctl` users."""
 
 import base64
 from pathlib import Path
@@ -79,9 +79,9 @@ def test_internal_endpoint_works_on_the_network_of_the_containers(
 
     kubeconfig = base64.b64decode(place.get(SECRETS, f"{name}-kubeconfig")["data"]["value"]).decode()
     assert yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["server"] == f"https://{node}:6443"
-    # Another container on that network, as a provider in a pod of a kind cluster has.
+    # Another container on that network, like the node of a provider's pod.
     listed = kind.kubectl_inside(kubeconfig, "get", "nodes", "--output", "name")
     assert listed.split() == [f"node/{node}"]
-    # The other Secret keeps the address for the machine of the engine.
+    # The other Secret still has the address for the engine's machine.
     outside = base64.b64decode(place.get(SECRETS, f"{name}-config")["data"]["config"]).decode()
     assert "https://127.0.0.1:" in yaml.safe_load(outside)["clusters"][0]["cluster"]["server"]

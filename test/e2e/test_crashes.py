@@ -1,4 +1,4 @@
-"""The provider is killed at the worst moments; a restart ends where it would have ended without."""
+"""The provider is killed at the worst moments; after a restart the result is the same as without the kill."""
 
 import stat
 from pathlib import Path
@@ -16,7 +16,7 @@ CREATE_SECONDS = 300
 
 
 class HeldKind:
-    """The real kind, which after a creation can be held back: it has done all its work and does not end."""
+    """The real kind, whose creations can be held back after all their work, before they exit."""
 
     SCRIPT = """#!/bin/sh
 {kind} "$@" || exit
@@ -33,7 +33,7 @@ esac
         self.command.chmod(stat.S_IRWXU)
 
     def hold(self, *, on: bool) -> None:
-        """Hold back the creations from now on, or let them end."""
+        """Hold back creations from now on, or let them exit."""
         if on:
             self._hold.touch()
         else:
@@ -56,7 +56,7 @@ def test_killed_provider_cleans_up_and_creates_again_after_its_restart(
     held.hold(on=True)
     place.process.start()
 
-    # When kind has just finished, but nobody knows of it.
+    # When kind has just finished, before the provider has noticed.
     eventually(held.finished.exists, CREATE_SECONDS, 0.5)
     unknown = kind.containers(name)
     assert not set(unknown.values()) & set(half_made.values())

@@ -1,4 +1,4 @@
-"""A kind cluster that cannot be created: the reason, the remedy, and the way back."""
+"""A kind cluster that cannot be created: reason, remedy and recovery."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_absent_image_is_told_with_its_remedy_and_a_fixed_object_recovers(
     failed = place.await_condition(name, "Ready", reason="ImageNotFound", seconds=180)
     assert failed["status"] == "False"
     assert ABSENT in failed["message"]
-    # The words before it depend on whether the registry can be reached from here.
+    # The preceding words depend on whether the registry can be reached from here.
     assert "(`docker pull` or `docker load`)" in failed["message"]
     assert place.condition(name, "ClusterCreated")["reason"] == "ImageNotFound"
     eventually(lambda: place.events(name)["ImageNotFound"]["type"] == "Warning")

@@ -1,4 +1,4 @@
-"""The API server of a kind cluster whose containers run: it dies and comes back, or has lost all it held."""
+"""The API server of a kind cluster with running containers: it dies and recovers, or loses its data."""
 
 import re
 
@@ -30,7 +30,7 @@ def test_dead_api_server_is_seen_and_comes_back_without_a_repair(
     started = kind.inspect(node)["State"]["StartedAt"]
 
     kind.engine("exec", node, "mv", MANIFEST, "/root/")
-    # The kubelet takes its time to end it; two questions later there is a verdict.
+    # The kubelet needs some time to end it; the verdict follows two requests later.
     dead = place.await_condition(name, "Ready", reason="NotAnswering", seconds=60)
     assert dead["status"] == "False"
     assert "does not answer" in dead["message"]
@@ -79,7 +79,7 @@ def test_etcd_that_came_back_empty_while_no_provider_ran_is_data_loss(
     lost = place.await_condition(name, "Ready", reason="DataLost", seconds=30)
     assert lost["status"] == "False"
     assert kind.containers(name) == first
-    # It is still known after another restart, and nothing is written for it.
+    # The verdict survives another restart without a write.
     version = place.get(KIND_CLUSTERS, name)["metadata"]["resourceVersion"]
     place.process.stop()
     place.process.start()
@@ -101,9 +101,9 @@ def test_etcd_that_is_emptied_in_a_container_that_runs_on_is_data_loss(
 
 
 def empty_etcd(kind: RealKind, node: str, *, restarts: bool) -> None:
-    """Let etcd come back without its data; return when the API server answers from the new one.
+    """Restart etcd without its data; return when the API server answers from the new one.
 
-    An API server that runs on does not miss kube-system, and does not make it again.
+    An API server that keeps running does not create kube-system again.
     """
     before = kube_system(kind, node)
     assert re.fullmatch(UID, before)
@@ -117,7 +117,7 @@ def empty_etcd(kind: RealKind, node: str, *, restarts: bool) -> None:
 
 
 def kube_system(kind: RealKind, node: str) -> str:
-    """Return the uid of kube-system, by the credentials that need nothing in etcd, or why there is none."""
+    """Return the uid of kube-system, or the error, with credentials that need no data in etcd."""
     kubectl = "kubectl --kubeconfig=/etc/kubernetes/super-admin.conf --request-timeout=5s"
     ask = f"{kubectl} get namespace kube-system --output=jsonpath={{.metadata.uid}} 2>&1 || true"
     return kind.engine("exec", node, "sh", "-c", ask).strip()

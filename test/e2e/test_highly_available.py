@@ -1,4 +1,4 @@
-"""Three control planes and their load balancer: what a reboot does to them, and what keeps them from coming back."""
+"""Three control planes and their load balancer: the effects of a reboot, and obstacles to their recovery."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -19,7 +19,7 @@ NODES = [{"role": "control-plane"}] * 3
 
 @pytest.fixture
 def squatter(kind: RealKind) -> Iterator[list[str]]:
-    """Containers that a test puts on kind's network; they go with it."""
+    """Containers that a test starts on kind's network; they are removed with it."""
     names: list[str] = []
     yield names
     for name in names:
@@ -37,7 +37,7 @@ def test_nodes_come_back_in_order_after_a_reboot_and_name_who_has_an_address(
     containers, addresses = kind.containers(name), known(place, name)
     assert len(containers) == 4
 
-    # Everything stops together.
+    # Everything stops concurrently.
     place.process.kill()
     kind.engine("stop", "-t", "1", *containers)
     place.process.start()
@@ -45,7 +45,7 @@ def test_nodes_come_back_in_order_after_a_reboot_and_name_who_has_an_address(
     assert kind.containers(name) == containers
     assert actual(kind, containers) == known(place, name) == addresses
 
-    # They came back by themselves, in another order: what the engine does for containers that end with an error.
+    # The engine restarted them in another order, as it does for containers that exit with an error.
     place.process.kill()
     kind.engine("stop", "-t", "1", *containers)
     kind.engine("start", *sorted(containers, key=lambda node: ip_address(addresses[node]), reverse=True))
@@ -74,7 +74,7 @@ def test_nodes_come_back_in_order_after_a_reboot_and_name_who_has_an_address(
 
 
 def await_back(place: Place, name: str) -> None:
-    """Wait until the nodes were started and the API server answers again."""
+    """Wait until the nodes have been started and the API server answers again."""
     place.await_condition(name, "NodesRunning", status="False", seconds=60)
     place.await_condition(name, "Ready", seconds=300)
 

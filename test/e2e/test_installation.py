@@ -1,7 +1,7 @@
-"""What a user does first: `clusterctl init` on a kind management cluster, with the provider in a pod.
+"""The first steps of a user: `clusterctl init` on a kind management cluster, with the provider in a pod.
 
-One management cluster for all tests, made as docs/install.md says. cert-manager cannot be had everywhere: its
-definitions are there, so that clusterctl takes it for installed, and the certificate of core's webhooks comes with
+One management cluster for all tests, created as in docs/install.md. cert-manager is not available everywhere: its
+definitions are installed, so that clusterctl considers it installed, and the webhook certificate of core comes with
 core's release.
 """
 
@@ -38,7 +38,7 @@ Figures = dict[str, float]
 
 @pytest.fixture(scope="module")
 def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
-    """What was measured, told at the end; no test depends on it."""
+    """Measurements, printed at the end; no test depends on them."""
     measured: Figures = {}
     yield measured
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -47,7 +47,7 @@ def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """The first release of the provider, and core's; CLUSTER_TOPOLOGY as docs/install.md says."""
+    """The first release of the provider, and core's; with CLUSTER_TOPOLOGY as in docs/install.md."""
     core = with_certificate((MANIFESTS / "cluster-api-components.yaml").read_text())
     mirror = {"cluster-api": {"repository": images.CORE_REPOSITORY, "tag": images.CORE_TAG}}
     settings = {"images": mirror, "CLUSTER_TOPOLOGY": "true"}
@@ -60,7 +60,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def installed(
     kind: RealKind, repository: Repository, figures: Figures, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ManagementCluster]:
-    """A management cluster after `clusterctl init`; it and all clusters of these tests are gone at the end."""
+    """A management cluster after `clusterctl init`; it and all clusters of these tests are deleted at the end."""
     if not kind.is_docker:
         pytest.skip("the provider's image holds Docker's client, and this engine is another one")
     began = time.monotonic()
@@ -93,7 +93,7 @@ def installed(
 
 @pytest.fixture
 def management(installed: ManagementCluster, request: pytest.FixtureRequest) -> Iterator[ManagementCluster]:
-    """The management cluster. A failed test shows what went on in it; in no test may a right be missing."""
+    """The management cluster. A failed test shows its logs; no test may reveal a missing right."""
     yield installed
     if request.node.stash.get(FAILED, False):
         print(installed.explain())
@@ -113,7 +113,7 @@ def test_pod_has_no_more_than_it_needs_and_is_healthy(management: ManagementClus
     (name,) = management.pods()
     assert "Read-only file system" in management.shell(name, "touch /touched 2>&1 || true")
     assert management.shell(name, "grep CapEff /proc/self/status").split() == ["CapEff:", "0" * 16]
-    # Who is first in a container has to reap the orphans of all others.
+    # The first process of a container has to reap all orphans.
     management.shell(name, "(sleep 1 &)")
     eventually(lambda: "sleep" not in management.shell(name, "cat /proc/[0-9]*/comm"), 30, 1)
     (status,) = management.pods()[name]["status"]["containerStatuses"]
@@ -133,7 +133,7 @@ def test_cluster_lives_from_generate_over_an_upgrade_of_the_provider_to_its_dele
     manifests = terminal.clusterctl("generate", "cluster", name, "--kubernetes-version", kind.version)
     with timed(figures, "until the Cluster is Available [s]"):
         terminal.apply("default", manifests)
-        # Core can tell only when it reaches the workload cluster's API server, from its pod.
+        # Core knows only after it has reached the workload cluster's API server from its pod.
         terminal.kubectl("wait", "cluster", name, "--for=condition=Available", CREATE_TIMEOUT)
     terminal.assert_green(name, "default")
     nodes = [f"{name}-control-plane"]
@@ -176,7 +176,7 @@ def test_second_replica_finishes_what_a_killed_leader_began(
 
     management.kill(leader)
     with timed(figures, "until another replica leads [s]"):
-        # The one that waited, or the one that was started in place of the killed one: whoever looks first.
+        # Either the standby, or the replacement of the killed one.
         assert management.await_leader() != leader
     terminal.kubectl("wait", "kindcluster", name, "--for=condition=Ready", CREATE_TIMEOUT)
     whole = kind.containers(name)
@@ -209,7 +209,7 @@ def test_pod_that_is_told_to_end_while_it_creates_ends_by_itself(
 
 @contextmanager
 def watched(terminal: Terminal, pod: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Watch a pod of the provider; gives a function that returns the states of its container that were seen so far."""
+    """Watch a pod of the provider; yields a function that returns the container's states so far."""
     log = terminal.kubeconfig.with_name(f"{pod}.states")
     path = "{.status.containerStatuses[0].state}"
     watch = [str(find_binary("kubectl")), "get", "pod", pod, "--namespace", NAMESPACE, "--watch"]
@@ -229,7 +229,7 @@ def watched(terminal: Terminal, pod: str) -> Iterator[Callable[[], list[dict[str
 
 @pytest.mark.rule("C34", "C36")
 def test_delete_removes_the_provider_and_its_kinds(management: ManagementCluster) -> None:
-    """The last one: there is no provider after it."""
+    """Runs last, because no provider is left afterwards."""
     terminal = management.terminal
     terminal.clusterctl("delete", "--infrastructure", "kind", "--include-crd")
     kinds = "deployments,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,customresourcedefinitions"

@@ -1,4 +1,4 @@
-"""What a deletion removes: the object's own containers, and nothing else that its name or its annotations lead to."""
+"""A deletion removes only the object's own containers, and nothing else that its name or annotations refer to."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_users_cluster_of_the_same_name_stays_though_one_of_its_workers_is_the_o
     place.create(standalone(name, image="kindest/node:v9.9.9"))
     uid = place.get(KIND_CLUSTERS, name)["metadata"]["uid"]
     place.await_condition(name, "Ready", reason="ImageNotFound", seconds=180)
-    # As where a user's kind was quicker with one container, and the provider's with the other.
+    # As if a user's kind had created one container first, and the provider's the other.
     place.process.kill()
     worker = {"role": "worker", "extraMounts": [Mark(uid, 1).mount]}
     config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [{"role": "control-plane"}, worker]}

@@ -1,4 +1,4 @@
-"""What happens to a kind cluster behind the provider's back."""
+"""Repair of kind clusters that others have changed."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_aske
     kind.engine("stop", "--time", "5", node)
     eventually(lambda: "StartingNodes" in reasons(place, name), 60)
     place.await_condition(name, "Ready", seconds=180)
-    # Ready means that it answers, and to whoever has the Secret.
+    # Ready means that it answers with the kubeconfig in the Secret.
     eventually(lambda: place.get(SECRETS, f"{name}-config")["data"] != before, 60)
     assert ready_nodes() is not None
     assert kind.containers(name) == first
@@ -52,7 +52,7 @@ def test_stopped_node_is_started_and_a_lost_cluster_is_made_again_only_when_aske
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
     assert list(kind.containers(name)) == [node]
     assert kind.containers(name) != first
-    # The endpoint in the spec cannot change, so the new cluster has to be where the old one was.
+    # The endpoint in the spec cannot change, so the new cluster needs the old address.
     assert place.get(KIND_CLUSTERS, name)["status"]["endpoints"] == endpoints
     eventually(lambda: ready_nodes() == [node], 60, 1)
 

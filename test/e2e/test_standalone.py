@@ -1,4 +1,4 @@
-"""A KINDCluster on its own, from the sample that a newcomer applies to the end of its life."""
+"""A standalone KINDCluster, from the first sample to its deletion."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_sample_becomes_a_cluster_and_leaves_nothing_behind(
     temporary.mkdir()
     sample = yaml.safe_load(SAMPLE.read_text())
     sample["metadata"]["name"] = name
-    # Before the provider runs: it finds what was applied earlier.
+    # Before the provider runs, which finds objects that were applied earlier.
     terminal.apply(namespace, yaml.safe_dump(sample))
     place = start_place(namespace=namespace, TMPDIR=str(temporary))
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)

@@ -1,4 +1,4 @@
-"""Somebody else's kind cluster with the name that an object wants."""
+"""A kind cluster of someone else with the name that an object needs."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_strangers_cluster_is_left_alone_until_the_user_gives_it_away(
     workload = Terminal.of_secret(place.get(SECRETS, f"{name}-config"), "config", tmp_path)
     assert workload.ready_nodes() == [f"{name}-control-plane"]
 
-    # It is the object's now, to the end.
+    # From now on it belongs to the object.
     place.delete(KIND_CLUSTERS, name)
     place.await_gone(name, seconds=60)
     assert kind.containers(name) == {}

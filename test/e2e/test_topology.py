@@ -73,7 +73,7 @@ def test_topology_becomes_available_and_moves_without_a_new_container(
 
 
 def drop_dangling_owners(place: Place, resource: Resource, name: str) -> None:
-    """Do what the garbage collector of a real management cluster does, which a management cluster does not have.
+    """Act as the garbage collector, which the local management cluster does not have.
 
     The topology controller makes a Secret the first owner of what it creates, for a moment only. clusterctl moves no
     object that still names it.

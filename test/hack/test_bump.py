@@ -1,4 +1,4 @@
-"""`make bump`: scripts play `go` and `uv`, and answer as the registries would."""
+"""`make bump`: scripts replace `go` and `uv`, with answers as from the registries."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_update_is_named_after_the_number_that_differs(pinned: str, there: str, 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Sources:
-    """Everything has one major version more than is pinned, but the modules of etcd cannot be had."""
+    """Everything has a newer major version than the pin, but the modules of etcd are unavailable."""
     folder = tmp_path / "kind"
     source = folder / "pkg" / "apis" / "config" / "defaults" / "image.go"
     source.parent.mkdir(parents=True)

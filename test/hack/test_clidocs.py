@@ -1,4 +1,4 @@
-"""docs/cli.md is what the command itself says, on every machine."""
+"""docs/cli.md has the texts of the command, and is the same on every machine."""
 
 import pytest
 import typer

@@ -1,4 +1,4 @@
-"""What a contributor meets first: the workflows, the hooks, the help of make, and the project's metadata."""
+"""The first things that a contributor meets: workflows, hooks, the help of make, and the project's metadata."""
 
 import re
 import subprocess

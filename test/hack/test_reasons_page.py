@@ -1,4 +1,4 @@
-"""The reasons in docs/troubleshooting.md are those of the package; the rest of the page stays as it was written."""
+"""The reasons in docs/troubleshooting.md are those of the package; the rest of the page does not change."""
 
 from pathlib import Path
 

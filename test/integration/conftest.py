@@ -1,8 +1,8 @@
 """Management clusters, providers and namespaces for integration tests.
 
-A test run shares a management cluster, tests never share a namespace.
+The tests of a run share a management cluster, but never a namespace.
 
-A run fails at its end when the API server has refused the provider anything.
+A run fails at its end if the API server has denied the provider a request.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ __all__ = ["pytest_runtest_makereport"]
 
 @pytest.fixture(scope="session")
 def run_directory(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A directory of this test run, the same one in all of its processes."""
+    """A directory of this test run, shared by all its processes."""
     own = tmp_path_factory.getbasetemp()
     return own if worker_id == "master" else own.parent
 
@@ -67,6 +67,6 @@ def bare_namespace(bare_api: Api) -> str:
 
 @pytest.fixture
 def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartProvider]:
-    """Starts providers: `provider(management, namespace, *flags, **environment)`; all end with the test."""
+    """Starts providers: `provider(management, namespace, *flags, **environment)`; all stop after the test."""
     with starting_providers(request, tmp_path) as start:
         yield start

@@ -1,4 +1,4 @@
-"""The commands of the documentation, run as they stand there: blocks under `<!-- run: JOURNEY -->`."""
+"""The commands of the documentation, run exactly as written: blocks below `<!-- run: JOURNEY -->`."""
 
 import os
 import re
@@ -19,7 +19,7 @@ def commands(journey: str) -> list[str]:
 
 
 def run_commands(script: str, kubeconfig: Path, directory: Path = ROOT, **variables: str) -> str:
-    """Run commands in a directory and return what they printed; an AssertionError holds it too."""
+    """Run commands in a directory and return their output, which an AssertionError contains too."""
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=directory,
@@ -35,7 +35,7 @@ def run_commands(script: str, kubeconfig: Path, directory: Path = ROOT, **variab
 
 
 def start_commands(script: str, log: Path, directory: Path = ROOT, **variables: str) -> subprocess.Popen[bytes]:
-    """Start commands in a directory, as a process group of their own that tells a file what it does and prints."""
+    """Start commands in a directory, as their own process group; a log gets commands and output."""
     with log.open("wb") as output:
         return subprocess.Popen(
             ["bash", "-euxo", "pipefail", "-c", script],
@@ -45,7 +45,7 @@ def start_commands(script: str, log: Path, directory: Path = ROOT, **variables: 
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # Who runs the tests in the background has Ctrl-C ignored, and all that they start would inherit that.
+            # If tests run in the background, Ctrl-C is ignored, and children would inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
@@ -55,7 +55,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def link_checkout(folder: Path, *without: str) -> None:
-    """Make this checkout anew by links, without some of its top level; its environment counts as up to date."""
+    """Reproduce this checkout with links, without some top-level entries; its environment counts as up to date."""
     (folder / ".venv").mkdir(parents=True)
     for path in (*ROOT.iterdir(), *(ROOT / ".venv").iterdir()):
         if path.name not in {*without, ".venv", ".installed"}:

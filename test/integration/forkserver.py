@@ -1,7 +1,7 @@
-"""Providers that start in milliseconds: forked from `provider_forkserver.py`, which has all modules loaded already.
+"""Providers that start in milliseconds: forked from `provider_forkserver.py`, which has loaded all modules.
 
-Each is a process of its own in every other respect. Starting Python and loading kopf and the Kubernetes client takes
-1.5 s of processor time, as much as all that a provider does in most of the tests.
+Otherwise each is an independent process. Starting Python and loading kopf and the Kubernetes client takes
+1.5 s of processor time, as much as a provider needs for all its work in most tests.
 """
 
 import atexit
@@ -21,15 +21,15 @@ SERVER = Path(__file__).with_name("provider_forkserver.py")
 
 
 class ForkServer:
-    """Forks providers; the process that does it starts with the first one, and ends with ours."""
+    """Forks providers, in a process that starts with the first one and ends with ours."""
 
     def __init__(self) -> None:
         self._server: subprocess.Popen[bytes] | None = None
         self.lock = threading.RLock()
-        """Held while a process is looked at or an order is given: some tests kill from another thread."""
+        """Held during checks of a process and orders, because some tests kill from another thread."""
 
     def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> "Forked":
-        """Start `capk` with these arguments, its output appended to a log."""
+        """Start `capk` with these arguments, and append its output to a log."""
         order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
         return Forked(self, self.order(order))
 
@@ -52,11 +52,11 @@ class ForkServer:
     @staticmethod
     def _close(server: subprocess.Popen[bytes]) -> None:
         with server:
-            pass  # closes its pipes, by which it ends, and waits
+            pass  # closes its pipes, which ends it, and waits
 
 
 class Forked:
-    """A forked process, with the methods of Popen that are needed."""
+    """A forked process with the necessary methods of Popen."""
 
     def __init__(self, fork_server: ForkServer, pid: int) -> None:
         self.pid = pid
@@ -82,7 +82,7 @@ class Forked:
         return status
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal; one that has ended gets none."""
+        """Send it a signal if it still runs."""
         with self._fork_server.lock:
             if self.poll() is None:
                 signal.pidfd_send_signal(self._handle, number)

@@ -1,5 +1,5 @@
-"""Reads a line of JSON for each order: to fork a provider, answered by its process id, or to reap one that has ended,
-answered by its exit status.
+"""Reads one line of JSON per order: to fork a provider, answered with its process id, or to reap an ended one,
+answered with its exit status.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def serve() -> None:
-    # Unbuffered: what is read ahead would be the child's too.
+    # Unbuffered, because the child would inherit data that was read ahead.
     for line in iter(sys.stdin.buffer.raw.readline, b""):
         order = json.loads(line)
         if "reap" in order:
@@ -33,7 +33,7 @@ def serve() -> None:
 
 def _become(order: Mapping[str, Any]) -> None:
     os.setsid()
-    # A test run that is killed takes its providers along.
+    # The providers of a killed test run are killed too.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()
     os.environ.update(order["environment"])

@@ -1,6 +1,6 @@
-"""The provider as users run it: a process of its own against a management cluster, with the fake kind for kind.
+"""The provider as users run it: a separate process for a management cluster, with the fake kind.
 
-It may do what its ServiceAccount may, and nothing else. Only its start is shorter, see `forkserver`.
+It has exactly the rights of its ServiceAccount. Only its start is shorter, see `forkserver`.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ READY_SECONDS = 120
 STOP_SECONDS = 30
 LOG_LINES = 60
 FAKE_KIND = f"{sys.executable} {fake_kind_command.__file__}"
-"""Run by its path: `-m` takes Python as long as all the rest of a call that is repeated."""
+"""Run by path, because `-m` doubles the time of a repeated call."""
 FAILED = pytest.StashKey[bool]()
 
 _fork_server = ForkServer()
@@ -36,7 +36,7 @@ _fork_server = ForkServer()
 class ProviderProcess:
     """One provider, which can be killed and started again on the same kind clusters.
 
-    home: where its fake kind keeps kind clusters. log: what it printed, over all starts.
+    home: directory of its fake kind's clusters. log: its output over all starts.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ProviderProcess:
         self._process: Forked | None = None
 
     def begin(self) -> Forked:
-        """Start it and return at once."""
+        """Start it and return immediately."""
         self._process = _fork_server.fork(self._arguments, self._environment, self.log)
         return self._process
 
@@ -77,28 +77,28 @@ class ProviderProcess:
         raise AssertionError(f"the provider was not ready after {READY_SECONDS} s:\n{self.log_text()}")
 
     def kill(self) -> None:
-        """End it without a chance to clean up, as a power cut would."""
+        """Kill it without a chance to clean up, as a power failure would."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Ask it to end and return its exit status."""
+        """Stop it with SIGTERM and return its exit status."""
         return self._end(signal.SIGTERM)
 
     def metrics(self) -> str:
-        """Return what it exposes to Prometheus."""
+        """Return its Prometheus series."""
         return self.ask("/metrics")
 
     def ask(self, path: str) -> str:
-        """Return what it answers to a probe; raises ApiError when it is not well."""
+        """Return its answer to a probe; raises ApiError if it is not healthy."""
         with Rest(f"http://{self.health}") as rest:
             return str(rest.request("GET", path))
 
     def log_text(self) -> str:
-        """Return all that it printed."""
+        """Return all its output."""
         return self.log.read_text(errors="replace")
 
     def remove_clusters(self) -> None:
-        """Remove all kind clusters that were left."""
+        """Remove all remaining kind clusters."""
         for cluster in self.home.clusters():
             self.home.remove(cluster)
 
@@ -121,10 +121,10 @@ StartProvider = Callable[..., ProviderProcess]
 def starting_providers(
     request: pytest.FixtureRequest, directory: Path, flags: Sequence[str] = ()
 ) -> Iterator[StartProvider]:
-    """Give a function that starts providers: `start(management, namespace, *flags, **environment)`.
+    """Yield a function that starts providers: `start(management, namespace, *flags, **environment)`.
 
-    flags: for all of them. All end with the test, their kind clusters on the fake kind too; a failed test shows what
-    they printed.
+    flags: for all of them. All stop after the test, with their kind clusters on the fake kind; a failed test shows
+    their output.
     """
     started: list[ProviderProcess] = []
 
@@ -145,7 +145,7 @@ def starting_providers(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Remember for the fixtures of a test that it failed; a conftest imports this."""
+    """Record for the fixtures of a test that it failed; a conftest imports this."""
     report = yield
     if report.failed:
         item.stash[FAILED] = True

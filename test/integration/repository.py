@@ -1,4 +1,4 @@
-"""A repository of clusterctl on this machine: releases of the provider, one of Cluster API's core, a configuration."""
+"""A local clusterctl repository: releases of the provider, one of Cluster API's core, and a configuration."""
 
 import re
 import shutil
@@ -20,8 +20,8 @@ CORE = "v1.14.2"
 class Repository:
     """Releases that hack/release.py writes, and core's own.
 
-    image: of the provider, with `{version}` in it. core: components of core, those of its release if empty.
-    settings: what clusterctl's configuration says besides the providers.
+    image: of the provider, with `{version}`. core: components of core; empty for those of its release.
+    settings: further content of clusterctl's configuration.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class Repository:
         self.configuration.write_text(yaml.safe_dump(configuration))
 
     def _write_provider(self, version: str) -> None:
-        # A release knows the series up to its own.
+        # A release lists the series up to its own.
         (newest,) = re.findall(r"v0\.(\d+)\.", version)
         metadata = yaml.safe_load((ROOT / "metadata.yaml").read_text())
         metadata["releaseSeries"] = [

@@ -1,6 +1,6 @@
-"""The provider's own account: the ServiceAccount of config/ with the roles that config/ ships, and no other right.
+"""The provider's own account: the ServiceAccount of config/ with exactly the roles of config/.
 
-An audited management cluster notes each of its requests: what it was refused, and what it never asked for.
+An audited management cluster records each of its requests, which shows denied and unused rights.
 """
 
 import json
@@ -33,7 +33,7 @@ _POLICY = {
 
 
 class Asked(NamedTuple):
-    """What was asked for, or what a rule allows: one verb on one resource."""
+    """A request, or a right in a rule: one verb on one resource."""
 
     verb: str
     resource: str
@@ -41,14 +41,14 @@ class Asked(NamedTuple):
 
 
 def audited(directory: Path, **choices: Any) -> LocalManagementCluster:
-    """Return a management cluster, not started, that notes the requests of the provider's account."""
+    """Return a management cluster, not started, that records the requests of the provider's account."""
     policy = directory / "audit-policy.yaml"
     directory.mkdir(parents=True, exist_ok=True)
     policy.write_text(yaml.safe_dump(_POLICY))
     arguments = [
         f"--audit-policy-file={policy}",
         f"--audit-log-path={directory / _AUDIT_LOG}",
-        # Off by default, on in many clusters: owners may be named only by who may set their finalizers.
+        # Off by default, on in many clusters: an owner reference needs the right to set the owner's finalizers.
         "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
     ]
     return LocalManagementCluster(directory, Options(api_server=arguments, **choices))
@@ -62,7 +62,7 @@ def shipped(*kinds: str) -> list[Object]:
 
 
 def account_kubeconfig(management: LocalManagementCluster) -> Path:
-    """Return the kubeconfig of the provider's account; it and its roles are made the first time."""
+    """Return the kubeconfig of the provider's account; the first call creates it and its roles."""
     file = management.directory / "provider.kubeconfig"
     if not file.exists():
         with management.rest() as rest:
@@ -90,14 +90,14 @@ def _kubeconfig(management: LocalManagementCluster, bearer: str) -> bytes:
 
 
 def requests(management: LocalManagementCluster) -> list[Object]:
-    """Return what the provider's account has asked for so far: audit events, oldest first."""
+    """Return the requests of the provider's account so far: audit events, oldest first."""
     log = management.directory / _AUDIT_LOG
     lines = log.read_text().splitlines() if log.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def asked(events: Iterable[Object]) -> set[Asked]:
-    """Return the verbs and resources of audit events; requests for no resource, as of versions, are left out."""
+    """Return the verbs and resources of audit events, without requests for no resource, such as versions."""
     return {_asked(event["verb"], event["objectRef"]) for event in events if event.get("objectRef")}
 
 
@@ -107,7 +107,7 @@ def _asked(verb: str, subject: Mapping[str, str]) -> Asked:
 
 
 def refused(events: Iterable[Object]) -> list[str]:
-    """Return what was forbidden, in words; a namespace that is going away is no matter of rights."""
+    """Return the denied requests in words; a terminating namespace does not count."""
     answers = ((event, event.get("responseStatus") or {}) for event in events)
     return [
         f"{event['verb']} {event['requestURI']}: {answer.get('message', '')}"
@@ -117,7 +117,7 @@ def refused(events: Iterable[Object]) -> list[str]:
 
 
 def allowed(roles: Iterable[Object]) -> set[Asked]:
-    """Return what roles allow, each verb with each resource."""
+    """Return the rights of roles, each verb with each resource."""
     return {
         Asked(verb, f"{group}/{resource}")
         for role in roles

@@ -1,4 +1,4 @@
-"""A management cluster for all processes of a test run: each of its own would cost as much as many of the tests."""
+"""A management cluster for all processes of a test run, because one per process would cost as much as many tests."""
 
 import contextlib
 import fcntl
@@ -14,11 +14,11 @@ from test.integration.service_account import account_kubeconfig, audited, refuse
 
 @contextlib.contextmanager
 def shared(directory: Path, **choices: Any) -> Iterator[LocalManagementCluster]:
-    """Give the management cluster of a directory, with the provider's account; choices: as of Options.
+    """Yield the management cluster of a directory, with the provider's account. choices: for Options.
 
-    Whoever comes first starts it. It ends when that one leaves as the last one, else with its process, which
-    pytest-xdist keeps to the end of the run: to wait for the others would count as time of the last test, which may not
-    take for ever. Fails when the management cluster has refused the provider anything.
+    The first process starts it. It ends when that process leaves last, otherwise with that process, which
+    pytest-xdist keeps until the end of the run: waiting for the others would count as time of the last test, which has
+    a limit. Fails if the management cluster has denied the provider a request.
     """
     directory.mkdir(exist_ok=True)
     with (directory / "users").open("w") as users:
@@ -37,13 +37,13 @@ def shared(directory: Path, **choices: Any) -> Iterator[LocalManagementCluster]:
 
 
 def _join(directory: Path, users: IO[str]) -> bool:
-    """Become a user of the management cluster that runs; False: none runs, and nobody else can start one now."""
+    """Become a user of the running management cluster; False: none runs, and no other process can start one now."""
     while True:
-        fcntl.flock(users, fcntl.LOCK_SH)  # waits while it is started or ended
+        fcntl.flock(users, fcntl.LOCK_SH)  # waits while it starts or stops
         if LocalManagementCluster(directory).is_running:
             return True
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
-        # Others see as well that none runs. Who asked in vain has let go, so that one is soon the only one to ask.
+        # Other processes also notice that none runs. Each releases its lock, so one soon asks alone.
         time.sleep(random.uniform(0.01, 0.1))

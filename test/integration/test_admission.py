@@ -1,4 +1,4 @@
-"""The CRDs on a real API server: what is accepted, what is refused with which words, what cannot change."""
+"""The CRDs on a real API server: accepted and rejected objects, messages, and immutable fields."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -51,7 +51,7 @@ def manifest(kind: str, name: str, spec: Any = None, **fields: Any) -> dict[str,
 
 
 class ApiServer:
-    """An API server whose refusals are answers like others."""
+    """An API server whose rejections are normal answers."""
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
@@ -70,19 +70,19 @@ class ApiServer:
         payload = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": content_type, "Accept": accept}
         status, answer = self._rest.send(method, f"{path}?{urlencode(query)}", payload, headers)
-        # A kind that is not served yet is answered in plain text.
+        # For a kind that is not served yet, the answer is plain text.
         return status, json.loads(answer) if answer.startswith(b"{") else {"message": answer.decode()}
 
 
 @pytest.fixture
 def api(bare_management: LocalManagementCluster) -> Iterator[ApiServer]:
-    """No provider looks after its namespace `default`."""
+    """No provider manages its namespace `default`."""
     with bare_management.rest() as rest:
         yield ApiServer(rest)
 
 
 def judge(api: ApiServer, kind: str, case: Mapping[str, Any]) -> None:
-    """Check that the API server accepts the case, or refuses it naming the field and what is accepted."""
+    """Check that the API server accepts the case, or rejects it with the field and the accepted values."""
     body = manifest(kind, case.get("name", "case"), case.get("spec"))
     status, answer = api.request("POST", path(body), body, dryRun="All", fieldValidation="Strict")
     if "refused" not in case:
@@ -148,7 +148,7 @@ def test_patches_have_room_for_what_people_write_and_an_end(api: ApiServer, scop
         judge(api, "KINDCluster", {"spec": spec, **refusal})
 
     place = f"{scope}.{field}"
-    # A policy for audits or a scheduler's configuration takes some KiB; all of an object has at most 1.5 MiB in etcd.
+    # A policy for audits or a scheduler's configuration has some KiB; etcd limits an object to 1.5 MiB.
     judged(64 * 1024, 16)
     judged(2, 64)
     too_long = f"{place}[0]" if empty == "" else f"{place}[0].patch"
@@ -191,7 +191,7 @@ def test_invalid_sample_is_refused(api: ApiServer, sample: Path) -> None:
     assert expected in answer["message"]
 
 
-# --- what cannot change ---
+# --- immutable fields ---
 
 PROVISIONED = {"initialization": {"provisioned": True}, "clusterName": "fixed"}
 CREATED = {
@@ -250,7 +250,7 @@ class Stored:
         assert code == 200, answer
 
     def change_spec(self, **fields: Any) -> tuple[int, dict[str, Any]]:
-        """Merge fields into the spec; None takes a field away."""
+        """Merge fields into the spec; None removes a field."""
         return self._merge(self.path, {"spec": fields})
 
     def scale(self, replicas: int) -> tuple[int, dict[str, Any]]:
@@ -447,7 +447,7 @@ def test_scale_subresource_shows_what_is_there_and_how_to_find_it(stored: Any) -
     assert seen["status"] == {"replicas": 2, "selector": "node-role.kubernetes.io/control-plane"}
 
 
-# --- objects of a release that refused less ---
+# --- objects of a less strict release ---
 
 OLDER_GROUP = "older.example.org"
 OLDER_SPECS = [
@@ -466,7 +466,7 @@ def without_rules(node: Any) -> Any:
 
 @pytest.fixture
 def older(api: ApiServer) -> Iterator[Any]:
-    """A copy of the definition in a group of its own, so that its rules can be taken away and given back."""
+    """A copy of the definition in another group, so that its rules can be removed and restored."""
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     status, shipped = api.request("GET", f"{definitions}/{names.KIND_CLUSTERS.plural}.{names.KIND_CLUSTERS.group}")
     assert status == 200

@@ -1,6 +1,6 @@
-"""The real clusterctl against a local management cluster, from a repository that hack/release.py wrote. No network.
+"""The real clusterctl with a local management cluster and a repository from hack/release.py. No network.
 
-It has an API server and nothing else: no pod runs, and namespaces that are deleted stay Terminating.
+It has only an API server: no pod runs, and deleted namespaces stay Terminating.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ class ManagementCluster:
 
 
 def run(*command: str | Path, **options: Any) -> str:
-    """Run a command and return its standard output; an AssertionError holds what it printed.
+    """Run a command and return its standard output; an AssertionError has all its output.
 
     options: those of subprocess.run; `input` is a text.
     """
@@ -88,14 +88,14 @@ def managements(folder: Path) -> Iterator[ManagementCluster]:
     repository.write("v0.1.0", "v0.2.0")
     with LocalManagementCluster(folder / "management", Options(core=False, definitions=False)) as management:
         one = ManagementCluster(management.kubeconfig, repository)
-        # clusterctl takes cert-manager for installed when its kinds are served.
+        # clusterctl considers cert-manager installed if its kinds are served.
         one.kubectl("apply", "--server-side", "-f", str(BIN / "manifests" / "cert-manager-crds.yaml"))
         yield one
 
 
 def initialise(cluster: ManagementCluster) -> None:
     cluster.clusterctl(*INIT, "--infrastructure", "kind:v0.1.0", CLUSTER_TOPOLOGY="true")
-    # Nobody plays core's webhooks here.
+    # No process serves core's webhooks here.
     for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
         cluster.kubectl("delete", kind, "--all")
 
@@ -165,7 +165,7 @@ def test_image_can_come_from_a_mirror(cluster: ManagementCluster, tmp_path: Path
 @pytest.mark.rule("C34")
 @pytest.mark.parametrize("overlay", ["podman", "remote"])
 def test_other_overlays_are_accepted(cluster: ManagementCluster, tmp_path: Path, overlay: str) -> None:
-    """The name of the file in the URL chooses the overlay."""
+    """The file name in the URL selects the overlay."""
     configuration = yaml.safe_load(cluster.repository.configuration.read_text())
     provider = next(one for one in configuration["providers"] if one["name"] == "kind")
     provider["url"] = provider["url"].replace("components.yaml", f"components-{overlay}.yaml")
@@ -214,7 +214,7 @@ def test_topology_brings_its_class_and_honours_the_counts(cluster: ManagementClu
     topology = objects["Cluster"]["spec"]["topology"]
     assert topology["controlPlane"] == {"replicas": 3}
     assert {one["name"]: one["value"] for one in topology["variables"]} == {"workerCount": 2}
-    # A template of the class goes through clusterctl's substitution and must come out whole.
+    # A template of the class must survive clusterctl's substitution.
     source = next(yaml.safe_load_all((ROOT / "templates" / "clusterclass-kind.yaml").read_text()))
     assert objects["ClusterClass"]["spec"] == source["spec"]
 
@@ -260,7 +260,7 @@ def test_upgrade_keeps_clusters_and_delete_removes_all_but_them(empty_cluster: M
 def test_journey_of_the_readme_works_word_for_word(
     empty_cluster: ManagementCluster, provider: StartProvider, tmp_path: Path
 ) -> None:
-    """Deployments make no pods here: local processes play core's and the provider's."""
+    """Deployments create no pods here, so local processes replace core's and the provider's."""
     configuration = tmp_path / "config" / "cluster-api" / "clusterctl.yaml"
     configuration.parent.mkdir(parents=True)
     shutil.copy(empty_cluster.repository.configuration, configuration)
@@ -272,7 +272,7 @@ def test_journey_of_the_readme_works_word_for_word(
     management = LocalManagementCluster(empty_cluster.kubeconfig.parent)
     with core_of(management), connected(management) as api:
         process = provider(management, "default")
-        # The fake kind has one version only, whatever the node image.
+        # The fake kind has only one version, for any node image.
         version = api.rest.request("GET", "/version")["gitVersion"]
         printed = run_commands(rest.replace("v1.37.0", version), management.kubeconfig, tmp_path, **variables)
     assert "cluster.cluster.x-k8s.io/dev condition met" in printed
@@ -287,12 +287,12 @@ def test_journey_of_the_readme_works_word_for_word(
 
 @contextlib.contextmanager
 def core_of(management: LocalManagementCluster) -> Iterator[None]:
-    """Run the core manager that a Deployment asks for, and lead conversions and webhooks to it."""
+    """Run the core manager of a Deployment, and send conversions and webhooks to it."""
     core = CoreManager(management.directory)
     with connected(management) as api:
         for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
             api.rest.request("DELETE", f"/apis/admissionregistration.k8s.io/v1/{kind}")
-        # What is converted through a Service cannot be converted by URL as well.
+        # A conversion webhook with a Service must not have a URL too.
         for definition in api.list(DEFINITIONS, selector="cluster.x-k8s.io/provider%3Dcluster-api"):
             api.patch(DEFINITIONS, "", definition["metadata"]["name"], {"spec": {"conversion": None}})
         core.prepare(api.rest)

@@ -1,4 +1,4 @@
-"""`capk doctor` as its users run it, against a real API server: as the provider's account, and as one without rights.
+"""`capk doctor` with a real API server: as the provider's account, and as one without rights.
 
 kind and the engine are the fake ones, so a machine needs neither.
 """
@@ -22,7 +22,7 @@ FAKE_KIND = f"{sys.executable} -m capkdev.fakekind"
 
 
 def doctor(kubeconfig: Path, directory: Path, *flags: str) -> tuple[int, dict[str, Any]]:
-    """Run the command; return its exit status and what it found, by check."""
+    """Run the command; return its exit status and findings by check."""
     command = [sys.executable, "-m", "capk", "doctor", "--output=json", f"--kubeconfig={kubeconfig}"]
     places = [f"--kind-command={FAKE_KIND}", f"--engine-command={FAKE_KIND} engine", f"--work-dir={directory / 'work'}"]
     environment = {**os.environ, "CAPK_LOCAL_KIND_HOME": str(directory / "kind")}

@@ -1,4 +1,4 @@
-"""The fake kind with its real processes: what lives on, what is found again, and that nothing is left."""
+"""The fake kind with its real processes: what survives, what is found again, and that nothing is left."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def pids(cluster: Cluster) -> list[int]:
 
 
 def runs(pid: int) -> bool:
-    """Tell whether a process runs; one that ended and that nobody asked for its status does not."""
+    """Return whether a process runs; a zombie does not."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(state.strip()) and not state.startswith("Z")
 

@@ -1,4 +1,4 @@
-"""A slice of the kills that `make test-chaos` does by the hundred: one at each of the first writes of a life."""
+"""Some of the kills of `make test-chaos`: one at each of the first writes of a life."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_nothing_is_made_before_finalizer_and_claim_are_stored(stage: Stage) -> 
     def slow(call: Call) -> Fault | None:
         if call.write != 1:
             return None
-        # Time for whatever would not wait for the answer.
+        # Time for code that would not wait for the answer.
         return Fault(delay_seconds=1.5, after=lambda: made.append(stage.kind.creations("patient")))
 
     stage.proxy.begin(slow)

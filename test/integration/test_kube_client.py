@@ -269,7 +269,7 @@ async def test_login_leaves_no_key_behind(
     bare_management: LocalManagementCluster, bare_namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for _ in range(2):  # the loader remembers files by their content, gone or not
+    for _ in range(2):  # the loader caches files by content, even deleted ones
         client = await KubeClient.connect(kubeconfig=str(bare_management.kubeconfig))
         assert names_in(tmp_path) == []
         assert (await client.list(KIND_CLUSTERS, bare_namespace)).items == []
@@ -302,7 +302,7 @@ async def test_rotated_token_of_a_pod_is_picked_up(
 
 
 def service_account(management: LocalManagementCluster, namespace: str) -> tuple[str, str]:
-    """Return a token that may read KINDClusters and nothing else, and the authority of the API server."""
+    """Return a token that may only read KINDClusters, and the authority of the API server."""
     rest = management.rest()
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
     account = {"metadata": {"name": "pod"}}

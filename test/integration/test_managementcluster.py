@@ -1,4 +1,4 @@
-"""The local management cluster and the fake kind with a real provider: what the other integration tests stand on."""
+"""The local management cluster and the fake kind with a real provider: the basis of the other integration tests."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The roles of config/ against what the provider really asks for: nothing is refused, nothing is granted in vain."""
+"""The roles of config/ grant exactly the provider's actual requests: none is denied, no right is unused."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,14 +45,14 @@ NOBODY = {
 
 @pytest.fixture(scope="module")
 def management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
-    """A management cluster of this module's own: another provider's requests prove nothing, and roles are changed."""
+    """A separate management cluster, because other providers' requests prove nothing, and roles change."""
     with audited(tmp_path_factory.mktemp("rbac")) as started:
         yield started
 
 
 @pytest.fixture
 def place(management: LocalManagementCluster, tmp_path: Path) -> Iterator[Place]:
-    """A provider as its Deployment runs it, not started yet."""
+    """A provider with its Deployment's settings, not started yet."""
     with connected(management) as api:
         kind = SwitchableKind(tmp_path / "bin")
         flags = [*SHORT_PERIODS, *kind.flags, "--leader-elect", "--leader-election-namespace", NAMESPACE]
@@ -83,8 +83,8 @@ def roles() -> list[Object]:
 
 
 def live(place: Place) -> None:
-    """Everything that makes the provider ask the API server for something, once."""
-    # A Secret that is somebody else's, and an owner that no watch tells of: both are asked for by name.
+    """Trigger every kind of request that the provider makes, once."""
+    # A foreign Secret, and an owner outside all watches: both are requested by name.
     place.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "taken-config"}})
     place.create({**kindcluster("orphan"), "metadata": {"name": "orphan", "ownerReferences": [NOBODY]}})
     mirror = {"host": "docker.io", "endpoints": ["https://mirror.example"], "caConfigMapRef": {"name": "ca"}}
@@ -106,7 +106,7 @@ def live(place: Place) -> None:
         place.patch(CLUSTERS, "owned", {"spec": {"paused": paused}})
         place.await_condition("owned", "Paused", "Paused" if paused else "NotPaused")
 
-    # The same happens before and after a restart: an Event that is there already is counted on.
+    # The same before and after a restart, which continues the count of an existing Event.
     lose_nodes(place, times=1)
     assert place.process.stop() == 0
     place.process.start()
@@ -120,14 +120,14 @@ def live(place: Place) -> None:
 
 
 def lose_nodes(place: Place, times: int) -> None:
-    """Stop a node, and wait until the Event that tells of its start has been counted so often."""
+    """Stop a node, and wait until the Event about its start has this count."""
     place.stop_node("owned-control-plane")
     eventually(lambda: place.events("owned")["StartingNodes"]["count"] == times)
     place.await_condition("owned")
 
 
 def check_that_finalizers_are_needed(place: Place) -> None:
-    """No request asks for `finalizers`: an admission plugin does, on behalf of whoever names an owner."""
+    """No request uses `finalizers`, but an admission plugin checks this right for owner references."""
     place.create(standalone("proof"))
     place.await_condition("proof")
     role = place.api.get(CLUSTER_ROLES, "", ROLE)
@@ -168,7 +168,7 @@ def test_one_namespace_is_all_that_a_provider_of_one_needs(management: LocalMana
 
 
 def bind_to_one_namespace(management: LocalManagementCluster) -> None:
-    """Do as docs/permissions.md says."""
+    """Follow docs/permissions.md."""
     account_kubeconfig(management)
     [script] = commands("namespaced")
     run_commands(script, management.kubeconfig)

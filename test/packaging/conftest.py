@@ -28,5 +28,5 @@ def each_bundle(request: pytest.FixtureRequest, bundle: Callable[[str], Bundle])
 
 @pytest.fixture(scope="session")
 def default_bundle(bundle: Callable[[str], Bundle]) -> Bundle:
-    """What `clusterctl init --infrastructure kind` installs."""
+    """The bundle that `clusterctl init --infrastructure kind` installs."""
     return bundle("default")

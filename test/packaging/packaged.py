@@ -1,4 +1,4 @@
-"""What the tests of this folder share: where things are, and a rendered overlay of config/."""
+"""Shared parts of the tests in this folder: paths, and a rendered overlay of config/."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ IMAGE = "registry.example/cluster-api-provider-kind:v0.1.0"
 
 @dataclass(frozen=True)
 class Bundle:
-    """One overlay: as a release holds it, and its objects with the defaults of all variables."""
+    """One overlay: its text in a release, and its objects with the defaults of all variables."""
 
     text: str
 

@@ -1,4 +1,4 @@
-"""The kustomize bundles: what clusterctl demands, what Kubernetes accepts, and no right or mount too many."""
+"""The kustomize bundles: requirements of clusterctl and Kubernetes, and no unnecessary right or mount."""
 
 import copy
 import re
@@ -27,7 +27,7 @@ CONTRACT_FLAGS = {
 
 
 def run_command() -> Any:
-    """The command that /manager is, as typer makes it."""
+    """The command of /manager, as built by typer."""
     return typer.main.get_command(cli.app).commands["run"]  # type: ignore[attr-defined]
 
 
@@ -244,7 +244,7 @@ def test_kubeconfigs_of_running_calls_never_reach_a_disk(each_bundle: Bundle) ->
     (mount,) = (one for one in each_bundle.manager["volumeMounts"] if one["name"] == "work")
     directories = {one.get("value") for one in each_bundle.manager["env"] if one["name"] in ("HOME", "TMPDIR")}
     assert directories == {mount["mountPath"]}
-    # Below it, because the mount itself belongs to root: a directory that is not the provider's own is refused.
+    # Below the mount, which belongs to root: the provider rejects a directory of another user.
     assert f"--work-dir={mount['mountPath']}/work" in each_bundle.manager["args"]
 
 

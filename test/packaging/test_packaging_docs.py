@@ -1,4 +1,4 @@
-"""README and docs: every table is complete and true, every command block says who runs it."""
+"""README and docs: every table is complete and true, and every command block names the test that runs it."""
 
 import re
 import tokenize
@@ -57,7 +57,7 @@ def test_every_variable_of_the_class_is_documented_with_its_default() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_block_says_who_runs_it(page: Path) -> None:
-    """A test, which names the mark; or nobody, as it needs the internet or a container engine of its own."""
+    """Either a test with that mark, or none, because it needs the internet or its own container engine."""
     text = page.read_text()
     marks = MARK.findall(text)
     assert len(marks) == text.count("```sh\n")

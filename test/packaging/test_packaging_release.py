@@ -1,4 +1,4 @@
-"""hack/release.py: what it writes, that it writes the same twice, and what it refuses."""
+"""hack/release.py: its output, that the output is reproducible, and rejected arguments."""
 
 import hashlib
 import json
@@ -132,7 +132,7 @@ def test_image_reference_is_split(image: str, fields: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("image", ["capk:v1", "someone/capk:v1"])
 def test_image_without_a_registry_is_refused(image: str) -> None:
-    """clusterctl refuses the whole installation: "repository name must be canonical"."""
+    """clusterctl would reject the whole installation: "repository name must be canonical"."""
     with pytest.raises(release.ReleaseError, match="names no registry"):
         release.image_fields(image)
 

@@ -187,7 +187,7 @@ def test_patches_never_touch_the_endpoint() -> None:
     assert not any("controlPlaneEndpoint" in path for path in paths)
 
 
-# --- what the class lets through, the KINDCluster takes ---
+# --- the KINDCluster accepts whatever the class accepts ---
 
 
 def variable(name: str) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def field(*names: str) -> dict[str, Any]:
 
 
 def patterns_of(schema: Mapping[str, Any]) -> set[str]:
-    """The patterns that a text has to match, as such or in CEL rules."""
+    """The patterns that a text must match, directly or in CEL rules."""
     rules = [one["rule"] for one in schema.get("x-kubernetes-validations", ())]
     return {schema.get("pattern", "")} | {found for rule in rules for found in re.findall(r"matches\(r'([^']+)'", rule)}
 
@@ -243,7 +243,7 @@ def test_class_refuses_what_the_schema_of_the_kindcluster_refuses(
     for limit in ("maxItems", "maxLength", "maxProperties"):
         assert of_class.get(limit, 0) <= of_cluster.get(limit, 0)
     for limit in ("minItems", "minLength"):
-        # The empty default of a text leaves the field out.
+        # The empty default of a text omits the field.
         assert of_class.get(limit, 0) >= of_cluster.get(limit, 0) or of_class.get("default") == ""
     assert patterns_of(of_cluster) - {""} <= patterns_of(of_class)
 

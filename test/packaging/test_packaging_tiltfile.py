@@ -1,6 +1,6 @@
 """The Tiltfile, run by a Starlark interpreter with Tilt's functions replaced by ones that record their calls.
 
-No tilt runs here: that Tilt takes these arguments is what its documentation says, and is not proven.
+Tilt does not run here: that it accepts these arguments is taken from its documentation.
 """
 
 import json
@@ -36,7 +36,7 @@ Calls = Mapping[str, list[tuple[list[Any], dict[str, Any]]]]
 
 @pytest.fixture
 def calls(default_bundle: Bundle) -> Calls:
-    """What the Tiltfile calls, by function, as positional and named arguments."""
+    """The calls of the Tiltfile by function, as positional and named arguments."""
     recorded: dict[str, list[tuple[list[Any], dict[str, Any]]]] = defaultdict(list)
     module = starlark.Module()
 

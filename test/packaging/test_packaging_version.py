@@ -1,4 +1,4 @@
-"""pyproject.toml has the version; everything else that names one agrees with it."""
+"""pyproject.toml has the version; all other mentions of it agree."""
 
 import importlib.metadata
 import json

@@ -1,4 +1,4 @@
-"""The provider's wheel, from which the image is made, holds the provider alone and works without the rest."""
+"""The provider's wheel, from which the image is built, contains only the provider and works alone."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ import capk.cli, capk.manager.process
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel as the Dockerfile builds it, from a copy that also holds what must stay out."""
+    """The wheel as the Dockerfile builds it, from a copy that also has files that must stay out."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

@@ -16,7 +16,7 @@ from test.simulation.life import Script
 from test.simulation.lives import run
 
 HASH_SEED = "0"
-"""Sets of texts are iterated in the order of their hashes, which Python changes from process to process."""
+"""Python varies the hashes of texts, and so the iteration order of sets, from process to process."""
 
 
 def main(
@@ -30,7 +30,7 @@ def main(
     shrink: Annotated[bool, typer.Option(help="Shorten what fails.")] = True,
     script: Annotated[Path | None, typer.Option(help="Run one script from a file instead, and show its trace.")] = None,
 ) -> None:
-    """Run lives of the provider in virtual time and report what went wrong."""
+    """Run lives of the provider in virtual time and report failures."""
     console = Console(stderr=True, highlight=False)
     if script:
         raise typer.Exit(_replay(Script.from_json(script.read_text(encoding="utf-8"))))

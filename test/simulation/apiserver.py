@@ -1,7 +1,7 @@
-"""A simulated API server: versions, watches with selectors, finalizers, garbage collection, admission, and its trouble.
+"""A simulated API server: versions, watches with selectors, finalizers, garbage collection, admission and faults.
 
-`ApiServer` keeps the objects and is what users, core and the garbage collector write to: nothing ever fails for them.
-`ApiClient` is the door of one provider process, with latency, faults, and everything that is counted and judged.
+`ApiServer` keeps the objects. Users, core and the garbage collector write to it, and their requests never fail.
+`ApiClient` is the client of one provider process, with latency, faults, counts and checks.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass
 class Stored:
-    """An object, whatever becomes of it."""
+    """An object, which may be deleted later."""
 
     body: Body
 
@@ -55,7 +55,7 @@ class Stored:
 class Watch:
     """One stream of events of a kind to one provider.
 
-    latency: seconds that an event is on its way; events of one watch keep their order.
+    latency: delay of an event in seconds; events of one watch keep their order.
     """
 
     owner: str
@@ -76,10 +76,10 @@ class Watch:
 
 @dataclass
 class Fault:
-    """Something that requests run into for a while.
+    """A temporary fault of requests.
 
-    kind: error (refused, nothing done), lost (done, but the answer is lost), slow, admission (writes are refused).
-    share: how many of the requests. until: virtual time at which it ends.
+    kind: error (rejected, nothing done), lost (done, but the answer is lost), slow, admission (writes are rejected).
+    share: of the requests. until: virtual time of its end.
     """
 
     kind: str
@@ -93,7 +93,7 @@ class Fault:
     rng: Random = field(default_factory=Random)
 
     def hits(self, verb: str, plural: str) -> bool:
-        """Return whether a request runs into it."""
+        """Return whether it affects a request."""
         if now() >= self.until or self.plural not in (None, plural) or (self.verbs and verb not in self.verbs):
             return False
         return self.rng.random() < self.share
@@ -102,8 +102,8 @@ class Fault:
 class ApiServer:
     """The objects of the management cluster.
 
-    rng: for delays. core_version: what the group of Cluster API is served as; None: not installed.
-    edit_secrets: a mutating webhook; gets each Secret that is written, and changes it.
+    rng: for delays. core_version: served version of Cluster API's group; None: not installed.
+    edit_secrets: a mutating webhook, which changes each written Secret.
     on_change: called with (plural, before, after) after each change.
     """
 
@@ -117,7 +117,7 @@ class ApiServer:
         self.secret_quota: dict[str, int] = {}
         self.on_change: list[Callable[[str, Body | None, Body | None], None]] = []
         self.slow_watches: dict[str, tuple[float, float]] = {}
-        """Plural -> (seconds that its events take, until when)."""
+        """Plural -> (delay of its events in seconds, until when)."""
         self.version = 1000
         self._uids = 0
         self.living: set[str] = set()
@@ -198,7 +198,7 @@ class ApiServer:
         return self.objects[where].body
 
     def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
-        """Delete an object, or mark it where finalizers hold it."""
+        """Delete an object, or mark it for deletion if it has finalizers."""
         where = (resource.plural, namespace, name)
         stored = self.get("delete", resource, namespace, name)
         metadata = stored.body["metadata"]
@@ -212,7 +212,7 @@ class ApiServer:
             self._store(where, stored, merged(stored.body, {"metadata": {"deletionTimestamp": timestamp()}}))
 
     def edit(self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any]) -> Body | None:
-        """What a user does with `kubectl patch`; None where the server refuses or the object is gone."""
+        """Apply a user's `kubectl patch`; returns None if the server rejects it or the object is gone."""
         try:
             return self.update("patch", resource, (resource.plural, namespace, name), lambda seen: merged(seen, patch))
         except ApiError:
@@ -271,7 +271,7 @@ class ApiServer:
         asyncio.get_running_loop().call_later(delay, self._collect, where, context=context_of(""))
 
     def _collect(self, where: Where) -> None:
-        """The garbage collector: an object goes with its last owner; references to owners that are gone are dropped."""
+        """The garbage collector: deletes an object after its last owner, and drops references to deleted owners."""
         stored = self.objects.get(where)
         if stored is None:
             return
@@ -288,7 +288,7 @@ class ApiServer:
     # --- watching
 
     def watch(self, watch: Watch) -> None:
-        """Begin a watch: list what is there, then tell of every change."""
+        """Begin a watch: list existing objects, then send every change."""
         self.watches.append(watch)
         for obj in self.all(RESOURCES[watch.plural]):
             if watch.matches(obj):
@@ -296,11 +296,11 @@ class ApiServer:
 
     @property
     def is_behind(self) -> bool:
-        """Return whether some watcher is still to be told of what happened more than a moment ago."""
+        """Return whether a watcher has not received a change that is more than a moment old."""
         return any(watch.last > now() + 1 for watch in self.watches)
 
     def drop_watches(self, *, seconds: float, plural: str | None = None) -> None:
-        """Break streams: what happens meanwhile is never told; after that the watcher lists again (410)."""
+        """Break streams: changes meanwhile are never sent; afterwards the watcher lists again (410)."""
         loop = asyncio.get_running_loop()
         for watch in self.watches:
             if watch.is_open and plural in (None, watch.plural):
@@ -308,7 +308,7 @@ class ApiServer:
                 loop.call_later(seconds, self._reopen, watch, context=context_of(""))
 
     def unwatch(self, owner: str) -> None:
-        """Forget the watches of a provider that is gone."""
+        """Remove the watches of a provider that has ended."""
         self.watches = [watch for watch in self.watches if watch.owner != owner]
 
     def _reopen(self, watch: Watch) -> None:
@@ -327,7 +327,7 @@ class ApiServer:
             if matches and after:
                 self._send(watch, "MODIFIED" if was else "ADDED", after)
             elif was and before:
-                # The last state that matched, with the version of the change: so does the watch cache.
+                # Like the watch cache: the last state that matched, with the version of the change.
                 metadata = {**before["metadata"], "resourceVersion": str(self.version)}
                 self._send(watch, "DELETED", {**before, "metadata": metadata})
         for listener in self.on_change:
@@ -345,7 +345,7 @@ class ApiServer:
 
 
 class ApiClient:
-    """The API server as one provider process sees it: `capk.kube.protocol.KubeApi`, and what the application asks more.
+    """The API server for one provider process: `capk.kube.protocol.KubeApi` and further calls of the application.
 
     on_request: called with (verb, plural, where, whether it is a write) before each request.
     on_write: called with (plural, text) of every document that is sent, for the search for secrets.
@@ -385,7 +385,7 @@ class ApiClient:
         return await self._read(lambda: self._serves(group))
 
     async def _read(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask again where there was no answer, as the real client does."""
+        """Repeat a read without an answer, as the real client does."""
         for attempt in range(READ_ATTEMPTS - 1):
             with suppress(Unreachable):
                 return await ask()
@@ -438,7 +438,7 @@ class ApiClient:
             return self._seen(resource, self._api.update("patch", resource, where, change, subresource=subresource))
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
-        """Ask for the deletion of an object."""
+        """Request the deletion of an object."""
         async with _Request(self, "delete", resource, f"{namespace}/{name}", {}):
             self._api.delete(resource, namespace or "", name, uid=uid)
 
@@ -451,7 +451,7 @@ class ApiClient:
         return True
 
     async def session(self, *, renew: bool = False) -> Any:
-        """Refuse: nothing here watches over HTTP."""
+        """Not supported: no watch here uses HTTP."""
         raise RuntimeError("events are delivered directly")
 
     async def close(self) -> None:

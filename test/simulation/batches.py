@@ -1,4 +1,4 @@
-"""Runs lives in child processes that end now and then: what killed providers leave is never freed within a process."""
+"""Runs lives in child processes that are replaced periodically, because killed providers leave objects in memory."""
 
 import gc
 import os
@@ -19,7 +19,7 @@ LIVES_OF_A_PROCESS: Final = 60
 
 @dataclass
 class Failure:
-    """A life that went wrong, and the short script of it."""
+    """A failed life, and its shortened script."""
 
     seed: int | str
     violations: list[str]
@@ -30,7 +30,7 @@ class Failure:
 
 @dataclass
 class Report:
-    """What many lives came to. hours: virtual."""
+    """The results of many lives. hours: virtual."""
 
     first: int
     last: int
@@ -58,10 +58,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run.
+    """Options of a run.
 
     seconds: real time. first: seed, stride: distance to the next one. without: kinds of steps and worlds to leave out.
-    most: lives, 0 for no limit. stop_after: failures. shrinks: whether failing scripts are made short.
+    most: lives, 0 for no limit. stop_after: failures. shrinks: whether failing scripts are shortened.
     """
 
     seconds: float
@@ -75,7 +75,7 @@ class Plan:
 
 
 def run_batches(plan: Plan, progress: Callable[[Report], None] = lambda report: None) -> Report:
-    """Run the lives of one seed after the other until the time is over, or so many have failed."""
+    """Run the lives of one seed after the other until the time is up, or so many have failed."""
     end, report = time.monotonic() + plan.seconds, Report(plan.first, plan.first)
     while True:
         first = plan.first + report.lives * plan.stride

@@ -1,6 +1,6 @@
 """Virtual time and simulated processes: a deterministic event loop, and the clocks that code under test reads.
 
-Time passes only when nothing is left to do, and then jumps to the next timer. Every callback belongs to a simulated
+Time advances only if nothing is left to do, and then jumps to the next timer. Every callback belongs to a simulated
 process (a context variable). `SimulatedLoop.kill` drops all callbacks of a process, so nothing of it ever runs again:
 no `finally`, no `except`, exactly as after SIGKILL.
 """
@@ -28,19 +28,19 @@ class Deadlock(Exception):
 
 
 class Livelock(Exception):
-    """Code goes round and round without a pause."""
+    """Code loops without a pause."""
 
 
 ROUNDS_WITHOUT_TIME: Final = 20_000
-"""Rounds of the loop without a pause that no sane code makes."""
+"""Rounds of the loop without a pause that count as an endless loop."""
 ROUND_SECONDS: Final = 1e-6
 """Virtual time that a round of the loop takes."""
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Runs code that awaits timers and other coroutines only; sockets, threads and processes raise.
+    """Runs code that awaits only timers and other coroutines; sockets, threads and processes raise.
 
-    steps: how many rounds the loop has made, a measure of the work that was done.
+    steps: number of rounds of the loop, a measure of the work.
     """
 
     def __init__(self) -> None:
@@ -57,12 +57,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self._now
 
     def select(self, timeout: float | None) -> Sequence[Any]:
-        """Let time pass: jump to the next timer. BaseEventLoop calls this where it would wait for sockets."""
+        """Jump to the next timer. BaseEventLoop calls this to wait for sockets."""
         self.steps += 1
         if timeout is None:
             raise Deadlock("every task waits and no timer is set")
         self._idle_rounds = 0 if timeout else self._idle_rounds + 1
-        # Code takes time; without it a wait for less than the clock can tell would never end.
+        # Code takes time. Otherwise a wait shorter than the clock's resolution would never end.
         self._now += ROUND_SECONDS
         if self._idle_rounds > ROUNDS_WITHOUT_TIME:
             raise Livelock("the provider goes round and round without a pause")
@@ -71,9 +71,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return ()
 
     def kill(self, process: str) -> None:
-        """Drop all that a simulated process was about to do, now and from now on."""
+        """Drop all present and future callbacks of a simulated process."""
         self._dead.add(process)
-        # Collected within the life, their coroutines would run their `finally` blocks at an arbitrary moment.
+        # If collected during the life, their coroutines would run `finally` blocks at an arbitrary moment.
         self.graveyard |= asyncio.all_tasks(self)
         for handle in [*self._ready, *self._scheduled]:  # type: ignore[attr-defined]
             if handle._context.get(PROCESS) == process:
@@ -110,7 +110,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return None
 
     def run_in_executor(self, *_: Any) -> Any:  # type: ignore[override]
-        """Refuse: a thread would not be deterministic."""
+        """Not supported: a thread would not be deterministic."""
         raise RuntimeError("the simulation has no threads")
 
 
@@ -137,7 +137,7 @@ def now() -> float:
 
 
 def timestamp() -> str:
-    """Return the virtual time as the API server writes it."""
+    """Return the virtual time in the API server's format."""
     return moment().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -157,7 +157,7 @@ class _SimulatedDatetime(datetime):
 
 
 class _SimulatedTime(types.ModuleType):
-    """What code gets for the module `time`."""
+    """Replaces the module `time`."""
 
     def __init__(self) -> None:
         super().__init__("time")
@@ -187,7 +187,7 @@ def _instead_of(value: Any) -> Any:
 
 
 def _defaults(function: Any) -> Iterator[tuple[Any, str, Any]]:
-    """Clocks that were bound when a function was defined."""
+    """Yield clocks that are bound as defaults of a function."""
     positional = getattr(function, "__defaults__", None) or ()
     if any(_instead_of(value) for value in positional):
         yield function, "__defaults__", tuple(_instead_of(value) or value for value in positional)
@@ -216,7 +216,7 @@ _points: list[tuple[Any, str, Any]] | None = None
 
 @contextmanager
 def simulated_clocks(seed: int | str) -> Iterator[None]:
-    """Replace the clocks and the chance that the package `capk` uses; `random` begins at the seed.
+    """Replace the clocks and random numbers of the package `capk`; `random` starts with the seed.
 
     Modules have to be imported before.
     """
@@ -237,7 +237,7 @@ def simulated_clocks(seed: int | str) -> Iterator[None]:
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in virtual time that begins at 0, and drop what is left at its end."""
+    """Run a coroutine in virtual time that begins at 0, and drop remaining tasks at its end."""
     loop = SimulatedLoop()
     asyncio.set_event_loop(loop)
     try:
@@ -253,9 +253,9 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
 def _keep(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Keep unfinished tasks for ever.
 
-    Python ends a coroutine that is collected by running its `finally` blocks, with all that they call. A killed process
-    does no such thing, and it would happen in the middle of another life. Who runs many lives does it in processes that
-    end now and then.
+    If Python collects a coroutine, it runs the `finally` blocks with all their calls. A killed process
+    does not do this, and it would happen in the middle of another life. Therefore many lives run in processes that
+    are replaced periodically.
     """
     for task in tasks:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(task))

@@ -1,4 +1,4 @@
-"""How long lives by seed are run."""
+"""The time for lives by seed."""
 
 import pytest
 

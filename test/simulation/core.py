@@ -1,4 +1,4 @@
-"""What Cluster API's core does to our objects, in small: it owns them, and it deletes them in order."""
+"""A small model of Cluster API's core: it owns our objects, and deletes them in order."""
 
 import asyncio
 from random import Random
@@ -15,7 +15,7 @@ _REFERENCES: Final = (("controlPlaneRef", names.KIND_CONTROL_PLANES), ("infrastr
 
 
 class CoreController:
-    """Reconciles a Cluster some time after it, or an object that it names, has changed."""
+    """Reconciles a Cluster some time after a change of it or an object that it names."""
 
     def __init__(self, server: ApiServer, rng: Random) -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""What the provider holds in place of `Kind` and `Containers`: the same methods, on the simulated engine."""
+"""Replacements of `Kind` and `Containers` with the same methods, on the simulated engine."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ class SimulatedKind:
         self._delete_timeout_seconds = delete_timeout_seconds
 
     def remove_leftovers(self) -> int:
-        """Nothing is kept in files."""
+        """There are no files."""
         return 0
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class SimulatedKind:
         await ask(self._kind.engine, ["kind", *arguments], "get-clusters-engine-down")
 
     async def _run(self, process: KindProcess, work: Any, timeout_seconds: float, *arguments: str) -> Any:
-        """Wait for a run of kind; at the deadline, and when this is cancelled, end it and wait for its end."""
+        """Wait for a run of kind; at the deadline or on cancellation, stop it and wait for its end."""
         task = self._kind.start(process, work)
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -141,7 +141,7 @@ class SimulatedKind:
 class SimulatedContainers:
     """Answers the calls of `capk.engine.containers.Containers` for one provider process.
 
-    command: None for an engine that cannot be asked for containers.
+    command: None for an engine that cannot list containers.
     """
 
     def __init__(self, engine: SimulatedEngine, owner: str, on_call: OnCall, command: tuple[str, ...] | None) -> None:
@@ -212,7 +212,7 @@ class SimulatedContainers:
         return Output("", "")
 
     async def printed(self, container_id: str, *, timeout_seconds: float = 30) -> str:
-        """Return what a container has printed."""
+        """Return a container's output."""
         self._on_call("logs", container_id)
         await self._ask("logs")
         return ""
@@ -224,7 +224,7 @@ class SimulatedContainers:
         self._running(node_name).files[path] = content
 
     async def occupants(self) -> dict[str, str]:
-        """Return who has which address of kind's network."""
+        """Return the containers on kind's network by address."""
         self._on_call("occupants", "")
         await self._ask("network")
         nodes = {one.address: one.name for one in self._engine.containers.values() if one.address}
@@ -247,11 +247,11 @@ class SimulatedContainers:
             await self.remove(held)
 
     async def resolves_names(self) -> bool | None:
-        """Say nothing of names on the network: only podman can tell."""
+        """Return None, because only podman reports whether its network resolves names."""
         return None
 
     async def engine_id(self) -> str | None:
-        """Return what tells this engine from another one."""
+        """Return the id of this engine."""
         if self.command is None:
             return None
         self._on_call("info", "")
@@ -271,7 +271,7 @@ class SimulatedContainers:
 
 
 async def ask(engine: SimulatedEngine, command: Sequence[str], down: str) -> None:
-    """Ask the engine something; raises what the doors raise when it hangs or is down."""
+    """Call the engine; raises the same errors as the real classes if it hangs or is down."""
     slow = 20.0 if engine.trouble.slow > now() else 1.0
     await asyncio.sleep(engine.rng.uniform(0.01, 0.05) * slow)
     if engine.trouble.hang > now():
@@ -285,7 +285,7 @@ async def ask(engine: SimulatedEngine, command: Sequence[str], down: str) -> Non
 
 
 def as_node(container: Container) -> Node:
-    """Return the container as the provider sees it, in the fields that its type has."""
+    """Return the container as the provider's type."""
     known = {
         "name": container.name,
         "cluster": container.cluster,

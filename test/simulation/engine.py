@@ -1,6 +1,6 @@
-"""A simulated container engine: containers, addresses, volumes, and what goes wrong with them.
+"""A simulated container engine: containers, addresses, volumes, and their faults.
 
-It knows nothing of the provider. `kindcommand` drives it as kind does, `doors` shows it to the provider.
+It does not depend on the provider. `kindcommand` drives it as kind does, `doors` connects the provider to it.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ LOAD_BALANCER: Final = "external-load-balancer"
 CONTROL_PLANE: Final = "control-plane"
 WORKER: Final = "worker"
 FOREIGN: Final = "stranger"
-"""Maker of what was not made for an object of ours."""
+"""Maker of clusters that were not created for our objects."""
 
 
 @dataclass
 class Birth:
-    """One run of `kind create cluster`, and the kind cluster that came of it.
+    """One run of `kind create cluster`, and its kind cluster.
 
     maker: the mark in its configuration, or FOREIGN. is_up: kubeadm has done its work.
     is_dead: its API server does not answer although all containers run. system_uid: changes when etcd came back empty.
@@ -34,12 +34,12 @@ class Birth:
     control_planes: int
     is_up: bool = False
     reported: tuple[float, str] | None = None
-    """When kind told which provider of its success."""
+    """Provider -> time at which kind reported success to it."""
     is_dead: bool = False
     balancer_knows: bool = True
     empties: int = 0
     lacks_system: bool = False
-    """Whether its API server ran on while its etcd was emptied: it does not make kube-system again."""
+    """Whether its API server kept running while its etcd was emptied: it does not create kube-system again."""
     hostile: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -67,7 +67,7 @@ class Birth:
 class Container:
     """A container of the engine.
 
-    home: the address that it had when its kind cluster was made. is_listed: whether listings show it yet.
+    home: its address when the kind cluster was created. is_listed: whether listings show it yet.
     exits_again: ends a moment after each start. is_stuck: cannot be removed.
     """
 
@@ -90,21 +90,21 @@ class Container:
 
 @dataclass
 class Trouble:
-    """What calls of the engine run into, each until a virtual time."""
+    """Faults of engine calls, each until a virtual time."""
 
     down: float = 0.0
     hang: float = 0.0
     slow: float = 0.0
     garble: float = 0.0
     crash: float = 0.0
-    """Listings raise what no door may raise (a parser's error)."""
+    """Listings raise an error outside the contract (a parser's error)."""
     disagree: float = 0.0
-    """Containers' listings are a while behind kind's."""
+    """Listings of containers are older than kind's."""
     full_disk: float = 0.0
     addresses_taken: float = 0.0
 
     def end(self) -> None:
-        """End all of it."""
+        """End all faults."""
         self.__init__()  # type: ignore[misc]
 
 
@@ -112,7 +112,7 @@ class SimulatedEngine:
     """All containers, and the rules of names and addresses.
 
     on_remove: called with (container, who) before a container is removed.
-    on_birth: called with the birth when a creation begins to make containers.
+    on_birth: called with the birth when a creation begins to create containers.
     balancer_survives: kind 0.33's load balancer keeps its configuration over a restart, 0.32's does not.
     """
 
@@ -125,29 +125,29 @@ class SimulatedEngine:
         self.on_remove: Callable[[Container, str], None] = lambda container, who: None
         self.births: list[Birth] = []
         self.occupied: dict[str, str] = {}
-        """Address -> name of a container that is no kind node."""
+        """Address -> name of a container that is not a kind node."""
         self.held: dict[str, tuple[str, str]] = {}
-        """Placeholders: id -> the address that one has, and the kind cluster that it helps to start."""
+        """Placeholders: id -> its address, and the kind cluster that it helps to start."""
         self.removals: list[tuple[float, str, str]] = []
         self.number = 1
         self.has_crashed = False
-        """Whether listings have raised what no door may raise."""
+        """Whether listings have raised an error outside the contract."""
         self._ids = 0
         self._ports = 40000
         self._past: list[tuple[float, list[Container]]] = []
 
     def switch(self, *, away: bool) -> None:
-        """Let another, empty engine answer, or the first one again; the containers of the first one go on running."""
+        """Let another, empty engine answer, or the first one again; the first one's containers keep running."""
         if away != (self.number == 1):
             return
         self.number = 2 if away else 1
         self.containers, self._elsewhere = self._elsewhere, self.containers
         self._past.clear()
 
-    # --- what there is
+    # --- state
 
     def everywhere(self) -> list[Container]:
-        """Return all containers, those of an engine that does not answer now included."""
+        """Return all containers, including those of an engine that does not answer now."""
         return [*self.containers.values(), *self._elsewhere.values()]
 
     def is_elsewhere(self, birth: Birth) -> bool:
@@ -168,7 +168,7 @@ class SimulatedEngine:
         return next((one for one in self.containers.values() if one.name == name), None)
 
     def answers(self, birth: Birth) -> bool:
-        """Return whether the API server of that kind cluster can be reached where its kubeconfig says."""
+        """Return whether the API server of that kind cluster can be reached at the address in its kubeconfig."""
         own = [one for one in self.everywhere() if one.birth is birth]
         planes = [one for one in own if one.role == CONTROL_PLANE and one.running]
         if not birth.is_up or birth.is_dead or not planes:
@@ -189,7 +189,7 @@ class SimulatedEngine:
         publishes = LOAD_BALANCER if container.birth.control_planes > 1 else CONTROL_PLANE
         return container.role == publishes and self.port_owner(container.birth) is not None
 
-    # --- what happens
+    # --- events
 
     def begin(self, cluster: str, maker: str, port: int, control_planes: int) -> Birth:
         """Note that a creation begins; port 0 chooses a free one."""
@@ -203,7 +203,7 @@ class SimulatedEngine:
     def make(
         self, birth: Birth, name: str, role: str, mark: str | None, image: str, *, is_listed: bool = True
     ) -> Container:
-        """Make a container that does not run yet; raises KeyError with the other's id when the name is taken."""
+        """Create a container without starting it; raises KeyError with the other's id if the name is taken."""
         if taken := self.named(name):
             raise KeyError(taken.id)
         self._ids += 1
@@ -247,7 +247,7 @@ class SimulatedEngine:
         return container_id, address
 
     def restart(self, *, order: str, come_back: bool, down_seconds: float) -> None:
-        """Restart the engine: every container stops; where they come back by themselves, in an order.
+        """Restart the engine: every container stops. If they restart by themselves, they do so in an order.
 
         order: names, random or addresses (the one that gives each its own address again).
         """
@@ -272,15 +272,15 @@ class SimulatedEngine:
         taken |= {address for address, _ in self.held.values()}
         return next(address for address in _addresses() if address not in taken)
 
-    # --- listings that are behind
+    # --- stale listings
 
     def remember(self) -> None:
-        """Keep what a listing would show now, for one that is behind later."""
+        """Keep the current listing for a later stale one."""
         self._past = [(when, shown) for when, shown in self._past if when > now() - 10][-20:]
         self._past.append((now(), self.listed()))
 
     def a_while_ago(self) -> list[Container]:
-        """Return what a listing showed up to ten seconds ago."""
+        """Return a listing that is up to ten seconds old."""
         return self._past[0][1] if self._past else []
 
 

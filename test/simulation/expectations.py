@@ -1,4 +1,4 @@
-"""Steps of a script that look: what must be so at that moment of a life."""
+"""Checking steps of a script: conditions that must hold at that moment of a life."""
 
 from capk.api import names
 from capk.api.names import Condition
@@ -8,7 +8,7 @@ from test.simulation.life import Life, action
 
 @action("wait")
 def wait(life: Life) -> None:
-    """Do nothing: all trouble ends after the last step."""
+    """Do nothing: all faults end after the last step."""
 
 
 @action("expect")
@@ -21,7 +21,7 @@ def expect(
     words: str | None = None,
     exists: bool | None = None,
 ) -> None:
-    """Expect of an object that it is Ready or not, that a condition holds some words, that it exists or does not."""
+    """Expect that an object is Ready or not, that a condition contains some words, that it exists or not."""
     resource = names.KIND_CLUSTERS if kind == "kindclusters" else names.KIND_CONTROL_PLANES
     obj = life.world.api.find(resource, namespace, name)
     if exists is not None and exists != (obj is not None):
@@ -37,14 +37,14 @@ def expect(
 
 @action("expect-secret")
 def expect_secret(life: Life, name: str, namespace: str = "default", exists: bool = True) -> None:
-    """Expect a Secret to be there, or not."""
+    """Expect that a Secret exists, or not."""
     if exists != (life.world.api.find(names.SECRETS, namespace, name) is not None):
         life.world.violate(f"Secret {name} {'is gone' if exists else 'is still there'}")
 
 
 @action("expect-writes")
 def expect_writes(life: Life, plural: str, most: int) -> None:
-    """Expect that the provider has changed objects of a kind at most so often within the last ten minutes."""
+    """Expect at most so many changes of a kind's objects by the provider within the last ten minutes."""
     count = sum(one == plural and when > now() - 600 for when, one, _ in life.world.writes)
     if count > most:
         life.world.violate(f"{count} times {plural} were changed within ten minutes, at most {most} are sane")
@@ -52,7 +52,7 @@ def expect_writes(life: Life, plural: str, most: int) -> None:
 
 @action("expect-calls")
 def expect_calls(life: Life, what: str, most: int) -> None:
-    """Expect at most so many calls of the engine of one sort within the last ten minutes."""
+    """Expect at most so many engine calls of one type within the last ten minutes."""
     count = sum(one == what for _, one, _ in life.world.calls)
     if count > most:
         life.world.violate(f"{count} times {what} within ten minutes, at most {most} are sane")

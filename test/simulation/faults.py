@@ -1,4 +1,4 @@
-"""What goes wrong by itself: at the API server, the engine, kind, workload clusters and the provider process."""
+"""Faults of the API server, the engine, kind, workload clusters and the provider process."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def api(
     plural: str | None = None,
     verbs: Sequence[str] = (),
 ) -> None:
-    """Requests fail, are slow, or are done and their answer is lost; see `apiserver.Fault`."""
+    """Requests fail, are slow, or succeed without an answer; see `apiserver.Fault`."""
     rng = Random(f"{life.world.seed} {kind} {len(life.world.api.faults)}")
     fault = Fault(kind, now() + seconds, share, status, message, delay, plural, tuple(verbs), rng)
     life.world.api.faults.append(fault)
@@ -34,19 +34,19 @@ def api(
 
 @action("drop-watches")
 def drop_watches(life: Life, seconds: float = 5.0, plural: str | None = None) -> None:
-    """Watches break; what happens until they are open again is only seen by listing."""
+    """Watches break; only a list shows the changes until they are open again."""
     life.world.api.drop_watches(seconds=seconds, plural=plural)
 
 
 @action("slow-watch")
 def slow_watch(life: Life, plural: str, latency: float = 10.0, seconds: float = 60.0) -> None:
-    """Events of one kind are late, so that kinds come in another order than they happened."""
+    """Events of one kind are late, so that events of different kinds arrive out of order."""
     life.world.api.slow_watches[plural] = (latency, now() + seconds)
 
 
 @action("quota")
 def quota(life: Life, limit: int = 0, namespace: str = "default", seconds: float = 900.0) -> None:
-    """No more Secrets than that in a namespace, for a while."""
+    """A namespace has a temporary quota of Secrets."""
     api_server = life.world.api
     api_server.secret_quota[namespace] = limit
     asyncio.get_running_loop().call_later(seconds, api_server.secret_quota.pop, namespace, None)
@@ -54,7 +54,7 @@ def quota(life: Life, limit: int = 0, namespace: str = "default", seconds: float
 
 @action("webhook")
 def webhook(life: Life, seconds: float = 300.0) -> None:
-    """A mutating webhook changes owner references of each Secret that is written."""
+    """A mutating webhook changes the owner references of each written Secret."""
 
     def change(secret: Body) -> None:
         for reference in secret["metadata"].get("ownerReferences") or ():
@@ -69,7 +69,7 @@ def webhook(life: Life, seconds: float = 300.0) -> None:
 
 @action("engine")
 def engine(life: Life, trouble: str, seconds: float = 30.0) -> None:
-    """The engine is in trouble for a while; see `engine.Trouble`."""
+    """The engine has a temporary fault; see `engine.Trouble`."""
     life.world.engine.has_crashed |= trouble == "crash"
     setattr(life.world.engine.trouble, trouble, now() + seconds)
 
@@ -82,9 +82,9 @@ def restart_engine(life: Life, order: str = "names", come_back: bool = True, sec
 
 @action("another-engine")
 def another_engine(life: Life, seconds: float = 300.0) -> None:
-    """The command of the engine leads to another engine for a while, as after `docker context use`."""
+    """The engine's command uses another engine temporarily, as after `docker context use`."""
     if any(one.doing == "create" for one in life.world.kind.running):
-        # Half a kind cluster here and half of it there is more than anyone can put in order.
+        # A kind cluster that is split between two engines cannot be repaired.
         return
     life.world.engine.switch(away=True)
     life.later(seconds, lambda: life.world.engine.switch(away=False))
@@ -92,13 +92,13 @@ def another_engine(life: Life, seconds: float = 300.0) -> None:
 
 @action("kind-fails")
 def kind_fails(life: Life, fixture: str, times: int = 1, name: str | None = None) -> None:
-    """The next creations fail as it was recorded."""
+    """The next creations fail with a recorded output."""
     life.world.kind.planned.append(Planned(FAILURES_OF_CREATION[fixture], fixture, times, name))
 
 
 @action("node")
 def node(life: Life, name: str, how: str, role: str = "control-plane", seconds: float = 300.0) -> None:
-    """A node container misbehaves for a while: `stuck` cannot be removed, `exits` ends again after each start."""
+    """A node container has a temporary fault: `stuck` cannot be removed, `exits` exits after each start."""
     for container in life.world.engine.of(name):
         if container.role != role:
             continue
@@ -123,7 +123,7 @@ def balancer_restarts(life: Life, name: str) -> None:
 
 @action("plane")
 def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
-    """An API server dies for a while in a container that runs, or its etcd comes back empty.
+    """An API server dies temporarily in a running container, or its etcd comes back empty.
 
     how: dead; empty, with a restart of the containers; emptied, without one.
     """
@@ -160,7 +160,7 @@ def slow_workload(life: Life, seconds: float = 120.0) -> None:
 
 @action("kill")
 def kill(life: Life, linger: float = 0.0) -> None:
-    """SIGKILL; kind commands go on for a moment where linger is not 0."""
+    """SIGKILL; kind commands continue for a moment if linger is not 0."""
     life.deployment.kill(linger)
 
 
@@ -172,19 +172,19 @@ def restart(life: Life) -> None:
 
 @action("replace-provider")
 def replace_provider(life: Life, overlap: float = 5.0, hard: bool = True) -> None:
-    """Another provider starts; where they hold a lease, the old one goes on for a while."""
+    """Another provider starts; with leader election, the old one continues for a while."""
     overlap = overlap if life.world.options.lease else 0.0
     life.deployment.replace(overlap, hard=hard)
 
 
 @action("cut-off")
 def cut_off(life: Life, seconds: float = 20.0) -> None:
-    """The provider cannot reach the API server for a while; its lease runs out."""
+    """The provider temporarily cannot reach the API server; its lease expires."""
     life.deployment.cut_off(seconds)
 
 
 def end_all(life: Life) -> None:
-    """End all trouble, so that everything can come to rest."""
+    """End all faults, so that everything can settle."""
     world = life.world
     world.engine.trouble.end()
     world.engine.switch(away=False)

@@ -1,4 +1,4 @@
-"""From a seed to a script: which objects there are, and what happens to them when. Pure."""
+"""From a seed to a script: objects, and the times and steps of their life. Pure."""
 
 from collections.abc import Callable
 from random import Random
@@ -97,7 +97,7 @@ def _other(do: str, **arguments: Any) -> Maker:
 
 
 KINDS: Final[dict[str, tuple[float, Maker]]] = {
-    # what it is called -> (how often, how it is made)
+    # name -> (weight, maker)
     "delete": (3, _one("delete", kind=("kindclusters", "kindclusters", "clusters"))),
     "delete-control-plane": (0.6, _one("delete", kind="kindcontrolplanes")),
     "apply-again": (3, _one("apply")),
@@ -163,7 +163,7 @@ KINDS: Final[dict[str, tuple[float, Maker]]] = {
 
 
 def options(rng: Random) -> Options:
-    """Return what a world is like."""
+    """Return the options of a world."""
     return Options(
         core=rng.choice(("v1beta2", "v1beta2", "v1beta1", "")),
         lists=rng.random() < 0.85,
@@ -181,7 +181,7 @@ def options(rng: Random) -> Options:
 
 
 def script(seed: int, *, without: frozenset[str] = frozenset()) -> Script:
-    """Return the life of a seed; without: kinds of steps, and of worlds, that do not occur."""
+    """Return the life of a seed. without: kinds of steps and worlds to exclude."""
     rng = Random(f"script {seed}")
     chosen = options(rng)
     steps = [_first(rng, name, chosen) for name in NAMES[: rng.choice((1, 1, 2, 3))]]

@@ -1,4 +1,4 @@
-"""The first commands of a contributor, run as they stand in CONTRIBUTING."""
+"""The first commands of a contributor, run exactly as in CONTRIBUTING."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ def test_set_up_of_a_contributor_works_word_for_word(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     link_checkout(checkout)
     [script] = commands("contribute")
-    # One test is enough to see that the command works; `make test` has run all of them.
+    # One test is enough to show that the command works; `make test` runs all.
     printed = run_commands(script, tmp_path / "unused", checkout, PYTEST_ADDOPTS="-k test_new_condition_has_all_fields")
     assert " passed" in printed

@@ -1,4 +1,4 @@
-"""`make dev`: a management cluster, and a provider that starts again when a file is saved."""
+"""`make dev`: a management cluster, and a provider that restarts after a file is saved."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ STARTED = "Initial authentication has finished"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
-    """This checkout by links, with sources of its own to save; its environment counts as up to date."""
+    """This checkout as links, with separate sources to save; its environment counts as up to date."""
     folder = tmp_path / "checkout"
     link_checkout(folder, "capk", ".capk")
     shutil.copytree(ROOT / "capk", folder / "capk")
@@ -56,7 +56,7 @@ def test_saved_file_starts_the_provider_again(checkout: Path, tmp_path: Path) ->
 
 
 def starts(log: Path, shell: subprocess.Popen[bytes]) -> int:
-    """How often a provider has begun to watch."""
+    """Return how often a provider has started to watch."""
     text = log.read_text(errors="replace")
     assert shell.poll() is None, text
     return text.count(STARTED)

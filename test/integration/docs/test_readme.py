@@ -1,4 +1,4 @@
-"""The commands of README and docs that need no repository of clusterctl, run as they stand there."""
+"""The commands of README and docs that need no clusterctl repository, run exactly as written."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def test_standalone_journey_works_word_for_word(bare_management: LocalManagement
         "CAPK_KIND_COMMAND": FAKE_KIND,
         "CAPK_ENGINE_COMMAND": f"{FAKE_KIND} engine",
         "CAPK_WORK_DIR": str(tmp_path / "work"),
-        # The management cluster is shared: the namespace of the journey alone is this provider's.
+        # The management cluster is shared, so this provider manages only the journey's namespace.
         "ARGS": f"--namespace default --health-addr 127.0.0.1:{free_port()}",
         HOME_VARIABLE: str(tmp_path / "kind"),
     }
@@ -54,7 +54,7 @@ def test_gitops_journey_works_word_for_word(
     management: LocalManagementCluster, api: Api, provider: StartProvider, tmp_path: Path
 ) -> None:
     process = provider(management, "default")
-    # The fake kind has one version only, whatever the node image.
+    # The fake kind has only one version, for any node image.
     samples = tmp_path / "config" / "samples"
     samples.mkdir(parents=True)
     version = str(api.rest.request("GET", "/version")["gitVersion"])

@@ -1,4 +1,4 @@
-"""The commands of the docs that make a release and install from a checkout, run as they stand there."""
+"""The commands of the docs that build a release and install from a checkout, run exactly as written."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from test.integration.documented import commands, link_checkout, run_commands
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """This checkout without its out/, by links; its environment counts as up to date."""
+    """This checkout as links, without out/; its environment counts as up to date."""
     folder = tmp_path / "checkout"
     link_checkout(folder, "out")
     return folder

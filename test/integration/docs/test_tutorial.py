@@ -1,4 +1,4 @@
-"""The tutorial, from its first command to its last, as a newcomer types it."""
+"""The tutorial from its first command to its last, as a new user types it."""
 
 import shutil
 from pathlib import Path
@@ -12,11 +12,11 @@ from test.integration.documented import ROOT, commands, link_checkout, run_comma
 def test_tutorial_works_word_for_word(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     link_checkout(checkout, ".capk", "hack")
-    # The quickstart works in the checkout that its file lies in.
+    # The quickstart works in the checkout that contains its file.
     shutil.copytree(ROOT / "hack", checkout / "hack")
     home = Home(tmp_path / "kind")
     script = "".join(commands("tutorial"))
-    # Without an engine that answers the quickstart takes the fake kind, whatever this machine has.
+    # Without a working engine the quickstart uses the fake kind, on any machine.
     variables = {HOME_VARIABLE: str(home.directory), "DOCKER_HOST": "tcp://127.0.0.1:1"}
     try:
         printed = run_commands(script, checkout / "unused", checkout, **variables)

@@ -1,6 +1,6 @@
-"""Providers that the tests of a module share: a start costs more than most journeys. Names are a test's own.
+"""Providers that the tests of a module share, because a start costs more than most journeys. Tests use distinct names.
 
-Not those of a whole run: what a provider looks at again and again would be as much work as a start every few seconds.
+A run does not share them: periodic work for all objects would cost as much as a start every few seconds.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from test.integration.provider.journeys import SHORT_PERIODS, Place, SwitchableK
 from test.integration.provider_process import LOG_LINES, ProviderProcess, StartProvider
 
 NOTHING_ANSWERS = ("--wait-for-nodes", "0")
-"""Flags of a provider whose kind clusters exist on paper only: there is no API server to wait for."""
+"""Flags of a provider whose kind clusters have no API server, so that it does not wait for one."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def place(management: LocalManagementCluster, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def quick_place(management: LocalManagementCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A provider whose kind clusters exist on paper only: nothing answers at their addresses."""
+    """A provider whose kind clusters have no API server: nothing answers at their addresses."""
     yield from _place(management, tmp_path_factory.mktemp("quick"), *NOTHING_ANSWERS, **{MODE_VARIABLE: "instant"})
 
 
@@ -46,7 +46,7 @@ def _place(management: LocalManagementCluster, directory: Path, *more: str, **en
 def own_place(
     management: LocalManagementCluster, api: Api, namespace: str, provider: StartProvider, tmp_path: Path
 ) -> Callable[..., Place]:
-    """Starts a provider that may be killed or disturbed: `own_place(*flags, **environment)`; on paper unless said."""
+    """Starts a provider that may be killed or disturbed: `own_place(*flags, **environment)`; instant by default."""
 
     def start(*flags: str, **environment: str) -> Place:
         kind = SwitchableKind(tmp_path / "bin")

@@ -1,4 +1,4 @@
-"""What the journeys of a kind cluster have in common: objects to apply, states to wait for, what to compare."""
+"""Common parts of the journeys of a kind cluster: objects to apply, states to wait for, values to compare."""
 
 import base64
 import os
@@ -22,16 +22,16 @@ from test.integration.api import CLUSTERS, Api, Object, condition, eventually
 from test.integration.provider_process import FAKE_KIND, ProviderProcess
 
 SHORT_PERIODS = ("--sync-period", "4s", "--inventory-period", "2s")
-"""Flags of a provider that soon sees what no watch tells."""
+"""Flags of a provider that soon notices changes that no watch reports."""
 PATIENCE_SECONDS = 60
-"""How long a busy machine may take over a step; nothing waits that long where all is well."""
+"""Time that a busy machine has for a step; no successful test waits that long."""
 FINALIZERS = [KIND_CLUSTER_FINALIZER]
 WATCHED_KINDS = (KIND_CLUSTERS, KIND_CONTROL_PLANES, CLUSTERS, SECRETS)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A namespace of a management cluster and the provider that looks after it."""
+    """A namespace of a management cluster and the provider that manages it."""
 
     management: LocalManagementCluster
     api: Api
@@ -41,7 +41,7 @@ class Place:
 
     @property
     def version(self) -> str:
-        """The Kubernetes version of the fake kind: that of the management cluster, whatever the node image."""
+        """The Kubernetes version of the fake kind: that of the management cluster, for any node image."""
         return str(self.api.rest.request("GET", "/version")["gitVersion"])
 
     def get(self, resource: Resource, name: str) -> Object:
@@ -74,7 +74,7 @@ class Place:
         resource: Resource = KIND_CLUSTERS,
         seconds: float = PATIENCE_SECONDS,
     ) -> Mapping[str, Any]:
-        """Wait until a condition has that reason or that status, and return it; neither means True."""
+        """Wait until a condition has that reason or status, and return it. Without both, wait for True."""
         wanted = status or ("" if reason else "True")
 
         def seen() -> Mapping[str, Any] | None:
@@ -96,13 +96,13 @@ class Place:
         return found
 
     def stop_node(self, name: str, verb: str = "stop") -> None:
-        """Stop a node container, as a reboot or a person would; or start it."""
+        """Stop a node container, like a reboot or a person; or start it."""
         command = [*FAKE_KIND.split(), "engine", verb, name]
         environment = {**os.environ, HOME_VARIABLE: str(self.process.home.directory)}
         subprocess.run(command, env=environment, timeout=30, check=True, stdout=subprocess.DEVNULL)
 
     def resource_versions(self, name: str = "") -> dict[str, str]:
-        """Return the resourceVersion of all our and core's objects here whose names begin so."""
+        """Return the resourceVersions of all our and core's objects here whose names have that prefix."""
         return {
             f"{resource.kind} {seen['metadata']['name']}": seen["metadata"]["resourceVersion"]
             for resource in WATCHED_KINDS
@@ -143,7 +143,7 @@ def control_plane(name: str, version: str | None = None) -> Object:
 def owner(
     name: str, *, with_control_plane: bool = True, labels: Mapping[str, str] | None = None, **spec: Any
 ) -> Object:
-    """Return a Cluster whose references name objects of its own name."""
+    """Return a Cluster whose references name objects with its own name."""
     references = {"infrastructureRef": {"apiGroup": KIND_CLUSTERS.group, "kind": "KINDCluster", "name": name}}
     if with_control_plane:
         group = KIND_CONTROL_PLANES.group
@@ -157,7 +157,7 @@ def owner(
 
 
 def kubectl(secret: Object, directory: Path, *arguments: str, key: str = "value") -> str:
-    """Run kubectl with nothing but the kubeconfig in a Secret, and return what it printed."""
+    """Run kubectl with only the kubeconfig in a Secret, and return its output."""
     kubeconfig = directory / f"{secret['metadata']['name']}.kubeconfig"
     write_private(kubeconfig, base64.b64decode(secret["data"][key]))
     command = [str(find_binary("kubectl")), "--kubeconfig", str(kubeconfig), *arguments]
@@ -167,12 +167,12 @@ def kubectl(secret: Object, directory: Path, *arguments: str, key: str = "value"
 
 
 def node_names(secret: Object, directory: Path, key: str = "value") -> list[str]:
-    """Return the names of a workload cluster's nodes, asked for through a Secret's kubeconfig."""
+    """Return the names of a workload cluster's nodes, read with a Secret's kubeconfig."""
     return sorted(kubectl(secret, directory, "get", "nodes", "-o", "name", key=key).replace("node/", "").split())
 
 
 def clusterctl(place: Place, *arguments: str) -> str:
-    """Run clusterctl against a place's namespace and return what it printed."""
+    """Run clusterctl for a place's namespace and return its output."""
     where = ["--kubeconfig", str(place.management.kubeconfig), "--namespace", place.namespace]
     offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "HOME": str(place.management.directory)}
     command = [str(find_binary("clusterctl")), *arguments, *where]
@@ -192,7 +192,7 @@ def unchanged(look: Callable[[], Any], seconds: float) -> None:
 
 
 class SwitchableKind:
-    """The fake kind with switches; it keeps command lines, and the configuration of every creation."""
+    """The fake kind with switches; it records command lines, and the configuration of every creation."""
 
     SCRIPT = """#!/bin/sh
 place=$(dirname "$0")
@@ -220,21 +220,21 @@ esac
         self.flags = ("--kind-command", str(directory / "kind"), "--engine-command", str(directory / "engine"))
 
     def answer(self, yes: bool) -> None:
-        """Let every call fail as kind's do without its container engine, or no more."""
+        """Make every call fail like kind's without a container engine, or succeed again."""
         self._switch("off", not yes)
 
     def hold_deletions(self, yes: bool) -> None:
-        """Let deletions begin and not go on, or let them go on."""
+        """Let deletions begin but not continue, or let them continue."""
         self._switch("hold", yes)
 
     def calls(self, *words: str) -> list[str]:
-        """Return the command lines so far that hold these words."""
+        """Return the command lines so far that contain these words."""
         file = self._directory / "calls"
         lines = file.read_text().splitlines() if file.exists() else []
         return [line for line in lines if all(word in line.split() for word in words)]
 
     def creations(self, name: str) -> int:
-        """Return how often the creation of a kind cluster was begun."""
+        """Return the number of started creations of a kind cluster."""
         return len(self.calls("create", f"--name={name}"))
 
     def removals(self, cluster: Cluster) -> list[str]:
@@ -242,7 +242,7 @@ esac
         return [line for node in cluster.nodes for line in self.calls("rm", cluster.container_id(node))]
 
     def configuration(self, name: str) -> Mapping[str, Any]:
-        """Return what kind was told to make under that name."""
+        """Return kind's configuration for that name."""
         made = (yaml.safe_load(file.read_text()) for file in self._directory.glob("configuration.*"))
         return next(document for document in made if document["name"] == name)
 

@@ -15,7 +15,7 @@ from test.integration.provider.journeys import Place, unchanged
 CLASS = Path(__file__).parents[3] / "templates" / "clusterclass-kind.yaml"
 NAME = "classy"
 QUIET_SECONDS = float(os.environ.get("CAPK_TEST_QUIET_SECONDS", "4"))
-"""How long nothing may be written after each topology reconcile; 150 makes it five minutes for two of them."""
+"""Seconds without a write after each topology reconcile; 150 means five minutes for two of them."""
 
 
 def topology(name: str, version: str) -> Object:
@@ -63,7 +63,7 @@ def test_cluster_of_the_class_is_available(classy: Place) -> None:
         assert metadata["labels"]["topology.cluster.x-k8s.io/owned"] == ""
         assert metadata["labels"]["cluster.x-k8s.io/cluster-name"] == NAME
         assert metadata["annotations"]["cluster.x-k8s.io/cloned-from-name"] == template
-        # The Secret that owned it at first is gone; only a garbage collector would clear its reference away.
+        # The Secret that owned it at first is gone; only a garbage collector would remove the reference.
         assert "Cluster" in {one["kind"] for one in metadata["ownerReferences"]}
     assert control_plane["spec"]["version"] == classy.version
     assert [node["role"] for node in cluster["spec"]["nodes"]] == ["control-plane", "worker"]
@@ -105,7 +105,7 @@ def test_variable_that_the_kindcluster_could_not_take_is_refused_with_the_cluste
 
 @pytest.mark.rule("C19", "C32")
 def test_topology_reconciles_change_nothing(classy: Place) -> None:
-    """Twice the topology controller is made to compare; our objects and Secrets stay as they are."""
+    """Two topology reconciles leave our objects and Secrets unchanged."""
     unchanged(lambda: ours(classy), QUIET_SECONDS)
     before = ours(classy)
     for turn in ("first", "second"):
@@ -115,7 +115,7 @@ def test_topology_reconciles_change_nothing(classy: Place) -> None:
 
 
 def ours(place: Place) -> dict[str, str]:
-    """Return the resourceVersion of everything but the Cluster, which is core's."""
+    """Return the resourceVersions of everything except the Cluster, which core writes."""
     versions = place.resource_versions(NAME)
     return {key: version for key, version in versions.items() if not key.startswith("Cluster ")}
 
@@ -135,7 +135,7 @@ def test_new_version_is_refused_in_plain_words_and_without_a_hot_loop(classy: Pl
     assert classy.get(KIND_CONTROL_PLANES, NAME)["spec"]["version"] == classy.version
     unchanged(lambda: ours(classy), QUIET_SECONDS)
 
-    # As the refusal says: core takes a lower version with this annotation only.
+    # As in the message: core accepts a lower version only with this annotation.
     way_back = {"unsafe.topology.cluster.x-k8s.io/disable-update-version-check": ""}
     former = {"metadata": {"annotations": way_back}, "spec": {"topology": {"version": classy.version}}}
     classy.patch(CLUSTERS, NAME, former)

@@ -1,4 +1,4 @@
-"""The provider killed at any moment, and what it finds and leaves when it starts again."""
+"""The provider is killed at any moment: what it finds and leaves after a restart."""
 
 import os
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def processes_of(place: Place) -> list[str]:
 
 
 def folders_of_calls(place: Place) -> list[Path]:
-    """Return the private folders of providers that run, or ran, here: each holds the files of one's kind calls."""
+    """Return the private folders of past and present providers here, each with the files of its kind calls."""
     return list((place.process.home.directory.parent / "work").iterdir())
 
 
@@ -89,7 +89,7 @@ def test_restart_writes_nothing_and_looks_at_no_kubeconfig(own_place: Callable[.
     place.process.stop()
     before, asked = place.resource_versions(), len(place.kind.calls("kubeconfig"))
     place.process.start()
-    # A new object shows that everything was looked at: keys are taken in their order.
+    # A new object shows that everything was reconciled, because keys are taken in order.
     place.create(standalone("steady-last"))
     place.await_condition("steady-last")
     after = place.resource_versions()
@@ -99,7 +99,7 @@ def test_restart_writes_nothing_and_looks_at_no_kubeconfig(own_place: Callable[.
 
 @pytest.mark.rule("C27")
 def test_lost_status_is_rebuilt(own_place: Callable[..., Place]) -> None:
-    """As after `clusterctl move` or a restored backup: all of it is read again."""
+    """As after `clusterctl move` or a restored backup, everything is read again."""
     place = own_place()
     place.create(standalone("amnesiac"))
     place.await_condition("amnesiac")

@@ -1,4 +1,4 @@
-"""Deletion in every order: what the provider made goes, what it did not make stays, nothing is left half done."""
+"""Deletion in every order removes everything that the provider created and nothing else, completely."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""kind and the engine misbehave in ways that the fake kind never does: a program in its place does it for them."""
+"""kind and the engine misbehave in ways that the fake kind does not, so a program replaces it."""
 
 import base64
 import stat
@@ -31,7 +31,7 @@ OUT_OF_MEMORY = "echo 'ERROR: failed to create cluster: fork/exec /usr/bin/docke
 
 
 def program(directory: Path, name: str, instead: str) -> str:
-    """Write a kind that does something else where a certain kind cluster is to be created, and return its path."""
+    """Write a kind that does something else for the creation of a certain kind cluster, and return its path."""
     file = directory / "misbehaving-kind"
     file.write_text(SCRIPT.format(name=name, instead=instead, fake_kind=FAKE_KIND))
     file.chmod(stat.S_IRWXU)
@@ -59,7 +59,7 @@ def test_megabytes_of_noise_end_as_a_reason_a_short_message_and_bounded_logs(
 
 @pytest.mark.rule("C20")
 def test_failed_creation_leaves_its_logs_and_no_node(own_place: OwnPlace, tmp_path: Path) -> None:
-    """kind has made the nodes, kubeadm fails in them, and kind was told to leave them."""
+    """kind has created the nodes, kubeadm fails in them, and --retain keeps them."""
     made = f"{FAKE_KIND} \"$@\"; echo 'ERROR: failed to create cluster: failed to init node with kubeadm' >&2; exit 1"
     place = own_place("--kind-command", program(tmp_path, "broken", made))
     place.create(standalone("broken"))
@@ -74,14 +74,14 @@ def test_failed_creation_leaves_its_logs_and_no_node(own_place: OwnPlace, tmp_pa
 
 @pytest.mark.rule("C21")
 def test_stranger_who_was_quicker_keeps_the_cluster(own_place: OwnPlace, tmp_path: Path) -> None:
-    """Between the provider's last look at the engine and its creation somebody makes a cluster of that name."""
+    """Between the provider's last inventory and its creation, someone else creates a cluster of that name."""
     theirs = f'{FAKE_KIND} create cluster --name=raced --kubeconfig="{tmp_path}/theirs" </dev/null'
     place = own_place("--kind-command", program(tmp_path, "raced", f'{theirs}; echo "$*" >>"{tmp_path}/calls"'))
     place.create(standalone("raced"))
     place.await_condition("raced", reason="NameConflict")
     uid = place.kind_cluster("raced").uid
     unchanged(lambda: place.kind_cluster("raced").uid, 4)
-    # Without this flag the real kind removes what another one has made under the name.
+    # Without this flag the real kind removes containers that another one has created under the name.
     assert " --retain " in (tmp_path / "calls").read_text()
     place.delete(KIND_CLUSTERS, "raced")
     place.await_gone("raced")
@@ -119,7 +119,7 @@ def test_missing_kind_is_told_and_used_as_soon_as_it_is_there(own_place: OwnPlac
 
 
 def test_something_else_is_not_taken_for_kind_and_no_cluster_for_missing(own_place: OwnPlace, tmp_path: Path) -> None:
-    """A program that answers nothing would otherwise look like an engine on which all clusters have gone."""
+    """Otherwise a program without output would look like an engine that has lost all clusters."""
     command = Path(program(tmp_path, "none", ":"))
     place = own_place("--kind-command", str(command))
     place.create(standalone("steady", recreatePolicy="Always"))
@@ -153,7 +153,7 @@ def test_kind_of_another_release_works_and_is_warned_of(own_place: OwnPlace, tmp
 
 @pytest.mark.rule("C26")
 def test_restarted_cluster_is_ready_only_when_it_answers(own_place: OwnPlace, tmp_path: Path) -> None:
-    """The node starts again by itself, as after a restart of the engine; kind tells its kubeconfig after a while."""
+    """The node restarts by itself, as after a restart of the engine; kind returns its kubeconfig later."""
     script = Path(program(tmp_path, "none", ":"))
     waits = f'case "$*" in "get kubeconfig "*) while [ -e "{tmp_path}/hold" ]; do sleep 0.1; done ;; esac\nexec'
     script.write_text(script.read_text().replace("exec", waits))
@@ -197,7 +197,7 @@ def test_certificates_that_were_renewed_reach_the_secret_with_the_restart(own_pl
 def test_two_providers_on_one_engine_leave_each_others_clusters_alone(
     own_place: OwnPlace, provider: StartProvider
 ) -> None:
-    """They look after different namespaces, and both have an object that wants the same kind cluster."""
+    """They manage different namespaces, and both have an object that requests the same kind cluster."""
     first = own_place()
     environment = {HOME_VARIABLE: str(first.process.home.directory), MODE_VARIABLE: "instant"}
     namespace = first.api.new_namespace()

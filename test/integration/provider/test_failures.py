@@ -1,4 +1,4 @@
-"""What goes wrong, said in one word and a sentence; and how it goes right again as soon as somebody mends it."""
+"""Failures are reported with a reason and a sentence, and end as soon as the cause is removed."""
 
 from collections.abc import Callable
 
@@ -72,7 +72,7 @@ def test_name_that_was_freed_since_the_last_look_at_the_engine_is_no_conflict(ow
     node = Node("freed-control-plane", CONTROL_PLANE, "kindest/node")
     stranger = place.process.home.claim("freed", [node], instant=True)
     assert stranger is not None
-    # The end of its creation is the last time that the engine is looked at.
+    # The end of its creation is the last inventory of the engine.
     place.create(standalone("before"))
     place.await_condition("before")
     place.process.home.remove(stranger)
@@ -83,7 +83,7 @@ def test_name_that_was_freed_since_the_last_look_at_the_engine_is_no_conflict(ow
 
 @pytest.mark.rule("C21", "C23")
 def test_kind_cluster_is_adopted_when_the_user_says_so(quick_place: Place) -> None:
-    """One that an earlier object has left behind bears its mark, which the user has to name."""
+    """A cluster that an earlier object has left behind has its mark, which the user must name."""
     quick_place.create(standalone("former", clusterName="heirloom", deletionPolicy="Retain"))
     quick_place.await_condition("former")
     quick_place.delete(KIND_CLUSTERS, "former")

@@ -1,4 +1,4 @@
-"""Two replicas: one acts, the other one waits, and goes on where the first was stopped."""
+"""Two replicas: one acts, the other is a standby, and continues where the first stopped."""
 
 import time
 from pathlib import Path
@@ -83,6 +83,6 @@ def test_replica_that_waits_is_well_and_touches_nothing(replicas: tuple[Place, P
 
 
 def transitions(place: Place) -> int:
-    """How often the Lease went from one to another."""
+    """Return the number of transitions of the Lease."""
     lease = place.api.get(LEASES, NAMESPACE, LEASE)
     return int(lease["spec"]["leaseTransitions"])

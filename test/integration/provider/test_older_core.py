@@ -1,4 +1,4 @@
-"""A core of the contract v1beta1, which reads status.ready: `make test-older-core` runs this."""
+"""A core of the contract v1beta1, which reads status.ready; run with `make test-older-core`."""
 
 import os
 from collections.abc import Iterator

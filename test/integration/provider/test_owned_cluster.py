@@ -1,4 +1,4 @@
-"""A KINDCluster that belongs to a Cluster, against the real core manager: what core, kubectl and clusterctl see."""
+"""A KINDCluster of a Cluster, with the real core manager: the views of core, kubectl and clusterctl."""
 
 import subprocess
 import time
@@ -55,7 +55,7 @@ spec:
 
 @pytest.fixture(scope="module")
 def owned(place: Place) -> Iterator[Place]:
-    """A Cluster with a KINDCluster and a KINDControlPlane, and one with a KINDCluster alone, as long as the module."""
+    """A Cluster with a KINDCluster and a KINDControlPlane, and one with only a KINDCluster, for the whole module."""
     labelled = kindcluster(NAME, labels={"team": "blue"}, nodes=[{"role": "control-plane"}, {"role": "worker"}])
     place.create(
         ADDONS,
@@ -74,7 +74,7 @@ def owned(place: Place) -> Iterator[Place]:
 
 
 def _watch_order(place: Place) -> None:
-    """Look again and again until provisioned: never an endpoint without its Secret, never provisioned without both."""
+    """Poll until provisioned: there is never an endpoint without its Secret, nor provisioned without both."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         seen = place.get(KIND_CLUSTERS, NAME)
@@ -224,5 +224,5 @@ def test_clusterctl_finds_nothing_amiss_and_gives_a_kubeconfig_that_works(owned:
 
 @pytest.mark.rule("C18", "C19")
 def test_nothing_is_written_while_nothing_changes(owned: Place) -> None:
-    """Over several resyncs and looks at the engine, see SHORT_PERIODS."""
+    """During several resyncs and inventories; see SHORT_PERIODS."""
     unchanged(lambda: owned.resource_versions(NAME) | owned.resource_versions(ALONE), 9)

@@ -1,4 +1,4 @@
-"""Pause: nothing is done, whoever pauses; afterwards everything that was missed is made good."""
+"""While the Cluster or the object is paused, nothing is done; afterwards everything is caught up."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ def test_paused_object_is_not_created(quick_place: Place, by_annotation: bool) -
         cluster["metadata"]["annotations"] = {PAUSED_ANNOTATION: ""}
     quick_place.create(owner(name, with_control_plane=False, **({} if by_annotation else {"paused": True})))
     if not by_annotation:
-        # Core gives a paused Cluster's objects no owner; clusterctl move brings them with their owner.
+        # Core sets no owner on a paused Cluster's objects; clusterctl move creates them with their owner.
         uid = quick_place.get(CLUSTERS, name)["metadata"]["uid"]
         reference = {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "name": name, "uid": uid}
         cluster["metadata"]["ownerReferences"] = [reference]
@@ -57,7 +57,7 @@ def test_paused_object_is_not_created(quick_place: Place, by_annotation: bool) -
 
 @pytest.mark.rule("C7", "C8", "C15", "C26")
 def test_what_was_removed_during_a_pause_comes_back_after_it(quick_place: Place) -> None:
-    """As the framework of Cluster API checks it: finalizers and owner references of everything, ours and Secrets'."""
+    """As in Cluster API's test framework: finalizers and owner references of all our objects and Secrets."""
     name = "stripped"
     quick_place.create(owner(name), kindcluster(name), control_plane(name))
     quick_place.await_condition(name)
@@ -89,7 +89,7 @@ def test_what_was_removed_during_a_pause_comes_back_after_it(quick_place: Place)
 
 @pytest.mark.rule("C25")
 def test_object_that_was_moved_away_takes_nothing_with_it(quick_place: Place) -> None:
-    """What `clusterctl move` does at its source, in that order."""
+    """The steps of `clusterctl move` at its source, in that order."""
     quick_place.create(standalone("moved"))
     quick_place.await_condition("moved")
     container = quick_place.kind_cluster("moved").uid
@@ -115,7 +115,7 @@ def _only_delete_for_move(place: Place) -> dict[str, str | None]:
 
 @pytest.mark.rule("C7", "C30")
 def test_move_waits_for_a_creation_even_while_it_is_paused(own_place: Callable[..., Place]) -> None:
-    """`clusterctl move` pauses first and then waits for the annotation to go."""
+    """`clusterctl move` pauses first and then waits until the annotation is removed."""
     place = own_place(**{SECONDS_VARIABLE: "4"})
     place.create(standalone("busy"))
     eventually(lambda: place.process.home.find("busy"), 60)

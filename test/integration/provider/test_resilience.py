@@ -1,4 +1,4 @@
-"""What others remove, edit or break comes back; data is never lost in silence."""
+"""Whatever others remove, edit or break is restored; data is never lost silently."""
 
 import base64
 from collections.abc import Callable

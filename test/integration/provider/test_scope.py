@@ -1,4 +1,4 @@
-"""Which objects a provider looks after: a namespace, a watch filter, and what others manage."""
+"""Which objects a provider manages: a namespace, a watch filter, and objects that others manage."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_provider_leaves_alone_what_is_outside_its_namespace_and_filter(
 
 @pytest.fixture
 def everywhere(management: LocalManagementCluster, tmp_path: Path) -> Iterator[ProviderProcess]:
-    """A provider for all namespaces, with objects that no other one looks after."""
+    """A provider for all namespaces, with objects that no other one manages."""
     flags = [*SHORT_PERIODS, "--watch-filter", "everywhere", "--wait-for-nodes", "0"]
     process = ProviderProcess(management, tmp_path, flags, {MODE_VARIABLE: "instant"}).start()
     yield process
@@ -67,13 +67,13 @@ def test_two_namespaces_with_one_cluster_name_share_nothing(
     assert f"{first.namespace}/dev" in seen["message"]
     assert second.find(SECRETS, "dev-config") is None
 
-    # The one who waits goes: nothing of the other's goes with it.
+    # The waiting one is deleted: this removes nothing of the other.
     second.delete(KIND_CLUSTERS, "dev")
     second.await_gone("dev")
     assert first.kind_cluster("dev").uid == uid
     assert first.find(SECRETS, "dev-config")
 
-    # The one who has it goes: the next one gets a kind cluster of its own.
+    # The one with the cluster is deleted: the next one gets its own kind cluster.
     second.create(cluster)
     second.await_condition("dev", reason="NameConflict")
     first.delete(KIND_CLUSTERS, "dev")

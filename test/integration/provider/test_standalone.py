@@ -1,4 +1,4 @@
-"""A KINDCluster on its own: the original project's flow, with Cluster API and without."""
+"""A standalone KINDCluster: the original project's flow, with and without Cluster API."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ def test_samples_need_no_cluster_api(
 
 
 def _check_ready(place: Place) -> None:
-    """What people see of a cluster that is up: status, Events, history."""
+    """Check the visible state of a finished cluster: status, Events, history."""
     seen = place.get(KIND_CLUSTERS, "multi-node")
     assert seen["metadata"]["finalizers"] == FINALIZERS
     status = seen["status"]
@@ -83,7 +83,7 @@ def _check_ready(place: Place) -> None:
     endpoint = seen["spec"]["controlPlaneEndpoint"]
     assert status["endpoints"]["external"] == f"https://{endpoint['host']}:{endpoint['port']}"
     assert status["endpoints"]["internal"] == "https://multi-node-control-plane:6443"
-    # How long a step takes decides whether its way in between ("NotProvisioned", "reading the kubeconfig") is reported.
+    # Intermediate states ("NotProvisioned", "reading the kubeconfig") are reported only if a step takes long enough.
     done = [entry["reason"] for entry in status["history"] if entry["reason"] in ("Created", "Running", "Provisioned")]
     assert done == ["Created", "Running", "Provisioned"]
     assert eventually(lambda: place.events("multi-node")["Created"])["type"] == "Normal"
@@ -91,7 +91,7 @@ def _check_ready(place: Place) -> None:
 
 @pytest.mark.rule("C5", "C24", "C33")
 def test_kindcluster_waits_for_its_cluster_where_cluster_api_is_installed(quick_place: Place) -> None:
-    """A reference to a topology's Secret is not the Cluster's; the Cluster's reference alone starts the work."""
+    """A reference to a topology's Secret does not count; only the Cluster's reference starts the work."""
     shim = {"apiVersion": "v1", "kind": "Secret", "name": "shim", "uid": "5e7f0d2c-0000-4000-8000-000000000000"}
     waiting = kindcluster("waiting")
     waiting["metadata"]["ownerReferences"] = [shim]
@@ -142,7 +142,7 @@ def test_creation_waits_for_the_control_plane_that_the_cluster_names(quick_place
 
 @pytest.fixture(scope="module")
 def growing_management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
-    """An API server that Cluster API comes to."""
+    """An API server on which Cluster API is installed later."""
     with audited(tmp_path_factory.mktemp("growing"), core=False) as management:
         yield management
         assert refused(requests(management)) == []
@@ -156,7 +156,7 @@ def growing_api(growing_management: LocalManagementCluster) -> Iterator[Api]:
 
 @pytest.fixture
 def install_clusters(growing_api: Api) -> Iterator[Callable[[], None]]:
-    """Installs Cluster API's definition of Clusters, and nothing of it that acts; it is gone after the test."""
+    """Installs Cluster API's definition of Clusters without its controllers; removed after the test."""
     documents = manifests.load(find_manifest("cluster-api-crds.yaml"))
     definition = next(one for one in documents if one["spec"]["names"]["kind"] == "Cluster")
     definition["spec"]["conversion"] = {"strategy": "None"}
@@ -176,7 +176,7 @@ def test_cluster_api_may_come_after_the_provider(
     tmp_path: Path,
 ) -> None:
     namespace, kind = growing_api.new_namespace(), SwitchableKind(tmp_path / "bin")
-    # Definitions are watched where all namespaces may be seen, which the provider's own account may not.
+    # Definitions are watched only with access to all namespaces, which the provider's own account does not have.
     flags = ["--sync-period", "1h", "--kubeconfig", str(growing_management.kubeconfig)] if told_by == "a watch" else []
     process = provider(growing_management, namespace, *SHORT_PERIODS, *kind.flags, *flags, **{MODE_VARIABLE: "instant"})
     place = Place(growing_management, growing_api, namespace, process, kind)
@@ -190,7 +190,7 @@ def test_cluster_api_may_come_after_the_provider(
     late["metadata"]["ownerReferences"] = [reference]
     place.create(late)
     place.await_condition("late")
-    # The Cluster may be seen after the object is Ready on its own.
+    # The provider may notice the Cluster after the standalone object is Ready.
     secret = eventually(lambda: place.find(SECRETS, "late-kubeconfig"))
     assert secret is not None
     assert secret["metadata"]["labels"]["cluster.x-k8s.io/cluster-name"] == "late"
@@ -215,7 +215,7 @@ def test_life_to_ready_costs_six_writes_and_those_that_tell_of_progress(own_plac
 
 
 def _writes(place: Place) -> int:
-    """Return how many writes the provider has made, whatever came of them."""
+    """Return the number of the provider's writes, successful or not."""
     counted = re.findall(
         r'^capk_api_requests_total\{.*verb="(?:create|patch|apply|delete)"\} (\d+)', place.process.metrics(), re.M
     )
