@@ -137,7 +137,7 @@ class TestLoops:
             assert world.reason() == "Ready"
 
     async def test_engine_that_hangs_holds_no_object_up(self, tmp_path):
-        """A worker waits two seconds for the engine, whatever it is asked."""
+        """A worker waits two seconds for any call of the engine."""
         world = World(tmp_path, capi="v1beta2")
         async with world.running():
             world.add("up", spec={"standalone": True})
@@ -154,7 +154,7 @@ class TestLoops:
             assert took < 10
 
     async def test_provider_starts_beside_an_engine_that_hangs(self, tmp_path):
-        """Or its liveness probe would restart it for as long as the engine hangs."""
+        """Otherwise its liveness probe would restart it until the engine answers."""
         world = World(tmp_path)
 
         async def hangs():

@@ -1,4 +1,4 @@
-"""What a provider does while nothing happens: it writes nothing, hides nothing, and misses nothing."""
+"""A provider at rest writes nothing, hides nothing, and misses nothing."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Whom a look at the engine wakes."""
+"""The objects that an inventory of the engine wakes."""
 
 import asyncio
 

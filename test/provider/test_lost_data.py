@@ -1,4 +1,4 @@
-"""An etcd that came back empty is noticed however that happened, and what is as it was costs nothing."""
+"""An etcd that came back empty is always noticed, and an unchanged one causes no requests."""
 
 import asyncio
 
@@ -48,7 +48,7 @@ async def test_etcd_that_is_emptied_in_a_container_that_runs_on_is_known_within_
 
 @pytest.mark.parametrize("shown", [ABSENT, HIDDEN])
 async def test_data_that_only_cannot_be_seen_costs_one_reading_after_a_start(tmp_path, shown):
-    """An administrator may hide from anonymous users what kubeadm shows them."""
+    """An administrator may hide kubeadm's ConfigMap from anonymous users."""
     world = World(tmp_path, sync_period_seconds=3600)
     world.data = shown
     async with world.running():

@@ -1,4 +1,4 @@
-"""Rounds for one object after another: what the API server refuses, what others do meanwhile, and what it costs."""
+"""Consecutive reconciles: rejections of the API server, concurrent changes by others, and the cost."""
 
 import asyncio
 import copy
@@ -20,7 +20,7 @@ NODES = {"nodes": [{"role": "control-plane"}, {"role": "worker"}]}
 
 
 def refusing(said: str, meant: Any) -> Any:
-    """Refuse the writes for which meant(resource, name, body) is true."""
+    """Reject the writes for which meant(resource, name, body) is true."""
 
     def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
         if verb in ("create", "patch") and meant(resource, name, asked_for(body)):
@@ -56,7 +56,7 @@ class TestRefusals:
             await world.ready()
 
     async def test_refused_claim_is_tried_again_although_the_status_could_not_be_written(self, tmp_path):
-        """The round is repeated while the claim is held back; nothing is written then, which accepts nothing."""
+        """The repeated round holds the claim back, so it writes nothing, and nothing counts as accepted."""
         world, refused = World(tmp_path), list[str]()
 
         def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
@@ -569,7 +569,7 @@ class TestVanished:
             assert not app.operations._operations
 
     async def test_cluster_that_is_complete_stays_when_its_finalizer_was_removed_by_force(self, tmp_path):
-        """A person who removes a finalizer wants the object gone, whatever becomes of the cluster."""
+        """A person who removes a finalizer wants to delete the object, regardless of the cluster."""
         world = World(tmp_path)
         async with world.running() as app:
             world.add()
@@ -936,7 +936,7 @@ class TestDeletion:
         assert world.engine.containers == {}
 
     async def test_container_that_comes_to_light_after_a_crash_is_removed(self, tmp_path):
-        """The engine may still be making a container of a creation that nobody has seen the end of."""
+        """The engine may still be creating a container of an interrupted creation."""
         world = World(tmp_path)
         async with world.running():
             world.add()

@@ -1,4 +1,4 @@
-"""What a tenant of another namespace gets by writing annotations: nothing of a cluster that is someone else's."""
+"""A tenant of another namespace gains nothing from another one's cluster by writing annotations."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ OWNER = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "t
 
 
 def put_thief(world: World, **annotations: str) -> None:
-    """A Cluster, its KINDCluster, older than the others, and its KINDControlPlane, in a namespace of their own."""
+    """Add a Cluster, its KINDCluster, older than the others, and its KINDControlPlane, in a separate namespace."""
     references = {
         "infrastructureRef": {"kind": "KINDCluster", "name": "thief"},
         "controlPlaneRef": {"kind": "KINDControlPlane", "name": "thief"},

@@ -1,7 +1,7 @@
 """The whole provider in virtual time, between an API server in memory and a container engine in memory.
 
-Only what reaches the world is replaced: the client of the API server, the kind command, the engine's command, and the
-questions to workload API servers. Watches behave as those of the API server: what stops matching a selector is DELETED.
+Only I/O is replaced: the client of the API server, the kind command, the engine's command, and the
+requests to workload API servers. Watches behave like the API server's: an object that stops matching is DELETED.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ def kubeconfig(server: str = "https://127.0.0.1:40001", *, ca: str = "ca", **use
 
 
 def trouble(output: str = "ERROR: the engine is busy", *command: str) -> CommandFailed:
-    """Return what a command that failed raises."""
+    """Return the exception of a failed command."""
     return CommandFailed(list(command) or ["kind", "create", "cluster"], output, 1)
 
 
@@ -69,7 +69,7 @@ def now() -> float:
 
 
 class Engine:
-    """Containers by id, and every call with the time at which it came."""
+    """Containers by id, and every call with its time."""
 
     def __init__(self) -> None:
         self.containers: dict[str, Node] = {}
@@ -78,7 +78,7 @@ class Engine:
         self._ids = itertools.count(1)
 
     def run_node(self, name: str, cluster: str = "dev", *, mark: str | None = None) -> str:
-        """Make a container that runs; return its id."""
+        """Create a running container; return its id."""
         roles = ("external-load-balancer", "control-plane", "worker")
         role = next(role for role in roles if role in name)
         container_id = f"{next(self._ids):064x}"
@@ -91,7 +91,7 @@ class Engine:
         return container_id
 
     def stop_nodes(self, *container_ids: str) -> None:
-        """Let containers end, all of them where none is named."""
+        """Stop these containers, or all if none is named."""
         for container_id in container_ids or tuple(self.containers):
             self.containers[container_id] = replace(self.containers[container_id], running=False)
 
@@ -99,7 +99,7 @@ class Engine:
         return [node for node in self.containers.values() if node.cluster == cluster]
 
     def called(self, call: str, name: str | None = None) -> list[float]:
-        """Return when that was called."""
+        """Return the times of these calls."""
         return [when for what, whom, when in self.calls if what == call and name in (None, whom)]
 
     def note(self, call: str, name: str) -> None:
@@ -107,7 +107,7 @@ class Engine:
 
 
 class FakeKind:
-    """The kind command. A test lets calls fail, or replaces a method."""
+    """The kind command. A test makes calls fail, or replaces a method."""
 
     command = ("kind",)
 
@@ -115,7 +115,7 @@ class FakeKind:
         self.engine = engine
         self.create_seconds = 5.0
         self.creates: list[CommandError | None] = []
-        """What the next creations raise at their end."""
+        """Exceptions at the end of the next creations."""
         self.kubeconfigs: list[CommandError | None] = []
         self.text = kubeconfig()
 
@@ -165,7 +165,7 @@ class FakeKind:
 
 
 class FakeContainers:
-    """The container engine's command; without one where `command` is None."""
+    """The container engine's command; there is none if `command` is None."""
 
     def __init__(self, engine: Engine, command: tuple[str, ...] | None) -> None:
         self.engine, self.command = engine, command
@@ -243,8 +243,8 @@ class _Objects(dict[tuple[str, str | None, str], dict[str, Any]]):
 class WatchedKube(RecordingKube):
     """RecordingKube with watches, discovery, admission, and a count of requests.
 
-    capi: the version of Cluster API that is served; a list: what the next questions are answered, the last for ever.
-    refuse: returns the error of a write that is to be refused. admit: what a mutating webhook makes of an object.
+    capi: the served version of Cluster API; a list: the next answers, of which the last repeats.
+    refuse: returns the error for a write to reject. admit: applies a mutating webhook to an object.
     """
 
     server = "https://management"
@@ -297,7 +297,7 @@ class WatchedKube(RecordingKube):
         return self.objects.get((resource.plural, namespace, name))
 
     def written(self, resource: Resource) -> int:
-        """Return how many writes of that kind were asked for."""
+        """Return the number of requested writes of that kind."""
         return sum(plural == resource.plural for _, plural, *_ in self.writes)
 
     async def _request(self) -> None:
@@ -357,9 +357,9 @@ class World:
         chosen = {"endpoint": Endpoint.EXTERNAL, "max_concurrent_creates": 4, **settings}
         self.settings = Settings(work_dir=directory, watch_filter=watch_filter, allowed_host_paths=("/",), **chosen)
         self.answer = Answer(200, "HTTP 200")
-        """What workload API servers answer."""
+        """The answers of workload API servers."""
         self.data = Answer(200, "HTTP 200", f'{{"metadata": {{"uid": "{DATA_UID}"}}}}'.encode())
-        """What they show anonymous users of the data in their etcd."""
+        """Their answers to anonymous users about the data in their etcd."""
         self.kube_system_uid = KUBE_SYSTEM_UID
         self._app: Application | None = None
 
@@ -420,7 +420,7 @@ class World:
             del self.kube.objects[resource.plural, namespace, name]
 
     def vanish(self, name: str = "dev", namespace: str = "default") -> None:
-        """Remove an object at once, whatever finalizers it has."""
+        """Remove an object immediately, regardless of its finalizers."""
         del self.kube.objects["kindclusters", namespace, name]
 
     def get(
@@ -429,7 +429,7 @@ class World:
         return self.kube.find(resource, name, namespace)
 
     def condition(self, kind: str, name: str = "dev", namespace: str = "default", **of: Any) -> tuple[str, str, str]:
-        """Return status, reason and message of a condition; empty where there is none."""
+        """Return status, reason and message of a condition; empty if there is none."""
         status = (self.get(name, namespace, **of) or {}).get("status") or {}
         found = [one for one in status.get("conditions") or () if one["type"] == kind]
         return (found[0]["status"], found[0]["reason"], found[0].get("message", "")) if found else ("", "", "")
@@ -449,7 +449,7 @@ class World:
         return yaml.safe_load(base64.b64decode(next(iter(found["data"].values()))))
 
     async def until(self, said: Callable[[], bool], seconds: float = 600.0) -> float:
-        """Wait until something is so; return after how many seconds, or fail."""
+        """Wait until a condition holds; return the seconds that it took, or fail."""
         began = now()
         while not said():
             assert now() - began < seconds, f"not so within {seconds:.0f} s: {self.reason()}"
@@ -462,7 +462,7 @@ class World:
         await asyncio.sleep(1)
 
     async def ready(self, name: str = "dev", namespace: str = "default") -> None:
-        """Wait until a KINDCluster is Ready and everything has come to rest."""
+        """Wait until a KINDCluster is Ready and everything has settled."""
         await self.until(lambda: self.reason(name, namespace) == "Ready")
         await asyncio.sleep(1)
 
@@ -481,7 +481,7 @@ class World:
 
 
 async def quiet(world: World, seconds: float) -> int:
-    """Let time pass; return how many requests the API server got meanwhile."""
+    """Let time pass; return the number of requests to the API server meanwhile."""
     before = world.kube.requests
     await asyncio.sleep(seconds)
     return world.kube.requests - before

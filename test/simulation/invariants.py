@@ -1,4 +1,4 @@
-"""What must hold in every life: watched while it goes on, and judged when all trouble has ended."""
+"""Invariants of every life: checked during the life, and after all faults have ended."""
 
 import asyncio
 from collections import Counter
@@ -17,25 +17,25 @@ from test.simulation.truth import is_left_alone, name_of, unsettled
 
 SAMPLE_SECONDS: Final = 15.0
 HEALTH_SECONDS: Final = 30.0
-"""The provider's period of asking each workload API server."""
+"""The provider's period of health checks."""
 LATE_SECONDS: Final = 2 * HEALTH_SECONDS + 90.0
-"""How long Ready may lag behind the truth: two periods, the deadlines of the questions, and a write."""
+"""Maximum delay of Ready: two periods, the deadlines of the requests, and a write."""
 DATA_SECONDS: Final = 2 * HEALTH_SECONDS + 330.0
-"""How long an empty etcd may go unnoticed: a period to see that something is missing, a back-off, and a reading."""
+"""Maximum time until an empty etcd is noticed: a period, a back-off, and a read."""
 REFUSED_SECONDS: Final = 330.0
-"""How long the provider may wait before it tries again what the API server has refused many times."""
+"""Maximum wait of the provider before it repeats a write that the API server has rejected many times."""
 WINDOW_SECONDS: Final = 600.0
 REQUESTS_EACH: Final = 80
-"""Requests that an object may cost in a window, and as many for each step of the script that fell into it."""
+"""Maximum requests per object in a window, and as many for each step of the script in it."""
 REQUESTS_BASE: Final = 150
 CALLS_EACH: Final = 90
-"""Calls of the engine that a kind cluster may cost in a window, listings excepted."""
+"""Maximum engine calls per kind cluster in a window, without listings."""
 SETTLE_SECONDS: Final = 3000.0
-"""How long everything may take to come to rest once all trouble has ended: back-offs and resyncs included."""
+"""Maximum time to settle after all faults have ended, with back-offs and resyncs."""
 
 
 class Watcher:
-    """Looks at a life now and then while it goes on.
+    """Checks a life periodically.
 
     checks: names of the checks to make; see CHECKS.
     """
@@ -44,7 +44,7 @@ class Watcher:
         self._checks = checks
         self._wrong_since: dict[tuple[str, str], float] = {}
         self._excused_until = 0.0
-        """Until when the provider could not see or tell."""
+        """Until when the provider could not observe or write."""
 
     async def __call__(self, life: Life) -> None:
         """Watch until cancelled."""
@@ -60,7 +60,7 @@ class Watcher:
             _look_at_probes(life)
         if "budget" in self._checks:
             _look_at_budget(life)
-        # A parser's error, which no door raises by contract, may end the process, with its cause.
+        # A parser's error, which is outside the contract, may end the process, with its cause.
         if "crash" in self._checks and life.deployment.crashes and not life.world.engine.has_crashed:
             life.world.violate(f"the provider crashed: {life.deployment.crashes[0][:300]}")
 
@@ -78,7 +78,7 @@ class Watcher:
 
 
 def _look_at_probes(life: Life) -> None:
-    """A failing probe has the kubelet restart the provider, in the middle of what it does."""
+    """Check the probes: a failing one makes the kubelet restart the provider in the middle of its work."""
     provider = life.deployment.current
     app = provider.app if provider else None
     if app is None:
@@ -89,7 +89,7 @@ def _look_at_probes(life: Life) -> None:
 
 
 def _lies(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
-    """Return ((uid, what is wrong), how long it may be so) where an object is Ready and should not be."""
+    """Return ((uid, problem), maximum duration) for each object that is Ready but should not be."""
     ready = life.world.conditions(obj).get(Condition.READY)
     if not ready or ready["status"] != "True" or is_left_alone(life, obj) or not life.world.options.reach:
         return []
@@ -104,7 +104,7 @@ def _lies(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
 
 
 def _is_calm(life: Life) -> bool:
-    """Return whether the provider is able to see and to tell."""
+    """Return whether the provider can observe and write."""
     world, provider = life.world, life.deployment.current
     trouble = vars(world.engine.trouble).values()
     return (
@@ -141,7 +141,7 @@ def _look_at_budget(life: Life) -> None:
 
 
 class Finisher:
-    """Ends all trouble, lets everything come to rest, and judges what is there."""
+    """Ends all faults, lets everything settle, and judges the result."""
 
     def __init__(self, checks: frozenset[str]) -> None:
         self._checks = checks
@@ -164,7 +164,7 @@ class Finisher:
         await life.deployment.stop()
 
     async def _settle(self, life: Life) -> list[str]:
-        """Wait until nothing is wrong, also after the longest back-off: what waits for it is not at rest."""
+        """Wait until there are no problems, also after the longest back-off, which may hide pending work."""
         problems: list[str] = []
         deadline, pause, well = now() + SETTLE_SECONDS, 20.0, 0
         while well < 2 and now() < deadline and not life.world.violations:
@@ -175,7 +175,7 @@ class Finisher:
         return problems
 
     async def _rest(self, life: Life) -> None:
-        """After a last resync nothing is written any more, and nothing changes."""
+        """Check that after a last resync there are no writes and no changes."""
         world = life.world
         await world.pause(world.options.sync_period_seconds * 1.2 + 60)
         before = len(world.writes)
@@ -189,7 +189,7 @@ class Finisher:
 
 
 def _look_into_memory(life: Life) -> None:
-    """Where no object is left, no kubeconfig is either."""
+    """Check that no kubeconfig is left in memory without an object."""
     provider = life.deployment.current
     if provider and provider.app and not life.world.api.all(names.KIND_CLUSTERS) and _holds_secret(provider.app):
         life.world.violate("the provider keeps a kubeconfig in memory although no object is left")
@@ -216,4 +216,4 @@ def _holds_secret(root: Any) -> bool:
 
 
 CHECKS: Final = frozenset({"ready", "probes", "budget", "crash", "settle", "rest", "memory"})
-"""All that is judged beside what `world` judges at the moment it happens."""
+"""All checks besides those that `world` makes immediately."""

@@ -1,6 +1,6 @@
-"""The `kind` command as it works on the simulated engine: creations that take their time, can be killed, and fail.
+"""The `kind` command on the simulated engine: creations that take time, can be killed, and fail.
 
-What it asks of the engine goes on when it is killed: a container whose creation was asked for comes to light later.
+The engine continues its requests after it is killed: a requested container still appears later.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ _STEPS: Final = (
 
 
 MOST_SECONDS: Final = 8.0
-"""How long the engine takes to make a container, at most: it copies a volume."""
+"""Maximum time of the engine to create a container, which includes copying a volume."""
 
 
 @dataclass
 class Planned:
-    """A failure that is waiting for the next creations. times: how many of them."""
+    """A failure of the next creations. times: their number."""
 
     step: str
     fixture: str
@@ -51,7 +51,7 @@ class KindProcess:
         self.task: asyncio.Task[Any] | None = None
 
     def kill(self) -> None:
-        """End it: it does nothing more."""
+        """Kill it."""
         self.is_alive = False
         if self.task:
             self.task.cancel()
@@ -60,7 +60,7 @@ class KindProcess:
 class KindCommand:
     """Runs kind on the engine.
 
-    speed: how long things take, as a factor. planned: failures of coming creations.
+    speed: factor of all durations. planned: failures of the next creations.
     on_create: called with (owner, name, process) when a creation begins.
     """
 
@@ -73,14 +73,14 @@ class KindCommand:
         self.fails_to_start: dict[str, int] = {}
 
     def start(self, process: KindProcess, work: Any) -> asyncio.Task[Any]:
-        """Let a run of kind work by itself, whatever becomes of who waits for it."""
+        """Run kind independently of the process that waits for it."""
         self.running.append(process)
         process.task = spawn(work)
         process.task.add_done_callback(lambda task: self._ended(process, task))
         return process.task
 
     def orphan(self, owner: str, linger_seconds: float) -> None:
-        """The provider was killed: its runs of kind end, at once or after a moment."""
+        """End the runs of kind of a killed provider, immediately or after a moment."""
         loop = asyncio.get_running_loop()
         for process in [one for one in self.running if one.owner == owner]:
             if linger_seconds:
@@ -156,11 +156,11 @@ class KindCommand:
         nodes: Sequence[tuple[str, str, str | None, str]],
         command: Sequence[str],
     ) -> None:
-        """Make all containers side by side, as kind does; the engine goes on with each of them by itself."""
+        """Create all containers concurrently, as kind does; the engine continues each of them independently."""
         self._maybe_fail("nodes", birth.cluster, before=True)
         runs = [spawn(self._run_container(process, birth, *node, command=command)) for node in nodes]
         for run in runs:
-            # Where kind is killed, nobody waits for the outcome.
+            # If kind is killed, nothing waits for the outcome.
             run.add_done_callback(lambda done: done.exception())
         await asyncio.wait(runs)
         failures = [error for run in runs if (error := run.exception())]
@@ -179,7 +179,7 @@ class KindCommand:
         *,
         command: Sequence[str],
     ) -> None:
-        """Run `docker run`: the engine makes the container in any case; starting it is the command's second step."""
+        """Run `docker run`: the engine always creates the container; the command then starts it in a second step."""
         await asyncio.sleep(min(self.speed * self.engine.rng.choice((0.3, 0.8, 2.0, 5.0)), MOST_SECONDS))
         if self.engine.port_owner(birth):
             raise failure("create-port-allocated", birth.cluster, *command)
@@ -210,7 +210,7 @@ class KindCommand:
             raise failure(planned.fixture, name, "create", "cluster", f"--name={name}", "--config=-")
 
     async def delete(self, process: KindProcess, name: str) -> None:
-        """Delete what listings show of a kind cluster; an unknown name is fine."""
+        """Delete the listed containers of a kind cluster, if there are any."""
         await self._ask(down="delete-engine-down", name=name)
         await self._remove(process, name, process.owner)
 
@@ -223,7 +223,7 @@ class KindCommand:
             self.engine.remove(container, who)
 
     async def read_kubeconfig(self, name: str, *, internal: bool) -> str:
-        """Return what `kind get kubeconfig` prints: of whichever control plane comes first."""
+        """Return the output of `kind get kubeconfig`, from the first control plane."""
         arguments = ("get", "kubeconfig", f"--name={name}")
         await self._takes(0.3)
         await self._ask()
@@ -243,7 +243,7 @@ class KindCommand:
         await asyncio.sleep(seconds * self.speed * slow * self.engine.rng.uniform(0.7, 1.4))
 
     async def _ask(self, down: str = "get-clusters-engine-down", name: str = "any") -> None:
-        """One question to the engine: it may hang, or be down."""
+        """Make one call of the engine, which may hang or be down."""
         await self._takes(0.02)
         await hang(self.engine)
         if self.engine.trouble.down > now():
@@ -251,13 +251,13 @@ class KindCommand:
 
 
 async def hang(engine: SimulatedEngine) -> None:
-    """Wait until the engine does not hang any more."""
+    """Wait until the engine no longer hangs."""
     while (rest := engine.trouble.hang - now()) > 0:  # noqa: ASYNC110
         await asyncio.sleep(rest + 0.01)
 
 
 def planned_nodes(name: str, config: Mapping[str, Any]) -> list[tuple[str, str, str | None, str]]:
-    """Return (container's name, role, mark, image) of what kind makes of a configuration, load balancer included."""
+    """Return (name, role, mark, image) of the containers that kind creates for a configuration, with load balancer."""
     nodes, counts = [], dict.fromkeys((CONTROL_PLANE, "worker"), 0)
     for node in config.get("nodes") or [{}]:
         role = node.get("role") or CONTROL_PLANE
@@ -270,14 +270,14 @@ def planned_nodes(name: str, config: Mapping[str, Any]) -> list[tuple[str, str, 
 
 
 def mark_of(node: Mapping[str, Any]) -> str | None:
-    """Return the mark that a node of a kind configuration carries."""
+    """Return the mark of a node in a kind configuration."""
     paths = [str(mount.get("containerPath") or "") for mount in node.get("extraMounts") or ()]
     marks = [path.removeprefix(CLAIM_MOUNT_FOLDER) for path in paths if path.startswith(CLAIM_MOUNT_FOLDER)]
     return marks[-1] if marks else None
 
 
 def kubeconfig_of(birth: Birth, name: str, *, internal: bool) -> str:
-    """Return the kubeconfig of a kind cluster; a hostile node adds fields of its own."""
+    """Return the kubeconfig of a kind cluster; a hostile node adds fields."""
     host = f"{name}-{LOAD_BALANCER if birth.control_planes > 1 else CONTROL_PLANE}:6443"
     server = f"https://{host}" if internal else f"https://127.0.0.1:{birth.port}"
     user: dict[str, Any] = dict(birth.hostile)
@@ -285,7 +285,7 @@ def kubeconfig_of(birth: Birth, name: str, *, internal: bool) -> str:
 
 
 def make_instantly(engine: SimulatedEngine, name: str, config: Mapping[str, Any]) -> Birth:
-    """Make a whole kind cluster in no time, as a stranger does whom nobody saw."""
+    """Create a complete kind cluster instantly, as someone else might have done unnoticed."""
     nodes = planned_nodes(name, config)
     birth = engine.begin(name, FOREIGN, 0, sum(role == CONTROL_PLANE for _, role, _, _ in nodes))
     for node_name, role, mark, image in nodes:

@@ -1,13 +1,13 @@
-"""What the provider is known not to bear yet: left out of lives by seed until it is mended.
+"""Known faults of the provider: excluded from lives by seed until they are fixed.
 
-Each entry says why. `python -m test.simulation --everything` leaves nothing out.
+Each entry gives the reason. `python -m test.simulation --everything` excludes nothing.
 """
 
 from typing import Final
 
 NOT_YET: Final[frozenset[str]] = frozenset(
     {
-        # Without a list of containers nothing proves whose half-made nodes are; only the fake kind runs like that.
+        # Without a list of containers nothing proves the owner of incomplete nodes; only the fake kind runs this way.
         "world:lists",
     }
 )
@@ -15,4 +15,4 @@ NOT_YET: Final[frozenset[str]] = frozenset(
 SILENT: Final[frozenset[str]] = frozenset()
 """Checks of `invariants.CHECKS`."""
 UNMENDED: Final[frozenset[str]] = frozenset()
-"""Scripts of `scripts_known` that fail."""
+"""Failing scripts of `scripts_known`."""

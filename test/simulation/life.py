@@ -1,4 +1,4 @@
-"""One life: a world, a provider in it, and a script of steps that things happen by."""
+"""One life: a world, a provider in it, and a script of steps."""
 
 import asyncio
 import json
@@ -18,14 +18,14 @@ Step = dict[str, Any]
 
 @dataclass(frozen=True)
 class Script:
-    """All that makes a life; can be printed, shortened and run again."""
+    """Everything that determines a life; it can be printed, shortened and repeated."""
 
     seed: int | str
     options: Options = field(default_factory=Options)
     steps: tuple[Step, ...] = ()
 
     def as_json(self) -> str:
-        """Return the script as JSON, a line a step."""
+        """Return the script as JSON, one line per step."""
         default = asdict(Options())
         options = {key: value for key, value in asdict(self.options).items() if value != default[key]}
         steps = ",\n    ".join(json.dumps(step) for step in self.steps)
@@ -33,16 +33,16 @@ class Script:
 
     @staticmethod
     def from_json(text: str) -> "Script":
-        """Return the script that was printed."""
+        """Return the script from its JSON."""
         document = json.loads(text)
         return Script(document["seed"], Options(**document["options"]), tuple(document["steps"]))
 
 
 @dataclass
 class Life:
-    """What actions get.
+    """The argument of all actions.
 
-    invalid: objects (namespace/name) whose spec or Secrets cannot work, by the script's own doing.
+    invalid: objects (namespace/name) with a spec or Secrets that the script has made unusable.
     """
 
     world: World
@@ -50,7 +50,7 @@ class Life:
     invalid: set[str] = field(default_factory=set)
     steps_at: list[float] = field(default_factory=list)
     busy_until: float = 0.0
-    """When the last of the things that users have begun is over."""
+    """When the last action of users ends."""
 
     def later(self, seconds: float, do: Callable[..., Any], *arguments: Any) -> None:
         """Let a user do something after that time."""
@@ -63,7 +63,7 @@ ACTIONS: Final[dict[str, Action]] = {}
 
 
 def action(name: str) -> Callable[[Action], Action]:
-    """Register what a step can do."""
+    """Register an action of steps."""
 
     def register(function: Action) -> Action:
         ACTIONS[name] = function
@@ -74,7 +74,7 @@ def action(name: str) -> Callable[[Action], Action]:
 
 @dataclass
 class Outcome:
-    """How a life went. seconds: virtual."""
+    """The outcome of a life. seconds: virtual."""
 
     violations: list[str]
     trace: list[str]

@@ -1,4 +1,4 @@
-"""One life from one script, with everything registered that a script may ask for."""
+"""Runs one life from one script, with all actions registered."""
 
 import gc
 
@@ -7,11 +7,11 @@ from test.simulation.invariants import CHECKS, Finisher, Watcher
 from test.simulation.life import Outcome, Script, live
 
 ACTIONS_OF = (users, faults, expectations)
-"""Imported for what they register."""
+"""Imported because they register actions."""
 
 
 def run(one: Script, checks: frozenset[str] = CHECKS) -> Outcome:
-    """Run one script; nothing is collected meanwhile, so that no finalizer runs at an arbitrary moment."""
+    """Run one script without garbage collection, so that no finalizer runs at an arbitrary moment."""
     gc.disable()
     try:
         return live(one, watch=Watcher(checks), finish=Finisher(checks))

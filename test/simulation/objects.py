@@ -1,4 +1,4 @@
-"""What the simulated API server does to documents: merge patches and admission rules. Pure."""
+"""Merge patches and admission rules of the simulated API server. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _FIXED_AT_CREATION: Final = (
 
 
 def copied(document: Any) -> Any:
-    """Return a document as it looks after a trip over the network; raises TypeError for what JSON cannot hold."""
+    """Return a document after a JSON round trip; raises TypeError for values that JSON does not have."""
     return json.loads(json.dumps(document))
 
 
@@ -41,7 +41,7 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def selects(selector: str | None, labels: Mapping[str, str]) -> bool:
-    """Understand `key` and `key=value`, joined by commas."""
+    """Evaluate `key` and `key=value`, joined by commas."""
     for term in (selector or "").split(","):
         key, _, value = term.partition("=")
         if term and (key not in labels or (value and labels[key] != value)):
@@ -50,7 +50,7 @@ def selects(selector: str | None, labels: Mapping[str, str]) -> bool:
 
 
 def error(verb: str, resource: Resource, where: str, status: int, message: str) -> ApiError:
-    """Return the ApiError that the client makes of an answer with that HTTP status."""
+    """Return the client's ApiError for an answer with that HTTP status."""
     subject = f"{resource.plural} {where}".strip()
     if status in (0, 408, 429) or status >= 500:
         return Unreachable(verb, subject, status, message)
@@ -59,7 +59,7 @@ def error(verb: str, resource: Resource, where: str, status: int, message: str) 
 
 
 def refusal(resource: Resource, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[int, str] | None:
-    """Return status and message with which validation refuses a write, or None."""
+    """Return status and message with which validation rejects a write, or None."""
     metadata, before = new["metadata"], (old or {}).get("metadata") or {}
     references = metadata.get("ownerReferences") or ()
     if sum(bool(reference.get("controller")) for reference in references) > 1:

@@ -1,4 +1,4 @@
-"""What kind and the engine print, from the recorded fixtures, with the names of the simulation in it."""
+"""Output of kind and the engine: recorded fixtures with the names of the simulation."""
 
 import re
 from functools import cache
@@ -12,7 +12,7 @@ _FOLDER: Final = Path(__file__).parents[1] / "fixtures" / "kind" / "v0.32.0"
 _RECORDED_NAME: Final = re.compile(r"\brec-[a-z]+")
 
 FAILURES_OF_CREATION: Final = {
-    # fixture -> the step at which it comes
+    # fixture -> the step at which it occurs
     "create-image-absent": "image",
     "create-port-allocated": "nodes",
     "create-disk-full": "nodes",
@@ -23,7 +23,7 @@ FAILURES_OF_CREATION: Final = {
     "create-lock-held": "end",
     "get-kubeconfig-unfinished": "kubeconfig",
 }
-"""Of these the environment may cure itself; the others say that the spec is wrong."""
+"""Failures that may end by themselves; the others mean that the spec is wrong."""
 
 
 @cache
@@ -33,7 +33,7 @@ def _recorded(fixture: str) -> tuple[int, str]:
 
 
 def failure(fixture: str, name: str, *command: str, with_secrets: bool = False) -> CommandFailed:
-    """Return the failure that was recorded, as it would be for a cluster of that name.
+    """Return a recorded failure, adapted to a cluster of that name.
 
     with_secrets: kubeadm also prints a token and a key, as it does with `-v6`.
     """

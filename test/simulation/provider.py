@@ -1,6 +1,6 @@
-"""Provider processes: the real application with every door replaced, its leader election, and its violent ends.
+"""Provider processes: the real application with all I/O replaced, its leader election, and kills.
 
-The only module that knows how the application is built.
+Only this module depends on the application's construction.
 """
 
 import asyncio
@@ -46,13 +46,13 @@ class Provider:
         self._task = spawn(self._main(), self.id)
 
     async def stop(self) -> None:
-        """End the process in order (SIGTERM); return when it has ended."""
+        """Stop the process in order (SIGTERM); return when it has ended."""
         if self._task and self.is_alive:
             self._task.cancel()
             await self.ended.wait()
 
     def kill(self, linger_seconds: float = 0.0) -> None:
-        """End the process as SIGKILL does; its kind commands may go on for a moment."""
+        """End the process as SIGKILL does; its kind commands may continue for a moment."""
         if not self.is_alive:
             return
         self.world.note(f"{self.id} is killed")
@@ -79,7 +79,7 @@ class Provider:
         except LostLease as lost:
             self.world.note(f"{self.id} lost its lease: {lost}")
         except Unreachable as error:
-            # It could not even begin; its supervisor tries again.
+            # It could not even start; its supervisor tries again.
             self.world.note(f"{self.id} could not start: {error}")
         except Exception as error:
             self.crash = f"{type(error).__name__}: {error}"
@@ -88,7 +88,7 @@ class Provider:
             self._leave()
 
     def _end_after(self, seconds: float) -> None:
-        """What the kernel's timer does: kill the process after that time, unless called again; 0: do not."""
+        """Act as the kernel's timer: kill the process after that time, unless called again; 0 disarms it."""
         if self._alarm:
             self._alarm.cancel()
         loop = asyncio.get_running_loop()
@@ -101,7 +101,7 @@ class Provider:
         self.ended.set()
 
     def _watch(self, app: Application) -> None:
-        """Watch what kopf watches, with its selectors."""
+        """Watch the same kinds as kopf, with the same selectors."""
         wanted = self.world.options.watch_filter
         ours = f"{names.WATCH_FILTER_LABEL}={wanted}" if wanted else None
         selectors = {
@@ -124,7 +124,7 @@ class Provider:
 
 
 class Deployment:
-    """Keeps a provider running: starts another one when it has ended, after a moment that grows with each crash."""
+    """Keeps a provider running: restarts it after it ends, with a delay that grows with each crash."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -136,7 +136,7 @@ class Deployment:
 
     @property
     def current(self) -> Provider | None:
-        """Return the newest provider process that lives."""
+        """Return the newest living provider process."""
         return next((one for one in reversed(self.providers) if one.is_alive), None)
 
     def start(self) -> None:
@@ -146,7 +146,7 @@ class Deployment:
             self._supervisor = spawn(self._supervise())
 
     async def stop(self) -> None:
-        """End all providers in order."""
+        """Stop all providers in order."""
         self._wanted = False
         if self._supervisor:
             self._supervisor.cancel()
@@ -168,19 +168,19 @@ class Deployment:
             provider.kill(linger_seconds)
 
     def restart(self) -> None:
-        """End the current provider in order; another one follows."""
+        """Stop the current provider in order; another one follows."""
         if provider := self.current:
             spawn(provider.stop())
 
     def replace(self, overlap_seconds: float, *, hard: bool) -> None:
-        """Start another provider beside the current one, which goes on for a while, as a lost node's does."""
+        """Start another provider beside the current one, which continues for a while, as on a lost node."""
         old = self.current
         self._begin()
         if old:
             spawn(self._retire(old, overlap_seconds, hard=hard))
 
     def cut_off(self, seconds: float) -> None:
-        """Let the current provider lose its connection to the API server for a while."""
+        """Interrupt the current provider's connection to the API server for a while."""
         if provider := self.current:
             client = provider.client
             client.is_cut_off = True

@@ -1,4 +1,4 @@
-"""Lives that went wrong by seed once, made short: mostly who has what while several want it, and what answers.
+"""Shortened lives by seed that once failed: mostly about competing objects, and about answers.
 
 Each is judged by all invariants, and by the `expect` steps in it.
 """

@@ -1,4 +1,4 @@
-"""Hand-written lives, one for each kind of fault that was once found: what happens, and what must hold.
+"""Hand-written lives, one for each fault that was once found: steps and expectations.
 
 Each is judged by all invariants, and by the `expect` steps in it.
 """

@@ -1,4 +1,4 @@
-"""Makes a failing script shorter: drops steps while it still fails in the same way."""
+"""Shortens a failing script: drops steps while it still fails in the same way."""
 
 import re
 import time
@@ -13,12 +13,12 @@ Fails = Callable[[Script], list[str]]
 
 
 def kind_of(violation: str) -> str:
-    """Return what sort of violation it is: its words without names and numbers, in short."""
+    """Return the type of a violation: the beginning of its words, without names and numbers."""
     return re.sub(r"[\d']+|\b(dev|prod|edge|shared)[-\w]*\b|default/\S+", "", violation)[:30]
 
 
 def shrink(script: Script, fails: Fails, *, most: int = 200, seconds: float = 40.0) -> Script:
-    """Return a script that fails in the same way with as few steps as could be found.
+    """Return a script that fails in the same way with as few steps as possible.
 
     most: runs to spend; seconds: real time to spend.
     """

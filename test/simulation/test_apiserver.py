@@ -1,4 +1,4 @@
-"""The simulated API server keeps the rules of a real one."""
+"""The simulated API server follows the rules of a real one."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

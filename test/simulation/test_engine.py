@@ -1,4 +1,4 @@
-"""The simulated engine and kind keep the rules of the real ones."""
+"""The simulated engine and kind follow the rules of the real ones."""
 
 import asyncio
 import inspect

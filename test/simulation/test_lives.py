@@ -57,7 +57,7 @@ def test_generated_steps_are_actions() -> None:
 
 
 def test_a_script_that_fails_is_made_short() -> None:
-    """The fault here is the script's own: it expects what cannot be."""
+    """The script itself is wrong: its expectation is impossible."""
     noise = tuple({"at": float(at), "do": "wait"} for at in range(5, 25))
     wrong = {"at": 12.5, "do": "expect", "name": "nobody", "exists": True}
     long = Script(1, Options(creates=1, workers=16), (*noise, wrong))
@@ -66,11 +66,11 @@ def test_a_script_that_fails_is_made_short() -> None:
 
 
 MOST_LIVES = 200
-"""The same lives on a fast and on a slow machine. `make test-chaos` tries seeds that nobody has seen."""
+"""The same lives on a fast and on a slow machine. `make test-chaos` tries new seeds."""
 
 
 def test_lives_by_seed(pytestconfig: pytest.Config) -> None:
-    """Runs by itself, so that sets are iterated in the same order each time."""
+    """Runs in a separate process, so that the iteration order of sets is always the same."""
     seconds, seed = pytestconfig.getoption("--simulation-seconds"), pytestconfig.getoption("--simulation-seed")
     done = subprocess.run(
         [sys.executable, "-m", "test.simulation", f"--seconds={seconds}", f"--seed={seed}", f"--lives={MOST_LIVES}"],

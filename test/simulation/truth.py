@@ -1,4 +1,4 @@
-"""What an object should say, from what the simulation knows to be true; the provider's reasons are not looked at."""
+"""The expected state of an object, from the simulation's facts alone, without the provider's reasons."""
 
 import base64
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ UNTOUCHED: Final = "left alone"
 STOPPED: Final = "not all of its nodes run"
 SILENT: Final = "it does not answer"
 EITHER: Final = "ready or not"
-"""Both are right: what is wrong cannot be known from where the provider runs, or is no fault of the kind cluster."""
+"""Both are correct: the provider cannot know the problem, or the kind cluster is not its cause."""
 
 
 def name_of(obj: Body) -> str:
@@ -24,7 +24,7 @@ def name_of(obj: Body) -> str:
 
 
 def wanted_name(life: Life, obj: Body) -> str:
-    """Return the name of the kind cluster that an object asks for."""
+    """Return the name of the kind cluster that an object requests."""
     owner = owner_of(life, obj)
     return str(obj["spec"].get("clusterName") or (owner or obj)["metadata"]["name"])
 
@@ -39,7 +39,7 @@ def owner_of(life: Life, obj: Body) -> Body | None:
 
 
 def is_left_alone(life: Life, obj: Body) -> bool:
-    """Return whether the provider has to leave the object as it is."""
+    """Return whether the provider must leave the object alone."""
     metadata, options = obj["metadata"], life.world.options
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     owner = owner_of(life, obj)
@@ -54,7 +54,7 @@ def is_left_alone(life: Life, obj: Body) -> bool:
 
 
 def obstacle(life: Life, obj: Body) -> str | None:
-    """Return why an object cannot be Ready, or None where it has to be."""
+    """Return why an object cannot be Ready, or None if it must be."""
     if is_left_alone(life, obj):
         return UNTOUCHED
     return next(_obstacles(life, obj), None)
@@ -107,9 +107,9 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
 
 
 def _is_forestalled(life: Life, container: Container) -> bool:
-    """Return whether a container that may stay where it is has the address that a member of etcd needs.
+    """Return whether a container that need not move has the address of a member of etcd.
 
-    A member of another etcd that is not where it was made is of no use there, so it has to give way.
+    A member of another etcd at a wrong address does not work, so it must move.
     """
     if not _needs_its_home(container) or container.address == container.home:
         return False
@@ -127,12 +127,12 @@ def _needs_its_home(container: Container) -> bool:
 
 
 def _can_be_repaired(life: Life, obj: Body) -> bool:
-    """Return whether nothing but the provider keeps the kind cluster from answering: it knows all that it takes."""
+    """Return whether the provider can repair the kind cluster with its own knowledge."""
     birth = life.world.birth_of(obj)
     if birth is None or not life.world.options.lists or not birth.is_up or birth.empties or not birth.balancer_knows:
         return False
     own = [one for one in life.world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
-    # The addresses of several control planes are in the status, which is not moved.
+    # The addresses of several control planes are in the status, which clusterctl does not move.
     knows_homes = birth.control_planes == 1 or birth.maker.startswith(obj["metadata"]["uid"])
     is_whole = len(own) >= _size(obj, birth) and not _is_shared(life, birth.cluster)
     return knows_homes and is_whole and not any(_is_forestalled(life, one) for one in own)
@@ -158,7 +158,7 @@ def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterato
 
 
 def _may_be_created(life: Life, obj: Body) -> bool:
-    """Return whether an object holds its name: one that is left alone, or waits for an owner, has none."""
+    """Return whether an object holds its name; one that is left alone or waits for an owner does not."""
     if life.world.birth_of(obj):
         return True
     needs_owner = life.world.api.core_version and not obj["spec"].get("standalone")
@@ -166,7 +166,7 @@ def _may_be_created(life: Life, obj: Body) -> bool:
 
 
 def is_made_for(birth: Birth, obj: Body) -> bool:
-    """Return whether a kind cluster bears the mark of the object."""
+    """Return whether a kind cluster has the mark of the object."""
     return birth.maker.startswith(obj["metadata"]["uid"])
 
 
@@ -181,7 +181,7 @@ def _size(obj: Body, birth: Birth) -> int:
 
 
 def unsettled(life: Life) -> list[str]:
-    """Return what is not as it should be once all trouble has ended; empty when all is well."""
+    """Return the problems that remain after all faults have ended; empty if there are none."""
     found = [problem for obj in life.world.api.all(names.KIND_CLUSTERS) if (problem := _problem(life, obj))]
     return [*found, *orphans(life), *_secrets_left(life)]
 
@@ -232,12 +232,12 @@ def _uncounted(life: Life, obj: Body) -> str | None:
 
 
 def _is_shared(life: Life, cluster: str) -> bool:
-    """Return whether nodes of several people bear the name: then nothing proves whose an unmarked container is."""
+    """Return whether several owners have nodes with the name: then nothing proves who owns an unmarked container."""
     return any(one.birth.maker == FOREIGN for one in life.world.engine.of(cluster))
 
 
 def orphans(life: Life) -> list[str]:
-    """Return the containers of ours that no object accounts for."""
+    """Return our containers that belong to no object."""
     world = life.world
     living = set()
     for obj in world.api.all(names.KIND_CLUSTERS):

@@ -1,4 +1,4 @@
-"""What users do: with their objects, with ours, and with what they find on the engine."""
+"""Actions of users: on their objects, on ours, and on the engine."""
 
 import asyncio
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def apply(
     labels: Mapping[str, str] | None = None,
     order: str = "CKP",
 ) -> None:
-    """`kubectl apply` of a KINDCluster, with a Cluster and a KINDControlPlane where it is owned.
+    """`kubectl apply` of a KINDCluster, with a Cluster and a KINDControlPlane if it is owned.
 
     order: C for Cluster, K for KINDCluster, P for KINDControlPlane.
     """
@@ -77,7 +77,7 @@ def delete(life: Life, name: str, kind: str = "kindclusters", namespace: str = N
 
 @action("force-delete")
 def force_delete(life: Life, name: str, namespace: str = NAMESPACE) -> None:
-    """Delete a KINDCluster and take its finalizers away."""
+    """Delete a KINDCluster and remove its finalizers."""
     if obj := life.world.api.find(names.KIND_CLUSTERS, namespace, name):
         life.world.forced.add(obj["metadata"]["uid"])
         delete(life, name, namespace=namespace)
@@ -86,7 +86,7 @@ def force_delete(life: Life, name: str, namespace: str = NAMESPACE) -> None:
 
 @action("replace")
 def replace(life: Life, name: str, namespace: str = NAMESPACE) -> None:
-    """`kubectl replace --force` with a saved manifest: annotations and finalizers of the old object come along."""
+    """`kubectl replace --force` with a saved manifest, including annotations and finalizers of the old object."""
     if obj := life.world.api.find(names.KIND_CLUSTERS, namespace, name):
         saved = _manifest(obj)
         _lose_status(life, obj)
@@ -112,7 +112,7 @@ def copy(
 
 @action("move")
 def move(life: Life, name: str, namespace: str = NAMESPACE, after: float = 5.0) -> None:
-    """`clusterctl move` of a standalone object away and back: deleted without its finalizer, made again as it was."""
+    """`clusterctl move` of a standalone object away and back: deleted without its finalizer, then created again."""
     obj = life.world.api.find(names.KIND_CLUSTERS, namespace, name)
     annotations = (obj or {}).get("metadata", {}).get("annotations") or {}
     if obj is None or names.BLOCK_MOVE_ANNOTATION in annotations or obj["metadata"].get("ownerReferences"):
@@ -149,7 +149,7 @@ def pause(life: Life, name: str, kind: str = "kindclusters", namespace: str = NA
 
 @action("leave-filter")
 def leave_filter(life: Life, name: str, namespace: str = NAMESPACE, seconds: float = 5.0) -> None:
-    """Take the label of the watch filter away for a while."""
+    """Remove the label of the watch filter for a while."""
     value = life.world.options.watch_filter
     if not value:
         return
@@ -160,7 +160,7 @@ def leave_filter(life: Life, name: str, namespace: str = NAMESPACE, seconds: flo
 
 @action("secret")
 def secret(life: Life, name: str, how: str, namespace: str = NAMESPACE) -> None:
-    """Meddle with a Secret of ours. how: unlabel, delete, edit, disown, retype."""
+    """Change one of our Secrets. how: unlabel, delete, edit, disown, retype."""
     api, where = life.world.api, (namespace, name)
     if api.find(names.SECRETS, *where) is None:
         return
@@ -181,7 +181,7 @@ def secret(life: Life, name: str, how: str, namespace: str = NAMESPACE) -> None:
 
 @action("foreign-secret")
 def foreign_secret(life: Life, name: str, namespace: str = NAMESPACE, immutable: bool = False) -> None:
-    """Create a Secret under a name that the provider wants."""
+    """Create a Secret with a name that the provider needs."""
     body: Body = {"metadata": {"name": name, "namespace": namespace}, "type": "Opaque", "data": {"mine": "eA=="}}
     if immutable:
         body["immutable"] = True
@@ -220,7 +220,7 @@ def add_control_plane(life: Life, name: str, namespace: str = NAMESPACE) -> None
 
 @action("stranger-creates")
 def stranger_creates(life: Life, name: str, workers: int = 0, instantly: bool = True) -> None:
-    """A user makes a kind cluster of that name by hand."""
+    """A user creates a kind cluster of that name by hand."""
     config = {"nodes": [{"role": "control-plane"}, *([{"role": "worker"}] * workers)]}
     if instantly:
         if not life.world.engine.of(name, unlisted=True):
@@ -233,7 +233,7 @@ def stranger_creates(life: Life, name: str, workers: int = 0, instantly: bool = 
 
 @action("stranger-makes-node")
 def stranger_makes_node(life: Life, name: str, role: str = "control-plane") -> None:
-    """A user is quicker by a node: one container of that kind cluster is theirs, whole and running."""
+    """A user creates one node first: one container of that kind cluster is theirs, complete and running."""
     engine = life.world.engine
     if engine.named(f"{name}-{role}") is None:
         birth = engine.begin(name, FOREIGN, 0, 1)
@@ -259,7 +259,7 @@ def stop_nodes(life: Life, name: str, only: str | None = None) -> None:
 
 @action("occupy")
 def occupy(life: Life, address: str, seconds: float = 300.0) -> None:
-    """A container that is no kind node takes an address for a while."""
+    """A container that is not a kind node takes an address for a while."""
     engine = life.world.engine
     if not any(one.address == address for one in engine.containers.values()):
         engine.occupied[address] = "registry"
@@ -280,7 +280,7 @@ def expanded(life: Life, document: Any) -> Any:
 
 
 def _lose_status(life: Life, obj: Body) -> None:
-    """Without its status, only what was read from its etcd shows that an API server was reached once."""
+    """Drop the status: then only data from its etcd shows that an API server was reached once."""
     birth = life.world.birth_of(obj)
     if birth and names.KUBE_SYSTEM_ANNOTATION not in (obj["metadata"].get("annotations") or {}):
         life.world.workload.reached.discard(birth.number)

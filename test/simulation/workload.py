@@ -1,4 +1,4 @@
-"""What the API servers of workload clusters answer when the provider asks them."""
+"""Answers of the workload clusters' API servers to the provider."""
 
 import asyncio
 import json
@@ -14,14 +14,14 @@ from test.simulation.clock import now
 from test.simulation.engine import Birth, SimulatedEngine
 
 PATIENCE_SECONDS = 3.0
-"""The provider's own deadline for the question."""
+"""The provider's deadline for a request."""
 
 
 class Workload:
     """Finds the kind cluster behind a URL and answers for it.
 
-    reach: whether the provider can reach the addresses it is given (not so from a pod without a route).
-    slow: until when answers take longer than the provider waits. on_ask: called with the kind cluster's name.
+    reach: whether the provider can reach the addresses (it cannot from a pod without a route).
+    slow: until when answers exceed the provider's deadline. on_ask: called with the kind cluster's name.
     """
 
     def __init__(self, engine: SimulatedEngine, rng: Random, *, reach: bool = True) -> None:
@@ -34,10 +34,10 @@ class Workload:
         self.reached: set[int] = set()
         """Numbers of the births that have answered the provider."""
         self.identified: set[int] = set()
-        """Numbers of the births of which the provider knows what their etcd holds."""
+        """Numbers of the births whose etcd data the provider knows."""
 
     def find(self, server: str) -> Birth | None:
-        """Return the kind cluster whose API server listens at that URL."""
+        """Return the kind cluster with an API server at that URL."""
         parts = urlsplit(server)
         for container in self._engine.everywhere():
             birth = container.birth
@@ -55,7 +55,7 @@ class Workload:
         birth = self.find(target.server)
         if birth is None or not self._engine.answers(birth):
             return Answer(0, "connection refused")
-        # Another cluster may have taken the port; its certificate is signed by another authority.
+        # Another cluster, with a certificate of another authority, may have taken the port.
         if birth.identity.authority.strip() != target.authority.strip():
             return Answer(0, "its certificate is not accepted: unable to get local issuer certificate")
         self.reached.add(birth.number)
@@ -80,7 +80,7 @@ class Workload:
 
 
 def _data(birth: Birth) -> Answer:
-    """What kubeadm has put into the etcd once; an administrator may hide it from anonymous users."""
+    """Return the answer about kubeadm's ConfigMap, which an administrator may hide from anonymous users."""
     if birth.hides_data:
         return Answer(403, "HTTP 403: forbidden")
     if birth.empties:

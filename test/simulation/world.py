@@ -1,4 +1,4 @@
-"""One simulated world: management cluster, engine, workload clusters, and all that is recorded about a life in it."""
+"""One simulated world: management cluster, engine, workload clusters, and the records of a life."""
 
 import asyncio
 import logging
@@ -28,9 +28,9 @@ _MEMORY: Final = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class Options:
-    """What a world is like; plain values, so that a script can hold them.
+    """Options of a world; plain values, so that a script can contain them.
 
-    core: version of Cluster API's objects, or "" without Cluster API. lists: whether the engine can be asked for its
+    core: version of Cluster API's objects, or "" without Cluster API. lists: whether the engine can list its
     containers. lease: whether providers elect a leader. watch_filter: the provider's, or "".
     """
 
@@ -53,9 +53,9 @@ class Violation(Exception):
 
 
 class World:
-    """Everything outside of the provider.
+    """Everything outside the provider.
 
-    trace: what happened, in order; the same for the same seed. violations: what must never happen, and did.
+    trace: events in order, always the same for a seed. violations: broken invariants.
     """
 
     def __init__(self, seed: int | str, options: Options, folder: Path) -> None:
@@ -90,20 +90,20 @@ class World:
         self.forged: set[str] = set()
         """Objects (namespace/name) whose annotations a user has edited: without a list of containers they decide."""
         self.disturbed_at = float("-inf")
-        """When the provider was last hindered from seeing or writing, by the samples of the invariants."""
+        """When the provider last could not observe or write, according to the samples of the invariants."""
         self.core_since = 0.0 if options.core else float("inf")
         self.claimed_at: dict[str, float] = {}
         self.copies: set[str] = set()
         """Uids of objects that were applied with the annotations of another one."""
         self.names_of: dict[str, str] = {}
-        """Uid -> name of each KINDCluster that there ever was."""
+        """Uid -> name of each past or present KINDCluster."""
         self.logs: deque[str] = deque(maxlen=300)
         self.asked_to_stop = False
         self._creating: dict[tuple[str, str], int] = defaultdict(int)
         self.api.on_change.append(self._changed)
 
     def stream(self, what: str) -> Random:
-        """Return a source of chance of its own, so that one part's needs do not change another part's luck."""
+        """Return a separate source of random numbers, so that one part does not change the numbers of another."""
         return Random(f"{what} of {self.seed}")
 
     def note(self, text: str) -> None:
@@ -118,7 +118,7 @@ class World:
         self.failed.set()
 
     async def pause(self, seconds: float) -> None:
-        """Let time pass, until an invariant does not hold any more."""
+        """Let time pass; return early if an invariant is broken."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.failed.wait()
@@ -126,7 +126,7 @@ class World:
     # --- what a provider does
 
     def client(self, owner: str) -> ApiClient:
-        """Return the API server as a provider process sees it."""
+        """Return a provider process's client of the API server."""
 
         def on_request(verb: str, plural: str, where: str, is_write: bool) -> None:
             self.requests.append((now(), plural, where))
@@ -146,7 +146,7 @@ class World:
         return ApiClient(self.api, chance, on_request=on_request, on_write=on_write, on_changed=on_changed)
 
     def on_call(self, owner: str, what: str, name: str) -> None:
-        """Note a call of the engine by a provider."""
+        """Record a call of the engine by a provider."""
         self.totals["calls"] += 1
         if what in ("clusters", "list", "version", "info"):
             return
@@ -188,10 +188,10 @@ class World:
         )
 
     def is_calm_since(self, seconds: float) -> bool:
-        """Return whether the provider was able to see everything for so long."""
+        """Return whether the provider could observe everything for so long."""
         return self.disturbed_at < now() - seconds and not self.api.is_behind
 
-    # --- what is judged at the moment it happens
+    # --- immediate checks
 
     def _removing(self, container: Container, who: str) -> None:
         self.note(f"{who or 'nobody'} removes {container.name} {container.id[:6]} (made for {container.birth.maker})")
@@ -205,7 +205,7 @@ class World:
             self.violate(f"the provider removed {container.name} of a complete kind cluster whose object lives")
 
     def owner_of(self, birth: Birth) -> Body | None:
-        """Return the KINDCluster that a kind cluster was made for, while it lives and is not going away."""
+        """Return the KINDCluster of a kind cluster, if it exists and is not being deleted."""
         for obj in self.api.all(names.KIND_CLUSTERS):
             if birth.maker.startswith(obj["metadata"]["uid"]) and not obj["metadata"].get("deletionTimestamp"):
                 return obj
@@ -214,7 +214,7 @@ class World:
     def _is_whole(self, owner: Body, birth: Birth, who: str) -> bool:
         """Return whether the provider must know that the kind cluster is complete.
 
-        What one process learnt right before its end, or could not write, another one cannot know.
+        A process cannot know what another one learnt right before its end or could not write.
         """
         if birth.reported is None or birth.empties or birth.cluster in self.lost or not self.engine.answers(birth):
             return False
@@ -241,12 +241,12 @@ class World:
         if names.DELETE_FOR_MOVE_ANNOTATION in annotations:
             self.forced.add(metadata["uid"])
 
-    # --- questions of the invariants
+    # --- queries of the invariants
 
     def birth_of(self, obj: Body) -> Birth | None:
-        """Return the newest kind cluster that was made for the object and of which a container is left.
+        """Return the newest kind cluster of the object with a remaining container.
 
-        What a living object has claimed is not its copy's, and a claim counts for a name of the object's own.
+        The claim of a living object does not count for a copy, and a claim counts only for the object's own name.
         """
         uid = obj["metadata"]["uid"]
         claim_id = (obj["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION) or uid
@@ -260,7 +260,7 @@ class World:
         return None
 
     def _has_heir_before(self, obj: Body, claim_id: str) -> bool:
-        """Return whether another object that carries the claim of a third one comes first: provisioned, or older."""
+        """Return whether another object with a third one's claim comes first: provisioned, or older."""
         heirs = [
             other
             for other in self.api.all(names.KIND_CLUSTERS)
@@ -283,7 +283,7 @@ def _rank(obj: Body) -> tuple[bool, str, str, str]:
 
 @contextmanager
 def world(seed: int | str, options: Options) -> Iterator[World]:
-    """Make a world with a folder for the real files that the provider writes; all is gone afterwards."""
+    """Yield a world with a folder for the provider's real files, which are deleted afterwards."""
     base = str(_MEMORY) if _MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="simulation-", dir=base) as folder:
         made = World(seed, options, Path(folder))

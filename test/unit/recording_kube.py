@@ -1,6 +1,6 @@
 """A small real implementation of `capk.kube.protocol.KubeApi` in memory: versions, guards, finalizers; no field owners.
 
-It keeps every write in `writes`, so that a test can say that none happened. `fail` lets the next calls raise.
+It records every write in `writes`, so that tests can assert that there was none. `fail` makes the next calls raise.
 """
 
 import copy
@@ -17,7 +17,7 @@ from capk.kube.protocol import Listing
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """Apply a JSON merge patch, as RFC 7386 spells it."""
+    """Apply a JSON merge patch (RFC 7386)."""
     if not isinstance(patch, Mapping):
         return copy.deepcopy(patch)
     result = dict(target) if isinstance(target, Mapping) else {}
@@ -52,7 +52,7 @@ class RecordingKube:
         self._versions = itertools.count(1)
 
     def put(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Store an object as if somebody else had written it."""
+        """Store an object as if another client had written it."""
         metadata = obj["metadata"]
         key = resource.plural, metadata.get("namespace"), metadata["name"]
         version = next(self._versions)
@@ -122,7 +122,7 @@ class RecordingKube:
             raise NotFound(verb, f"{resource.plural} {namespace}/{name}", 404, "not found") from None
 
     def _replace(self, resource: Resource, seen: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-        """Store what a write made of an object; one that changes nothing keeps its version (K22)."""
+        """Store a written object; a write without changes keeps the version (K22)."""
         if wanted == seen:
             return copy.deepcopy(seen)
         if wanted["metadata"].get("deletionTimestamp") and not wanted["metadata"].get("finalizers"):
@@ -144,7 +144,7 @@ class RecordingKube:
 
 
 def _selects(selector: str | None, labels: Mapping[str, str]) -> bool:
-    """Understand `key` and `key=value`, joined by commas."""
+    """Evaluate `key` and `key=value`, joined by commas."""
     for term in (selector or "").split(","):
         key, _, value = term.partition("=")
         if term and (key not in labels or (value and labels[key] != value)):

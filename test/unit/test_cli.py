@@ -1,4 +1,4 @@
-"""From flags to settings; nothing is contacted when a flag makes no sense."""
+"""From flags to settings; an invalid flag causes no request."""
 
 import importlib.metadata
 import os

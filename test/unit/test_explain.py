@@ -1,4 +1,4 @@
-"""`capk explain`: the page of a reason, all reasons, and names that are none."""
+"""`capk explain`: the page of a reason, all reasons, and unknown names."""
 
 from io import StringIO
 

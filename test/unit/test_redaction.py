@@ -224,7 +224,7 @@ def test_work_grows_with_the_length_of_the_text_only(piece: str) -> None:
         redact(text)
         return time.process_time() - began
 
-    # Four times the length: four times the work, where it grows with the square sixteen times.
+    # Four times the length means four times the work, or sixteen times if it is quadratic.
     small = min(seconds(8 * 1024) for _ in range(3))
     large = min(seconds(32 * 1024) for _ in range(3))
     assert large < 9 * small + 0.05

@@ -1,4 +1,4 @@
-"""Settings that follow from where the provider runs, and those that are refused."""
+"""Settings that depend on where the provider runs, and rejected values."""
 
 import math
 from pathlib import Path

@@ -1,15 +1,15 @@
-"""An event loop whose time jumps to the next timer as soon as nothing else is left to do: exact, and never sleeps."""
+"""An event loop whose time jumps to the next timer when nothing else is left to do: exact, without sleeping."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
 MOMENT = 1e-9
-"""Far less than anything waits, and more than the error of sums of seconds."""
+"""Much shorter than any wait, and longer than rounding errors of sums of seconds."""
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs code that only awaits timers and other coroutines; sockets and threads would be missed."""
+    """Runs code that awaits only timers and other coroutines; it does not notice sockets and threads."""
 
     def __init__(self) -> None:
         self._virtual = 0.0
@@ -23,7 +23,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             due = [handle.when() for handle in self._scheduled if not handle.cancelled()]
             if not due:
                 raise RuntimeError("everybody waits and no timer is set: this would hang for ever")
-            # On a real clock too, a little time passes before a timer that is due already.
+            # As on a real clock, a little time passes before a timer that is already due.
             self._virtual = max(self._virtual + MOMENT, min(due))
         super()._run_once()
 

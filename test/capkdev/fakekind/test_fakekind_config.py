@@ -1,4 +1,4 @@
-"""Configurations as kind's own parser judges them; each message was compared with the real kind's."""
+"""Configurations and the verdicts of kind's own parser; each message was compared with the real kind's."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The fake kind's container engine, seen through the provider's own door to an engine."""
+"""The fake kind's container engine, used through the provider's own class for engines."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The fake kind prints what the real kind printed when it was recorded, line by line, and exits as it did."""
+"""The fake kind has the recorded output and exit status of the real kind, line by line."""
 
 import io
 import re
@@ -33,7 +33,7 @@ def _comparable(lines: list[str]) -> list[str]:
 def printed(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, config: str = ""
 ) -> tuple[int, list[str]]:
-    """Run the fake kind and return its exit status and all that it printed."""
+    """Run the fake kind and return its exit status and all output."""
     monkeypatch.setattr(sys, "stdin", io.StringIO(HEADER + config))
     status = run(arguments)
     out, err = capsys.readouterr()

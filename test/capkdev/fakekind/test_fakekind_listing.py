@@ -1,4 +1,4 @@
-"""The calls that are answered without loading the rest say what the rest would say."""
+"""The calls that are answered without further imports have the same output as the full command."""
 
 import os
 import subprocess

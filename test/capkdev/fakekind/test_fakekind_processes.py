@@ -33,7 +33,7 @@ def test_a_process_that_was_killed_by_somebody_else_does_not_run(tmp_path: Path)
     child.wait()
     assert (tmp_path / "sleeper.pid").read_text().strip() == str(child.pid)
     deadline = time.monotonic() + 5
-    # The command that put the pid file in place may need a moment more to end, on a busy machine.
+    # On a busy machine, the command that moved the pid file may need a moment to end.
     while processes.running_pid(tmp_path, "sleeper") is not None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert processes.running_pid(tmp_path, "sleeper") is None
@@ -115,7 +115,7 @@ def test_a_lock_on_a_replaced_directory_is_refused(tmp_path: Path) -> None:
     waiting = threading.Thread(target=wait)
     with processes.exclusive(directory):
         waiting.start()
-        # Nothing tells that it waits for the lock now; that takes microseconds.
+        # There is no signal that it waits for the lock now; that takes microseconds.
         time.sleep(0.2)
         directory.rename(tmp_path / "trash")
         directory.mkdir()

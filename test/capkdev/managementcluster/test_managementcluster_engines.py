@@ -1,4 +1,4 @@
-"""Which engine is chosen, by what the commands answer."""
+"""The choice of the engine by the answers of commands."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a management cluster says of itself when nothing runs, and what its commands answer then."""
+"""The state of a management cluster without processes, and the output of its commands."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The list of rights is that of the manifests, and is asked for in the words of the API server."""
+"""The list of rights equals that of the manifests, and has the form of the API server's access reviews."""
 
 from pathlib import Path
 

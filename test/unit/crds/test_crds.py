@@ -156,7 +156,7 @@ def test_samples_cover_the_ways_to_use_it() -> None:
 
 @EVERY_CRD
 def test_no_text_names_a_rule_of_the_contract(crd: dict[str, Any]) -> None:
-    """People read descriptions and refusals; the rules' numbers are for the tests."""
+    """People read descriptions and messages; the numbers of rules are for tests."""
     assert re.findall(r"\([CK][0-9]+\)", yaml.safe_dump(crd)) == []
 
 

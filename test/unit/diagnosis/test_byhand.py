@@ -1,4 +1,4 @@
-"""The kept configuration makes a cluster that is nobody's but the user's."""
+"""The kept configuration creates a cluster that belongs only to the user."""
 
 from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.diagnosis.byhand import unmarked

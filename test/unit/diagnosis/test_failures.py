@@ -1,4 +1,4 @@
-"""Output of the real kind, recorded -> reason and message; what could not be recorded, in its documented words."""
+"""Recorded output of the real kind -> reason and message; documented output where no recording is possible."""
 
 import shlex
 import time
@@ -20,7 +20,7 @@ REPORTED = RECORDED / "reported"
 
 
 def recorded(name: str) -> CommandFailed:
-    """Return what the oldest release printed of which there is such a recording."""
+    """Return the recording of the oldest release that has one."""
     return recordings(name)[0]
 
 
@@ -103,7 +103,7 @@ def test_recorded_failure_is_recognised(recording, reason, part):
 def test_every_recorded_failure_is_covered():
     (table,) = (mark for mark in test_recorded_failure_is_recognised.pytestmark if mark.name == "parametrize")
     failures = {file.stem for file in RECORDED.glob("v*/*.txt") if read(file).exit_status != 0}
-    answers = {"engine-image-inspect-absent", "engine-inspect-absent"}  # exit status 1 is how they say "no"
+    answers = {"engine-image-inspect-absent", "engine-inspect-absent"}  # exit status 1 means "no"
     assert failures - answers == {recording for recording, *_ in table.args[1]}
 
 
@@ -141,7 +141,7 @@ def test_reported_failure_is_recognised(report, reason, parts):
     assert failure.reason is reason
     assert not [part for part in parts if part not in failure.message], failure.message
     assert "Ignored configuration" not in failure.message
-    assert failure.retry  # each of them can also be mended where the engine runs
+    assert failure.retry  # each of them can also be fixed where the engine runs
 
 
 def test_every_report_is_covered():
@@ -179,7 +179,7 @@ def test_warnings_and_stack_traces_are_never_the_cause(last):
     head = "ERROR: failed to create cluster: failed to join node with kubeadm: x\n\nCommand Output: "
     trouble = "couldn't validate the identity of the API Server"
     assert f": {trouble}. " in create(f"{head}{warning}{trouble}\n{warning}{last}").message
-    # Of kubeadm's own log the last line that speaks of an error.
+    # The last line of kubeadm's own log that reports an error.
     chatter = f"I1203 12:22:00.000001     170 token.go:1] Retrying due to error: {trouble}\n"
     assert f"error: {trouble}. " in create(f"{head}{warning}{chatter}{warning}{last}").message
 
@@ -598,8 +598,8 @@ def seconds(text: str, size: int) -> float:
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.timeout(20)
 def test_hostile_output_costs_no_more_than_its_length(text):
-    # Four times the length: four times the work, where it grows with the square sixteen times. The constant part keeps
-    # what takes a few milliseconds from being measured by the clock's steps.
+    # Four times the length means four times the work, or sixteen times if it is quadratic. The constant part prevents
+    # that the clock's resolution decides about a few milliseconds.
     small = min(seconds(text, 32 * 1024) for _ in range(3))
     large = min(seconds(text, 128 * 1024) for _ in range(3))
     assert large < 9 * small + 0.05

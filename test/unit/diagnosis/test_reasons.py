@@ -1,4 +1,4 @@
-"""Every reason has a page, and every page says something."""
+"""Every reason has a page, and no page is empty."""
 
 import re
 from itertools import chain

@@ -34,7 +34,7 @@ FINE = Facts(
 
 
 class Place:
-    """Builds facts: all is fine but what a test changes."""
+    """Builds facts: everything is fine except what a test changes."""
 
     def __call__(self, **parts: Any) -> Facts:
         return replace(FINE, **parts)

@@ -1,4 +1,4 @@
-"""Facts in, findings out: each check where all is fine, where it warns, fails, or cannot be made."""
+"""From facts to findings: each check succeeds, warns, fails, or is skipped."""
 
 from dataclasses import replace
 from pathlib import Path

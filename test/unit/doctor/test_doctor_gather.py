@@ -1,4 +1,4 @@
-"""What is asked, of scripts that answer as kind and the engine do: facts, no exception, and nothing is changed."""
+"""Gathering, with scripts that answer like kind and the engine: facts, no exception, and no change."""
 
 import json
 import os
@@ -27,7 +27,7 @@ esac
 
 
 class Machine:
-    """Scripts that answer as kind and docker do."""
+    """Scripts that answer like kind and docker."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -1,4 +1,4 @@
-"""Findings in the three forms in which they are printed, and the command around them."""
+"""Findings in their three output formats, and the command around them."""
 
 import json
 from io import StringIO
@@ -76,7 +76,7 @@ def test_summary_counts_what_needs_attention(findings, text) -> None:
 class TestCommand:
     @pytest.fixture
     def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, bool]]:
-        """What facts were gathered for; the findings are those of the test."""
+        """Records the arguments of gathering; the test determines the findings."""
         asked: list[tuple[Settings, bool]] = []
 
         async def gather(settings: Settings, *, machine_only: bool) -> None:

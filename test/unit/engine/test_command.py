@@ -23,7 +23,7 @@ def is_alive(pid: int) -> bool:
 
 
 async def eventually(condition, seconds: float = 20.0) -> bool:
-    """Other processes cannot be awaited, only looked at."""
+    """Poll, because other processes cannot be awaited."""
     for _ in range(int(seconds / 0.01)):
         if condition():
             return True
@@ -220,7 +220,7 @@ async def test_second_cancellation_cuts_the_grace_short(tmp_path):
 
 
 async def test_cancellation_at_any_early_instant_leaves_no_child(monkeypatch):
-    monkeypatch.setattr(command, "DRAIN_SECONDS", 600)  # output that nobody reads yet is not waited for
+    monkeypatch.setattr(command, "DRAIN_SECONDS", 600)  # does not wait for output without a reader
     for turns in range(12):
         task = asyncio.create_task(command.run(["sleep", "600"], timeout_seconds=600))
         for _ in range(turns):
@@ -269,7 +269,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""What a command prints is heard after it is guarded: a file that has its last name tells of both."""
+"""Output arrives after the command is guarded: a file with its final name shows both."""
 
 
 @pytest.mark.rule("K37")

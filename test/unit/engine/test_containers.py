@@ -1,4 +1,4 @@
-"""A shell script in the place of the engine's command, which prints what the real ones print."""
+"""A shell script replaces the engine's command, and prints the output of the real ones."""
 
 import json
 import re
@@ -32,13 +32,13 @@ ADDRESSES = {
     "docker-20.10": ("172.18.0.3", "fc00:f853:ccd:e793::3"),
     "podman-4.3": ("10.89.0.3", "fc00:8866:27d0:bd7e::3"),
 }
-"""Recording -> the control plane's addresses, of those that were made by an engine."""
+"""Recording -> the control plane's addresses, for recordings of an engine."""
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 MARK = "5d6a6d3e-6f0b-4c1c-9d50-2f3c5b1d7c11"
 
 
 class Engine:
-    """The script, and what it is to print."""
+    """The script and its output."""
 
     def __init__(self, directory: Path, name: str = "docker") -> None:
         self.directory = directory
@@ -82,7 +82,7 @@ def inspected(name: str = "dev-worker", *, id: str = A, role: str = "worker", **
 
 
 async def recorded(docker: Engine, printed: str) -> list[Node]:
-    """What is read of a recording."""
+    """Return the nodes in a recording."""
     docker.says("ps", "\n".join(container["Id"] for container in json.loads(printed)))
     docker.says("inspect", printed)
     return await docker.containers.nodes() or []
@@ -273,7 +273,7 @@ class TestApiPort:
 
 
 def changed(**paths: Any) -> dict[str, Any]:
-    """Return a container in which the value at a path, as in State__Running, is another one."""
+    """Return a container with another value at a path, as in State__Running."""
     document = deepcopy(inspected(role="control-plane"))
     for path, value in paths.items():
         place, (*above, last) = document, path.split("__")
@@ -627,7 +627,7 @@ class TestPlaceholders:
             await containers.hold_address("dev", "kindest/node:v1")
 
     async def test_only_placeholders_of_the_kind_cluster_are_removed(self, docker, containers):
-        """Whatever the engine's filter lets through."""
+        """Regardless of the engine's filter."""
         docker.has(
             self.held() | {"Id": A},
             self.held("other") | {"Id": B},
@@ -802,7 +802,7 @@ class TestNames:
             ({"backend": "netavark", "dns": {"package": "x", "path": "/x/aardvark-dns"}}, False),
             ({"backend": "netavark"}, False),
             ({"backend": "netavark", "dns": "x"}, False),
-            # CNI's description of the network is right, and its plugins are often found by no package.
+            # CNI's description of the network is correct, but packages often do not contain its plugins.
             ({"backend": "cni", "dns": {}}, False),
             (None, False),
             ([], False),

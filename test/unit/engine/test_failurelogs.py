@@ -1,4 +1,4 @@
-"""Logs of failed creations stay within their bounds and within their directory, and never stand in the way."""
+"""Logs of failed creations stay within their limits and directory, and never block a creation."""
 
 import errno
 import logging
@@ -26,7 +26,7 @@ def size(directory: Path) -> int:
 
 
 def fail(logs: FailureLogs, name: str, age: float, **files: str) -> Path:
-    """Keep a failure with these files, as old as said."""
+    """Keep a failure with these files and this age."""
     place = logs.begin(name, "")
     for file, text in files.items():
         (place / file).write_text(text)
@@ -82,7 +82,7 @@ def test_all_failures_together_have_one_budget(tmp_path):
     for number in range(5):
         fail(logs, f"dev-{number}", age=100 - number, log="x" * 90)
     assert kept(tmp_path) == {"dev-3", "dev-4"}
-    # Room is made before anything is written, not only after it.
+    # Old logs are removed before new ones are written, not only afterwards.
     logs.begin("next", "")
     assert size(tmp_path) <= 150
 

@@ -1,4 +1,4 @@
-"""What `info` of the engines prints: the fields that are used, and nothing that cannot be trusted."""
+"""The output of the engines' `info`: only the used fields, and no untrusted text."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ DOCKER = {
     "NCPU": 2,
     "ServerErrors": None,
 }
-"""Recorded with docker 20.10.24, the other fields left out."""
+"""Recorded with docker 20.10.24, without the other fields."""
 PODMAN = {
     "host": {"hostname": "builder", "memFree": 12840583168, "memTotal": 25276502016},
     "store": {
@@ -28,7 +28,7 @@ PODMAN = {
     },
     "version": {"APIVersion": "4.3.1", "Version": "4.3.1"},
 }
-"""Recorded with podman 4.3.1, the other fields left out."""
+"""Recorded with podman 4.3.1, without the other fields."""
 NERDCTL = {"ID": "5d6a6d3e-6f0b", "Name": "builder", "ServerVersion": "v2.0.4", "MemTotal": 8321073152}
 
 

@@ -18,7 +18,7 @@ def node(cluster: str, engine: str | None = None) -> Node:
 
 
 class Engine:
-    """Both commands in one: what it has is a list of names, and each read can be held back."""
+    """Both commands in one, with a list of names. Each read can be held back."""
 
     command = ("docker",)
 
@@ -28,7 +28,7 @@ class Engine:
         self.reads = self.version_reads = 0
         self.id: str | None = None
         self.reinstalled: str | None = None
-        """The id that the engine has got by now."""
+        """The current id of the engine."""
         self.id_reads = 0
         self.version_error: CommandError | None = None
         self.error: CommandFailed | None = None
@@ -323,7 +323,7 @@ async def _nodes(*nodes: Node) -> list[Node]:
 
 
 class TestEngineId:
-    """The same command may lead to another engine: what is listed belongs to the engine that has listed it."""
+    """The same command may use another engine: a listing belongs to the engine that returned it."""
 
     async def test_it_is_asked_around_the_first_listing_and_not_while_containers_are_the_same(self):
         engine = Engine("a")
@@ -349,7 +349,7 @@ class TestEngineId:
     @pytest.mark.parametrize("there", [[], ["b"], ["a"], ["a", "b"]], ids=",".join)
     @pytest.mark.parametrize("here", [[], ["a"]], ids=",".join)
     async def test_another_engine_is_noticed_and_so_is_the_first_one_again(self, here, there):
-        """Whatever each has: nothing, other kind clusters, or one of the same name."""
+        """Whether it has no clusters, other ones, or one of the same name."""
         engine = Engine(*here)
         engine.id = "one"
         inventory = inventory_of(engine)
@@ -388,7 +388,7 @@ class TestEngineId:
         assert "another engine" in str(snapshot.error.output)
 
     async def test_new_id_of_an_engine_with_the_same_containers_is_believed(self):
-        """A new installation gives it one."""
+        """A new installation has a new id."""
         engine = Engine("a")
         engine.id = "one"
         inventory = inventory_of(engine)
@@ -400,7 +400,7 @@ class TestEngineId:
         assert (list(snapshot.clusters), snapshot.engine_id) == (["a"], "two")
 
     async def test_outcome_of_an_operation_belongs_to_the_engine_that_was_listed(self):
-        """While a read finds out that another engine answers."""
+        """While a read discovers another engine."""
         engine = Engine("a")
         engine.id = "one"
         inventory = inventory_of(engine)

@@ -1,4 +1,4 @@
-"""A shell script in the place of kind: the command lines, files and environment that kind is given."""
+"""A shell script replaces kind: command lines, files and environment of its calls."""
 
 import asyncio
 import json

@@ -17,7 +17,7 @@ LIMITS = {Lane.CREATE: 2, Lane.DELETE: 1, Lane.REPAIR: 1, Lane.READ: 4}
 
 
 class Work:
-    """A piece of work that tells when it began and ends when it is told to."""
+    """Work that records its start and ends on request."""
 
     def __init__(self) -> None:
         self.began = asyncio.Event()

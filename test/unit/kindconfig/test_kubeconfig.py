@@ -103,7 +103,7 @@ def test_login_by_plugin_or_file_alone_is_refused(plugin: str) -> None:
 
 
 def broken(*path: Any, value: Any = None) -> str:
-    """Return a kubeconfig with one place replaced, or removed."""
+    """Return a kubeconfig with one value replaced or removed."""
     document = kubeconfig()
     place: Any = document
     for step in path[:-1]:

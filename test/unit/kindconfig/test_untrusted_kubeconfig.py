@@ -1,4 +1,4 @@
-"""What a node says is its kubeconfig: whatever it holds, only what is needed is taken from it and written again."""
+"""An untrusted kubeconfig from a node: only the necessary parts are parsed and written again."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -175,7 +175,7 @@ RSA = rsa.generate_private_key(65537, 2048)
 
 
 def inconsistent_rsa_key() -> str:
-    """Return the key of a certificate whose primes are those of another key."""
+    """Return a certificate's key with the primes of another key."""
     body = base64.b64decode("".join(pem(RSA, TRADITIONAL).splitlines()[1:-1]))
     other = RSA.private_numbers().p
     length = (other.bit_length() + 7) // 8

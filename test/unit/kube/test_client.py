@@ -33,7 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ApiServer:
-    """Answers each request with the next scripted answer, the last one again and again, and keeps what was asked."""
+    """Answers each request with the next scripted answer, repeats the last one, and records requests."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
@@ -70,7 +70,7 @@ async def never(_: web.Request) -> web.StreamResponse:
 
 
 class NotedThrottle(Throttle):
-    """Notes the pauses that were asked for instead of keeping them."""
+    """Records requested pauses instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__(max_in_flight=10)
@@ -82,7 +82,7 @@ class NotedThrottle(Throttle):
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """What a server needs to prove who it is."""
+    """A server's TLS context with its certificate."""
     return server_context(tmp_path_factory.mktemp("tls"), "127.0.0.1")
 
 
@@ -104,7 +104,7 @@ async def api(tls: ssl.SSLContext) -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 async def named_api(tmp_path: Path) -> AsyncIterator[ApiServer]:
-    """A server whose certificate holds a name and not the address at which it is reached."""
+    """A server whose certificate has a name but not its address."""
     api = ApiServer()
     await api.server.start_server(ssl=server_context(tmp_path, "api.example"))
     yield api
@@ -121,7 +121,7 @@ def kubeconfig(api: ApiServer, tmp_path: Path) -> Path:
 def write_kubeconfig(
     path: Path, url: str, *, authority: Authority = AUTHORITY, server: dict[str, str] | None = None, **user: str
 ) -> None:
-    # Without an authority each client would read all those that the system trusts: 70 ms.
+    # Without an authority each client would read all those of the system: 70 ms.
     data = base64.b64encode(authority.certificate).decode()
     cluster = {"server": url, "certificate-authority-data": data, **(server or {})}
     document = {
@@ -136,7 +136,7 @@ def write_kubeconfig(
 
 
 class Requests:
-    """Counts requests as the metrics would."""
+    """Counts requests like the metrics."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, str]] = []
@@ -433,7 +433,7 @@ async def test_many_refusals_at_once_read_the_credentials_once(
         *(client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) for _ in range(5)), return_exceptions=True
     )
     assert {type(error) for error in answers} == {Forbidden}
-    assert len(api.requests) == 5  # just read: wrong, not old
+    assert len(api.requests) == 5  # just read, so wrong rather than old
     await client.close()
 
 
@@ -537,7 +537,7 @@ async def test_server_is_known_by_the_name_that_the_kubeconfig_gives(named_api: 
     write_kubeconfig(path, str(named_api.server.make_url("")), server=server, token="first")
     client = await KubeClient.connect(kubeconfig=str(path))
     assert await client.get(KIND_CLUSTERS, "default", "dev") == {}
-    # kopf's discovery and watches use this one, and pass nothing but what they ask for.
+    # kopf's discovery and watches use this one, and pass only their own arguments.
     async with await client.session() as session, session.get(f"{client.server}/apis") as response:
         assert response.status == 200
     await client.close()
@@ -599,7 +599,7 @@ async def test_session_for_watches_ends_when_newer_credentials_mend_tls(
         write_kubeconfig(kubeconfig, client.server, token="second")
         with pytest.raises(RuntimeError, match="closed"):
             await session.get(f"{client.server}/apis")
-        assert session.closed  # kopf logs in again when it sees that
+        assert session.closed  # makes kopf log in again
     async with await client.session() as session, session.get(f"{client.server}/apis") as response:
         assert response.status == 200
 
@@ -616,7 +616,7 @@ async def test_session_for_watches_lives_on_when_the_credentials_cannot_be_read(
 
 
 def trust(client: KubeClient, authority: Authority, kubeconfig: Path) -> None:
-    """Let the kubeconfig name another authority than that of the server."""
+    """Write another authority than the server's into the kubeconfig."""
     write_kubeconfig(kubeconfig, client.server, authority=authority, token="first")
 
 

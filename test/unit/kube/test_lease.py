@@ -79,7 +79,7 @@ def test_released_lease_is_taken_over_at_the_next_look() -> None:
 
 
 async def lead(kube: RecordingKube, identity: str) -> float:
-    """Return when the lease was ours."""
+    """Return the time at which we got the lease."""
     async with hold(kube, identity):
         return now()
 
@@ -139,7 +139,7 @@ def test_leader_that_cannot_renew_is_stopped_before_others_take_over() -> None:
 
 
 class HangingKube(RecordingKube):
-    """Does not answer writes from some time on."""
+    """Stops answering writes at some time."""
 
     hangs_from = 0.0
 
@@ -345,7 +345,7 @@ def test_body_that_ends_in_the_moment_of_the_loss_tells_of_it() -> None:
     async def body(kube: RecordingKube) -> None:
         with pytest.raises(LostLease):
             await leader(kube)
-        await asyncio.sleep(1)  # nobody cancels us later
+        await asyncio.sleep(1)  # no later cancellation
 
     virtually(body)
 

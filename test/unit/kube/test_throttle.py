@@ -9,7 +9,7 @@ from test.unit.virtual_time import now, run
 
 
 async def send(throttle: Throttle, count: int, answer_seconds: float) -> tuple[list[float], int]:
-    """Return when each of many simultaneous requests was sent, and how many were in flight at most."""
+    """Return the send times of many concurrent requests, and their maximum number in flight."""
     sent: list[float] = []
     in_flight = most = 0
 

@@ -1,4 +1,4 @@
-"""Control planes get their addresses again from an engine that gives the lowest free one to whatever starts next."""
+"""Control planes get their addresses back from an engine that assigns the lowest free one at each start."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ BALANCER = "dev-external-load-balancer"
 PLANES = ("dev-control-plane", "dev-control-plane2", "dev-control-plane3")
 STRANGER = "web"
 HIGH = 200
-"""Last number of an address above all that the tests need."""
+"""Last number of an address above all addresses in the tests."""
 
 
 def address(number: int) -> str:
@@ -174,7 +174,7 @@ async def test_one_node_gets_its_own_address_while_the_others_go_on_running(tmp_
 
 
 async def test_balancer_that_has_come_to_have_a_needed_address_gets_any_other(tmp_path):
-    """The decision was made before the balancer had started."""
+    """The decision was made before the balancer started."""
     engine = Engine([*PLANES, BALANCER], others={STRANGER: 2})
     engine.has[BALANCER] = 3
     await start(engine, tmp_path, request(NEEDED))

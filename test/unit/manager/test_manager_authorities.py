@@ -1,4 +1,4 @@
-"""What is read of the ConfigMaps that mirrors name."""
+"""The parts of a mirror's ConfigMap that are read."""
 
 import pytest
 

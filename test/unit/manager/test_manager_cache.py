@@ -1,4 +1,4 @@
-"""What the provider takes in of the API server's objects, and whom it wakes."""
+"""The objects that the cache stores, and the objects that it wakes."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class World:
         )
 
     def event(self, kind: str | None, version: int, resource: Any = KIND_CLUSTERS, **metadata: Any) -> list[Any]:
-        """Take in an event; return whom it woke."""
+        """Apply an event; return the woken keys."""
         self.woken.clear()
         raw = raw_of(resource, resourceVersion=str(version), **metadata)
         self.cache.on_event(resource, kind, raw)

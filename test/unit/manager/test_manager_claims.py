@@ -1,4 +1,4 @@
-"""Who belongs together, who has which name, and what is forgotten when objects go."""
+"""Related objects, owners of names, and facts that are forgotten with an object."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whether Cluster API is installed: one answer that it is not is never enough."""
+"""Whether Cluster API is installed: a single negative answer is never enough."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Server:
-    """Answers in order; the last answer for ever."""
+    """Answers in order, and repeats the last answer."""
 
     def __init__(self, *answers: str | Exception | None) -> None:
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""Which kube-system there is: asked of the API server, and of the node where the kubeconfig has lost its rights."""
+"""The uid of kube-system: from the API server, or from the node if the kubeconfig has lost its rights."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ FORBIDDEN = Answer(403, 'HTTP 403: namespaces "kube-system" is forbidden')
 
 
 class Node(Engine):
-    """A node that prints something, or where kubectl fails."""
+    """A node with some output, or with a failing kubectl."""
 
     def __init__(self, printed: str | None, *, fails_with: str = "no such file") -> None:
         super().__init__()
@@ -48,14 +48,14 @@ async def test_api_server_says_it(tmp_path):
 
 
 async def test_node_is_asked_where_the_kubeconfig_has_lost_its_rights(tmp_path):
-    """As it has when etcd came back empty: the rights were in it."""
+    """As with an empty etcd, which had contained the rights."""
     engine = Node(UID)
     assert await uid(engine, tmp_path, FORBIDDEN) == UID
     assert engine.calls == [("dev-control-plane", KUBE_SYSTEM_COMMAND)]
 
 
 async def test_api_server_says_that_there_is_none(tmp_path):
-    """As one does that ran on while its etcd was emptied."""
+    """As if it kept running while its etcd was emptied."""
     engine = Node(printed=None)
     assert await uid(engine, tmp_path, Answer(404, 'HTTP 404: namespaces "kube-system" not found')) == ""
     assert engine.calls == []

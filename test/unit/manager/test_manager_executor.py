@@ -1,4 +1,4 @@
-"""What operations do to the engine: what is kept of a failed creation, and what a removal takes."""
+"""Operations on the engine: the kept logs of a failed creation, and the removed containers."""
 
 import asyncio
 import shlex
@@ -49,7 +49,7 @@ def container(name: str, *, mark: Mark | str | None = MARK, id: str = "", cluste
 
 
 class Engine:
-    """The kind command and the container engine behind it; a test says what a creation makes before it fails."""
+    """The kind command and its container engine; a test chooses what a creation makes before it fails."""
 
     command = ("docker",)
     network = "kind"
@@ -135,7 +135,7 @@ def read(file: str) -> Any:
 
 
 def files_of(error: CommandFailed) -> dict[str, str]:
-    """Return what is kept of a failure: path in its place -> content."""
+    """Return the kept files of a failure: relative path -> content."""
     return {str(file.relative_to(error.logs)): file.read_text() for file in Path(error.logs).rglob("*")}
 
 
@@ -147,7 +147,7 @@ async def fail(engine: Engine, directory: Path) -> CommandFailed:
 
 class TestFailedCreation:
     async def test_containers_that_come_to_light_after_kind_has_failed_go_too(self, tmp_path):
-        """kind ends with the first container that cannot be made; the engine goes on with the others."""
+        """kind exits at the first container that fails, but the engine continues with the others."""
         engine = Engine()
         asyncio.get_running_loop().call_later(1.5, engine.there.append, container("dev-control-plane2", id="late"))
         await fail(engine, tmp_path)
@@ -203,7 +203,7 @@ class TestFailedCreation:
 
 
 class TestNodeLogs:
-    """A node image is not trusted: what it prints is text of a file that the provider names."""
+    """A node image is not trusted: its output is only the content of a file that the provider names."""
 
     NODES = (
         container("dev-control-plane", id="first"),
@@ -226,7 +226,7 @@ class TestNodeLogs:
         assert {file.name for file in tmp_path.iterdir()} == {"dev"}
 
     async def test_kind_is_not_asked_to_unpack_what_a_node_sends(self, tmp_path):
-        """Its `export logs` writes each file where the node's archive says."""
+        """Its `export logs` writes each file to the path in the node's archive."""
         engine = self.engine()
         engine.export_logs = AsyncMock()
         await fail(engine, tmp_path)
@@ -297,14 +297,14 @@ class TestNodeLogs:
         engine.prints = "x" * (2 << 20)
         error = await fail(engine, tmp_path)
         assert sum(map(len, files_of(error).values())) <= 4 << 20
-        # Nothing more is read than can be kept.
+        # Only as much is read as can be kept.
         assert ("run", "dev-worker7") not in engine.calls
 
 
 class TestRemoval:
     @pytest.mark.rule("C21", "C23")
     async def test_what_goes_is_chosen_from_a_new_listing(self, tmp_path):
-        """Since the decision the cluster was deleted by hand, and a user has made one of the same name."""
+        """Since the decision, a user has deleted the cluster and created one of the same name."""
         theirs = container("dev-control-plane", mark=None, id="theirs")
         engine = Engine(theirs)
         await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
@@ -312,7 +312,7 @@ class TestRemoval:
         assert engine.removed == []
 
     async def test_removal_that_finds_nothing_is_no_news_of_the_cluster(self, tmp_path):
-        """Another engine may answer by then: only a listing together with its id shows whether it is gone."""
+        """Another engine may answer by then: only a listing with its id proves that the cluster is gone."""
         engine = Engine(container("dev-control-plane"))
         engine.engine_id = AsyncMock(return_value="one")
         acting = executor(engine, tmp_path)
@@ -403,7 +403,7 @@ class TestStart:
         assert engine.calls == [("stop", ("a",)), ("start", ("b", "a"))]
 
     async def test_nothing_starts_while_another_container_has_an_address(self, tmp_path):
-        """What runs where it does not belong stops all the same: another kind cluster may wait for that address."""
+        """Nodes at wrong addresses stop anyway, because another kind cluster may wait for their addresses."""
         engine = Engine()
         engine.taken = {"172.18.0.2": "web", "172.18.0.3": "a"}
         with pytest.raises(AddressTaken, match="web") as taken:
@@ -412,7 +412,7 @@ class TestStart:
         assert engine.calls == [("stop", ("a",))]
 
     async def test_node_that_may_have_another_address_starts_last_where_its_own_is_taken(self, tmp_path):
-        """In its turn it would get the address of the next one."""
+        """In its normal order it would get the address of the next one."""
         engine = Engine()
         engine.taken = {"172.18.0.2": "web"}
         request = StartNodes(

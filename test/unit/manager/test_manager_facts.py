@@ -1,4 +1,4 @@
-"""What the engine and the API server say, as the facts that decisions are made from."""
+"""The facts for decisions, from the engine and the API server."""
 
 import base64
 from dataclasses import replace

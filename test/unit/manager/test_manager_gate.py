@@ -1,4 +1,4 @@
-"""Whether an operation that gets its turn is still asked for."""
+"""Whether a queued operation is still wanted when it starts."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ EVERYTHING = [CREATE, GONE, MAKE_ROOM, ReadAccess("dev"), StartNodes("dev", ("a"
 
 
 def wanted(request: Any, *, paused: bool = False, vanished: bool = False, **metadata: Any) -> bool:
-    """Ask for an object that is stored with that metadata."""
+    """Ask the gate about an object with that metadata."""
     metadata = {"annotations": CREATING, **metadata}
     cluster = kindcluster(owner="dev" if paused else None, **metadata)
     store = new_store()

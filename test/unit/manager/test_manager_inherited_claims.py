@@ -1,4 +1,4 @@
-"""Whose a claim is, among all objects that the provider knows."""
+"""The owner of a claim, among all objects that the provider knows."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from capk.runtime.store import Store
 
 
 class Clusters:
-    """KINDClusters that all want the kind cluster `dev`."""
+    """KINDClusters that all request the kind cluster `dev`."""
 
     def __init__(self) -> None:
         self.store = Store()
@@ -51,7 +51,7 @@ def clusters() -> Clusters:
 @pytest.mark.parametrize("order", [("moved", "tenant"), ("tenant", "moved")])
 @pytest.mark.parametrize("age", [0, 9])
 def test_copied_claim_of_an_object_that_was_moved_counts_for_that_one_only(clusters, order, age) -> None:
-    """Its maker is gone, so nothing else would tell the copy from the object that inherited the claim."""
+    """Its creator is gone, so nothing else distinguishes the copy from the object that inherited the claim."""
     ages = {"moved": 5, "tenant": age}
     for namespace in order:
         clusters.put(namespace, claim_id="former", age=ages[namespace], provisioned=namespace == "moved")

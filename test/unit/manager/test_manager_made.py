@@ -1,4 +1,4 @@
-"""What is remembered of an object: for longer than the operation, and the kubeconfigs, that it came from."""
+"""Facts about an object that outlive the operation and the kubeconfigs from which they come."""
 
 import asyncio
 from dataclasses import replace
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def after(result: Any, request: Request = CREATE) -> tuple[Records, Record]:
-    """Records, and the record of an object, after an operation that had this result."""
+    """Return records, and the record of an object, after an operation with this result."""
 
     async def carry_out(*_: Any) -> Any:
         return result

@@ -1,4 +1,4 @@
-"""Files that a creation brings: into its own nodes before Kubernetes starts there, and once more at the end."""
+"""Files that a creation writes: into its own nodes before Kubernetes starts there, and again at the end."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The order in which the process ends, and that it certainly does."""
+"""The process ends reliably, and in order."""
 
 import asyncio
 import signal
@@ -64,12 +64,12 @@ def test_kernel_ends_a_process_that_hangs(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 class _Started(Exception):
-    """The provider got as far as its first connection."""
+    """The provider reached its first connection."""
 
 
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Where a provider that starts would keep the logs of failures; it goes no further."""
+    """Records the log directory of a starting provider, which then stops."""
     found: list[Path] = []
 
     async def connect(settings: Settings, metrics: Metrics) -> Any:

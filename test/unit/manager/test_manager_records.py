@@ -1,4 +1,4 @@
-"""What is remembered of an object: for how long, and what ends with the object."""
+"""Remembered facts about an object: for how long, and what ends with the object."""
 
 import asyncio
 import gc
@@ -41,7 +41,7 @@ FAILED = CommandFailed(["kind", "create", "cluster"], "ERROR: something new", 1)
 
 
 class Executor:
-    """Does nothing for a second, and answers what the test says: an exception is raised."""
+    """Waits for a second, then returns the test's answer, or raises it if it is an exception."""
 
     def __init__(self) -> None:
         self.answer: Any = None
@@ -102,7 +102,7 @@ class TestOperation:
         assert world.records.operation("one") is None
 
     async def test_request_that_was_not_started_leaves_no_trace(self, world):
-        """A failed read must never look like a failed creation."""
+        """A failed read must not count as a failed creation."""
         record = world.record()
         world.executor.answer = FAILED
         world.records.start(record, CREATE)
@@ -169,7 +169,7 @@ class TestGoals:
             assert "something new" in facts.failure.message
 
     async def test_other_work_in_between_does_not_shorten_the_back_off(self, world):
-        """Removing what a failed creation left, or reading, is no reason to try the next one sooner."""
+        """A removal of a failed creation's remains, or a read, does not shorten the wait for the next creation."""
         await world.run(CREATE, FAILED)
         await world.run(removal(Goal.UP))
         await world.run(READ, ACCESS)
@@ -194,7 +194,7 @@ class TestGoals:
         assert (facts.attempts, facts.failure) == (0, None)
 
     async def test_repair_that_succeeds_again_and_again_counts(self, world):
-        """The node that is started may end a moment later."""
+        """The started node may exit a moment later."""
         for number in range(1, 4):
             await world.run(START)
             assert world.attempts(Goal.REPAIRED) == number
@@ -227,7 +227,7 @@ class TestMade:
         assert record.completed is None
 
     async def test_what_a_creation_made_is_known_until_the_object_holds_it(self, world):
-        """The API server may be away for hours when a creation ends."""
+        """The API server may be unavailable for hours when a creation ends."""
         record = await world.run(CREATE, Made("sha256:aaaa", "text"))
         world.records.stored(seen("one", identity=""))
         await asyncio.sleep(100 * ACCESS_SECONDS)

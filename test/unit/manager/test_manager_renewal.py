@@ -1,4 +1,4 @@
-"""Renewal of certificates: in every control plane, then read again, and only then are the old ones let go of."""
+"""Renewal of certificates: in every control plane, then read again; only then are the old ones dropped."""
 
 from dataclasses import replace
 from datetime import timedelta

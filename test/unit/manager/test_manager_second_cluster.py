@@ -1,4 +1,4 @@
-"""What was known of a kind cluster is forgotten when another one is made in its place."""
+"""Facts about a kind cluster are forgotten when another one replaces it."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What happens to a Secret that is there already, whoever wrote or edited it."""
+"""Existing Secrets, written or edited by anyone."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Objects and observations for the tests of decisions, each with just what a test wants to say."""
+"""Objects and observations for the tests of decisions, each with only the facts that matter to the test."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -110,7 +110,7 @@ FINALIZER = [names.KIND_CLUSTER_FINALIZER]
 
 
 def observe(cluster: KINDCluster | None = None, *, alive: Collection[str] = (), **facts: Any) -> Observed:
-    """What is known of an object; alive: uids of other KINDClusters that exist."""
+    """Return an observation of an object; alive: uids of other KINDClusters that exist."""
     seen = cluster or kindcluster()
     claim = claim_of(seen, lambda uid: uid in alive)
     names_of_it = {"claim": claim, "cluster_name": cluster_name(seen, claim)}
@@ -122,12 +122,12 @@ def running_operation(request: Request, **facts: Any) -> OperationFacts:
 
 
 def failed(request: Request, failure: Any, *, attempts: int = 1, seconds_ago: float = 0.0, logs: str = "") -> Any:
-    """What is known of a goal whose last operation failed."""
+    """Return a goal whose last operation failed."""
     return {request.goal: GoalFacts(attempts, seconds_ago, failure, request, logs)}
 
 
 def ended(request: Request, *, attempts: int = 0, seconds_ago: float = 0.0) -> Any:
-    """What is known of a goal whose last operation ended well."""
+    """Return a goal whose last operation succeeded."""
     return {request.goal: GoalFacts(attempts, seconds_ago, None, request)}
 
 
@@ -151,14 +151,14 @@ def message(status: Mapping[str, Any], kind: Condition) -> str:
 
 
 def written(secret: Mapping[str, Any]) -> SecretFacts:
-    """What is observed of a Secret after it was written."""
+    """Return the facts of a Secret after it was written."""
     metadata = secret["metadata"]
     keys = tuple(sorted(secret["data"]))
     return SecretFacts(name=metadata["name"], digest=secret_digest(secret["data"]), metadata=metadata, keys=keys)
 
 
 def apply(observed: Observed, plan: Plan) -> Observed:
-    """What is observed once the API server has taken what the plan writes; operations are not carried out."""
+    """Return the observation after the plan's writes; operations are not carried out."""
     raw = {**observed.object.raw, "metadata": {**observed.object.metadata}}
     metadata = raw["metadata"]
     annotations = {**observed.object.annotations, **plan.annotations}
@@ -189,7 +189,7 @@ def _named(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seen_as(observed: Observed, cluster: KINDCluster, **facts: Any) -> Observed:
-    """The same with another object in its place, and the name and the claim that follow from it."""
+    """Return the same with another object, and the name and claim that follow from it."""
     return replace(observed, **{**_named(cluster.raw), **facts})
 
 

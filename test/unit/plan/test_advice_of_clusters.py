@@ -1,4 +1,4 @@
-"""What a user is told of an accepted spec and of a kind cluster that is up: once, in the same words each time."""
+"""Warnings about an accepted spec and a finished kind cluster: reported once, always in the same words."""
 
 from dataclasses import replace
 

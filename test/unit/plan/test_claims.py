@@ -1,4 +1,4 @@
-"""Which claim counts, and who comes first for the name of a kind cluster."""
+"""Which claim counts, and which object comes first for the name of a kind cluster."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_copy_of_an_object_never_wins_over_the_one_that_made_the_claim() -> None
 
 @pytest.mark.rule("C21")
 def test_claim_that_only_says_so_never_wins_over_one_that_was_carried_out() -> None:
-    """The cluster was adopted, so it bears no mark, and the claim names a container."""
+    """The cluster was adopted, so it has no mark, and the claim names a container."""
     adopted = wanting("adopted", "u1", 9, claim_id="c" * 64)
     adopted = KINDCluster({**adopted.raw, "status": {"initialization": {"provisioned": True}}})
     forged = wanting("forged", "u2", 1, claim_id="u2")

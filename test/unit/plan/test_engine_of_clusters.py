@@ -1,4 +1,4 @@
-"""Another container engine behind the same command: what one engine holds is neither made nor missed on another."""
+"""Another container engine behind the same command: one engine's clusters are not created on or missed from another."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What is decided for a KINDCluster, step by step through its life."""
+"""Decisions for a KINDCluster, step by step through its life."""
 
 import base64
 from dataclasses import replace
@@ -172,7 +172,7 @@ class TestNames:
 
     @pytest.mark.rule("C21", "C23")
     def test_copy_of_an_object_neither_uses_nor_deletes_the_kind_cluster(self) -> None:
-        """A manifest that was read from the API server and applied under another name brings the claim along."""
+        """A manifest from the API server that is applied under another name contains the claim."""
         original = "uid-of-the-original"
         annotations = {**COMPLETE, names.CLAIM_ID_ANNOTATION: original}
         theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{original}.1"),))
@@ -187,7 +187,7 @@ class TestNames:
         assert last.remove_finalizer
 
     def test_copy_does_not_keep_the_claim_until_the_original_is_moved_away(self) -> None:
-        """The kind cluster of an object that `clusterctl move` takes away goes on under another management cluster."""
+        """The kind cluster of an object that `clusterctl move` removes continues under another management cluster."""
         original = "uid-of-the-original"
         copied = {**COMPLETE, names.CLAIM_ID_ANNOTATION: original, names.ATTEMPT_ANNOTATION: "1"}
         theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{original}.1"),))
@@ -238,7 +238,7 @@ class TestOthersClusters:
         assert names.ADOPT_ANNOTATION in message(plan.status, Condition.CLUSTER_CREATED)
 
     def test_engine_is_asked_again_before_a_strangers_cluster_is_told_of_but_not_after(self) -> None:
-        """It may have been deleted a moment ago, to make room."""
+        """Someone may have deleted it a moment ago to free the name."""
         theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
         first = decide(observe(engine=theirs))
         assert first.refresh
@@ -260,7 +260,7 @@ class TestOthersClusters:
 
     @pytest.mark.rule("C23")
     def test_deletion_waits_for_nodes_of_its_creation_beside_a_strangers(self) -> None:
-        """A stranger was quicker with the control plane; the engine may still be making our worker."""
+        """Someone else created the control plane first; the engine may still be creating our worker."""
         begun = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "1"}
         cluster = kindcluster(annotations=begun, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark="somebody-else"),))
@@ -275,7 +275,7 @@ class TestOthersClusters:
         assert last.remove_finalizer
 
     def test_cluster_that_this_process_has_completed_is_not_taken_for_half_made(self) -> None:
-        """Its status was not written yet when its identity was emptied by hand."""
+        """Its status was not written yet when someone emptied its identity."""
         emptied = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "2"}
         engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.2"),))
         seen = observe(kindcluster({"standalone": True}, annotations=emptied, finalizers=FINALIZER), engine=engine)
@@ -291,7 +291,7 @@ class TestOthersClusters:
         assert decide(observe(cluster, engine=unmarked, access=ACCESS)).operation == removal(Goal.GONE)
         other = replace(ACCESS, fingerprint="sha256:other")
         assert decide(observe(cluster, engine=unmarked, access=other)).remove_finalizer
-        # Where it cannot be read, the claim decides.
+        # If it cannot be read, the claim decides.
         unread = observe(cluster, engine=unmarked, goals=failed(proof, ENGINE_DOWN))
         assert decide(unread).operation == removal(Goal.GONE)
 
@@ -307,7 +307,7 @@ class TestOthersClusters:
     @pytest.mark.parametrize("identity", ["", IDENTITY])
     @pytest.mark.parametrize("going", [{}, {"deletionTimestamp": "2030-01-01T11:00:00Z"}])
     def test_of_a_cluster_with_nodes_of_others_only_the_own_ones_go(self, identity, going) -> None:
-        """A user was quicker with the control plane, and kind has made our worker all the same."""
+        """A user created the control plane first, but kind has created our worker."""
         mixed = EngineFacts(
             looked=True,
             exists=True,
@@ -324,7 +324,7 @@ class TestOthersClusters:
             assert not isinstance(request, Delete)
 
     def test_name_without_containers_has_not_been_looked_at_yet(self) -> None:
-        """kind and the engine are listed one after the other; between the two someone may make a cluster."""
+        """kind and the engine are listed in sequence; someone may create a cluster in between."""
         unseen = EngineFacts(looked=True, exists=True, nodes=None)
         cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
         plan = decide(observe(cluster, engine=unseen))
@@ -430,7 +430,7 @@ class TestCreation:
         assert decide(observe(cluster, operation=operation)) == Plan()
 
     def test_nothing_else_is_judged_while_a_creation_runs(self) -> None:
-        """Nodes are listed before their mounts are, and one by one."""
+        """Nodes appear before their mounts, and one by one."""
         operation = running_operation(create_request(), step=Reason.PREPARING_NODES)
         half_seen = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
         cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
@@ -568,7 +568,7 @@ class TestCreation:
     @pytest.mark.rule("C21")
     @pytest.mark.parametrize("claim", ["/home/me", "other", None])
     def test_claim_that_was_edited_before_the_first_status_costs_no_complete_cluster(self, claim) -> None:
-        """The creation has ended and its identity is stored; the API server took nothing else since."""
+        """The creation has ended and its identity is stored; the API server has accepted no write since."""
         annotations = {**COMPLETE, **({names.CLAIM_ANNOTATION: claim} if claim else {})}
         if claim is None:
             del annotations[names.CLAIM_ANNOTATION]
@@ -796,7 +796,7 @@ class TestRunning:
         begun = apply(done, decide(replace(done, engine=NOTHING_THERE)))
         assert begun.object.is_provisioned
         assert begun.secrets
-        # The provider was killed: the nodes stand, and nobody remembers the operation.
+        # The provider was killed: the nodes exist, but the operation is unknown.
         left = decide(replace(begun, engine=RUNNING, operation=None, access=None)).operation
         assert left == removal(Goal.UP, up_to_attempt=1)
         assert isinstance(decide(replace(begun, engine=NOTHING_THERE, operation=None)).operation, Create)
@@ -825,7 +825,7 @@ class TestHealth:
         assert condition(back, Condition.READY) == ("True", Reason.READY)
 
     def test_kubeconfig_is_read_where_only_it_tells_whom_to_ask(self) -> None:
-        """Without a list of containers, after a restart of the provider."""
+        """After a restart of the provider, without a list of containers."""
         blind = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
         done = replace(settled(), engine=blind)
         assert decide(replace(done, health=HealthFacts(is_watched=False))).operation == ReadAccess("dev")
@@ -854,7 +854,7 @@ class TestHealth:
         assert condition(decide(again).status, Condition.READY) == ("False", Reason.NOT_ANSWERING)
 
     def test_api_server_that_was_reached_before_a_move_is_dead_when_it_does_not_answer(self) -> None:
-        """The status is not moved with the object; what was read from its etcd is."""
+        """The status is not moved with the object, but the facts from its etcd are."""
         moved = kindcluster(
             annotations={**COMPLETE, names.KUBE_SYSTEM_ANNOTATION: ACCESS.kube_system_uid}, finalizers=FINALIZER
         )
@@ -946,7 +946,7 @@ class TestHealth:
         assert isinstance(decide(later).operation, Delete)
 
     def test_removal_of_a_cluster_without_its_data_is_begun_again_after_a_restart(self) -> None:
-        """What is left of it must not look complete: its API server answers, and nothing else works."""
+        """Its remains must not look complete: its API server answers, but nothing else works."""
         numbered = {**COMPLETE, names.ATTEMPT_ANNOTATION: "1"}
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=numbered, finalizers=FINALIZER)
         engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
@@ -961,7 +961,7 @@ class TestHealth:
         assert isinstance(decide(after).operation, Delete)
 
     def test_condition_that_is_older_than_the_cluster_removes_nothing(self) -> None:
-        """The API server was away while the new cluster was made: the last status is that of the lost one."""
+        """The API server was unavailable during the new creation: the last status is that of the lost cluster."""
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
         done = settled(cluster)
         other = replace(done, access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
@@ -987,7 +987,7 @@ class TestHealth:
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("True", Reason.CREATED)
 
     def test_cluster_that_an_object_of_a_backup_does_not_know_is_not_removed(self) -> None:
-        """Its certificate authority is another one, too: it was made after the backup."""
+        """Its certificate authority differs too, because it was created after the backup."""
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
         later = replace(ACCESS, fingerprint="sha256:later", kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
         seen = replace(settled(cluster), access=later)
@@ -1000,7 +1000,7 @@ class TestHealth:
 
 
 def test_lone_load_balancer_is_not_removed_while_another_object_comes_first_for_the_name() -> None:
-    """Its nodes may be about to come to light."""
+    """Its nodes may be about to appear."""
     engine = EngineFacts(looked=True, exists=True, nodes=(node("dev-external-load-balancer", mark=None),))
     cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
     seen = observe(cluster, engine=engine, rival="other/dev")
@@ -1079,7 +1079,7 @@ class TestRefusals:
 
     @pytest.mark.rule("C19")
     def test_refusal_stands_until_it_is_accepted_or_someone_else_has_written_it(self) -> None:
-        """Between two tries nothing is known to be better, so nothing else is said."""
+        """Between two tries there is no new information, so the message stays."""
         waiting = observe(
             kindcluster(annotations=COMPLETE, finalizers=FINALIZER),
             engine=RUNNING,
@@ -1145,7 +1145,7 @@ class TestSeveralControlPlanes:
         assert request.nodes == (self.NAMES[2], self.NAMES[1])
 
     def test_quorum_that_answers_is_left_alone_and_proves_no_address(self) -> None:
-        """Two that exchanged their addresses: one of them and the third are a quorum, which answers."""
+        """Two have exchanged their addresses: one of them and the third form a quorum, which answers."""
         done = settled(engine=self.engine())
         moved = replace(done, engine=self.engine(self.SWAPPED), health=HealthFacts(answers=True))
         plan = decide(moved)
@@ -1156,7 +1156,7 @@ class TestSeveralControlPlanes:
 
     @pytest.mark.parametrize("health", [HealthFacts(), HealthFacts(answers=False, reached=True)])
     def test_addresses_count_after_a_restart_of_the_provider_where_nothing_answers(self, health) -> None:
-        """The machine was restarted, and the provider with it: it has not seen that the nodes started again."""
+        """The machine was restarted with the provider, which has not noticed the restart of the nodes."""
         silent = replace(ACCESS, answered=False)
         done = settled(engine=self.engine())
         rebooted = replace(done, engine=self.engine(self.SWAPPED), health=health, access=silent)
@@ -1267,7 +1267,7 @@ class TestDeletion:
 
     @pytest.mark.rule("C23")
     def test_creation_that_was_cut_short_is_removed_although_no_node_is_seen(self) -> None:
-        """The engine may still bring a container to light, also after a restart of the provider."""
+        """A container may still appear, also after a restart of the provider."""
         annotations = {**CLAIMED, names.IDENTITY_ANNOTATION: ""}
         going = kindcluster(annotations=annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         request = decide(observe(going, engine=NOTHING_THERE)).operation

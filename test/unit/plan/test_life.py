@@ -1,7 +1,7 @@
-"""Whatever happens to a KINDCluster, in any order: what decisions keep true all along, and where they lead in the end.
+"""Random events of a KINDCluster in any order: the invariants of decisions, and their final result.
 
-The world here is a small model: an API server that takes every write, an engine that holds at most one kind cluster of
-the name, and a provider that may be killed at any moment. What cannot be true in it cannot be true in the real one.
+The world is a small model: an API server that accepts every write, an engine that has at most one kind cluster of
+the name, and a provider that may be killed at any moment.
 """
 
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Standing:
     """A kind cluster on the model's engine."""
 
     mark: str | None
-    """The mark on its containers; None: a stranger made it."""
+    """The mark on its containers; None: someone else created it."""
     fingerprint: str
     complete: bool
     running: bool = True
@@ -59,7 +59,7 @@ class Life(RuleBasedStateMachine):
         self.gone = False
         self.seen = observe()
 
-    # What the provider does.
+    # Steps of the provider.
 
     @rule()
     def reconcile(self) -> None:
@@ -127,7 +127,7 @@ class Life(RuleBasedStateMachine):
             case Create():
                 self.end(failure=Failure(Reason.NAME_CONFLICT, "The name is taken."))
             case Delete():
-                # What goes is chosen by the marks that the engine shows then.
+                # The marks that the engine shows then decide which containers are removed.
                 self.standing = None if self.is_mine else self.standing
                 self.end()
             case StartNodes() if self.standing:
@@ -141,7 +141,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.busy)
     @rule()
     def operation_fails(self) -> None:
-        # kind removes what a failed creation of its own has made.
+        # kind removes the nodes of its own failed creation.
         self.end(failure=BROKEN)
 
     def end(self, *, failure: Failure | None = None, access: bool = False, made: str | None = None) -> None:
@@ -152,7 +152,7 @@ class Life(RuleBasedStateMachine):
         self.seen = replace(self.seen, operation=None, goals=goals, access=found, made=made or self.seen.made)
 
     def interrupt(self) -> None:
-        """The operation's processes are ended; a creation leaves what it has made so far."""
+        """End the operation's processes; a creation leaves its finished parts."""
         operation = self.seen.operation
         if operation and isinstance(operation.request, Create) and self.standing is None:
             self.standing = Standing(str(operation.request.mark), "sha256:half", complete=False)
@@ -172,7 +172,7 @@ class Life(RuleBasedStateMachine):
         self.interrupt()
         self.seen = replace(self.seen, operation=None, access=None, goals={}, made=None)
 
-    # What the world does.
+    # Steps of the world.
 
     @precondition(lambda self: self.standing is None and not self.busy)
     @rule()
@@ -247,7 +247,7 @@ class Life(RuleBasedStateMachine):
     def store(self, raw) -> None:
         self.seen = seen_as(self.seen, KINDCluster(raw))
 
-    # What is always so.
+    # Invariants.
 
     @invariant()
     def provisioned_is_one_way(self) -> None:
@@ -262,7 +262,7 @@ class Life(RuleBasedStateMachine):
             assert self.standing.complete
 
     def teardown(self) -> None:
-        """Leave the world in peace: all comes to an end, and nothing is written from then on."""
+        """Stop all events: everything must settle, without further writes."""
         self.engine_up = True
         self.user_unpauses()
         for _ in range(30):

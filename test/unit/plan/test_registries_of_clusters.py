@@ -1,4 +1,4 @@
-"""What is decided for the mirrors of a KINDCluster: ConfigMaps before, files with, a condition after its creation."""
+"""Decisions about a KINDCluster's mirrors: ConfigMaps before, files during, and a condition after its creation."""
 
 import base64
 from dataclasses import replace

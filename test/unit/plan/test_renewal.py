@@ -1,4 +1,4 @@
-"""Before the certificates of a kind cluster expire they are renewed; where that does not work, a person is told."""
+"""Certificates of a kind cluster are renewed before they expire; a failure is reported."""
 
 from dataclasses import replace
 from datetime import timedelta

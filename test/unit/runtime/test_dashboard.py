@@ -16,7 +16,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), 
 
 
 def exposed_names() -> set[str]:
-    # The text format tells the type of a family by a name that has the suffix already, but for histograms.
+    # In the text format, names of families include the suffix, except for histograms.
     found = set()
     for family in text_string_to_metric_families(Metrics().exposition()[0].decode()):
         suffixes = SUFFIXES[family.type]

@@ -12,7 +12,7 @@ KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\n-----END RSA PRIVATE 
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """A stream to configure logging with; the loggers are as before afterwards."""
+    """A stream for the configuration of logging, which is restored afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield io.StringIO()

@@ -72,7 +72,7 @@ def test_deleted_object_is_gone_and_late_answers_do_not_bring_it_back() -> None:
 
 
 def test_object_that_matches_the_selector_of_its_watch_again_is_back() -> None:
-    """A watch with a selector says DELETED of what does not match any longer; the object may live on."""
+    """A watch with a selector reports an object that no longer matches as DELETED, although it may still exist."""
     store = Store()
     store.put(KIND_CLUSTERS, cluster(5))
     assert store.apply_event(KIND_CLUSTERS, "DELETED", cluster(8))

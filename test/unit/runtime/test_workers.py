@@ -202,7 +202,7 @@ def test_ticks_come_after_the_interval_with_jitter() -> None:
         times = []
         async for _ in every(10, jitter=0.1, rng=lambda: next(chances)):
             times.append(now())
-            await asyncio.sleep(5)  # the work of a tick delays the next one
+            await asyncio.sleep(5)  # the work of a round delays the next one
             if len(times) == 3:
                 break
         assert times == pytest.approx([9, 24, 40])
@@ -215,7 +215,7 @@ class Enough(Exception):
 
 
 async def repeated(work: Callable[[int], Awaitable[None]], rounds: int, **options: float) -> list[float]:
-    """Return when the first rounds ended."""
+    """Return the end times of the first rounds."""
     beats: list[float] = []
     count = 0
 

@@ -17,7 +17,7 @@ actions = st.tuples(times, st.sampled_from(["add", "after", "limited"]), keys, t
 
 
 class Recorder:
-    """Workers that note when each key was in work, and how the queue looked to its observer."""
+    """Workers that record when they had each key, and the observer's view of the queue."""
 
     def __init__(self, queue: WorkQueue[str], work_seconds: float) -> None:
         self.queue = queue
@@ -33,7 +33,7 @@ class Recorder:
 
 
 async def play(script: list[tuple[float, str, str, float]], workers: int, work_seconds: float) -> Recorder:
-    """Let workers run while the script's additions come in at their times; return once all is quiet."""
+    """Run workers during the script's additions; return once everything is quiet."""
     queue: WorkQueue[str] = WorkQueue(rng=lambda: 0.5)
     recorder = Recorder(queue, work_seconds)
     tasks = [asyncio.create_task(recorder.work()) for _ in range(workers)]
@@ -60,7 +60,7 @@ def test_key_is_never_in_work_twice_at_once(script: list, workers: int, work_sec
 def test_no_addition_is_lost(script: list, workers: int, work_seconds: float) -> None:
     recorder = run(play(script, workers, work_seconds))
     for at, _, key, _ in script:
-        # A round that begins after the addition sees everything that led to it.
+        # A round that begins after the addition observes everything that led to it.
         assert any(started >= at or started == pytest.approx(at) for started, _ in recorder.rounds[key])
 
 

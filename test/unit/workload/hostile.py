@@ -1,4 +1,4 @@
-"""A TLS server that answers with whatever bytes a test wants, as a hostile node may."""
+"""A TLS server that answers with any bytes, like a hostile node."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ Reply = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 
 @dataclass
 class Server:
-    """reply: sent for each request, or what to do instead. requests: heads that came. connections: how many."""
+    """reply: sent for each request, or called instead. requests: received heads. connections: their number."""
 
     authority: Authority
     url: str = ""
@@ -21,7 +21,7 @@ class Server:
     clients: list[str] = field(default_factory=list)
     connections: int = 0
     is_closing: bool = False
-    """Close the connection after each reply, without a word in the head."""
+    """Close the connection after each reply, without announcing it in the head."""
 
     @property
     def target(self) -> Target:

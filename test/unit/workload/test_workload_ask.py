@@ -1,4 +1,4 @@
-"""A workload API server may be hostile: whatever it does, an answer comes, soon, small and in plain words."""
+"""A workload API server may be hostile: the answer is always quick, small and in plain words."""
 
 import asyncio
 import json

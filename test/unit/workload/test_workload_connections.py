@@ -1,4 +1,4 @@
-"""Connections to API servers are kept between questions, and never longer than they are good for."""
+"""Connections to API servers are kept between requests, but not longer than they are usable."""
 
 import asyncio
 import resource

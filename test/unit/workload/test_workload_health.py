@@ -32,7 +32,7 @@ def target(number: int = 0) -> Target:
 
 
 class World:
-    """API servers that answer as they are told; by the server's URL. Remembers when each was asked."""
+    """API servers with scripted answers, by URL. Records the time of each request."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
@@ -381,7 +381,7 @@ class TestData:
 
     @pytest.mark.parametrize("answer", [ABSENT, FORBIDDEN, GARBAGE])
     def test_data_that_is_absent_from_the_first_is_doubted_once(self, answer: Answer) -> None:
-        """It may have gone while no provider asked."""
+        """It may have disappeared while no provider asked."""
 
         async def scenario(world: World) -> None:
             world.holds(answer)
