@@ -1,4 +1,4 @@
-# `make` alone explains itself.
+# `make` without a target prints the help.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -6,7 +6,7 @@ BIN := bin
 VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BIN):$(PATH)
-# Set in many containers. Without bytecode, each of the many starts of Python and pytest compiles again what it loads.
+# Set in many containers. Without bytecode, each start of Python or pytest compiles its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 -include hack/tools.mk hack/docs.mk hack/release.mk hack/chaos.mk hack/oldercore.mk hack/bench.mk
@@ -33,7 +33,7 @@ test: venv lint tools ## Run all local tests (six minutes; no container engine n
 	pytest -q -n 2 test/unit
 	pytest -q -n 2 test/provider test/capkdev
 	pytest -q test/simulation
-	@# Three processes on two cores, because they wait a good part of their time; in this order, so that no long file comes last.
+	@# Three processes on two cores, because they often wait; in this order, so that no long file comes last.
 	pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
 
 ##@ Run the provider against the current kubeconfig
@@ -85,7 +85,7 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml capkdev/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or later is needed: no '$(PYTHON)' on the PATH."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
-	@# A plain path, which costs nothing when Python starts; the default is a module, 30 ms for each of the many starts in the tests.
+	@# A plain path is free when Python starts; the default, a module, costs 30 ms for each of the many starts in the tests.
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation ./capkdev
 	@touch $@
@@ -103,7 +103,7 @@ format: venv ## Format the code
 	ruff format .
 
 .PHONY: generate
-generate: venv ## Write what is generated: CRDs, docs/api.md, docs/cli.md, docs/contract.md, reasons in docs/troubleshooting.md
+generate: venv ## Write the generated files: CRDs, docs/api.md, docs/cli.md, docs/contract.md, reasons in docs/troubleshooting.md
 	python -m hack.crds
 	python -m hack.apidocs
 	python -m hack.clidocs
@@ -111,7 +111,7 @@ generate: venv ## Write what is generated: CRDs, docs/api.md, docs/cli.md, docs/
 	python -m hack.rules
 
 .PHONY: verify
-verify: venv $(VENV)/.docs ## Check that what is generated is up to date, and that the documentation site builds
+verify: venv $(VENV)/.docs ## Check that generated files are up to date, and that the documentation site builds
 	python -m hack.crds --check
 	python -m hack.apidocs --check
 	python -m hack.clidocs --check
@@ -133,5 +133,5 @@ bump: venv ## Show what is newer than the pins of tools, node images and Python 
 	python -m hack.bump $(ARGS)
 
 .PHONY: clean
-clean: ## Remove what was built; clusters stay
+clean: ## Remove build results; clusters stay
 	rm -rf $(BIN) $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

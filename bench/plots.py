@@ -45,7 +45,7 @@ def _parallel(rows: Sequence[Row]) -> Figure:
         for controller in ("blocking", "provider"):
             found = [row for row in rows if (row["engine"], row["controller"]) == (engine, controller)]
             axes.plot([row["objects"] for row in found], [row["seconds"] for row in found], "o-", label=controller)
-        _label(axes, "KINDClusters at once", "seconds")
+        _label(axes, "concurrent KINDClusters", "seconds")
         axes.set_title(f"until all are Ready, engine: {engine}")
     return figure
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 Read = Callable[[str], str | None]
-"""Returns the content of a file by its absolute path, None when it cannot be read."""
+"""Returns the content of a file by its absolute path; None if it cannot be read."""
 
 _NO_LIMIT_V1: Final = 2**60
 """Version 1 writes a number near 2**63 if there is no limit."""

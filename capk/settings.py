@@ -83,7 +83,7 @@ class Settings:
     """How one provider process runs. Raises InvalidSetting for invalid values."""
 
     kubeconfig: str | None = None
-    """Of the management cluster; None: KUBECONFIG, else the pod's own account, else the user's default."""
+    """Of the management cluster; None: KUBECONFIG, otherwise the pod's own account, otherwise the user's default."""
     context: str | None = None
     namespace: str | None = None
     """Watch this namespace only; None: all."""

@@ -1,4 +1,4 @@
-# The last core of Cluster API that speaks the contract v1beta1 only (C12). It is out of support, so `make tools` does not build it.
+# The last core of Cluster API that supports only the contract v1beta1 (C12). It is out of support, so `make tools` does not build it.
 # This target builds it with Go. Its version is in tools/older-core/go.mod.
 
 OLDER_CORE := $(abspath $(BIN))/older-core

@@ -2,11 +2,11 @@
 
 BIN ?= bin
 OUT ?= out
-# Of the sources here; pyproject.toml has it.
+# The version of these sources, from pyproject.toml.
 VERSION ?= v$(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 IMAGE ?= localhost/cluster-api-provider-kind:$(VERSION)
 BASE_IMAGE ?= python:3.11-slim-bookworm
-# For example --network=host where the engine has no bridge of its own.
+# For example --network=host if the engine has no bridge.
 IMAGE_FLAGS ?=
 
 RELEASE = python hack/release.py --version $(VERSION) --image $(IMAGE) --out $(OUT)

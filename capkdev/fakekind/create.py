@@ -33,7 +33,7 @@ NAME_LENGTH = 50
 """kind warns about longer names."""
 NOTICE = (
     "NOTE: capkdev-fake-kind is not kind: it starts no containers and runs no pods, "
-    "and its Kubernetes version is its own, whatever the node image."
+    "and always has its own Kubernetes version, for any node image."
 )
 
 

@@ -120,7 +120,7 @@ def _configuration() -> dict[str, Schema]:
         "kubernetesVersion": version(
             """Kubernetes version. `v1.34.3` selects the node image `kindest/node:v1.34.3`; `1.34` selects the image of
             that minor version that was published with the provider's kind release. Default: the version of the
-            KINDControlPlane, else kind's default image. Use `image` for any other build."""
+            KINDControlPlane, otherwise kind's default image. Use `image` for any other build."""
         ),
         "image": image(
             """Node image of all nodes without an image of their own, such as `kindest/node:v1.34.3@sha256:...`. Takes
@@ -148,7 +148,7 @@ def spec() -> Schema:
     own = {
         "clusterName": text(
             """Name of the kind cluster, as `kind get clusters` lists it. Default: the name of the owner Cluster,
-            else `metadata.name`. At most 49 characters, or 40 with several control-plane nodes. Cannot change.""",
+            otherwise `metadata.name`. At most 49 characters, or 40 with several control-plane nodes. Cannot change.""",
             max_length=253,
             rules=[
                 # kind also accepts a name that begins or ends with '-' or '.', but then the container's name, the
