@@ -213,6 +213,10 @@ def failure_of(error: Exception | None) -> Failure | None:
                 f"`podman network rm {error.network}`."
             )
             return Failure(names.Reason.NODE_NAME_NOT_RESOLVED, f"{_sentence(error)} {remedy}")
+        case OSError(strerror=str(cause)):
+            remedy = "Check the space on the disk of --work-dir, its permissions, and the limit of open files."
+            message = f"The machine of the provider refuses a file that the provider needs: {cause}. {remedy}"
+            return Failure(names.Reason.COMMAND_FAILED, message)
         case _:
             return Failure(names.Reason.COMMAND_FAILED, f"{type(error).__name__}. See the provider's log.")
 

@@ -33,6 +33,8 @@ def test_only_another_release_of_kind_is_worth_a_note():
         (AddressTaken("dev-control-plane", "172.18.0.3", "web"), "container web has it"),
         (AddressTaken("dev-control-plane", "172.18.0.3", ""), "the container engine does not give it out. Stop or"),
         (NamesNotResolved("kind"), "`podman network rm kind`"),
+        (OSError(28, "No space left on device", "/secret"), "needs: No space left on device. Check the space on"),
+        (TimeoutError(), "TimeoutError. See the provider's log."),
         (ZeroDivisionError("secret value"), "ZeroDivisionError. See the provider's log."),
     ],
 )
