@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from test.unit.manager.world import World, authority, kubeconfig
+from test.provider.world import World, authority, kubeconfig
 
 pytestmark = pytest.mark.virtual_time
 
