@@ -63,6 +63,10 @@ class CommandFailed(CommandError):
         self.exit_status = exit_status
 
 
+class TooMuchOutput(CommandFailed):
+    """The command printed more than is read of it, and was ended."""
+
+
 class CommandTimedOut(CommandError):
     """The command was still running at its deadline, and was stopped with all its children."""
 

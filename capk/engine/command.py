@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from capk.engine.guard import Guard
-from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
+from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
 GRACE_SECONDS: Final = 5.0
 """Time between SIGTERM and SIGKILL."""
@@ -63,7 +63,7 @@ async def run(
     max_stdout: limit of standard output in bytes; a command that prints more is killed and fails.
     At the deadline and on cancellation, the whole process group gets SIGTERM, 5 s later SIGKILL, and is awaited.
     Processes that a failed command left are killed; those of a successful one keep running.
-    Raises CommandFailed (last 64 KiB of output), CommandTimedOut, CommandMissing.
+    Raises CommandFailed (last 64 KiB of output; TooMuchOutput is one), CommandTimedOut, CommandMissing.
     """
     child = _Child(on_line, max_stdout)
     try:
@@ -83,7 +83,7 @@ async def run(
         # kind exits at the first failure and leaves its concurrent engine commands running.
         child.kill()
     if child.overflow:
-        raise CommandFailed(command, f"{child.tail}\nstandard output exceeds {max_stdout} bytes", child.exit_status)
+        raise TooMuchOutput(command, f"{child.tail}\nstandard output exceeds {max_stdout} bytes", child.exit_status)
     if check and child.exit_status != 0:
         raise CommandFailed(command, child.tail, child.exit_status)
     return Output(_text(child.stdout), _text(child.stderr), child.exit_status)

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from capk.engine import command, info, inspection
 from capk.engine.info import EngineInfo, UnreadableInfo
 from capk.engine.inspection import HOLD_LABEL, KIND_CLUSTER_LABEL, ROLE_LABEL, Document, Node, Unreadable
-from capk.errors import CommandFailed, CommandMissing
+from capk.errors import CommandFailed, CommandMissing, TooMuchOutput
 
 __all__ = [
     "KIND_CLUSTER_LABEL",
@@ -303,8 +303,19 @@ class Containers:
         ids = await self._ids(*listing)
         found: list[Document] = []
         for start in range(0, len(ids), BATCH):
-            found += await self._inspected_batch(ids[start : start + BATCH], listing)
+            found += await self._inspected_in_parts(ids[start : start + BATCH], listing)
         return found
+
+    async def _inspected_in_parts(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
+        """Inspect containers, in smaller parts where they say too much: one with many mounts must not hide all."""
+        try:
+            return await self._inspected_batch(ids, listing)
+        except TooMuchOutput:
+            if len(ids) == 1:
+                raise
+        half = len(ids) // 2
+        parts = [await self._inspected_in_parts(part, listing) for part in (ids[:half], ids[half:])]
+        return [document for part in parts for document in part]
 
     async def _inspected_batch(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
         """Inspect containers.

@@ -47,7 +47,8 @@ _STEPS: Final = (
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # ` • STEP  ...` without a terminal; on a terminal a frame of braille dots replaces the bullet.
-_BEGIN: Final = re.compile(r"^\s*[•\u2800-\u28ff]+\s+(?P<title>.*?)\s*(\.\.\.)?\s*$")
+# kind also passes on what a node prints, so no expression here repeats what another one beside it may match as well.
+_BEGIN: Final = re.compile(r"[•\u2800-\u28ff]+\s+")
 _PICTURES: Final = re.compile(r"[^\x00-\x7f≤]+")
 
 
@@ -56,9 +57,10 @@ def step(line: str) -> Step | None:
 
     On a terminal kind repeats the line ten times per second, so the same step may be returned several times.
     """
-    if not (begin := _BEGIN.match(_ESCAPES.sub("", line))):
+    shown = _ESCAPES.sub("", line).strip()
+    if not (begin := _BEGIN.match(shown)):
         return None
-    title = begin["title"]
+    title = shown[begin.end() :].removesuffix("...").rstrip()
     if "Timed out waiting for Ready" in title:
         return NOT_READY
     for words, reason in _STEPS:

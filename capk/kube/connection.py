@@ -223,8 +223,19 @@ class _Renewal:
             return False
 
 
+def _is_plain(server: str) -> bool:
+    try:
+        url = URL(server)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host) and url.user is None and url.password is None
+
+
 def _login(configuration: Configuration) -> _Login:
     server = str(configuration.host).rstrip("/")
+    if not _is_plain(server):
+        # Requests would fail one by one, each with an error of its own. The URL itself may hold a password.
+        raise config.ConfigException("its server is not an http or https URL of a host, without a user in it")
     # For every request, the official client would search proxies and netrc in two threads: 15 % of its CPU time.
     proxy = configuration.proxy or proxy_for(server, os.environ)
     if proxy and (scheme := urlsplit(proxy).scheme) not in ("http", "https"):

@@ -371,6 +371,7 @@ class Executor:
             said=answer.said,
             kube_system_uid=await self._kube_system_uid(request.name, target, kubeconfig) if answer.came else None,
             nodes=nodes,
+            container_ids=frozenset(node.container_id for node in self._listed(request.name)),
         )
 
     async def _external(self, record: Record, name: str) -> str:
@@ -426,10 +427,14 @@ class Executor:
 
     def _version_of_image(self, name: str) -> str | None:
         """Return the version in the tag of the control plane's image, for when the API server does not answer."""
+        images = [node.image for node in self._listed(name) if node.role == "control-plane"]
+        return image_version(min(images)) if images else None
+
+    def _listed(self, name: str) -> tuple[Node, ...]:
+        """Return the containers of a kind cluster by the latest listing."""
         latest = self._inventory.latest
         entry = latest.clusters.get(name) if latest else None
-        images = [node.image for node in (entry.nodes if entry else None) or () if node.role == "control-plane"]
-        return image_version(min(images)) if images else None
+        return (entry.nodes if entry else None) or ()
 
 
 def _fingerprint(kubeconfig: str) -> str:

@@ -26,6 +26,12 @@ _MOST_OF_A_KUBECONFIG: Final = 64 * 1024
 _AUTHORITY: Final = re.compile(rb"certificate-authority-data: *([A-Za-z0-9+/=]{1,16384})")
 _LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """A port published on all addresses of this machine is reached on the loopback address."""
+_ALWAYS_CERTIFIED: Final = "kubernetes"
+"""A name in every certificate that kubeadm makes for an API server.
+
+Of addresses it has those that kind asks for. For a cluster that is published on every address that is 0.0.0.0 itself.
+Source: Kubernetes cmd/kubeadm/app/util/pkiutil/pki_helpers.go; kind pkg/cluster/internal/kubeadm/config.go (certSANs).
+"""
 
 
 def version_note(version: str | None) -> str | None:
@@ -137,22 +143,24 @@ def health_target(observed: Observed) -> Target | None:
     name = f"{observed.cluster_name}-config"
     stored = observed.secrets.get(name)
     authority = observed.access.authority if observed.access else _pem(stored.authority if stored else "")
-    server = _server(observed)
-    return Target(server, authority) if server and authority else None
+    endpoint = _endpoint(observed)
+    if endpoint is None or not authority:
+        return None
+    host, port = endpoint
+    if host in _LOCAL:
+        return Target(server_url(_LOCAL[host], port), authority, _ALWAYS_CERTIFIED)
+    return Target(server_url(host, port), authority)
 
 
-def _server(observed: Observed) -> str | None:
+def _endpoint(observed: Observed) -> tuple[str, int] | None:
     nodes = observed.engine.nodes or ()
     ends = [node for node in nodes if node.is_load_balancer] or [node for node in nodes if node.role == CONTROL_PLANE]
     if observed.engine.nodes is None and observed.access:
-        return server_url(*observed.access.endpoint(observed.policy.endpoint))
+        return observed.access.endpoint(observed.policy.endpoint)
     if observed.policy.endpoint is EndpointMode.INTERNAL:
-        return server_url(ends[0].name, API_PORT) if ends else None
+        return (ends[0].name, API_PORT) if ends else None
     published = next((node.api_port for node in ends if node.api_port), None)
-    if published is None:
-        return server_url(*observed.access.external_endpoint) if observed.access else None
-    host, port = published
-    return server_url(_LOCAL.get(host, host), port)
+    return published or (observed.access.external_endpoint if observed.access else None)
 
 
 def _pem(encoded: str) -> str:
@@ -205,6 +213,10 @@ def failure_of(error: Exception | None) -> Failure | None:
                 f"`podman network rm {error.network}`."
             )
             return Failure(names.Reason.NODE_NAME_NOT_RESOLVED, f"{_sentence(error)} {remedy}")
+        case OSError(strerror=str(cause)):
+            remedy = "Check the space on the disk of --work-dir, its permissions, and the limit of open files."
+            message = f"The machine of the provider refuses a file that the provider needs: {cause}. {remedy}"
+            return Failure(names.Reason.COMMAND_FAILED, message)
         case _:
             return Failure(names.Reason.COMMAND_FAILED, f"{type(error).__name__}. See the provider's log.")
 

@@ -15,7 +15,7 @@ from capk.manager.facts import authority_of, bears_mark, engine_facts, health_fa
 from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
-from capk.plan.observed import SECRET, Authorities, ControlPlaneObserved, Observed, Policy
+from capk.plan.observed import SECRET, Access, Authorities, ControlPlaneObserved, Observed, Policy
 from capk.plan.ownership import Ownership, leads_to_own, ownership
 from capk.plan.secrets import config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
@@ -91,7 +91,7 @@ class Observer:
             made=record.made,
             completed=record.completed,
             creation=record.creation,
-            access=record.access,
+            access=record.access if record.access and record.access.leads_to(engine.nodes) else None,
             validity=record.validity,
             kube_system_uid=record.kube_system_uid,
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
@@ -124,7 +124,7 @@ class Observer:
             owner=owner,
             infrastructure=infrastructure,
             cluster_name=name,
-            access=record.access if record and record.access and await self._is_up(infrastructure) else None,
+            access=await self._access(infrastructure) if record and record.access else None,
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals=self._records.refusals(self._records.of(control_plane)),
@@ -143,11 +143,12 @@ class Observer:
         own = sorted(one for one, entry in clusters.items() if bears_mark(entry, cluster.uid))
         return name if name in own else next(iter(own), name)
 
-    async def _is_up(self, infrastructure: KINDCluster | None) -> bool:
-        """Return whether the kind cluster is proven to be the object's; its kubeconfig may be the proof."""
+    async def _access(self, infrastructure: KINDCluster | None) -> Access | None:
+        """Return what was read of a kind cluster that is known to be the object's: it may be read to find that out."""
         observed = await self.kindcluster(infrastructure.key) if infrastructure else None
-        owned = (Ownership.OURS, Ownership.MIXED)
-        return observed is not None and ownership(observed) in owned and leads_to_own(observed)
+        if observed is None or ownership(observed) not in (Ownership.OURS, Ownership.MIXED):
+            return None
+        return observed.access if leads_to_own(observed) else None
 
     def _control_plane_refusals(self, owner: OwnerCluster | None) -> dict[str, str]:
         """Return which Secrets of the KINDControlPlane the API server refuses: the KINDCluster waits for them."""

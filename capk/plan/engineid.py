@@ -7,7 +7,7 @@ from capk.api import names
 from capk.api.names import Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.observed import Observed
-from capk.plan.ownership import is_own
+from capk.plan.ownership import is_adopted, is_own
 
 _SHOWN = 20
 
@@ -15,18 +15,21 @@ _SHOWN = 20
 def another_engine(observed: Observed) -> Failure | None:
     """Return why the provider must not act on the engine that answers; None if it is, or may be, the right one.
 
-    Containers with the object's mark prove the engine. Its id does not, because reinstalling the engine may change it.
+    Containers that are proven to be the object's prove the engine. Its id does not, because reinstalling the engine may
+    change it. An engine without an id is another one than an engine that had an id.
     If someone removed the claim, the status still shows a creation; copies of the object have no status.
     """
     engine, known = observed.engine, observed.object.engine_id
     has_cluster = observed.claim is not None or observed.object.completed_attempt is not None
-    if not has_cluster or not known or not engine.id or known == engine.id:
+    is_asked = engine.id or (engine.looked and engine.lists_nodes)
+    if not has_cluster or not known or not is_asked or known == engine.id:
         return None
-    if any(is_own(observed, node) for node in engine.nodes or ()):
+    if any(is_own(observed, node) for node in engine.nodes or ()) or is_adopted(observed):
         return None
+    answering = engine.id[:_SHOWN] or "one without an id"
     return Failure(
         Reason.ENGINE_CHANGED,
-        f"The kind cluster is on the container engine {known[:_SHOWN]}, but {engine.id[:_SHOWN]} answers. Point the "
+        f"The kind cluster is on the container engine {known[:_SHOWN]}, but {answering} answers. Point the "
         "provider to the former engine (its context, DOCKER_HOST or --engine-command). If it is gone for good, "
         f"remove the annotation {names.ENGINE_ANNOTATION} from the KINDCluster.",
     )

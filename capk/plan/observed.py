@@ -203,6 +203,13 @@ class Access:
     """Its answer, or why there was none; one line."""
     nodes: tuple[str, ...] = ()
     """Node names as kind lists them, for engines that cannot list containers."""
+    container_ids: frozenset[str] = frozenset()
+    """Of the kind cluster that it was read from; empty where they were not known."""
+
+    def leads_to(self, nodes: tuple[NodeFacts, ...] | None) -> bool:
+        """Return whether it may be of the kind cluster that has these nodes, and not of one that they replace."""
+        there = {node.container_id for node in nodes or ()}
+        return not there or not self.container_ids or not there.isdisjoint(self.container_ids)
 
     def endpoint(self, mode: EndpointMode) -> tuple[str, int]:
         """Return host and port for a mode."""

@@ -5,7 +5,6 @@ from the start; kind's load balancer has none. An adopted cluster is identified 
 container. If the engine cannot list containers, the claim and the fingerprint of the certificate authority decide.
 """
 
-from collections.abc import Iterable
 from enum import Enum, auto
 
 from capk.api import names
@@ -47,7 +46,7 @@ def ownership(observed: Observed) -> Ownership:
         has_begun = observed.claim is not None or observed.object.is_being_created
         return Ownership.LEFTOVER if has_begun and observed.rival is None else Ownership.FOREIGN
     own = sum(is_own(observed, node) for node in nodes)
-    if own == len(nodes) or _is_adopted(observed, nodes):
+    if own == len(nodes) or is_adopted(observed):
         return Ownership.OURS
     return Ownership.MIXED if own else Ownership.FOREIGN
 
@@ -142,9 +141,9 @@ def _by_claim(observed: Observed) -> Ownership:
     return Ownership.OURS if observed.access.fingerprint == cluster.identity else Ownership.FOREIGN
 
 
-def _is_adopted(observed: Observed, nodes: Iterable[NodeFacts]) -> bool:
-    """Return whether the claim names one of the containers and none has a mark, which would override the claim."""
-    claim = observed.claim
+def is_adopted(observed: Observed) -> bool:
+    """Return whether the claim names one of the containers, and none has a mark, which would override the claim."""
+    claim, nodes = observed.claim, _nodes(observed)
     return (
         claim is not None
         and all(node.mark is None for node in nodes)

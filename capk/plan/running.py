@@ -97,7 +97,13 @@ def adopt(observed: Observed) -> Plan:
         names.IDENTITY_ANNOTATION: observed.access.fingerprint,
         **claimed_engine(observed),
     }
-    return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0)
+    if observed.object.identity == observed.access.fingerprint:
+        return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0)
+    # What the object has kept is of another kind cluster: this one would seem to have lost its data, and its nodes to
+    # have other addresses than the members of its etcd expect.
+    claim[names.KUBE_SYSTEM_ANNOTATION] = observed.access.kube_system_uid or None
+    status = kindcluster_status(observed, {}, nodes=None, attempt=None)
+    return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0, status=status)
 
 
 def _is_refused(observed: Observed, kind: Condition) -> bool:

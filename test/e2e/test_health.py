@@ -22,7 +22,10 @@ def test_dead_api_server_is_seen_and_comes_back_without_a_repair(
 ) -> None:
     name = new_name("dead")
     node, place = f"{name}-control-plane", start_place(*PERIOD)
-    place.create(standalone(name, registries={"mirrors": [{"host": "docker.io", "endpoints": ["http://cache:5000"]}]}))
+    # On every address: its certificate does not have the one at which it is asked.
+    everywhere = {"apiServerAddress": "0.0.0.0"}
+    mirrors = [{"host": "docker.io", "endpoints": ["http://cache:5000"]}]
+    place.create(standalone(name, networking=everywhere, registries={"mirrors": mirrors}))
     place.await_condition(name, "Ready", seconds=CREATE_SECONDS)
     hosts = kind.engine("exec", node, "cat", "/etc/containerd/certs.d/docker.io/hosts.toml")
     assert '[host."http://cache:5000"]' in hosts

@@ -37,6 +37,20 @@ A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 MARK = "5d6a6d3e-6f0b-4c1c-9d50-2f3c5b1d7c11"
 
 
+VERBOSE = r"""#!/bin/sh
+# Prints three fifths of what is read of a command, with each container that is inspected.
+here=$(dirname "$0")
+echo "$*" >>"$here/calls"
+[ "$1" = ps ] && cat "$here/ps.out"
+[ "$1" = inspect ] || exit 0
+shift 2
+for id; do
+  cat "$here/$id.json"
+  head -c 5000000 /dev/zero | tr '\0' ' '
+done
+"""
+
+
 class Engine:
     """The script and its output."""
 
@@ -170,6 +184,16 @@ class TestNodes:
         docker.has(*(inspected(f"n{number}", id=container) for number, container in enumerate(ids)))
         assert len(await containers.nodes()) == 251
         assert [len(call) for call in docker.calls] == [6, 252, 3]
+
+    async def test_containers_that_fill_more_than_is_read_are_inspected_in_smaller_parts(self, docker, containers):
+        """As hundreds of nodes with dozens of mounts do."""
+        docker.path.write_text(VERBOSE)
+        documents = [inspected(f"dev-worker{number}", id=id) for number, id in enumerate((A, B, C))]
+        docker.has(*documents)
+        for document in documents:
+            (docker.directory / f"{document['Id']}.json").write_text(json.dumps([document]))
+        assert [node.container_id for node in await containers.nodes() or []] == [A, B, C]
+        assert len(docker.calls) < 8
 
     async def test_container_of_an_empty_cluster_name_is_no_node(self, docker, containers):
         docker.has(inspected(Config={"Labels": {"io.x-k8s.kind.cluster": ""}}))

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,12 @@ def test_steps_of_a_terminal_are_the_same():
 )
 def test_other_lines_are_no_steps(line):
     assert progress.step(line) is None
+
+
+@pytest.mark.parametrize("sign", [" ", "\t", ".", ". ", "•", "• ", "x ", "\x1b[", "\x1b[0"])
+def test_line_that_a_node_prints_costs_no_more_than_its_length(sign):
+    """kind passes on what a node's programs print, and while a line is read, nothing else runs."""
+    line = f"• x{sign * (1500 // len(sign))}x"
+    began = time.process_time()
+    assert progress.step(line) is None
+    assert time.process_time() - began < 0.5

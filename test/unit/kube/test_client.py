@@ -487,6 +487,19 @@ async def test_bodies_and_tokens_are_never_logged(
 
 
 @pytest.mark.parametrize(
+    "server", ["https://me:hush@127.0.0.1:1", "https://hush@127.0.0.1:1", "https://[::1", "127.0.0.1:1", "ftp://x", "7"]
+)
+async def test_server_that_no_request_can_go_to_is_told_without_it(server: str, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    user, cluster = "{name: u, user: {token: hush}}", f'{{name: k, cluster: {{server: "{server}"}}}}'
+    context = "{name: c, context: {cluster: k, user: u}}"
+    path.write_text(f"current-context: c\ncontexts: [{context}]\nclusters: [{cluster}]\nusers: [{user}]")
+    with pytest.raises(Unreachable, match="its server is not") as raised:
+        await KubeClient.connect(kubeconfig=str(path))
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("text", "cause"),
     [
         (None, "there is no such file"),

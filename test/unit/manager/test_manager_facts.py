@@ -10,6 +10,7 @@ from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig
 from capk.manager.facts import failure_of, health_facts, health_target, project_secret, secret_facts, version_note
 from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, Policy
+from capk.workload.connection import Target
 from capk.workload.health import NOTHING, Health
 from test.unit.plan.builders import ACCESS, RUNNING, node, observe, settled
 
@@ -32,6 +33,8 @@ def test_only_another_release_of_kind_is_worth_a_note():
         (AddressTaken("dev-control-plane", "172.18.0.3", "web"), "container web has it"),
         (AddressTaken("dev-control-plane", "172.18.0.3", ""), "the container engine does not assign it. Stop or"),
         (NamesNotResolved("kind"), "`podman network rm kind`"),
+        (OSError(28, "No space left on device", "/secret"), "needs: No space left on device. Check the space on"),
+        (TimeoutError(), "TimeoutError. See the provider's log."),
         (ZeroDivisionError("secret value"), "ZeroDivisionError. See the provider's log."),
     ],
 )
@@ -49,17 +52,18 @@ class TestHealthTarget:
         return observe(engine=engine, policy=Policy(endpoint=endpoint), **{"access": access, **facts})
 
     @pytest.mark.parametrize(
-        ("host", "server"),
+        ("host", "server", "certified"),
         [
-            ("127.0.0.1", "127.0.0.1"),
-            ("0.0.0.0", "127.0.0.1"),
-            ("::", "[::1]"),
-            ("::1", "[::1]"),
-            ("10.0.0.7", "10.0.0.7"),
+            ("127.0.0.1", "127.0.0.1", None),
+            ("0.0.0.0", "127.0.0.1", "kubernetes"),
+            ("::", "[::1]", "kubernetes"),
+            ("::1", "[::1]", None),
+            ("10.0.0.7", "10.0.0.7", None),
         ],
     )
-    def test_outside_it_is_the_port_that_the_engine_publishes(self, host, server):
-        assert health_target(self.seen(host)).server == f"https://{server}:40001"
+    def test_outside_it_is_the_port_that_the_engine_publishes(self, host, server, certified):
+        """Published on every address, it has a certificate for 0.0.0.0 and not for the address that is asked."""
+        assert health_target(self.seen(host)) == Target(f"https://{server}:40001", "PEM", certified)
 
     def test_inside_it_is_the_container_or_the_balancer(self):
         assert health_target(self.seen(endpoint=EndpointMode.INTERNAL)).server == "https://dev-control-plane:6443"

@@ -82,6 +82,19 @@ class TestAnotherEngine:
         back = replace(apply(away, decide(away)), engine=replace(RUNNING, id="one"), access=ACCESS)
         assert condition(decide(back).status, Condition.READY) == ("True", Reason.READY)
 
+    @pytest.mark.parametrize("engine", [NOTHING_THERE, replace(THEIRS, id="")], ids=["empty", "with a stranger's"])
+    def test_engine_without_an_id_is_another_than_one_that_has_one(self, engine) -> None:
+        """As podman is, where docker was before."""
+        plan = decide(observe(claimed({"recreatePolicy": "Always"}), engine=engine))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.ENGINE_AVAILABLE) == ("False", Reason.ENGINE_CHANGED)
+        assert not decide(observe(claimed(**GOING), engine=engine)).remove_finalizer
+
+    def test_without_a_command_of_an_engine_no_id_is_missed(self) -> None:
+        listed = replace(NOTHING_THERE, exists=True, lists_nodes=False)
+        plan = decide(observe(claimed(), engine=listed, access=ACCESS))
+        assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
+
     def test_without_the_annotation_the_engine_that_answers_counts(self) -> None:
         plan = decide(observe(claimed(annotations=COMPLETE), engine=OTHER))
         assert condition(plan.status, Condition.READY) == ("False", Reason.MISSING)
@@ -120,6 +133,13 @@ class TestStoredId:
         assert plan.engine_id == "one"
         assert (plan.annotations, plan.identity, plan.kube_system_uid) == ({}, None, None)
         assert apply(seen, plan) == seen
+
+    def test_adopted_container_proves_an_engine_that_has_got_another_id(self) -> None:
+        adopted = claimed(annotations={**ON_ONE, names.CLAIM_ID_ANNOTATION: "c1"})
+        engine = replace(RUNNING, nodes=(node(mark=None, container_id="c1"),), id="renewed")
+        plan = decide(observe(adopted, engine=engine, access=ACCESS))
+        assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
+        assert plan.annotations == {names.ENGINE_ANNOTATION: "renewed"}
 
     def test_containers_with_the_own_mark_prove_an_engine_that_has_got_another_id(self) -> None:
         engine = replace(RUNNING, id="renewed")

@@ -1,0 +1,73 @@
+"""A kind cluster that is adopted where the object had another one before is judged by nothing of that one."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from test.provider.world import World, authority, kubeconfig
+
+pytestmark = pytest.mark.virtual_time
+
+OTHER_UID = "0c1e3c1e-0000-4000-8000-00000000000f"
+
+
+def replace_by_hand(world: World, *addresses: str) -> list[str]:
+    """Have a user delete the kind cluster and make another one of its name; return the ids of its containers."""
+    world.engine.containers.clear()
+    world.kind.text, world.kube_system_uid = kubeconfig(ca="another"), OTHER_UID
+    for number, address in enumerate(addresses, start=1):
+        container = world.engine.run_node(f"dev-control-plane{number if number > 1 else ''}")
+        world.engine.containers[container] = replace(world.engine.containers[container], address=address)
+    return list(world.engine.containers)
+
+
+async def is_adopted_as_it_is(world: World, containers: list[str]) -> None:
+    await asyncio.sleep(60)
+    assert world.reason() == "NameConflict"
+    world.annotate(ADOPT="true")
+    await world.until(lambda: world.reason() == "Ready")
+    await asyncio.sleep(600)
+    assert world.reason() == "Ready"
+    assert list(world.engine.containers) == containers
+    cluster = world.read("dev-config")["clusters"][0]["cluster"]
+    assert cluster["certificate-authority-data"] == authority("another")[0]
+
+
+@pytest.mark.parametrize("lists", [True, False], ids=["with an engine command", "without"])
+@pytest.mark.parametrize("policy", ["Never", "Always"])
+async def test_adopted_cluster_has_not_lost_the_data_of_the_one_before(tmp_path, policy, lists):
+    world = World(tmp_path, engine_lists=lists)
+    async with world.running():
+        world.add(spec={"recreatePolicy": policy})
+        await world.ready()
+    theirs = replace_by_hand(world, "172.18.0.2")
+    async with world.running():
+        await is_adopted_as_it_is(world, theirs)
+
+
+async def test_control_planes_of_an_adopted_cluster_keep_the_addresses_that_they_have(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add(spec={"nodes": [{"role": "control-plane"}] * 2})
+        await world.ready()
+    theirs = replace_by_hand(world, "172.18.0.7", "172.18.0.8")
+    async with world.running():
+        await is_adopted_as_it_is(world, theirs)
+        assert [node["address"] for node in world.get()["status"]["nodes"]] == ["172.18.0.7", "172.18.0.8"]
+
+
+async def test_kubeconfig_that_was_just_read_is_not_that_of_the_cluster_which_takes_the_place(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        world.engine.containers.clear()
+        await world.until(lambda: world.reason() == "Missing")
+        theirs = replace_by_hand(world, "172.18.0.2")
+        world.annotate(ADOPT="true")
+        await asyncio.sleep(600)
+        assert world.reason() == "Ready"
+        assert list(world.engine.containers) == theirs
+        cluster = world.read("dev-config")["clusters"][0]["cluster"]
+        assert cluster["certificate-authority-data"] == authority("another")[0]
