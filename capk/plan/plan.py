@@ -70,6 +70,8 @@ class Delete:
     settle_seconds: float = 0.0
     """How long no container may appear before the removal is complete: the engine may still be adding containers of a
     cancelled creation."""
+    is_of_whole: bool = False
+    """Whether a complete kind cluster is removed: not if its object has come to retain it."""
 
 
 @dataclass(frozen=True)
