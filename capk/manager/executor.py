@@ -132,12 +132,28 @@ class Executor:
             case Delete():
                 await self._delete(record, request)
             case StartNodes():
+                await self._check_containers(request)
                 await self._start_nodes(request)
             case ReadAccess():
                 return await self._read(record, request)
             case RenewCertificates():
+                await self._check_containers(request)
                 return await self._renew(record, request)
         return None
+
+    async def _check_containers(self, request: StartNodes | RenewCertificates) -> None:
+        """Raise Withdrawn where one of the containers is not there any more: its name may be someone else's by now.
+
+        The next decision then rests on the listing that has shown it.
+        """
+        if not request.container_ids:
+            return
+        snapshot = await self._inventory.refresh()
+        if snapshot.error:
+            raise snapshot.error
+        entry = snapshot.clusters.get(request.name)
+        if not request.container_ids <= {node.container_id for node in (entry.nodes if entry else None) or ()}:
+            raise Withdrawn
 
     async def _create(self, request: Create, on_step: Callable[[Step], None]) -> Made:
         await self._check_names(request)
@@ -342,11 +358,15 @@ class Executor:
         return access
 
     async def _read(self, record: Record, request: ReadAccess) -> Access:
+        is_new = record.external is not None
         text, endpoint, nodes = await asyncio.gather(
             self._external(record, request.name),
             self._internal_host(request.name),
             self._node_names(request.name),
         )
+        if not is_new:
+            # It was read by a name. What is done with it is decided by a listing that begins after it was read.
+            await self._inventory.refresh()
         kubeconfig = parse(text)
         external = server_url(kubeconfig.host, kubeconfig.port)
         # kind's name of the container, not the address in the node's kubeconfig, which is untrusted.

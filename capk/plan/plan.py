@@ -82,6 +82,7 @@ class StartNodes:
     stop: nodes to stop first, because they run with an address that belongs to another node.
     addresses: previous address of each node that must get the same one again, by name.
     preferred: previous address of each other node: it starts in its turn if that is free, otherwise last.
+    container_ids: containers of these nodes at the time of the decision. Another container may have a name later.
     """
 
     name: str
@@ -89,6 +90,7 @@ class StartNodes:
     stop: tuple[str, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     preferred: Mapping[str, str] = field(default_factory=dict)
+    container_ids: frozenset[str] = frozenset()
     goal: Goal = Goal.REPAIRED
 
 
@@ -109,11 +111,13 @@ class RenewCertificates:
     """Renew the certificates in the control-plane nodes, then read the new kubeconfigs.
 
     not_after: end of the known client certificate; the new one ends later.
+    container_ids: containers of the nodes at the time of the decision.
     """
 
     name: str
     nodes: tuple[str, ...]
     not_after: datetime
+    container_ids: frozenset[str] = frozenset()
     goal: Goal = Goal.RENEWED
 
 
