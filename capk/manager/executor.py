@@ -49,6 +49,12 @@ FAILED_SETTLE_SECONDS: Final = 3.0
 kind ends at the first container that fails, while the engine still creates the others: up to 2 s later, measured with
 docker and a missing load balancer image. The next inventory finds anything later.
 """
+ALONE_SECONDS: Final = 10.0
+"""How long a load balancer must be alone before it is removed: only its nodes would show whose it is.
+
+The load balancer of a stranger's new kind cluster appears seconds before the nodes, whose volumes the engine still
+copies.
+"""
 LISTING_SECONDS: Final = 1.0
 """Interval between two listings of containers that are being removed or may still appear."""
 
@@ -265,12 +271,17 @@ class Executor:
         Raises CommandTimedOut if chosen containers are left in the end.
         """
         clock = asyncio.get_running_loop().time
-        deadline, quiet_since, removed = clock() + self._delete_seconds, clock(), False
+        began, quiet_since, removed = clock(), clock(), False
+        deadline = began + self._delete_seconds
         while True:
             if not still_wanted():
                 raise Withdrawn
             nodes = await self._list(name)
             chosen = choose(nodes)
+            is_alone = not removed and all(node.role == LOAD_BALANCER for node in nodes)
+            if chosen and is_alone and clock() - began < ALONE_SECONDS:
+                await asyncio.sleep(LISTING_SECONDS)
+                continue
             if not chosen and clock() - quiet_since >= settle_seconds:
                 return removed, nodes
             if chosen:

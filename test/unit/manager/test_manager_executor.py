@@ -341,6 +341,19 @@ class TestRemoval:
         await executor(shared, tmp_path).carry_out(RECORD, request, lambda step: None)
         assert shared.there == [balancer, theirs]
 
+    async def test_balancer_that_is_alone_goes_only_where_no_nodes_follow_it(self, tmp_path):
+        """A stranger who creates a cluster of that name has a load balancer seconds before the nodes."""
+        balancer = container("dev-external-load-balancer", mark=None, id="lb")
+        request = replace(REMOVE, container_ids=frozenset({"lb"}))
+        rest = Engine(balancer)
+        await executor(rest, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert rest.removed == [["lb"]]
+        theirs = [balancer, container("dev-control-plane", mark=None, id="theirs")]
+        begun = Engine(balancer)
+        asyncio.get_running_loop().call_later(8.0, begun.there.append, theirs[1])
+        await executor(begun, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert begun.there == theirs
+
     async def test_attempt_that_a_successor_makes_by_now_stays(self, tmp_path):
         newer = container("dev-worker", mark=Mark("8f2c", 4))
         engine = Engine(container("dev-control-plane"), newer)
