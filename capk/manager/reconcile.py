@@ -323,7 +323,7 @@ class Reconciler:
         metadata = raw["metadata"]
         answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], patch)
         self._on_written(resource, answer, Object(answer).key)
-        if dropped := _dropped(changes.get("annotations") or {}, Object(answer)):
+        if dropped := _dropped(Object(answer), **changes):
             message = f"it dropped {', '.join(dropped)} without an error; a mutating webhook may be the cause"
             raise ApiError("patch", resource.plural, HTTPStatus.UNPROCESSABLE_ENTITY, message)
         return answer
@@ -365,13 +365,20 @@ def _soonest(*waits: float | None) -> float | None:
     return min((wait for wait in waits if wait is not None), default=None)
 
 
-def _dropped(annotations: Mapping[str, str | None], stored: Object) -> list[str]:
-    """Return the annotations that decisions depend on and that were written but not stored."""
-    return [
-        name
-        for name in _DECISIVE
-        if (value := annotations.get(name)) is not None and stored.annotations.get(name) != value
-    ]
+def _dropped(
+    stored: Object,
+    *,
+    annotations: Mapping[str, str | None] | None = None,
+    add_finalizer: str | None = None,
+    spec: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> list[str]:
+    """Return what decisions depend on and was written but not stored."""
+    wanted = {name: value for name in _DECISIVE if (value := (annotations or {}).get(name)) is not None}
+    dropped = [name for name, value in wanted.items() if stored.annotations.get(name) != value]
+    if add_finalizer and add_finalizer not in stored.finalizers:
+        dropped.append(f"the finalizer {add_finalizer}")
+    return [*dropped, *(f"spec.{field}" for field in spec or () if not stored.spec.get(field))]
 
 
 def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ from typing import Any
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
 from capk.errors import InvalidSpec
 from capk.kindconfig.advice import warnings_of
 from capk.kindconfig.checks import check_published_address
@@ -20,6 +21,9 @@ from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.status import false, kindcluster_status
+
+MOST_ATTEMPTS = 999_999_999
+"""Numbers in annotations and marks have at most nine digits."""
 
 
 def show_progress(observed: Observed) -> Plan | None:
@@ -197,7 +201,7 @@ def creation_request(observed: Observed) -> Create:
     check_host_paths(spec, observed.policy.allowed_host_paths)
     # Nodes never become Ready without a CNI, so kind must not wait for them.
     has_cni = not (spec.get("networking") or {}).get("disableDefaultCNI")
-    mark = Mark(cluster.uid, cluster.attempt + 1)
+    mark = Mark(cluster.uid, _next_attempt(cluster))
     return Create(
         name=observed.cluster_name,
         config=_marked(_with_known_port(observed, config), mark),
@@ -207,6 +211,15 @@ def creation_request(observed: Observed) -> Create:
         generation=cluster.generation,
         files=hosts_files(spec, observed.authorities.texts),
     )
+
+
+def _next_attempt(cluster: KINDCluster) -> int:
+    """Return the number of the next creation, which differs from the one that the status calls complete.
+
+    The annotation can be lost, or edited.
+    """
+    known = (cluster.attempt, cluster.completed_attempt or 0)
+    return max(number for number in (0, *known) if number < MOST_ATTEMPTS) + 1
 
 
 def check_host_paths(spec: Mapping[str, Any], allowed: Sequence[str]) -> None:

@@ -95,3 +95,19 @@ async def test_kubeconfig_of_a_stranger_who_replaced_the_cluster_reaches_no_secr
         assert world.engine.called("kubeconfig", "dev")
         stored = world.read("dev-config")["clusters"][0]["cluster"]["certificate-authority-data"]
         assert stored != authority("stranger")[0]
+
+
+@pytest.mark.parametrize("attempt", [None, "0", "999999999"])
+async def test_half_made_cluster_is_not_the_complete_one_before_it_whose_number_was_lost(tmp_path, attempt):
+    world = World(tmp_path)
+    async with world.running():
+        world.add(spec={"recreatePolicy": "Always"})
+        await world.ready()
+        world.annotate(ATTEMPT=attempt)
+        world.kind.create_seconds = 60.0
+        world.engine.containers.clear()
+        await world.creating()
+    world.kind.create_seconds = 5.0
+    async with world.running():
+        await world.until(lambda: len(world.engine.called("create", "dev")) == 3)
+        await world.ready()
