@@ -241,18 +241,15 @@ class Executor:
                     await self._kind.delete_cluster(request.name)
             self._inventory.deleted(request.name)
         else:
-            removed, others = await self._remove(
+            others = await self._remove(
                 request.name,
                 lambda nodes: removable(nodes, request),
                 settle_seconds=request.settle_seconds,
                 still_wanted=lambda: self._still_wanted(record, request),
             )
-            if others or not removed:
-                # If there was nothing to remove, another engine may have answered: the inventory finds out.
-                await self._inventory.refresh()
-                _check_later_attempts(others, request)
-            else:
-                self._inventory.deleted(request.name)
+            # Another engine, which has none of these containers, may have answered: the inventory finds out.
+            await self._inventory.refresh()
+            _check_later_attempts(others, request)
         self._logs.drop(request.name)
 
     async def _remove(
@@ -262,10 +259,10 @@ class Executor:
         *,
         settle_seconds: float = 0.0,
         still_wanted: Callable[[], bool] = lambda: True,
-    ) -> tuple[bool, list[Node]]:
+    ) -> list[Node]:
         """List the containers of a kind cluster and remove the chosen ones, until none is left to choose.
 
-        Return whether it removed any, and the containers of that name that it left alone.
+        Return the containers of that name that it left alone.
 
         The engine may still be creating containers during the removal: it copies a volume for seconds.
         Raises CommandTimedOut if chosen containers are left in the end.
@@ -283,7 +280,7 @@ class Executor:
                 await asyncio.sleep(LISTING_SECONDS)
                 continue
             if not chosen and clock() - quiet_since >= settle_seconds:
-                return removed, nodes
+                return nodes
             if chosen:
                 await self._containers.remove([node.container_id for node in chosen])
                 quiet_since, removed = clock(), True

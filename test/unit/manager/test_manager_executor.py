@@ -324,6 +324,23 @@ class TestRemoval:
         engine.there, engine.engine_id = there, AsyncMock(return_value="one")
         assert "dev" in (await acting._inventory.refresh()).clusters
 
+    async def test_removal_that_another_engine_has_answered_is_no_news_of_the_cluster(self, tmp_path):
+        """It has none of the containers, so to it they are gone already."""
+        engine = Engine(container("dev-control-plane"))
+        engine.engine_id = AsyncMock(return_value="one")
+        acting = executor(engine, tmp_path)
+        await acting._inventory.refresh()
+        there = list(engine.there)
+
+        async def remove(ids: list[str]) -> None:
+            engine.there, engine.engine_id = [], AsyncMock(return_value="other")
+
+        engine.remove = remove
+        await acting.carry_out(RECORD, REMOVE, lambda step: None)
+        assert acting._inventory.latest.engine_id == "other"
+        engine.there, engine.engine_id = there, AsyncMock(return_value="one")
+        assert "dev" in (await acting._inventory.refresh()).clusters
+
     async def test_containers_of_other_clusters_stay_whatever_they_bear(self, tmp_path):
         other = container("other-control-plane", cluster="other")
         engine = Engine(container("dev-control-plane"), other)
