@@ -12,6 +12,7 @@
         Conflict             another writer changed the object first; read it again
         NotFound             the object, or its kind, does not exist
         Forbidden            the provider's permissions do not cover it
+        Denied               an admission webhook does not allow it
         Unreachable          no answer, or the server is overloaded
       LostLease              another replica leads now; the process must exit
 
@@ -143,6 +144,12 @@ class NotFound(ApiError):
 
 class Forbidden(ApiError):
     """The provider may not do this (401 or 403)."""
+
+
+class Denied(ApiError):
+    """An admission webhook does not allow it; the status is of its choice, as in 404 or 503."""
+
+    is_refusal = True
 
 
 class Unreachable(ApiError):

@@ -1,13 +1,14 @@
 """Builds requests to the API server and parses its responses. Pure; sends nothing."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from capk.api.names import Resource
-from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
+from capk.errors import ApiError, Conflict, Denied, Forbidden, NotFound, Unreachable
 
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -16,6 +17,8 @@ _DOES_NOT_FIT: Final = "the server rejected our request due to an error in our r
 
 For an invalid object the response also has causes; a webhook or an admission policy that denies has another message.
 """
+_DENIED: Final = re.compile(r'admission webhook "[^"]*" denied the request')
+"""How the API server begins what it says of a webhook that denies (ToStatusErr of its admission plugins)."""
 _MESSAGE_LIMIT: Final = 1024
 
 
@@ -65,6 +68,8 @@ class Request:
         raise self._error_class(status, answer)(self.verb, self.subject, status, message)
 
     def _error_class(self, status: int, answer: Mapping[str, Any]) -> type[ApiError]:
+        if _DENIED.match(str(answer.get("message"))):
+            return Denied
         if status in (408, 429) or status >= 500:
             return Unreachable
         if status == 422:

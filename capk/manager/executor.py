@@ -49,6 +49,12 @@ FAILED_SETTLE_SECONDS: Final = 3.0
 kind ends at the first container that fails, while the engine still creates the others: up to 2 s later, measured with
 docker and a missing load balancer image. The next inventory finds anything later.
 """
+ALONE_SECONDS: Final = 10.0
+"""How long a load balancer must be alone before it is removed: only its nodes would show whose it is.
+
+The load balancer of a stranger's new kind cluster appears seconds before the nodes, whose volumes the engine still
+copies.
+"""
 LISTING_SECONDS: Final = 1.0
 """Interval between two listings of containers that are being removed or may still appear."""
 
@@ -132,12 +138,28 @@ class Executor:
             case Delete():
                 await self._delete(record, request)
             case StartNodes():
+                await self._check_containers(request)
                 await self._start_nodes(request)
             case ReadAccess():
                 return await self._read(record, request)
             case RenewCertificates():
+                await self._check_containers(request)
                 return await self._renew(record, request)
         return None
+
+    async def _check_containers(self, request: StartNodes | RenewCertificates) -> None:
+        """Raise Withdrawn where one of the containers is not there any more: its name may be someone else's by now.
+
+        The next decision then rests on the listing that has shown it.
+        """
+        if not request.container_ids:
+            return
+        snapshot = await self._inventory.refresh()
+        if snapshot.error:
+            raise snapshot.error
+        entry = snapshot.clusters.get(request.name)
+        if not request.container_ids <= {node.container_id for node in (entry.nodes if entry else None) or ()}:
+            raise Withdrawn
 
     async def _create(self, request: Create, on_step: Callable[[Step], None]) -> Made:
         await self._check_names(request)
@@ -219,18 +241,15 @@ class Executor:
                     await self._kind.delete_cluster(request.name)
             self._inventory.deleted(request.name)
         else:
-            removed, others = await self._remove(
+            others = await self._remove(
                 request.name,
                 lambda nodes: removable(nodes, request),
                 settle_seconds=request.settle_seconds,
                 still_wanted=lambda: self._still_wanted(record, request),
             )
-            if others or not removed:
-                # If there was nothing to remove, another engine may have answered: the inventory finds out.
-                await self._inventory.refresh()
-                _check_later_attempts(others, request)
-            else:
-                self._inventory.deleted(request.name)
+            # Another engine, which has none of these containers, may have answered: the inventory finds out.
+            await self._inventory.refresh()
+            _check_later_attempts(others, request)
         self._logs.drop(request.name)
 
     async def _remove(
@@ -240,23 +259,28 @@ class Executor:
         *,
         settle_seconds: float = 0.0,
         still_wanted: Callable[[], bool] = lambda: True,
-    ) -> tuple[bool, list[Node]]:
+    ) -> list[Node]:
         """List the containers of a kind cluster and remove the chosen ones, until none is left to choose.
 
-        Return whether it removed any, and the containers of that name that it left alone.
+        Return the containers of that name that it left alone.
 
         The engine may still be creating containers during the removal: it copies a volume for seconds.
         Raises CommandTimedOut if chosen containers are left in the end.
         """
         clock = asyncio.get_running_loop().time
-        deadline, quiet_since, removed = clock() + self._delete_seconds, clock(), False
+        began, quiet_since, removed = clock(), clock(), False
+        deadline = began + self._delete_seconds
         while True:
             if not still_wanted():
                 raise Withdrawn
             nodes = await self._list(name)
             chosen = choose(nodes)
+            is_alone = not removed and all(node.role == LOAD_BALANCER for node in nodes)
+            if chosen and is_alone and clock() - began < ALONE_SECONDS:
+                await asyncio.sleep(LISTING_SECONDS)
+                continue
             if not chosen and clock() - quiet_since >= settle_seconds:
-                return removed, nodes
+                return nodes
             if chosen:
                 await self._containers.remove([node.container_id for node in chosen])
                 quiet_since, removed = clock(), True
@@ -342,11 +366,15 @@ class Executor:
         return access
 
     async def _read(self, record: Record, request: ReadAccess) -> Access:
+        is_new = record.external is not None
         text, endpoint, nodes = await asyncio.gather(
             self._external(record, request.name),
             self._internal_host(request.name),
             self._node_names(request.name),
         )
+        if not is_new:
+            # It was read by a name. What is done with it is decided by a listing that begins after it was read.
+            await self._inventory.refresh()
         kubeconfig = parse(text)
         external = server_url(kubeconfig.host, kubeconfig.port)
         # kind's name of the container, not the address in the node's kubeconfig, which is untrusted.

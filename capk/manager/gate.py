@@ -17,7 +17,8 @@ class Gate:
     def still_wanted(self, record: Record, request: Request) -> bool:
         """Return whether the request may be carried out now."""
         if record.vanished:
-            return isinstance(request, Delete)
+            # An object that was restored from a backup carries the claim of the one that is gone.
+            return isinstance(request, Delete) and not self._relations.is_claimed(request.uids)
         raw = self._store.get(record.key)
         if raw is None:
             return False
@@ -29,8 +30,8 @@ class Gate:
                 return not cluster.is_deleting and cluster.is_being_created and cluster.attempt == mark.attempt
             case RenewCertificates():
                 return not cluster.is_deleting
-            case Delete(goal=Goal.GONE):
-                return cluster.is_deleting
+            case Delete(goal=Goal.GONE, is_of_whole=is_of_whole):
+                return cluster.is_deleting and not (is_of_whole and cluster.retains)
         return True
 
     def _is_left_alone(self, cluster: KINDCluster) -> bool:

@@ -1,7 +1,8 @@
 """One reconcile of one object: observe, decide, carry out, always in this order (docs/kopf.md, "The pattern")."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 REFRESH_SECONDS: Final = 2.0
 """How long a worker waits for the engine; if the answer is late, the object is reconciled again."""
+LATE_SECONDS: Final = 120.0
+"""How late an answer of the engine still counts; after that, the provider asks again."""
 HIDDEN_SECONDS: Final = 600.0
 """Interval between checks of an object that has left the watch filter and still has a record."""
 
@@ -47,7 +50,7 @@ _DECISIVE: Final = (
 )
 """Annotations that decisions depend on: if one is not stored, the next decision is the same again."""
 
-Refresh = Callable[[float], Awaitable[bool]]
+Refresh = Callable[[float], Coroutine[Any, Any, bool]]
 """Takes an inventory of the engine; returns whether it was complete within that many seconds."""
 Written = Callable[[Resource, Mapping[str, Any], Key], None]
 """Called with every object after it was written, and with the key of the object that it was written for."""
@@ -80,6 +83,8 @@ class Reconciler:
         self._metrics = metrics
         self._refresh = refresh
         self._on_written = on_written
+        self._inventories: dict[Key, asyncio.Task[bool]] = {}
+        """Inventories that were incomplete at the end of a reconcile."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Reconcile the object once; return the seconds until the next reconcile, None for the next event.
@@ -93,6 +98,8 @@ class Reconciler:
 
     async def _kindcluster(self, key: Key) -> float | None:
         observed = await self._observer.kindcluster(key)
+        if observed is None:
+            self._inventories.pop(key, None)
         abandoned = await self._end_abandoned(key, observed.object.uid if observed else None)
         return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
@@ -103,12 +110,28 @@ class Reconciler:
                 return wait
             observed = await self._observer.kindcluster(key)
         plan = kindcluster.decide(observed) if observed else Plan()
-        if plan.refresh:
-            if not await self._refresh(REFRESH_SECONDS):
+        if not plan.refresh:
+            self._inventories.pop(key, None)
+        else:
+            if not await self._take_inventory(key):
                 return REFRESH_SECONDS
             observed = await self._observer.kindcluster(key)
             plan = kindcluster.decide(observed) if observed else Plan()
         return await self._execute(key, observed, plan) if observed else None
+
+    async def _take_inventory(self, key: Key) -> bool:
+        """Return whether an inventory is complete that began after the object needed it, in this reconcile or before.
+
+        If each reconcile began another one, an engine that is slower than a worker's patience would never finish.
+        """
+        inventory = self._inventories.pop(key, None)
+        if inventory is None:
+            inventory = asyncio.create_task(self._refresh(LATE_SECONDS), name=f"inventory for {key}")
+        await asyncio.wait([inventory], timeout=REFRESH_SECONDS)
+        if not inventory.done():
+            self._inventories[key] = inventory
+            return False
+        return await inventory
 
     async def _execute(self, key: Key, observed: Observed, plan: Plan) -> float | None:
         self._watch_health(observed)
@@ -323,7 +346,7 @@ class Reconciler:
         metadata = raw["metadata"]
         answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], patch)
         self._on_written(resource, answer, Object(answer).key)
-        if dropped := _dropped(changes.get("annotations") or {}, Object(answer)):
+        if dropped := _dropped(Object(answer), **changes):
             message = f"it dropped {', '.join(dropped)} without an error; a mutating webhook may be the cause"
             raise ApiError("patch", resource.plural, HTTPStatus.UNPROCESSABLE_ENTITY, message)
         return answer
@@ -365,13 +388,20 @@ def _soonest(*waits: float | None) -> float | None:
     return min((wait for wait in waits if wait is not None), default=None)
 
 
-def _dropped(annotations: Mapping[str, str | None], stored: Object) -> list[str]:
-    """Return the annotations that decisions depend on and that were written but not stored."""
-    return [
-        name
-        for name in _DECISIVE
-        if (value := annotations.get(name)) is not None and stored.annotations.get(name) != value
-    ]
+def _dropped(
+    stored: Object,
+    *,
+    annotations: Mapping[str, str | None] | None = None,
+    add_finalizer: str | None = None,
+    spec: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> list[str]:
+    """Return what decisions depend on and was written but not stored."""
+    wanted = {name: value for name in _DECISIVE if (value := (annotations or {}).get(name)) is not None}
+    dropped = [name for name, value in wanted.items() if stored.annotations.get(name) != value]
+    if add_finalizer and add_finalizer not in stored.finalizers:
+        dropped.append(f"the finalizer {add_finalizer}")
+    return [*dropped, *(f"spec.{field}" for field in spec or () if not stored.spec.get(field))]
 
 
 def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:

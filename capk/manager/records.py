@@ -190,6 +190,10 @@ class Records:
                 self._succeeded(record, request, result, began)
             except Withdrawn:
                 outcome = "withdrawn"
+                if record.vanished:
+                    # What is left of it is another object's by now.
+                    record.unfinished = None
+                    record.goals.pop(Goal.GONE, None)
             except Exception as error:
                 self._failed(record, request, error)
                 raise

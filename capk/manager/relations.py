@@ -75,6 +75,10 @@ class Relations:
         claims = [claim for key in others if (claim := self.claim(key))]
         return any(claim.uid in wanted for claim in claims) if ids else bool(claims)
 
+    def is_claimed(self, uids: Collection[str]) -> bool:
+        """Return whether an object has a claim to what was made for one of these objects."""
+        return any(claim is not None and claim.uid in uids for claim in self._claims.values())
+
     def addresses_of_others(self, name: str) -> frozenset[str]:
         """Return the addresses that control planes of all other kind clusters need."""
         others = (self._store.get(key) for key in self._store.keys(names.KIND_CLUSTERS) if self.name(key) != name)

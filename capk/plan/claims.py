@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from capk.api.names import Condition
 from capk.api.objects import KINDCluster
 
 IsAlive = Callable[[str], bool]
@@ -76,13 +77,14 @@ def precedes(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, othe
 
 
 def inherits_first(cluster: KINDCluster, other: KINDCluster) -> bool:
-    """Return whether `other` has precedence for a claim that both copied: it is provisioned, or older.
+    """Return whether `other` has precedence for a claim that both copied: its status shows the cluster, or it is older.
 
     Anyone can copy an annotation. Only the provider writes a status.
     """
 
-    def rank(candidate: KINDCluster) -> tuple[bool, datetime, str, str]:
-        return not candidate.is_provisioned, candidate.created_at, candidate.namespace, candidate.name
+    def rank(candidate: KINDCluster) -> tuple[bool, bool, datetime, str, str]:
+        is_unseen = not candidate.is_true(Condition.CLUSTER_CREATED)
+        return not candidate.is_provisioned, is_unseen, candidate.created_at, candidate.namespace, candidate.name
 
     return rank(other) < rank(cluster)
 

@@ -54,11 +54,17 @@ def _paused(observed: ControlPlaneObserved) -> dict[str, Any]:
 
 def _secrets(observed: ControlPlaneObserved) -> tuple[dict[str, Any], ...]:
     """Return the kubeconfig Secret if it has to be written (C14, C15)."""
-    if observed.access is None or observed.owner is None:
+    owner = observed.owner
+    if observed.access is None or owner is None:
+        return ()
+    if owner.spec.get("controlPlaneRef") and (
+        owner.references("controlPlaneRef", "KINDControlPlane") != observed.object.name
+    ):
+        # The Cluster references another control plane: the owner reference was copied.
         return ()
     wanted = wanted_kubeconfig_secret(
         observed.object,
-        observed.owner.name,
+        owner.name,
         observed.cluster_name,
         observed.access.kubeconfig(observed.policy.endpoint),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
 from capk.errors import InvalidSpec
 from capk.kindconfig.advice import warnings_of
 from capk.kindconfig.checks import check_published_address
@@ -21,13 +22,30 @@ from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, wa
 from capk.plan.plan import Create, Delete, Goal, Plan
 from capk.plan.status import false, kindcluster_status
 
+MOST_ATTEMPTS = 999_999_999
+"""Numbers in annotations and marks have at most nine digits."""
+
 
 def show_progress(observed: Observed) -> Plan | None:
     """While a creation, or the cleanup after one, runs, report only its progress."""
     operation = observed.operation
     if operation is None or operation.request.goal is not Goal.UP:
         return None
+    if isinstance(operation.request, Create) and _is_outdated(observed, operation.request):
+        # Once it is complete, the spec cannot change any more, and would describe another kind cluster for good.
+        return Plan(cancel_operation=True)
     return Plan(status=_progress(observed, operation) if operation.announced else None)
+
+
+def _is_outdated(observed: Observed, request: Create) -> bool:
+    """Return whether the objects now request another kind cluster than the one that is being created."""
+    if observed.control_plane_name and observed.control_plane is None:
+        return False
+    try:
+        image, config = _image_and_config(observed)
+    except InvalidSpec:
+        return True
+    return (image, _marked(config, request.mark)) != (request.image, request.config)
 
 
 def plan_creation(observed: Observed) -> Plan | None:
@@ -102,7 +120,8 @@ def _start(observed: Observed) -> Plan:
         names.KUBE_SYSTEM_ANNOTATION: None,
         **claimed_engine(observed),
     }
-    return Plan(add_finalizer=True, annotations=claim, operation=request)
+    # What a creation that was ended has left may not have been listed yet.
+    return Plan(refresh=cluster.is_being_created, add_finalizer=True, annotations=claim, operation=request)
 
 
 def awaited_authorities(observed: Observed) -> tuple[str, ...]:
@@ -175,6 +194,24 @@ def creation_request(observed: Observed) -> Create:
     Raises InvalidSpec if they contradict each other or request what kind cannot do.
     """
     cluster = observed.object
+    image, config = _image_and_config(observed)
+    # Nodes never become Ready without a CNI, so kind must not wait for them.
+    has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
+    mark = Mark(cluster.uid, _next_attempt(cluster))
+    return Create(
+        name=observed.cluster_name,
+        config=_marked(config, mark),
+        image=image,
+        wait_seconds=observed.policy.wait_seconds if has_cni else 0,
+        mark=mark,
+        generation=cluster.generation,
+        files=hosts_files(cluster.spec, observed.authorities.texts),
+    )
+
+
+def _image_and_config(observed: Observed) -> tuple[str | None, dict[str, Any]]:
+    """Return the node image and kind's configuration, without marks. Raises InvalidSpec."""
+    cluster = observed.object
     version = cluster.spec.get("kubernetesVersion")
     wanted = observed.control_plane.version if observed.control_plane else None
     if version and wanted and _bare(version) != _bare(wanted):
@@ -195,18 +232,16 @@ def creation_request(observed: Observed) -> Create:
         version=wanted,
     )
     check_host_paths(spec, observed.policy.allowed_host_paths)
-    # Nodes never become Ready without a CNI, so kind must not wait for them.
-    has_cni = not (spec.get("networking") or {}).get("disableDefaultCNI")
-    mark = Mark(cluster.uid, cluster.attempt + 1)
-    return Create(
-        name=observed.cluster_name,
-        config=_marked(_with_known_port(observed, config), mark),
-        image=image,
-        wait_seconds=observed.policy.wait_seconds if has_cni else 0,
-        mark=mark,
-        generation=cluster.generation,
-        files=hosts_files(spec, observed.authorities.texts),
-    )
+    return image, _with_known_port(observed, config)
+
+
+def _next_attempt(cluster: KINDCluster) -> int:
+    """Return the number of the next creation, which differs from the one that the status calls complete.
+
+    The annotation can be lost, or edited.
+    """
+    known = (cluster.attempt, cluster.completed_attempt or 0)
+    return max(number for number in (0, *known) if number < MOST_ATTEMPTS) + 1
 
 
 def check_host_paths(spec: Mapping[str, Any], allowed: Sequence[str]) -> None:

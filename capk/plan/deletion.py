@@ -82,6 +82,7 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
         uids=own_uids(observed),
         container_ids=unmarked_ids(observed),
         settle_seconds=settle_seconds,
+        is_of_whole=not _is_unfinished(observed),
     )
     return Plan(operation=removal, status=status)
 

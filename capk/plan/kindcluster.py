@@ -70,7 +70,8 @@ def hold_move(observed: Observed, plan: Plan) -> Plan:
     """
     cluster, latest = observed.object, observed.operation
     held = cluster.annotations.get(names.BLOCK_MOVE_ANNOTATION)
-    if cluster.is_externally_managed or cluster.is_deleted_for_move or cluster.is_deleting:
+    is_left_alone = cluster.is_externally_managed or cluster.is_deleted_for_move or cluster.is_deleting
+    if is_left_alone or CLAIM in observed.held_back:
         return plan
     creates = isinstance(plan.operation, Create) or (latest is not None and isinstance(latest.request, Create))
     if creates and held is None:

@@ -276,9 +276,10 @@ class Observed:
 
     @property
     def served(self) -> OwnerCluster | None:
-        """The owner Cluster, unless it references another KINDCluster: an owner reference may have been copied."""
-        named = self.owner.references("infrastructureRef", "KINDCluster") if self.owner else None
-        return None if named and named != self.object.name else self.owner
+        """The owner Cluster, unless it references another object: an owner reference may have been copied."""
+        if self.owner is None or not self.owner.spec.get("infrastructureRef"):
+            return self.owner
+        return self.owner if self.owner.references("infrastructureRef", "KINDCluster") == self.object.name else None
 
     @property
     def control_plane_name(self) -> str | None:

@@ -70,6 +70,8 @@ class Delete:
     settle_seconds: float = 0.0
     """How long no container may appear before the removal is complete: the engine may still be adding containers of a
     cancelled creation."""
+    is_of_whole: bool = False
+    """Whether a complete kind cluster is removed: not if its object has come to retain it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class StartNodes:
     stop: nodes to stop first, because they run with an address that belongs to another node.
     addresses: previous address of each node that must get the same one again, by name.
     preferred: previous address of each other node: it starts in its turn if that is free, otherwise last.
+    container_ids: containers of these nodes at the time of the decision. Another container may have a name later.
     """
 
     name: str
@@ -87,6 +90,7 @@ class StartNodes:
     stop: tuple[str, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     preferred: Mapping[str, str] = field(default_factory=dict)
+    container_ids: frozenset[str] = frozenset()
     goal: Goal = Goal.REPAIRED
 
 
@@ -107,11 +111,13 @@ class RenewCertificates:
     """Renew the certificates in the control-plane nodes, then read the new kubeconfigs.
 
     not_after: end of the known client certificate; the new one ends later.
+    container_ids: containers of the nodes at the time of the decision.
     """
 
     name: str
     nodes: tuple[str, ...]
     not_after: datetime
+    container_ids: frozenset[str] = frozenset()
     goal: Goal = Goal.RENEWED
 
 

@@ -20,7 +20,8 @@ def renewal_request(observed: Observed) -> RenewCertificates | None:
     nodes = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
     if validity is None or not nodes or not all(node.running for node in nodes):
         return None
-    return RenewCertificates(observed.cluster_name, tuple(sorted(node.name for node in nodes)), validity.not_after)
+    names, ids = tuple(sorted(node.name for node in nodes)), frozenset(node.container_id for node in nodes)
+    return RenewCertificates(observed.cluster_name, names, validity.not_after, ids)
 
 
 def renewal_wait(observed: Observed) -> float:

@@ -117,7 +117,7 @@ def start_request(observed: Observed) -> StartNodes | None:
         return None
     if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
         # Nodes that belong to someone else are never stopped to free an address.
-        return StartNodes(observed.cluster_name, tuple(node.name for node in due))
+        return StartNodes(observed.cluster_name, tuple(node.name for node in due), container_ids=_ids(due))
     in_the_way = nodes_in_the_way(observed, due)
     due += in_the_way
     known = known_addresses(observed)
@@ -129,7 +129,12 @@ def start_request(observed: Observed) -> StartNodes | None:
         stop=tuple(sorted(node.name for node in (*misplaced, *in_the_way))),
         addresses={name: known[name] for name in order if name in known and name in bound},
         preferred={name: known[name] for name in order if name in known and name not in bound},
+        container_ids=_ids(due),
     )
+
+
+def _ids(nodes: list[NodeFacts]) -> frozenset[str]:
+    return frozenset(node.container_id for node in nodes)
 
 
 def _rank(address: str | None) -> tuple[int, int]:

@@ -51,11 +51,12 @@ def keep_running(observed: Observed) -> Plan:
     waits = access is not None and _awaits_control_plane_secret(observed)
     if waits or foreign_among(observed):
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
-    if _corrected_etcd(observed):
+    is_held_back = CLAIM in observed.held_back
+    if _corrected_etcd(observed) and not is_held_back:
         requeue = 0.0
     return Plan(
-        add_finalizer=not cluster.has_finalizer,
-        annotations=_restored_claim(observed) | corrected_engine(observed) | _corrected_etcd(observed),
+        add_finalizer=not (cluster.has_finalizer or is_held_back),
+        annotations={} if is_held_back else _restored(observed),
         identity=due_identity(observed),
         kube_system_uid=access.kube_system_uid if access and cluster.kube_system_uid is None else None,
         engine_id=missing_engine_id(observed),
@@ -218,6 +219,7 @@ def standing_refusals(observed: Observed) -> dict[str, str]:
     written = {f"{SECRET} {name}" for name, secret in observed.secrets.items() if is_as_written(secret)}
     written |= {ENDPOINT} if observed.object.endpoint else set()
     written |= {IDENTITY} if due_identity(observed) is None and observed.object.identity else set()
+    written |= {CLAIM} if observed.object.has_finalizer and not _restored(observed) else set()
     return {part: words for part, words in observed.refusals.items() if part not in written}
 
 
@@ -227,6 +229,11 @@ def _awaits_control_plane_secret(observed: Observed) -> bool:
         return False
     name = kubeconfig_secret_name(observed.owner.name)
     return not (name in observed.secrets or name in observed.foreign_secrets or standing_refusals(observed))
+
+
+def _restored(observed: Observed) -> dict[str, str | None]:
+    """Return the annotations to correct: they are missing, or describe another kind cluster."""
+    return _restored_claim(observed) | corrected_engine(observed) | _corrected_etcd(observed)
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:
@@ -329,7 +336,8 @@ def _status(observed: Observed) -> dict[str, Any]:
 
 
 def _created_verdict(observed: Observed) -> Verdict:
-    if words := standing_refusals(observed).get(IDENTITY):
+    refusals = standing_refusals(observed)
+    if words := refusals.get(CLAIM) or refusals.get(IDENTITY):
         message = f"The API server refuses to store the identity of the kind cluster: {words}"
         return false(Reason.WRITE_REFUSED, message)
     if not has_lost_its_data(observed):

@@ -72,6 +72,27 @@ async def test_adopted_cluster_of_a_living_object_is_not_adopted_again(tmp_path)
         await world.ready()
 
 
+async def test_adopted_cluster_that_the_status_shows_is_not_an_older_objects_with_the_same_claim(tmp_path):
+    """The claim to an adopted cluster is the id of a container, which everyone who reads the annotations knows."""
+    world = World(tmp_path, capi="v1beta2")
+    container = world.engine.run_node("dev-control-plane")
+
+    def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+        is_owners = verb == "create" and resource is SECRETS and body["metadata"]["namespace"] == "default"
+        return Forbidden(verb, "secrets", 403, "exceeded quota") if is_owners else None
+
+    world.kube.refuse = refuse
+    async with world.running():
+        world.add_owned()
+        world.annotate(ADOPT="true")
+        await world.until(lambda: world.condition("ClusterCreated")[0] == "True")
+        put_thief(world, CLAIM="dev", CLAIM_ID=container, IDENTITY="sha256:forged")
+        await asyncio.sleep(60)
+        assert stolen(world) == []
+        world.kube.refuse = None
+        await world.ready()
+
+
 @pytest.mark.parametrize("identity", ["unread", "sha256:forged"])
 async def test_without_an_engine_command_a_forged_claim_gets_nothing_of_a_cluster_that_is_made(tmp_path, identity):
     world = World(tmp_path, capi="v1beta2", engine_lists=False)

@@ -295,12 +295,17 @@ async def test_json_patch_that_does_not_fit_is_a_conflict(api: ApiServer, client
         await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
 
 
-async def test_write_that_a_webhook_denies_as_unprocessable_is_no_conflict(api: ApiServer, client: KubeClient) -> None:
+@pytest.mark.parametrize("status", [400, 403, 404, 408, 409, 410, 413, 422, 429, 500, 502, 503, 504, 507])
+async def test_write_that_a_webhook_denies_is_refused_whatever_its_status(
+    api: ApiServer, client: KubeClient, status: int
+) -> None:
+    """A webhook chooses the status: 409 is no conflict, 404 no missing object, 503 no trouble of the server."""
     said = 'admission webhook "policy.example.org" denied the request: no clusters on Fridays'
-    api.answers = [answer(422, failure(422, message=said))]
+    api.answers = [answer(status, failure(status, message=said))]
     with pytest.raises(ApiError, match="no clusters on Fridays") as raised:
         await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
-    assert not isinstance(raised.value, Conflict)
+    assert raised.value.is_refusal
+    assert not isinstance(raised.value, Conflict | NotFound | Unreachable)
 
 
 async def test_read_is_tried_again_when_the_server_is_in_trouble(

@@ -324,6 +324,23 @@ class TestRemoval:
         engine.there, engine.engine_id = there, AsyncMock(return_value="one")
         assert "dev" in (await acting._inventory.refresh()).clusters
 
+    async def test_removal_that_another_engine_has_answered_is_no_news_of_the_cluster(self, tmp_path):
+        """It has none of the containers, so to it they are gone already."""
+        engine = Engine(container("dev-control-plane"))
+        engine.engine_id = AsyncMock(return_value="one")
+        acting = executor(engine, tmp_path)
+        await acting._inventory.refresh()
+        there = list(engine.there)
+
+        async def remove(ids: list[str]) -> None:
+            engine.there, engine.engine_id = [], AsyncMock(return_value="other")
+
+        engine.remove = remove
+        await acting.carry_out(RECORD, REMOVE, lambda step: None)
+        assert acting._inventory.latest.engine_id == "other"
+        engine.there, engine.engine_id = there, AsyncMock(return_value="one")
+        assert "dev" in (await acting._inventory.refresh()).clusters
+
     async def test_containers_of_other_clusters_stay_whatever_they_bear(self, tmp_path):
         other = container("other-control-plane", cluster="other")
         engine = Engine(container("dev-control-plane"), other)
@@ -340,6 +357,19 @@ class TestRemoval:
         shared = Engine(container("dev-control-plane"), balancer, theirs)
         await executor(shared, tmp_path).carry_out(RECORD, request, lambda step: None)
         assert shared.there == [balancer, theirs]
+
+    async def test_balancer_that_is_alone_goes_only_where_no_nodes_follow_it(self, tmp_path):
+        """A stranger who creates a cluster of that name has a load balancer seconds before the nodes."""
+        balancer = container("dev-external-load-balancer", mark=None, id="lb")
+        request = replace(REMOVE, container_ids=frozenset({"lb"}))
+        rest = Engine(balancer)
+        await executor(rest, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert rest.removed == [["lb"]]
+        theirs = [balancer, container("dev-control-plane", mark=None, id="theirs")]
+        begun = Engine(balancer)
+        asyncio.get_running_loop().call_later(8.0, begun.there.append, theirs[1])
+        await executor(begun, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert begun.there == theirs
 
     async def test_attempt_that_a_successor_makes_by_now_stays(self, tmp_path):
         newer = container("dev-worker", mark=Mark("8f2c", 4))

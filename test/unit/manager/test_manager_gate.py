@@ -27,7 +27,8 @@ def wanted(request: Any, *, paused: bool = False, vanished: bool = False, **meta
     cluster = kindcluster(owner="dev" if paused else None, **metadata)
     store = new_store()
     relations = Relations(store)
-    store.put(names.KIND_CLUSTERS, cluster.raw)
+    if not vanished:
+        store.put(names.KIND_CLUSTERS, cluster.raw)
     owner = owner_cluster("dev", paused=paused).raw
     store.put(names.CLUSTERS, {**owner, "metadata": {**owner["metadata"], "resourceVersion": "1"}})
     record = Record(cluster.key, UID, vanished=vanished)
@@ -78,3 +79,10 @@ def test_of_a_vanished_object_only_what_was_made_is_removed() -> None:
     assert wanted(GONE, vanished=True)
     assert not wanted(CREATE, vanished=True)
     assert not wanted(ReadAccess("dev"), vanished=True)
+
+
+def test_whole_cluster_does_not_go_once_its_object_retains_it() -> None:
+    retained: dict[str, Any] = {**DELETING, "spec": {"deletionPolicy": "Retain"}}
+    assert wanted(GONE, **DELETING)
+    assert not wanted(GONE, **retained)
+    assert wanted(replace(GONE, is_of_whole=False), **retained)

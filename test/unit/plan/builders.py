@@ -132,8 +132,9 @@ def ended(request: Request, *, attempts: int = 0, seconds_ago: float = 0.0) -> A
 
 
 def removal(goal: Goal, *, ids: Collection[str] = (), uids: Collection[str] = (UID,), **facts: Any) -> Delete:
-    up_to = {"up_to_attempt": 0} if goal is Goal.UP else {}
-    return Delete("dev", goal, frozenset(uids), container_ids=frozenset(ids), **{**up_to, **facts})
+    is_whole = goal is Goal.GONE and "settle_seconds" not in facts
+    usual: dict[str, Any] = {"up_to_attempt": 0} if goal is Goal.UP else {"is_of_whole": is_whole}
+    return Delete("dev", goal, frozenset(uids), container_ids=frozenset(ids), **{**usual, **facts})
 
 
 def create_request(generation: int = 1) -> Create:

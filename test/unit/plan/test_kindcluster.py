@@ -753,16 +753,17 @@ class TestRunning:
     def test_stopped_nodes_are_started(self) -> None:
         stopped = EngineFacts(looked=True, exists=True, nodes=(node(running=False),))
         plan = decide(replace(settled(), engine=stopped))
-        assert plan.operation == StartNodes("dev", ("dev-control-plane",))
+        assert plan.operation == StartNodes("dev", ("dev-control-plane",), container_ids=frozenset({"c1"}))
         assert condition(plan.status, Condition.READY) == ("False", Reason.STARTING_NODES)
         assert plan.status["initialization"] == {"provisioned": True}
 
     @pytest.mark.rule("C21")
     def test_stopped_container_of_someone_else_in_the_cluster_is_not_started(self) -> None:
         """Anyone may label a container with the name of our kind cluster."""
-        theirs = node("other-worker", mark=None, running=False)
+        theirs = node("other-worker", mark=None, running=False, container_id="c2")
         mixed = EngineFacts(looked=True, exists=True, nodes=(node(running=False), theirs))
-        assert decide(replace(settled(), engine=mixed)).operation == StartNodes("dev", ("dev-control-plane",))
+        request = decide(replace(settled(), engine=mixed)).operation
+        assert request == StartNodes("dev", ("dev-control-plane",), container_ids=frozenset({"c1"}))
 
     def test_restarted_cluster_is_not_ready_before_it_answers(self) -> None:
         observed = settled()
@@ -868,7 +869,8 @@ class TestHealth:
         balancer = node("dev-external-load-balancer", mark=None, running=False)
         theirs = node("dev-worker", mark=None, running=False)
         mixed = EngineFacts(looked=True, exists=True, nodes=(node(), balancer, theirs))
-        assert decide(replace(settled(), engine=mixed)).operation == StartNodes("dev", (balancer.name,))
+        request = decide(replace(settled(), engine=mixed)).operation
+        assert request == StartNodes("dev", (balancer.name,), container_ids=frozenset({"c1"}))
 
     def test_api_server_behind_a_strangers_stopped_node_is_not_available(self) -> None:
         theirs = node(mark=None, running=False)

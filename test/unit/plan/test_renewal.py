@@ -27,11 +27,11 @@ YEAR = timedelta(days=365)
 SOON = Validity(NOW + timedelta(days=30), YEAR)
 OVER = Validity(NOW - timedelta(days=1), YEAR)
 CAUSE = Failure(Reason.COMMAND_FAILED, "kubeadm is not there.")
-LISTED = replace(RUNNING, nodes=(node("dev-worker"), node("dev-control-plane2"), node()))
+LISTED = replace(RUNNING, nodes=(node("dev-worker", container_id="c3"), node("dev-control-plane2"), node()))
 
 
 def renewal(validity: Validity) -> RenewCertificates:
-    return RenewCertificates("dev", ("dev-control-plane",), validity.not_after)
+    return RenewCertificates("dev", ("dev-control-plane",), validity.not_after, frozenset({"c1"}))
 
 
 def seen(validity: Validity | None, **facts):
@@ -41,7 +41,8 @@ def seen(validity: Validity | None, **facts):
 class TestRequest:
     def test_certificates_are_renewed_in_every_control_plane_when_a_tenth_of_their_life_is_left(self) -> None:
         request = decide(seen(SOON, engine=LISTED)).operation
-        assert request == RenewCertificates("dev", ("dev-control-plane", "dev-control-plane2"), SOON.not_after)
+        names = ("dev-control-plane", "dev-control-plane2")
+        assert request == RenewCertificates("dev", names, SOON.not_after, frozenset({"c1"}))
         assert request.goal is Goal.RENEWED
 
     @pytest.mark.parametrize(

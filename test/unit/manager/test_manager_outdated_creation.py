@@ -1,0 +1,62 @@
+"""An edit counts from the moment of the edit, also while a kind cluster is being created or waits for its turn."""
+
+import asyncio
+
+import pytest
+
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES
+from test.unit.manager.world import World
+
+pytestmark = pytest.mark.virtual_time
+
+ONE = {"nodes": [{"role": "control-plane"}]}
+TWO = {"nodes": [{"role": "control-plane"}, {"role": "worker"}]}
+
+
+async def test_what_was_edited_while_its_creation_waited_is_created(tmp_path):
+    world = World(tmp_path, max_concurrent_creates=1)
+    world.kind.create_seconds = 60.0
+    async with world.running():
+        world.add("first")
+        await world.creating("first")
+        world.add(spec=ONE)
+        await world.until(lambda: world.reason() == "Queued")
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": TWO})
+        await world.ready()
+        assert len(world.engine.of("dev")) == 2
+        assert len(world.engine.called("create", "dev")) == 1
+
+
+async def test_what_is_edited_while_kind_creates_it_is_created_instead(tmp_path):
+    world = World(tmp_path)
+    world.kind.create_seconds = 60.0
+    async with world.running():
+        world.add(spec=ONE)
+        await world.creating()
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": TWO})
+        await world.ready()
+        assert [node.role for node in world.engine.of("dev")] == ["control-plane", "worker"]
+        assert {node.mark for node in world.engine.of("dev")} == {f"{world.get()['metadata']['uid']}.2"}
+
+
+async def test_version_of_the_control_plane_that_is_edited_meanwhile_is_created_instead(tmp_path):
+    world = World(tmp_path, capi="v1beta2")
+    world.kind.create_seconds = 60.0
+    async with world.running():
+        world.add_owned()
+        await world.creating()
+        world.kube.edit(KIND_CONTROL_PLANES, "dev", {"spec": {"version": "v1.35.1"}})
+        await world.ready()
+        assert len(world.engine.called("create", "dev")) == 2
+
+
+async def test_edit_that_the_kind_cluster_does_not_depend_on_ends_no_creation(tmp_path):
+    world = World(tmp_path)
+    world.kind.create_seconds = 60.0
+    async with world.running():
+        world.add(spec=ONE)
+        await world.creating()
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"deletionPolicy": "Retain"}})
+        await asyncio.sleep(1)
+        await world.ready()
+        assert len(world.engine.called("create", "dev")) == 1

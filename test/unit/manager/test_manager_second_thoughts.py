@@ -1,0 +1,113 @@
+"""What a decision meant when it was taken may be wrong when its operation gets its turn, minutes later."""
+
+import asyncio
+
+import pytest
+
+from capk.api.names import KIND_CLUSTERS, SECRETS
+from capk.manager.records import ACCESS_SECONDS
+from test.unit.manager.world import World, authority, kubeconfig, trouble
+
+pytestmark = pytest.mark.virtual_time
+
+
+def replace_by_stranger(world: World) -> str:
+    """Make another kind cluster of that name, as someone at the engine does; return its container."""
+    for node in world.engine.of("dev"):
+        del world.engine.containers[node.container_id]
+    return world.engine.run_node("dev-control-plane")
+
+
+async def test_cluster_that_came_to_be_retained_while_its_removal_waited_stays(tmp_path):
+    world = World(tmp_path)
+    others = [f"other-{number}" for number in range(8)]
+    async with world.running():
+        for name in ("dev", *others):
+            world.add(name)
+        for name in ("dev", *others):
+            await world.ready(name)
+        world.containers.remove_seconds = 60.0
+        for name in others:
+            world.delete(name)
+        await asyncio.sleep(2)
+        world.delete()
+        await asyncio.sleep(2)
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"deletionPolicy": "Retain"}})
+        await world.until(lambda: world.get() is None)
+        assert len(world.engine.of("dev")) == 1
+
+
+async def test_object_that_was_restored_keeps_what_an_earlier_deletion_could_not_remove(tmp_path):
+    """Its annotations carry the claim of the one that is gone, and with it the marks."""
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        backup = world.get()
+        world.containers.removes = [trouble("Error: device or resource busy", "docker", "rm") for _ in range(3)]
+        world.delete()
+        await world.until(lambda: world.condition("Deleting")[1] == "DeletionFailed")
+        world.vanish()
+        kept = {field: backup["metadata"][field] for field in ("name", "namespace", "annotations")}
+        world.kube.put(KIND_CLUSTERS, {"metadata": kept, "spec": backup["spec"]})
+        await world.ready()
+        await asyncio.sleep(600)
+        assert world.reason() == "Ready"
+        assert len(world.engine.of("dev")) == 1
+
+
+async def test_nodes_that_are_a_strangers_by_the_time_of_a_repair_are_left_alone(tmp_path):
+    world = World(tmp_path)
+    others = [f"other-{number}" for number in range(4)]
+    async with world.running():
+        for name in ("dev", *others):
+            world.add(name)
+            await world.ready(name)
+        start = world.containers.start
+
+        async def slow(names: tuple[str, ...]) -> None:
+            await asyncio.sleep(100)
+            await start(names)
+
+        world.containers.start = slow
+        for name in (*others, "dev"):
+            world.engine.stop_nodes(*[node.container_id for node in world.engine.of(name)])
+            await world.until(lambda name=name: world.reason(name) == "StartingNodes")
+        world.engine.stop_nodes(replace_by_stranger(world))
+        await world.until(lambda: world.reason() == "NameConflict")
+        await asyncio.sleep(300)
+        assert all(world.engine.called("start", f"{name}-control-plane") for name in others)
+        assert world.engine.called("start", "dev-control-plane") == []
+
+
+async def test_kubeconfig_of_a_stranger_who_replaced_the_cluster_reaches_no_secret(tmp_path):
+    """The listing that a decision rests on may be older than the replacement."""
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        await asyncio.sleep(ACCESS_SECONDS)
+        replace_by_stranger(world)
+        world.kind.text = kubeconfig(ca="stranger")
+        world.kube.edit(SECRETS, "dev-config", {"data": {"more": "eA=="}})
+        await world.until(lambda: world.reason() == "NameConflict")
+        await asyncio.sleep(60)
+        assert world.engine.called("kubeconfig", "dev")
+        stored = world.read("dev-config")["clusters"][0]["cluster"]["certificate-authority-data"]
+        assert stored != authority("stranger")[0]
+
+
+@pytest.mark.parametrize("attempt", [None, "0", "999999999"])
+async def test_half_made_cluster_is_not_the_complete_one_before_it_whose_number_was_lost(tmp_path, attempt):
+    world = World(tmp_path)
+    async with world.running():
+        world.add(spec={"recreatePolicy": "Always"})
+        await world.ready()
+        world.annotate(ATTEMPT=attempt)
+        world.kind.create_seconds = 60.0
+        world.engine.containers.clear()
+        await world.creating()
+    world.kind.create_seconds = 5.0
+    async with world.running():
+        await world.until(lambda: len(world.engine.called("create", "dev")) == 3)
+        await world.ready()
