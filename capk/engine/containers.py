@@ -307,7 +307,7 @@ class Containers:
         return found
 
     async def _inspected_in_parts(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
-        """Inspect containers, in smaller parts where they say too much: one with many mounts must not hide all."""
+        """Inspect containers, in smaller parts if their output is too long: one with many mounts must not hide all."""
         try:
             return await self._inspected_batch(ids, listing)
         except TooMuchOutput:

@@ -18,7 +18,7 @@ _DOES_NOT_FIT: Final = "the server rejected our request due to an error in our r
 For an invalid object the response also has causes; a webhook or an admission policy that denies has another message.
 """
 _DENIED: Final = re.compile(r'admission webhook "[^"]*" denied the request')
-"""How the API server begins what it says of a webhook that denies (ToStatusErr of its admission plugins)."""
+"""The beginning of the message if a webhook denies a write (ToStatusErr of the admission plugins)."""
 _MESSAGE_LIMIT: Final = 1024
 
 
