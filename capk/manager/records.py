@@ -113,6 +113,8 @@ class Record:
     """When the last read started that verified the content of the kind cluster's etcd."""
     kube_system_uid: str | None = None
     """The uid of kube-system in that read; empty if there is no such namespace."""
+    unedited_kube_system_uid: str | None = None
+    """What the annotation said when it was first seen, or last agreed with a read: an edit is no loss of data."""
     unfinished: Create | None = None
     """A creation that has started and is not known to be complete or removed again."""
     vanished: bool = False
@@ -172,7 +174,8 @@ class Records:
         if isinstance(request, Create):
             record.unfinished = request
             # Facts about a previous kind cluster do not apply to the new one.
-            record.made = record.external = record.validity = record.kube_system_uid = None
+            record.made = record.external = record.validity = None
+            record.kube_system_uid = record.unedited_kube_system_uid = None
             record.creation = CreationFacts()
             _forget_access(record)
 
@@ -241,10 +244,18 @@ class Records:
         return self._clock() - record.read_at > RECHECK_SECONDS
 
     def stored(self, current: KINDCluster) -> None:
-        """Forget the identity of a created cluster as soon as the object holds it."""
+        """Note what the object holds: the identity of a created cluster need not be remembered any more."""
         record = self.find(current.uid)
-        if record and record.made is not None and record.made == current.identity:
+        if record is None:
+            return
+        if record.made is not None and record.made == current.identity:
             record.made = None
+        uid = current.kube_system_uid
+        if uid is None or uid == record.kube_system_uid:
+            record.unedited_kube_system_uid = uid
+        elif record.unedited_kube_system_uid is None:
+            # Every read comes after a look at the object: what was read before this annotation came is what it said.
+            record.unedited_kube_system_uid = record.kube_system_uid or uid
 
     def answered(self, record: Record) -> None:
         """Record that the workload cluster's API server answers: it is no longer starting."""

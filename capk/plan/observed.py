@@ -255,6 +255,8 @@ class Observed:
     """Of the kubeconfigs that were last read; kept for longer than the kubeconfigs."""
     kube_system_uid: str | None = None
     """As in `Access`, of the last read; kept for longer than the kubeconfigs."""
+    unedited_kube_system_uid: str | None = None
+    """What the annotation said before someone edited it while this process ran."""
     recheck: bool = False
     """Whether the kubeconfigs are so old that their certificates may have been renewed since."""
     health: HealthFacts = HealthFacts()

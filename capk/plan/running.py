@@ -115,10 +115,10 @@ def _is_refused(observed: Observed, kind: Condition) -> bool:
 
 def has_lost_its_data(observed: Observed) -> bool:
     """Return whether the workload cluster's etcd lost its data: its kube-system namespace has a new uid, or is gone."""
-    known = observed.object.kube_system_uid
-    if known is None:
+    if observed.object.kube_system_uid is None:
         # The creation of another cluster removes it, and the condition does not describe that cluster.
         return False
+    known = observed.unedited_kube_system_uid or observed.object.kube_system_uid
     read = observed.access.kube_system_uid if observed.access else None
     # The last uid counts even after the kubeconfigs are forgotten: the write of the status may have been refused.
     if (found := observed.kube_system_uid if read is None else read) is not None:
@@ -159,6 +159,12 @@ def _start_over(observed: Observed) -> Plan:
         # This comes first: after a restart during the removal, the attempt would make the rest look complete.
         return Plan(status=status, requeue_seconds=0.0)
     return Plan(annotations=begin, operation=removal, status=status)
+
+
+def _restored_etcd(observed: Observed) -> dict[str, str | None]:
+    """Return the uid of kube-system as it was before someone edited it: the edit would look like a loss of data."""
+    known, stored = observed.unedited_kube_system_uid, observed.object.kube_system_uid
+    return {names.KUBE_SYSTEM_ANNOTATION: known} if known and stored and known != stored else {}
 
 
 def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
@@ -233,7 +239,8 @@ def _awaits_control_plane_secret(observed: Observed) -> bool:
 
 def _restored(observed: Observed) -> dict[str, str | None]:
     """Return the annotations to correct: they are missing, or describe another kind cluster."""
-    return _restored_claim(observed) | corrected_engine(observed) | _corrected_etcd(observed)
+    etcd = _restored_etcd(observed) | _corrected_etcd(observed)
+    return _restored_claim(observed) | corrected_engine(observed) | etcd
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:

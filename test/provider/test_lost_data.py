@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from capk.api.names import KIND_CLUSTERS
+from capk.api.names import KIND_CLUSTERS, KUBE_SYSTEM_ANNOTATION
 from capk.errors import ApiError
 from capk.workload.answer import Answer
 from test.provider.world import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
@@ -135,3 +135,30 @@ async def test_loss_that_could_not_be_stored_is_stored_as_soon_as_it_can_be(tmp_
         assert world.reason() == "Ready"
         world.kube.refuse = None
         await world.until(lambda: world.reason() == "DataLost", 320)
+
+
+@pytest.mark.parametrize("policy", ["Never", "Always"])
+@pytest.mark.parametrize("when", ["just read", "long ago", "before a restart"])
+async def test_annotation_that_is_edited_is_no_loss_of_data(tmp_path, policy, when):
+    world = World(tmp_path)
+    world.add(spec={"recreatePolicy": policy})
+    async with world.running():
+        await world.ready()
+        await asyncio.sleep(1 if when == "just read" else 300)
+        first = list(world.engine.containers)
+        if when != "before a restart":
+            await is_undone(world)
+    if when == "before a restart":
+        async with world.running():
+            await asyncio.sleep(60)
+            await is_undone(world)
+            world.data = ABSENT
+            await asyncio.sleep(2 * PERIOD)
+    assert world.reason() == "Ready"
+    assert list(world.engine.containers) == first
+
+
+async def is_undone(world: World) -> None:
+    world.annotate(KUBE_SYSTEM=OTHER_UID)
+    await asyncio.sleep(120)
+    assert world.get()["metadata"]["annotations"][KUBE_SYSTEM_ANNOTATION] == KUBE_SYSTEM_UID
