@@ -9,7 +9,7 @@ import pytest
 from capk.api import names
 from capk.api.names import KIND_CLUSTERS, Resource
 from capk.errors import ApiError, Denied
-from test.unit.manager.world import World, quiet
+from test.provider.world import World, quiet
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from capk.api.names import CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from test.unit.manager.world import OWNER, World
+from test.provider.world import OWNER, World
 
 pytestmark = pytest.mark.virtual_time
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES
-from test.unit.manager.world import World
+from test.provider.world import World
 
 pytestmark = pytest.mark.virtual_time
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from capk.manager.reconcile import REFRESH_SECONDS
-from test.unit.manager.world import World, trouble
+from test.provider.world import World, trouble
 
 pytestmark = pytest.mark.virtual_time
 

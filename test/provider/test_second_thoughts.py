@@ -6,7 +6,7 @@ import pytest
 
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capk.manager.records import ACCESS_SECONDS
-from test.unit.manager.world import World, authority, kubeconfig, trouble
+from test.provider.world import World, authority, kubeconfig, trouble
 
 pytestmark = pytest.mark.virtual_time
 
