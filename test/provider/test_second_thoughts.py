@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from capk.api import names
 from capk.api.names import KIND_CLUSTERS, SECRETS
 from capk.manager.records import ACCESS_SECONDS
 from test.provider.world import World, authority, kubeconfig, trouble
@@ -111,3 +112,18 @@ async def test_half_made_cluster_is_not_the_complete_one_before_it_whose_number_
     async with world.running():
         await world.until(lambda: len(world.engine.called("create", "dev")) == 3)
         await world.ready()
+
+
+async def test_object_from_a_backup_of_its_creation_keeps_the_cluster_if_its_identity_is_to_be_read(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.creating()
+        backup = world.get()
+        await world.ready()
+    annotations = {**backup["metadata"]["annotations"], names.IDENTITY_ANNOTATION: names.UNREAD}
+    world.kube.put(KIND_CLUSTERS, {**backup, "metadata": {**backup["metadata"], "annotations": annotations}})
+    async with world.running():
+        await world.ready()
+        assert len(world.engine.called("create", "dev")) == 1
+        assert world.engine.called("remove") == []
