@@ -352,14 +352,14 @@ SCRIPTS: Final[dict[str, Script]] = {
     "an etcd that is emptied in a container that runs on is noticed": _script(
         (1, _ALONE),
         (60, {"do": "plane", "name": "dev", "how": "emptied"}),
-        (130, {"do": "expect", "name": "dev", "ready": False, "words": "came back empty"}),
+        (130, {"do": "expect", "name": "dev", "ready": False, "words": "has lost all data"}),
     ),
     "an etcd that came back empty is noticed though an administrator hides its data": _script(
         *((0.1 * one, {**_ALONE, "name": f"other-{one}"}) for one in range(1, 4)),
         (30, _ALONE),
         (90, {"do": "kill"}),
         (90.1, {"do": "plane", "name": "dev", "how": "empty"}),
-        (160, {"do": "expect", "name": "dev", "ready": False, "words": "came back empty"}),
+        (160, {"do": "expect", "name": "dev", "ready": False, "words": "has lost all data"}),
     ),
     "a provider that starts while the engine hangs is let be": _script(
         (0, {"do": "engine", "trouble": "hang", "seconds": 900}),
