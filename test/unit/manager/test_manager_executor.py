@@ -347,6 +347,14 @@ class TestRemoval:
         await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
         assert engine.there == [other]
 
+    @pytest.mark.rule("C21")
+    async def test_container_with_the_mark_of_another_object_stays(self, tmp_path):
+        """Its creation has lost or won a race for the name, and is cleaned up or kept by that object."""
+        theirs = container("dev-worker", mark=Mark("another", 3))
+        engine = Engine(container("dev-control-plane"), theirs)
+        await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
+        assert engine.there == [theirs]
+
     async def test_id_without_a_mark_goes_only_where_nobody_shares_the_name(self, tmp_path):
         balancer = container("dev-external-load-balancer", mark=None, id="lb")
         request = replace(REMOVE, container_ids=frozenset({"lb"}))
