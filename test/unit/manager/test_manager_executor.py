@@ -93,6 +93,7 @@ class Engine:
         return list(self.there)
 
     async def remove(self, ids: list[str]) -> None:
+        assert {*ids} <= {node.container_id for node in self.there}
         self.calls.append(("remove", sorted(ids)))
         if not self.stuck:
             self.there = [node for node in self.there if node.container_id not in ids]
