@@ -109,10 +109,14 @@ def test_field_of_a_cluster_that_makes_clients_do_things_is_not_passed_on(field:
 
 def test_other_contexts_and_preferences_are_not_passed_on() -> None:
     document = admin_conf(preferences={"colors": True}, extensions=[{"name": "x", "extension": {}}])
-    document["contexts"] += [{"name": "other", "context": {"cluster": "other", "user": "other"}}]
     document["contexts"][0]["context"]["namespace"] = "kube-system"
-    document["clusters"] += [{"name": "other", "cluster": {"server": "https://elsewhere"}}]
-    document["users"] += [{"name": "other", "user": HOSTILE_USER}]
+    others = {
+        "contexts": {"name": "other", "context": {"cluster": "other", "user": "other"}},
+        "clusters": {"name": "other", "cluster": {"server": "https://elsewhere"}},
+        "users": {"name": "other", "user": HOSTILE_USER},
+    }
+    # Neither the first entry counts nor the last one.
+    document |= {section: [other, *document[section], other] for section, other in others.items()}
     assert rebuilt(document) == PLAIN
 
 

@@ -93,6 +93,7 @@ class Engine:
         return list(self.there)
 
     async def remove(self, ids: list[str]) -> None:
+        assert {*ids} <= {node.container_id for node in self.there}
         self.calls.append(("remove", sorted(ids)))
         if not self.stuck:
             self.there = [node for node in self.there if node.container_id not in ids]
@@ -346,6 +347,14 @@ class TestRemoval:
         engine = Engine(container("dev-control-plane"), other)
         await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
         assert engine.there == [other]
+
+    @pytest.mark.rule("C21")
+    async def test_container_with_the_mark_of_another_object_stays(self, tmp_path):
+        """Its creation has lost or won a race for the name, and is cleaned up or kept by that object."""
+        theirs = container("dev-worker", mark=Mark("another", 3))
+        engine = Engine(container("dev-control-plane"), theirs)
+        await executor(engine, tmp_path).carry_out(RECORD, REMOVE, lambda step: None)
+        assert engine.there == [theirs]
 
     async def test_id_without_a_mark_goes_only_where_nobody_shares_the_name(self, tmp_path):
         balancer = container("dev-external-load-balancer", mark=None, id="lb")

@@ -151,6 +151,18 @@ def test_one_failure_is_no_verdict_but_is_looked_into_soon() -> None:
     assert in_virtual_time(scenario).changes == []
 
 
+def test_two_failures_in_a_row_are_a_verdict() -> None:
+    async def scenario(world: World) -> None:
+        world.monitor.watch("a", target(), answered=True)
+        await asyncio.sleep(PERIOD)
+        asked = world.asked[-1][0]
+        world.set(REFUSED)
+        await asyncio.sleep(asked + PERIOD + 1 + PERIOD / 5 - now())
+        assert (world.health().answers, world.health().failures) == (False, 2)
+
+    assert len(in_virtual_time(scenario).changes) == 1
+
+
 def test_server_that_hangs_until_the_deadline_is_known_within_two_periods() -> None:
     async def scenario(world: World) -> None:
         world.monitor.watch("a", target(), answered=True)
