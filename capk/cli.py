@@ -134,7 +134,7 @@ def run(
 
 @app.command(
     help="Check whether the provider can work here, and recommend what to do.\n\n"
-    "Run it where the provider runs, with the same options. It changes nothing. The exit status is 1 if a check "
+    "Run it where the provider runs, with the options that both commands have. It changes nothing. The exit status is 1 if a check "
     "failed, and 0 otherwise, with or without warnings."
 )
 def doctor(

@@ -25,10 +25,10 @@ dev: venv tools-test ## Run a local management cluster, and the provider again a
 manifests-render: $(BIN)/kubectl ## Print what `clusterctl init --infrastructure kind` would install, variables included
 	@$(BIN)/kubectl kustomize config/default
 
-release: venv ## Write the release VERSION into out/, as a repository of clusterctl holds it
+release: venv $(BIN)/kubectl ## Write the release VERSION into out/, as a repository of clusterctl holds it
 	@$(RELEASE)
 
-local-repository: venv ## Write the release VERSION and out/clusterctl.yaml, a configuration for `clusterctl --config`
+local-repository: venv $(BIN)/kubectl ## Write the release VERSION and out/clusterctl.yaml, a configuration for `clusterctl --config`
 	@$(RELEASE) --local-repository
 
 image: $(BIN)/kind $(BIN)/docker-cli ## Build the provider's image IMAGE

@@ -14,7 +14,7 @@ TEST_TOOLS := $(addprefix $(BIN)/,etcd kube-apiserver core-manager kubectl) $(MA
 
 tools: $(TEST_TOOLS) $(PROGRAMS) ## Install every external program into bin/ (verified download, or a build with Go)
 
-tools-test: $(TEST_TOOLS) ## Install only what `make test` needs
+tools-test: $(TEST_TOOLS) ## Install only what the quickstart and the integration tests need
 
 $(PROGRAMS): $(BIN)/%: $(BIN)/.pins/% | $(BIN)/go
 	@$(BRING) $*

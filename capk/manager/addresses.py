@@ -12,7 +12,7 @@ from typing import Final
 
 from capk.engine.containers import Containers, Node
 from capk.errors import AddressTaken, CommandError
-from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
+from capk.kindconfig.config import CONTROL_PLANE
 
 MOST_PLACEHOLDERS: Final = 64
 """For all nodes of one kind cluster together."""
@@ -33,15 +33,18 @@ async def restore_addresses(containers: Containers, cluster: str, addresses: Map
     wrong = [node for node in nodes if node.address not in ("", addresses.get(node.name, node.address))]
     if not wrong:
         return
-    balancers = balancers_in_the_way(nodes, {addresses[node.name] for node in wrong})
-    await containers.stop([node.name for node in (*wrong, *balancers)])
+    movable = movable_in_the_way(nodes, {addresses[node.name] for node in wrong})
+    await containers.stop([node.name for node in (*wrong, *movable)])
     await _start_in_place(containers, wrong, addresses)
-    await containers.start([node.name for node in balancers])
+    await containers.start([node.name for node in movable])
 
 
-def balancers_in_the_way(nodes: list[Node], needed: Collection[str]) -> list[Node]:
-    """Return the running load balancer if it has an address that a control plane needs; it works with any other."""
-    return [node for node in nodes if node.role == LOAD_BALANCER and node.running and node.address in needed]
+def movable_in_the_way(nodes: list[Node], needed: Collection[str]) -> list[Node]:
+    """Return the running load balancer and workers that have an address that a control plane needs.
+
+    They work with any other address.
+    """
+    return [node for node in nodes if node.role != CONTROL_PLANE and node.running and node.address in needed]
 
 
 def in_the_way_of_others(nodes: list[Node], due: Collection[str], others: Collection[str]) -> list[Node]:

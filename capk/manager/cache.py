@@ -129,7 +129,7 @@ class Cache:
         return self._relations.keys_for_event(resource, obj)
 
     def _serves(self, resource: Resource, obj: Mapping[str, Any]) -> bool:
-        """Return whether this process is responsible for the object (C9)."""
+        """The predicate: return whether this process is responsible for the object (C9)."""
         if self._settings.namespace and Object(obj).namespace != self._settings.namespace:
             return False
         wanted = self._settings.watch_filter

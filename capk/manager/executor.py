@@ -28,9 +28,9 @@ from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindconfig.images import image_version
 from capk.kindconfig.kubeconfig import BadKubeconfig, Kubeconfig, parse, render, server_url
 from capk.manager.addresses import (
-    balancers_in_the_way,
     in_the_way_of_others,
     is_any_free,
+    movable_in_the_way,
     restore_addresses,
     start_elsewhere,
 )
@@ -332,7 +332,7 @@ class Executor:
         """
         await self._containers.release_addresses(request.name)
         listed = await self._list(request.name)
-        found = balancers_in_the_way(listed, request.addresses.values())
+        found = movable_in_the_way(listed, request.addresses.values())
         found += in_the_way_of_others(listed, request.addresses, others)
         names = tuple(dict.fromkeys(node.name for node in found if node.name not in request.stop))
         nodes = (*(name for name in request.nodes if name not in names), *names)

@@ -147,4 +147,25 @@ SCRIPTS: Final[dict[str, Script]] = {
         (900, _expect(ready=True)),
         speed=3.0,
     ),
+    "a worker of the own cluster gives way to a control plane that needs its address": _script(
+        206121,
+        (
+            0.22,
+            {
+                "do": "apply",
+                "name": "dev",
+                "spec": {"nodes": _TWO},
+                "owned": True,
+                "order": "CPK",
+                "control_plane": True,
+                "replicas": 3,
+            },
+        ),
+        (5.01, _apply("prod", nodes=[*_TWO, {"role": "worker"}])),
+        (26.61, {"do": "node", "name": "prod", "how": "exits", "role": "worker", "seconds": 600}),
+        (178.94, {"do": "restart-engine", "order": "names", "come_back": True, "seconds": 10}),
+        balancer_survives=False,
+        inventory_period_seconds=5.0,
+        speed=3.0,
+    ),
 }
