@@ -109,7 +109,7 @@ class Relations:
         return self._referenced(owner) - {key} if owner else set()
 
     def keys_for_event(self, resource: Resource, raw: Mapping[str, Any]) -> set[Key]:
-        """The map function: return the keys of our objects to reconcile after an event of this one, including itself."""
+        """The map function: return the keys to reconcile after an event of this object, including itself."""
         current = Object(raw)
         if resource is names.SECRETS:
             keys = self.keys_wanting([current.labels.get(names.SECRET_CLUSTER_LABEL, ""), *_cluster_in(current.name)])
