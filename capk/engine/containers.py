@@ -37,7 +37,7 @@ HOLD_SECONDS: Final = 300
 """Lifetime of a placeholder that is not removed, for example because the provider was killed."""
 WRITE_SCRIPT: Final = """set -eu
 mkdir -p -- "$(dirname -- "$1")"
-new=$(mktemp -- "$1.XXXXXX")
+new=$(mktemp -p "$(dirname -- "$1")")
 trap 'rm -f -- "$new"' EXIT
 cat >"$new"
 [ "$(wc -c <"$new")" -eq "$3" ] || { echo "$1: its content did not arrive whole" >&2; exit 1; }
