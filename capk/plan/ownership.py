@@ -93,6 +93,12 @@ def adoptable_as(observed: Observed) -> str | None:
     return uids.pop() if named and None not in marks and len(uids) == 1 else None
 
 
+def is_completed_attempt(observed: Observed) -> bool:
+    """Return whether the marks and the status, or memory, prove the creation complete, whatever annotations hold."""
+    attempt = made_by(observed)
+    return attempt is not None and attempt in (observed.object.completed_attempt, observed.completed)
+
+
 def was_completed(observed: Observed) -> bool:
     """Return whether the last creation for this object was completed, whatever happened since.
 
@@ -102,8 +108,7 @@ def was_completed(observed: Observed) -> bool:
     cluster, claim = observed.object, observed.claim
     if observed.made is not None:
         return True
-    # Whatever the annotations hold: the marks and the status, or memory, prove that this creation was completed.
-    if (attempt := made_by(observed)) is not None and attempt in (cluster.completed_attempt, observed.completed):
+    if is_completed_attempt(observed):
         return True
     if cluster.is_being_created:
         return False

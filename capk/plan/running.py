@@ -12,7 +12,7 @@ from capk.kindconfig.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.engineid import claimed_engine, corrected_engine, missing_engine_id
 from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, NodeFacts, Observed
-from capk.plan.ownership import adoptable_as, leads_to_own, made_by, own_uids, unmarked_ids
+from capk.plan.ownership import adoptable_as, is_completed_attempt, leads_to_own, made_by, own_uids, unmarked_ids
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
 from capk.plan.renewal import expiry_verdict, renewal_request, renewal_wait
 from capk.plan.repair import (
@@ -170,9 +170,12 @@ def _restored_etcd(observed: Observed) -> dict[str, str | None]:
 def _corrected_etcd(observed: Observed) -> dict[str, str | None]:
     """Return the uid of kube-system for an object that describes another kind cluster than its own.
 
-    It is stored before the identity: with a new identity alone, the cluster would look as if it had lost its data.
+    It is stored before the identity: with a new identity alone, the cluster would look as if it had lost its data. If
+    the status and the marks name the same creation, the object describes its own cluster, and its identity was edited.
     """
     access, cluster = observed.access, observed.object
+    if is_completed_attempt(observed):
+        return {}
     if access is None or not observed.engine.nodes or cluster.identity in (None, names.UNREAD, access.fingerprint):
         return {}
     if cluster.kube_system_uid in (None, access.kube_system_uid):

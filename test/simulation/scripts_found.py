@@ -168,4 +168,11 @@ SCRIPTS: Final[dict[str, Script]] = {
         inventory_period_seconds=5.0,
         speed=3.0,
     ),
+    "an identity that is edited after an etcd came back empty hides no loss of data": _script(
+        207352,
+        (1.54, {"do": "apply", "name": "dev", "spec": {}, "owned": True, "order": "PCK", "control_plane": True}),
+        (258.65, {"do": "plane", "name": "dev", "how": "empty"}),
+        (414.01, {"do": "annotate", "name": "dev", "annotations": {_IDENTITY: "sha256:0000"}}),
+        (900, {"do": "expect", "name": "dev", "ready": False, "words": "has lost all data"}),
+    ),
 }

@@ -849,6 +849,19 @@ class TestHealth:
         )
         assert decide(seen_as(done, edited, access=ACCESS)).identity == IDENTITY
 
+    def test_edited_identity_does_not_hide_a_loss_of_data(self) -> None:
+        """The marks prove the creation that the status describes: the identity is what was edited."""
+        cluster = kindcluster(annotations={**COMPLETE, names.ATTEMPT_ANNOTATION: "1"}, finalizers=FINALIZER)
+        done = settled(cluster, engine=EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),)))
+        assert done.object.completed_attempt == 1
+        annotations = {**done.object.annotations, names.IDENTITY_ANNOTATION: "sha256:0000"}
+        edited = kindcluster(annotations=annotations, finalizers=FINALIZER, status=done.object.status)
+        other = replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
+        plan = decide(seen_as(done, edited, access=other))
+        assert plan.kube_system_uid is None
+        assert names.KUBE_SYSTEM_ANNOTATION not in plan.annotations
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.DATA_LOST)
+
     def test_verdict_outlives_a_restart_of_the_provider(self) -> None:
         dead = replace(settled(), health=self.DEAD)
         again = replace(apply(dead, decide(dead)), health=HealthFacts())
