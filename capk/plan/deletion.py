@@ -34,10 +34,11 @@ def plan_deletion(observed: Observed) -> Plan:
     if failure := another_engine(observed):
         unavailable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
         return Plan(status=_deleting(observed, Verdict("True", failure.reason, failure.message), unavailable))
+    may_appear = is_unfinished or _may_still_appear(observed)
     match ownership(observed):
-        case Ownership.ABSENT if not is_unfinished or _was_just_removed(observed):
+        case Ownership.ABSENT if not may_appear or _was_just_removed(observed):
             return _finish_deletion(observed)
-        case Ownership.FOREIGN if not (is_unfinished and observed.engine.lists_nodes) or _was_just_removed(observed):
+        case Ownership.FOREIGN if not (may_appear and observed.engine.lists_nodes) or _was_just_removed(observed):
             return _finish_deletion(observed)
         case Ownership.UNSEEN:
             return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
@@ -47,13 +48,23 @@ def plan_deletion(observed: Observed) -> Plan:
         case Ownership.UNPROVEN if observed.is_held:
             return _prove(observed)
         case _:
-            return _delete(observed, settle_seconds=SETTLE_SECONDS if is_unfinished else 0.0)
+            return _delete(observed, settle_seconds=SETTLE_SECONDS if may_appear else 0.0)
 
 
 def _is_unfinished(observed: Observed) -> bool:
     """Return whether a creation started that is not known to be complete."""
     cluster = observed.object
     return (cluster.is_being_created or cluster.attempt > 0) and not was_completed(observed)
+
+
+def _may_still_appear(observed: Observed) -> bool:
+    """Return whether the engine may still add containers of the object's last creation.
+
+    Only the status and memory show that the creation was complete. The identity is an annotation: after an edit, a
+    creation that has just been cancelled looks complete.
+    """
+    attempt = observed.object.attempt
+    return attempt > 0 and attempt not in (observed.object.completed_attempt, observed.completed)
 
 
 def _was_just_removed(observed: Observed) -> bool:

@@ -175,4 +175,11 @@ SCRIPTS: Final[dict[str, Script]] = {
         (414.01, {"do": "annotate", "name": "dev", "annotations": {_IDENTITY: "sha256:0000"}}),
         (900, {"do": "expect", "name": "dev", "ready": False, "words": "has lost all data"}),
     ),
+    "an identity that is edited during a creation leaves no containers after the deletion": _script(
+        213832,
+        (5.42, _apply(nodes=_TWO)),
+        (22.79, {"do": "kill", "linger": 1.5}),
+        (26.89, {"do": "annotate", "name": "dev", "annotations": {_IDENTITY: "sha256:0000"}}),
+        (27.11, {"do": "replace", "name": "dev"}),
+    ),
 }

@@ -1242,6 +1242,23 @@ class TestDeletion:
         assert last.remove_finalizer
 
     @pytest.mark.rule("C23")
+    def test_deletion_awaits_late_containers_of_a_creation_whatever_the_identity_holds(self) -> None:
+        """The identity is an annotation. Someone may edit it before the creation is complete."""
+        annotations = {**COMPLETE, names.ATTEMPT_ANNOTATION: "1", names.IDENTITY_ANNOTATION: "sha256:0000"}
+        going = kindcluster(annotations=annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
+        plan = decide(observe(going, engine=NOTHING_THERE))
+        assert not plan.remove_finalizer
+        assert isinstance(plan.operation, Delete)
+        assert plan.operation.settle_seconds > 0
+        stored = kindcluster(
+            annotations=annotations,
+            finalizers=FINALIZER,
+            status={"attempt": 1},
+            deletionTimestamp="2030-01-01T11:00:00Z",
+        )
+        assert decide(observe(stored, engine=NOTHING_THERE)).remove_finalizer
+
+    @pytest.mark.rule("C23")
     def test_secret_of_the_control_plane_goes_too(self) -> None:
         """A management cluster without a garbage collector would keep it, and the keys in it, for ever."""
         owner = owner_cluster(controlPlaneRef={"kind": "KINDControlPlane", "name": "dev"})
