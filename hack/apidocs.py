@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hack.crds.definition import all_definitions
+from hack.generated import keep
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
@@ -34,14 +35,7 @@ Schema = Mapping[str, Any]
 
 
 def main(arguments: Sequence[str]) -> int:
-    page = render(all_definitions())
-    if "--check" not in arguments:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE.relative_to(ROOT)} is out of date: run `make generate`", file=sys.stderr)
-    return 1
+    return keep({PAGE: render(all_definitions())}, ROOT, check="--check" in arguments)
 
 
 def render(definitions: Sequence[Schema]) -> str:

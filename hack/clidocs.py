@@ -13,6 +13,7 @@ from typing import Any, Final
 from typer.main import get_command
 
 from capk.cli import app
+from hack.generated import keep
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "cli.md"
@@ -33,14 +34,7 @@ GENERAL: Final = "Options"
 
 
 def main(arguments: Sequence[str]) -> int:
-    page = render()
-    if "--check" not in arguments:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE.relative_to(ROOT)} is out of date: run `make generate`", file=sys.stderr)
-    return 1
+    return keep({PAGE: render()}, ROOT, check="--check" in arguments)
 
 
 def render() -> str:

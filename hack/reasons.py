@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from capk.diagnosis.reasons import PAGES, Group, Page
+from hack.generated import keep
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "troubleshooting.md"
@@ -24,15 +25,8 @@ INTRODUCTIONS: Final = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    text = PAGE.read_text(encoding="utf-8")
-    wanted = updated(text)
-    if "--check" not in arguments:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    if text == wanted:
-        return 0
-    print(f"{PAGE.relative_to(ROOT)} is out of date: run `make generate`", file=sys.stderr)
-    return 1
+    wanted = updated(PAGE.read_text(encoding="utf-8"))
+    return keep({PAGE: wanted}, ROOT, check="--check" in arguments)
 
 
 def updated(text: str) -> str:

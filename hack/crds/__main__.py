@@ -13,6 +13,7 @@ import yaml
 
 from capk.api.definitions import FILE, fingerprint
 from hack.crds.definition import all_definitions
+from hack.generated import keep
 
 FINGERPRINTS = Path(__file__).parents[2] / "capk" / "api" / FILE
 BASES = Path(__file__).parents[2] / "config" / "crd" / "bases"
@@ -52,15 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m hack.crds", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
     check = parser.parse_args().check
-    wanted = {**rendered(), FINGERPRINTS: fingerprints()}
-    stale = {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
-    for path, text in stale.items():
-        if check:
-            print(f"{path.relative_to(BASES.parents[2])} is out of date: run `make generate`", file=sys.stderr)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-    return 1 if check and stale else 0
+    return keep({**rendered(), FINGERPRINTS: fingerprints()}, BASES.parents[2], check=check)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from hack.generated import keep
 from hack.rules.marks import proofs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,14 +25,10 @@ def main(arguments: Sequence[str]) -> int:
     rules = yaml.safe_load(RULES.read_text(encoding="utf-8"))
     tests = proofs(ROOT / "test")
     problems = find_problems(rules, tests)
-    table = render(rules, tests)
-    if "--check" not in arguments:
-        TABLE.write_text(table, encoding="utf-8")
-    elif not TABLE.exists() or TABLE.read_text(encoding="utf-8") != table:
-        problems.append(f"{TABLE.relative_to(ROOT)} is out of date: run `make generate`")
     for problem in problems:
         print(problem, file=sys.stderr)
-    return 1 if problems else 0
+    stale = keep({TABLE: render(rules, tests)}, ROOT, check="--check" in arguments)
+    return 1 if problems or stale else 0
 
 
 def find_problems(rules: Mapping[str, Mapping[str, Any]], tests: Mapping[str, Sequence[str]]) -> list[str]:
