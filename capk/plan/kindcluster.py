@@ -108,7 +108,7 @@ def await_owner(observed: Observed) -> Plan | None:
     cluster = observed.object
     if observed.owner or observed.claim or cluster.spec.get("standalone") or not observed.cluster_api_installed:
         return None
-    if ownership(observed) is Ownership.OURS:
+    if ownership(observed) in (Ownership.OURS, Ownership.MIXED):
         return None
     age = (observed.now - cluster.created_at).total_seconds()
     # It is negative if this clock is behind the API server's.

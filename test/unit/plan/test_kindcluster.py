@@ -809,6 +809,21 @@ class TestRunning:
         assert plan.operation.config["networking"]["apiServerPort"] == ACCESS.external_endpoint[1]
 
 
+class TestEditedClaim:
+    """Cluster API was installed after the kind cluster was made without an owner."""
+
+    @pytest.mark.parametrize(
+        "others", [(), (node("dev-worker", mark=None),)], ids=["alone", "beside another node"]
+    )
+    def test_cluster_that_stands_does_not_wait_for_an_owner(self, others) -> None:
+        done = settled()
+        annotations = {**done.object.annotations, names.CLAIM_ANNOTATION: "../outside"}
+        edited = kindcluster({}, annotations=annotations, finalizers=FINALIZER, status=done.object.status)
+        engine = EngineFacts(looked=True, exists=True, nodes=(node(), *others))
+        plan = decide(seen_as(done, edited, engine=engine, claim=None, cluster_api_installed=True))
+        assert condition(plan.status or edited.status, Condition.CLUSTER_CREATED)[1] != Reason.WAITING_FOR_CLUSTER
+
+
 class TestHealth:
     DEAD = HealthFacts(answers=False, reached=True, said="HTTP 500: [-]etcd failed")
 
