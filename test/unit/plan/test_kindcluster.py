@@ -812,9 +812,7 @@ class TestRunning:
 class TestEditedClaim:
     """Cluster API was installed after the kind cluster was made without an owner."""
 
-    @pytest.mark.parametrize(
-        "others", [(), (node("dev-worker", mark=None),)], ids=["alone", "beside another node"]
-    )
+    @pytest.mark.parametrize("others", [(), (node("dev-worker", mark=None),)], ids=["alone", "beside another node"])
     def test_cluster_that_stands_does_not_wait_for_an_owner(self, others) -> None:
         done = settled()
         annotations = {**done.object.annotations, names.CLAIM_ANNOTATION: "../outside"}
