@@ -233,6 +233,11 @@ def test_delete_removes_the_provider_and_its_kinds(management: ManagementCluster
     terminal = management.terminal
     terminal.clusterctl("delete", "--infrastructure", "kind", "--include-crd")
     kinds = "deployments,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,customresourcedefinitions"
-    left = terminal.get(kinds, "--all-namespaces", "--selector", "cluster.x-k8s.io/provider=infrastructure-kind")
-    assert [one["metadata"]["name"] for one in left["items"]] == []
+
+    def left() -> list[str]:
+        found = terminal.get(kinds, "--all-namespaces", "--selector", "cluster.x-k8s.io/provider=infrastructure-kind")
+        return [one["metadata"]["name"] for one in found["items"]]
+
+    # The API server removes the objects of a kind before the kind itself, and clusterctl does not wait for that.
+    eventually(lambda: left() == [], 60, 1)
     eventually(lambda: management.pods() == {}, 60, 1)
