@@ -24,10 +24,11 @@ from capk.kube.events import EventRecorder
 from capk.manager.cache import Cache, new_store
 from capk.manager.discovery import Discovery
 from capk.manager.enginewatch import EngineWatch
-from capk.manager.executor import Ask, Executor
+from capk.manager.executor import Executor
 from capk.manager.facts import ready_reason
 from capk.manager.gate import Gate
 from capk.manager.observe import ForeignSecrets, Observer
+from capk.manager.operations.kubesystem import Ask
 from capk.manager.reconcile import Reconciler
 from capk.manager.records import Records
 from capk.manager.relations import Relations

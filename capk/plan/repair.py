@@ -2,8 +2,8 @@
 
 A cluster with one control plane works with any addresses. Several control planes do not, because etcd members find
 each other by address. An engine assigns the lowest free address to the next container, so nodes that start in the order
-of their previous addresses get them again (kubernetes-sigs/kind#1689). If they do not, `capk.manager.addresses`
-corrects them after the start.
+of their previous addresses get them again (kubernetes-sigs/kind#1689). If they do not,
+`capk.manager.operations.addresses` corrects them after the start.
 
 Measured with kind 0.33, three control planes and docker: in that order all answer within half a minute of the start.
 With three addresses in another order none ever does. With two exchanged, the cluster still answers: one of these two

@@ -90,7 +90,7 @@ def judge_data(health: Health, answer: Answer, now: float) -> Health:
 
     kubeadm's ConfigMap proves an etcd that was not emptied, so its first sight raises no doubt. Its absence does: the
     etcd may have been emptied before this process began to ask. Absence is not proof, because an administrator may hide
-    the ConfigMap; `capk.manager.executor` handles that.
+    the ConfigMap; `capk.manager.operations.kubesystem` handles that.
     """
     holds = _held(answer)
     if holds is None or holds == health.holds:

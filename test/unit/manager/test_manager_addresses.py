@@ -12,8 +12,8 @@ from capk.engine.containers import Node
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.errors import AddressTaken, CommandFailed
-from capk.manager.addresses import MOST_PLACEHOLDERS
 from capk.manager.executor import Executor
+from capk.manager.operations.addresses import MOST_PLACEHOLDERS
 from capk.manager.records import Record
 from capk.plan.observed import EndpointMode
 from capk.plan.plan import StartNodes

@@ -20,7 +20,8 @@ from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.nodelogs import NODE_LOGS
 from capk.errors import AddressTaken, CommandFailed, CommandTimedOut, NamesNotResolved
-from capk.manager.executor import LOGS_SECONDS, Executor
+from capk.manager.executor import Executor
+from capk.manager.operations.creation import LOGS_SECONDS
 from capk.manager.records import Record, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.observed import EndpointMode
@@ -117,11 +118,16 @@ class Engine:
         return [what for call, what in self.calls if call == "remove"]
 
 
-def executor(engine: Engine, directory: Path, still_wanted: Any = lambda record, request: True) -> Executor:
+def executor(
+    engine: Engine,
+    directory: Path,
+    still_wanted: Any = lambda record, request: True,
+    inventory: Inventory | None = None,
+) -> Executor:
     return Executor(
         engine,
         engine,
-        Inventory(engine, engine),
+        inventory or Inventory(engine, engine),
         FailureLogs(directory),
         None,
         endpoint=EndpointMode.EXTERNAL,
@@ -316,21 +322,23 @@ class TestRemoval:
         """Another engine may answer by then: only a listing with its id proves that the cluster is gone."""
         engine = Engine(container("dev-control-plane"))
         engine.engine_id = AsyncMock(return_value="one")
-        acting = executor(engine, tmp_path)
-        await acting._inventory.refresh()
+        inventory = Inventory(engine, engine)
+        acting = executor(engine, tmp_path, inventory=inventory)
+        await inventory.refresh()
         there, engine.there = engine.there, []
         engine.engine_id = AsyncMock(return_value="other")
         await acting.carry_out(RECORD, REMOVE, lambda step: None)
-        assert acting._inventory.latest.engine_id == "other"
+        assert inventory.latest.engine_id == "other"
         engine.there, engine.engine_id = there, AsyncMock(return_value="one")
-        assert "dev" in (await acting._inventory.refresh()).clusters
+        assert "dev" in (await inventory.refresh()).clusters
 
     async def test_removal_that_another_engine_has_answered_is_no_news_of_the_cluster(self, tmp_path):
         """It has none of the containers, so to it they are gone already."""
         engine = Engine(container("dev-control-plane"))
         engine.engine_id = AsyncMock(return_value="one")
-        acting = executor(engine, tmp_path)
-        await acting._inventory.refresh()
+        inventory = Inventory(engine, engine)
+        acting = executor(engine, tmp_path, inventory=inventory)
+        await inventory.refresh()
         there = list(engine.there)
 
         async def remove(ids: list[str]) -> None:
@@ -338,9 +346,9 @@ class TestRemoval:
 
         engine.remove = remove
         await acting.carry_out(RECORD, REMOVE, lambda step: None)
-        assert acting._inventory.latest.engine_id == "other"
+        assert inventory.latest.engine_id == "other"
         engine.there, engine.engine_id = there, AsyncMock(return_value="one")
-        assert "dev" in (await acting._inventory.refresh()).clusters
+        assert "dev" in (await inventory.refresh()).clusters
 
     async def test_containers_of_other_clusters_stay_whatever_they_bear(self, tmp_path):
         other = container("other-control-plane", cluster="other")

@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from capk.diagnosis.failures import classify
+from capk.engine.inventory import Inventory
 from capk.errors import CommandFailed
 from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindconfig.kubeconfig import BadKubeconfig
-from capk.manager.executor import Executor
+from capk.manager.operations.renewal import Renewal
 from capk.plan.plan import RenewCertificates
-from test.unit.manager.test_manager_executor import RECORD, Engine, executor
+from test.unit.manager.test_manager_executor import RECORD, Engine
 from test.unit.plan.builders import ACCESS, NOW
 
 NODES = ("dev-control-plane", "dev-control-plane2")
@@ -32,20 +32,17 @@ class Nodes(Engine):
             raise CommandFailed(["docker", "exec", node, *command], "exec: kubeadm: not found", 127)
 
 
-def renewing(engine: Engine, directory: Path, read: Any) -> Executor:
-    acting = executor(engine, directory)
-
+def renewing(engine: Engine, read: Any) -> Renewal:
     async def answer(*_: Any) -> Any:
         engine.calls.append(("read", ""))
         return read
 
-    acting._read = answer
-    return acting
+    return Renewal(engine, Inventory(engine, engine), answer)
 
 
-async def test_all_are_renewed_then_the_kubeconfig_is_read_then_what_holds_the_old_ones_restarts(tmp_path):
+async def test_all_are_renewed_then_the_kubeconfig_is_read_then_what_holds_the_old_ones_restarts():
     engine = Nodes()
-    assert await renewing(engine, tmp_path, NEW).carry_out(RECORD, REQUEST, lambda step: None) is NEW
+    assert await renewing(engine, NEW).run(RECORD, REQUEST) is NEW
     assert engine.calls == [
         *((node, RENEW_COMMAND) for node in NODES),
         ("read", ""),
@@ -53,18 +50,18 @@ async def test_all_are_renewed_then_the_kubeconfig_is_read_then_what_holds_the_o
     ]
 
 
-async def test_kubeconfig_that_stays_as_it_was_is_a_failure_and_nothing_restarts(tmp_path):
+async def test_kubeconfig_that_stays_as_it_was_is_a_failure_and_nothing_restarts():
     engine = Nodes()
     old = replace(ACCESS, not_after=NOW)
     with pytest.raises(BadKubeconfig, match="with the old one"):
-        await renewing(engine, tmp_path, old).carry_out(RECORD, REQUEST, lambda step: None)
+        await renewing(engine, old).run(RECORD, REQUEST)
     assert RESTART_COMMAND not in [command for _, command in engine.calls]
 
 
-async def test_node_that_cannot_renew_ends_it_with_the_command_to_run_by_hand(tmp_path):
+async def test_node_that_cannot_renew_ends_it_with_the_command_to_run_by_hand():
     engine = Nodes(broken=NODES[1])
     with pytest.raises(CommandFailed) as failed:
-        await renewing(engine, tmp_path, NEW).carry_out(RECORD, REQUEST, lambda step: None)
+        await renewing(engine, NEW).run(RECORD, REQUEST)
     assert len(engine.calls) == 2
     said = classify(failed.value).message
     assert said.startswith("Could not run a command in a node: exec: kubeadm: not found.")

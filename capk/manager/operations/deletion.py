@@ -1,0 +1,50 @@
+"""The operation `Delete`: remove a kind cluster, or what is left of one."""
+
+import asyncio
+from collections.abc import Callable
+
+from capk.engine.containers import Containers
+from capk.engine.failurelogs import FailureLogs
+from capk.engine.inventory import Inventory
+from capk.engine.kind import Kind
+from capk.manager.operations.removal import Removal, check_later_attempts, removable
+from capk.plan.plan import Delete
+
+
+class Deletion:
+    """Removes kind clusters: by proof with the engine, by name without it."""
+
+    def __init__(
+        self, kind: Kind, containers: Containers, inventory: Inventory, logs: FailureLogs, removal: Removal
+    ) -> None:
+        self._kind = kind
+        self._containers = containers
+        self._inventory = inventory
+        self._logs = logs
+        self._removal = removal
+
+    async def run(self, request: Delete, still_wanted: Callable[[], bool]) -> None:
+        """Remove what the request names.
+
+        still_wanted: asked again before each removal.
+        Raises CommandError; Withdrawn if the object no longer wants it.
+        """
+        if self._containers.command is None:
+            # Without the engine there is no proof by containers; the decision has compared the fingerprint if it could.
+            await self._kind.delete_cluster(request.name)
+            if request.settle_seconds:
+                await asyncio.sleep(request.settle_seconds)
+                if await self._kind.nodes(request.name) and still_wanted():
+                    await self._kind.delete_cluster(request.name)
+            self._inventory.deleted(request.name)
+        else:
+            others = await self._removal.remove(
+                request.name,
+                lambda nodes: removable(nodes, request),
+                settle_seconds=request.settle_seconds,
+                still_wanted=still_wanted,
+            )
+            # Another engine, which has none of these containers, may have answered: the inventory finds out.
+            await self._inventory.refresh()
+            check_later_attempts(others, request)
+        self._logs.drop(request.name)

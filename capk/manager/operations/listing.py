@@ -1,0 +1,34 @@
+"""The containers of one kind cluster: as the engine lists them now, and as it listed them last."""
+
+from capk.engine.containers import Containers, Node
+from capk.engine.inventory import Inventory
+from capk.manager.records import Withdrawn
+from capk.plan.plan import RenewCertificates, StartNodes
+
+
+async def list_nodes(containers: Containers, name: str) -> list[Node]:
+    """Ask the engine for the containers of a kind cluster, now."""
+    nodes = await containers.nodes() or []
+    return [node for node in nodes if node.cluster == name]
+
+
+def listed_nodes(inventory: Inventory, name: str) -> tuple[Node, ...]:
+    """Return the containers of a kind cluster by the latest listing."""
+    latest = inventory.latest
+    entry = latest.clusters.get(name) if latest else None
+    return (entry.nodes if entry else None) or ()
+
+
+async def check_containers(inventory: Inventory, request: StartNodes | RenewCertificates) -> None:
+    """Raise Withdrawn where one of the containers is not there any more: its name may be someone else's by now.
+
+    The next decision then rests on the listing that has shown it.
+    """
+    if not request.container_ids:
+        return
+    snapshot = await inventory.refresh()
+    if snapshot.error:
+        raise snapshot.error
+    entry = snapshot.clusters.get(request.name)
+    if not request.container_ids <= {node.container_id for node in (entry.nodes if entry else None) or ()}:
+        raise Withdrawn

@@ -1,0 +1,113 @@
+"""Removes containers of a kind cluster, and only those that a listing just before it proves to be the object's own."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from capk.engine.containers import Containers, Node
+from capk.engine.kind import Kind
+from capk.errors import CommandFailed, CommandTimedOut
+from capk.kindconfig.config import LOAD_BALANCER
+from capk.manager.operations.listing import list_nodes
+from capk.manager.records import Withdrawn
+from capk.plan.marks import Mark
+from capk.plan.plan import Delete
+
+ALONE_SECONDS: Final = 10.0
+"""How long a load balancer must be alone before it is removed: only its nodes would show whose it is.
+
+The load balancer of a stranger's new kind cluster appears seconds before the nodes, whose volumes the engine still
+copies.
+"""
+LISTING_SECONDS: Final = 1.0
+"""Interval between two listings of containers that are being removed or may still appear."""
+
+
+class Removal:
+    """Lists and removes containers until nothing is left to remove."""
+
+    def __init__(self, kind: Kind, containers: Containers, *, delete_seconds: float) -> None:
+        """Take the parts that do input and output.
+
+        delete_seconds: time limit for the removal of a kind cluster.
+        """
+        self._kind = kind
+        self._containers = containers
+        self._delete_seconds = delete_seconds
+
+    async def remove(
+        self,
+        name: str,
+        choose: Callable[[list[Node]], list[Node]],
+        *,
+        settle_seconds: float = 0.0,
+        still_wanted: Callable[[], bool] = lambda: True,
+    ) -> list[Node]:
+        """List the containers of a kind cluster and remove the chosen ones, until none is left to choose.
+
+        Return the containers of that name that it left alone.
+
+        The engine may still be creating containers during the removal: it copies a volume for seconds.
+        Raises CommandTimedOut if chosen containers are left in the end.
+        """
+        clock = asyncio.get_running_loop().time
+        began, quiet_since, removed = clock(), clock(), False
+        deadline = began + self._delete_seconds
+        while True:
+            if not still_wanted():
+                raise Withdrawn
+            nodes = await list_nodes(self._containers, name)
+            chosen = choose(nodes)
+            is_alone = not removed and all(node.role == LOAD_BALANCER for node in nodes)
+            if chosen and is_alone and clock() - began < ALONE_SECONDS:
+                await asyncio.sleep(LISTING_SECONDS)
+                continue
+            if not chosen and clock() - quiet_since >= settle_seconds:
+                return nodes
+            if chosen:
+                await self._containers.remove([node.container_id for node in chosen])
+                quiet_since, removed = clock(), True
+            if clock() + LISTING_SECONDS >= deadline:
+                left = ", ".join(node.name for node in chosen)
+                output = f"still listed after their removal: {left}"
+                raise CommandTimedOut([*self._kind.command, "delete", "cluster"], output, self._delete_seconds)
+            await asyncio.sleep(LISTING_SECONDS if not chosen else 0)
+
+
+def removable(nodes: Iterable[Node], request: Delete) -> list[Node]:
+    """Return the containers that a removal may remove, from a current listing.
+
+    A container without a mark is removed only by its id, and only if no foreign container has the same cluster name.
+    """
+    nodes = list(nodes)
+    marked = [node for node in nodes if _matches(Mark.parse(node.mark), request)]
+    named = [node for node in nodes if node.mark is None and node.container_id in request.container_ids]
+    proven = {node.container_id for node in (*marked, *named)}
+    is_shared = any(node.container_id not in proven for node in nodes if node.role != LOAD_BALANCER)
+    return marked if is_shared else [*marked, *named]
+
+
+def _matches(mark: Mark | None, request: Delete) -> bool:
+    if mark is None or mark.uid not in request.uids:
+        return False
+    return request.up_to_attempt is None or mark.attempt is None or mark.attempt <= request.up_to_attempt
+
+
+def check_later_attempts(left: Iterable[Node], request: Delete) -> None:
+    """Raise CommandFailed if containers of the same object are left: otherwise this removal would repeat for ever."""
+    later = [node.name for node in left if (mark := Mark.parse(node.mark)) and mark.uid in request.uids]
+    if later:
+        cause = (
+            f"a later attempt than the one that the KINDCluster names created {', '.join(later)}. Another provider may "
+            "be running; if not, delete the KINDCluster, which removes them"
+        )
+        raise CommandFailed(["kind", "delete", "cluster", "--name", request.name], cause, 0)
+
+
+def of_attempt(nodes: Iterable[Node], mark: Mark) -> list[Node]:
+    """Return the containers of one creation: its marked nodes, and the load balancer if all other nodes are its own."""
+    nodes = list(nodes)
+    own = [node for node in nodes if Mark.parse(node.mark) == mark]
+    others = [node for node in nodes if node not in own and node.role != LOAD_BALANCER]
+    balancers = [node for node in nodes if node.role == LOAD_BALANCER and node.mark is None]
+    return [*own, *balancers] if own and not others else own
