@@ -36,6 +36,8 @@ KIND_CONTROL_PLANES: Final = Resource(CONTROL_PLANE_GROUP, VERSION, "kindcontrol
 KIND_CONTROL_PLANE_TEMPLATES: Final = Resource(
     CONTROL_PLANE_GROUP, VERSION, "kindcontrolplanetemplates", "KINDControlPlaneTemplate"
 )
+RECONCILED: Final = (KIND_CLUSTERS, KIND_CONTROL_PLANES)
+"""The resources that the provider reconciles. `capk.manager.controllers` has a class for each."""
 CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")

@@ -22,6 +22,7 @@ from capk.errors import Unreachable
 from capk.kube.client import KubeClient
 from capk.kube.events import EventRecorder
 from capk.manager.cache import Cache, new_store
+from capk.manager.controllers import KINDClusterController, KINDControlPlaneController
 from capk.manager.discovery import Discovery
 from capk.manager.enginewatch import EngineWatch
 from capk.manager.executor import Executor
@@ -148,10 +149,13 @@ class Application:
             policy=policy,
             foreign=foreign,
         )
+        controllers = (
+            KINDClusterController(observer, self.discovery, self.records, self.health),
+            KINDControlPlaneController(observer),
+        )
         self.reconciler = Reconciler(
+            controllers,
             client=client,
-            observer=observer,
-            discovery=self.discovery,
             records=self.records,
             health=self.health,
             foreign=foreign,
@@ -252,7 +256,7 @@ class Application:
             self.queue.add(key)
 
     def _wake_all(self) -> None:
-        for resource in (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES):
+        for resource in names.RECONCILED:
             for key in self.store.keys(resource):
                 self.queue.add(key)
 

@@ -93,7 +93,7 @@ class Cache:
         """List everything: only a list shows what vanished while a watch was down (K27). Raises ApiError."""
         await self._discovery.settle()
         version = self._relations.core_version
-        watched = [names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES, names.SECRETS]
+        watched = [*names.RECONCILED, names.SECRETS]
         for resource in [*watched, *([names.clusters(version)] if version else [])]:
             await self._relist_kind(resource)
         if version is None:
@@ -133,7 +133,7 @@ class Cache:
         if self._settings.namespace and Object(obj).namespace != self._settings.namespace:
             return False
         wanted = self._settings.watch_filter
-        is_ours = resource in (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES)
+        is_ours = resource in names.RECONCILED
         return not (wanted and is_ours) or Object(obj).labels.get(names.WATCH_FILTER_LABEL) == wanted
 
 

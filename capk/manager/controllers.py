@@ -1,0 +1,112 @@
+"""What differs between the kinds that the provider reconciles. `capk.manager.reconcile` does the same for all."""
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+from capk.api import names
+from capk.api.names import Resource
+from capk.api.objects import Key
+from capk.manager.discovery import Discovery
+from capk.manager.facts import health_target
+from capk.manager.observe import Observer
+from capk.manager.planwriter import Observation
+from capk.manager.records import Records
+from capk.plan import controlplane, kindcluster
+from capk.plan.creation import needs_no_owner
+from capk.plan.observed import ControlPlaneObserved, Observed
+from capk.plan.plan import Plan
+from capk.plan.running import was_ever_reached
+from capk.workload.health import HealthMonitor
+
+State = TypeVar("State", bound=Observation)
+
+
+class Controller(ABC, Generic[State]):
+    """How objects of one kind are observed and decided."""
+
+    resource: Resource
+    finalizer: str | None = None
+    """The finalizer that plans add and remove; None if they never do."""
+
+    @abstractmethod
+    async def observe(self, key: Key) -> State | None:
+        """Return what is known of an object; None if it is gone."""
+
+    @abstractmethod
+    def decide(self, observed: State) -> Plan:
+        """Return the plan for an object."""
+
+    async def confirm(self, observed: State) -> float | None:
+        """Make certain what the next decision would rest on, before it is made.
+
+        Return None if there is nothing to confirm, 0 if it is certain and the object has to be observed again,
+        otherwise the seconds to wait.
+        """
+        return None
+
+    def watch_health(self, observed: State) -> None:
+        """Start or stop the probes of the workload cluster's API server; only a KINDCluster has one."""
+        return
+
+
+class KINDClusterController(Controller[Observed]):
+    """KINDClusters: the only kind whose objects own a kind cluster."""
+
+    resource = names.KIND_CLUSTERS
+    finalizer = names.KIND_CLUSTER_FINALIZER
+
+    def __init__(self, observer: Observer, discovery: Discovery, records: Records, health: HealthMonitor) -> None:
+        self._observer = observer
+        self._discovery = discovery
+        self._records = records
+        self._health = health
+
+    async def observe(self, key: Key) -> Observed | None:
+        """Return what is known of a KINDCluster; None if it is gone."""
+        return await self._observer.kindcluster(key)
+
+    def decide(self, observed: Observed) -> Plan:
+        """Return the plan for a KINDCluster."""
+        return kindcluster.decide(observed)
+
+    async def confirm(self, observed: Observed) -> float | None:
+        """Make certain that Cluster API is absent before an object is created without an owner (C5)."""
+        return await self._discovery.confirm_absence() if needs_no_owner(observed) else None
+
+    def watch_health(self, observed: Observed) -> None:
+        """Probe the API server of the kind cluster only while the cluster runs."""
+        cluster, nodes = observed.object, observed.engine.nodes
+        runs = nodes is None or any(node.running for node in nodes)
+        is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
+        target = health_target(observed) if is_up else None
+        if target is None and is_up and nodes is None:
+            # Without the engine only the kubeconfig has the address, and it is not kept for long: keep the old target.
+            return
+        if target is None:
+            self._health.forget(cluster.uid)
+            return
+        answered = observed.access is not None and observed.access.answered
+        self._health.watch(
+            cluster.uid,
+            target,
+            answered=answered,
+            ever_answered=answered or was_ever_reached(cluster),
+            unanswered_at=self._records.of(cluster).unanswered_at,
+        )
+
+
+class KINDControlPlaneController(Controller[ControlPlaneObserved]):
+    """KINDControlPlanes: they report on the control plane of a KINDCluster."""
+
+    resource = names.KIND_CONTROL_PLANES
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    async def observe(self, key: Key) -> ControlPlaneObserved | None:
+        """Return what is known of a KINDControlPlane; None if it is gone."""
+        return await self._observer.control_plane(key)
+
+    def decide(self, observed: ControlPlaneObserved) -> Plan:
+        """Return the plan for a KINDControlPlane."""
+        return controlplane.decide(observed)

@@ -1,0 +1,178 @@
+"""Carries a plan out, part by part: what the API server refuses does not stop the other parts.
+
+The operation starts once the finalizer and the claim are stored. The other parts are written in the order of the plan's
+fields.
+"""
+
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from capk.api import names
+from capk.api.names import Resource
+from capk.api.objects import Object, SecretFacts
+from capk.errors import ApiError, Conflict, NotFound
+from capk.kindconfig.kubeconfig import secret_digest
+from capk.kube.protocol import KubeApi
+from capk.manager.objectwriter import ObjectWriter, Written
+from capk.manager.records import Record, Records
+from capk.manager.secretwriter import ForeignSecret, SecretWriter
+from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, REPLICAS, SECRET
+from capk.plan.plan import Create, Plan
+
+
+class Observation(Protocol):
+    """What is known of an object; every kind has its own, with more in it."""
+
+    @property
+    def object(self) -> Object:
+        """The object to reconcile."""
+
+    @property
+    def secrets(self) -> Mapping[str, SecretFacts]:
+        """Known Secrets of the kind cluster, by name."""
+
+
+class PlanWriter:
+    """Carries plans out for the objects of one resource; finalizer: the one that the provider sets on them, if any."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        finalizer: str | None,
+        *,
+        client: KubeApi,
+        objects: ObjectWriter,
+        secrets: SecretWriter,
+        records: Records,
+        on_written: Written,
+    ) -> None:
+        self._resource = resource
+        self._finalizer = finalizer
+        self._client = client
+        self._objects = objects
+        self._secrets = secrets
+        self._records = records
+        self._on_written = on_written
+
+    async def carry_out(
+        self, current: Object, secrets: Mapping[str, SecretFacts], plan: Plan, record: Record
+    ) -> tuple[Mapping[str, Any], bool]:
+        """Carry out a plan except its status, part by part: a refused part does not stop the others.
+
+        Return the updated object, and whether the refusals have changed, which changes the status too.
+        """
+        if plan.cancel_operation or plan.cancel_queued:
+            self._records.cancel(current.uid, queued_only=not plan.cancel_operation)
+        changed: list[str] = []
+
+        async def patched(part: str, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
+            return await self._part(record, part, self._objects.patch(self._resource, raw, **changes), changed) or raw
+
+        finalizer = self._finalizer if plan.add_finalizer else None
+        raw = await patched(CLAIM, current.raw, add_finalizer=finalizer, annotations=plan.annotations)
+        if plan.identity:
+            raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
+        if plan.operation is not None and not (isinstance(plan.operation, Create) and CLAIM in changed):
+            self._records.start(record, plan.operation)
+        for secret in plan.secrets:
+            part = f"{SECRET} {secret['metadata']['name']}"
+            if self._records.is_throttled(record, part):
+                continue
+            written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
+            if answer := await self._part(record, part, written, changed):
+                is_changed = secret_digest(answer.get("data")) != secret_digest(secret["data"])
+                self._records.written(record, part, is_changed=is_changed)
+                self._on_written(names.SECRETS, answer, current.key)
+        if plan.endpoint or plan.kube_system_uid:
+            # The endpoint names the part: storing other values of the kubeconfig must not clear its refusal.
+            raw = await patched(ENDPOINT if plan.endpoint else IDENTITY, raw, **_completion(plan))
+        if plan.replicas:
+            raw = await patched(REPLICAS, raw, spec={"replicas": plan.replicas})
+        return raw, bool(changed)
+
+    async def write_status(self, raw: Mapping[str, Any], decided: Object, plan: Plan) -> Mapping[str, Any]:
+        """Write the status of the plan; return the updated object."""
+        if plan.status is None:
+            return raw
+        status = _for_stored_generation(plan.status, decided, Object(raw))
+        return await self._objects.write_status(self._resource, raw, status)
+
+    async def finish_deletion(self, raw: Mapping[str, Any], plan: Plan, record: Record) -> tuple[bool, bool]:
+        """Delete the Secrets of an object whose kind cluster is gone, then remove its finalizer.
+
+        Return whether the finalizer is gone, and whether the refusals have changed.
+        """
+        current, changed, kept = Object(raw), list[str](), False
+        for name, uid in plan.delete_secrets.items():
+            gone = await self._part(record, f"{REMOVAL} {name}", self._delete_secret(current, name, uid), changed)
+            kept = kept or gone is None
+        if not plan.remove_finalizer or kept or self._finalizer is None:
+            return False, bool(changed)
+        removal = self._objects.remove_finalizer(self._resource, raw, self._finalizer)
+        return await self._part(record, FINALIZER, removal, changed) is not None, bool(changed)
+
+    async def _delete_secret(self, current: Object, name: str, uid: str) -> Mapping[str, Any]:
+        with suppress(NotFound, Conflict):
+            await self._client.delete(names.SECRETS, current.namespace, name, uid=uid or None)
+        return {}
+
+    async def _part(
+        self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], changed: list[str]
+    ) -> Mapping[str, Any] | None:
+        """Write one part of a plan; return the response, or None if the API server refuses it or it is not ours.
+
+        While a part is held back, the plan lacks what was refused: storing the rest does not clear the refusal.
+        """
+        is_held_back = part in self._records.held_back(record)
+        try:
+            answer = await write
+        except ForeignSecret:
+            changed.append(part)
+            return None
+        except ApiError as error:
+            if not error.is_refusal:
+                raise
+            self._records.refused(record, part, error.message)
+            changed.append(part)
+            return None
+        if not is_held_back and self._records.accepted(record, part):
+            changed.append(part)
+        return answer
+
+
+def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the annotations to write as soon as a creation is complete; they also unblock a move."""
+    changes: dict[str, str | None] = {names.IDENTITY_ANNOTATION: plan.identity, **_engine(plan)}
+    if Object(raw).annotations.get(names.BLOCK_MOVE_ANNOTATION) == names.HELD_BY_CREATION:
+        changes[names.BLOCK_MOVE_ANNOTATION] = None
+    return changes
+
+
+def _engine(plan: Plan) -> dict[str, str]:
+    """Return the engine annotation if an earlier release has not stored it."""
+    return {names.ENGINE_ANNOTATION: plan.engine_id} if plan.engine_id else {}
+
+
+def _completion(plan: Plan) -> dict[str, Any]:
+    """Return, as one write, what only the kubeconfig provides: the endpoint (C10) and the identity of the etcd."""
+    changes: dict[str, Any] = {}
+    if plan.kube_system_uid:
+        changes["annotations"] = {names.KUBE_SYSTEM_ANNOTATION: plan.kube_system_uid, **_engine(plan)}
+    if plan.endpoint:
+        host, port = plan.endpoint
+        changes["spec"] = {"controlPlaneEndpoint": {"host": host, "port": port}}
+    return changes
+
+
+def _for_stored_generation(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
+    """Return the status with the generation that is stored now.
+
+    Every write is guarded, so only our own endpoint or replicas can lie between the two generations. This saves a
+    status write.
+    """
+    if decided.generation == stored.generation:
+        return status
+    now, before = {"observedGeneration": stored.generation}, {"observedGeneration": decided.generation}
+    judged = [{**one, **now} if one.items() >= before.items() else one for one in status["conditions"]]
+    return {**status, "conditions": judged, **now}

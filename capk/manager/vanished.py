@@ -1,0 +1,91 @@
+"""Ends the work for objects that have vanished: stops what runs for them, and removes what it has left."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from capk.api.names import Resource
+from capk.api.objects import Key, Object
+from capk.errors import NotFound
+from capk.kube.protocol import KubeApi
+from capk.manager.records import Record, Records
+from capk.plan.deletion import SETTLE_SECONDS
+from capk.plan.plan import Delete, Goal
+from capk.workload.health import HealthMonitor
+
+log = logging.getLogger(__name__)
+
+HIDDEN_SECONDS: Final = 600.0
+"""Interval between checks of an object that has left the watch filter and still has a record."""
+
+
+class VanishedObjects:
+    """The records of objects that no longer exist, or no longer match the watch's selector."""
+
+    def __init__(
+        self, client: KubeApi, records: Records, health: HealthMonitor, resources: Mapping[str, Resource]
+    ) -> None:
+        """Take the parts; resources: those that are reconciled, by kind."""
+        self._client = client
+        self._records = records
+        self._health = health
+        self._resources = resources
+
+    async def end_work(self, key: Key, uid: str | None) -> float | None:
+        """End the work for previous objects with this key; return the seconds until the next reconcile.
+
+        uid: of the object that has the key now; None if there is none.
+        """
+        waits = [await self._end_work_of(record) for record in self._records.of_key(key) if record.uid != uid]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    async def _end_work_of(self, record: Record) -> float | None:
+        operation = self._records.operation(record.uid)
+        if operation is not None:
+            if operation.request.goal is Goal.GONE:
+                # Someone removed the finalizer before the deletion was complete: finish it.
+                record.vanished = True
+            elif not record.vanished:
+                self._records.cancel(record.uid)
+            return None
+        removal = self._pending_removal(record)
+        is_at_stake = removal is not None or record.made is not None
+        is_hidden = is_at_stake and not record.vanished and await self._still_exists(record)
+        if is_hidden and record.made is not None:
+            # Only this record shows that the kind cluster is complete, until the object is back and can be written.
+            self._health.forget(record.uid)
+            return HIDDEN_SECONDS
+        if removal is None or is_hidden:
+            # Nothing is left to remove, or the object only left this provider's watch filter.
+            self.forget(record.uid)
+            return None
+        record.vanished = True
+        gone = self._records.goals(record).get(Goal.GONE)
+        if gone and (remaining := self._records.retry_delay(gone.attempts) - gone.seconds_ago) > 0:
+            return remaining
+        log.warning("The object vanished during the creation or deletion of its kind cluster. Removing what is left.")
+        self._records.start(record, removal)
+        return None
+
+    def _pending_removal(self, record: Record) -> Delete | None:
+        """Return the removal of what an unfinished creation or failed deletion of a vanished object has left."""
+        if unfinished := record.unfinished:
+            uids = frozenset({unfinished.mark.uid})
+            return Delete(unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS)
+        gone = self._records.goals(record).get(Goal.GONE)
+        if gone is None or gone.failure is None or not isinstance(gone.request, Delete):
+            return None
+        return gone.request
+
+    async def _still_exists(self, record: Record) -> bool:
+        """Return whether the object exists: a watch with a selector also reports a lost match as deleted."""
+        try:
+            raw = await self._client.get(self._resources[record.key.kind], record.key.namespace, record.key.name)
+        except NotFound:
+            return False
+        return Object(raw).uid == record.uid
+
+    def forget(self, uid: str) -> None:
+        """Drop everything that is known of an object."""
+        self._health.forget(uid)
+        self._records.forget(uid)
