@@ -15,8 +15,7 @@ from capk.kindconfig.config import CONTROL_PLANE, MOST_CONTROL_PLANES
 from capk.kindconfig.images import same_version
 from capk.plan.observed import REPLICAS, SECRET, ControlPlaneObserved
 from capk.plan.plan import Plan
-from capk.plan.running import FOREIGN_SECONDS
-from capk.plan.secrets import differs, is_as_written, kubeconfig_secret_name, wanted_kubeconfig_secret
+from capk.plan.secrets import FOREIGN_SECONDS, differs, is_as_written, kubeconfig_secret_name, wanted_kubeconfig_secret
 from capk.plan.status import RUNS_FREELY, Verdict, conditions_only, false, true
 
 SELECTOR = "node-role.kubernetes.io/control-plane"

@@ -11,11 +11,14 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
 from capk.kindconfig.config import check_cluster_name
-from capk.plan import creation, deletion, running
+from capk.plan import creation, deletion
+from capk.plan.adoption import adopt
+from capk.plan.duewrites import due_identity
 from capk.plan.engineid import another_engine
 from capk.plan.observed import CLAIM, Observed
 from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
 from capk.plan.plan import Create, Plan
+from capk.plan.running import keep_running
 from capk.plan.status import conditions_only, false, kindcluster_status, true
 
 FRESH_SECONDS = 3.0
@@ -35,7 +38,7 @@ _COPIED = (
 def decide(observed: Observed) -> Plan:
     """Return the next plan for a KINDCluster."""
     plan = next((plan for step in _STEPS if (plan := step(observed)) is not None), None)
-    return hold_move(observed, drop_copied_claim(observed, plan or running.keep_running(observed)))
+    return hold_move(observed, drop_copied_claim(observed, plan or keep_running(observed)))
 
 
 def leave_to_others(observed: Observed) -> Plan | None:
@@ -59,7 +62,7 @@ def stay_paused(observed: Observed) -> Plan | None:
     # A completed creation is recorded all the same. Otherwise the cluster would look incomplete after a restart or an
     # edit of the annotations.
     noted = {**status, "attempt": cluster.attempt} if cluster.attempt else status
-    return Plan(cancel_queued=True, identity=running.due_identity(observed), status=noted)
+    return Plan(cancel_queued=True, identity=due_identity(observed), status=noted)
 
 
 def hold_move(observed: Observed, plan: Plan) -> Plan:
@@ -170,7 +173,7 @@ def leave_others_alone(observed: Observed) -> Plan | None:
     if ownership(observed) is not Ownership.FOREIGN:
         return None
     if adoptable_as(observed):
-        return running.adopt(observed)
+        return adopt(observed)
     # A claim without a complete creation is released: the name was never ours.
     unfinished = observed.object.claimed_name and not was_completed(observed)
     released = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION) if unfinished else ()

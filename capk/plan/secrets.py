@@ -13,6 +13,9 @@ from capk.kindconfig.credentials import BadKubeconfig, certificates, fingerprint
 from capk.kindconfig.kubeconfig import config_secret, kubeconfig_secret, secret_digest
 from capk.plan.observed import Observed
 
+FOREIGN_SECONDS = 60.0
+"""Interval between attempts to write a Secret whose name someone else's Secret has."""
+
 
 def config_secret_name(cluster_name: str) -> str:
     """Return the name of the Secret whose kubeconfig works on the machine of the container engine."""

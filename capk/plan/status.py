@@ -153,3 +153,9 @@ def _transitions(
         if condition["type"] != Condition.READY
         and (condition["type"] in known or condition["reason"] not in UNEVENTFUL)
     ]
+
+
+def is_refused(observed: Observed, kind: Condition) -> bool:
+    """Return whether the stored condition is a refusal, which holds until the next attempt."""
+    stored = find(observed.object.conditions, kind)
+    return stored is not None and stored["reason"] in (Reason.WRITE_REFUSED, Reason.NAME_CONFLICT)

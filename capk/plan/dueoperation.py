@@ -1,0 +1,77 @@
+"""Choose the operation that a complete kind cluster needs: repair, renewal, or reading its kubeconfigs."""
+
+from capk.api import names
+from capk.api.conditions import find
+from capk.api.names import Condition
+from capk.plan.dataloss import has_lost_its_data
+from capk.plan.observed import Observed
+from capk.plan.ownership import leads_to_own
+from capk.plan.plan import ReadAccess, Request
+from capk.plan.renewal import renewal_request, renewal_wait
+from capk.plan.repair import (
+    must_be_asked_first,
+    start_request,
+)
+from capk.plan.secrets import (
+    are_intact,
+)
+
+
+def due_operation(observed: Observed) -> tuple[Request | None, float | None]:
+    """Return the operation that is due, and the seconds to wait if its back-off has not ended."""
+    if observed.operation is not None:
+        return None, None
+    if must_be_asked_first(observed):
+        return read_when_due(observed)
+    if (request := start_request(observed)) is not None:
+        return _when_due(observed, request)
+    if not leads_to_own(observed):
+        return None, None
+    if observed.engine.restarted:
+        return _when_due(observed, ReadAccess(observed.cluster_name, await_answer=True))
+    renewal = renewal_request(observed)
+    if renewal and renewal_wait(observed) <= 0:
+        return renewal, None
+    if observed.access is None and (observed.recheck or needs_access(observed) or _is_back(observed)):
+        return read_when_due(observed)
+    if _may_have_lost_its_data(observed):
+        return read_when_due(observed)
+    return None, renewal_wait(observed) if renewal else None
+
+
+def _is_back(observed: Observed) -> bool:
+    """Return whether the API server answers again after an outage: its data and certificates may have changed."""
+    stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
+    return bool(observed.health.answers) and stored is not None and stored["status"] == "False"
+
+
+def _may_have_lost_its_data(observed: Observed) -> bool:
+    """Return whether the API server's data may have changed; only a new uid of kube-system proves it."""
+    return observed.health.is_doubted and observed.object.kube_system_uid is not None
+
+
+def read_when_due(observed: Observed) -> tuple[Request | None, float | None]:
+    """Return the read of the kubeconfigs, or the seconds to wait if its back-off has not ended."""
+    if observed.operation is not None:
+        return None, None
+    return _when_due(observed, ReadAccess(observed.cluster_name))
+
+
+def _when_due(observed: Observed, request: Request) -> tuple[Request | None, float | None]:
+    """Hold a request back until the back-off of its goal ends."""
+    remaining = observed.remaining(request.goal)
+    return (None, remaining) if remaining > 0 else (request, None)
+
+
+def needs_access(observed: Observed) -> bool:
+    """Return whether something has to be written that only the kubeconfigs hold (C27: all can be read again)."""
+    if observed.access is not None:
+        return False
+    cluster = observed.object
+    is_known = cluster.identity not in (None, names.UNREAD)
+    complete = is_known and cluster.endpoint and cluster.status.get("endpoints") and cluster.is_provisioned
+    # If the engine cannot list containers, only the kubeconfig holds the address of the API server.
+    is_asked = observed.engine.lists_nodes or observed.health.is_watched
+    # A condition alone never leads to a removal: read the kubeconfig again first.
+    is_doubted = cluster.recreates and has_lost_its_data(observed)
+    return is_doubted or not (complete and is_asked and are_intact(observed))

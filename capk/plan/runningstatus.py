@@ -1,0 +1,91 @@
+"""Build the status of a complete kind cluster from its verdicts, nodes and endpoints."""
+
+from typing import Any
+
+from capk.api.names import Condition
+from capk.kindconfig.config import CONTROL_PLANE, role_of
+from capk.kindconfig.kubeconfig import server_url
+from capk.plan.duewrites import standing_refusals
+from capk.plan.observed import NodeFacts, Observed
+from capk.plan.ownership import made_by
+from capk.plan.repair import (
+    known_addresses,
+    needs_addresses,
+)
+from capk.plan.secrets import (
+    foreign_among,
+)
+from capk.plan.status import kindcluster_status
+from capk.plan.verdicts import (
+    api_server_verdict,
+    created_verdict,
+    kubeconfig_verdict,
+    nodes_verdict,
+    registries_verdict,
+)
+
+
+def running_status(observed: Observed) -> dict[str, Any]:
+    """Return the whole status of a complete kind cluster."""
+    cluster, access = observed.object, observed.access
+    verdicts = {
+        Condition.CLUSTER_CREATED: created_verdict(observed),
+        Condition.NODES_RUNNING: nodes_verdict(observed),
+        Condition.KUBECONFIG_AVAILABLE: kubeconfig_verdict(observed),
+    }
+    if answer := api_server_verdict(observed):
+        verdicts[Condition.API_SERVER_AVAILABLE] = answer
+    if registries := registries_verdict(observed):
+        verdicts[Condition.REGISTRIES_CONFIGURED] = registries
+    fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
+    if attempt := made_by(observed):
+        fields["attempt"] = attempt
+    if access is not None:
+        fields["endpoints"] = {
+            "external": server_url(*access.external_endpoint),
+            "internal": server_url(*access.internal_endpoint),
+        }
+        fields["kubernetesVersion"] = access.version or cluster.status.get("kubernetesVersion")
+    images = {node.image for node in observed.engine.nodes or () if node.image and node.role == "control-plane"}
+    if images:
+        fields["image"] = min(images)
+    # The endpoint is stored before this status is (C10, C13).
+    is_stored = not foreign_among(observed) and not standing_refusals(observed)
+    if (access is not None and is_stored) or (cluster.is_provisioned and cluster.endpoint):
+        fields |= {"ready": True, "initialization": {"provisioned": True}}
+    return kindcluster_status(observed, verdicts, **fields)
+
+
+def _nodes(observed: Observed) -> list[dict[str, str]]:
+    if observed.engine.nodes is not None:
+        nodes = sorted(observed.engine.nodes, key=lambda node: node.name)
+        return [
+            {"name": node.name, "role": node.role, "address": address, "state": _state(node)}
+            for node, address in zip(nodes, _addresses(observed, nodes), strict=True)
+        ]
+    if observed.access is not None and observed.access.nodes:
+        return [{"name": name, "role": role_of(name, observed.cluster_name)} for name in sorted(observed.access.nodes)]
+    return list(observed.object.status.get("nodes") or ())
+
+
+def _addresses(observed: Observed, nodes: list[NodeFacts]) -> list[str]:
+    """Return the nodes' addresses: if there are several control planes, the ones that they were created with.
+
+    A repair needs them. They never change during the life of the kind cluster, because etcd's certificates hold them.
+    """
+    if not needs_addresses(observed):
+        return [node.address for node in nodes]
+    known = known_addresses(observed)
+    works = not observed.engine.restarted and (
+        observed.health.answers or (observed.access and observed.access.answered)
+    )
+
+    def address(node: NodeFacts) -> str:
+        is_free = works and node.address and node.role != CONTROL_PLANE
+        return node.address if is_free else known.get(node.name, node.address)
+
+    return [address(node) for node in nodes]
+
+
+def _state(node: NodeFacts) -> str:
+    return "Running" if node.running else "Stopped"

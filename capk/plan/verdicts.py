@@ -1,0 +1,153 @@
+"""Judge a complete kind cluster: one verdict per condition."""
+
+from capk.api.conditions import find
+from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
+from capk.kindconfig.advice import replicas_warnings
+from capk.kindconfig.config import CONTROL_PLANE
+from capk.plan.creation import advice
+from capk.plan.dataloss import has_lost_its_data
+from capk.plan.dueoperation import needs_access
+from capk.plan.duewrites import standing_refusals
+from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
+from capk.plan.plan import Goal
+from capk.plan.renewal import expiry_verdict
+from capk.plan.repair import (
+    misplaced_nodes,
+    stopped_entry_points,
+    stopped_nodes,
+)
+from capk.plan.secrets import (
+    foreign_among,
+    unkept,
+)
+from capk.plan.status import Verdict, false, is_refused, true
+
+
+def created_verdict(observed: Observed) -> Verdict:
+    """Return whether the kind cluster that was created still holds its data and its identity is stored."""
+    refusals = standing_refusals(observed)
+    if words := refusals.get(CLAIM) or refusals.get(IDENTITY):
+        message = f"The API server refuses to store the identity of the kind cluster: {words}"
+        return false(Reason.WRITE_REFUSED, message)
+    if not has_lost_its_data(observed):
+        made = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
+        warnings = (*advice(observed), *replicas_warnings(observed.wanted_control_planes, len(made)))
+        return true(Reason.CREATED, " ".join(filter(None, (*warnings, observed.creation.not_ready))))
+    return false(
+        Reason.DATA_LOST,
+        f'The kind cluster "{observed.cluster_name}" runs, but its etcd has lost all data. '
+        "Delete the object, or set spec.recreatePolicy to Always to get a new cluster.",
+    )
+
+
+def api_server_verdict(observed: Observed) -> Verdict | None:
+    """Return the verdict on the workload cluster's API server; None if nothing new is known."""
+    health, access = observed.health, observed.access
+    was_reached = health.reached or was_ever_reached(observed.object)
+    if (stopped := stopped_entry_points(observed)) and not stopped_nodes(observed):
+        message = f"{', '.join(stopped)} does not run and belongs to someone else. Ask its owner to start it."
+        return false(Reason.NOT_ANSWERING, message)
+    if health.answers or (health.answers is None and access and access.answered):
+        return true(Reason.ANSWERING)
+    if health.answers is False and was_reached:
+        message = (
+            f"The API server of the workload cluster does not answer: {health.said}. Its node containers run. Check "
+            "the logs of kube-apiserver and etcd in the control-plane node, and the free space on the engine's disk. "
+            "If the provider has moved, check that it can reach that address."
+        )
+        return false(Reason.NOT_ANSWERING, message)
+    if was_reached or not (health.answers is False or access):
+        return None
+    said = health.said or (access.said if access else "")
+    message = (
+        "The provider cannot reach the API server of the workload cluster from where it runs"
+        f"{': ' + said if said else ''}. Readiness depends on the container engine only."
+    )
+    return Verdict("Unknown", Reason.NOT_REACHABLE, message)
+
+
+def was_ever_reached(cluster: KINDCluster) -> bool:
+    """Return whether a provider has ever reached the API server of the workload cluster.
+
+    A moved or replaced object has lost its status, but keeps the uid of its kube-system namespace. Only the API server
+    can have provided that uid.
+    """
+    stored = find(cluster.conditions, Condition.API_SERVER_AVAILABLE)
+    is_judged = stored is not None and stored["status"] in ("True", "False")
+    return is_judged or cluster.kube_system_uid is not None
+
+
+def registries_verdict(observed: Observed) -> Verdict | None:
+    """Return whether the nodes have the mirrors of the spec; None if it sets none or the stored condition holds."""
+    if not (observed.object.spec.get("registries") or {}).get("mirrors"):
+        return None
+    cause = observed.creation.registries
+    if cause:
+        message = (
+            f"Some nodes lack the mirrors of spec.registries: {cause}. They pull images directly from the registries. "
+            "To retry, delete the object and create it again."
+        )
+        return false(Reason.NOT_CONFIGURED, message)
+    if cause is not None:
+        return true(Reason.CONFIGURED)
+    if find(observed.object.conditions, Condition.REGISTRIES_CONFIGURED) is not None:
+        return None
+    message = (
+        "It is not known whether the nodes have the mirrors of spec.registries: the kind cluster was adopted, or its "
+        "status was lost after the creation."
+    )
+    return Verdict("Unknown", Reason.UNKNOWN, message)
+
+
+def nodes_verdict(observed: Observed) -> Verdict:
+    """Return whether all nodes run, with the addresses that they need."""
+    due = [*stopped_nodes(observed), *misplaced_nodes(observed)]
+    if not due and observed.engine.restarted:
+        waiting = "Nodes were restarted. Waiting for the kind cluster's API server."
+        failure = observed.failure(Goal.ACCESS)
+        return false(Reason.STARTING_NODES, f"{waiting} {failure.message}" if failure else waiting)
+    if not due:
+        return true(Reason.RUNNING)
+    listed = ", ".join(sorted(node.name for node in due))
+    if failure := observed.failure(Goal.REPAIRED):
+        reason = Reason.ADDRESS_TAKEN if failure.reason is Reason.ADDRESS_TAKEN else Reason.NODES_STOPPED
+        return false(reason, f"Could not start {listed}: {failure.message}")
+    return false(Reason.STARTING_NODES, f"Starting stopped nodes: {listed}.")
+
+
+def kubeconfig_verdict(observed: Observed) -> Verdict:
+    """Return whether the Secrets and the endpoint are stored, and the certificates in them valid for a while."""
+    if foreign := foreign_among(observed):
+        message = (
+            f"Secret {', '.join(foreign)} exists and does not belong to this provider. "
+            "Copy its data if you need it, and delete it."
+        )
+        return false(Reason.NAME_CONFLICT, message)
+    for part, words in standing_refusals(observed).items():
+        if part == ENDPOINT or part.startswith(SECRET):
+            what = "spec.controlPlaneEndpoint" if part == ENDPOINT else part.capitalize()
+            return false(Reason.WRITE_REFUSED, f"The API server refuses {what}: {words}")
+    if contested := sorted(observed.contested):
+        message = (
+            "Something else, such as an admission webhook, changes "
+            f"{', '.join(part.capitalize() for part in contested)} each time the provider writes it. Exempt it there. "
+            "The provider retries with exponential back-off."
+        )
+        return false(Reason.CONTESTED, message)
+    if missing := unkept(observed):
+        message = (
+            f"Secret {missing} is missing. KINDControlPlane {observed.control_plane_name} writes it, but does not "
+            "exist, is paused, or is managed externally."
+        )
+        return false(Reason.WAITING_FOR_CONTROL_PLANE, message)
+    if expiry := expiry_verdict(observed):
+        return expiry
+    if observed.access is not None or not needs_access(observed):
+        return true(Reason.PROVISIONED)
+    if failure := observed.failure(Goal.ACCESS):
+        return false(Reason.KUBECONFIG_UNAVAILABLE, failure.message)
+    if is_refused(observed, Condition.KUBECONFIG_AVAILABLE):
+        stored = find(observed.object.conditions, Condition.KUBECONFIG_AVAILABLE) or {}
+        return false(Reason(stored["reason"]), stored.get("message", ""))
+    return false(Reason.NOT_PROVISIONED, "Reading the kubeconfig.")
