@@ -20,7 +20,7 @@ def steady(size: int, minutes: float, creates: int) -> Iterator[Row]:
         # Restarted, so that the memory does not include the creations.
         with rig.provider() as provider:
             provider.await_settled(size)
-            looked = rig.calls().count("get clusters")
+            calls_before = rig.calls().count("get clusters")
             with rig.measured(provider) as usage:
                 sleep(60 * minutes)
             percent = 100 / usage.seconds
@@ -29,7 +29,7 @@ def steady(size: int, minutes: float, creates: int) -> Iterator[Row]:
                 "minutes": minutes,
                 "writes": usage.writes.total(),
                 "reads": usage.reads.total(),
-                "inventory_calls": rig.calls().count("get clusters") - looked,
+                "inventory_calls": rig.calls().count("get clusters") - calls_before,
                 "provider_cpu_percent": round(usage.provider_cpu_s * percent, 2),
                 "engine_cpu_percent": round(usage.engine_cpu_s * percent, 2),
                 "resident_mib": round(resident_mib(provider.pid), 1),

@@ -28,8 +28,8 @@ def find_binary(name: str, directory: Path | None = None) -> Path:
             return candidate.resolve()
     if found := shutil.which(name):
         return Path(found).resolve()
-    looked = ", ".join(str(place) for place in places)
-    raise BinaryMissing(f"{name} is not in {looked} or on PATH: run `make tools`, or set {BIN_VARIABLE}")
+    searched = ", ".join(str(place) for place in places)
+    raise BinaryMissing(f"{name} is not in {searched} or on PATH: run `make tools`, or set {BIN_VARIABLE}")
 
 
 def find_manifest(name: str, directory: Path | None = None) -> Path:
@@ -42,8 +42,8 @@ def find_manifest(name: str, directory: Path | None = None) -> Path:
         candidate = place / "manifests" / name
         if candidate.is_file():
             return candidate.resolve()
-    looked = ", ".join(str(place / "manifests") for place in places)
-    raise BinaryMissing(f"{name} is not in {looked}: run `make tools`, or set {BIN_VARIABLE}")
+    searched = ", ".join(str(place / "manifests") for place in places)
+    raise BinaryMissing(f"{name} is not in {searched}: run `make tools`, or set {BIN_VARIABLE}")
 
 
 def _usual_places() -> Iterator[Path]:

@@ -33,15 +33,15 @@ def kubeadm_documents(patch: str) -> list[Mapping[str, Any]]:
 
 def registry_settings(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the field of each containerd patch that configures registries, with the settings, as in `mirrors`."""
-    for index, patch in _looked_at(spec.get("containerdConfigPatches") or ()):
+    for index, patch in _first_patches(spec.get("containerdConfigPatches") or ()):
         for settings in _merged_registries(patch):
             yield f"spec.containerdConfigPatches[{index}]", settings
-    for index, patch in _looked_at(spec.get("containerdConfigPatchesJSON6902") or ()):
+    for index, patch in _first_patches(spec.get("containerdConfigPatchesJSON6902") or ()):
         for settings in _json_registries(patch):
             yield f"spec.containerdConfigPatchesJSON6902[{index}]", settings
 
 
-def _looked_at(patches: Sequence[str]) -> Iterator[tuple[int, str]]:
+def _first_patches(patches: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Yield the first patches with their numbers, as long as they are not too long together."""
     left = _MOST_CHARACTERS
     for index, patch in enumerate(patches):

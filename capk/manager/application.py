@@ -72,10 +72,10 @@ class Application:
         clock = asyncio.get_running_loop().time
         self.settings, self.client, self.metrics = settings, client, metrics
         self.ready = StartupCheck("the first list of all objects and the first inventory of the engine")
-        self.looked = Heartbeat(
+        self.engine_heartbeat = Heartbeat(
             "beat of the engine watch", 10 * settings.inventory_period_seconds + INVENTORY_SECONDS + 60
         )
-        self.resynced = Heartbeat("beat of the resync", 3 * settings.sync_period_seconds + RECONCILE_SECONDS)
+        self.resync_heartbeat = Heartbeat("beat of the resync", 3 * settings.sync_period_seconds + RECONCILE_SECONDS)
         # A list repairs what a watch has missed. A watch that is behind at two lists in a row is dead. kopf ends
         # streams that are silent for 70 s; this check finds the other cases.
         self.lag = WatchLag(settings.sync_period_seconds + 300)
@@ -175,8 +175,8 @@ class Application:
 
         Raises CapkError with the cause if one of the loops fails.
         """
-        self.looked.touch()
-        self.resynced.touch()
+        self.engine_heartbeat.touch()
+        self.resync_heartbeat.touch()
         self.kind.remove_leftovers()
         await self.cache.relist()
         # A hanging engine must not block the start: the liveness probe would restart the provider for ever.
@@ -222,7 +222,7 @@ class Application:
             self._refresh_inventory,
             seconds=self.settings.inventory_period_seconds,
             deadline_seconds=INVENTORY_SECONDS,
-            on_round=self.looked.touch,
+            on_round=self.engine_heartbeat.touch,
         )
 
     def _repeat_resync(self) -> Coroutine[Any, Any, None]:
@@ -231,7 +231,7 @@ class Application:
             self._resync,
             seconds=self.settings.sync_period_seconds,
             deadline_seconds=RECONCILE_SECONDS,
-            on_round=self.resynced.touch,
+            on_round=self.resync_heartbeat.touch,
         )
 
     async def _refresh_inventory(self) -> None:

@@ -18,11 +18,11 @@ from capk.manager.operations.kubesystem import Ask
 from capk.manager.operations.removal import Removal
 from capk.manager.operations.renewal import Renewal
 from capk.manager.operations.repair import NeededByOthers, Repair
-from capk.manager.records import Made, Record, Withdrawn
-from capk.plan.observed import Access, EndpointMode
-from capk.plan.plan import Create, Delete, ReadAccess, RenewCertificates, Request, StartNodes
+from capk.manager.records import Outcome, Record, Withdrawn
+from capk.plan.observed import EndpointMode
+from capk.plan.plan import Create, Delete, OperationRequest, ReadAccess, RenewCertificates, StartNodes
 
-StillWanted = Callable[[Record, Request], bool]
+StillWanted = Callable[[Record, OperationRequest], bool]
 """Returns whether the object still wants the request that was queued for it."""
 
 
@@ -56,9 +56,7 @@ class Executor:
         self._access = AccessReader(kind, containers, inventory, ask, endpoint=endpoint, wait_seconds=wait_seconds)
         self._renewal = Renewal(containers, inventory, self._access.run)
 
-    async def carry_out(
-        self, record: Record, request: Request, on_step: Callable[[Step], None]
-    ) -> Made | Access | None:
+    async def carry_out(self, record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Outcome:
         """Carry out the request; return what a creation has made, or how to reach the workload cluster.
 
         Raises CommandError, AddressTaken, NamesNotResolved, BadKubeconfig; Withdrawn if the object no longer wants it.

@@ -52,7 +52,7 @@ def engine_facts(snapshot: Snapshot | None, name: str, *, lists_nodes: bool) -> 
         return EngineFacts(lists_nodes=lists_nodes)
     entry = snapshot.clusters.get(name)
     return EngineFacts(
-        looked=True,
+        was_listed=True,
         failure=classify(snapshot.error) if snapshot.error else None,
         exists=entry is not None,
         nodes=tuple(_node(node) for node in entry.nodes) if entry and entry.nodes is not None else None,

@@ -3,7 +3,7 @@
 from capk.api.objects import KINDCluster
 from capk.manager.records import Record
 from capk.manager.relations import Relations
-from capk.plan.plan import Create, Delete, Goal, RenewCertificates, Request
+from capk.plan.plan import Create, Delete, Goal, OperationRequest, RenewCertificates
 from capk.runtime.store import Store
 
 
@@ -14,7 +14,7 @@ class Gate:
         self._store = store
         self._relations = relations
 
-    def still_wanted(self, record: Record, request: Request) -> bool:
+    def still_wanted(self, record: Record, request: OperationRequest) -> bool:
         """Return whether the request may be carried out now."""
         if record.vanished:
             # An object that was restored from a backup carries the claim of the one that is gone.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Final
 
 from capk.api import names
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
@@ -17,12 +16,9 @@ from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
 from capk.plan.observed import SECRET, Access, Authorities, ControlPlaneObserved, Observed, Policy
 from capk.plan.ownership import Ownership, leads_to_own, ownership
-from capk.plan.secrets import config_secret_name, kubeconfig_secret_name
+from capk.plan.secrets import FOREIGN_SECONDS, config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
-
-FOREIGN_SECONDS: Final = 60.0
-"""Interval between checks whether a name is still taken by someone else's Secret."""
 
 
 class Observer:

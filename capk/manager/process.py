@@ -82,8 +82,8 @@ async def _probes(settings: Settings, app: Application, metrics: Metrics) -> Asy
     """Serve the probes, and metrics on the same address or on another one."""
     live: dict[str, Check] = {
         "queue": moving_queue(app.queue, STUCK_SECONDS),
-        "engine": app.looked,
-        "resync": app.resynced,
+        "engine": app.engine_heartbeat,
+        "resync": app.resync_heartbeat,
         "watch": app.lag,
     }
     apart = settings.diagnostics_address not in ("", settings.health_address)

@@ -16,7 +16,7 @@ from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.manager.facts import failure_of
 from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
-from capk.plan.plan import Create, Delete, Goal, ReadAccess, RenewCertificates, Request, StartNodes
+from capk.plan.plan import Create, Delete, Goal, OperationRequest, ReadAccess, RenewCertificates, StartNodes
 from capk.runtime.metrics import Metrics
 
 ACCESS_SECONDS: Final = 60.0
@@ -58,6 +58,10 @@ class Made:
     facts: CreationFacts = field(default_factory=CreationFacts)
 
 
+Outcome = Made | Access | None
+"""What an operation hands back, if anything."""
+
+
 class Withdrawn(Exception):
     """The object no longer wanted the operation when it left the queue: nothing was done."""
 
@@ -66,7 +70,7 @@ class Withdrawn(Exception):
 class _Goal:
     attempts: int
     ended_at: float
-    request: Request
+    request: OperationRequest
     error: Exception | None = None
 
 
@@ -89,7 +93,7 @@ class Record:
 
     key: Key
     uid: str
-    request: Request | None = None
+    request: OperationRequest | None = None
     """Of the running or queued operation."""
     goals: dict[Goal, _Goal] = field(default_factory=dict)
     refusals: dict[str, _Refusal] = field(default_factory=dict)
@@ -121,7 +125,7 @@ class Record:
     """Whether the object is gone and the rest of its kind cluster is being removed."""
 
 
-CarryOut = Callable[[Record, Request, Callable[[Step], None]], Awaitable["Made | Access | None"]]
+CarryOut = Callable[[Record, OperationRequest, Callable[[Step], None]], Awaitable[Outcome]]
 """Carries out a request; see `capk.manager.executor`."""
 
 
@@ -162,7 +166,7 @@ class Records:
     def __len__(self) -> int:
         return len(self._records)
 
-    def start(self, record: Record, request: Request) -> None:
+    def start(self, record: Record, request: OperationRequest) -> None:
         """Carry out the request in the background, in its lane; do nothing if the object has an operation."""
         latest = self._operations.get(record.uid)
         if latest is not None and not latest.done:
@@ -335,7 +339,7 @@ class Records:
         self._operations.cancel(uid)
         self._operations.forget(uid)
 
-    def _succeeded(self, record: Record, request: Request, result: "Made | Access | None", began: float) -> None:
+    def _succeeded(self, record: Record, request: OperationRequest, result: Outcome, began: float) -> None:
         latest = record.goals.get(request.goal)
         if isinstance(request, Create | Delete):
             record.unfinished = None
@@ -357,7 +361,7 @@ class Records:
             record.validity = Validity(result.not_after, result.lifetime) if result.not_after else None
             self._drop_later(record)
 
-    def _failed(self, record: Record, request: Request, error: Exception) -> None:
+    def _failed(self, record: Record, request: OperationRequest, error: Exception) -> None:
         latest = record.goals.get(request.goal)
         is_same = latest is not None and not (
             isinstance(request, Create) and isinstance(latest.request, Create) and not request.is_like(latest.request)

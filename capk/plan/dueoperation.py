@@ -6,7 +6,7 @@ from capk.api.names import Condition
 from capk.plan.dataloss import has_lost_its_data
 from capk.plan.observed import Observed
 from capk.plan.ownership import leads_to_own
-from capk.plan.plan import ReadAccess, Request
+from capk.plan.plan import OperationRequest, ReadAccess
 from capk.plan.renewal import renewal_request, renewal_wait
 from capk.plan.repair import (
     must_be_asked_first,
@@ -17,7 +17,7 @@ from capk.plan.secrets import (
 )
 
 
-def due_operation(observed: Observed) -> tuple[Request | None, float | None]:
+def due_operation(observed: Observed) -> tuple[OperationRequest | None, float | None]:
     """Return the operation that is due, and the seconds to wait if its back-off has not ended."""
     if observed.operation is not None:
         return None, None
@@ -50,14 +50,14 @@ def _may_have_lost_its_data(observed: Observed) -> bool:
     return observed.health.is_doubted and observed.object.kube_system_uid is not None
 
 
-def read_when_due(observed: Observed) -> tuple[Request | None, float | None]:
+def read_when_due(observed: Observed) -> tuple[OperationRequest | None, float | None]:
     """Return the read of the kubeconfigs, or the seconds to wait if its back-off has not ended."""
     if observed.operation is not None:
         return None, None
     return _when_due(observed, ReadAccess(observed.cluster_name))
 
 
-def _when_due(observed: Observed, request: Request) -> tuple[Request | None, float | None]:
+def _when_due(observed: Observed, request: OperationRequest) -> tuple[OperationRequest | None, float | None]:
     """Hold a request back until the back-off of its goal ends."""
     remaining = observed.remaining(request.goal)
     return (None, remaining) if remaining > 0 else (request, None)

@@ -21,7 +21,7 @@ def another_engine(observed: Observed) -> Failure | None:
     """
     engine, known = observed.engine, observed.object.engine_id
     has_cluster = observed.claim is not None or observed.object.completed_attempt is not None
-    is_asked = engine.id or (engine.looked and engine.lists_nodes)
+    is_asked = engine.id or (engine.was_listed and engine.lists_nodes)
     if not has_cluster or not known or not is_asked or known == engine.id:
         return None
     if any(is_own(observed, node) for node in engine.nodes or ()) or is_adopted(observed):

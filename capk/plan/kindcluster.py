@@ -152,7 +152,7 @@ def yield_to_rival(observed: Observed) -> Plan | None:
 def await_engine(observed: Observed) -> Plan | None:
     """Change nothing while the container engine does not answer, and report that."""
     engine = observed.engine
-    if not engine.looked and engine.failure is None:
+    if not engine.was_listed and engine.failure is None:
         return Plan(requeue_seconds=1.0)
     if engine.failure is None:
         return None

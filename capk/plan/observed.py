@@ -14,7 +14,7 @@ from capk.diagnosis.failures import Failure
 from capk.kindconfig.config import LOAD_BALANCER
 from capk.plan.claims import Claim
 from capk.plan.marks import Mark
-from capk.plan.plan import Goal, Request
+from capk.plan.plan import Goal, OperationRequest
 
 CLAIM, IDENTITY, ENDPOINT, REPLICAS, SECRET = "claim", "identity", "endpoint", "replicas", "secret"
 """The parts of a plan that the API server may refuse one by one; a Secret's part ends with a space and its name."""
@@ -78,7 +78,7 @@ class NodeFacts:
 class EngineFacts:
     """What the container engine lists under the object's kind cluster name."""
 
-    looked: bool = False
+    was_listed: bool = False
     """Whether an inventory of the engine was taken since the provider started."""
     failure: Failure | None = None
     """Why the last inventory failed; `exists` and `nodes` then hold the last known state."""
@@ -95,14 +95,14 @@ class EngineFacts:
     @property
     def answers(self) -> bool:
         """Whether the last inventory of the engine succeeded."""
-        return self.looked and self.failure is None
+        return self.was_listed and self.failure is None
 
 
 @dataclass(frozen=True)
 class OperationFacts:
     """The object's running or queued operation; the outcome is part of the goal's facts."""
 
-    request: Request
+    request: OperationRequest
     queued: bool
     announced: bool = True
     """Whether it has run long enough to be worth a write of the status."""
@@ -121,7 +121,7 @@ class GoalFacts:
     attempts: int
     seconds_ago: float
     failure: Failure | None = None
-    request: Request | None = None
+    request: OperationRequest | None = None
     logs: str = ""
 
 

@@ -121,7 +121,8 @@ class RenewCertificates:
     goal: Goal = Goal.RENEWED
 
 
-Request = Create | Delete | StartNodes | ReadAccess | RenewCertificates
+OperationRequest = Create | Delete | StartNodes | ReadAccess | RenewCertificates
+"""What an operation has to do. `capk.manager.executor` chooses the module for each, `capk.manager.records` its lane."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Plan:
     """Stored together with `identity`."""
     engine_id: str | None = None
     """Stored with `identity` or `kube_system_uid`; not worth a write of its own."""
-    operation: Request | None = None
+    operation: OperationRequest | None = None
     """Started once the finalizer and the claim are stored (C8)."""
     secrets: tuple[Mapping[str, Any], ...] = ()
     """Secrets to write, complete (C13: before the endpoint and the status)."""

@@ -13,7 +13,7 @@ from capk.plan.duewrites import (
 from capk.plan.engineid import missing_engine_id
 from capk.plan.observed import CLAIM, Observed
 from capk.plan.ownership import own_uids, unmarked_ids
-from capk.plan.plan import Delete, Goal, Plan, ReadAccess, Request
+from capk.plan.plan import Delete, Goal, OperationRequest, Plan, ReadAccess
 from capk.plan.runningstatus import running_status
 from capk.plan.secrets import (
     FOREIGN_SECONDS,
@@ -53,7 +53,7 @@ def keep_running(observed: Observed) -> Plan:
     )
 
 
-def _is_reading(observed: Observed, due: Request | None) -> bool:
+def _is_reading(observed: Observed, due: OperationRequest | None) -> bool:
     """Return whether the kubeconfig is being read and the read has just started."""
     if observed.operation is not None:
         return isinstance(observed.operation.request, ReadAccess) and not observed.operation.announced

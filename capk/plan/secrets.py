@@ -14,7 +14,7 @@ from capk.kindconfig.kubeconfig import config_secret, kubeconfig_secret, secret_
 from capk.plan.observed import Observed
 
 FOREIGN_SECONDS = 60.0
-"""Interval between attempts to write a Secret whose name someone else's Secret has."""
+"""Interval between checks and attempts to write while someone else's Secret has the name of a wanted one."""
 
 
 def config_secret_name(cluster_name: str) -> str:

@@ -166,7 +166,7 @@ class TestLoops:
         async with world.running() as app:
             assert asyncio.get_running_loop().time() - began < 90
             await asyncio.sleep(600)
-            assert app.looked() is None
+            assert app.engine_heartbeat() is None
 
     async def test_failed_operation_that_nobody_expected_is_in_the_log(self, tmp_path, caplog):
         world = World(tmp_path)

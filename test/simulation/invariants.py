@@ -83,7 +83,7 @@ def _look_at_probes(life: Life) -> None:
     app = provider.app if provider else None
     if app is None:
         return
-    checks = (moving_queue(app.queue, STUCK_SECONDS), app.looked, app.resynced, app.lag)
+    checks = (moving_queue(app.queue, STUCK_SECONDS), app.engine_heartbeat, app.resync_heartbeat, app.lag)
     for problem in filter(None, (check() for check in checks)):
         life.world.violate(f"a probe fails: {problem}")
 

@@ -47,7 +47,7 @@ def test_every_failure_of_an_operation_has_words(error, said):
 class TestHealthTarget:
     def seen(self, host="127.0.0.1", *, endpoint=EndpointMode.EXTERNAL, **facts):
         published = replace(node(), api_port=(host, 40001))
-        engine = EngineFacts(looked=True, exists=True, nodes=(published,))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(published,))
         access = replace(ACCESS, authority="PEM")
         return observe(engine=engine, policy=Policy(endpoint=endpoint), **{"access": access, **facts})
 

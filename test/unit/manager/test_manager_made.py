@@ -10,7 +10,7 @@ import pytest
 from capk.engine.operations import Lane, Operations
 from capk.manager.records import ACCESS_SECONDS, Made, Record, Records
 from capk.plan.observed import CreationFacts, Policy, Validity
-from capk.plan.plan import ReadAccess, Request
+from capk.plan.plan import OperationRequest, ReadAccess
 from capk.runtime.metrics import Metrics
 from test.unit.manager.test_manager_executor import CREATE
 from test.unit.plan.builders import ACCESS, NOW, kindcluster
@@ -18,7 +18,7 @@ from test.unit.plan.builders import ACCESS, NOW, kindcluster
 pytestmark = pytest.mark.virtual_time
 
 
-async def after(result: Any, request: Request = CREATE) -> tuple[Records, Record]:
+async def after(result: Any, request: OperationRequest = CREATE) -> tuple[Records, Record]:
     """Return records, and the record of an object, after an operation with this result."""
 
     async def carry_out(*_: Any) -> Any:

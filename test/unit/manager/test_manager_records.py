@@ -26,7 +26,7 @@ from capk.manager.records import (
     Withdrawn,
 )
 from capk.plan.observed import Access, Policy, retry_delay
-from capk.plan.plan import Goal, ReadAccess, Request, StartNodes
+from capk.plan.plan import Goal, OperationRequest, ReadAccess, StartNodes
 from capk.runtime.metrics import Metrics
 from test.unit.plan.builders import create_request, kindcluster, removal
 from test.unit.virtual_time import now
@@ -46,9 +46,9 @@ class Executor:
     def __init__(self) -> None:
         self.answer: Any = None
         self.seconds = 1.0
-        self.done: list[Request] = []
+        self.done: list[OperationRequest] = []
 
-    async def carry_out(self, record: Record, request: Request, on_step: Callable[[Step], None]) -> Any:
+    async def carry_out(self, record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Any:
         on_step(Step(Reason.PREPARING_NODES, ""))
         await asyncio.sleep(self.seconds)
         self.done.append(request)
@@ -67,7 +67,7 @@ class World:
     def record(self, uid: str = "one") -> Record:
         return self.records.of(seen(uid))
 
-    async def run(self, request: Request, answer: Any = None, uid: str = "one") -> Record:
+    async def run(self, request: OperationRequest, answer: Any = None, uid: str = "one") -> Record:
         """Carry out a request to its end."""
         record, self.executor.answer = self.record(uid), answer
         self.records.start(record, request)

@@ -10,7 +10,7 @@ from capk.engine.operations import Lane, Operations
 from capk.engine.progress import Step
 from capk.manager.records import Made, Record, Records
 from capk.plan.observed import Access, Policy
-from capk.plan.plan import ReadAccess, Request
+from capk.plan.plan import OperationRequest, ReadAccess
 from capk.runtime.metrics import Metrics
 from test.unit.plan.builders import create_request, kindcluster
 from test.unit.virtual_time import now
@@ -24,7 +24,7 @@ class Engine:
     def __init__(self) -> None:
         self.answer: Any = None
 
-    async def carry_out(self, record: Record, request: Request, on_step: Callable[[Step], None]) -> Any:
+    async def carry_out(self, record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Any:
         await asyncio.sleep(1)
         return self.answer
 
@@ -35,7 +35,7 @@ async def test_new_cluster_is_not_taken_for_the_one_that_was_lost():
     records = Records(engine.carry_out, operations, Metrics(), Policy(), now)
     record = records.of(kindcluster())
 
-    async def run(request: Request, answer: Any) -> None:
+    async def run(request: OperationRequest, answer: Any) -> None:
         engine.answer = answer
         records.start(record, request)
         await asyncio.sleep(2)

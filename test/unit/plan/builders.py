@@ -12,7 +12,7 @@ from capk.kindconfig.kubeconfig import secret_digest
 from capk.plan.claims import claim_of, cluster_name
 from capk.plan.marks import Mark
 from capk.plan.observed import Access, EngineFacts, GoalFacts, NodeFacts, Observed, OperationFacts
-from capk.plan.plan import Create, Delete, Goal, Plan, Request
+from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
@@ -104,8 +104,8 @@ ACCESS = Access(
 )
 CLAIMED = {names.CLAIM_ANNOTATION: "dev", names.CLAIM_ID_ANNOTATION: UID}
 COMPLETE = {**CLAIMED, names.IDENTITY_ANNOTATION: IDENTITY}
-NOTHING_THERE = EngineFacts(looked=True)
-RUNNING = EngineFacts(looked=True, exists=True, nodes=(node(),))
+NOTHING_THERE = EngineFacts(was_listed=True)
+RUNNING = EngineFacts(was_listed=True, exists=True, nodes=(node(),))
 FINALIZER = [names.KIND_CLUSTER_FINALIZER]
 
 
@@ -117,16 +117,18 @@ def observe(cluster: KINDCluster | None = None, *, alive: Collection[str] = (), 
     return Observed(**{"object": seen, "now": NOW, "engine": NOTHING_THERE, **names_of_it, **facts})
 
 
-def running_operation(request: Request, **facts: Any) -> OperationFacts:
+def running_operation(request: OperationRequest, **facts: Any) -> OperationFacts:
     return OperationFacts(request=request, **{"queued": False, **facts})
 
 
-def failed(request: Request, failure: Any, *, attempts: int = 1, seconds_ago: float = 0.0, logs: str = "") -> Any:
+def failed(
+    request: OperationRequest, failure: Any, *, attempts: int = 1, seconds_ago: float = 0.0, logs: str = ""
+) -> Any:
     """Return a goal whose last operation failed."""
     return {request.goal: GoalFacts(attempts, seconds_ago, failure, request, logs)}
 
 
-def ended(request: Request, *, attempts: int = 0, seconds_ago: float = 0.0) -> Any:
+def ended(request: OperationRequest, *, attempts: int = 0, seconds_ago: float = 0.0) -> Any:
     """Return a goal whose last operation succeeded."""
     return {request.goal: GoalFacts(attempts, seconds_ago, None, request)}
 

@@ -175,7 +175,7 @@ class TestNames:
         """A manifest from the API server that is applied under another name contains the claim."""
         original = "uid-of-the-original"
         annotations = {**COMPLETE, names.CLAIM_ID_ANNOTATION: original}
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{original}.1"),))
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=f"{original}.1"),))
         facts = {"alive": {original}, "rival": "default/original", "engine": theirs}
         plan = decide(observe(kindcluster({"clusterName": "dev"}, annotations=annotations), **facts))
         assert plan.operation is None
@@ -190,7 +190,7 @@ class TestNames:
         """The kind cluster of an object that `clusterctl move` removes continues under another management cluster."""
         original = "uid-of-the-original"
         copied = {**COMPLETE, names.CLAIM_ID_ANNOTATION: original, names.ATTEMPT_ANNOTATION: "1"}
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{original}.1"),))
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=f"{original}.1"),))
         copy = kindcluster({"clusterName": "dev"}, annotations=copied)
         seen = observe(copy, alive={original}, copies_claim=True, rival="default/original", engine=theirs)
         plan = decide(seen)
@@ -203,7 +203,7 @@ class TestNames:
     @pytest.mark.parametrize("mark", [UID, "uid-of-the-original.1"])
     def test_copied_claim_is_not_touched_where_it_may_be_an_edit_or_was_refused(self, mark) -> None:
         copied = {**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-of-the-original"}
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=mark),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=mark),))
         held_back = frozenset({CLAIM}) if mark != UID else frozenset()
         cluster = kindcluster({"clusterName": "dev"}, annotations=copied)
         seen = observe(
@@ -231,7 +231,7 @@ class TestNames:
 class TestOthersClusters:
     @pytest.mark.rule("C21")
     def test_cluster_of_a_stranger_is_neither_adopted_nor_touched(self) -> None:
-        plan = decide(observe(engine=EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))))
+        plan = decide(observe(engine=EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None),))))
         assert plan.operation is None
         assert not plan.add_finalizer
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
@@ -239,7 +239,7 @@ class TestOthersClusters:
 
     def test_engine_is_asked_again_before_a_strangers_cluster_is_told_of_but_not_after(self) -> None:
         """Someone may have deleted it a moment ago to free the name."""
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None),))
         first = decide(observe(engine=theirs))
         assert first.refresh
         assert first.status is not None
@@ -247,13 +247,13 @@ class TestOthersClusters:
 
     def test_claim_on_a_name_that_a_stranger_took_first_is_given_back(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
-        plan = decide(observe(cluster, engine=EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))))
+        plan = decide(observe(cluster, engine=EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None),))))
         released = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION)
         assert plan.annotations == dict.fromkeys(released)
 
     def test_deleting_the_object_leaves_a_strangers_cluster_of_that_name(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark="somebody-else"),))
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark="somebody-else"),))
         plan = decide(observe(cluster, engine=theirs, access=replace(ACCESS, fingerprint="sha256:other")))
         assert plan.operation is None
         assert plan.remove_finalizer
@@ -263,7 +263,7 @@ class TestOthersClusters:
         """Someone else created the control plane first; the engine may still be creating our worker."""
         begun = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "1"}
         cluster = kindcluster(annotations=begun, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark="somebody-else"),))
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark="somebody-else"),))
         going = observe(cluster, engine=theirs)
         removal = decide(going).operation
         assert isinstance(removal, Delete)
@@ -277,7 +277,7 @@ class TestOthersClusters:
     def test_cluster_that_this_process_has_completed_is_not_taken_for_half_made(self) -> None:
         """Its status was not written yet when someone emptied its identity."""
         emptied = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "2"}
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.2"),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=f"{UID}.2"),))
         seen = observe(kindcluster({"standalone": True}, annotations=emptied, finalizers=FINALIZER), engine=engine)
         assert isinstance(decide(seen).operation, Delete)
         assert isinstance(decide(replace(seen, completed=1)).operation, Delete)
@@ -285,7 +285,7 @@ class TestOthersClusters:
 
     def test_fingerprint_is_read_before_a_cluster_with_unknown_nodes_is_deleted(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        unmarked = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
+        unmarked = EngineFacts(was_listed=True, exists=True, nodes=None, lists_nodes=False)
         proof = ReadAccess("dev", goal=Goal.GONE)
         assert decide(observe(cluster, engine=unmarked)).operation == proof
         assert decide(observe(cluster, engine=unmarked, access=ACCESS)).operation == removal(Goal.GONE)
@@ -297,7 +297,7 @@ class TestOthersClusters:
 
     def test_proof_is_not_interrupted_by_what_wakes_the_object_meanwhile(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        unmarked = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
+        unmarked = EngineFacts(was_listed=True, exists=True, nodes=None, lists_nodes=False)
         proving = running_operation(ReadAccess("dev", goal=Goal.GONE))
         plan = decide(observe(cluster, engine=unmarked, operation=proving))
         assert not plan.cancel_operation
@@ -309,7 +309,7 @@ class TestOthersClusters:
     def test_of_a_cluster_with_nodes_of_others_only_the_own_ones_go(self, identity, going) -> None:
         """A user created the control plane first, but kind has created our worker."""
         mixed = EngineFacts(
-            looked=True,
+            was_listed=True,
             exists=True,
             nodes=(node(mark=None, container_id="theirs"), node("dev-worker", mark=f"{UID}.3", container_id="ours")),
         )
@@ -325,7 +325,7 @@ class TestOthersClusters:
 
     def test_name_without_containers_has_not_been_looked_at_yet(self) -> None:
         """kind and the engine are listed in sequence; someone may create a cluster in between."""
-        unseen = EngineFacts(looked=True, exists=True, nodes=None)
+        unseen = EngineFacts(was_listed=True, exists=True, nodes=None)
         cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
         plan = decide(observe(cluster, engine=unseen))
         assert plan.refresh
@@ -338,13 +338,13 @@ class TestOthersClusters:
 
     def test_balancer_of_an_own_cluster_goes_by_its_id(self) -> None:
         balancer = node("dev-external-load-balancer", mark=None, container_id="lb")
-        engine = EngineFacts(looked=True, exists=True, nodes=(balancer, node()))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(balancer, node()))
         going = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         assert decide(observe(going, engine=engine)).operation == removal(Goal.GONE, ids={"lb"})
 
     def test_mark_of_an_earlier_release_without_an_attempt_is_ours(self) -> None:
         going = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=UID),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=UID),))
         assert decide(observe(going, engine=engine)).operation == removal(Goal.GONE)
 
     @pytest.mark.parametrize("claim", ["/home/me", "../up", "a b", "A", "", "x" * 64])
@@ -369,7 +369,7 @@ class TestOthersClusters:
     @pytest.mark.rule("C27")
     def test_moved_object_owns_the_cluster_that_its_former_self_made(self) -> None:
         moved = kindcluster(annotations={**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-before"}, finalizers=FINALIZER)
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark="uid-before.1"),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark="uid-before.1"),))
         assert decide(observe(moved, engine=engine)).operation == ReadAccess("dev")
 
     def test_replaced_object_whose_cluster_is_gone_begins_again(self) -> None:
@@ -387,7 +387,7 @@ class TestOthersClusters:
         assert isinstance(decide(seen).operation, Create)
 
     def test_adopting_what_bears_a_mark_takes_that_very_mark(self) -> None:
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark="uid-of-other.2"),))
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark="uid-of-other.2"),))
         wishes = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
         plan = decide(observe(wishes, engine=theirs))
         assert plan.operation is None
@@ -398,7 +398,7 @@ class TestOthersClusters:
         assert adopted.annotations[names.CLAIM_ID_ANNOTATION] == "uid-of-other"
 
     def test_failing_adoption_says_why(self) -> None:
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None),))
         wishes = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
         plan = decide(observe(wishes, engine=theirs, goals=failed(ReadAccess("dev"), ENGINE_DOWN)))
         assert ENGINE_DOWN.message in message(plan.status, Condition.CLUSTER_CREATED)
@@ -406,7 +406,7 @@ class TestOthersClusters:
 
     def test_adoption_reads_then_claims(self) -> None:
         cluster = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
-        theirs = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None),))
         assert decide(observe(cluster, engine=theirs)).operation == ReadAccess("dev")
         plan = decide(observe(cluster, engine=theirs, access=ACCESS))
         assert plan.add_finalizer
@@ -432,7 +432,7 @@ class TestCreation:
     def test_nothing_else_is_judged_while_a_creation_runs(self) -> None:
         """Nodes appear before their mounts, and one by one."""
         operation = running_operation(create_request(), step=Reason.PREPARING_NODES)
-        half_seen = EngineFacts(looked=True, exists=True, nodes=(node(mark=None),))
+        half_seen = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None),))
         cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
         plan = decide(observe(cluster, engine=half_seen, operation=operation, rival="other/dev"))
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.PREPARING_NODES)
@@ -560,7 +560,7 @@ class TestCreation:
     @pytest.mark.rule("C21")
     @pytest.mark.parametrize("edit", [{names.CLAIM_ID_ANNOTATION: "another"}, {names.IDENTITY_ANNOTATION: ""}])
     def test_creation_that_status_and_marks_show_complete_is_not_removed(self, edit) -> None:
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.4"),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=f"{UID}.4"),))
         status = {"attempt": 4, "initialization": {"provisioned": True}, "clusterName": "dev"}
         cluster = kindcluster(annotations={**COMPLETE, **edit}, finalizers=FINALIZER, status=status)
         assert not isinstance(decide(observe(cluster, alive={"another"}, engine=engine)).operation, Delete)
@@ -579,7 +579,7 @@ class TestCreation:
         balancer = node("dev-external-load-balancer", mark=None, container_id="lb")
         annotations = {**CLAIMED, names.CLAIM_ANNOTATION: "../outside", names.IDENTITY_ANNOTATION: ""}
         going = kindcluster(annotations=annotations, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        request = decide(observe(going, engine=EngineFacts(looked=True, exists=True, nodes=(balancer,)))).operation
+        request = decide(observe(going, engine=EngineFacts(was_listed=True, exists=True, nodes=(balancer,)))).operation
         assert isinstance(request, Delete)
         assert request.container_ids == {"lb"}
 
@@ -751,7 +751,7 @@ class TestRunning:
         assert rebuilt["endpoints"] == done.object.status["endpoints"]
 
     def test_stopped_nodes_are_started(self) -> None:
-        stopped = EngineFacts(looked=True, exists=True, nodes=(node(running=False),))
+        stopped = EngineFacts(was_listed=True, exists=True, nodes=(node(running=False),))
         plan = decide(replace(settled(), engine=stopped))
         assert plan.operation == StartNodes("dev", ("dev-control-plane",), container_ids=frozenset({"c1"}))
         assert condition(plan.status, Condition.READY) == ("False", Reason.STARTING_NODES)
@@ -761,7 +761,7 @@ class TestRunning:
     def test_stopped_container_of_someone_else_in_the_cluster_is_not_started(self) -> None:
         """Anyone may label a container with the name of our kind cluster."""
         theirs = node("other-worker", mark=None, running=False, container_id="c2")
-        mixed = EngineFacts(looked=True, exists=True, nodes=(node(running=False), theirs))
+        mixed = EngineFacts(was_listed=True, exists=True, nodes=(node(running=False), theirs))
         request = decide(replace(settled(), engine=mixed)).operation
         assert request == StartNodes("dev", ("dev-control-plane",), container_ids=frozenset({"c1"}))
 
@@ -817,7 +817,7 @@ class TestEditedClaim:
         done = settled()
         annotations = {**done.object.annotations, names.CLAIM_ANNOTATION: "../outside"}
         edited = kindcluster({}, annotations=annotations, finalizers=FINALIZER, status=done.object.status)
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(), *others))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(), *others))
         plan = decide(seen_as(done, edited, engine=engine, claim=None, cluster_api_installed=True))
         assert condition(plan.status or edited.status, Condition.CLUSTER_CREATED)[1] != Reason.WAITING_FOR_CLUSTER
 
@@ -840,7 +840,7 @@ class TestHealth:
 
     def test_kubeconfig_is_read_where_only_it_tells_whom_to_ask(self) -> None:
         """After a restart of the provider, without a list of containers."""
-        blind = EngineFacts(looked=True, exists=True, nodes=None, lists_nodes=False)
+        blind = EngineFacts(was_listed=True, exists=True, nodes=None, lists_nodes=False)
         done = replace(settled(), engine=blind)
         assert decide(replace(done, health=HealthFacts(is_watched=False))).operation == ReadAccess("dev")
         assert decide(done).operation is None
@@ -865,7 +865,7 @@ class TestHealth:
     def test_edited_identity_does_not_hide_a_loss_of_data(self) -> None:
         """The marks prove the creation that the status describes: the identity is what was edited."""
         cluster = kindcluster(annotations={**COMPLETE, names.ATTEMPT_ANNOTATION: "1"}, finalizers=FINALIZER)
-        done = settled(cluster, engine=EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),)))
+        done = settled(cluster, engine=EngineFacts(was_listed=True, exists=True, nodes=(node(mark=f"{UID}.1"),)))
         assert done.object.completed_attempt == 1
         annotations = {**done.object.annotations, names.IDENTITY_ANNOTATION: "sha256:0000"}
         edited = kindcluster(annotations=annotations, finalizers=FINALIZER, status=done.object.status)
@@ -894,13 +894,13 @@ class TestHealth:
     def test_load_balancer_beside_a_strangers_node_is_started_with_the_control_planes(self) -> None:
         balancer = node("dev-external-load-balancer", mark=None, running=False)
         theirs = node("dev-worker", mark=None, running=False)
-        mixed = EngineFacts(looked=True, exists=True, nodes=(node(), balancer, theirs))
+        mixed = EngineFacts(was_listed=True, exists=True, nodes=(node(), balancer, theirs))
         request = decide(replace(settled(), engine=mixed)).operation
         assert request == StartNodes("dev", (balancer.name,), container_ids=frozenset({"c1"}))
 
     def test_api_server_behind_a_strangers_stopped_node_is_not_available(self) -> None:
         theirs = node(mark=None, running=False)
-        mixed = EngineFacts(looked=True, exists=True, nodes=(theirs, node("dev-worker")))
+        mixed = EngineFacts(was_listed=True, exists=True, nodes=(theirs, node("dev-worker")))
         plan = decide(replace(settled(), engine=mixed))
         assert plan.operation is None
         assert condition(plan.status, Condition.API_SERVER_AVAILABLE) == ("False", Reason.NOT_ANSWERING)
@@ -958,7 +958,7 @@ class TestHealth:
     def test_cluster_without_its_data_that_could_not_be_removed_is_not_taken_for_a_complete_one(self) -> None:
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
         other = replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f")
-        marked = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
+        marked = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
         seen = replace(settled(cluster, engine=marked), access=other)
         assert seen.object.status["attempt"] == 1
         seen = apply(seen, decide(seen))
@@ -977,7 +977,7 @@ class TestHealth:
         """Its remains must not look complete: its API server answers, but nothing else works."""
         numbered = {**COMPLETE, names.ATTEMPT_ANNOTATION: "1"}
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=numbered, finalizers=FINALIZER)
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=f"{UID}.1"),))
         seen = settled(cluster, engine=engine)
         assert seen.object.completed_attempt == 1
         seen = replace(seen, access=replace(ACCESS, kube_system_uid="0c1e3c1e-0000-4000-8000-00000000000f"))
@@ -1029,7 +1029,7 @@ class TestHealth:
 
 def test_lone_load_balancer_is_not_removed_while_another_object_comes_first_for_the_name() -> None:
     """Its nodes may be about to appear."""
-    engine = EngineFacts(looked=True, exists=True, nodes=(node("dev-external-load-balancer", mark=None),))
+    engine = EngineFacts(was_listed=True, exists=True, nodes=(node("dev-external-load-balancer", mark=None),))
     cluster = kindcluster(annotations={**CLAIMED, names.IDENTITY_ANNOTATION: ""}, finalizers=FINALIZER)
     seen = observe(cluster, engine=engine, rival="other/dev")
     assert decide(seen).operation is None
@@ -1144,7 +1144,7 @@ class TestSeveralControlPlanes:
         )
 
     def engine(self, *args, restarted=False, **kwargs):
-        return EngineFacts(looked=True, exists=True, nodes=self.nodes(*args, **kwargs), restarted=restarted)
+        return EngineFacts(was_listed=True, exists=True, nodes=self.nodes(*args, **kwargs), restarted=restarted)
 
     def test_stopped_nodes_start_in_the_order_of_the_addresses_that_they_had(self) -> None:
         done = settled(engine=self.engine())
@@ -1344,7 +1344,7 @@ class TestDeletion:
     @pytest.mark.rule("C24")
     def test_object_that_never_had_a_cluster_goes_at_once(self) -> None:
         cluster = kindcluster(finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
-        for engine in (NOTHING_THERE, EngineFacts(looked=True, exists=True, nodes=(node(mark="someone-else"),))):
+        for engine in (NOTHING_THERE, EngineFacts(was_listed=True, exists=True, nodes=(node(mark="someone-else"),))):
             plan = decide(observe(cluster, engine=engine, cluster_api_installed=True))
             assert plan.remove_finalizer
             assert plan.operation is None

@@ -85,7 +85,7 @@ class Life(RuleBasedStateMachine):
         standing = self.standing
         nodes = (node(mark=standing.mark, running=standing.running),) if standing else None
         facts = EngineFacts(
-            looked=True,
+            was_listed=True,
             failure=None if self.engine_up else DOWN,
             exists=standing is not None,
             nodes=nodes,

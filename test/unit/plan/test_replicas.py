@@ -94,7 +94,7 @@ class TestRunning:
         names = ["dev-control-plane", *(f"dev-control-plane{number}" for number in range(2, made + 1))]
         nodes = [node(name, container_id=name) for name in names]
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, owner="dev")
-        engine = EngineFacts(looked=True, exists=True, nodes=tuple(nodes))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=tuple(nodes))
         asking = control_plane(replicas=replicas)
         status = settled(cluster, owner=OWNER, control_plane=asking, engine=engine).object.status
         assert condition(status, Condition.READY) == ("True", Reason.READY)
