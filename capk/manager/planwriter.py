@@ -113,9 +113,22 @@ class PlanWriter:
         return await self._part(record, FINALIZER, removal, changed) is not None, bool(changed)
 
     async def _delete_secret(self, current: Object, name: str, uid: str) -> Mapping[str, Any]:
-        with suppress(NotFound, Conflict):
+        """Delete a Secret, unless another one has its name by now."""
+        try:
             await self._client.delete(names.SECRETS, current.namespace, name, uid=uid or None)
+        except NotFound:
+            pass
+        except Conflict:
+            # Not only another uid is a conflict: whether ours is gone, only the Secret itself shows.
+            if await self._is_there(current.namespace, name, uid):
+                raise
         return {}
+
+    async def _is_there(self, namespace: str, name: str, uid: str) -> bool:
+        """Return whether that very Secret exists."""
+        with suppress(NotFound):
+            return uid in ("", Object(await self._client.get(names.SECRETS, namespace, name)).uid)
+        return False
 
     async def _part(
         self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], changed: list[str]

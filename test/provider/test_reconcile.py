@@ -8,7 +8,7 @@ import pytest
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from capk.errors import ApiError, Forbidden, Unreachable
+from capk.errors import ApiError, Conflict, Forbidden, Unreachable
 from test.provider.world import World, authority, kubeconfig, quiet, trouble
 from test.unit.recording_kube import asked_for
 
@@ -209,6 +209,21 @@ class TestRefusals:
             world.kube.refuse = None
             await world.until(lambda: not world.kube.find(KIND_CLUSTERS, "dev"))
             assert not world.kube.find(SECRETS, "dev-config")
+
+    async def test_secret_whose_deletion_conflicts_for_the_moment_does_not_stay(self, tmp_path):
+        world, conflicts = World(tmp_path), [False, True, True]
+
+        def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+            return Conflict(verb, f"secrets {name}", 409, "try again") if verb == "delete" and conflicts.pop() else None
+
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.refuse = refuse
+            world.delete()
+            await world.until(lambda: not world.kube.find(KIND_CLUSTERS, "dev"))
+            assert not world.kube.find(SECRETS, "dev-config")
+            assert conflicts == []
 
 
 class TestForeignSecrets:
