@@ -1,6 +1,7 @@
 """Finds the API server and logs in with the official client's loaders; the only module that imports `kubernetes`.
 
-It uses only the loaders: requests use aiohttp directly, which takes half the CPU time (K25).
+It uses only the loaders: requests use aiohttp directly, which takes half the CPU time of the official client's
+defaults (K25, docs/decisions/0008-where-the-time-goes.md).
 
 It reads credentials again if the server no longer accepts them, or if TLS fails. That covers rotated files, rotated
 authorities, short-lived tokens and exec plugins.
