@@ -1,6 +1,7 @@
 """An API server that rejects, fails, does not answer or drops watches: everything recovers, nothing happens twice."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -26,8 +27,19 @@ REFUSALS: Mapping[str, Fault] = {
 
 
 def every_other(fault: Fault) -> Trouble:
-    """Return a fault for the first attempt of each write, which lets the second attempt pass."""
-    return lambda call: fault if call.write % 2 == 1 else None
+    """Return a fault for every other write to one path: the first attempt fails, the second one passes.
+
+    Every other write of all would not do: a status that reports a refusal would take the turn of what was refused.
+    """
+    writes: Counter[tuple[str, str]] = Counter()
+
+    def trouble(call: Call) -> Fault | None:
+        if not call.write:
+            return None
+        writes[call.method, call.path] += 1
+        return fault if writes[call.method, call.path] % 2 == 1 else None
+
+    return trouble
 
 
 @pytest.mark.rule("K21", "K29", "C21")
