@@ -1,4 +1,4 @@
-"""The provider process: wires its parts, runs its loops and stops cleanly."""
+"""Wires the parts of the provider, runs its loops, stops cleanly. `capk.manager.process` is the process around it."""
 
 import asyncio
 import logging
