@@ -122,7 +122,8 @@ def test_kindcluster_and_its_template_share_one_schema() -> None:
 
 
 def test_every_field_of_a_template_is_fixed_at_creation_or_takes_effect_later() -> None:
-    fixed = {rule["fieldPath"] for rule in schema("KINDCluster")["x-kubernetes-validations"] if "oldSelf" in rule["rule"]}
+    rules = schema("KINDCluster")["x-kubernetes-validations"]
+    fixed = {rule["fieldPath"] for rule in rules if "oldSelf" in rule["rule"]}
     template = schema("KINDClusterTemplate")["properties"]["spec"]["properties"]["template"]["properties"]["spec"]
     later = {field for field in template["properties"] if f".spec.{field}" not in fixed}
     assert later == {"deletionPolicy", "recreatePolicy"}
