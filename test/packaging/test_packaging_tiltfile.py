@@ -51,6 +51,7 @@ def calls(default_bundle: Bundle) -> Calls:
         module.add_callable(name, recorder(name))
     module.add_callable("getenv", lambda _name, default: default)
     module.add_callable("kustomize", lambda _folder: "rendered")
+
     def local(command: str, **options: Any) -> str:
         recorded["local"].append(([command], options))
         return json.dumps(default_bundle.objects)
