@@ -1,4 +1,4 @@
-# The quick loop, the image and releases. Included by the Makefile, which may set BIN, VERSION, IMAGE and OUT.
+# The image and releases. Included by the Makefile, which may set BIN, VERSION, IMAGE and OUT.
 
 BIN ?= bin
 OUT ?= out
@@ -11,16 +11,9 @@ IMAGE_FLAGS ?=
 
 RELEASE = python hack/release.py --version $(VERSION) --image $(IMAGE) --out $(OUT)
 
-ENGINE ?= kind
-ENGINE_FLAGS_fake-kind = --kind-command "capkdev-fake-kind" --engine-command "capkdev-fake-kind engine"
+##@ Release and image
 
-##@ Release, image and quick loop
-
-.PHONY: dev manifests-render release local-repository image
-
-dev: venv tools-test ## Run a local management cluster, and the provider again at each saved file; ENGINE=fake-kind without a container engine
-	@trap 'capkdev down' EXIT; capkdev up --no-provider && \
-	  watchfiles --sigint-timeout 2 --filter python 'capk run --kubeconfig .capk/kubeconfig $(ENGINE_FLAGS_$(ENGINE)) $(ARGS)' capk
+.PHONY: manifests-render release local-repository image
 
 manifests-render: $(BIN)/kubectl ## Print what `clusterctl init --infrastructure kind` would install, variables included
 	@$(BIN)/kubectl kustomize config/default

@@ -1,4 +1,4 @@
-"""The provider process: wires its parts, runs its loops and stops cleanly."""
+"""Wires the parts of the provider, runs its loops, stops cleanly. `capk.manager.process` is the process around it."""
 
 import asyncio
 import logging
@@ -34,8 +34,8 @@ from capk.manager.reconcile import Reconciler
 from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.observed import EndpointMode, Policy
-from capk.runtime.health import Heartbeat, StartupCheck, WatchLag
 from capk.runtime.metrics import Metrics
+from capk.runtime.probes import Heartbeat, StartupCheck, WatchLag
 from capk.runtime.tasks import supervised
 from capk.runtime.workers import repeat, run_workers
 from capk.runtime.workqueue import WorkQueue

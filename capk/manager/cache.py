@@ -12,7 +12,7 @@ from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
 from capk.manager.facts import project_secret
 from capk.manager.relations import Relations
-from capk.runtime.health import WatchLag
+from capk.runtime.probes import WatchLag
 from capk.runtime.store import Store
 from capk.settings import Settings
 

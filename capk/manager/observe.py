@@ -22,7 +22,10 @@ from capk.workload.health import HealthMonitor
 
 
 class Observer:
-    """Reads memory, and from the API server only what the store lacks: a new owner Cluster, ConfigMaps."""
+    """Reads memory, and asks the API server only for what no watch delivers.
+
+    These are an owner Cluster that is not in the store yet, ConfigMaps, and foreign Secrets that hold a wanted name.
+    """
 
     def __init__(
         self,

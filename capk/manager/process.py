@@ -20,9 +20,9 @@ from capk.kube.lease import hold_lease
 from capk.manager.application import Application
 from capk.manager.handlers import HANDLERS, kopf_settings
 from capk.runtime import logs
-from capk.runtime.health import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.metrics import Metrics
 from capk.runtime.openfiles import raise_open_files
+from capk.runtime.probes import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.tasks import supervised
 from capk.settings import Settings, socket_address
 

@@ -140,22 +140,22 @@ class Plan:
     """Annotations to set, or to remove where None; written together with the finalizer."""
     identity: str | None = None
     """Value of the identity annotation, stored before anything else of a complete kind cluster."""
-    kube_system_uid: str | None = None
-    """Stored together with `identity`."""
     engine_id: str | None = None
     """Stored with `identity` or `kube_system_uid`; not worth a write of its own."""
     operation: OperationRequest | None = None
     """Started once the finalizer and the claim are stored (C8)."""
     secrets: tuple[Mapping[str, Any], ...] = ()
     """Secrets to write, complete (C13: before the endpoint and the status)."""
-    delete_secrets: Mapping[str, str] = field(default_factory=dict)
-    """Secrets to delete: name -> observed uid."""
     endpoint: tuple[str, int] | None = None
     """Value of spec.controlPlaneEndpoint (C10)."""
+    kube_system_uid: str | None = None
+    """Stored together with `endpoint`, because both come from a read of the kubeconfig."""
     replicas: int | None = None
     """Value of spec.replicas of a KINDControlPlane that leaves it open (C46)."""
     status: Mapping[str, Any] | None = None
     """The whole status, written only if it differs; None: no change."""
+    delete_secrets: Mapping[str, str] = field(default_factory=dict)
+    """Secrets to delete: name -> observed uid."""
     remove_finalizer: bool = False
     requeue_seconds: float | None = None
     """When to reconcile again even without an event."""

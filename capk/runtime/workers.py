@@ -73,7 +73,7 @@ async def repeat(
     """Repeat the work, each time that long after the previous round ended.
 
     what: the name of the work in the log. deadline_seconds: a round that takes longer is cancelled.
-    on_round: called after each round, successful or not, as the heartbeat of this loop (see `capk.runtime.health`).
+    on_round: called after each round, successful or not, as the heartbeat of this loop (see `capk.runtime.probes`).
     A round that exceeds its deadline or fails for a cause outside this process (ApiError, CommandError) is logged, and
     the next round tries again. Raises all other exceptions of the work, for `capk.runtime.tasks`.
     """

@@ -175,8 +175,8 @@ def test_comments_and_docstrings_avoid_the_habits_that_the_style_names(folder: s
         rf"\b(?:{HABITS}|nobody|everybody|tells?|says?|bears?|anyhow|comes? to light|ever less|as it is then)\b"
     )
     files = (ROOT / folder).rglob("*.py")
-    found = {path.name: habits.findall("\n".join(prose_of(path))) for path in files}
-    assert {name: words for name, words in found.items() if words} == {}
+    found = {path: habits.findall("\n".join(prose_of(path))) for path in files}
+    assert {path: words for path, words in found.items() if words} == {}
 
 
 def is_module(dotted: str) -> bool:

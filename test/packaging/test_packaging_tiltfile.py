@@ -51,7 +51,12 @@ def calls(default_bundle: Bundle) -> Calls:
         module.add_callable(name, recorder(name))
     module.add_callable("getenv", lambda _name, default: default)
     module.add_callable("kustomize", lambda _folder: "rendered")
-    module.add_callable("local", lambda *_words, **_options: json.dumps(default_bundle.objects))
+
+    def local(command: str, **options: Any) -> str:
+        recorded["local"].append(([command], options))
+        return json.dumps(default_bundle.objects)
+
+    module.add_callable("local", local)
     module.add_callable("decode_yaml_stream", json.loads)
     module.add_callable("encode_yaml_stream", lambda manifests: manifests)
     module.add_callable(
@@ -77,6 +82,12 @@ def test_build_sees_every_file_that_the_dockerfile_copies(calls: Calls) -> None:
     copied = {word for line in lines if not line[1].startswith("--") for word in line[1:-1]}
     assert copied
     assert copied | {"Dockerfile"} == set(options["only"])
+
+
+def test_command_that_tilt_runs_at_loading_brings_its_program_along(calls: Calls) -> None:
+    (((command,), _options),) = calls["local"]
+    builds, runs = command.split(" && ")
+    assert builds.split()[:3] == ["make", "--silent", runs.split()[0]]
 
 
 def test_saved_sources_win_over_the_installed_ones(calls: Calls) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from capk.api import names
 from capk.api.names import Condition
 from capk.manager.process import STUCK_SECONDS
-from capk.runtime.health import moving_queue
+from capk.runtime.probes import moving_queue
 from test.simulation.clock import now
 from test.simulation.faults import end_all
 from test.simulation.identities import leak

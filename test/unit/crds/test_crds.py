@@ -121,6 +121,14 @@ def test_kindcluster_and_its_template_share_one_schema() -> None:
     assert all(own[field] == node for field, node in template["properties"].items())
 
 
+def test_every_field_of_a_template_is_fixed_at_creation_or_takes_effect_later() -> None:
+    rules = schema("KINDCluster")["x-kubernetes-validations"]
+    fixed = {rule["fieldPath"] for rule in rules if "oldSelf" in rule["rule"]}
+    template = schema("KINDClusterTemplate")["properties"]["spec"]["properties"]["template"]["properties"]["spec"]
+    later = {field for field in template["properties"] if f".spec.{field}" not in fixed}
+    assert later == {"deletionPolicy", "recreatePolicy"}
+
+
 @pytest.mark.rule("C16", "C20")
 @pytest.mark.parametrize("kind", ["KINDCluster", "KINDControlPlane"])
 def test_status_leaves_out_what_must_not_be_there(kind: str) -> None:

@@ -12,7 +12,7 @@ from capk.errors import NotFound
 from capk.manager.cache import SETTLE_SECONDS, Cache, new_store
 from capk.manager.discovery import Discovery
 from capk.manager.relations import Relations
-from capk.runtime.health import WatchLag
+from capk.runtime.probes import WatchLag
 from capk.settings import Settings
 from test.unit.plan.builders import kindcluster
 from test.unit.recording_kube import RecordingKube

@@ -3,8 +3,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from capk.runtime.health import HealthServer, Heartbeat, StartupCheck, WatchLag, moving_queue
 from capk.runtime.metrics import Metrics
+from capk.runtime.probes import HealthServer, Heartbeat, StartupCheck, WatchLag, moving_queue
 
 
 class Clock:

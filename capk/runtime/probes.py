@@ -75,7 +75,7 @@ class StartupCheck:
 class WatchLag:
     """A check that watches are alive: an object that was written, or listed as new, must arrive as an event.
 
-    A silent watch may be idle or dead. Waiting for an event that must arrive tells them apart.
+    A silent watch may be idle or dead. Waiting for an event that must arrive shows which it is.
     limit_seconds: maximum delay of an event while the API server can be reached.
     """
 
