@@ -73,7 +73,8 @@ class PlanWriter:
         raw = await patched(CLAIM, current.raw, add_finalizer=finalizer, annotations=plan.annotations)
         if plan.identity:
             raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
-        if plan.operation is not None and not (isinstance(plan.operation, Create) and CLAIM in changed):
+        is_claimed = CLAIM not in self._records.refusals(record)
+        if plan.operation is not None and (is_claimed or not isinstance(plan.operation, Create)):
             self._records.start(record, plan.operation)
         for secret in plan.secrets:
             part = f"{SECRET} {secret['metadata']['name']}"

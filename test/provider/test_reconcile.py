@@ -73,6 +73,25 @@ class TestRefusals:
             assert len(world.engine.called("create")) == 1
             await world.ready()
 
+    async def test_claim_that_is_stored_after_a_refusal_is_used(self, tmp_path):
+        """Another attempt would need another write, which may be refused as well, and so on."""
+        world, claims = World(tmp_path), list[bool]()
+
+        def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+            annotations = (asked_for(body).get("metadata") or {}).get("annotations") or {}
+            if verb != "patch" or not {names.CLAIM_ANNOTATION, names.ATTEMPT_ANNOTATION} & set(annotations):
+                return None
+            claims.append(len(claims) % 2 == 1)
+            return None if claims[-1] else ApiError(verb, "kindclusters default/dev", 500, "internal error")
+
+        world.kube.refuse = refuse
+        async with world.running():
+            world.add()
+            await asyncio.sleep(600)
+            assert len(world.engine.called("create")) == 1
+            assert world.get()["metadata"]["annotations"][names.ATTEMPT_ANNOTATION] == "1"
+            assert world.reason() == "Ready"
+
     async def test_refused_identity_is_told_and_all_else_is_written(self, tmp_path):
         world = World(tmp_path)
         world.kube.refuse = refusing("policy: no fingerprints", _identifies)
