@@ -67,6 +67,8 @@ class NodeFacts:
     started_at: str = ""
     api_port: tuple[str, int] | None = None
     """Host address and port on which the engine publishes its API server."""
+    machine: str = ""
+    """Id of the KINDMachine that the container was made for, by its label; empty for a node that kind made."""
 
     @property
     def is_load_balancer(self) -> bool:

@@ -22,6 +22,10 @@ class Goal(StrEnum):
     """The certificates of the kind cluster do not expire soon."""
     GONE = "gone"
     """No container of the kind cluster is left."""
+    JOINED = "joined"
+    """The node of a KINDMachine has joined the kind cluster; cleaning up after a failed join is part of it."""
+    LEFT = "left"
+    """The container of a KINDMachine and its Node are gone."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,61 @@ class RenewCertificates:
     goal: Goal = Goal.RENEWED
 
 
-OperationRequest = Create | Delete | StartNodes | ReadAccess | RenewCertificates
+@dataclass(frozen=True)
+class AddWorker:
+    """Add one worker to a running kind cluster: run its container, and join its node with kubeadm."""
+
+    name: str
+    """Name of the kind cluster."""
+    node: str
+    """Name of the container, of its host and of the Node."""
+    mark: Mark
+    """Mark of the KINDCluster's kind cluster: whoever deletes the kind cluster deletes this node too."""
+    machine: str
+    """Id of the KINDMachine, for the label of the container: see MACHINE_ID_ANNOTATION."""
+    generation: int
+    """Generation of the spec that it implements."""
+    image: str | None
+    """None: the image of the first control plane."""
+    labels: Mapping[str, str]
+    """Labels that the kubelet registers the Node with."""
+    taints: tuple[str, ...]
+    """The same for taints, as `key=value:Effect`."""
+    mounts: tuple[Mapping[str, Any], ...]
+    """Entries of `extraMounts`, without the mark's."""
+    patches: tuple[str, ...]
+    """Merge patches (RFC 7386) of kubeadm's JoinConfiguration, each a YAML text."""
+    control_planes: tuple[str, ...]
+    """Names of the control-plane nodes; the first one, which kind set up first, comes first."""
+    container_ids: frozenset[str]
+    """Containers of these control planes at the time of the decision. Another container may have a name later."""
+    provider_id: str
+    """The `spec.providerID` that the kubelet registers the Node with."""
+    goal: Goal = Goal.JOINED
+
+
+@dataclass(frozen=True)
+class RemoveWorker:
+    """Remove the containers of one machine, then its Node.
+
+    The executor lists the containers again immediately before it removes them. It removes, by id, those that have both
+    the label with `machine` and a mark with one of `uids`, whatever their name.
+    """
+
+    name: str
+    """Name of the kind cluster."""
+    node: str
+    """Name of the Node."""
+    machine: str
+    """Id of the KINDMachine, in the label of its containers."""
+    uids: frozenset[str] = frozenset()
+    """Containers whose mark has one of these uids belong to the kind cluster of the object."""
+    drain: bool = False
+    """Cordon the Node and evict its Pods first, for a bounded time: without Cluster API nothing else does."""
+    goal: Goal = Goal.LEFT
+
+
+OperationRequest = Create | Delete | StartNodes | ReadAccess | RenewCertificates | AddWorker | RemoveWorker
 """What an operation has to do. `capk.manager.executor` chooses the module for each, `capk.manager.records` its lane."""
 
 
