@@ -113,6 +113,10 @@ MACHINE_ID_ANNOTATION: Final = f"{PREFIX}/machine-id"
 
 `clusterctl move` gives an object a new uid; the machine id stays the same. Anyone who may edit the object may edit it,
 so a container is removed only if it also has the mark of the machine's own kind cluster."""
+JOINED_CONTAINER_ANNOTATION: Final = f"{PREFIX}/joined-container"
+"""On a KINDMachine: id of the container whose node has joined, written as soon as the join is complete.
+
+A container of the machine with another id is the remains of an interrupted join."""
 MACHINE_CONTAINER_LABEL: Final = f"{PREFIX}/machine"
 """Label on the container of a worker that was added to a running kind cluster: the machine id. Unlike kind, which
 creates all other nodes, the provider itself can set labels."""

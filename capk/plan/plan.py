@@ -160,23 +160,28 @@ class AddWorker:
 
 @dataclass(frozen=True)
 class RemoveWorker:
-    """Remove the containers of one machine, then its Node.
+    """Remove the container of one machine, then its Node.
 
-    The executor lists the containers again immediately before it removes them. It removes, by id, those that have both
-    the label with `machine` and a mark with one of `uids`, whatever their name.
+    The executor lists the containers again immediately before it removes one. It removes, by id, only a container of
+    this name that has both the label with `machine` and a mark with one of `uids`. Without such a container it removes
+    the Node alone.
     """
 
     name: str
     """Name of the kind cluster."""
     node: str
-    """Name of the Node."""
+    """Name of the container and of the Node."""
     machine: str
     """Id of the KINDMachine, in the label of its containers."""
     uids: frozenset[str] = frozenset()
     """Containers whose mark has one of these uids belong to the kind cluster of the object."""
     drain: bool = False
     """Cordon the Node and evict its Pods first, for a bounded time: without Cluster API nothing else does."""
+    settle_seconds: float = 0.0
+    """How long no container may appear before the removal is complete: the engine may still be adding the one of a
+    cancelled join."""
     goal: Goal = Goal.LEFT
+    """JOINED if it makes room for the next attempt to join: the outcome of the last attempt then still counts."""
 
 
 OperationRequest = Create | Delete | StartNodes | ReadAccess | RenewCertificates | AddWorker | RemoveWorker
@@ -193,6 +198,8 @@ class Plan:
     """End the running operation, with its processes, before anything else."""
     cancel_queued: bool = False
     """Cancel an operation that is queued; a running one continues."""
+    cancel_workers: bool = False
+    """Cancel every AddWorker of this kind cluster, queued or running. The object waits until they have ended."""
     add_finalizer: bool = False
     annotations: Mapping[str, str | None] = field(default_factory=dict)
     """Annotations to set, or to remove where None; written together with the finalizer."""
@@ -210,6 +217,8 @@ class Plan:
     """Stored together with `endpoint`, because both come from a read of the kubeconfig."""
     replicas: int | None = None
     """Value of spec.replicas of a KINDControlPlane that leaves it open (C46)."""
+    provider_id: str | None = None
+    """Value of spec.providerID of a KINDMachine, stored after the annotations and before the status (C48)."""
     status: Mapping[str, Any] | None = None
     """The whole status, written only if it differs; None: no change."""
     delete_secrets: Mapping[str, str] = field(default_factory=dict)
