@@ -372,11 +372,11 @@ class MachineObserved:
     no such reference, or if the API server does not have the Machine."""
     owner: OwnerCluster | None = None
     """The Cluster that the label `cluster.x-k8s.io/cluster-name` names; of a standalone one, the owner of its
-    KINDCluster. None if it does not exist."""
+    KINDCluster. None only if it certainly does not exist."""
     infrastructure: Observed | None = None
-    """Observation of the KINDCluster that the Cluster references, or that spec.clusterName names in the same namespace;
-    None if it does not exist. It must include claim, engine, control plane, operation and health, as for a decision about
-    that KINDCluster."""
+    """Observation of the KINDCluster that the Cluster references, or that spec.clusterName names in the same namespace,
+    as for a decision about that KINDCluster. None only if it certainly does not exist: a KINDMachine that is deleted
+    then goes without a look at the engine."""
     is_copy: bool = False
     """Whether the annotations hold the machine id of another KINDMachine that exists: the one with that uid, or, if
     there is none, an older one with the same annotation. A manifest was copied."""

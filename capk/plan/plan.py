@@ -163,8 +163,8 @@ class RemoveWorker:
     """Remove the container of one machine, then its Node.
 
     The executor lists the containers again immediately before it removes one. It removes, by id, only a container of
-    this name that has both the label with `machine` and a mark with one of `uids`. Without such a container it removes
-    the Node alone.
+    this name that has both the label with `machine` and a mark with one of `uids`. If no container has the name, it
+    removes the Node alone; if one of someone else has it, nothing.
     """
 
     name: str
