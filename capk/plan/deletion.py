@@ -28,7 +28,7 @@ def plan_deletion(observed: Observed) -> Plan:
         is_part_of_it = operation.request.goal is Goal.GONE
         return Plan(cancel_operation=not is_part_of_it, status=_deleting(observed))
     if observed.workers.under_way:
-        # A container that appears after the removal would stay for ever; a retained kind cluster keeps whole nodes only.
+        # A container that appeared after the removal would stay, and a retained kind cluster keeps only whole nodes.
         return Plan(cancel_workers=True, status=_deleting(observed), requeue_seconds=WORKERS_SECONDS)
     is_unfinished = _is_unfinished(observed)
     if cluster.retains and not is_unfinished:

@@ -66,6 +66,8 @@ def _start_over(observed: Observed) -> Plan:
     The uid of its kube-system namespace is kept until the next creation starts. Otherwise the cluster would count as
     complete if the removal fails and the status was not stored.
     """
+    if observed.workers.under_way:
+        return Plan(cancel_workers=True, requeue_seconds=WORKERS_SECONDS)
     begin: dict[str, str | None] = {names.IDENTITY_ANNOTATION: ""}
     removal = Delete(
         observed.cluster_name,
