@@ -1,4 +1,4 @@
-"""Decide what to do for a KINDConfig: nodes need no bootstrap data, so it is complete from the start (C58).
+"""Decide what to do for a KINDConfig: nodes need no bootstrap data, so it is complete from the start (C55).
 
 A ClusterClass must name a bootstrap template for its workers. The provider itself writes the
 configuration with which kubeadm joins a node.

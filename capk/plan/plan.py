@@ -134,7 +134,7 @@ class AddWorker:
     node: str
     """Name of the container, of its host and of the Node."""
     mark: Mark
-    """Mark of the KINDCluster's kind cluster: whoever deletes the kind cluster deletes this node too."""
+    """Mark of the kind cluster: the removal of the kind cluster removes this node too."""
     machine: str
     """Id of the KINDMachine, for the label of the container: see MACHINE_ID_ANNOTATION."""
     generation: int

@@ -18,7 +18,7 @@ def template_spec() -> Schema:
 
 
 def status() -> Schema:
-    """Return the schema of `KINDConfig.status` (C58)."""
+    """Return the schema of `KINDConfig.status` (C55)."""
     return record(
         "What Cluster API waits for before it creates the infrastructure of a Machine.",
         {

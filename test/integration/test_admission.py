@@ -124,7 +124,7 @@ def test_kindmachine_is_judged_at_admission(api: ApiServer, case: Mapping[str, A
     judge(api, "KINDMachine", case)
 
 
-@pytest.mark.rule("C31", "C44", "C47", "C58")
+@pytest.mark.rule("C31", "C44", "C47", "C55")
 @pytest.mark.parametrize("case", table("templates.yaml"))
 def test_template_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
     judge(api, case["kind"], case)
@@ -137,7 +137,7 @@ def test_a_machine_has_64_mounts_and_no_more(api: ApiServer) -> None:
     judge(api, "KINDMachine", too_many)
 
 
-@pytest.mark.rule("C58")
+@pytest.mark.rule("C55")
 def test_status_of_a_bootstrap_configuration_takes_the_empty_name(stored: Any) -> None:
     config = stored("KINDConfig", {})
     config.set_status(COMPLETE)
