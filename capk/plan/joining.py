@@ -15,7 +15,7 @@ from capk.plan.machines import machine_id, node_of, own_container, provider_id, 
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, MachineObserved, NodeFacts, Observed, OperationFacts
 from capk.plan.ownership import Ownership, is_own, own_uids, ownership
-from capk.plan.plan import AddWorker, Goal, Plan, RemoveWorker, Request
+from capk.plan.plan import AddWorker, Goal, OperationRequest, Plan, RemoveWorker
 from capk.plan.status import false, machine_status
 
 _JOIN = "JoinConfiguration"
@@ -143,7 +143,7 @@ def _start(observed: MachineObserved) -> Plan:
     )
 
 
-def _is_retry(last: Request | None, request: AddWorker) -> bool:
+def _is_retry(last: OperationRequest | None, request: AddWorker) -> bool:
     """Return whether the last attempt was for the same node; a cleanup belongs to the attempt before it."""
     return last == request or isinstance(last, RemoveWorker)
 

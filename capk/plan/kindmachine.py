@@ -101,7 +101,7 @@ def await_engine(observed: MachineObserved) -> Plan | None:
     """Change nothing while the container engine does not answer, or another one answers, and report that."""
     assert observed.infrastructure is not None
     engine = observed.infrastructure.engine
-    if not engine.looked and engine.failure is None:
+    if not engine.was_listed and engine.failure is None:
         return Plan(requeue_seconds=1.0)
     failure = engine.failure or another_engine(observed.infrastructure)
     if failure is None:

@@ -1,6 +1,7 @@
 """Decide what a complete kind cluster needs: Secrets, endpoint, status, repair."""
 
 from capk.api import names
+from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.dataloss import corrected_etcd, has_answered_empty
 from capk.plan.dueoperation import due_operation
 from capk.plan.duewrites import (

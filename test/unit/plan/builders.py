@@ -282,7 +282,7 @@ def worker(
 def cluster_with(*nodes: NodeFacts, cluster: KINDCluster | None = None, **facts: Any) -> Observed:
     """A KINDCluster that is up, with a control plane and these nodes."""
     own = cluster or kindcluster(annotations=COMPLETE, finalizers=FINALIZER, status=UP)
-    engine = EngineFacts(looked=True, exists=True, nodes=(node(), *nodes))
+    engine = EngineFacts(was_listed=True, exists=True, nodes=(node(), *nodes))
     return observe(own, **{"engine": engine, **facts})
 
 

@@ -238,13 +238,13 @@ class TestWaiting:
         assert (plan.operation, verdict(plan)) == (None, ("False", "WaitingForInfrastructure"))
 
     def test_kind_cluster_of_someone_else_gets_no_worker(self) -> None:
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark="another"),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark="another"),))
         plan = decide(observe_machine(infrastructure=cluster_with(engine=engine)))
         assert plan.operation is None
 
     @pytest.mark.parametrize("machine", [kindmachine(), joined_machine()])
     def test_engine_that_does_not_answer_is_reported(self, machine: Any) -> None:
-        engine = EngineFacts(looked=True, failure=NO_ENGINE, exists=True, nodes=(node(),))
+        engine = EngineFacts(was_listed=True, failure=NO_ENGINE, exists=True, nodes=(node(),))
         plan = decide(observe_machine(machine, infrastructure=cluster_with(engine=engine)))
         assert plan.operation is None
         assert verdict(plan, Condition.ENGINE_AVAILABLE) == ("False", "EngineUnreachable")
@@ -256,19 +256,19 @@ class TestWaiting:
     @pytest.mark.parametrize("machine", [kindmachine(), joined_machine(), joined_machine(**DELETED)])
     def test_another_engine_changes_nothing(self, machine: Any) -> None:
         cluster = kindcluster(annotations={**COMPLETE, names.ENGINE_ANNOTATION: "one"}, status=UP)
-        engine = EngineFacts(looked=True, id="two")
+        engine = EngineFacts(was_listed=True, id="two")
         plan = decide(observe_machine(machine, infrastructure=cluster_with(cluster=cluster, engine=engine)))
         assert (plan.operation, plan.remove_finalizer) == (None, False)
         assert verdict(plan, Condition.ENGINE_AVAILABLE) == ("False", "EngineChanged")
 
     def test_containers_that_are_not_listed_yet_are_asked_for(self) -> None:
-        unseen = EngineFacts(looked=True, exists=True)
+        unseen = EngineFacts(was_listed=True, exists=True)
         assert decide(observe_machine(infrastructure=cluster_with(engine=unseen))).refresh
         deleted = decide(observe_machine(joined_machine(**DELETED), infrastructure=cluster_with(engine=unseen)))
         assert (deleted.refresh, deleted.remove_finalizer) == (True, False)
 
     def test_engine_that_cannot_list_containers_cannot_add_workers(self) -> None:
-        blind = EngineFacts(looked=True, exists=True, lists_nodes=False)
+        blind = EngineFacts(was_listed=True, exists=True, lists_nodes=False)
         plan = decide(observe_machine(infrastructure=cluster_with(engine=blind)))
         assert verdict(plan) == ("False", "EngineUnsupported")
         assert "spec.nodes of the KINDCluster" in said(plan)
@@ -298,14 +298,14 @@ class TestJoin:
         names_of_them = ["dev-control-plane10", "dev-control-plane2", "dev-control-plane"]
         planes = [node(name, container_id=name) for name in names_of_them]
         balancer = node("dev-external-load-balancer", mark=None, container_id="lb")
-        engine = EngineFacts(looked=True, exists=True, nodes=(balancer, *planes))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(balancer, *planes))
         request = decide(observe_machine(infrastructure=cluster_with(engine=engine))).operation
         assert isinstance(request, AddWorker)
         assert request.control_planes == ("dev-control-plane", "dev-control-plane2", "dev-control-plane10")
         assert request.container_ids == frozenset(names_of_them)
 
     def test_worker_gets_the_mark_of_its_kind_cluster(self) -> None:
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{UID}.3"),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=f"{UID}.3"),))
         request = decide(observe_machine(infrastructure=cluster_with(engine=engine))).operation
         assert isinstance(request, AddWorker)
         assert request.mark == Mark(UID, 3)
@@ -313,7 +313,7 @@ class TestJoin:
     def test_worker_of_an_adopted_kind_cluster_is_marked_with_the_claim(self) -> None:
         claim = {**COMPLETE, names.CLAIM_ID_ANNOTATION: "c1"}
         cluster = kindcluster(annotations=claim, status=UP)
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=None, container_id="c1"),))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None, container_id="c1"),))
         infrastructure = cluster_with(cluster=cluster, engine=engine)
         request = decide(observe_machine(infrastructure=infrastructure)).operation
         assert isinstance(request, AddWorker)
@@ -638,7 +638,7 @@ class TestDeletion:
         assert (plan.operation, plan.remove_finalizer) == (None, True)
 
     def test_deletion_waits_for_the_engine(self) -> None:
-        engine = EngineFacts(looked=True, failure=NO_ENGINE, exists=True, nodes=(node(), worker()))
+        engine = EngineFacts(was_listed=True, failure=NO_ENGINE, exists=True, nodes=(node(), worker()))
         plan = self.gone(joined_machine(**DELETED), infrastructure=cluster_with(engine=engine))
         assert (plan.operation, plan.remove_finalizer) == (None, False)
         assert said(plan, Condition.DELETING).endswith("The deletion continues when the engine answers.")

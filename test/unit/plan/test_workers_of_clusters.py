@@ -30,12 +30,13 @@ from test.unit.plan.builders import (
 
 JOINING = Workers(joining=frozenset({NODE}), under_way=frozenset({NODE}))
 OTHER = "dev-workers-other"
+ADOPTABLE = node(mark=None, container_id="c1")
 DELETED = {"deletionTimestamp": NOW.isoformat()}
 
 
 def running(*nodes: Any, workers: Workers = Workers()) -> Observed:
     """A settled KINDCluster with a control plane and these nodes."""
-    engine = EngineFacts(looked=True, exists=True, nodes=(node(), *nodes))
+    engine = EngineFacts(was_listed=True, exists=True, nodes=(node(), *nodes))
     return replace(settled(), engine=engine, workers=workers)
 
 
@@ -107,21 +108,22 @@ class TestRemoval:
 class TestOwnership:
     def test_adopted_kind_cluster_with_added_workers_stays_ours(self) -> None:
         adopted = kindcluster(annotations={**COMPLETE, names.CLAIM_ID_ANNOTATION: "c1"}, status=UP)
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=None, container_id="c1"), worker(mark="c1")))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(ADOPTABLE, worker(mark="c1")))
         assert ownership(observe(adopted, engine=engine)) is Ownership.OURS
 
     def test_mark_that_is_not_the_claims_makes_an_adopted_kind_cluster_foreign(self) -> None:
         adopted = kindcluster(annotations={**COMPLETE, names.CLAIM_ID_ANNOTATION: "c1"}, status=UP)
         for other in (worker(mark="another"), worker(mark="c1", machine="")):
-            engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=None, container_id="c1"), other))
+            engine = EngineFacts(was_listed=True, exists=True, nodes=(ADOPTABLE, other))
             assert ownership(observe(adopted, engine=engine)) is not Ownership.OURS
 
     def test_added_workers_do_not_hinder_an_adoption(self) -> None:
         willing = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=None, container_id="c1"), worker(mark="c1")))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(ADOPTABLE, worker(mark="c1")))
         assert adoptable_as(observe(willing, engine=engine)) == "c1"
 
     def test_added_workers_prove_nothing_about_the_creation(self) -> None:
         own = kindcluster(annotations=COMPLETE, status=UP)
-        engine = EngineFacts(looked=True, exists=True, nodes=(node(mark=f"{own.uid}.2"), worker(mark=f"{own.uid}.1")))
+        nodes = (node(mark=f"{own.uid}.2"), worker(mark=f"{own.uid}.1"))
+        engine = EngineFacts(was_listed=True, exists=True, nodes=nodes)
         assert made_by(observe(own, engine=engine)) == 2
