@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 INFRASTRUCTURE_GROUP: Final = "infrastructure.cluster.x-k8s.io"
 CONTROL_PLANE_GROUP: Final = "controlplane.cluster.x-k8s.io"
 CORE_GROUP: Final = "cluster.x-k8s.io"
+BOOTSTRAP_GROUP: Final = "bootstrap.cluster.x-k8s.io"
 VERSION: Final = "v1alpha1"
 FIELD_MANAGER: Final = "capk"
 """Field manager of every write (K23)."""
@@ -36,9 +37,14 @@ KIND_CONTROL_PLANES: Final = Resource(CONTROL_PLANE_GROUP, VERSION, "kindcontrol
 KIND_CONTROL_PLANE_TEMPLATES: Final = Resource(
     CONTROL_PLANE_GROUP, VERSION, "kindcontrolplanetemplates", "KINDControlPlaneTemplate"
 )
+KIND_MACHINES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindmachines", "KINDMachine")
+KIND_MACHINE_TEMPLATES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindmachinetemplates", "KINDMachineTemplate")
+KIND_CONFIGS: Final = Resource(BOOTSTRAP_GROUP, VERSION, "kindconfigs", "KINDConfig")
+KIND_CONFIG_TEMPLATES: Final = Resource(BOOTSTRAP_GROUP, VERSION, "kindconfigtemplates", "KINDConfigTemplate")
 RECONCILED: Final = (KIND_CLUSTERS, KIND_CONTROL_PLANES)
 """The resources that the provider reconciles. `capk.manager.controllers` has a class for each."""
 CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
+MACHINES: Final = Resource(CORE_GROUP, "v1beta2", "machines", "Machine")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 EVENTS: Final = Resource("", "v1", "events", "Event")
@@ -50,9 +56,16 @@ def clusters(version: str) -> Resource:
     return CLUSTERS._replace(version=version)
 
 
+def machines(version: str) -> Resource:
+    """Return Cluster API's Machine in the version that the server prefers, as for `clusters`."""
+    return MACHINES._replace(version=version)
+
+
 KIND_CLUSTER_FINALIZER: Final = "kindcluster.infrastructure.cluster.x-k8s.io"
 """Set before the first external resource exists, removed when none is left (C8, C23)."""
 KIND_CONTROL_PLANE_FINALIZER: Final = "kindcontrolplane.controlplane.cluster.x-k8s.io"
+KIND_MACHINE_FINALIZER: Final = "kindmachine.infrastructure.cluster.x-k8s.io"
+"""Set before the container of a worker exists, removed when it is gone (C53)."""
 
 PREFIX: Final = "kind.infrastructure.cluster.x-k8s.io"
 
@@ -95,6 +108,18 @@ ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 """Set by the user to "true": take over the existing kind cluster of that name, deletion included.
 
 A kind cluster with the mark of another object is taken over only if the value is that mark."""
+MACHINE_ID_ANNOTATION: Final = f"{PREFIX}/machine-id"
+"""On a KINDMachine: the uid that it had when its container was first requested, written with the finalizer.
+
+`clusterctl move` gives an object a new uid; the machine id stays the same. Anyone who may edit the object may edit it,
+so a container is removed only if it also has the mark of the machine's own kind cluster."""
+JOINED_CONTAINER_ANNOTATION: Final = f"{PREFIX}/joined-container"
+"""On a KINDMachine: id of the container whose node has joined, written as soon as the join is complete.
+
+A container of the machine with another id is the remains of an interrupted join."""
+MACHINE_CONTAINER_LABEL: Final = f"{PREFIX}/machine"
+"""Label on the container of a worker that was added to a running kind cluster: the machine id. Unlike kind, which
+creates all other nodes, the provider itself can set labels."""
 DIGEST_ANNOTATION: Final = f"{PREFIX}/digest"
 """On every Secret of ours: the digest of the data that we wrote, which reveals edits."""
 SECRET_CLUSTER_LABEL: Final = f"{PREFIX}/cluster-name"
@@ -106,6 +131,8 @@ PAUSED_ANNOTATION: Final = "cluster.x-k8s.io/paused"
 MANAGED_BY_ANNOTATION: Final = "cluster.x-k8s.io/managed-by"
 DELETE_FOR_MOVE_ANNOTATION: Final = "clusterctl.cluster.x-k8s.io/delete-for-move"
 BLOCK_MOVE_ANNOTATION: Final = "clusterctl.cluster.x-k8s.io/block-move"
+EXCLUDE_DRAINING_ANNOTATION: Final = "machine.cluster.x-k8s.io/exclude-node-draining"
+"""Set by the user: a node is removed without a drain."""
 HELD_BY_CREATION: Final = "creating"
 """Value of the block-move annotation that is ours to remove (C30)."""
 SECRET_TYPE: Final = "cluster.x-k8s.io/secret"
@@ -134,6 +161,8 @@ class Condition(StrEnum):
     """Both kinds, negative polarity: the object is being deleted (C23)."""
     AVAILABLE = "Available"
     """KINDControlPlane: the API server of the workload cluster can be used (C42)."""
+    WORKER_JOINED = "WorkerJoined"
+    """KINDMachine: its container runs and kubeadm has joined it to the kind cluster; the reason is the step."""
 
 
 class Reason(StrEnum):
@@ -162,6 +191,8 @@ class Reason(StrEnum):
     """The Cluster names a KINDControlPlane that does not exist yet, so the Kubernetes version is not known."""
     WAITING_FOR_INFRASTRUCTURE = "WaitingForInfrastructure"
     """KINDControlPlane: the KINDCluster has not brought the kind cluster up yet."""
+    WAITING_FOR_MACHINE = "WaitingForMachine"
+    """KINDMachine: no Machine owns it. A MachineDeployment creates both; a standalone one sets spec.clusterName."""
     WAITING_FOR_CONFIG_MAP = "WaitingForConfigMap"
     """A ConfigMap with the certificates of a mirror does not exist yet, or has no key `ca.crt`. Create it."""
     QUEUED = "Queued"
@@ -181,6 +212,13 @@ class Reason(StrEnum):
     WAITING_FOR_READY = "WaitingForReady"
     CLEANING_UP = "CleaningUp"
     """A creation was interrupted; the provider removes its remains before the next one."""
+    PREPARING_NODE = "PreparingNode"
+    """KINDMachine: the container of the worker is created and started."""
+    JOINING_NODE = "JoiningNode"
+    """KINDMachine: kubeadm joins the worker to the kind cluster."""
+    JOINED = "Joined"
+    REMOVING_NODE = "RemovingNode"
+    """KINDMachine: its container and its Node are removed; a standalone worker is drained first."""
     CREATED = "Created"
     CONFIGURED = "Configured"
     """Every node has the mirrors of spec.registries."""

@@ -131,6 +131,20 @@ class Object:
                 return dict(reference)
         return None
 
+    @property
+    def owner_machine_reference(self) -> Mapping[str, Any] | None:
+        """The owner reference to a Machine of any version of Cluster API (C52)."""
+        for reference in self.metadata.get("ownerReferences") or ():
+            group = str(reference.get("apiVersion", "")).partition("/")[0]
+            if reference.get("kind") == "Machine" and group == names.CORE_GROUP:
+                return dict(reference)
+        return None
+
+    @property
+    def core_cluster_name(self) -> str | None:
+        """Name of the Cluster that Cluster API's label names (C52)."""
+        return self.labels.get(names.CORE_CLUSTER_NAME_LABEL) or None
+
     def owner_reference(self, *, controller: bool) -> dict[str, Any]:
         """Return an owner reference that points at this object."""
         reference = {
@@ -287,6 +301,74 @@ class KINDControlPlane(Object):
     def is_initialized(self) -> bool:
         """status.initialization.controlPlaneInitialized: one way (C41)."""
         return bool((self.status.get("initialization") or {}).get("controlPlaneInitialized"))
+
+
+@dataclass(frozen=True)
+class OwnerMachine(Object):
+    """The few facts of a Machine that matter to us; works with v1beta1 and v1beta2."""
+
+    @property
+    def version(self) -> str | None:
+        """spec.version: the Kubernetes version that the node should have."""
+        return self.spec.get("version") or None
+
+
+@dataclass(frozen=True)
+class KINDMachine(Object):
+    """A KINDMachine."""
+
+    @property
+    def has_finalizer(self) -> bool:
+        """Whether our finalizer is stored (C53)."""
+        return names.KIND_MACHINE_FINALIZER in self.finalizers
+
+    @property
+    def stored_machine_id(self) -> str | None:
+        """The machine id in the annotation, whether or not it is a copy: see MACHINE_ID_ANNOTATION."""
+        return self.annotations.get(names.MACHINE_ID_ANNOTATION) or None
+
+    @property
+    def joined_containers(self) -> frozenset[str]:
+        """Ids of the container whose node has joined, by annotation and status: one is enough after a move."""
+        stored = (self.annotations.get(names.JOINED_CONTAINER_ANNOTATION), self.status.get("containerID"))
+        return frozenset(str(container) for container in stored if container)
+
+    @property
+    def is_provisioned(self) -> bool:
+        """status.initialization.provisioned: one way, never false again (C49)."""
+        return bool((self.status.get("initialization") or {}).get("provisioned"))
+
+    @property
+    def provider_id(self) -> str | None:
+        """spec.providerID, equal to the Node's (C48)."""
+        return self.spec.get("providerID") or None
+
+    @property
+    def kindcluster_name(self) -> str | None:
+        """spec.clusterName: the KINDCluster of a machine that belongs to no Machine."""
+        return self.spec.get("clusterName") or None
+
+    @property
+    def is_standalone(self) -> bool:
+        """Whether it names its KINDCluster itself and no Machine owns it."""
+        return self.kindcluster_name is not None and self.owner_machine_reference is None
+
+    @property
+    def image(self) -> str | None:
+        """spec.image: None for the image of the first control plane."""
+        return self.spec.get("image") or None
+
+    @property
+    def taints(self) -> tuple[str, ...]:
+        """spec.taints as `key=value:Effect`; the value may be empty."""
+        return tuple(
+            f"{taint['key']}={taint.get('value') or ''}:{taint['effect']}" for taint in self.spec.get("taints") or ()
+        )
+
+
+@dataclass(frozen=True)
+class KINDConfig(Object):
+    """A KINDConfig."""
 
 
 @dataclass(frozen=True)

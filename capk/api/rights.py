@@ -6,7 +6,7 @@ docs/permissions.md has the reason of each rule. A test compares this list with 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from capk.api.names import CONTROL_PLANE_GROUP, CORE_GROUP, INFRASTRUCTURE_GROUP
+from capk.api.names import BOOTSTRAP_GROUP, CONTROL_PLANE_GROUP, CORE_GROUP, INFRASTRUCTURE_GROUP
 
 LEASE: Final = "capk-leader-election"
 
@@ -63,6 +63,11 @@ RULES: Final = (
     Rule(INFRASTRUCTURE_GROUP, "kindclusters/status", ("patch",)),
     Rule(CONTROL_PLANE_GROUP, "kindcontrolplanes", ("list", "watch", "patch")),
     Rule(CONTROL_PLANE_GROUP, "kindcontrolplanes/status", ("patch",)),
+    Rule(CORE_GROUP, "machines", ("get",)),
+    Rule(INFRASTRUCTURE_GROUP, "kindmachines", ("list", "watch", "patch")),
+    Rule(INFRASTRUCTURE_GROUP, "kindmachines/status", ("patch",)),
+    Rule(BOOTSTRAP_GROUP, "kindconfigs", ("list", "watch")),
+    Rule(BOOTSTRAP_GROUP, "kindconfigs/status", ("patch",)),
     Rule(INFRASTRUCTURE_GROUP, "kindclusters/finalizers", ("update",)),
     Rule(CONTROL_PLANE_GROUP, "kindcontrolplanes/finalizers", ("update",)),
     Rule("", "secrets", ("get", "list", "watch", "create", "patch", "delete")),

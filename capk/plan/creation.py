@@ -24,6 +24,8 @@ from capk.plan.status import false, kindcluster_status
 
 MOST_ATTEMPTS = 999_999_999
 """Numbers in annotations and marks have at most nine digits."""
+WORKERS_SECONDS = 1.0
+"""How soon to look again whether the cancelled joins of workers have ended."""
 
 
 def show_progress(observed: Observed) -> Plan | None:
@@ -70,6 +72,8 @@ def _is_adopted(observed: Observed) -> bool:
 
 
 def _clean_up(observed: Observed) -> Plan:
+    if observed.workers.under_way:
+        return Plan(cancel_workers=True, requeue_seconds=WORKERS_SECONDS)
     if (remaining := observed.remaining(Goal.UP)) > 0:
         return _after_failure(observed, remaining)
     removal = Delete(
@@ -88,6 +92,9 @@ def _clean_up(observed: Observed) -> Plan:
 
 def _start(observed: Observed) -> Plan:
     cluster = observed.object
+    if observed.workers.under_way:
+        # They join a kind cluster that is gone; the new one would have their containers among its own.
+        return Plan(cancel_workers=True, requeue_seconds=WORKERS_SECONDS)
     if observed.control_plane_name and observed.control_plane is None:
         message = f"KINDControlPlane {observed.control_plane_name} does not exist yet."
         return Plan(status=_waiting(observed, Reason.WAITING_FOR_CONTROL_PLANE, message))
@@ -250,14 +257,19 @@ def check_host_paths(spec: Mapping[str, Any], allowed: Sequence[str]) -> None:
     It does not follow links on the host: users with write access below an allowed path choose where it leads.
     """
     for number, node in enumerate(spec.get("nodes") or ()):
-        for place, mount in enumerate(node.get("extraMounts") or ()):
-            path = normpath(mount.get("hostPath") or "")
-            if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in map(normpath, allowed)):
-                raise InvalidSpec(
-                    f"spec.nodes[{number}].extraMounts[{place}].hostPath",
-                    f"{path} is outside the paths of the container engine's host that this provider may mount "
-                    f"({', '.join(allowed) or 'none'}). Ask the operator to add it to --allowed-host-paths.",
-                )
+        check_mounts(node.get("extraMounts") or (), f"spec.nodes[{number}].extraMounts", allowed)
+
+
+def check_mounts(mounts: Sequence[Mapping[str, Any]], field: str, allowed: Sequence[str]) -> None:
+    """Raise InvalidSpec for a mount of a path of the engine's host outside the allowed ones; field: of the mounts."""
+    for place, mount in enumerate(mounts):
+        path = normpath(mount.get("hostPath") or "")
+        if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in map(normpath, allowed)):
+            raise InvalidSpec(
+                f"{field}[{place}].hostPath",
+                f"{path} is outside the paths of the container engine's host that this provider may mount "
+                f"({', '.join(allowed) or 'none'}). Ask the operator to add it to --allowed-host-paths.",
+            )
 
 
 def _marked(config: dict[str, Any], mark: Mark) -> dict[str, Any]:

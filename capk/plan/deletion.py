@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, Condition, Reason
+from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.engineid import another_engine
 from capk.plan.observed import FINALIZER, REMOVAL, Observed
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
@@ -26,6 +27,9 @@ def plan_deletion(observed: Observed) -> Plan:
     if operation is not None:
         is_part_of_it = operation.request.goal is Goal.GONE
         return Plan(cancel_operation=not is_part_of_it, status=_deleting(observed))
+    if observed.workers.under_way:
+        # A container that appeared after the removal would stay, and a retained kind cluster keeps only whole nodes.
+        return Plan(cancel_workers=True, status=_deleting(observed), requeue_seconds=WORKERS_SECONDS)
     is_unfinished = _is_unfinished(observed)
     if cluster.retains and not is_unfinished:
         return _finish_deletion(observed)

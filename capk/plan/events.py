@@ -21,7 +21,13 @@ _ORDINARY = {
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CLUSTER): "",
     (Condition.CLUSTER_CREATED, Reason.WAITING_FOR_CONFIG_MAP): "",
     (Condition.NODES_RUNNING, Reason.STARTING_NODES): "",
+    (Condition.WORKER_JOINED, Reason.JOINED): "The node has joined the kind cluster.",
+    (Condition.WORKER_JOINED, Reason.PREPARING_NODE): "The provider adds a node to the kind cluster.",
+    (Condition.WORKER_JOINED, Reason.CLEANING_UP): "",
+    (Condition.WORKER_JOINED, Reason.STARTING_NODES): "",
+    (Condition.WORKER_JOINED, Reason.WAITING_FOR_MACHINE): "",
     (Condition.DELETING, Reason.DELETING): "",
+    (Condition.DELETING, Reason.REMOVING_NODE): "",
     (Condition.PAUSED, Reason.PAUSED): "",
     (Condition.AVAILABLE, Reason.AVAILABLE): "The workload cluster is ready for use.",
 }

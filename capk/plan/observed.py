@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from capk.api.names import Reason
-from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
+from capk.api.objects import (
+    KINDCluster,
+    KINDConfig,
+    KINDControlPlane,
+    KINDMachine,
+    OwnerCluster,
+    OwnerMachine,
+    SecretFacts,
+)
 from capk.diagnosis.failures import Failure
 from capk.kindconfig.config import LOAD_BALANCER
 from capk.plan.claims import Claim
@@ -17,6 +25,7 @@ from capk.plan.marks import Mark
 from capk.plan.plan import Goal, OperationRequest
 
 CLAIM, IDENTITY, ENDPOINT, REPLICAS, SECRET = "claim", "identity", "endpoint", "replicas", "secret"
+PROVIDER_ID = "providerid"
 """The parts of a plan that the API server may refuse one by one; a Secret's part ends with a space and its name."""
 REMOVAL, FINALIZER = "removal", "finalizer"
 """The same while an object is deleted: the deletion of a Secret (a space and its name follow), and the last write."""
@@ -67,6 +76,8 @@ class NodeFacts:
     started_at: str = ""
     api_port: tuple[str, int] | None = None
     """Host address and port on which the engine publishes its API server."""
+    machine: str = ""
+    """Id of the KINDMachine that the container was made for, by its label; empty for a node that kind made."""
 
     @property
     def is_load_balancer(self) -> bool:
@@ -221,6 +232,20 @@ class Access:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """The KINDMachines of a kind cluster, as far as decisions about its KINDCluster need them.
+
+    names: name of the KINDMachine, by the name of its node container.
+    joining: node containers that are no complete nodes yet: see `capk.plan.machines.workers_of`.
+    under_way: node containers for which an AddWorker is queued or running.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    joining: frozenset[str] = frozenset()
+    under_way: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that a decision about a KINDCluster may depend on."""
 
@@ -270,6 +295,8 @@ class Observed:
     """The object's own parts whose back-off has not ended."""
     contested: frozenset[str] = frozenset()
     """Secrets that were written repeatedly because something else changes them, as parts."""
+    workers: Workers = Workers()
+    """Its nodes that kind did not create."""
 
     @property
     def is_paused(self) -> bool:
@@ -328,4 +355,70 @@ class ControlPlaneObserved:
     @property
     def is_paused(self) -> bool:
         """Whether the object or its owner Cluster is paused (C7)."""
+        return self.object.is_paused or (self.owner is not None and self.owner.pauses)
+
+
+@dataclass(frozen=True)
+class MachineObserved:
+    """Everything that a decision about a KINDMachine may depend on."""
+
+    object: KINDMachine
+    now: datetime
+    policy: Policy = Policy()
+    engine_name: str = "docker"
+    """What kind calls the engine in provider ids: docker, podman or nerdctl."""
+    machine: OwnerMachine | None = None
+    """The Machine that the owner reference names. It is read once, because no watch delivers Machines; None if there is
+    no such reference, or if the API server does not have the Machine."""
+    owner: OwnerCluster | None = None
+    """The Cluster that the label `cluster.x-k8s.io/cluster-name` names; of a standalone one, the owner of its
+    KINDCluster. None only if it certainly does not exist."""
+    infrastructure: Observed | None = None
+    """Observation of the KINDCluster that the Cluster references, or that spec.clusterName names in the same namespace,
+    as for a decision about that KINDCluster. None only if it certainly does not exist: a KINDMachine that is deleted
+    then goes without a look at the engine."""
+    is_copy: bool = False
+    """Whether the annotations hold the machine id of another KINDMachine that exists: the one with that uid, or, if
+    there is none, an older one with the same annotation. A manifest was copied."""
+    joined: str = ""
+    """Id of the container that an AddWorker of this process has joined, as that operation returned it; kept at least
+    until the annotation holds it."""
+    operation: OperationFacts | None = None
+    """The object's running or queued AddWorker or RemoveWorker."""
+    goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
+    """Of JOINED and LEFT. A RemoveWorker towards JOINED that succeeds leaves the facts of JOINED unchanged, as a Delete
+    towards UP does."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """What the API server has refused and not accepted since: CLAIM, PROVIDER_ID, FINALIZER -> its message."""
+    held_back: frozenset[str] = frozenset()
+    """The object's own parts whose back-off has not ended."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the object or its Cluster is paused (C54)."""
+        return self.object.is_paused or (self.owner is not None and self.owner.pauses)
+
+    def failure(self, goal: Goal) -> Failure | None:
+        """Return why the last operation towards the goal failed; None if it succeeded or there was none."""
+        facts = self.goals.get(goal)
+        return facts.failure if facts else None
+
+    def remaining(self, goal: Goal) -> float:
+        """Return the seconds until the next operation towards the goal may start: exponential, bounded."""
+        facts = self.goals.get(goal)
+        return retry_delay(facts.attempts, self.policy) - facts.seconds_ago if facts else 0.0
+
+
+@dataclass(frozen=True)
+class ConfigObserved:
+    """Everything that a decision about a KINDConfig may depend on."""
+
+    object: KINDConfig
+    now: datetime
+    owner: OwnerCluster | None = None
+    """The Cluster that the label `cluster.x-k8s.io/cluster-name` names; None if it does not exist."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the object or its Cluster is paused (C54)."""
         return self.object.is_paused or (self.owner is not None and self.owner.pauses)

@@ -81,7 +81,7 @@ def adoptable_as(observed: Observed) -> str | None:
     """
     if observed.is_held:
         return None
-    wanted, nodes = observed.object.adopts, _nodes(observed)
+    wanted, nodes = observed.object.adopts, _kinds_own(observed)
     marks = {node.mark for node in nodes}
     if not wanted or not (nodes or not observed.engine.lists_nodes):
         return None
@@ -123,8 +123,8 @@ def was_completed(observed: Observed) -> bool:
 
 
 def made_by(observed: Observed) -> int | None:
-    """Return the attempt of all nodes with a mark of this object; None if there is not exactly one."""
-    attempts = {node.mark.attempt for node in _nodes(observed) if node.mark and is_own(observed, node)}
+    """Return the attempt of the nodes that kind made with a mark of this object; None if there is not exactly one."""
+    attempts = {node.mark.attempt for node in _kinds_own(observed) if node.mark and is_own(observed, node)}
     return attempts.pop() if len(attempts) == 1 else None
 
 
@@ -147,14 +147,22 @@ def _by_claim(observed: Observed) -> Ownership:
 
 
 def is_adopted(observed: Observed) -> bool:
-    """Return whether the claim names one of the containers, and none has a mark, which would override the claim."""
+    """Return whether the claim names one of the containers, and none has a mark, which would override the claim.
+
+    Workers that were added since are marked with the claim.
+    """
     claim, nodes = observed.claim, _nodes(observed)
     return (
         claim is not None
-        and all(node.mark is None for node in nodes)
+        and all(node.mark is None or (node.machine and is_own(observed, node)) for node in nodes)
         and any(node.container_id == claim.uid for node in nodes)
     )
 
 
 def _nodes(observed: Observed) -> list[NodeFacts]:
     return [node for node in observed.engine.nodes or () if not node.is_load_balancer]
+
+
+def _kinds_own(observed: Observed) -> list[NodeFacts]:
+    """Return the nodes that kind itself made: workers that were added later prove nothing about its creation."""
+    return [node for node in _nodes(observed) if not node.machine]

@@ -22,6 +22,10 @@ class Goal(StrEnum):
     """The certificates of the kind cluster do not expire soon."""
     GONE = "gone"
     """No container of the kind cluster is left."""
+    JOINED = "joined"
+    """The node of a KINDMachine has joined the kind cluster; cleaning up after a failed join is part of it."""
+    LEFT = "left"
+    """The container of a KINDMachine and its Node are gone."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,66 @@ class RenewCertificates:
     goal: Goal = Goal.RENEWED
 
 
-OperationRequest = Create | Delete | StartNodes | ReadAccess | RenewCertificates
+@dataclass(frozen=True)
+class AddWorker:
+    """Add one worker to a running kind cluster: run its container, and join its node with kubeadm."""
+
+    name: str
+    """Name of the kind cluster."""
+    node: str
+    """Name of the container, of its host and of the Node."""
+    mark: Mark
+    """Mark of the kind cluster: the removal of the kind cluster removes this node too."""
+    machine: str
+    """Id of the KINDMachine, for the label of the container: see MACHINE_ID_ANNOTATION."""
+    generation: int
+    """Generation of the spec that it implements."""
+    image: str | None
+    """None: the image of the first control plane."""
+    labels: Mapping[str, str]
+    """Labels that the kubelet registers the Node with."""
+    taints: tuple[str, ...]
+    """The same for taints, as `key=value:Effect`."""
+    mounts: tuple[Mapping[str, Any], ...]
+    """Entries of `extraMounts`, without the mark's."""
+    patches: tuple[str, ...]
+    """Merge patches (RFC 7386) of kubeadm's JoinConfiguration, each a YAML text."""
+    control_planes: tuple[str, ...]
+    """Names of the control-plane nodes; the first one, which kind set up first, comes first."""
+    container_ids: frozenset[str]
+    """Containers of these control planes at the time of the decision. Another container may have a name later."""
+    provider_id: str
+    """The `spec.providerID` that the kubelet registers the Node with."""
+    goal: Goal = Goal.JOINED
+
+
+@dataclass(frozen=True)
+class RemoveWorker:
+    """Remove the container of one machine, then its Node.
+
+    The executor lists the containers again immediately before it removes one. It removes, by id, only a container of
+    this name that has both the label with `machine` and a mark with one of `uids`. If no container has the name, it
+    removes the Node alone; if one of someone else has it, nothing.
+    """
+
+    name: str
+    """Name of the kind cluster."""
+    node: str
+    """Name of the container and of the Node."""
+    machine: str
+    """Id of the KINDMachine, in the label of its containers."""
+    uids: frozenset[str] = frozenset()
+    """Containers whose mark has one of these uids belong to the kind cluster of the object."""
+    drain: bool = False
+    """Cordon the Node and evict its Pods first, for a bounded time: without Cluster API nothing else does."""
+    settle_seconds: float = 0.0
+    """How long no container may appear before the removal is complete: the engine may still be adding the one of a
+    cancelled join."""
+    goal: Goal = Goal.LEFT
+    """JOINED if it makes room for the next attempt to join: the outcome of the last attempt then still counts."""
+
+
+OperationRequest = Create | Delete | StartNodes | ReadAccess | RenewCertificates | AddWorker | RemoveWorker
 """What an operation has to do. `capk.manager.executor` chooses the module for each, `capk.manager.records` its lane."""
 
 
@@ -135,6 +198,8 @@ class Plan:
     """End the running operation, with its processes, before anything else."""
     cancel_queued: bool = False
     """Cancel an operation that is queued; a running one continues."""
+    cancel_workers: bool = False
+    """Cancel every AddWorker of this kind cluster, queued or running. The object waits until they have ended."""
     add_finalizer: bool = False
     annotations: Mapping[str, str | None] = field(default_factory=dict)
     """Annotations to set, or to remove where None; written together with the finalizer."""
@@ -152,6 +217,8 @@ class Plan:
     """Stored together with `endpoint`, because both come from a read of the kubeconfig."""
     replicas: int | None = None
     """Value of spec.replicas of a KINDControlPlane that leaves it open (C46)."""
+    provider_id: str | None = None
+    """Value of spec.providerID of a KINDMachine, stored after the annotations and before the status (C48)."""
     status: Mapping[str, Any] | None = None
     """The whole status, written only if it differs; None: no change."""
     delete_secrets: Mapping[str, str] = field(default_factory=dict)

@@ -22,10 +22,12 @@ from capk.plan.plan import Goal, StartNodes
 def stopped_nodes(observed: Observed) -> list[NodeFacts]:
     """Return the nodes that do not run; if the cluster is only partly ours, only our own.
 
-    The load balancer, which has no mark, belongs to the control planes.
+    The load balancer, which has no mark, belongs to the control planes. A container is listed as stopped for seconds
+    before it first runs: those of workers that join are left to their KINDMachine.
     """
     is_mixed, has_balancer = ownership(observed) is Ownership.MIXED, leads_to_own(observed)
-    stopped = (node for node in observed.engine.nodes or () if not node.running)
+    joining = observed.workers.joining
+    stopped = (node for node in observed.engine.nodes or () if not node.running and node.name not in joining)
     return [
         node for node in stopped if not is_mixed or is_own(observed, node) or (node.is_load_balancer and has_balancer)
     ]

@@ -1,6 +1,7 @@
 """Decide what a complete kind cluster needs: Secrets, endpoint, status, repair."""
 
 from capk.api import names
+from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.dataloss import corrected_etcd, has_answered_empty
 from capk.plan.dueoperation import due_operation
 from capk.plan.duewrites import (
@@ -66,6 +67,8 @@ def _start_over(observed: Observed) -> Plan:
     The uid of its kube-system namespace is kept until the next creation starts. Otherwise the cluster would count as
     complete if the removal fails and the status was not stored.
     """
+    if observed.workers.under_way:
+        return Plan(cancel_workers=True, requeue_seconds=WORKERS_SECONDS)
     begin: dict[str, str | None] = {names.IDENTITY_ANNOTATION: ""}
     removal = Delete(
         observed.cluster_name,

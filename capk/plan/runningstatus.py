@@ -58,14 +58,20 @@ def running_status(observed: Observed) -> dict[str, Any]:
 
 def _nodes(observed: Observed) -> list[dict[str, str]]:
     if observed.engine.nodes is not None:
-        nodes = sorted(observed.engine.nodes, key=lambda node: node.name)
-        return [
-            {"name": node.name, "role": node.role, "address": address, "state": _state(node)}
-            for node, address in zip(nodes, _addresses(observed, nodes), strict=True)
-        ]
+        # Containers of workers that are still joining may stop, or go again.
+        joined = (node for node in observed.engine.nodes if node.name not in observed.workers.joining)
+        nodes = sorted(joined, key=lambda node: node.name)
+        addresses = zip(nodes, _addresses(observed, nodes), strict=True)
+        return [_entry(observed, node, address) for node, address in addresses]
     if observed.access is not None and observed.access.nodes:
         return [{"name": name, "role": role_of(name, observed.cluster_name)} for name in sorted(observed.access.nodes)]
     return list(observed.object.status.get("nodes") or ())
+
+
+def _entry(observed: Observed, node: NodeFacts, address: str) -> dict[str, str]:
+    entry = {"name": node.name, "role": node.role, "address": address, "state": _state(node)}
+    machine = observed.workers.names.get(node.name) if node.machine else None
+    return {**entry, "machine": machine} if machine else entry
 
 
 def _addresses(observed: Observed, nodes: list[NodeFacts]) -> list[str]:

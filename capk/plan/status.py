@@ -7,7 +7,7 @@ from typing import Any
 
 from capk.api.conditions import Status, find, set_condition
 from capk.api.names import Condition, Reason
-from capk.plan.observed import Observed
+from capk.plan.observed import MachineObserved, Observed
 
 HISTORY_LIMIT = 20
 """Maximum number of entries in status.history, newest last."""
@@ -20,6 +20,8 @@ _PARTS = (
     Condition.KUBECONFIG_AVAILABLE,
 )
 """The conditions that Ready summarises, the deepest cause first."""
+_MACHINE_PARTS = (Condition.ENGINE_AVAILABLE, Condition.WORKER_JOINED)
+"""The same for a KINDMachine."""
 _MAY_STAY_UNKNOWN = Condition.API_SERVER_AVAILABLE
 """If the provider cannot reach API servers, readiness depends on the engine only."""
 
@@ -66,7 +68,7 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
     unobserved = {part: UNKNOWN for part in _PARTS if find(before, part) is None}
     answers = {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if observed.engine.answers else {}
     after = _with_verdicts(before, unobserved | RUNS_FREELY | answers | dict(verdicts), cluster.generation, now)
-    after = _with_verdicts(after, {Condition.READY: _summary(after)}, cluster.generation, now)
+    after = _with_verdicts(after, {Condition.READY: _summary(after, _PARTS)}, cluster.generation, now)
     history = [*(cluster.status.get("history") or ()), *_transitions(before, after, now)]
     status = {
         **cluster.status,
@@ -75,6 +77,25 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
         "conditions": after,
         "observedGeneration": cluster.generation,
         "history": history[-HISTORY_LIMIT:],
+    }
+    return {field: value for field, value in status.items() if value is not None and value != []}
+
+
+def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdict], **fields: Any) -> dict[str, Any]:
+    """Return the whole status of a KINDMachine; verdicts and fields as for `kindcluster_status`."""
+    machine, now, infrastructure = observed.object, observed.now, observed.infrastructure
+    before = list(machine.status.get("conditions") or ())
+    unobserved = {part: UNKNOWN for part in _MACHINE_PARTS if find(before, part) is None}
+    is_answering = infrastructure is not None and infrastructure.engine.answers
+    answers = {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if is_answering else {}
+    after = _with_verdicts(before, unobserved | RUNS_FREELY | answers | dict(verdicts), machine.generation, now)
+    summary = {Condition.READY: _summary(after, _MACHINE_PARTS)}
+    status = {
+        **machine.status,
+        **({"clusterName": infrastructure.cluster_name} if infrastructure else {}),
+        **fields,
+        "conditions": _with_verdicts(after, summary, machine.generation, now),
+        "observedGeneration": machine.generation,
     }
     return {field: value for field, value in status.items() if value is not None and value != []}
 
@@ -115,16 +136,16 @@ def _with_verdicts(
     return conditions
 
 
-def _summary(conditions: Sequence[Mapping[str, Any]]) -> Verdict:
+def _summary(conditions: Sequence[Mapping[str, Any]], parts: Sequence[Condition]) -> Verdict:
     deleting = find(conditions, Condition.DELETING)
     if deleting and deleting["status"] == "True":
         return Verdict("False", Reason.DELETING, deleting.get("message", ""))
-    for part in _PARTS:
+    for part in parts:
         condition = find(conditions, part)
         if condition and condition["status"] == "False":
             # Another release of the provider may have written a reason that this release does not know.
             return Verdict("False", str(condition["reason"]), condition.get("message", ""))
-    if all(_is_well(conditions, part) for part in _PARTS):
+    if all(_is_well(conditions, part) for part in parts):
         return true(Reason.READY)
     return Verdict("False", Reason.NOT_READY, "Not everything has been observed yet.")
 

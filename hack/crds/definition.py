@@ -1,11 +1,11 @@
-"""The four CustomResourceDefinitions around their schemas: names, labels, columns, subresources."""
+"""The CustomResourceDefinitions around their schemas: names, labels, columns, subresources."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from capk.api import names
 from capk.api.names import Resource
-from hack.crds import kindcluster, kindcontrolplane
+from hack.crds import bootstrap, kindcluster, kindcontrolplane, kindmachine
 from hack.crds.schema import Schema, record
 
 Column = dict[str, Any]
@@ -54,6 +54,48 @@ def all_definitions() -> list[Schema]:
             "kicpt",
             "KINDControlPlaneTemplate is the template from which a ClusterClass creates KINDControlPlanes.",
             spec=kindcontrolplane.template_spec(),
+            columns=[_AGE],
+        ),
+        _definition(
+            names.KIND_MACHINES,
+            "kim",
+            "KINDMachine is a worker that joins a running kind cluster, and the infrastructure of a Machine.",
+            spec=kindmachine.spec(),
+            status=kindmachine.status(),
+            rules=kindmachine.root_rules(),
+            columns=_kindmachine_columns(),
+        ),
+        _definition(
+            names.KIND_MACHINE_TEMPLATES,
+            "kimt",
+            """KINDMachineTemplate is the template from which a MachineDeployment or a ClusterClass creates
+            KINDMachines.""",
+            spec=kindmachine.template_spec(),
+            columns=[_AGE],
+        ),
+        _definition(
+            names.KIND_CONFIGS,
+            "kicfg",
+            """KINDConfig is the bootstrap configuration of a worker in a ClusterClass. It holds nothing, because the
+            provider itself writes the configuration with which a node joins.""",
+            spec=bootstrap.spec(),
+            status=bootstrap.status(),
+            columns=[
+                _column("Cluster", _OWNER, "The Cluster that it belongs to."),
+                _column(
+                    "Ready",
+                    ".status.initialization.dataSecretCreated",
+                    "Whether Cluster API may create the worker.",
+                    type_="boolean",
+                ),
+                _AGE,
+            ],
+        ),
+        _definition(
+            names.KIND_CONFIG_TEMPLATES,
+            "kicfgt",
+            "KINDConfigTemplate is the template from which a ClusterClass creates KINDConfigs.",
+            spec=bootstrap.template_spec(),
             columns=[_AGE],
         ),
     ]
@@ -163,4 +205,28 @@ def _kindcontrolplane_columns() -> list[Column]:
         _column("Wanted", ".spec.version", "Requested Kubernetes version.", wide=True),
         _column("Replicas", ".status.replicas", "Control-plane nodes.", type_="integer", wide=True),
         _column("Paused", _condition("Paused", "status"), "Whether the provider does nothing for it.", wide=True),
+    ]
+
+
+def _kindmachine_columns() -> list[Column]:
+    return [
+        _column("Cluster", ".status.clusterName", "Name of the kind cluster."),
+        _column(
+            "Machine", '.metadata.ownerReferences[?(@.kind=="Machine")].name', "The Machine that it belongs to, if any."
+        ),
+        _column("Ready", _condition("Ready", "status"), "Whether the node has joined and runs."),
+        _column("Reason", _condition("Ready", "reason"), "Why it is ready or not."),
+        _column("Address", '.status.addresses[?(@.type=="InternalIP")].address', "IP address of the node."),
+        _AGE,
+        _column("Node", ".status.nodeName", "Name of the Node and of the container.", wide=True),
+        _column("ProviderID", ".spec.providerID", "Provider id of the Node.", wide=True),
+        _column("Image", ".spec.image", "Node image, if it is not that of the control plane.", wide=True),
+        _column("Paused", _condition("Paused", "status"), "Whether the provider does nothing for it.", wide=True),
+        _column(
+            "Since",
+            _condition("Ready", "lastTransitionTime"),
+            "Time since it became ready, or stopped being ready.",
+            type_="date",
+            wide=True,
+        ),
     ]

@@ -45,7 +45,8 @@ def _has(owner: str, field: str) -> str:
     return f"(has({owner}.spec) && has({owner}.spec.{field}))"
 
 
-def _same(field: str) -> str:
+def same(field: str) -> str:
+    """Return the CEL expression that a field of the spec has not changed."""
     return f"""
         {_has("self", field)} == {_has("oldSelf", field)}
         && (!{_has("self", field)} || self.spec.{field} == oldSelf.spec.{field})
@@ -54,7 +55,7 @@ def _same(field: str) -> str:
 
 def _fixed(field: str, meaning: str) -> Schema:
     return rule(
-        f"!{_CREATED} || ({_same(field)})",
+        f"!{_CREATED} || ({same(field)})",
         f"""cannot change: kind sets {meaning} of a cluster once, when it creates it. Delete this object and create
         it again with the new value, or create another one under a new name""",
         at=f".spec.{field}",
@@ -81,7 +82,7 @@ def root_rules() -> list[Schema]:
             at=".spec",
         ),
         rule(
-            f"!{_has('oldSelf', 'clusterName')} || ({_same('clusterName')})",
+            f"!{_has('oldSelf', 'clusterName')} || ({same('clusterName')})",
             """cannot change once set: the kind cluster could no longer be found under its name. Create another
             object with the new clusterName, and delete this one""",
             at=".spec.clusterName",
@@ -226,8 +227,8 @@ def template_spec() -> Schema:
     return template(inner, "KINDCluster")
 
 
-def template(inner: Schema, kind: str) -> Schema:
-    """Return the schema of a template's spec, around the schema of the spec of its objects (C31, C44)."""
+def template(inner: Schema, kind: str, *, creator: str = "ClusterClass") -> Schema:
+    """Return the schema of a template's spec, around the schema of the spec of its objects (C31, C44, C47)."""
     # No object can have more: a label's value has at most 63 characters, all annotations together 256 KiB.
     label, annotation = {"type": "string", "maxLength": 63}, {"type": "string", "maxLength": 256 * 1024}
     metadata = record(
@@ -238,7 +239,7 @@ def template(inner: Schema, kind: str) -> Schema:
         },
     )
     return record(
-        f"The template from which a ClusterClass creates {kind} objects.",
+        f"The template from which a {creator} creates {kind} objects.",
         {"template": record(f"The {kind} to create.", {"metadata": metadata, "spec": inner}, required=["spec"])},
         required=["template"],
     )
@@ -256,6 +257,7 @@ def status() -> Schema:
             "role": report("`control-plane`, `worker` or `external-load-balancer`."),
             "address": report("IP address in the container network of kind."),
             "state": report("State of the container: `Running` or `Stopped`."),
+            "machine": report("Name of the KINDMachine that the node was added for; absent for other nodes."),
         },
         required=["name"],
     )

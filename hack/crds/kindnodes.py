@@ -14,8 +14,8 @@ _DIGEST = r"@[a-zA-Z][a-zA-Z0-9]*(?:[-_+.][a-zA-Z][a-zA-Z0-9]*)*:[0-9a-fA-F]{32,
 _IMAGE = f"^(?:{_HOST})?{_PATH}(?:/{_PATH})*(?:{_TAG})?(?:{_DIGEST})?$"
 
 
-_LABEL_NAME = "[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
-_LABEL_PREFIX = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*/"
+LABEL_NAME = "[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
+LABEL_PREFIX = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*/"
 # Labels that a kubelet may set on its own Node. It does not start with any other label of Kubernetes' own domains.
 # Source: kubernetes cmd/kubelet/app/options/options.go, k8s.io/kubelet/pkg/apis/well_known_labels.go.
 _RESERVED_LABEL = r"^(?:[^/]*\.)?(?:kubernetes|k8s)\.io/"
@@ -104,7 +104,8 @@ def _no_colon(field: str) -> str:
     {field} without one, for example by mounting the directory above it"""
 
 
-def _mounts() -> Schema:
+def mounts() -> Schema:
+    """Return the schema of `extraMounts`."""
     mount = record(
         "A directory or file of the machine that runs the container engine, mounted into the node.",
         {
@@ -163,7 +164,8 @@ def _port_mappings() -> Schema:
     )
 
 
-def _node_labels() -> Schema:
+def node_labels() -> Schema:
+    """Return the schema of the labels with which a kubelet registers its Node."""
     return mapping(
         """Labels of the Node object in the workload cluster, such as `tier: frontend`. Quote values that YAML would
         read as another type.""",
@@ -171,12 +173,12 @@ def _node_labels() -> Schema:
         max_properties=32,
         rules=[
             rule(
-                f"self.all(k, k.matches(r'^(?:{_LABEL_PREFIX})?{_LABEL_NAME}$'))",
+                f"self.all(k, k.matches(r'^(?:{LABEL_PREFIX})?{LABEL_NAME}$'))",
                 """keys must be label keys: an optional DNS prefix and a slash, then at most 63 letters, digits,
                 '-', '_' or '.', beginning and ending with a letter or digit""",
             ),
             rule(
-                f"self.all(k, self[k] == '' || self[k].matches(r'^{_LABEL_NAME}$'))",
+                f"self.all(k, self[k] == '' || self[k].matches(r'^{LABEL_NAME}$'))",
                 """values must be label values: at most 63 letters, digits, '-', '_' or '.', beginning and ending with a
                 letter or digit, or empty""",
             ),
@@ -205,8 +207,8 @@ def _node() -> Schema:
                 """Node image of this node alone, for nodes of different Kubernetes versions. Default: the image
                 of the cluster."""
             ),
-            "labels": _node_labels(),
-            "extraMounts": _mounts(),
+            "labels": node_labels(),
+            "extraMounts": mounts(),
             "extraPortMappings": _port_mappings(),
             **kubeadm_patches("this node"),
         },

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from capk.api import names
+from capk.plan.bootstrap import COMPLETE
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.rest import Rest
 from test.integration.api import eventually
@@ -24,6 +25,10 @@ RESOURCES = {
         names.KIND_CLUSTER_TEMPLATES,
         names.KIND_CONTROL_PLANES,
         names.KIND_CONTROL_PLANE_TEMPLATES,
+        names.KIND_MACHINES,
+        names.KIND_MACHINE_TEMPLATES,
+        names.KIND_CONFIGS,
+        names.KIND_CONFIG_TEMPLATES,
     )
 }
 
@@ -113,10 +118,30 @@ def test_kindcontrolplane_is_judged_at_admission(api: ApiServer, case: Mapping[s
     judge(api, "KINDControlPlane", case)
 
 
-@pytest.mark.rule("C31", "C44")
+@pytest.mark.rule("C47")
+@pytest.mark.parametrize("case", table("kindmachine.yaml"))
+def test_kindmachine_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
+    judge(api, "KINDMachine", case)
+
+
+@pytest.mark.rule("C31", "C44", "C47", "C55")
 @pytest.mark.parametrize("case", table("templates.yaml"))
 def test_template_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
     judge(api, case["kind"], case)
+
+
+def test_a_machine_has_64_mounts_and_no_more(api: ApiServer) -> None:
+    mounts = [{"hostPath": f"/a/{n}", "containerPath": f"/b/{n}"} for n in range(65)]
+    judge(api, "KINDMachine", {"spec": {"extraMounts": mounts[:64]}})
+    too_many = {"spec": {"extraMounts": mounts}, "refused": "spec.extraMounts", "says": "must have at most 64 items"}
+    judge(api, "KINDMachine", too_many)
+
+
+@pytest.mark.rule("C55")
+def test_status_of_a_bootstrap_configuration_takes_the_empty_name(stored: Any) -> None:
+    config = stored("KINDConfig", {})
+    config.set_status(COMPLETE)
+    assert config.api.request("GET", config.path)[1]["status"] == COMPLETE
 
 
 def test_256_published_ports_can_be_compared_and_no_more(api: ApiServer) -> None:
@@ -156,7 +181,7 @@ def test_patches_have_room_for_what_people_write_and_an_end(api: ApiServer, scop
     judged(2, 65, refused=place, says="must have at most 64 items")
 
 
-@pytest.mark.parametrize("kind", ["KINDClusterTemplate", "KINDControlPlaneTemplate"])
+@pytest.mark.parametrize("kind", ["KINDClusterTemplate", "KINDControlPlaneTemplate", "KINDMachineTemplate"])
 def test_metadata_of_a_template_takes_what_an_object_can_have(api: ApiServer, kind: str) -> None:
     inner = {"spec": {}}
 
@@ -317,6 +342,36 @@ def test_configuration_can_change_before_and_after_a_failed_creation(stored: Any
     assert_accepted(cluster.change_spec(image="kindest/node:v9.9.9"))
     cluster.set_status(FAILED)
     assert_accepted(cluster.change_spec(**OTHER_SPEC))
+
+
+MACHINE = {
+    "clusterName": "dev",
+    "image": "kindest/node:v1.34.3",
+    "labels": {"a": "b"},
+    "taints": [{"key": "a", "effect": "NoSchedule"}],
+    "extraMounts": [{"hostPath": "/a", "containerPath": "/b"}],
+    "kubeadmConfigPatches": ["kind: JoinConfiguration\n"],
+}
+
+
+@pytest.mark.parametrize("field", MACHINE)
+def test_spec_of_a_machine_cannot_change(stored: Any, field: str) -> None:
+    machine, empty = stored("KINDMachine", MACHINE), stored("KINDMachine")
+    assert_refused(machine.change_spec(**{field: None}), f"spec.{field}", "Change the KINDMachineTemplate")
+    assert_refused(empty.change_spec(**{field: MACHINE[field]}), f"spec.{field}", "cannot change")
+    assert_accepted(machine.change_spec(**{field: MACHINE[field]}))
+
+
+@pytest.mark.rule("C48")
+def test_provider_id_of_a_machine_can_be_written(stored: Any) -> None:
+    for spec in ({}, None, MACHINE):
+        assert_accepted(stored("KINDMachine", spec).change_spec(providerID="kind://docker/dev/dev-a"))
+
+
+@pytest.mark.rule("C47")
+def test_template_of_machines_can_change(stored: Any) -> None:
+    template = stored("KINDMachineTemplate", {"template": {"spec": {"image": "kindest/node:v1.34.3"}}})
+    assert_accepted(template.change_spec(template={"spec": {"image": "kindest/node:v1.34.4"}}))
 
 
 def test_policies_and_standalone_can_always_change(stored: Any) -> None:

@@ -209,11 +209,12 @@ def test_kubernetes_version_is_the_only_variable_to_give(cluster: ManagementClus
 def test_topology_brings_its_class_and_honours_the_counts(cluster: ManagementCluster) -> None:
     counts = ["--control-plane-machine-count", "3", "--worker-machine-count", "2"]
     objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, "topology", *counts))}
-    assert set(objects) == {"Cluster", "ClusterClass", "KINDClusterTemplate", "KINDControlPlaneTemplate"}
+    templates = {"KINDClusterTemplate", "KINDControlPlaneTemplate", "KINDMachineTemplate", "KINDConfigTemplate"}
+    assert set(objects) == {"Cluster", "ClusterClass", *templates}
     assert objects["ClusterClass"]["metadata"]["name"] == objects["Cluster"]["spec"]["topology"]["classRef"]["name"]
     topology = objects["Cluster"]["spec"]["topology"]
     assert topology["controlPlane"] == {"replicas": 3}
-    assert {one["name"]: one["value"] for one in topology["variables"]} == {"workerCount": 2}
+    assert topology["workers"] == {"machineDeployments": [{"class": "worker", "name": "workers", "replicas": 2}]}
     # A template of the class must survive clusterctl's substitution.
     source = next(yaml.safe_load_all((ROOT / "templates" / "clusterclass-kind.yaml").read_text()))
     assert objects["ClusterClass"]["spec"] == source["spec"]
@@ -227,6 +228,18 @@ def test_count_of_control_planes_becomes_the_replicas(
     counts = ["--control-plane-machine-count", str(asked)] if asked else []
     objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, flavor, *counts))}
     assert objects["KINDControlPlane"]["spec"]["replicas"] == made
+
+
+@pytest.mark.rule("C37")
+@pytest.mark.parametrize(
+    ("flavor", "asked", "made"), [("", None, 0), ("", 3, 3), ("ha", None, 1), ("ha", 3, 3), ("ha", 10, 10)]
+)
+def test_count_of_workers_becomes_the_replicas_of_their_deployment(
+    cluster: ManagementCluster, flavor: str, asked: int | None, made: int
+) -> None:
+    counts = ["--worker-machine-count", str(asked)] if asked else []
+    objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, flavor, *counts))}
+    assert objects["MachineDeployment"]["spec"]["replicas"] == made
 
 
 def test_describe_shows_infrastructure_and_control_plane(cluster: ManagementCluster) -> None:

@@ -141,7 +141,8 @@ def test_metadata_and_labels_of_the_crds_name_the_same_contract(default_bundle: 
 @pytest.mark.rule("C1", "C31", "C38", "C40", "C44")
 def test_names_of_the_crds_are_those_that_core_computes(default_bundle: Bundle) -> None:
     crds = {one["spec"]["names"]["kind"]: one for one in default_bundle.of_kind("CustomResourceDefinition")}
-    assert set(crds) == {"KINDCluster", "KINDClusterTemplate", "KINDControlPlane", "KINDControlPlaneTemplate"}
+    kinds = {"KINDCluster", "KINDConfig", "KINDControlPlane", "KINDMachine"}
+    assert set(crds) == kinds | {f"{kind}Template" for kind in kinds}
     for kind, crd in crds.items():
         assert crd["metadata"]["name"] == f"{kind.lower()}s.{crd['spec']['group']}"
         assert crd["spec"]["names"]["listKind"] == f"{kind}List"
@@ -161,7 +162,10 @@ def test_provider_has_no_right_to_anything_else(each_bundle: Bundle) -> None:
         ("", "events"),
         ("", "secrets"),
         ("apiextensions.k8s.io", "customresourcedefinitions"),
+        ("bootstrap.cluster.x-k8s.io", "kindconfigs"),
+        ("bootstrap.cluster.x-k8s.io", "kindconfigs/status"),
         ("cluster.x-k8s.io", "clusters"),
+        ("cluster.x-k8s.io", "machines"),
         ("controlplane.cluster.x-k8s.io", "kindcontrolplanes"),
         ("controlplane.cluster.x-k8s.io", "kindcontrolplanes/finalizers"),
         ("controlplane.cluster.x-k8s.io", "kindcontrolplanes/status"),
@@ -169,6 +173,8 @@ def test_provider_has_no_right_to_anything_else(each_bundle: Bundle) -> None:
         ("infrastructure.cluster.x-k8s.io", "kindclusters"),
         ("infrastructure.cluster.x-k8s.io", "kindclusters/finalizers"),
         ("infrastructure.cluster.x-k8s.io", "kindclusters/status"),
+        ("infrastructure.cluster.x-k8s.io", "kindmachines"),
+        ("infrastructure.cluster.x-k8s.io", "kindmachines/status"),
     }
     assert not any("*" in right for right in rules(each_bundle))
 

@@ -19,7 +19,7 @@ COMMON = {
     "CONTROL_PLANE_MACHINE_COUNT": "3",
     "WORKER_MACHINE_COUNT": "2",
 }
-VARIABLE = re.compile(r"\$\{(\w+)(?::=(?P<default>[^${}]*)|/(?P<seen>\w+)/(?P<put>\w+))?\}")
+VARIABLE = re.compile(r"\$\{(\w+)(?::=(?P<default>[^${}]*)|/(?P<prefix>#?)(?P<seen>\w+)/(?P<put>\w+))?\}")
 
 
 def rendered(path: Path, values: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -28,7 +28,9 @@ def rendered(path: Path, values: Mapping[str, str]) -> list[dict[str, Any]]:
     def value(match: re.Match[str]) -> str:
         if match["default"] is not None:
             return values.get(match[1], match["default"])
-        return values[match[1]].replace(match["seen"], match["put"], 1) if match["seen"] else values[match[1]]
+        if match["seen"] and (not match["prefix"] or values[match[1]].startswith(match["seen"])):
+            return values[match[1]].replace(match["seen"], match["put"], 1)
+        return values[match[1]]
 
     text = path.read_text()
     while VARIABLE.search(text):
@@ -60,14 +62,15 @@ def test_flavors_are_those_of_the_documentation() -> None:
 def test_template_needs_nothing_but_the_common_variables(suffix: str) -> None:
     for one in flavor(suffix).values():
         assert one["metadata"]["namespace"] == "team-a"
-        assert one["metadata"]["name"] == "dev"
+        of_workers = one["kind"] in ("MachineDeployment", "KINDMachineTemplate")
+        assert one["metadata"]["name"] == ("dev-workers" if of_workers else "dev")
 
 
 @pytest.mark.rule("C37")
 @pytest.mark.parametrize("suffix", ["", "-ha", "-ports", "-registry"])
 def test_cluster_refers_to_the_objects_beside_it(suffix: str) -> None:
     objects = flavor(suffix)
-    assert set(objects) == {"Cluster", "KINDCluster", "KINDControlPlane"}
+    assert set(objects) == {"Cluster", "KINDCluster", "KINDControlPlane", "MachineDeployment", "KINDMachineTemplate"}
     for field, kind in (("infrastructureRef", "KINDCluster"), ("controlPlaneRef", "KINDControlPlane")):
         reference = objects["Cluster"]["spec"][field]
         assert reference == {
@@ -100,8 +103,28 @@ def test_count_of_clusterctl_becomes_the_replicas(suffix: str, asked: str, made:
     assert [one["role"] for one in objects["KINDCluster"]["spec"]["nodes"]].count("control-plane") == 1
 
 
-def test_ha_flavor_has_a_worker() -> None:
-    assert [one["role"] for one in flavor("-ha")["KINDCluster"]["spec"]["nodes"]] == ["control-plane", "worker"]
+@pytest.mark.rule("C37")
+@pytest.mark.parametrize(
+    ("suffix", "asked", "made"),
+    [("", "0", 0), ("", "10", 10), ("-ports", "2", 2), ("-registry", "2", 2), ("-ha", "0", 1), ("-ha", "10", 10)],
+)
+def test_count_of_workers_becomes_the_replicas_of_a_machine_deployment(suffix: str, asked: str, made: int) -> None:
+    """Without the option, clusterctl fills in 0; Pods of a highly available cluster need a worker."""
+    objects = flavor(suffix, WORKER_MACHINE_COUNT=asked)
+    workers = objects["MachineDeployment"]["spec"]
+    assert workers["replicas"] == made
+    assert workers["clusterName"] == workers["template"]["spec"]["clusterName"] == "dev"
+    machine = workers["template"]["spec"]
+    assert machine["version"] == "v1.37.0"
+    assert machine["bootstrap"] == {"dataSecretName": ""}
+    assert machine["deletion"]["nodeDrainTimeoutSeconds"] == 60
+    template = objects["KINDMachineTemplate"]
+    assert machine["infrastructureRef"] == {
+        "apiGroup": template["apiVersion"].partition("/")[0],
+        "kind": template["kind"],
+        "name": template["metadata"]["name"],
+    }
+    assert [one["role"] for one in objects["KINDCluster"]["spec"]["nodes"]] == ["control-plane"]
 
 
 def test_ports_flavor_publishes_what_the_variables_say() -> None:
@@ -135,9 +158,11 @@ def test_standalone_flavor_needs_no_cluster_api() -> None:
 @pytest.mark.parametrize("suffix", ["-topology", "-development"])
 def test_topology_passes_the_counts_on(suffix: str) -> None:
     topology = flavor(suffix)["Cluster"]["spec"]["topology"]
-    values = {one["name"]: one["value"] for one in topology["variables"]}
+    values = {one["name"]: one["value"] for one in topology.get("variables", ())}
     assert topology["controlPlane"] == {"replicas": 3}
-    assert values["workerCount"] == 2
+    assert topology["workers"] == {"machineDeployments": [{"class": "worker", "name": "workers", "replicas": 2}]}
+    classes = cluster_class()["ClusterClass"]["spec"]["workers"]["machineDeployments"]
+    assert [one["class"] for one in classes] == ["worker"]
     assert topology["classRef"] == {"name": "kind", "namespace": "team-a"}
     assert topology["version"] == "v1.37.0"
     known = {one["name"] for one in cluster_class()["ClusterClass"]["spec"]["variables"]}
@@ -149,13 +174,20 @@ def test_class_may_live_in_another_namespace() -> None:
     assert topology["classRef"]["namespace"] == "classes"
 
 
-@pytest.mark.rule("C31", "C37", "C44")
+@pytest.mark.rule("C31", "C37", "C44", "C47", "C55")
 def test_class_refers_to_the_templates_beside_it() -> None:
     objects = cluster_class()
     spec = objects["ClusterClass"]["spec"]
-    for part, kind in (("infrastructure", "KINDClusterTemplate"), ("controlPlane", "KINDControlPlaneTemplate")):
+    (workers,) = spec["workers"]["machineDeployments"]
+    assert workers["deletion"] == {"nodeDrainTimeoutSeconds": 60}
+    for part, kind in (
+        (spec["infrastructure"], "KINDClusterTemplate"),
+        (spec["controlPlane"], "KINDControlPlaneTemplate"),
+        (workers["infrastructure"], "KINDMachineTemplate"),
+        (workers["bootstrap"], "KINDConfigTemplate"),
+    ):
         template = objects[kind]
-        assert spec[part]["templateRef"] == {
+        assert part["templateRef"] == {
             "apiVersion": template["apiVersion"],
             "kind": kind,
             "name": template["metadata"]["name"],
@@ -169,11 +201,12 @@ def test_class_has_no_dollar_that_clusterctl_could_take_for_a_variable() -> None
 
 
 @pytest.mark.rule("C37")
-def test_every_variable_of_the_class_is_used_and_has_a_default() -> None:
+def test_every_variable_of_the_class_is_used_and_has_a_default_unless_it_is_deprecated() -> None:
     spec = cluster_class()["ClusterClass"]["spec"]
     patches = str(spec["patches"])
     for variable in spec["variables"]:
-        assert "default" in variable["schema"]["openAPIV3Schema"], variable["name"]
+        schema = variable["schema"]["openAPIV3Schema"]
+        assert ("default" in schema) != schema["description"].startswith("Deprecated"), variable["name"]
         assert f".{variable['name']}" in patches or f"'variable': '{variable['name']}'" in patches
 
 

@@ -32,6 +32,24 @@ PAGES: Final = (
         _HANG,
     ),
     Page(
+        Reason.PREPARING_NODE,
+        "The provider starts the container of a worker.",
+        "The kind cluster runs, and a KINDMachine asks for one more node.",
+        _HANG,
+    ),
+    Page(
+        Reason.JOINING_NODE,
+        "kubeadm joins a worker to the kind cluster.",
+        "The container of the worker runs.",
+        "If it takes long, check whether the control plane answers, and whether the machine is overloaded.",
+    ),
+    Page(
+        Reason.REMOVING_NODE,
+        "The provider removes a worker.",
+        "The KINDMachine is being deleted. A worker without a Machine is drained first.",
+        "If it takes long, check whether a PodDisruptionBudget holds the Pods of the node.",
+    ),
+    Page(
         Reason.CONFIGURING_LOAD_BALANCER,
         "kind puts a load balancer in front of several control planes.",
         "The cluster has more than one control-plane node.",

@@ -20,9 +20,17 @@ PAGES: Final = (
     ),
     Page(
         Reason.WAITING_FOR_INFRASTRUCTURE,
-        "A KINDControlPlane waits for its kind cluster.",
+        "A KINDControlPlane or a KINDMachine waits for its kind cluster.",
         "The KINDCluster of the same Cluster has not finished creating the kind cluster.",
         "Read the conditions of that KINDCluster.",
+    ),
+    Page(
+        Reason.WAITING_FOR_MACHINE,
+        "No Machine owns the KINDMachine yet.",
+        "A MachineDeployment creates a Machine and a KINDMachine for each replica. This KINDMachine has no such owner, "
+        "or its Machine is gone.",
+        "Create workers with a MachineDeployment whose `infrastructureRef` names a KINDMachineTemplate. For a "
+        "KINDCluster without a Cluster, set `spec.clusterName`.",
     ),
     Page(
         Reason.WAITING_FOR_CONFIG_MAP,
@@ -44,7 +52,7 @@ PAGES: Final = (
     ),
     Page(
         Reason.DELETING,
-        "The object and its kind cluster are being deleted.",
+        "The object is being deleted, and with it its kind cluster or node.",
         "Someone deleted the object or the Cluster that owns it.",
         "Wait. If it takes long, read the other conditions of the object.",
         (Reason.DELETION_FAILED, Reason.ENGINE_UNREACHABLE),

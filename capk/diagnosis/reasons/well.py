@@ -22,6 +22,12 @@ PAGES: Final = (
         "not Ready in time.",
         "Read the message. If it is empty, nothing.",
     ),
+    Page(
+        Reason.JOINED,
+        "The worker is a node of the kind cluster.",
+        "kubeadm has joined it. Cluster API reports whether the Node is Ready.",
+        _NOTHING,
+    ),
     Page(Reason.PROVISIONED, "The kubeconfig Secrets are complete.", "The provider has written them.", _NOTHING),
     Page(
         Reason.CONFIGURED,

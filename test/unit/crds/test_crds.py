@@ -13,6 +13,8 @@ from hack.crds.definition import all_definitions
 CRDS = {crd["spec"]["names"]["kind"]: crd for crd in all_definitions()}
 RENDERED = rendered()
 SAMPLES = Path(__file__).parents[3] / "config" / "samples"
+EMPTY = {"KINDConfig": ".spec", "KINDConfigTemplate": ".spec.template.spec"}
+"""Objects that have no fields on purpose."""
 EVERY_CRD = pytest.mark.parametrize("crd", CRDS.values(), ids=CRDS.keys())
 
 
@@ -41,7 +43,7 @@ def test_no_other_crd_lies_around() -> None:
     assert {folder.parent / resource for resource in listed} == set(RENDERED)
 
 
-@pytest.mark.rule("C1", "C40")
+@pytest.mark.rule("C1", "C40", "C47")
 @EVERY_CRD
 def test_crd_is_named_as_cluster_api_computes_it(crd: dict[str, Any]) -> None:
     names = crd["spec"]["names"]
@@ -60,7 +62,7 @@ def test_status_is_a_subresource_where_there_is_one(crd: dict[str, Any]) -> None
     assert has_status != crd["spec"]["names"]["kind"].endswith("Template")
 
 
-@pytest.mark.rule("C2", "C31", "C40", "C44")
+@pytest.mark.rule("C2", "C31", "C40", "C44", "C47")
 @EVERY_CRD
 def test_contract_labels_name_served_versions(crd: dict[str, Any]) -> None:
     served = {version["name"] for version in crd["spec"]["versions"] if version["served"]}
@@ -92,7 +94,7 @@ def test_schema_is_closed_bounded_and_without_defaults(crd: dict[str, Any]) -> N
             assert node.keys() & {"maxLength", "enum", "format"}, path
         if "additionalProperties" in node:
             assert node["maxProperties"], path
-        if node["type"] == "object" and path != ".metadata":
+        if node["type"] == "object" and path not in (".metadata", EMPTY.get(crd["spec"]["names"]["kind"])):
             assert node.get("properties") or node.get("additionalProperties"), path
 
 
@@ -129,11 +131,44 @@ def test_every_field_of_a_template_is_fixed_at_creation_or_takes_effect_later() 
     assert later == {"deletionPolicy", "recreatePolicy"}
 
 
-@pytest.mark.rule("C16", "C20")
-@pytest.mark.parametrize("kind", ["KINDCluster", "KINDControlPlane"])
+def test_kindmachine_and_its_template_share_one_schema() -> None:
+    own = schema("KINDMachine")["properties"]["spec"]["properties"]
+    template = schema("KINDMachineTemplate")["properties"]["spec"]["properties"]["template"]["properties"]["spec"]
+    assert set(own) - set(template["properties"]) == {"clusterName", "providerID"}
+    assert all(own[field] == node for field, node in template["properties"].items())
+
+
+def test_all_of_a_kindmachine_but_its_provider_id_is_immutable() -> None:
+    rules = schema("KINDMachine")["x-kubernetes-validations"]
+    fixed = {rule["fieldPath"].removeprefix(".spec.") for rule in rules if "oldSelf" in rule["rule"]}
+    assert fixed == set(schema("KINDMachine")["properties"]["spec"]["properties"]) - {"providerID"}
+
+
+@pytest.mark.rule("C47")
+def test_template_of_machines_may_change() -> None:
+    """The topology controller tries a changed template out by a dry run of server-side apply."""
+    rules = [rule["rule"] for _, node in nodes_of(schema("KINDMachineTemplate")) for rule in _rules(node)]
+    assert rules
+    assert not any("oldSelf" in rule for rule in rules)
+
+
+def _rules(node: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = node.get("x-kubernetes-validations", [])
+    return found
+
+
+@pytest.mark.rule("C50")
+def test_addresses_of_a_machine_are_of_the_types_that_core_knows() -> None:
+    addresses = schema("KINDMachine")["properties"]["status"]["properties"]["addresses"]["items"]["properties"]
+    assert set(addresses["type"]["enum"]) == {"Hostname", "InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS"}
+    assert addresses["address"]["maxLength"] == 256
+
+
+@pytest.mark.rule("C16", "C20", "C50")
+@pytest.mark.parametrize("kind", ["KINDCluster", "KINDControlPlane", "KINDMachine"])
 def test_status_leaves_out_what_must_not_be_there(kind: str) -> None:
     status = schema(kind)["properties"]["status"]["properties"]
-    assert not {"failureDomains", "failureReason", "failureMessage"} & set(status)
+    assert not {"failureDomain", "failureDomains", "failureReason", "failureMessage"} & set(status)
 
 
 @pytest.mark.rule("C46")
@@ -158,7 +193,8 @@ def test_crds_fit_into_the_annotation_of_kubectl_apply() -> None:
 
 def test_samples_cover_the_ways_to_use_it() -> None:
     names = {path.stem for path in SAMPLES.glob("*.yaml")}
-    ways = {"standalone", "versioned", "multi-node", "ports-and-mounts", "registry-mirrors", "ha", "cluster"}
+    ways = {"standalone", "versioned", "multi-node", "ports-and-mounts", "registry-mirrors", "ha", "workers"}
+    ways |= {"cluster", "machine-deployment"}
     assert ways <= names
 
 

@@ -7,11 +7,19 @@ from typing import Any
 
 from capk.api import names
 from capk.api.names import Condition
-from capk.api.objects import KINDCluster, KINDControlPlane, OwnerCluster, SecretFacts
+from capk.api.objects import KINDCluster, KINDControlPlane, KINDMachine, OwnerCluster, OwnerMachine, SecretFacts
 from capk.kindconfig.kubeconfig import secret_digest
 from capk.plan.claims import claim_of, cluster_name
 from capk.plan.marks import Mark
-from capk.plan.observed import Access, EngineFacts, GoalFacts, NodeFacts, Observed, OperationFacts
+from capk.plan.observed import (
+    Access,
+    EngineFacts,
+    GoalFacts,
+    MachineObserved,
+    NodeFacts,
+    Observed,
+    OperationFacts,
+)
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -209,3 +217,100 @@ def settled(cluster: KINDCluster | None = None, **facts: Any) -> Observed:
         observed = replace(observed, secrets={secret["metadata"]["name"]: written(secret)})
     observed = apply(observed, decide(observed))
     return replace(observed, access=None)
+
+
+# --- workers ---
+
+MACHINE_UID = "99999999-8888-7777-6666-555555555555"
+NODE = "dev-workers-x7k2p"
+UP = {
+    "clusterName": "dev",
+    "kubernetesVersion": "v1.36.1",
+    "initialization": {"provisioned": True},
+    "conditions": [{"type": kind, "status": "True", "reason": kind} for kind in ("Ready", "ClusterCreated")],
+}
+
+
+def kindmachine(
+    spec: Mapping[str, Any] | None = None,
+    *,
+    status: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    owned: bool = True,
+    **metadata: Any,
+) -> KINDMachine:
+    reference = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine", "name": NODE, "uid": "uid-of-machine"}
+    ownership = {"ownerReferences": [reference], "labels": {names.CORE_CLUSTER_NAME_LABEL: "dev"}} if owned else {}
+    return KINDMachine(
+        {
+            "apiVersion": names.KIND_MACHINES.api_version,
+            "kind": "KINDMachine",
+            "metadata": {
+                "name": NODE,
+                "namespace": "default",
+                "uid": MACHINE_UID,
+                "generation": 1,
+                "creationTimestamp": (NOW - timedelta(minutes=5)).isoformat(),
+                "annotations": dict(annotations or {}),
+                **ownership,
+                **metadata,
+            },
+            "spec": dict(spec or {}),
+            **({"status": dict(status)} if status else {}),
+        }
+    )
+
+
+def owner_machine(version: str | None = "v1.36.1") -> OwnerMachine:
+    spec = {"version": version} if version else {}
+    return OwnerMachine({"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine", "spec": spec})
+
+
+def worker(
+    name: str = NODE,
+    *,
+    machine: str = MACHINE_UID,
+    running: bool = True,
+    mark: str | None = UID,
+    container_id: str = "w1",
+    address: str = "172.18.0.5",
+) -> NodeFacts:
+    """A container that was added to the kind cluster for a machine."""
+    return NodeFacts(name, "worker", running, address, Mark.parse(mark), container_id, machine=machine)
+
+
+def cluster_with(*nodes: NodeFacts, cluster: KINDCluster | None = None, **facts: Any) -> Observed:
+    """A KINDCluster that is up, with a control plane and these nodes."""
+    own = cluster or kindcluster(annotations=COMPLETE, finalizers=FINALIZER, status=UP)
+    engine = EngineFacts(was_listed=True, exists=True, nodes=(node(), *nodes))
+    return observe(own, **{"engine": engine, **facts})
+
+
+def observe_machine(seen: KINDMachine | None = None, /, **facts: Any) -> MachineObserved:
+    """Return an observation of a KINDMachine, by default a new one whose kind cluster is up."""
+    usual = {"machine": owner_machine(), "owner": owner_cluster(), "infrastructure": cluster_with()}
+    own = seen or kindmachine()
+    return MachineObserved(**{"object": own, "now": NOW, **({} if own.is_standalone else usual), **facts})
+
+
+JOINED = {names.MACHINE_ID_ANNOTATION: MACHINE_UID, names.JOINED_CONTAINER_ANNOTATION: "w1"}
+MACHINE_FINALIZER = [names.KIND_MACHINE_FINALIZER]
+
+
+def joined_machine(spec: Mapping[str, Any] | None = None, **fields: Any) -> KINDMachine:
+    """A KINDMachine whose node has joined as container w1, as it is after everything was written."""
+    status = {
+        "ready": True,
+        "initialization": {"provisioned": True},
+        "containerID": "w1",
+        "nodeName": NODE,
+        "conditions": [{"type": "WorkerJoined", "status": "True", "reason": "Joined"}],
+    }
+    usual = {"status": status, "annotations": JOINED, "finalizers": MACHINE_FINALIZER}
+    return kindmachine({"providerID": f"kind://docker/dev/{NODE}", **(spec or {})}, **{**usual, **fields})
+
+
+def begun_machine(spec: Mapping[str, Any] | None = None, **fields: Any) -> KINDMachine:
+    """A KINDMachine whose join has begun and is not known to have ended."""
+    usual = {"annotations": {names.MACHINE_ID_ANNOTATION: MACHINE_UID}, "finalizers": MACHINE_FINALIZER}
+    return kindmachine(spec, **{**usual, **fields})
