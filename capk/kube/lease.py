@@ -120,6 +120,7 @@ class _Lease:
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
         log.info("Waiting for Lease %s/%s as %s.", self._namespace, self._name, self._identity)
+        named = ""
         while True:
             started = _now()
             try:
@@ -130,6 +131,9 @@ class _Lease:
                     self._renewed(started)
                     log.info("Leading: acquired Lease %s/%s.", self._namespace, self._name)
                     return
+                if self._holder and self._holder != named:
+                    named = self._holder
+                    log.info("%s holds the Lease and is active. This provider is a standby until it ends.", named)
             except (ApiError, TimeoutError) as error:
                 log.warning("Could not acquire Lease %s/%s: %s", self._namespace, self._name, error or "no answer")
             await self._pause()

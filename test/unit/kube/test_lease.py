@@ -107,6 +107,19 @@ def test_living_leader_is_not_succeeded() -> None:
     virtually(body)
 
 
+def test_standby_logs_once_which_replica_is_active(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(kube: RecordingKube) -> None:
+        async with hold(kube, "b"):
+            waiter = asyncio.create_task(lead(kube, "a"))
+            await asyncio.sleep(300)
+            waiter.cancel()
+            await asyncio.gather(waiter, return_exceptions=True)
+
+    with caplog.at_level("INFO"):
+        virtually(body)
+    assert caplog.text.count("b holds the Lease and is active") == 1
+
+
 def test_two_waiters_never_lead_together() -> None:
     async def body(kube: RecordingKube) -> None:
         leading: list[str] = []
