@@ -48,7 +48,8 @@ uninstall: $(BIN)/kubectl ## Remove the CRDs, and with them every object of thes
 
 .PHONY: run
 run: venv ## Run the provider in the foreground; options in ARGS
-	capk run $(ARGS)
+	@# With leader election: a second provider would undo what the first one does.
+	capk run --leader-elect $(ARGS)
 
 ##@ Test
 

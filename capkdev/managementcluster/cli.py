@@ -40,14 +40,14 @@ def up(
 ) -> None:
     """Start the management cluster and return when it is ready. It runs until `capkdev down`."""
     from capkdev.managementcluster.cluster import LocalManagementCluster
-    from capkdev.managementcluster.options import Options
+    from capkdev.managementcluster.options import LEADER_ELECTION, Options
 
     if LocalManagementCluster(directory).is_running:
         typer.echo(
             f"The management cluster in {directory} is already running; `capkdev status{_same(directory)}` shows it."
         )
         return
-    arguments = [*_engine_arguments(engine), *(provider_arguments or [])] if provider else None
+    arguments = [*_engine_arguments(engine), *LEADER_ELECTION, *(provider_arguments or [])] if provider else None
     management = LocalManagementCluster(directory, Options(core=core, provider=arguments))
     try:
         management.start(on_progress=typer.echo)
@@ -104,21 +104,18 @@ def status(directory: DirectoryOption = DIRECTORY) -> None:
 
 def _print_members(management: "LocalManagementCluster") -> bool:
     """Print a table of the processes and return whether all of them run."""
-    from rich.console import Console
-    from rich.table import Table
-
     from capkdev import processes
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("PROCESS", "PID", "STATE", "RESTARTS", "ADDRESS", "LOG"):
-        table.add_column(column, overflow="fold")
+    rows = [("PROCESS", "PID", "STATE", "RESTARTS", "ADDRESS", "LOG")]
     pids = [processes.running_pid(member.log.parent, member.name) for member in management.state.members]
     for member, pid in zip(management.state.members, pids, strict=True):
         state = "running" if pid else "ended"
-        table.add_row(
-            member.name, str(pid or ""), state, str(member.restarts), member.address, os.path.relpath(member.log)
-        )
-    Console().print(table)
+        log = os.path.relpath(member.log)
+        rows.append((member.name, str(pid or ""), state, str(member.restarts), member.address, log))
+    # Not folded to the terminal's width: a path in pieces cannot be copied.
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return all(pids)
 
 
@@ -129,7 +126,7 @@ def _engine_arguments(engine: str) -> list[str]:
         return []
     if engine not in {"auto", "fake-kind"}:
         raise typer.BadParameter(f"{engine} is not one of auto, kind, fake-kind", param_hint="--engine")
-    choice = choose_engine() if engine == "auto" else fake_kind("as you asked")
+    choice = choose_engine() if engine == "auto" else fake_kind("you asked for it")
     typer.echo(f"Engine: {choice.why}.")
     return choice.provider_arguments
 

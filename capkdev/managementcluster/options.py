@@ -10,6 +10,9 @@ from capkdev.files import write_private
 SUPERVISOR = "supervisor"
 CORE_MANAGER = "core-manager"
 PROVIDER = "provider"
+LEADER_ELECTION = ("--leader-elect",)
+"""Arguments of `capk run` where people may also start a provider: the second waits, and does not undo the first one's
+work."""
 _FILE = "options.json"
 _STATE = "state.json"
 

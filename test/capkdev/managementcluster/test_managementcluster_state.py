@@ -57,3 +57,11 @@ def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["up", "--engine", "nosuch", "--directory", str(tmp_path)])
     assert result.exit_code == 2
     assert "fake-kind" in result.output
+
+
+def test_status_prints_a_path_in_one_piece_on_a_narrow_terminal(tmp_path: Path) -> None:
+    directory = tmp_path / ("long-" * 30)
+    directory.mkdir()
+    State("stopped", "", [Member("etcd", str(directory), "https://127.0.0.1:1")]).save(tmp_path)
+    result = CliRunner().invoke(app, ["status", "--directory", str(tmp_path)], env={"COLUMNS": "40"})
+    assert f"{directory.name}/etcd.log" in result.output
