@@ -9,20 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 
 from capk.api import names
 from capk.engine.containers import engine_command
 from capk.errors import ApiError, CapkError
 from capk.kindconfig.images import image_version
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from capkdev.managementcluster.engines import EngineChoice, choose_engine
-from capkdev.managementcluster.options import Options
+from capkdev.managementcluster.engines import EngineChoice, choose_engine, earlier_choice
+from capkdev.managementcluster.options import LEADER_ELECTION, Options
 from capkdev.rest import Rest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,9 +32,10 @@ DIRECTORY = ROOT / ".capk" / "quickstart"
 NAME = "quickstart"
 NAMESPACE = "default"
 PATIENCE_SECONDS = 900
+HINT_SECONDS = 60
 POLL_SECONDS = 0.3
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -40,10 +43,10 @@ console = Console(highlight=False, soft_wrap=True)
 def up() -> None:
     """Start a local management cluster, create a workload cluster and show it."""
     began = time.monotonic()
-    _bring_kind()
-    choice = choose_engine()
-    _say("1", f"A container engine, or a fake kind: {choice.why}.")
+    choice = _choice()
+    _say("1", f"What creates kind clusters: {choice.why}.")
     _run(sys.executable, "-m", "capk", "doctor", "--machine-only", *choice.provider_arguments)
+    _say("2", "A local management cluster: API server, Cluster API's core controller and this provider.")
     management = _management(choice)
     _say("3", f"A Cluster with its KINDCluster and KINDControlPlane, applied as in {_relative(manifest_file())}:")
     documents = _documents(choice)
@@ -60,7 +63,7 @@ def up() -> None:
     workload.touch(mode=0o600)
     workload.write_text(_output("clusterctl", "get", "kubeconfig", NAME, kubeconfig=management.kubeconfig))
     _run("kubectl", "get", "nodes", kubeconfig=workload)
-    _farewell(management, workload, time.monotonic() - began)
+    _farewell(choice, management, workload, time.monotonic() - began)
 
 
 @app.command()
@@ -72,7 +75,7 @@ def down() -> None:
         return
     if not management.is_running:
         console.print("The management cluster is not running. Starting it again to delete its clusters.")
-        _management(choose_engine())
+        _management(_choice())
     rest = management.rest()
     for path in (_path(names.CLUSTERS), _path(names.KIND_CLUSTERS)):
         for item in rest.request("GET", path)["items"]:
@@ -81,12 +84,25 @@ def down() -> None:
         _await(lambda path=path: not rest.request("GET", path)["items"], "the clusters to be deleted")
     rest.close()
     _run(sys.executable, "-m", "capkdev", "down", "--directory", str(DIRECTORY), "--delete-data")
-    console.print("Removed everything that the quickstart created.")
+    console.print("Removed everything that the quickstart created. `make clean` also removes bin/ and .venv/.")
 
 
 def manifest_file() -> Path:
     """Return the sample that the quickstart applies."""
     return ROOT / "config" / "samples" / "cluster.yaml"
+
+
+def _choice() -> EngineChoice:
+    """Return how to create kind clusters: as the earlier quickstart whose data is still here did, or the best way."""
+    try:
+        earlier = Options.load(DIRECTORY).provider
+    except FileNotFoundError:
+        earlier = None
+    if earlier:
+        choice = earlier_choice(earlier)
+        return replace(choice, why=f"{choice.why}. To choose again, run `make quickstart-down` first")
+    _bring_kind()
+    return choose_engine()
 
 
 def _bring_kind() -> None:
@@ -97,16 +113,11 @@ def _bring_kind() -> None:
 
 
 def _management(choice: EngineChoice) -> LocalManagementCluster:
-    management = LocalManagementCluster(DIRECTORY, Options(provider=choice.provider_arguments))
+    management = LocalManagementCluster(DIRECTORY, Options(provider=[*choice.provider_arguments, *LEADER_ELECTION]))
     if management.is_running:
-        _say("2", "The management cluster of an earlier quickstart is still running.")
-        return management
-    _say("2", "A local management cluster: API server, Cluster API's core controller and this provider.")
-    try:
+        console.print("   That of an earlier quickstart is still running.", style="dim")
+    else:
         management.start(on_progress=lambda message: console.print(f"   {message}", style="dim"))
-    except CapkError as failure:
-        console.print(f"[red]{failure}[/red]")
-        raise typer.Exit(1) from failure
     return management
 
 
@@ -160,9 +171,14 @@ def _get(rest: Rest, resource: names.Resource) -> dict[str, Any]:
 
 
 def _await(is_so: Any, what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    began, is_told = time.monotonic(), False
     while not is_so():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > HINT_SECONDS and not is_told:
+            is_told = True
+            command = f"kubectl --kubeconfig {_relative(DIRECTORY)}/kubeconfig describe kindclusters"
+            console.print(f"   Still waiting for {what}. To see why, run in another terminal: {command}", style="dim")
+        if waited > PATIENCE_SECONDS:
             console.print(f"[red]Gave up waiting for {what}.[/red] The logs are in {_relative(DIRECTORY)}.")
             raise typer.Exit(1)
         time.sleep(POLL_SECONDS)
@@ -172,19 +188,20 @@ def _path(resource: names.Resource) -> str:
     return f"/apis/{resource.group}/{resource.version}/namespaces/{NAMESPACE}/{resource.plural}"
 
 
-def _farewell(management: LocalManagementCluster, workload: Path, seconds: float) -> None:
+def _farewell(choice: EngineChoice, management: LocalManagementCluster, workload: Path, seconds: float) -> None:
     _say("✓", f"Done in {seconds:.0f} s. Look around:")
-    for command in _look_around(management, workload):
+    for command in _look_around(choice, management, workload):
         console.print(f"     {command}")
     console.print("   and clean up with:\n     make quickstart-down\n")
 
 
-def _look_around(management: LocalManagementCluster, workload: Path) -> Iterator[str]:
-    yield f"export KUBECONFIG={_relative(management.kubeconfig)} PATH=$PWD/bin:$PATH"
+def _look_around(choice: EngineChoice, management: LocalManagementCluster, workload: Path) -> Iterator[str]:
+    yield f"export KUBECONFIG=$PWD/{_relative(management.kubeconfig)} PATH=$PWD/bin:$PATH"
     yield f"kubectl describe kindcluster {NAME}      # every step, with its time"
     yield "kubectl get cluster,kindcluster,kindcontrolplane,secret"
-    yield f"kubectl --kubeconfig {_relative(workload)} get pods -A"
-    yield f"capkdev status --directory {_relative(DIRECTORY)}     # the processes and their logs"
+    # No pods run in a cluster of the fake kind.
+    yield f"kubectl --kubeconfig {_relative(workload)} get {'namespaces' if choice.is_fake else 'pods -A'}"
+    yield f".venv/bin/capkdev status --directory {_relative(DIRECTORY)}     # the processes and their logs"
 
 
 def _run(*command: str, kubeconfig: Path | None = None) -> None:
@@ -212,5 +229,16 @@ def _relative(path: Path) -> str:
     return os.path.relpath(path)
 
 
+def main() -> int:
+    """Run a command; a failure is one paragraph without a traceback."""
+    try:
+        app()
+    except (CapkError, OSError, subprocess.CalledProcessError) as failure:
+        console.print(f"[red]The quickstart failed:[/red] {escape(str(failure))}")
+        console.print(f"The logs are in {_relative(DIRECTORY)}. `make quickstart-down` removes what is there.")
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    app()
+    sys.exit(main())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from capk.engine.containers import engine_command
 from capkdev.binaries import BinaryMissing, find_binary
@@ -15,6 +16,7 @@ NODE_IMAGE_VARIABLE = "KIND_NODE_IMAGE"
 """Environment variable: node image for objects that name none."""
 ANSWER_SECONDS = 15
 PULL_SECONDS = 900
+_FAKE_KIND = "capkdev.fakekind"
 
 Run = Callable[[Sequence[str], float], bool]
 """Runs a command and returns whether it succeeded in so many seconds."""
@@ -59,13 +61,25 @@ def choose_engine(environment: Mapping[str, str] = os.environ, run: Run | None =
     present = run([*engine, "image", "inspect", image], ANSWER_SECONDS)
     if not present and not run([*engine, "pull", image], PULL_SECONDS):
         return fake_kind(f"{name} has no node image and cannot pull {image.partition('@')[0]}")
-    return EngineChoice(kind, name, chosen, False, f"the real kind creates kind clusters, with {name}")
+    return EngineChoice(kind, name, chosen, False, f"the real kind, with {name}")
+
+
+def earlier_choice(arguments: Sequence[str]) -> EngineChoice:
+    """Return the choice of a management cluster that was started before, from the arguments of its provider.
+
+    Only the command that created a kind cluster can delete it, so a later start has to keep it.
+    """
+    given = {option: value for option, value in pairwise(arguments) if option.startswith("--")}
+    kind, engine = given.get("--kind-command", "kind"), given.get("--engine-command", "")
+    is_fake = _FAKE_KIND in kind
+    which = "the fake kind" if is_fake else f"the real kind, with {engine}"
+    return EngineChoice(kind, engine, given.get("--node-image", ""), is_fake, f"{which}, as the last time")
 
 
 def fake_kind(cause: str) -> EngineChoice:
     """Return the fake kind, for a cause in plain words."""
-    command = f"{shlex.quote(sys.executable)} -m capkdev.fakekind"
-    why = f"{cause}: a fake kind creates clusters, each with a real etcd and kube-apiserver but no containers or pods"
+    command = f"{shlex.quote(sys.executable)} -m {_FAKE_KIND}"
+    why = f"{cause}, so a fake kind creates them: each has a real etcd and kube-apiserver, but no containers or pods"
     return EngineChoice(command, f"{command} engine", "", True, why)
 
 

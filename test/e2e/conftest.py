@@ -49,7 +49,7 @@ def kind(users_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
     """The real kind. Without a container engine the tests are skipped, or fail if CAPK_E2E=1 is set."""
     choice = choose_engine()
     if choice.is_fake:
-        cause = choice.why.partition(": kind clusters are")[0]
+        cause = choice.why.partition(", so a fake kind")[0]
         why = f"end-to-end tests need the real kind command and a container engine with a node image, but {cause}"
         if os.environ.get("CAPK_E2E") == "1":
             pytest.exit(why, returncode=1)

@@ -8,7 +8,7 @@ import pytest
 
 from capkdev.binaries import BIN_VARIABLE
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
-from capkdev.managementcluster.engines import EngineChoice, choose_engine
+from capkdev.managementcluster.engines import EngineChoice, choose_engine, earlier_choice
 
 FAKE_KIND = f"{sys.executable} -m capkdev.fakekind"
 
@@ -77,3 +77,12 @@ def test_the_fake_kind_where_the_engine_cannot_run_a_node(fails: tuple[str, ...]
 def test_the_fake_kind_where_there_is_no_engine(installed: Path) -> None:
     (installed / "docker").unlink()
     assert "no container engine" in choose(Machine()).why
+
+
+@pytest.mark.parametrize("fails", [(), ("info",)])
+def test_an_earlier_choice_is_found_in_the_arguments_of_the_provider(fails: tuple[str, ...]) -> None:
+    choice = choose(Machine(*fails), KIND_NODE_IMAGE="kindest/node:mine")
+    again = earlier_choice([*choice.provider_arguments, "--leader-elect"])
+    assert again.provider_arguments == choice.provider_arguments
+    assert (again.is_fake, again.node_image) == (choice.is_fake, choice.node_image)
+    assert "as the last time" in again.why
