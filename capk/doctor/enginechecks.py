@@ -31,7 +31,8 @@ def kind(facts: Facts, release: str) -> Finding:
         return warning(
             KIND,
             f"A fake kind answers, {found.build.toolchain} {version}. It starts processes, not containers.",
-            "This is enough to try the provider. For real kind clusters, start a container engine and install kind.",
+            "This is enough to try the provider. For real kind clusters, install kind and start a container engine "
+            "that has or can pull a node image.",
         )
     age = _minor(release) - _minor(version)
     if age >= TESTED_MINORS:

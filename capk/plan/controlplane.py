@@ -121,7 +121,8 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
         if part.startswith(SECRET) and not is_as_written(observed.secrets.get(part.removeprefix(SECRET).strip())):
             return false(Reason.WRITE_REFUSED, f"The API server refuses {part.capitalize()}: {words}")
     if infrastructure is None:
-        return false(Reason.WAITING_FOR_INFRASTRUCTURE, "The Cluster's KINDCluster does not exist yet.")
+        message = "The Cluster's KINDCluster does not exist. Create it, or delete the Cluster."
+        return false(Reason.WAITING_FOR_INFRASTRUCTURE, message)
     if not has_secret and observed.access is None and (refused := _refused_before(observed)):
         return refused
     for condition in infrastructure.conditions:
@@ -136,8 +137,8 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
     if wanted and running and not same_version(wanted, running):
         return false(
             Reason.UNSUPPORTED_VERSION_CHANGE,
-            f"spec.version is {wanted}, but the kind cluster runs {running}. kind cannot upgrade a cluster: create a "
-            f"new Cluster with {wanted}, move the workloads, and delete this one.",
+            f"spec.version is {wanted}, but the kind cluster runs {running}, and kind cannot upgrade a cluster. Create "
+            f"a new Cluster with a node image that runs {wanted}, move the workloads, and delete this one.",
         )
     return true(Reason.AVAILABLE)
 
