@@ -43,7 +43,7 @@ install: venv $(BIN)/kubectl ## Install the CRDs
 	kubectl apply --server-side -k config/crd
 
 .PHONY: uninstall
-uninstall: $(BIN)/kubectl ## Remove the CRDs, and with them every object of these kinds
+uninstall: $(BIN)/kubectl ## Remove the CRDs, and with them every object of these kinds; delete the Clusters first
 	kubectl delete --ignore-not-found -k config/crd
 
 .PHONY: run
@@ -84,11 +84,12 @@ venv: $(VENV)/.installed ## Install the locked dependencies into .venv
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml capkdev/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or later is needed: no '$(PYTHON)' on the PATH."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@echo "Installing Python packages into $(VENV), which can take a few minutes ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@# A plain path is free when Python starts; the default, a module, costs 30 ms for each of the many starts in the tests.
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation ./capkdev
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation ./capkdev
 	@touch $@
 	@echo "Installed into $(VENV). To run capk, capkdev or pytest without make: source $(VENV)/bin/activate"
 

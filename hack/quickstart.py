@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from capk.api import names
 from capk.engine.containers import engine_command
-from capk.errors import ApiError, CapkError
+from capk.errors import ApiError, CapkError, NotFound
 from capk.kindconfig.images import image_version
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.engines import EngineChoice, choose_engine, earlier_choice
@@ -77,6 +77,7 @@ def down() -> None:
         console.print("The management cluster is not running. Starting it again to delete its clusters.")
         _management(_choice())
     rest = management.rest()
+    _restore_definitions(rest, management)
     for path in (_path(names.CLUSTERS), _path(names.KIND_CLUSTERS)):
         for item in rest.request("GET", path)["items"]:
             console.print(f"Deleting {item['metadata']['name']} …")
@@ -103,6 +104,14 @@ def _choice() -> EngineChoice:
         return replace(choice, why=f"{choice.why}. To choose again, run `make quickstart-down` first")
     _bring_kind()
     return choose_engine()
+
+
+def _restore_definitions(rest: Rest, management: LocalManagementCluster) -> None:
+    """Install our CRDs if they are gone, as after `make uninstall`: core deletes no Cluster of unknown kinds."""
+    try:
+        rest.request("GET", _path(names.KIND_CLUSTERS))
+    except NotFound:
+        _run("kubectl", "apply", "--server-side", "-k", str(ROOT / "config" / "crd"), kubeconfig=management.kubeconfig)
 
 
 def _bring_kind() -> None:

@@ -176,7 +176,7 @@ class Connection:
             _config.load_incluster_config(client_configuration=configuration)
             return _login(configuration)
         if not self._credentials.has_kubeconfig():
-            raise config.ConfigException("there is no such file")
+            raise config.ConfigException("there is no such file. Name another with --kubeconfig or KUBECONFIG")
         with tempfile.TemporaryDirectory(prefix="capk-") as private:
             try:
                 await _config.load_kube_config(
