@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from capk.api import names
 from capk.engine.containers import engine_command
-from capk.errors import ApiError, CapkError, NotFound
+from capk.errors import ApiError, CapkError
 from capk.kindconfig.images import image_version
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.engines import EngineChoice, choose_engine, earlier_choice
@@ -108,10 +108,17 @@ def _choice() -> EngineChoice:
 
 def _restore_definitions(rest: Rest, management: LocalManagementCluster) -> None:
     """Install our CRDs if they are gone, as after `make uninstall`: core deletes no Cluster of unknown kinds."""
+    if not _is_served(rest):
+        _run("kubectl", "apply", "--server-side", "-k", str(ROOT / "config" / "crd"), kubeconfig=management.kubeconfig)
+        _await(lambda: _is_served(rest), "the API server to serve the provider's kinds")
+
+
+def _is_served(rest: Rest) -> bool:
     try:
         rest.request("GET", _path(names.KIND_CLUSTERS))
-    except NotFound:
-        _run("kubectl", "apply", "--server-side", "-k", str(ROOT / "config" / "crd"), kubeconfig=management.kubeconfig)
+    except ApiError:
+        return False
+    return True
 
 
 def _bring_kind() -> None:
