@@ -137,6 +137,12 @@ def _missing(error: CommandMissing) -> Failure:
 def _timed_out(error: CommandTimedOut) -> Failure:
     reason, doing = _operation(error)
     took = f"within {error.seconds:.0f} s"
+    if _JOIN in pairwise(error.command):
+        return Failure(
+            Reason.TIMEOUT,
+            f"kubeadm could not join the worker {took}. Check whether the API server of the kind cluster answers, and "
+            "whether the machine of the container engine is overloaded.",
+        )
     if reason is Reason.CREATION_FAILED:
         step = output.last_step(output.prepared(error.output))
         last = f" The last step was: {step}." if step else ""
@@ -165,10 +171,13 @@ _KIND_CALLS: Final = {
     ("get", "nodes"): (Reason.COMMAND_FAILED, "list the nodes"),
     ("export", "logs"): (Reason.COMMAND_FAILED, "keep the logs"),
 }
+_JOIN: Final = ("kubeadm", "join")
 _ENGINE_CALLS: Final = {
     "exec": "run a command in a node",
     "start": "start the node containers",
     "image": "look for the node image",
+    "run": "create the container of a node",
+    "pull": "pull the node image",
 }
 
 

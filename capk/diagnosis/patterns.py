@@ -204,6 +204,67 @@ _RESOURCES: Final = (
         f"{_MEMORY}",
     ),
 )
+# The words with which `capk.engine.worker` begins the output of a failed call.
+_WORKER_CREATE: Final = ("failed to create the worker",)
+_WORKER_JOIN: Final = ("failed to join the worker",)
+_WORKER_FIELDS: Final = "kubeadmConfigPatches, labels and taints of the KINDMachine"
+_WORKERS: Final = (
+    _pattern(
+        (('container name "', r'/?(?P<name>[^"\n]{1,300})" is already in use'),),
+        Reason.NAME_CONFLICT,
+        "A container named {name} already exists that was not made for this object. Remove it, or delete the Machine, "
+        "so that another one with another name is made.",
+        after=_WORKER_CREATE,
+    ),
+    _pattern(
+        (('a node with name "', r'(?P<name>[^"\n]{1,300})" and status "?Ready"? already exists'),),
+        Reason.NAME_CONFLICT,
+        "The kind cluster already has a Node named {name}, and it is Ready. Remove the Node with "
+        "`kubectl delete node {name}`, or delete the Machine, so that another one with another name is made.",
+        after=_WORKER_JOIN,
+    ),
+    _pattern(
+        ("unknown 'kubernetes.io' or 'k8s.io' labels",),
+        Reason.INVALID_CONFIG,
+        "The kubelet of the worker refuses labels in the namespaces kubernetes.io and k8s.io, except for a few, so it "
+        "did not start. Remove them from the labels of the KINDMachine. Labels such as node-role.kubernetes.io/worker "
+        "belong in spec.template.metadata.labels of the MachineDeployment: Cluster API sets them on the Node.",
+        retry=False,
+        after=_WORKER_JOIN,
+    ),
+    _pattern(
+        (
+            "could not find a jws signature",
+            "there is no jws signed token",
+            ("token id ", r"\S{1,40} is invalid for this cluster or it has expired"),
+        ),
+        Reason.KUBEADM_FAILED,
+        "The control plane did not accept the token of the worker in time. The provider tries again with a new token. "
+        "If it happens again, check whether kube-controller-manager runs in the kind cluster.",
+        after=_WORKER_JOIN,
+    ),
+    _pattern(
+        (("failed to parse kubelet flag: ", r"(?P<why>[^\"\n]{1,200})"),),
+        Reason.KUBEADM_FAILED,
+        f"The kubelet of the worker did not start: {{why}}. Correct {_WORKER_FIELDS}.",
+        retry=False,
+        after=_WORKER_JOIN,
+    ),
+    _pattern(
+        ("strict decoding error", "invalid value: "),
+        Reason.KUBEADM_FAILED,
+        f"kubeadm rejects the configuration of the worker: {{kubeadm}}. Correct {_WORKER_FIELDS}.",
+        retry=False,
+        after=_WORKER_JOIN,
+    ),
+    _pattern(
+        ("the kubelet is not healthy after", "failed while waiting for the kubelet to start"),
+        Reason.KUBEADM_FAILED,
+        f"The kubelet of the worker did not start. Check {_WORKER_FIELDS}, and its image. A machine that is short of "
+        "memory or time looks the same. The kind cluster itself is not affected.",
+        after=_WORKER_JOIN,
+    ),
+)
 _CONFLICTS: Final = (
     _pattern(
         ("cannot expose privileged port", "bind: permission denied"),
@@ -393,7 +454,7 @@ _CREATION: Final = (
         "A node cannot find the control plane, because the network of the container engine does not resolve {node}. "
         "For podman, install its DNS plugin on the machine of the engine: aardvark-dns (with netavark) or dnsname "
         "(with CNI). Then remove the network that was created without it: `podman network rm kind`.",
-        after=("failed to join node with kubeadm",),
+        after=("failed to join node with kubeadm", *_WORKER_JOIN),
         in_log=True,
     ),
     # Trouble in containerd shows only as a kubelet that never becomes healthy, not in kind's output.
@@ -433,6 +494,12 @@ _CREATION: Final = (
         Reason.KUBEADM_FAILED,
         "kubeadm cannot set up a node: {kubeadm}. Correct kubeadmConfigPatches, featureGates or runtimeConfig, or "
         "choose another node image.",
+    ),
+    _pattern(
+        _WORKER_JOIN,
+        Reason.KUBEADM_FAILED,
+        f"kubeadm cannot join the worker: {{kubeadm}}. Check {_WORKER_FIELDS}, and its image. The kind cluster itself "
+        "is not affected.",
     ),
     _pattern(
         (
@@ -492,6 +559,7 @@ _OTHERS: Final = (
 PATTERNS: Final = (
     *_ENGINE,
     *_RESOURCES,
+    *_WORKERS,
     *_CONFLICTS,
     *_REMOVALS,
     *_NODE_STOPPED,

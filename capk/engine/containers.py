@@ -14,7 +14,16 @@ from typing import Final, TypeVar
 
 from capk.engine import command, info, inspection
 from capk.engine.info import EngineInfo, UnreadableInfo
-from capk.engine.inspection import HOLD_LABEL, KIND_CLUSTER_LABEL, ROLE_LABEL, Document, Node, Unreadable
+from capk.engine.inspection import (
+    HOLD_LABEL,
+    KIND_CLUSTER_LABEL,
+    ROLE_LABEL,
+    SNAPSHOTTER,
+    Document,
+    Node,
+    Sibling,
+    Unreadable,
+)
 from capk.errors import CommandFailed, CommandMissing, TooMuchOutput
 
 __all__ = [
@@ -22,6 +31,7 @@ __all__ = [
     "ROLE_LABEL",
     "Containers",
     "Node",
+    "Sibling",
     "UnreadableAnswer",
     "chosen_engine",
     "engine_command",
@@ -50,6 +60,8 @@ LOG_LINES: Final = 500
 LOG_BYTES: Final = 1 << 20
 """Limits of the logs of a container, in lines and in bytes: a line may have any length."""
 
+PULL_SECONDS: Final = 900
+"""Time limit for pulling an image."""
 MOST_OF_A_NAME: Final = 64
 """Characters of a kind cluster's name in the name of a placeholder."""
 
@@ -116,6 +128,11 @@ class Containers:
         self._engine = _engine(self.command or ())
 
     @property
+    def engine(self) -> str:
+        """The engine behind the command: docker, podman or nerdctl."""
+        return self._engine
+
+    @property
     def network(self) -> str:
         """The name of kind's network."""
         return self._env.get(_NETWORK_VARIABLES.get(self._engine, "")) or "kind"
@@ -136,6 +153,56 @@ class Containers:
         found = await self._inspected(f"label={KIND_CLUSTER_LABEL}", "--all")
         nodes = (self._read(inspection.node, document) for document in found)
         return sorted((node for node in nodes if node), key=lambda node: node.name)
+
+    async def sibling(self, container_id: str) -> Sibling:
+        """Return what a new node has to have in common with an existing one. Also raises UnreadableAnswer."""
+        output = await self._query("inspect", "--type=container", container_id)
+        document = self._documents(output).get(container_id)
+        if document is None:
+            raise UnreadableAnswer([*(self.command or ()), "inspect"], "it does not describe the container")
+        return self._read(inspection.sibling, document)
+
+    async def run_node(self, arguments: Sequence[str], variables: Mapping[str, str]) -> str:
+        """Create and start the container of a node, and return its id.
+
+        arguments: of the engine's `run`. variables: what it passes on by name, so that no command line holds them.
+        Also raises UnreadableAnswer. If it is cancelled, the engine may create the container all the same, later.
+        """
+        environment = {name: value for name, value in self._env.items() if name != SNAPSHOTTER}
+        output = await command.run(
+            [*(self.command or ()), "run", *arguments],
+            timeout_seconds=self._start_timeout_seconds,
+            env={**environment, **variables},
+        )
+        # docker and podman print warnings, if any, on standard error.
+        if not inspection.CONTAINER_ID.fullmatch(container := output.stdout.strip()):
+            raise UnreadableAnswer([*(self.command or ()), "run"], "it is not a container id")
+        return container
+
+    async def create_volume(self, label: str) -> str:
+        """Create a volume with a label, and return its name. Also raises UnreadableAnswer."""
+        output = await self._query("volume", "create", "--label", f"{label}=true")
+        if not inspection.NAME.fullmatch(volume := output.stdout.strip()):
+            raise UnreadableAnswer([*(self.command or ()), "volume create"], "it is not the name of a volume")
+        return volume
+
+    async def remove_volumes(self, label: str) -> None:
+        """Remove the volumes with a label that no container uses; missing ones are fine."""
+        filters = ("--filter", f"label={label}", "--filter", "dangling=true")
+        output = await self._query("volume", "ls", *filters, "--quiet")
+        volumes = [volume for volume in output.stdout.split() if inspection.NAME.fullmatch(volume)]
+        if volumes:
+            await self._remove_volumes(volumes)
+
+    async def pull(self, image: str) -> None:
+        """Pull an image."""
+        if image.startswith("-"):
+            raise CommandFailed([*(self.command or ()), "pull"], "invalid reference format", 0)
+        try:
+            await self._run(["pull", image], PULL_SECONDS)
+        except CommandFailed as error:
+            output = f'failed to pull image "{image}": {error.output}'
+            raise CommandFailed(error.command, output, error.exit_status) from error
 
     async def start(self, names: Sequence[str]) -> None:
         """Start stopped containers one after the other; running ones are fine.

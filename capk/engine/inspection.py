@@ -7,11 +7,11 @@ Sources: moby api/types/container, podman libpod/define/container_inspect.go, ne
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
-from capk.api.names import CLAIM_MOUNT_FOLDER, INFRASTRUCTURE_GROUP
+from capk.api.names import CLAIM_MOUNT_FOLDER, INFRASTRUCTURE_GROUP, MACHINE_CONTAINER_LABEL
 
 KIND_CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 ROLE_LABEL: Final = "io.x-k8s.kind.role"
@@ -26,6 +26,18 @@ MAX_LABEL: Final = 255
 MAX_IMAGE: Final = 1024
 MAX_MARK: Final = 253
 MAX_TIME: Final = 64
+MAX_VARIABLE: Final = 16 * 1024
+
+SNAPSHOTTER: Final = "KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER"
+"""Variable that kind asks the engine to pass on from its own environment, set or not."""
+PASSED_ON: Final = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("KIND_DNS_SEARCH", SNAPSHOTTER),
+)
+"""Variables that kind sets in every node of a cluster, from its own environment and from the cluster's configuration.
+
+Source: kind pkg/cluster/internal/providers/*/provision.go and common/proxy.go.
+"""
 
 _API_ROLES: Final = ("control-plane", "external-load-balancer")
 _DESKTOP_LABEL: Final = f"desktop.docker.io/ports/{API_PORT}"
@@ -58,6 +70,7 @@ class Node:
     because docker lists mounts in any order.
     api_port: host address and port on which a running control plane or load balancer publishes the API server.
     addresses: on kind's network, IPv4 before IPv6.
+    machine: id of the KINDMachine that the container was created for, by its label; empty for the others.
     """
 
     name: str
@@ -71,6 +84,26 @@ class Node:
     mark: str | None = None
     api_port: tuple[str, int] | None = None
     addresses: tuple[str, ...] = ()
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """What the container of a control plane has in common with all nodes of its kind cluster.
+
+    image: as specified when the container was created. image_id: the image itself.
+    network: the one that its nodes share; empty if it has none. addresses: its own there.
+    environment: those of PASSED_ON that are set. They may hold the password of a proxy.
+    """
+
+    image: str
+    image_id: str
+    network: str
+    addresses: tuple[str, ...] = ()
+    shares_user_namespace: bool = False
+    has_device_mapper: bool = False
+    has_fuse: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def documents(printed: str) -> dict[str, Document]:
@@ -113,6 +146,26 @@ def node(document: Document, network: str) -> Node | None:
         mark=_mark(document),
         api_port=_api_port(document, labels) if running and role in _API_ROLES else None,
         addresses=addresses,
+        machine=_text(labels.get(MACHINE_CONTAINER_LABEL), MACHINE_CONTAINER_LABEL, MAX_LABEL),
+    )
+
+
+def sibling(document: Document, network: str) -> Sibling:
+    """Return what a new node has to have in common with this one.
+
+    network: the name of kind's network, which is preferred if there are several. Raises Unreadable.
+    """
+    config, host = _mapping(document.get("Config"), "Config"), _mapping(document.get("HostConfig"), "HostConfig")
+    networks = sorted(_ends(document), key=lambda other: (other != network, other))
+    return Sibling(
+        image=_image(document, config),
+        image_id=_text(document.get("Image"), "Image", MAX_IMAGE).removeprefix("sha256:"),
+        network=_matching(NAME, networks[0], "the name of a network") if networks else "",
+        addresses=_node_addresses(document, network),
+        shares_user_namespace=_text(host.get("UsernsMode"), "UsernsMode", MAX_LABEL) == "host",
+        has_device_mapper=any(_path(mount.get("Destination")) == "/dev/mapper" for mount in _mounts(document)),
+        has_fuse=any(device.get("PathInContainer") == "/dev/fuse" for device in _devices(host)),
+        environment=_environment(config),
     )
 
 
@@ -186,6 +239,22 @@ def _path(value: Any) -> str:
 
 def _mounts(document: Document) -> list[Document]:
     return [_mapping(mount, "a mount") for mount in _list(document.get("Mounts"), "Mounts")]
+
+
+def _devices(host: Document) -> list[Document]:
+    return [_mapping(device, "a device") for device in _list(host.get("Devices"), "Devices")]
+
+
+def _environment(config: Document) -> dict[str, str]:
+    """Return the variables to pass on. docker lists a variable without a value if kind's environment lacks it."""
+    found = {}
+    for entry in _list(config.get("Env"), "Env"):
+        name, has_value, value = _text(entry, "a variable", 8 * MAX_VARIABLE).partition("=")
+        if name in PASSED_ON and has_value:
+            if len(value) > MAX_VARIABLE or "\n" in value or "\0" in value:
+                raise Unreadable(f"the variable {name} is too long or has more than one line")
+            found[name] = value
+    return found
 
 
 def _settings(document: Document) -> Document:

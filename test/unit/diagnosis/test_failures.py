@@ -615,6 +615,60 @@ ENGINE_FAILURES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("recording", "reason", "part", "retry"),
+    [
+        ("node-exists", Reason.NAME_CONFLICT, "already has a Node named rec-worker-w2, and it is Ready", True),
+        ("refused-label", Reason.INVALID_CONFIG, "labels in the namespaces kubernetes.io and k8s.io", False),
+        ("unknown-kubelet-flag", Reason.KUBEADM_FAILED, "unknown flag: --no-such-flag. Correct kubeadm", False),
+    ],
+)
+def test_cause_of_a_failed_join_is_found(recording: str, reason: Reason, part: str, retry: bool) -> None:
+    failure = classify(read(RECORDED / "worker" / f"{recording}.txt"))
+    assert failure.reason is reason
+    assert part in failure.message
+    assert failure.retry is retry
+
+
+@pytest.mark.parametrize(
+    ("printed", "reason", "part"),
+    [
+        (
+            'error: could not find a JWS signature in the cluster-info ConfigMap for token ID "abcdef"',
+            Reason.KUBEADM_FAILED,
+            "tries again with a new token",
+        ),
+        (
+            'error: token id "abcdef" is invalid for this cluster or it has expired. Use "kubeadm token create"',
+            Reason.KUBEADM_FAILED,
+            "tries again with a new token",
+        ),
+        ("[kubelet-check] The kubelet is not healthy after 4m0s", Reason.KUBEADM_FAILED, "Check kubeadmConfigPatches"),
+        ("error: something else", Reason.KUBEADM_FAILED, "kubeadm cannot join the worker: something else. Check"),
+        ("write /x: no space left on device", Reason.OUT_OF_DISK, "The disk of the container engine is full"),
+    ],
+)
+def test_words_of_kubeadm_about_a_worker_are_explained(printed: str, reason: Reason, part: str) -> None:
+    words = "failed to join the worker"
+    output = f"{words}; the kubelet printed:\n\nERROR: {words}: exit status 1\n\nCommand Output:\n{printed}"
+    failure = classify(CommandFailed(["docker", "exec", "dev-1", "kubeadm", "join"], output, 1))
+    assert (failure.reason, failure.retry) == (reason, True)
+    assert part in failure.message
+
+
+def test_name_of_a_worker_that_a_foreign_container_has_is_told() -> None:
+    output = 'failed to create the worker: docker: Error response: The container name "/dev-1" is already in use by x'
+    failure = classify(CommandFailed(["docker", "run"], output, 125))
+    assert failure.reason is Reason.NAME_CONFLICT
+    assert "A container named dev-1 already exists that was not made for this object" in failure.message
+
+
+def test_join_that_takes_too_long_does_not_blame_the_engine() -> None:
+    failure = classify(CommandTimedOut(["docker", "exec", "a" * 64, "kubeadm", "join", "--config", "/x"], "", 300))
+    assert failure.reason is Reason.TIMEOUT
+    assert "kubeadm could not join the worker within 300 s" in failure.message
+
+
 @pytest.mark.parametrize("file", sorted(RECORDED.glob("**/*.txt")), ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_failures_of_the_engine_and_no_others_end_with_the_hint_at_the_doctor(file):
     failure = classify(read(file))

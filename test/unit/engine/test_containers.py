@@ -858,3 +858,72 @@ class TestNames:
         assert await containers.resolves_names() is None
         assert await Containers(None).resolves_names() is None
         assert docker.calls == []
+
+
+class TestWorkers:
+    async def test_label_of_a_machine_is_read_and_bounded(self, docker, containers):
+        document = inspected()
+        document["Config"]["Labels"]["kind.infrastructure.cluster.x-k8s.io/machine"] = "m-1"
+        docker.has(document, inspected("dev-other", id=B))
+        assert [(node.name, node.machine) for node in await containers.nodes()] == [
+            ("dev-other", ""),
+            ("dev-worker", "m-1"),
+        ]
+        document["Config"]["Labels"]["kind.infrastructure.cluster.x-k8s.io/machine"] = "m" * 256
+        docker.has(document)
+        with pytest.raises(UnreadableAnswer, match="longer than 255"):
+            await containers.nodes()
+
+    @pytest.mark.parametrize("recording", RECORDINGS)
+    async def test_nodes_that_kind_made_have_no_machine(self, docker, recording):
+        found = (
+            await recorded(docker, (ENGINES / f"{recording}.json").read_text()) if "nerdctl" not in recording else []
+        )
+        assert [node for node in found if node.machine] == []
+
+    async def test_variables_are_passed_on_by_name_and_never_by_value(self, docker, monkeypatch):
+        monkeypatch.setenv("KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER", "ours")
+        docker.path.write_text(
+            f'#!/bin/sh\necho "$*" >{docker.directory}/calls\nenv >{docker.directory}/env\necho {A}\n'
+        )
+        assert await docker.containers.run_node(["-e", "HTTP_PROXY", "image"], {"HTTP_PROXY": "http://secret@p"}) == A
+        assert docker.calls == [["run", "-e", "HTTP_PROXY", "image"]]
+        environment = (docker.directory / "env").read_text().splitlines()
+        assert "HTTP_PROXY=http://secret@p" in environment
+        assert not [line for line in environment if line.startswith("KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER")]
+
+    async def test_answer_that_is_no_container_id_is_refused(self, docker, containers):
+        docker.says("run", "hello")
+        with pytest.raises(UnreadableAnswer, match="not a container id"):
+            await containers.run_node(["image"], {})
+
+    async def test_sibling_is_the_container_that_was_asked_for(self, docker, containers):
+        docker.has(inspected())
+        assert (await containers.sibling(A)).image == "kindest/node:v1"
+        with pytest.raises(UnreadableAnswer, match="does not describe"):
+            await containers.sibling(B)
+
+    async def test_failed_pull_names_the_image(self, docker, containers):
+        docker.says("pull", err="manifest unknown", status=1)
+        with pytest.raises(CommandFailed) as failure:
+            await containers.pull("kindest/node:v9")
+        assert failure.value.output.startswith('failed to pull image "kindest/node:v9": manifest unknown')
+        with pytest.raises(CommandFailed):
+            await containers.pull("--all-tags")
+        assert docker.calls == [["pull", "kindest/node:v9"]]
+
+    async def test_volume_has_a_label_by_which_it_is_removed(self, tmp_path):
+        podman = Engine(tmp_path, "podman")
+        podman.says("volume", "a-volume\n")
+        assert await podman.containers.create_volume("dev-w1") == "a-volume"
+        await podman.containers.remove_volumes("dev-w1")
+        assert podman.calls == [
+            ["volume", "create", "--label", "dev-w1=true"],
+            ["volume", "ls", "--filter", "label=dev-w1", "--filter", "dangling=true", "--quiet"],
+            ["volume", "rm", "a-volume"],
+        ]
+
+    async def test_volume_without_a_usable_name_is_refused(self, docker, containers):
+        docker.says("volume", "--force\n")
+        with pytest.raises(UnreadableAnswer, match="name of a volume"):
+            await containers.create_volume("dev-w1")
