@@ -8,6 +8,7 @@
         CommandMissing       it could not be started
       AddressTaken           a node cannot get its former address; another container has it
       NamesNotResolved       nodes would not find each other: the engine's network has no DNS
+      UnsupportedEngine      the operation has not been proven to work with this container engine
       ApiError               the API server did not carry out a request
         Conflict             another writer changed the object first; read it again
         NotFound             the object, or its kind, does not exist
@@ -106,6 +107,18 @@ class NamesNotResolved(CapkError):
     def __init__(self, network: str) -> None:
         super().__init__(f"the container engine's network {network} does not resolve the names of containers")
         self.network = network
+
+
+class UnsupportedEngine(CapkError):
+    """The provider cannot add workers with this container engine.
+
+    engine: its name. supported: names of engines that work.
+    """
+
+    def __init__(self, engine: str, supported: Sequence[str]) -> None:
+        known = " and ".join(supported)
+        super().__init__(f"workers can be added to a running kind cluster with {known}, but not with {engine}")
+        self.engine = engine
 
 
 class ApiError(CapkError):

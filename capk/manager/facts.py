@@ -12,7 +12,7 @@ from capk.api.objects import SecretFacts
 from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Entry, Snapshot
-from capk.errors import AddressTaken, CommandError, NamesNotResolved
+from capk.errors import AddressTaken, CommandError, InvalidSpec, NamesNotResolved, UnsupportedEngine
 from capk.kindconfig.config import API_PORT, CONTROL_PLANE
 from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig, secret_digest, server_url
@@ -213,6 +213,11 @@ def failure_of(error: Exception | None) -> Failure | None:
                 f"`podman network rm {error.network}`."
             )
             return Failure(names.Reason.NODE_NAME_NOT_RESOLVED, f"{_sentence(error)} {remedy}")
+        case InvalidSpec():
+            return Failure(names.Reason.INVALID_CONFIG, f"{error}.", retry=False)
+        case UnsupportedEngine():
+            remedy = "List the workers in spec.nodes of the KINDCluster, so that kind creates them."
+            return Failure(names.Reason.ENGINE_UNSUPPORTED, f"{_sentence(error)} {remedy}", retry=False)
         case OSError(strerror=str(cause)):
             remedy = "Check the space on the disk of --work-dir, its permissions, and the limit of open files."
             message = f"The machine of the provider refuses a file that the provider needs: {cause}. {remedy}"
@@ -233,6 +238,7 @@ def _node(node: Node) -> NodeFacts:
         running=node.running,
         address=node.address,
         mark=Mark.parse(node.mark),
+        machine=node.machine,
         container_id=node.container_id,
         image=node.image,
         started_at=node.started_at,

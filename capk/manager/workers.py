@@ -1,0 +1,229 @@
+"""Carries out the requests of KINDMachines: one container joins a kind cluster, one container goes.
+
+The decision may be minutes old. So the containers are listed again first. Only a container of the machine's name that
+has both its label and a mark of its kind cluster is removed, by id, and always before its Node: a kubelet that still
+runs would register the Node again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from capk.api.names import Reason
+from capk.diagnosis.failures import cause_of
+from capk.engine.containers import Containers, Node
+from capk.engine.failurelogs import FailureLogs
+from capk.engine.inventory import Inventory
+from capk.engine.nodelogs import last_words, node_logs
+from capk.engine.progress import Step
+from capk.engine.worker import NewNode, Worker, WorkerNodes
+from capk.engine.workerflags import SUPPORTED
+from capk.errors import CommandError, CommandFailed, CommandTimedOut, UnsupportedEngine
+from capk.kindconfig.config import CONTROL_PLANE
+from capk.manager.records import Withdrawn
+from capk.plan.marks import Mark
+from capk.plan.plan import AddWorker, Goal, RemoveWorker
+
+FAILED_SETTLE_SECONDS: Final = 3.0
+"""How long no container may appear if the engine did not answer the request for one: it may still copy a volume."""
+LISTING_SECONDS: Final = 1.0
+"""Interval between two listings of a container that is being removed or may still appear."""
+REMOVE_SECONDS: Final = 300.0
+"""Time limit for the removal of a container."""
+CLEANUP_SECONDS: Final = 60.0
+"""Time limit for the removal of what a failed or cancelled join left; the next decision removes the rest."""
+LOGS_SECONDS: Final = 60.0
+"""Time limit for the logs of a node that did not join."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The result of a join: the id of the container whose node has joined."""
+
+    container_id: str
+
+
+class Workers:
+    """Adds and removes single workers with the container engine."""
+
+    def __init__(self, containers: Containers, inventory: Inventory, logs: FailureLogs) -> None:
+        self._containers = containers
+        self._inventory = inventory
+        self._logs = logs
+        self._nodes = WorkerNodes(containers)
+
+    async def add(self, request: AddWorker, on_step: Callable[[Step], None]) -> Joined:
+        """Join one worker. If that fails or is cancelled, remove its container first, then its Node.
+
+        Raises CommandError, InvalidSpec, UnsupportedEngine; Withdrawn if a control plane is not the observed one.
+        """
+        if self._containers.engine not in SUPPORTED:
+            raise UnsupportedEngine(self._containers.engine, SUPPORTED)
+        control_plane = _observed_control_plane(await self._list(request.name), request)
+        created: list[NewNode] = []
+        try:
+            created.append(await self._nodes.create(control_plane, _worker(request), on_step))
+            await created[0].join(on_step)
+        except BaseException as error:
+            container_id = created[0].container_id if created else ""
+            if isinstance(error, CommandError):
+                await self._keep_logs(request.node, container_id, error)
+            await self._clean_up(request, control_plane, container_id)
+            raise
+        self._logs.drop(request.node)
+        await self._inventory.refresh()
+        return Joined(created[0].container_id)
+
+    async def remove(
+        self,
+        request: RemoveWorker,
+        on_step: Callable[[Step], None] = lambda step: None,
+        *,
+        still_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Remove the container of one machine, then its Node; either may be gone.
+
+        Raises CommandError if the container cannot be removed; Withdrawn as soon as the object does not want it.
+        Errors of the drain and of the removal of the Node are logged: the control plane may be gone as well.
+        """
+        nodes = await self._list(request.name)
+        is_there = bool(_proven(nodes, request.node, request.machine, request.uids))
+        control_plane = _marked_control_plane(nodes, request.uids, is_there=is_there)
+        on_step(Step(Reason.REMOVING_NODE, f"Removing node {request.node}"))
+        if request.drain and is_there and control_plane:
+            await self._best_effort(self._nodes.drain(control_plane, request.node), "drain", request.node)
+        await self._remove_containers(request, still_wanted)
+        if control_plane:
+            await self._best_effort(self._nodes.delete_node(control_plane, request.node), "delete", request.node)
+        if request.goal is Goal.LEFT:
+            self._logs.drop(request.node)
+        await self._inventory.refresh()
+
+    async def _remove_containers(self, request: RemoveWorker, still_wanted: Callable[[], bool]) -> None:
+        """List the containers and remove those of the machine, until none appears any more."""
+        clock = asyncio.get_running_loop().time
+        began = quiet_since = clock()
+        pause = 0.0
+        while True:
+            if not still_wanted():
+                raise Withdrawn
+            found = _proven(await self._list(request.name), request.node, request.machine, request.uids)
+            if not found and clock() - quiet_since >= request.settle_seconds:
+                break
+            if found:
+                await self._containers.remove([node.container_id for node in found])
+                quiet_since = clock()
+            if clock() - began >= REMOVE_SECONDS:
+                call = [*(self._containers.command or ()), "rm", request.node]
+                raise CommandTimedOut(call, "it is still listed after its removal", REMOVE_SECONDS)
+            # In most cases the first removal is the only one, and the next listing proves it.
+            await asyncio.sleep(pause if found else LISTING_SECONDS)
+            pause = LISTING_SECONDS
+        if self._containers.engine == "podman":
+            # Those of a container that was never created; podman keeps named volumes.
+            await self._containers.remove_volumes(request.node)
+
+    async def _clean_up(self, request: AddWorker, control_plane: str, container_id: str) -> None:
+        """Remove the container of a join that did not succeed, then its Node. Errors are logged."""
+        settle = 0.0 if container_id else FAILED_SETTLE_SECONDS
+        removal = RemoveWorker(
+            request.name, request.node, request.machine, frozenset({request.mark.uid}), settle_seconds=settle
+        )
+        try:
+            async with asyncio.timeout(CLEANUP_SECONDS):
+                await self._remove_containers(removal, lambda: True)
+                if container_id:
+                    await self._nodes.delete_node(control_plane, request.node)
+        except (CommandError, TimeoutError) as error:
+            cause = cause_of(error) if isinstance(error, CommandError) else f"no end within {CLEANUP_SECONDS:.0f} s"
+            log.warning("Could not remove what the failed join of node %s left: %s", request.node, cause)
+
+    async def _keep_logs(self, node: str, container_id: str, error: CommandError) -> None:
+        """Keep the logs of a node that did not join; an error here never stops the cleanup."""
+        place = self._logs.begin(node, error.output)
+        error.logs = str(place or "")
+        if place is None:
+            return
+        try:
+            async with asyncio.timeout(LOGS_SECONDS):
+                await self._keep_node_logs(place, node, container_id)
+        except (CommandError, TimeoutError) as late:
+            log.info("The logs in %s are incomplete: %s", place, str(late) or f"time limit of {LOGS_SECONDS:.0f} s")
+        except Exception:
+            # The user has to learn of the failed join, whatever is wrong with the logs.
+            log.exception("Cannot keep the logs of node %s in %s", node, place)
+        self._logs.end(place)
+
+    async def _keep_node_logs(self, place: Path, node: str, container_id: str) -> None:
+        found = [one for one in await self._containers.nodes() or [] if one.container_id == container_id]
+        for one in found:
+            read = node_logs if one.running else last_words
+            self._logs.add(place, f"{node}.log", await read(self._containers, one.container_id))
+
+    async def _best_effort(self, work: Awaitable[None], what: str, node: str) -> None:
+        try:
+            await work
+        except CommandError as error:
+            log.info("Could not %s Node %s, whose container is removed all the same: %s", what, node, cause_of(error))
+
+    async def _list(self, name: str) -> list[Node]:
+        """Ask the engine for the containers of a kind cluster, now."""
+        return [node for node in await self._containers.nodes() or [] if node.cluster == name]
+
+
+def _worker(request: AddWorker) -> Worker:
+    return Worker(
+        cluster=request.name,
+        node=request.node,
+        machine=request.machine,
+        image=request.image,
+        mounts=(*request.mounts, request.mark.mount),
+        labels=request.labels,
+        taints=request.taints,
+        patches=request.patches,
+        provider_id=request.provider_id,
+    )
+
+
+def _observed_control_plane(nodes: Iterable[Node], request: AddWorker) -> str:
+    """Return the id of the first running control plane of the decision.
+
+    Raises Withdrawn if one of its containers is not there any more: its name may be someone else's by now.
+    """
+    known = {node.container_id: node for node in nodes}
+    if not request.container_ids <= known.keys():
+        raise Withdrawn
+    running = {node.name: identity for identity, node in known.items() if node.running}
+    own = [name for name in request.control_planes if running.get(name) in request.container_ids]
+    if not own:
+        names = ", ".join(request.control_planes)
+        raise CommandFailed(["docker", "exec", names], f"container {names} is not running", 1)
+    return running[own[0]]
+
+
+def _marked_control_plane(nodes: Iterable[Node], uids: Collection[str], *, is_there: bool) -> str:
+    """Return the id of a running control plane with one of the marks; empty if there is none.
+
+    is_there: whether the machine's own container proves whose kind cluster it is. Then a control plane without a mark
+    counts too: that of an adopted kind cluster has none.
+    """
+    for node in nodes:
+        mark = Mark.parse(node.mark)
+        is_ours = mark.uid in uids if mark else is_there
+        if node.role == CONTROL_PLANE and node.running and is_ours:
+            return node.container_id
+    return ""
+
+
+def _proven(nodes: Iterable[Node], name: str, machine: str, uids: Collection[str]) -> list[Node]:
+    """Return the containers of a machine, by name, label and mark."""
+    return [
+        node
+        for node in nodes
+        if node.name == name and node.machine == machine and (mark := Mark.parse(node.mark)) and mark.uid in uids
+    ]
