@@ -53,6 +53,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        # Neither kind nor engines accept abbreviations, and the arguments of `exec` are not ours.
+        super().__init__(**{**settings, "allow_abbrev": False})
+
     def error(self, message: str) -> NoReturn:
         raise KindError(message)
 

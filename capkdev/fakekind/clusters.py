@@ -8,6 +8,7 @@ removes. Listing has to be quick, so imports that it does not need are local.
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ class Node:
     started_at: RFC 3339, when it last started.
     ports: port mappings as in kind's configuration, including the API server's.
     mounts: mount points in the container from kind's configuration; only reported, because nothing runs in it.
+    born: tells a container from an earlier one of the same name; empty for those of the cluster's creation.
+    container_labels: beside those of kind.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: Sequence[Mapping[str, Any]] = ()
     mounts: Sequence[str] = ()
+    born: str = ""
+    container_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -108,7 +113,7 @@ class Cluster:
         """Return an id in the form of a container's, which differs for each creation."""
         import hashlib
 
-        return hashlib.sha256(f"{self.uid}/{node.name}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.uid}/{node.name}{node.born}".encode()).hexdigest()
 
     def address(self, node: Node) -> str:
         """Return a node's address on kind's network, empty while it is stopped; nothing listens there.
@@ -179,17 +184,36 @@ class Home:
             return None
         return cluster
 
-    def remove_node(self, cluster: Cluster, node: Node) -> None:
-        """Remove a node, and the processes if it represents them. Removing the last node removes the cluster."""
+    @contextmanager
+    def changing(self, name: str) -> Iterator[Cluster]:
+        """Yield the latest state of a cluster, locked against other changes, and save it if the body succeeds.
+
+        Raises FileNotFoundError if there is no such cluster.
+        """
         from capkdev import processes
 
-        with processes.exclusive(cluster.directory):
-            if node is cluster.first_control_plane:
-                cluster.control_plane.kill()
-            left = [other for other in cluster.nodes if other is not node]
-            if left:
-                cluster.nodes = left
-                cluster.save()
+        with processes.exclusive(self._clusters / name):
+            cluster = self.find(name)
+            if cluster is None:
+                raise FileNotFoundError(name)
+            yield cluster
+            cluster.save()
+
+    def remove_node(self, cluster: Cluster, node: Node) -> None:
+        """Remove a node, and the processes if it represents them. Removing the last node removes the cluster.
+
+        Raises FileNotFoundError if it is gone already.
+        """
+        container_id = cluster.container_id(node)
+        with self.changing(cluster.name) as current:
+            left = [other for other in current.nodes if current.container_id(other) != container_id]
+            if len(left) == len(current.nodes):
+                raise FileNotFoundError(node.name)
+            first = current.first_control_plane
+            if first and current.container_id(first) == container_id:
+                current.control_plane.kill()
+            # The last one stays listed until its cluster goes.
+            current.nodes = left or current.nodes
         remove_tree(cluster.files(node))
         if not left:
             self.remove(cluster)

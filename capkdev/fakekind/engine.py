@@ -1,23 +1,27 @@
 """Answers the few calls that the provider makes to the container engine behind kind, in docker's shape.
 
-`ps`, `inspect`, `start`, `stop`, `rm`, `exec`, `logs`, `info`. Stopping a control plane stops its local processes,
-starting it runs them again on the same port and data, removing it stops them for good. Removing the last node removes
-the cluster.
+`ps`, `inspect`, `run`, `start`, `stop`, `rm`, `exec`, `logs`, `image inspect`, `pull`, `info`. `run` only adds a node
+to a cluster. Stopping a control plane stops its local processes, starting it runs them again on the same port and data,
+removing it stops them for good. Removing the last node removes the cluster.
 """
 
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from capk.errors import ApiError
 from capkdev.fakekind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
+from capkdev.fakekind.images import check_image
 from capkdev.fakekind.listing import CLUSTER_LABEL
 from capkdev.fakekind.steps import KindError
+from capkdev.fakekind.workers import ROLE_LABEL, add_run, run_container
 
-ROLE_LABEL = "io.x-k8s.kind.role"
 NETWORK = "kind"
+BOOTED = "[  OK  ] Reached target Multi-User System."
+"""What a node prints when commands can run in it."""
 
 
 def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -42,9 +46,14 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     execute.add_argument("-i", "--interactive", action="store_true")
     execute.add_argument("names", nargs=1, metavar="name")
     execute.add_argument("command", nargs=argparse.REMAINDER)
-    logs = commands.add_parser("logs", help="print the output of a node container, which is empty")
+    logs = commands.add_parser("logs", help="print the output of a node container, which is one line")
     logs.add_argument("-n", "--tail", help="accepted without effect")
     logs.add_argument("names", nargs=1, metavar="name")
+    add_run(commands)
+    image = commands.add_parser("image", help="look for a node image")
+    image.add_argument("what", choices=["inspect"])
+    image.add_argument("names", nargs=1, metavar="image")
+    commands.add_parser("pull", help="pull a node image").add_argument("names", nargs=1, metavar="image")
     info = commands.add_parser("info", help="describe the engine")
     info.add_argument("-f", "--format", choices=["json", "{{json .}}"])
 
@@ -68,11 +77,17 @@ def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
             execute(*_found(home, arguments.names[0]), arguments.command)
         case "logs":
             _found(home, arguments.names[0])
+            yield BOOTED
+        case "run":
+            yield from run_container(home, arguments)
+        case "image" | "pull":
+            check_image(arguments.names[0], os.environ)
         case "rm":
             yield from _remove(home, arguments.names, force=arguments.force)
         case verb:
             for name in arguments.names:
-                _switch(*_found(home, name, f"\nError: failed to {verb} containers: {name}"), on=verb == "start")
+                found = _found(home, name, f"\nError: failed to {verb} containers: {name}")
+                _switch(home, *found, on=verb == "start")
                 yield name
 
 
@@ -83,8 +98,9 @@ def document(cluster: Cluster, node: Node) -> dict[str, Any]:
     return {
         "Id": cluster.container_id(node),
         "Name": f"/{node.name}",
+        "Image": f"sha256:{hashlib.sha256(node.image.encode()).hexdigest()}",
         "Created": node.started_at,
-        "Config": {"Image": node.image, "Labels": {CLUSTER_LABEL: cluster.name, ROLE_LABEL: node.role}},
+        "Config": {"Image": node.image, "Labels": _labels(cluster, node)},
         "State": {
             "Running": running,
             "Status": "running" if running else "exited",
@@ -93,6 +109,10 @@ def document(cluster: Cluster, node: Node) -> dict[str, Any]:
         "Mounts": [{"Destination": path} for path in node.mounts],
         "NetworkSettings": {"Networks": {NETWORK: network}, "Ports": _ports(cluster, node) if running else {}},
     }
+
+
+def _labels(cluster: Cluster, node: Node) -> dict[str, str]:
+    return {**node.container_labels, CLUSTER_LABEL: cluster.name, ROLE_LABEL: node.role}
 
 
 def _ports(cluster: Cluster, node: Node) -> dict[str, list[dict[str, str]]]:
@@ -112,7 +132,7 @@ def _ports(cluster: Cluster, node: Node) -> dict[str, list[dict[str, str]]]:
 def _filtered(home: Home, filters: Sequence[str], *, everything: bool) -> Iterator[tuple[Cluster, Node]]:
     for cluster in home.clusters():
         for node in cluster.nodes:
-            labels = {CLUSTER_LABEL: cluster.name, ROLE_LABEL: node.role}
+            labels = _labels(cluster, node)
             if all(_matches(labels, text) for text in filters) and (everything or cluster.is_node_running(node)):
                 yield cluster, node
 
@@ -193,16 +213,16 @@ def _remove(home: Home, names: Sequence[str], *, force: bool) -> Iterator[str]:
         raise KindError("\n".join(failures))
 
 
-def _switch(cluster: Cluster, node: Node, *, on: bool) -> None:
-    from capkdev import processes
+def _switch(home: Home, cluster: Cluster, node: Node, *, on: bool) -> None:
     from capkdev.fakekind import nodes
 
     if cluster.is_node_running(node) == on:
         return
-    node.running = on
-    node.started_at = now() if on else node.started_at
-    with processes.exclusive(cluster.directory):
-        cluster.save()
+    with home.changing(cluster.name) as current:
+        for other in current.nodes:
+            if current.container_id(other) == cluster.container_id(node):
+                other.running = on
+                other.started_at = now() if on else other.started_at
     if cluster.instant or node.role == LOAD_BALANCER:
         return
     if node is cluster.first_control_plane:

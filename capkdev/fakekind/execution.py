@@ -1,6 +1,6 @@
-"""Answers `exec` in a node: it can write and read files below a directory of the node, and run no other program.
+"""Answers `exec` in a node: it can write and read files below a directory of the node, and join or leave the cluster.
 
-It also supports the scripts that read a node's logs.
+It also supports the scripts that read a node's logs. It runs no other program.
 """
 
 import shutil
@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from capk.engine import worker
 from capk.engine.containers import WRITE_SCRIPT
 from capk.engine.nodelogs import NODE_LOGS, PODS_SCRIPT
+from capk.engine.worker import VERSION_FILE
+from capk.kindconfig.join import JOIN_FILE
 from capkdev.controlplane import API_SERVER, ETCD
-from capkdev.fakekind.clusters import Cluster, Node
+from capkdev.fakekind import workers
+from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Node
 from capkdev.fakekind.steps import KindError
 
 LOG_BYTES: Final = 16384
@@ -32,9 +36,17 @@ def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
         case ["true"]:
             return
         case ["cat", *paths]:
-            _cat(files, paths)
+            _cat(cluster, node, paths)
+        case ["kubeadm", *arguments]:
+            workers.kubeadm(cluster, node, arguments)
+        case ["kubectl", *arguments] if node.role == CONTROL_PLANE:
+            workers.kubectl(cluster, arguments)
+        case ["journalctl", *_]:
+            print("-- No entries --")
         case ["sh", "-c", script, name, path, mode, size] if script == WRITE_SCRIPT:
             _write(files, ["-c", script, name, str(_below(files, path)), mode, size])
+        case ["sh", "-c", script, *_] if script in (worker.READ_SCRIPT, worker.WRITE_SCRIPT):
+            return  # containerd's settings, which no node has here
         case ["sh", "-c", script] if script in NODE_LOGS.values():
             _print_logs(cluster, node, of_pods=script == PODS_SCRIPT)
         case ["sh", "-c", *_]:
@@ -49,14 +61,20 @@ def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
             raise KindError('"docker exec" requires at least 2 arguments.')
 
 
-def _cat(files: Path, paths: Sequence[str]) -> None:
+def _cat(cluster: Cluster, node: Node, paths: Sequence[str]) -> None:
+    """Print files that were written into a node, or that every node of kind has."""
     for path in paths:
         try:
-            with _below(files, path).open("rb") as file:
+            with _below(cluster.files(node), path).open("rb") as file:
                 sys.stdout.flush()
                 shutil.copyfileobj(file, sys.stdout.buffer)
         except OSError as error:
-            raise KindError(f"cat: {path}: {error.strerror}") from error
+            if path == VERSION_FILE:
+                print(workers.kube_version(node))
+            elif path == JOIN_FILE:
+                print(workers.configuration(cluster, node))
+            else:
+                raise KindError(f"cat: {path}: {error.strerror}") from error
 
 
 def _print_logs(cluster: Cluster, node: Node, *, of_pods: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from capk.errors import Conflict, NotFound
 from capkdev.fakekind.clusters import CONTROL_PLANE, LOAD_BALANCER, Cluster, Node, now
 from capkdev.fakekind.kindconfig import Config
 
@@ -43,10 +44,37 @@ def planned_nodes(config: Config) -> list[Node]:
     return nodes
 
 
-def register(rest: "Rest", cluster: Cluster, nodes: Sequence[Node], version: str) -> None:
-    """Create the Node objects of these nodes, in place of their kubelets."""
+def register(
+    rest: "Rest",
+    cluster: Cluster,
+    nodes: Sequence[Node],
+    version: str,
+    *,
+    provider_id: str = "",
+    taints: Sequence[Mapping[str, str]] = (),
+) -> None:
+    """Create the Node objects of these nodes, in place of their kubelets.
+
+    provider_id: of all these nodes; empty for one of ours. taints: in addition to those of kind.
+    """
     for node in nodes:
-        rest.request("POST", "/api/v1/nodes", _node_object(cluster, node, version))
+        document = _node_object(cluster, node, version)
+        document["spec"]["providerID"] = provider_id or document["spec"]["providerID"]
+        document["spec"]["taints"] += taints
+        try:
+            rest.request("POST", "/api/v1/nodes", document)
+        except Conflict:
+            # A kubelet takes over a Node that is not Ready.
+            mark_ready(rest, node, ready=True)
+
+
+def is_ready(rest: "Rest", name: str) -> bool:
+    """Return whether a Node exists and is Ready."""
+    try:
+        conditions = rest.request("GET", f"/api/v1/nodes/{name}")["status"].get("conditions") or ()
+    except NotFound:
+        return False
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def mark_ready(rest: "Rest", node: Node, *, ready: bool) -> None:
@@ -71,7 +99,7 @@ def install_storage_class(rest: "Rest") -> None:
     rest.request("POST", "/apis/storage.k8s.io/v1/storageclasses", document)
 
 
-def _node_object(cluster: Cluster, node: Node, version: str) -> Mapping[str, Any]:
+def _node_object(cluster: Cluster, node: Node, version: str) -> dict[str, Any]:
     import platform
 
     machine = platform.machine()
