@@ -26,8 +26,8 @@ class RealKind:
         self.provider_flags = choice.provider_arguments
         self.command = shlex.split(choice.kind)
         self.image = choice.node_image or DEFAULT_IMAGE
-        self._engine = shlex.split(choice.engine)
-        self.is_docker = Path(self._engine[0]).name == "docker"
+        self.engine_command = shlex.split(choice.engine)
+        self.is_docker = Path(self.engine_command[0]).name == "docker"
         self._directory = directory
 
     @property
@@ -87,7 +87,7 @@ class RealKind:
 
     def engine(self, *arguments: str, stdin: str | None = None) -> str:
         """Run the container engine's command and return its output."""
-        return run([*self._engine, *arguments], stdin=stdin)
+        return run([*self.engine_command, *arguments], stdin=stdin)
 
 
 def run(command: Sequence[str], *, stdin: str | None = None, seconds: float = RUN_SECONDS, **environment: str) -> str:
