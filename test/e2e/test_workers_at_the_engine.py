@@ -16,7 +16,7 @@ from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.errors import InvalidSpec
 from capk.kindconfig import yamlio
-from capk.manager.workers import Joined, Workers
+from capk.manager.operations.workers import Joined, Workers
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, RemoveWorker
 from test.e2e.conftest import NewName

@@ -17,7 +17,7 @@ from capk.engine.kind import Kind
 from capk.errors import CapkError
 from capk.kindconfig import yamlio
 from capk.manager.facts import failure_of
-from capk.manager.workers import Workers
+from capk.manager.operations.workers import Workers
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, RemoveWorker
 from capkdev.fakekind.clusters import Cluster, Home

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from capk.api.names import Reason
-from capk.engine.containers import Node
+from capk.engine.containers import Containers, Node
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.progress import Step
 from capk.errors import CommandError, CommandTimedOut, InvalidSpec, UnsupportedEngine
 from capk.manager.facts import failure_of
+from capk.manager.operations.workers import CLEANUP_SECONDS, FAILED_SETTLE_SECONDS, REMOVE_SECONDS, Joined, Workers
 from capk.manager.records import Withdrawn
-from capk.manager.workers import CLEANUP_SECONDS, FAILED_SETTLE_SECONDS, REMOVE_SECONDS, Joined, Workers
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, Goal, RemoveWorker
 from test.unit.engine.nodes_double import CONTROL_PLANE, NEW, TOKEN, NodesDouble, failed, node
@@ -96,6 +96,12 @@ def test_engine_that_is_not_proven_is_refused_with_a_remedy(tmp_path: Path, engi
     assert "docker and podman, but not with nerdctl. List the workers in spec.nodes" in failure.message
     assert not failure.retry
     assert place.engine.steps == []
+
+
+def test_kind_without_an_engine_cannot_add_workers(tmp_path: Path) -> None:
+    workers = Workers(Containers(None), Refreshes(), FailureLogs(tmp_path))  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedEngine, match="but not with kind alone"):
+        run(workers.add(request(), lambda step: None))
 
 
 def test_another_control_plane_than_the_observed_one_withdraws(place: Place) -> None:

@@ -23,6 +23,7 @@ from capk.engine.worker import NewNode, Worker, WorkerNodes
 from capk.engine.workerflags import SUPPORTED
 from capk.errors import CommandError, CommandFailed, CommandTimedOut, UnsupportedEngine
 from capk.kindconfig.config import CONTROL_PLANE
+from capk.manager.operations.listing import list_nodes
 from capk.manager.records import Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, Goal, RemoveWorker
@@ -35,6 +36,7 @@ REMOVE_SECONDS: Final = 300.0
 """Time limit for the removal of a container."""
 CLEANUP_SECONDS: Final = 60.0
 """Time limit for the removal of what a failed or cancelled join left; the next decision removes the rest."""
+NO_ENGINE: Final = "kind alone"
 LOGS_SECONDS: Final = 60.0
 """Time limit for the logs of a node that did not join."""
 
@@ -62,9 +64,10 @@ class Workers:
 
         Raises CommandError, InvalidSpec, UnsupportedEngine; Withdrawn if a control plane is not the observed one.
         """
-        if self._containers.engine not in SUPPORTED:
-            raise UnsupportedEngine(self._containers.engine, SUPPORTED)
-        control_plane = _observed_control_plane(await self._list(request.name), request)
+        engine = self._containers.engine if self._containers.command else NO_ENGINE
+        if engine not in SUPPORTED:
+            raise UnsupportedEngine(engine, SUPPORTED)
+        control_plane = _observed_control_plane(await list_nodes(self._containers, request.name), request)
         created: list[NewNode] = []
         try:
             created.append(await self._nodes.create(control_plane, _worker(request), on_step))
@@ -91,7 +94,7 @@ class Workers:
         Raises CommandError if the container cannot be removed; Withdrawn as soon as the object does not want it.
         Errors of the drain and of the removal of the Node are logged: the control plane may be gone as well.
         """
-        nodes = await self._list(request.name)
+        nodes = await list_nodes(self._containers, request.name)
         is_there = bool(_proven(nodes, request.node, request.machine, request.uids))
         control_plane = _marked_control_plane(nodes, request.uids, is_there=is_there)
         on_step(Step(Reason.REMOVING_NODE, f"Removing node {request.node}"))
@@ -112,7 +115,9 @@ class Workers:
         while True:
             if not still_wanted():
                 raise Withdrawn
-            found = _proven(await self._list(request.name), request.node, request.machine, request.uids)
+            found = _proven(
+                await list_nodes(self._containers, request.name), request.node, request.machine, request.uids
+            )
             if not found and clock() - quiet_since >= request.settle_seconds:
                 break
             if found:
@@ -170,10 +175,6 @@ class Workers:
             await work
         except CommandError as error:
             log.info("Could not %s Node %s, whose container is removed all the same: %s", what, node, cause_of(error))
-
-    async def _list(self, name: str) -> list[Node]:
-        """Ask the engine for the containers of a kind cluster, now."""
-        return [node for node in await self._containers.nodes() or [] if node.cluster == name]
 
 
 def _worker(request: AddWorker) -> Worker:
