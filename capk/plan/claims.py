@@ -57,9 +57,9 @@ def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cl
     """Return whether an object blocks its name for others: it has claimed it, or may claim it when it becomes free."""
     if cluster.is_externally_managed or cluster.is_deleted_for_move:
         return False
-    if claim is not None:
-        return True
     waits = cluster_api_installed and not has_owner and not cluster.spec.get("standalone")
+    if claim is not None and (claim.uid == cluster.uid or cluster.is_provisioned or not waits):
+        return True
     return not (cluster.is_deleting or cluster.is_paused or waits)
 
 

@@ -15,7 +15,7 @@ from capk.kindconfig.checks import check_published_address
 from capk.kindconfig.config import CONTROL_PLANE, check_cluster_name, kind_config, with_control_planes
 from capk.kindconfig.images import image_version, node_image
 from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
-from capk.plan.engineid import claimed_engine
+from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
@@ -188,10 +188,23 @@ def _image(observed: Observed) -> str | None:
     return node_image(spec.get("kubernetesVersion") or wanted, spec.get("image"), observed.policy.default_image)
 
 
+def has_begun(observed: Observed) -> bool:
+    """Return whether the object has a kind cluster, or may have one: it then no longer waits for an owner.
+
+    A claim with the uid of another object came with copied annotations, for example from a backup. It counts if that
+    kind cluster still exists, or as long as nobody knows.
+    """
+    cluster, claim = observed.object, observed.claim
+    if claim is None or claim.uid == cluster.uid or cluster.is_provisioned:
+        return claim is not None or ownership(observed) in (Ownership.OURS, Ownership.MIXED)
+    is_known = observed.engine.answers and another_engine(observed) is None
+    return not is_known or ownership(observed) not in (Ownership.ABSENT, Ownership.FOREIGN, Ownership.LEFTOVER)
+
+
 def needs_no_owner(observed: Observed) -> bool:
     """Return whether a KINDCluster is created without an owner only because Cluster API is not installed."""
     cluster = observed.object
-    is_alone = cluster.owner_cluster_reference is None and observed.claim is None and not cluster.spec.get("standalone")
+    is_alone = cluster.owner_cluster_reference is None and not (cluster.spec.get("standalone") or has_begun(observed))
     return is_alone and not (observed.cluster_api_installed or cluster.is_deleting or observed.is_paused)
 
 

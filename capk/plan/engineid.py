@@ -6,7 +6,7 @@ If another engine does not list a kind cluster, the cluster is not gone. Creatin
 from capk.api import names
 from capk.api.names import Reason
 from capk.diagnosis.failures import Failure
-from capk.plan.observed import Observed
+from capk.plan.observed import NodeFacts, Observed
 from capk.plan.ownership import is_adopted, is_own
 
 _SHOWN = 20
@@ -17,14 +17,12 @@ def another_engine(observed: Observed) -> Failure | None:
 
     Containers that are proven to be the object's prove the engine. Its id does not, because reinstalling the engine may
     change it. An engine without an id is another one than an engine that had an id.
-    If someone removed the claim, the status still shows a creation; copies of the object have no status.
     """
     engine, known = observed.engine, observed.object.engine_id
-    has_cluster = observed.claim is not None or observed.object.completed_attempt is not None
     is_asked = engine.id or (engine.was_listed and engine.lists_nodes)
-    if not has_cluster or not known or not is_asked or known == engine.id:
+    if not _has_cluster(observed) or not known or not is_asked or known == engine.id:
         return None
-    if any(is_own(observed, node) for node in engine.nodes or ()) or is_adopted(observed):
+    if any(_is_latest(observed, node) for node in engine.nodes or ()) or is_adopted(observed):
         return None
     answering = engine.id[:_SHOWN] or "one without an id"
     return Failure(
@@ -33,6 +31,25 @@ def another_engine(observed: Observed) -> Failure | None:
         "provider to the former engine (its context, DOCKER_HOST or --engine-command). If it is gone for good, "
         f"remove the annotation {names.ENGINE_ANNOTATION} from the KINDCluster.",
     )
+
+
+def _has_cluster(observed: Observed) -> bool:
+    """Return whether the engine annotation is the object's own, and not a copy.
+
+    If someone edited the claim, the status still shows a complete creation, and the identity one that has begun.
+    """
+    cluster = observed.object
+    has_begun = cluster.is_being_created and cluster.claim_id == cluster.uid
+    return has_begun or observed.claim is not None or cluster.completed_attempt is not None
+
+
+def _is_latest(observed: Observed, node: NodeFacts) -> bool:
+    """Return whether a node was made by the creation that the engine annotation belongs to.
+
+    An earlier creation may have left nodes on another engine. If the object's attempts are lost, every own node counts.
+    """
+    known = {observed.object.attempt, observed.object.completed_attempt, observed.completed} - {0, None}
+    return is_own(observed, node) and (not known or node.mark is None or node.mark.attempt in (None, *known))
 
 
 def claimed_engine(observed: Observed) -> dict[str, str | None]:

@@ -109,9 +109,9 @@ def delete(observed: Observed) -> Plan | None:
 def await_owner(observed: Observed) -> Plan | None:
     """Do nothing until the owner Cluster has set its owner reference, unless the object is standalone (C5)."""
     cluster = observed.object
-    if observed.owner or observed.claim or cluster.spec.get("standalone") or not observed.cluster_api_installed:
+    if observed.owner or cluster.spec.get("standalone") or not observed.cluster_api_installed:
         return None
-    if ownership(observed) in (Ownership.OURS, Ownership.MIXED):
+    if creation.has_begun(observed):
         return None
     age = (observed.now - cluster.created_at).total_seconds()
     # It is negative if this clock is behind the API server's.

@@ -8,6 +8,7 @@ from typing import Any, Final
 from test.simulation.life import Script
 from test.simulation.world import Options
 
+_CLAIM: Final = "kind.infrastructure.cluster.x-k8s.io/claim"
 _CLAIM_ID: Final = "kind.infrastructure.cluster.x-k8s.io/claim-id"
 _IDENTITY: Final = "kind.infrastructure.cluster.x-k8s.io/identity"
 _TWO: Final = [{"role": "control-plane"}, {"role": "worker"}]
@@ -174,6 +175,24 @@ SCRIPTS: Final[dict[str, Script]] = {
         (258.65, {"do": "plane", "name": "dev", "how": "empty"}),
         (414.01, {"do": "annotate", "name": "dev", "annotations": {_IDENTITY: "sha256:0000"}}),
         (900, {"do": "expect", "name": "dev", "ready": False, "words": "has lost all data"}),
+    ),
+    "a copied claim of a gone object does without no Cluster": _script(
+        201641,
+        (1, {"do": "apply", "name": "dev"}),
+        (60, {"do": "install-core"}),
+        (200, {"do": "replace", "name": "dev"}),
+        (600, _expect(ready=False, words="No Cluster owns this KINDCluster")),
+        core="",
+    ),
+    "the rest of a creation on another engine is not taken for the kind cluster": _script(
+        208951,
+        (4, _apply(recreatePolicy="Always")),
+        (34.5, {"do": "engine", "trouble": "down", "seconds": 120}),
+        (36.96, {"do": "annotate", "name": "dev", "annotations": {_CLAIM: "$OUTSIDE"}}),
+        (51.75, {"do": "kill", "linger": 8}),
+        (73.63, {"do": "another-engine", "seconds": 400}),
+        core="",
+        speed=3.0,
     ),
     "an identity that is edited during a creation leaves no containers after the deletion": _script(
         213832,

@@ -123,3 +123,6 @@ def test_only_an_object_that_may_act_holds_its_name() -> None:
     assert not holds(wanting("dev", "u1", annotations={names.MANAGED_BY_ANNOTATION: ""}))
     assert not holds(wanting("dev", "u1", annotations={names.PAUSED_ANNOTATION: ""}))
     assert holds(wanting("dev", "u1", claim_id="u1", annotations={names.PAUSED_ANNOTATION: ""}))
+    assert holds(wanting("dev", "u1", claim_id="u1"), installed=True)
+    assert holds(wanting("dev", "u1", claim_id="u0"))
+    assert not holds(wanting("dev", "u1", claim_id="u0"), installed=True)

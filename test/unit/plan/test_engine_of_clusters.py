@@ -17,6 +17,7 @@ from test.unit.plan.builders import (
     IDENTITY,
     NOTHING_THERE,
     RUNNING,
+    UID,
     apply,
     condition,
     kindcluster,
@@ -48,8 +49,9 @@ class TestAnotherEngine:
             claimed({"recreatePolicy": "Always"}),
             claimed(annotations={**ON_ONE, names.IDENTITY_ANNOTATION: ""}),
             claimed(annotations=WITHOUT_CLAIM, status={"attempt": 1}),
+            claimed(annotations={**ON_ONE, names.IDENTITY_ANNOTATION: "", names.CLAIM_ANNOTATION: "a/path"}),
         ],
-        ids=["complete", "to be made again", "half made", "without its claim"],
+        ids=["complete", "to be made again", "half made", "without its claim", "half made, with an edited claim"],
     )
     def test_nothing_is_created_repaired_or_given_back(self, cluster, engine) -> None:
         plan = decide(observe(cluster, engine=engine))
@@ -71,6 +73,25 @@ class TestAnotherEngine:
         assert plan.delete_secrets == {}
         assert condition(plan.status, Condition.DELETING) == ("True", Reason.ENGINE_CHANGED)
         assert condition(plan.status, Condition.ENGINE_AVAILABLE) == ("False", Reason.ENGINE_CHANGED)
+
+    @pytest.mark.rule("C21", "C23")
+    @pytest.mark.parametrize(
+        "facts",
+        [
+            {"annotations": {**ON_ONE, names.ATTEMPT_ANNOTATION: "2"}},
+            {"annotations": WITHOUT_CLAIM, "status": {"attempt": 2}},
+        ],
+        ids=["by its claim", "by its status"],
+    )
+    def test_rest_of_an_earlier_creation_is_not_taken_for_the_cluster(self, facts) -> None:
+        rest = replace(RUNNING, nodes=(node(mark=f"{UID}.1"),), id="other")
+        plan = decide(observe(claimed({"recreatePolicy": "Always"}, **facts), engine=rest, access=ACCESS))
+        assert plan.operation is None
+        assert plan.annotations == {}
+        assert condition(plan.status, Condition.READY) == ("False", Reason.ENGINE_CHANGED)
+        deletion = decide(observe(claimed(**GOING, **facts), engine=rest))
+        assert deletion.operation is None
+        assert not deletion.remove_finalizer
 
     def test_change_is_an_event(self) -> None:
         conditions = decide(observe(claimed(), engine=OTHER)).status["conditions"]
@@ -141,9 +162,11 @@ class TestStoredId:
         assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
         assert plan.annotations == {names.ENGINE_ANNOTATION: "renewed"}
 
-    def test_containers_with_the_own_mark_prove_an_engine_that_has_got_another_id(self) -> None:
-        engine = replace(RUNNING, id="renewed")
-        seen = observe(claimed(), engine=engine, access=ACCESS)
+    @pytest.mark.parametrize(("mark", "attempt"), [(UID, None), (UID, "2"), (f"{UID}.2", None), (f"{UID}.2", "2")])
+    def test_containers_with_the_own_mark_prove_an_engine_that_has_got_another_id(self, mark, attempt) -> None:
+        engine = replace(RUNNING, nodes=(node(mark=mark),), id="renewed")
+        made = {names.ATTEMPT_ANNOTATION: attempt} if attempt else {}
+        seen = observe(claimed(annotations={**ON_ONE, **made}), engine=engine, access=ACCESS)
         plan = decide(seen)
         assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
         assert plan.annotations == {names.ENGINE_ANNOTATION: "renewed"}

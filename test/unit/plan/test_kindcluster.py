@@ -11,6 +11,7 @@ from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
 from capk.kindconfig.credentials import certificates, fingerprint
+from capk.plan.creation import needs_no_owner
 from capk.plan.kindcluster import decide
 from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
@@ -135,6 +136,48 @@ class TestGates:
         assert plan == Plan(cancel_queued=True, status=plan.status)
         assert condition(plan.status, Condition.PAUSED) == ("True", Reason.PAUSED)
         assert ("paused" in message(plan.status, Condition.PAUSED)) is True
+
+
+COPIED = {**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-of-a-gone-one"}
+
+
+class TestCopiedClaimOfAGoneObject:
+    """A backup was restored, or a saved manifest applied again, after Cluster API was installed."""
+
+    def copied(self, **facts):
+        return observe(kindcluster(annotations=COPIED, finalizers=FINALIZER), cluster_api_installed=True, **facts)
+
+    @pytest.mark.rule("C5")
+    @pytest.mark.parametrize("nodes", [None, (node(mark="another"),)], ids=["nothing", "a stranger's cluster"])
+    def test_without_its_kind_cluster_it_waits_for_its_cluster(self, nodes) -> None:
+        engine = replace(RUNNING, nodes=nodes) if nodes else NOTHING_THERE
+        plan = decide(self.copied(engine=engine))
+        assert plan.operation is None
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.WAITING_FOR_CLUSTER)
+
+    def test_its_kind_cluster_is_kept(self) -> None:
+        engine = replace(RUNNING, nodes=(node(mark="uid-of-a-gone-one.1"),))
+        plan = decide(self.copied(engine=engine, access=ACCESS))
+        assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
+
+    def test_engine_is_asked_before_anything_is_reported(self) -> None:
+        assert decide(self.copied(engine=EngineFacts())).status is None
+        down = EngineFacts(was_listed=True, failure=ENGINE_DOWN)
+        status = decide(self.copied(engine=down)).status
+        assert condition(status, Condition.ENGINE_AVAILABLE) == ("False", Reason.ENGINE_UNREACHABLE)
+
+    def test_without_cluster_api_its_absence_is_confirmed_first(self) -> None:
+        alone = replace(self.copied(), cluster_api_installed=False)
+        assert needs_no_owner(alone)
+        assert not needs_no_owner(replace(alone, engine=replace(RUNNING, nodes=(node(mark="uid-of-a-gone-one.1"),))))
+        assert not needs_no_owner(observe(kindcluster(annotations=COMPLETE)))
+
+    def test_own_claim_or_status_needs_no_kind_cluster(self) -> None:
+        own = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
+        assert isinstance(decide(observe(own, cluster_api_installed=True)).operation, Create)
+        status = {"initialization": {"provisioned": True}}
+        moved = kindcluster({"recreatePolicy": "Always"}, annotations=COPIED, finalizers=FINALIZER, status=status)
+        assert isinstance(decide(observe(moved, cluster_api_installed=True)).operation, Create)
 
 
 class TestNames:
