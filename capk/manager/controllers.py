@@ -15,7 +15,7 @@ from capk.plan import controlplane, kindcluster
 from capk.plan.creation import needs_no_owner
 from capk.plan.observed import ControlPlaneObserved, Observed
 from capk.plan.plan import Plan
-from capk.plan.verdicts import was_ever_reached
+from capk.plan.repair import was_ever_reached
 from capk.workload.health import HealthMonitor
 
 State = TypeVar("State", bound=Observation)

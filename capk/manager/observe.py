@@ -7,6 +7,7 @@ from capk.api import names
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
 from capk.engine.inventory import Inventory
 from capk.errors import ApiError, NotFound
+from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
@@ -14,7 +15,7 @@ from capk.manager.facts import authority_of, bears_mark, engine_facts, health_fa
 from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
-from capk.plan.observed import SECRET, Access, Authorities, ControlPlaneObserved, Observed, Policy
+from capk.plan.observed import SECRET, Access, Authorities, ControlPlaneObserved, EngineFacts, Observed, Policy
 from capk.plan.ownership import Ownership, leads_to_own, ownership
 from capk.plan.secrets import FOREIGN_SECONDS, config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
@@ -96,6 +97,7 @@ class Observer:
             unedited_kube_system_uid=record.unedited_kube_system_uid,
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
             health=health,
+            needed_by_others=self._needed_by_others(name, engine),
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals={**self._control_plane_refusals(owner), **self._records.refusals(record)},
@@ -142,6 +144,10 @@ class Observer:
         clusters = self._inventory.latest.clusters
         own = sorted(one for one, entry in clusters.items() if bears_mark(entry, cluster.uid))
         return name if name in own else next(iter(own), name)
+
+    def _needed_by_others(self, name: str, engine: EngineFacts) -> frozenset[str]:
+        planes = sum(node.role == CONTROL_PLANE for node in engine.nodes or ())
+        return self._relations.addresses_of_others(name) if planes > 1 else frozenset()
 
     async def _access(self, infrastructure: KINDCluster | None) -> Access | None:
         """Return what was read of a kind cluster that is known to be the object's: it may be read to find that out."""

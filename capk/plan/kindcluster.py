@@ -19,6 +19,7 @@ from capk.plan.observed import CLAIM, Observed
 from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
 from capk.plan.plan import Create, Plan
 from capk.plan.running import keep_running
+from capk.plan.runningstatus import made_facts
 from capk.plan.status import conditions_only, false, kindcluster_status, true
 
 FRESH_SECONDS = 3.0
@@ -57,12 +58,12 @@ def stay_paused(observed: Observed) -> Plan | None:
     status = conditions_only(
         cluster.status, {Condition.PAUSED: verdict}, generation=cluster.generation, now=observed.now
     )
-    if cluster.is_deleting or observed.made is None:
+    if cluster.is_deleting or (observed.made is None and observed.completed is None):
         return Plan(cancel_queued=True, status=status)
+    identity = None if observed.made is None else due_identity(observed)
     # A completed creation is recorded all the same. Otherwise the cluster would look incomplete after a restart or an
-    # edit of the annotations.
-    noted = {**status, "attempt": cluster.attempt} if cluster.attempt else status
-    return Plan(cancel_queued=True, identity=due_identity(observed), status=noted)
+    # edit of the annotations, and nobody would know the addresses that its control planes need.
+    return Plan(cancel_queued=True, identity=identity, status={**status, **made_facts(observed)})
 
 
 def hold_move(observed: Observed, plan: Plan) -> Plan:

@@ -285,6 +285,8 @@ class Observed:
     recheck: bool = False
     """Whether the kubeconfigs are so old that their certificates may have been renewed since."""
     health: HealthFacts = HealthFacts()
+    needed_by_others: frozenset[str] = frozenset()
+    """Addresses that control planes of other kind clusters need; gathered for several control planes only."""
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     """Our Secrets in the object's namespace with the label of its kind cluster, by name."""
     foreign_secrets: frozenset[str] = frozenset()

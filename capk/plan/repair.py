@@ -12,6 +12,8 @@ members is out, and the other one and the third form a quorum. So an answer does
 
 import ipaddress
 
+from capk.api.conditions import find
+from capk.api.names import Condition
 from capk.api.objects import KINDCluster
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
@@ -45,6 +47,7 @@ def stopped_entry_points(observed: Observed) -> list[str]:
 def misplaced_nodes(observed: Observed) -> list[NodeFacts]:
     """Return the running control planes whose address differs from the one that other etcd members expect.
 
+    If these are unknown, return the nodes that have an address which another kind cluster needs.
     Return none while the kind cluster answers: its quorum works, and restarting these nodes would break it.
     """
     return _relocated(observed) if _answers(observed) is False else []
@@ -72,12 +75,20 @@ def _answers(observed: Observed) -> bool | None:
 def _relocated(observed: Observed) -> list[NodeFacts]:
     if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
         return []
-    known = known_addresses(observed)
-    return [
-        node
-        for node in observed.engine.nodes or ()
-        if node.role == CONTROL_PLANE and node.running and node.address not in ("", known.get(node.name, node.address))
-    ]
+    nodes = [node for node in observed.engine.nodes or () if node.running and node.address]
+    planes, known = [node for node in nodes if node.role == CONTROL_PLANE], known_addresses(observed)
+    if not any(node.name in known for node in planes):
+        return [node for node in nodes if node.address in _reserved(observed)]
+    return [node for node in planes if node.address != known.get(node.name, node.address)]
+
+
+def _reserved(observed: Observed) -> frozenset[str]:
+    """Return the addresses that a kind cluster gives up if its own are unknown, as after a move during a reboot.
+
+    Only silence proves that it is broken: of an API server that has answered before, and not just after a restart.
+    """
+    was_reached = observed.health.reached or was_ever_reached(observed.object)
+    return observed.needed_by_others if was_reached and not observed.engine.restarted else frozenset()
 
 
 def nodes_in_the_way(observed: Observed, due: list[NodeFacts]) -> list[NodeFacts]:
@@ -89,6 +100,17 @@ def nodes_in_the_way(observed: Observed, due: list[NodeFacts]) -> list[NodeFacts
         for node in observed.engine.nodes or ()
         if node.running and node not in due and node.address and node.address in needed
     ]
+
+
+def was_ever_reached(cluster: KINDCluster) -> bool:
+    """Return whether a provider has ever reached the API server of the workload cluster.
+
+    A moved or replaced object has lost its status, but keeps the uid of its kube-system namespace. Only the API server
+    can have provided that uid.
+    """
+    stored = find(cluster.conditions, Condition.API_SERVER_AVAILABLE)
+    is_judged = stored is not None and stored["status"] in ("True", "False")
+    return is_judged or cluster.kube_system_uid is not None
 
 
 def needs_addresses(observed: Observed) -> bool:

@@ -11,6 +11,7 @@ from capk.plan.ownership import made_by
 from capk.plan.repair import (
     known_addresses,
     needs_addresses,
+    was_ever_reached,
 )
 from capk.plan.secrets import (
     foreign_among,
@@ -56,6 +57,19 @@ def running_status(observed: Observed) -> dict[str, Any]:
     return kindcluster_status(observed, verdicts, **fields)
 
 
+def made_facts(observed: Observed) -> dict[str, Any]:
+    """Return the part of the status that only a creation that has just ended can provide: its attempt, the addresses.
+
+    The nodes are noted once, all of them running: later they may have been restarted in any order.
+    """
+    attempt = observed.completed or observed.object.attempt
+    facts: dict[str, Any] = {"attempt": attempt} if attempt else {}
+    nodes = observed.engine.nodes or ()
+    if nodes and not observed.object.status.get("nodes") and all(node.running and node.address for node in nodes):
+        facts["nodes"] = _nodes(observed)
+    return facts
+
+
 def _nodes(observed: Observed) -> list[dict[str, str]]:
     if observed.engine.nodes is not None:
         # Containers of workers that are still joining may stop, or go again.
@@ -85,10 +99,13 @@ def _addresses(observed: Observed, nodes: list[NodeFacts]) -> list[str]:
     works = not observed.engine.restarted and (
         observed.health.answers or (observed.access and observed.access.answered)
     )
+    # One that has answered and no longer does may have been restarted in any order since.
+    is_doubted = not works and (observed.engine.restarted or was_ever_reached(observed.object))
 
     def address(node: NodeFacts) -> str:
-        is_free = works and node.address and node.role != CONTROL_PLANE
-        return node.address if is_free else known.get(node.name, node.address)
+        if node.role != CONTROL_PLANE:
+            return node.address if works and node.address else known.get(node.name, node.address)
+        return known.get(node.name, "" if is_doubted else node.address)
 
     return [address(node) for node in nodes]
 

@@ -2,7 +2,6 @@
 
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
-from capk.api.objects import KINDCluster
 from capk.kindconfig.advice import replicas_warnings
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.creation import advice
@@ -16,6 +15,7 @@ from capk.plan.repair import (
     misplaced_nodes,
     stopped_entry_points,
     stopped_nodes,
+    was_ever_reached,
 )
 from capk.plan.secrets import (
     foreign_among,
@@ -65,17 +65,6 @@ def api_server_verdict(observed: Observed) -> Verdict | None:
         f"{': ' + said if said else ''}. Readiness depends on the container engine only."
     )
     return Verdict("Unknown", Reason.NOT_REACHABLE, message)
-
-
-def was_ever_reached(cluster: KINDCluster) -> bool:
-    """Return whether a provider has ever reached the API server of the workload cluster.
-
-    A moved or replaced object has lost its status, but keeps the uid of its kube-system namespace. Only the API server
-    can have provided that uid.
-    """
-    stored = find(cluster.conditions, Condition.API_SERVER_AVAILABLE)
-    is_judged = stored is not None and stored["status"] in ("True", "False")
-    return is_judged or cluster.kube_system_uid is not None
 
 
 def registries_verdict(observed: Observed) -> Verdict | None:

@@ -1257,6 +1257,62 @@ class TestSeveralControlPlanes:
         assert request.stop == (self.NAMES[2], self.NAMES[0])
         assert request.nodes == (self.NAMES[2], self.NAMES[0])
 
+    MOVED = kindcluster(
+        annotations={**COMPLETE, names.KUBE_SYSTEM_ANNOTATION: ACCESS.kube_system_uid}, finalizers=FINALIZER
+    )
+    SILENT = HealthFacts(answers=False, reached=True, said="connection refused")
+
+    def moved(self, cluster=MOVED, **facts):
+        """A move has lost the status, and a reboot came before the next one."""
+        silent = {"access": replace(ACCESS, answered=False), "health": self.SILENT}
+        return observe(cluster, **{"engine": self.engine(self.SWAPPED), **silent, **facts})
+
+    def test_addresses_after_a_restart_that_a_move_has_hidden_are_not_noted_as_the_right_ones(self) -> None:
+        plan = decide(self.moved())
+        assert [one["address"] for one in plan.status["nodes"]] == [""] * 3 + ["172.18.0.5"]
+        works = self.moved(access=ACCESS, health=HealthFacts(answers=True))
+        assert [one["address"] for one in decide(works).status["nodes"]] == [*self.SWAPPED[1:], self.SWAPPED[0]]
+        never = self.moved(kindcluster(annotations=COMPLETE, finalizers=FINALIZER), health=HealthFacts(answers=False))
+        assert [one["address"] for one in decide(never).status["nodes"]] == [*self.SWAPPED[1:], self.SWAPPED[0]]
+
+    def test_silent_nodes_whose_addresses_are_lost_give_way_to_another_kind_cluster(self) -> None:
+        request = decide(self.moved(needed_by_others=frozenset({"172.18.0.2", "172.18.0.5"}))).operation
+        assert isinstance(request, StartNodes)
+        assert request.stop == (self.NAMES[1], self.NAMES[0])
+        assert request.addresses == {}
+
+    @pytest.mark.parametrize(
+        "facts",
+        [
+            {"access": ACCESS, "health": HealthFacts(answers=True)},
+            {
+                "cluster": kindcluster(annotations=COMPLETE, finalizers=FINALIZER),
+                "health": HealthFacts(answers=False),
+            },
+        ],
+        ids=["it answers", "nobody has ever reached it"],
+    )
+    def test_nodes_that_may_work_keep_an_address_that_another_kind_cluster_needs(self, facts) -> None:
+        plan = decide(self.moved(**facts, needed_by_others=frozenset(self.SWAPPED)))
+        assert not isinstance(plan.operation, StartNodes)
+
+    def test_nodes_that_have_just_restarted_are_asked_before_they_give_way(self) -> None:
+        engine = self.engine(self.SWAPPED, restarted=True)
+        asked = decide(self.moved(engine=engine, needed_by_others=frozenset(self.SWAPPED))).operation
+        assert asked == ReadAccess("dev", await_answer=True)
+
+    def test_addresses_of_a_creation_that_ends_in_a_pause_are_noted(self) -> None:
+        annotations = {**COMPLETE, names.ATTEMPT_ANNOTATION: "1", names.PAUSED_ANNOTATION: ""}
+        paused = observe(kindcluster(annotations=annotations), engine=self.engine(), completed=1)
+        status = decide(paused).status
+        assert status["attempt"] == 1
+        assert [one["address"] for one in status["nodes"]] == [*self.ADDRESSES[1:], self.ADDRESSES[0]]
+        # They are not noted again: a restart may have changed them.
+        later = replace(apply(paused, decide(paused)), engine=self.engine(self.SWAPPED))
+        assert decide(later).status == status
+        stopped = replace(paused, engine=self.engine(running=False))
+        assert "nodes" not in decide(stopped).status
+
     def test_addresses_of_a_cluster_that_lost_its_data_are_forgotten_with_it(self) -> None:
         again = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER)
         done = settled(again, engine=self.engine())
