@@ -219,11 +219,14 @@ class Records:
         return OperationFacts(record.request, state.queued, state.announced, state.step.reason if state.step else None)
 
     def goals(self, record: Record) -> dict[Goal, GoalFacts]:
-        """Return the outcome per goal; forget those that have been quiet for long enough."""
+        """Return the outcome per goal; forget those that have been quiet for long enough.
+
+        A removal that succeeded is kept: it alone proves that nothing is left, if another engine answers later.
+        """
         now = self._clock()
         for goal, latest in list(record.goals.items()):
             quiet = FORGET_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
-            if latest.error is None and now - latest.ended_at > quiet:
+            if latest.error is None and goal is not Goal.GONE and now - latest.ended_at > quiet:
                 del record.goals[goal]
         return {
             goal: GoalFacts(

@@ -71,7 +71,8 @@ class VanishedObjects:
         """Return the removal of what an unfinished creation or failed deletion of a vanished object has left."""
         if unfinished := record.unfinished:
             uids = frozenset({unfinished.mark.uid})
-            return Delete(unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS)
+            engine = unfinished.engine
+            return Delete(unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS, engine=engine)
         gone = self._records.goals(record).get(Goal.GONE)
         if gone is None or gone.failure is None or not isinstance(gone.request, Delete):
             return None

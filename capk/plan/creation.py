@@ -226,6 +226,7 @@ def creation_request(observed: Observed) -> Create:
         mark=mark,
         generation=cluster.generation,
         files=hosts_files(cluster.spec, observed.authorities.texts),
+        engine=observed.engine.id,
     )
 
 

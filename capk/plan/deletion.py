@@ -35,14 +35,17 @@ def plan_deletion(observed: Observed) -> Plan:
         return _finish_deletion(observed)
     if not observed.engine.answers:
         return _await_engine(observed)
+    if _was_removed(observed) and ownership(observed) in (Ownership.ABSENT, Ownership.FOREIGN):
+        # This holds whichever engine answers now.
+        return _finish_deletion(observed)
     if failure := another_engine(observed):
         unavailable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
         return Plan(status=_deleting(observed, Verdict("True", failure.reason, failure.message), unavailable))
     may_appear = is_unfinished or _may_still_appear(observed)
     match ownership(observed):
-        case Ownership.ABSENT if not may_appear or _was_just_removed(observed):
+        case Ownership.ABSENT if not may_appear:
             return _finish_deletion(observed)
-        case Ownership.FOREIGN if not (may_appear and observed.engine.lists_nodes) or _was_just_removed(observed):
+        case Ownership.FOREIGN if not (may_appear and observed.engine.lists_nodes):
             return _finish_deletion(observed)
         case Ownership.UNSEEN:
             return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
@@ -71,8 +74,8 @@ def _may_still_appear(observed: Observed) -> bool:
     return attempt > 0 and attempt not in (observed.object.completed_attempt, observed.completed)
 
 
-def _was_just_removed(observed: Observed) -> bool:
-    """Return whether a removal has just ensured that no container of the kind cluster can still appear."""
+def _was_removed(observed: Observed) -> bool:
+    """Return whether a removal has ensured, on the engine of the kind cluster, that no container can still appear."""
     return observed.failure(Goal.GONE) is None and isinstance(_last_request(observed), Delete)
 
 
@@ -98,6 +101,7 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
         container_ids=unmarked_ids(observed),
         settle_seconds=settle_seconds,
         is_of_whole=not _is_unfinished(observed),
+        engine=observed.engine.id,
     )
     return Plan(operation=removal, status=status)
 

@@ -43,6 +43,8 @@ class Create:
     """Generation of the spec that it implements: a change by the user is tried immediately."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Files for every node, in the order to write them: absolute path -> content."""
+    engine: str = ""
+    """Id of the engine that the decision rests on; empty if it has none."""
     goal: Goal = Goal.UP
 
     def is_like(self, other: object) -> bool:
@@ -76,6 +78,8 @@ class Delete:
     cancelled creation."""
     is_of_whole: bool = False
     """Whether a complete kind cluster is removed: not if its object has come to retain it."""
+    engine: str = ""
+    """Id of the engine that must answer: to any other one, the containers are gone already. Empty: it is unknown."""
 
 
 @dataclass(frozen=True)

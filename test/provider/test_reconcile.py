@@ -625,6 +625,38 @@ class TestVanished:
             assert world.engine.containers == {}
             assert len(app.records) == 0
 
+    async def test_removal_for_a_vanished_object_waits_for_the_engine_of_its_creation(self, tmp_path):
+        world = World(tmp_path)
+        world.kind.create_seconds = 60.0
+        async with world.running() as app:
+            world.add()
+            await world.creating()
+            with world.engine.switched():
+                world.vanish()
+                await asyncio.sleep(300)
+                assert len(app.records) == 1
+            assert world.engine.containers != {}
+            await asyncio.sleep(600)
+            assert world.engine.containers == {}
+            assert len(app.records) == 0
+
+    @pytest.mark.rule("C23")
+    async def test_deletion_ends_though_another_engine_answers_since_the_removal(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.refuse = lambda verb, resource, name, body: (
+                Forbidden(verb, resource.plural, 403, "denied by policy") if resource is KIND_CLUSTERS else None
+            )
+            world.delete()
+            await world.until(lambda: world.engine.containers == {})
+            await asyncio.sleep(600)
+            with world.engine.switched():
+                await asyncio.sleep(60)
+                world.kube.refuse = None
+                await world.until(lambda: world.get() is None)
+
     async def test_removal_for_a_vanished_object_is_tried_again_while_a_namesake_rests(self, tmp_path):
         world = World(tmp_path, sync_period_seconds=36000)
         async with world.running() as app:

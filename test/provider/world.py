@@ -9,8 +9,8 @@ import base64
 import copy
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -75,6 +75,7 @@ class Engine:
         self.containers: dict[str, Node] = {}
         self.calls: list[tuple[str, str, float]] = []
         self.down: CommandError | None = None
+        self.id = "engine-1"
         self._ids = itertools.count(1)
 
     def run_node(self, name: str, cluster: str = "dev", *, mark: str | None = None) -> str:
@@ -94,6 +95,15 @@ class Engine:
         """Stop these containers, or all if none is named."""
         for container_id in container_ids or tuple(self.containers):
             self.containers[container_id] = replace(self.containers[container_id], running=False)
+
+    @contextmanager
+    def switched(self) -> Iterator[None]:
+        """Let another engine answer, which has no containers."""
+        containers, self.containers, self.id = self.containers, {}, "engine-2"
+        try:
+            yield
+        finally:
+            self.containers, self.id = containers, "engine-1"
 
     def of(self, cluster: str = "dev") -> list[Node]:
         return [node for node in self.containers.values() if node.cluster == cluster]
@@ -175,7 +185,7 @@ class FakeContainers:
     gives_lowest_address = True
 
     async def engine_id(self) -> str | None:
-        return "engine-1"
+        return self.engine.id
 
     async def release_addresses(self, cluster: str) -> None:
         pass

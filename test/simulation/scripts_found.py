@@ -213,6 +213,25 @@ SCRIPTS: Final[dict[str, Script]] = {
         (1500, _expect("prod", ready=True)),
         (1500, _expect("dev", ready=False, words="does not answer")),
     ),
+    "a deletion ends though another engine answers by the time that its finalizer may go": _script(
+        1000539,
+        (5, _apply()),
+        (1, {"do": "stranger-makes-node", "name": "dev", "role": "worker"}),
+        (377.47, {"do": "another-engine", "seconds": 400}),
+        (
+            406.7,
+            {
+                "do": "api",
+                "kind": "admission",
+                "status": 403,
+                "message": "denied by policy.example",
+                "plural": "kindclusters",
+                "seconds": 700,
+            },
+        ),
+        (459.9, {"do": "delete", "name": "dev", "kind": "kindclusters"}),
+        (1500, _expect("dev", exists=False)),
+    ),
     "an identity that is edited during a creation leaves no containers after the deletion": _script(
         213832,
         (5.42, _apply(nodes=_TWO)),

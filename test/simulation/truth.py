@@ -193,6 +193,8 @@ def _problem(life: Life, obj: Body) -> str | None:
             return None
         if (birth := life.world.birth_of(obj)) and life.world.engine.is_elsewhere(birth):
             return None
+        if _is_unknowable(life, obj):
+            return None
         return f"{label} is still there, long after its deletion: {_said(conditions)}"
     why = obstacle(life, obj)
     if why in (UNTOUCHED, EITHER):
@@ -207,6 +209,14 @@ def _problem(life: Life, obj: Body) -> str | None:
     if not any(one["status"] == "False" and one.get("message") for one in conditions.values()):
         return f"{label} says nothing of its trouble ({why}): {_said(conditions)}"
     return None
+
+
+def _is_unknowable(life: Life, obj: Body) -> bool:
+    """Return whether another engine answers, and the process that has removed the kind cluster has ended since."""
+    annotations, current = obj["metadata"].get("annotations") or {}, life.deployment.current
+    removers = [who for _, cluster, who in life.world.engine.removals if cluster == wanted_name(life, obj)]
+    is_elsewhere = annotations.get(names.ENGINE_ANNOTATION) not in (None, f"engine-{life.world.engine.number}")
+    return is_elsewhere and bool(removers) and current is not None and removers[-1] != current.id
 
 
 def _wrong_secret(life: Life, obj: Body) -> str | None:

@@ -7,7 +7,7 @@ from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
-from capk.manager.operations.removal import Removal, check_later_attempts, removable
+from capk.manager.operations.removal import Removal, check_engine, check_later_attempts, removable
 from capk.plan.plan import Delete
 
 
@@ -44,7 +44,6 @@ class Deletion:
                 settle_seconds=request.settle_seconds,
                 still_wanted=still_wanted,
             )
-            # Another engine, which has none of these containers, may have answered: the inventory finds out.
-            await self._inventory.refresh()
+            check_engine(await self._inventory.refresh(), request)
             check_later_attempts(others, request)
         self._logs.drop(request.name)

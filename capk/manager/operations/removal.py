@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from capk.engine.containers import Containers, Node
+from capk.engine.inventory import Snapshot
 from capk.engine.kind import Kind
 from capk.errors import CommandFailed, CommandTimedOut
 from capk.kindconfig.config import LOAD_BALANCER
@@ -91,6 +92,17 @@ def _matches(mark: Mark | None, request: Delete) -> bool:
     if mark is None or mark.uid not in request.uids:
         return False
     return request.up_to_attempt is None or mark.attempt is None or mark.attempt <= request.up_to_attempt
+
+
+def check_engine(snapshot: Snapshot, request: Delete) -> None:
+    """Raise CommandError if another engine may have answered, which has none of the containers."""
+    if not request.engine:
+        return
+    if snapshot.error:
+        raise snapshot.error
+    if snapshot.engine_id != request.engine:
+        cause = "another container engine answered than the one that has the kind cluster"
+        raise CommandFailed(["kind", "delete", "cluster", "--name", request.name], cause, 0)
 
 
 def check_later_attempts(left: Iterable[Node], request: Delete) -> None:

@@ -350,6 +350,23 @@ class TestRemoval:
         engine.there, engine.engine_id = there, AsyncMock(return_value="one")
         assert "dev" in (await inventory.refresh()).clusters
 
+    @pytest.mark.parametrize("answers", ["other", ""], ids=["with an id", "without one"])
+    async def test_removal_that_another_engine_has_answered_has_failed(self, tmp_path, answers):
+        engine, request = Engine(), replace(REMOVE, engine="one")
+        engine.engine_id = AsyncMock(return_value=answers)
+        with pytest.raises(CommandFailed) as caught:
+            await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert "another container engine answered" in caught.value.output
+        engine.engine_id = AsyncMock(return_value="one")
+        await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+
+    async def test_removal_has_failed_where_nobody_knows_which_engine_has_answered(self, tmp_path):
+        engine = Engine()
+        engine.version = AsyncMock(side_effect=CommandTimedOut(["kind", "version"], "", 10))
+        engine.clusters = AsyncMock(side_effect=CommandTimedOut(["kind", "get", "clusters"], "", 10))
+        with pytest.raises(CommandTimedOut):
+            await executor(engine, tmp_path).carry_out(RECORD, replace(REMOVE, engine="one"), lambda step: None)
+
     async def test_containers_of_other_clusters_stay_whatever_they_bear(self, tmp_path):
         other = container("other-control-plane", cluster="other")
         engine = Engine(container("dev-control-plane"), other)

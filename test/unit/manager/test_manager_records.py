@@ -209,6 +209,11 @@ class TestGoals:
         assert world.attempts(Goal.REPAIRED) is None
         assert world.record().goals == {}
 
+    async def test_removal_is_never_forgotten(self, world):
+        await world.run(removal(Goal.GONE))
+        await asyncio.sleep(7 * 86400)
+        assert world.records.goals(world.record())[Goal.GONE].failure is None
+
     async def test_failure_is_never_forgotten_while_it_is_the_last_word(self, world):
         await world.run(CREATE, FAILED)
         await asyncio.sleep(7 * 86400)

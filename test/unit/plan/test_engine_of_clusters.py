@@ -9,7 +9,7 @@ from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.plan.events import event_of
 from capk.plan.kindcluster import decide
-from capk.plan.plan import Create, Goal
+from capk.plan.plan import Create, Delete, Goal
 from test.unit.plan.builders import (
     ACCESS,
     COMPLETE,
@@ -20,6 +20,7 @@ from test.unit.plan.builders import (
     UID,
     apply,
     condition,
+    ended,
     kindcluster,
     message,
     node,
@@ -93,6 +94,15 @@ class TestAnotherEngine:
         assert deletion.operation is None
         assert not deletion.remove_finalizer
 
+    @pytest.mark.rule("C23")
+    @pytest.mark.parametrize("engine", [OTHER, THEIRS], ids=["empty", "with a stranger's cluster"])
+    def test_what_was_removed_on_its_engine_is_gone_whichever_engine_answers_later(self, engine) -> None:
+        """The finalizer could not be removed meanwhile."""
+        done = removal(Goal.GONE, engine="one")
+        assert decide(observe(claimed(**GOING), engine=engine, goals=ended(done))).remove_finalizer
+        again = decide(observe(claimed(**GOING), engine=replace(RUNNING, id="one"), goals=ended(done)))
+        assert isinstance(again.operation, Delete)
+
     def test_change_is_an_event(self) -> None:
         conditions = decide(observe(claimed(), engine=OTHER)).status["conditions"]
         (event,) = {event_of(one) for one in conditions if one["type"] == Condition.ENGINE_AVAILABLE}
@@ -124,11 +134,11 @@ class TestAnotherEngine:
     @pytest.mark.parametrize("id", ["", "one"])
     def test_engine_without_an_id_or_with_the_same_one_changes_nothing(self, id) -> None:
         going = observe(claimed(**GOING), engine=replace(RUNNING, id=id))
-        assert decide(going).operation == removal(Goal.GONE)
+        assert decide(going).operation == removal(Goal.GONE, engine=id)
 
     def test_value_that_is_not_an_id_counts_for_nothing(self) -> None:
         odd = claimed(annotations={**COMPLETE, names.ENGINE_ANNOTATION: "x y\n" * 99}, **GOING)
-        assert decide(observe(odd, engine=replace(RUNNING, id="one"))).operation == removal(Goal.GONE)
+        assert decide(observe(odd, engine=replace(RUNNING, id="one"))).operation == removal(Goal.GONE, engine="one")
 
     def test_copy_of_an_object_wants_a_cluster_of_its_own_wherever_the_first_one_is(self) -> None:
         annotations = {**ON_ONE, names.CLAIM_ID_ANNOTATION: "uid-before"}
@@ -171,4 +181,4 @@ class TestStoredId:
         assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
         assert plan.annotations == {names.ENGINE_ANNOTATION: "renewed"}
         assert decide(apply(seen, plan)).annotations == {}
-        assert decide(observe(claimed(**GOING), engine=engine)).operation == removal(Goal.GONE)
+        assert decide(observe(claimed(**GOING), engine=engine)).operation == removal(Goal.GONE, engine="renewed")
