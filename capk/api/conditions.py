@@ -59,6 +59,18 @@ def find(conditions: Iterable[Mapping[str, Any]], type: str) -> Mapping[str, Any
     return next((condition for condition in conditions if condition.get("type") == type), None)
 
 
+def transition_time(condition: Mapping[str, Any]) -> datetime | None:
+    """Return when a stored condition last changed its status; None if that is not a time with a zone.
+
+    The text is untrusted: everyone who may write the status chooses it.
+    """
+    try:
+        moment = datetime.fromisoformat(str(condition.get("lastTransitionTime")))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
 def fit_message(message: str) -> str:
     """Return the message as the API server will store it: cut to the limit, without characters that JSON cannot carry.
 

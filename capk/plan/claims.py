@@ -31,13 +31,15 @@ def claim_of(cluster: KINDCluster, is_alive: IsAlive) -> Claim | None:
 
     A claim is valid only for a name that the object could request itself or that its status holds, so that an edited
     claim cannot hide the existing kind cluster. `clusterctl move` copies the claim of another object. Such a claim is
-    valid only after that object is gone.
+    valid only after that object is gone, and only if its creation had ended: a backup from the middle of a creation
+    does not show whether the kind cluster was completed later.
     """
     name, uid = cluster.claimed_name, cluster.claim_id
     wanted = cluster.spec.get("clusterName")
     if name is None or (wanted and wanted != name):
         return None
-    if name not in _own_names(cluster) or (uid != cluster.uid and is_alive(uid)):
+    is_open = cluster.is_being_created and not cluster.is_provisioned
+    if name not in _own_names(cluster) or (uid != cluster.uid and (is_open or is_alive(uid))):
         return None
     return Claim(name, uid)
 

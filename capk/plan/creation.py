@@ -1,12 +1,11 @@
 """Decide what to do until the kind cluster is complete: create, report progress, clean up, retry."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from posixpath import normpath
 from typing import Any
 
 from capk.api import names
-from capk.api.conditions import find
+from capk.api.conditions import find, transition_time
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.errors import InvalidSpec
@@ -154,7 +153,9 @@ def recheck_delay(observed: Observed, reason: Reason) -> float:
     policy, announced = observed.policy, find(observed.object.conditions, Condition.CLUSTER_CREATED)
     if announced is None or announced["reason"] != reason:
         return policy.retry_base_seconds
-    lasted = (observed.now - datetime.fromisoformat(announced["lastTransitionTime"])).total_seconds()
+    since = transition_time(announced)
+    # A time in the future is a clock that differs, or an edit: the back-off grows with it all the same.
+    lasted = abs((observed.now - since).total_seconds()) if since else policy.retry_limit_seconds
     return min(max(lasted, policy.retry_base_seconds), policy.retry_limit_seconds)
 
 

@@ -10,6 +10,7 @@ from capk.api.conditions import (
     fit_message,
     format_time,
     set_condition,
+    transition_time,
 )
 from test.unit.characters import matches, texts
 
@@ -127,3 +128,29 @@ def test_message_in_an_odd_encoding_is_what_the_api_server_stores() -> None:
 
 def test_time_is_utc_in_whole_seconds() -> None:
     assert format_time(T0.astimezone(timezone(timedelta(hours=5)))) == "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("2026-01-02T03:04:05Z", True),
+        ("2026-01-02T03:04:05.123456789+05:30", True),
+        ("9999-12-31T23:59:59-14:00", True),
+        ("0001-01-01T00:00:00+14:00", True),
+        ("2026-01-02T03:04:05", False),
+        ("2026-01-02t03:04:05z", False),
+        ("-0001-01-01T00:00:00Z", False),
+        ("99999-01-01T00:00:00Z", False),
+        ("2026-06-30T23:59:60Z", False),
+        ("soon", False),
+        ("", False),
+        (None, False),
+        (12, False),
+        ({}, False),
+    ],
+)
+def test_time_of_a_transition_that_someone_has_written_is_a_time_or_none(text: object, known: bool) -> None:
+    moment = transition_time({"type": "Ready", "lastTransitionTime": text})
+    assert (moment is not None) is known
+    assert moment is None or isinstance((T0 - moment).total_seconds(), float)
+    assert transition_time({"type": "Ready"}) is None

@@ -98,6 +98,16 @@ def test_claim_of_another_object_counts_for_a_name_of_its_own_only(claim, spec, 
     assert (claim_of(moved, nobody) is not None) is counts
 
 
+def test_claim_from_the_middle_of_another_objects_creation_proves_nothing_of_its_kind_cluster() -> None:
+    half_made = {names.IDENTITY_ANNOTATION: ""}
+    restored = wanting("dev", "u2", claim_id="u1", annotations=half_made)
+    assert claim_of(restored, nobody) is None
+    assert claim_of(wanting("dev", "u1", claim_id="u1", annotations=half_made), nobody) == Claim("dev", "u1")
+    # It has had that kind cluster itself, and is about to make another one.
+    taken = KINDCluster({**restored.raw, "status": {"initialization": {"provisioned": True}}})
+    assert claim_of(taken, nobody) == Claim("dev", "u1")
+
+
 def test_own_claim_keeps_the_name_that_it_was_made_for() -> None:
     own = wanting("dev", "u1", claim="before", claim_id="u1", spec={}, owner="later")
     status = {"clusterName": "before", "initialization": {"provisioned": True}}

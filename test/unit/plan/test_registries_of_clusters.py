@@ -76,6 +76,24 @@ class TestBeforeACreation:
         assert waits[:5] == [5.0, 5.0, 10.0, 20.0, 40.0]
         assert waits[-1] == 300.0
 
+    @pytest.mark.parametrize(
+        ("since", "wait"),
+        [
+            ("2030-01-01T12:00:02Z", 5.0),
+            ("9999-12-31T23:59:59Z", 300.0),
+            ("0001-01-01T00:00:00Z", 300.0),
+            ("2030-01-01T11:59:00", 300.0),
+            ("-2030-01-01T11:59:00Z", 300.0),
+            ("soon", 300.0),
+        ],
+    )
+    def test_time_that_someone_has_written_into_the_status_bounds_the_interval_as_well(self, since, wait) -> None:
+        seen = observe(kindcluster(SPEC), authorities=ABSENT)
+        seen = apply(seen, decide(seen))
+        conditions = [{**one, "lastTransitionTime": since} for one in seen.object.status["conditions"]]
+        forged = kindcluster(SPEC, status={**seen.object.status, "conditions": conditions})
+        assert decide(observe(forged, authorities=ABSENT)).requeue_seconds == wait
+
     @pytest.mark.rule("C19")
     def test_nothing_is_written_while_a_config_map_stays_away(self) -> None:
         seen = observe(kindcluster(SPEC), authorities=ABSENT)
