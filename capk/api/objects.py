@@ -232,6 +232,11 @@ class KINDCluster(Object):
         """The uid that the workload cluster's kube-system namespace had when it was first read."""
         return self.annotations.get(names.KUBE_SYSTEM_ANNOTATION) or None
 
+    def kube_system_uid_of(self, authority: str | None) -> str | None:
+        """Return the same from status.etcd, for the kind cluster with that authority; only the provider writes it."""
+        etcd = self.status.get("etcd") or {}
+        return etcd.get("kubeSystemUID") or None if authority and etcd.get("authority") == authority else None
+
     @property
     def engine_id(self) -> str | None:
         """Id of the container engine that holds the kind cluster; None if unknown."""

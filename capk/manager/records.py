@@ -258,7 +258,7 @@ class Records:
         if record.made is not None and record.made == current.identity:
             record.made = None
         uid = current.kube_system_uid
-        if uid is None or uid == record.kube_system_uid:
+        if uid is None or uid in (record.kube_system_uid, current.kube_system_uid_of(current.identity)):
             record.unedited_kube_system_uid = uid
         elif record.unedited_kube_system_uid is None:
             # Every read comes after a look at the object: what was read before this annotation came is what it said.

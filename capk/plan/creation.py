@@ -193,7 +193,7 @@ def has_begun(observed: Observed) -> bool:
     """Return whether the object has a kind cluster, or may have one: it then no longer waits for an owner.
 
     A claim with the uid of another object came with copied annotations, for example from a backup. It counts if that
-    kind cluster still exists, or as long as nobody knows.
+    kind cluster still exists, or as long as that is unknown.
     """
     cluster, claim = observed.object, observed.claim
     if claim is None or claim.uid == cluster.uid or cluster.is_provisioned:

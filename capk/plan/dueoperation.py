@@ -2,8 +2,8 @@
 
 from capk.api import names
 from capk.api.conditions import find
-from capk.api.names import Condition
-from capk.plan.dataloss import has_lost_its_data
+from capk.api.names import Condition, Reason
+from capk.plan.dataloss import has_lost_its_data, known_kube_system_uid, noted_kube_system_uid
 from capk.plan.observed import Observed
 from capk.plan.ownership import leads_to_own
 from capk.plan.plan import OperationRequest, ReadAccess
@@ -46,8 +46,14 @@ def _is_back(observed: Observed) -> bool:
 
 
 def _may_have_lost_its_data(observed: Observed) -> bool:
-    """Return whether the API server's data may have changed; only a new uid of kube-system proves it."""
-    return observed.health.is_doubted and observed.object.kube_system_uid is not None
+    """Return whether the API server's data may have changed; only a new uid of kube-system proves it.
+
+    Also return whether a user has just removed the annotation that another one had edited.
+    """
+    if known_kube_system_uid(observed) is not None:
+        return observed.health.is_doubted
+    created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
+    return observed.access is None and created is not None and created["reason"] == Reason.DATA_LOST
 
 
 def read_when_due(observed: Observed) -> tuple[OperationRequest | None, float | None]:
@@ -73,5 +79,5 @@ def needs_access(observed: Observed) -> bool:
     # If the engine cannot list containers, only the kubeconfig holds the address of the API server.
     is_asked = observed.engine.lists_nodes or observed.health.is_watched
     # A condition alone never leads to a removal: read the kubeconfig again first.
-    is_doubted = cluster.recreates and has_lost_its_data(observed)
+    is_doubted = cluster.recreates and bool(noted_kube_system_uid(observed)) and has_lost_its_data(observed)
     return is_doubted or not (complete and is_asked and are_intact(observed))

@@ -62,7 +62,7 @@ def stay_paused(observed: Observed) -> Plan | None:
         return Plan(cancel_queued=True, status=status)
     identity = None if observed.made is None else due_identity(observed)
     # A completed creation is recorded all the same. Otherwise the cluster would look incomplete after a restart or an
-    # edit of the annotations, and nobody would know the addresses that its control planes need.
+    # edit of the annotations, and the addresses that its control planes need would be lost.
     return Plan(cancel_queued=True, identity=identity, status={**status, **made_facts(observed)})
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from capk.api.names import Condition
 from capk.kindconfig.config import CONTROL_PLANE, role_of
 from capk.kindconfig.kubeconfig import server_url
+from capk.plan.dataloss import due_etcd
 from capk.plan.duewrites import standing_refusals
 from capk.plan.observed import NodeFacts, Observed
 from capk.plan.ownership import made_by
@@ -39,6 +40,8 @@ def running_status(observed: Observed) -> dict[str, Any]:
     if registries := registries_verdict(observed):
         verdicts[Condition.REGISTRIES_CONFIGURED] = registries
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
+    if etcd := due_etcd(observed):
+        fields["etcd"] = etcd
     if attempt := made_by(observed):
         fields["attempt"] = attempt
     if access is not None:

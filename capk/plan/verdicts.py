@@ -1,11 +1,12 @@
 """Judge a complete kind cluster: one verdict per condition."""
 
+from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindconfig.advice import replicas_warnings
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.creation import advice
-from capk.plan.dataloss import has_lost_its_data
+from capk.plan.dataloss import has_lost_its_data, noted_kube_system_uid
 from capk.plan.dueoperation import needs_access
 from capk.plan.duewrites import standing_refusals
 from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
@@ -34,10 +35,20 @@ def created_verdict(observed: Observed) -> Verdict:
         made = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
         warnings = (*advice(observed), *replicas_warnings(observed.wanted_control_planes, len(made)))
         return true(Reason.CREATED, " ".join(filter(None, (*warnings, observed.creation.not_ready))))
-    return false(
-        Reason.DATA_LOST,
-        f'The kind cluster "{observed.cluster_name}" runs, but its etcd has lost all data. '
-        "Delete the object, or set spec.recreatePolicy to Always to get a new cluster.",
+    return false(Reason.DATA_LOST, _loss(observed))
+
+
+def _loss(observed: Observed) -> str:
+    name = observed.cluster_name
+    if noted_kube_system_uid(observed):
+        return (
+            f'The kind cluster "{name}" runs, but its etcd has lost all data. '
+            "Delete the object, or set spec.recreatePolicy to Always to get a new cluster."
+        )
+    return (
+        f'The kind cluster "{name}" runs, but its namespace kube-system is not the one that the annotation '
+        f"{names.KUBE_SYSTEM_ANNOTATION} names: its etcd has lost all data, or the annotation was edited. If the data "
+        "is there, remove the annotation. Otherwise delete the object."
     )
 
 

@@ -296,6 +296,13 @@ def status() -> Schema:
                 "Number of the attempt that created the kind cluster. The mark of its node containers contains it.",
                 minimum=1,
             ),
+            "etcd": record(
+                "The data that the kind cluster holds. Another uid with the same authority means that it was lost.",
+                {
+                    "authority": report("Fingerprint of its certificate authority."),
+                    "kubeSystemUID": report("The uid of its namespace `kube-system`."),
+                },
+            ),
             "observedGeneration": observed_generation(),
         },
     )

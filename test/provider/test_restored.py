@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from capk.api import names
 from capk.api.names import KIND_CLUSTERS
-from test.provider.world import World
+from capk.workload.answer import Answer
+from test.provider.world import KUBE_SYSTEM_UID, World
 
 pytestmark = pytest.mark.virtual_time
+
+OTHER_UID = "0c1e3c1e-0000-4000-8000-00000000000f"
 
 
 def restore(world: World, backup: Mapping[str, Any]) -> None:
@@ -82,3 +86,67 @@ async def test_rest_of_a_creation_goes_though_its_object_was_restored_meanwhile(
         await world.ready()
         uid = world.get()["metadata"]["uid"]
         assert {node.mark.partition(".")[0] for node in world.engine.of()} == {uid}
+
+
+def edit(world: World, uid: str | None) -> None:
+    """Edit the annotation, and have the provider doubt the data, so that it reads the uid again."""
+    world.annotate(KUBE_SYSTEM=uid)
+    world.data = Answer(404, "HTTP 404: not found")
+
+
+@pytest.mark.parametrize("uid", [OTHER_UID, None])
+@pytest.mark.parametrize("policy", ["Never", "Always"])
+async def test_uid_of_kube_system_that_was_edited_while_no_provider_ran_is_undone(tmp_path, policy, uid):
+    world = World(tmp_path)
+    world.add(spec={"recreatePolicy": policy})
+    async with world.running():
+        await world.ready()
+    history, containers = world.history(), dict(world.engine.containers)
+    edit(world, uid)
+    async with world.running():
+        await asyncio.sleep(13 * 3600)
+        assert world.history() == history
+        assert world.engine.containers == containers
+        assert world.get()["metadata"]["annotations"][names.KUBE_SYSTEM_ANNOTATION] == KUBE_SYSTEM_UID
+
+
+@pytest.mark.parametrize("uid", [OTHER_UID, None])
+async def test_edit_while_no_provider_ran_hides_no_loss_of_data(tmp_path, uid):
+    world = World(tmp_path)
+    world.add()
+    async with world.running():
+        await world.ready()
+    edit(world, uid)
+    world.kube_system_uid = OTHER_UID
+    async with world.running():
+        await world.until(lambda: world.reason() == "DataLost", 60)
+        await asyncio.sleep(13 * 3600)
+        assert world.reason() == "DataLost"
+    async with world.running():
+        await asyncio.sleep(600)
+        assert world.reason() == "DataLost"
+
+
+@pytest.mark.parametrize("policy", ["Never", "Always"])
+async def test_edit_of_what_a_backup_holds_destroys_nothing_and_is_reported(tmp_path, policy):
+    world = World(tmp_path)
+    world.add(spec={"recreatePolicy": policy})
+    async with world.running():
+        await world.ready()
+    backup, containers = world.get(), dict(world.engine.containers)
+    world.vanish()
+    restore(world, backup)
+    edit(world, OTHER_UID)
+    async with world.running():
+        await world.until(lambda: world.reason() == "DataLost", 60)
+        await asyncio.sleep(60)
+        reads = len(world.engine.called("kubeconfig"))
+        await asyncio.sleep(7200)
+        assert world.engine.containers == containers
+        assert len(world.engine.called("kubeconfig")) == reads
+        assert "remove the annotation" in world.condition("Ready")[2]
+        world.annotate(KUBE_SYSTEM=None)
+        await world.ready()
+        await world.until(lambda: names.KUBE_SYSTEM_ANNOTATION in world.get()["metadata"]["annotations"])
+        assert world.get()["metadata"]["annotations"][names.KUBE_SYSTEM_ANNOTATION] == KUBE_SYSTEM_UID
+        assert world.engine.containers == containers

@@ -26,7 +26,8 @@ PAGES: Final = (
         "The kind cluster runs, but it has lost its data.",
         "Its etcd came back empty, for example because its volume was removed: `kube-system` has another uid, or does "
         "not exist. The provider notices it within a health period, also if it happened while no provider ran.",
-        "Delete the object, or set `spec.recreatePolicy: Always`, which replaces the cluster.",
+        "Delete the object, or set `spec.recreatePolicy: Always`, which replaces the cluster. "
+        "If the message names an annotation and the data is there, remove the annotation.",
     ),
     Page(
         Reason.IMAGE_NOT_FOUND,
