@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from capk.api.names import Resource
+from capk.api.names import Reason, Resource
 from capk.api.objects import Key, Object
 from capk.errors import NotFound
 from capk.kube.protocol import KubeApi
@@ -71,8 +71,15 @@ class VanishedObjects:
         """Return the removal of what an unfinished creation or failed deletion of a vanished object has left."""
         if unfinished := record.unfinished:
             uids = frozenset({unfinished.mark.uid})
-            engine = unfinished.engine
-            return Delete(unfinished.name, Goal.GONE, uids=uids, settle_seconds=SETTLE_SECONDS, engine=engine)
+            failure = up.failure if (up := self._records.goals(record).get(Goal.UP)) else None
+            return Delete(
+                unfinished.name,
+                Goal.GONE,
+                uids=uids,
+                settle_seconds=SETTLE_SECONDS,
+                engine=unfinished.engine,
+                is_shared=failure is not None and failure.reason is Reason.NAME_CONFLICT,
+            )
         gone = self._records.goals(record).get(Goal.GONE)
         if gone is None or gone.failure is None or not isinstance(gone.request, Delete):
             return None

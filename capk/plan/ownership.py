@@ -8,8 +8,10 @@ container. If the engine cannot list containers, the claim and the fingerprint o
 from enum import Enum, auto
 
 from capk.api import names
+from capk.api.names import Reason
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
+from capk.plan.plan import Goal
 
 
 class Ownership(Enum):
@@ -139,8 +141,11 @@ def _by_claim(observed: Observed) -> Ownership:
     if observed.claim is None:
         return Ownership.FOREIGN
     if cluster.identity in (None, names.UNREAD):
-        # With two claims and no fingerprint, nothing proves which claim is forged.
-        return Ownership.FOREIGN if observed.is_held else Ownership.OURS
+        # With two claims and no fingerprint, nothing proves which claim is forged. If a container was in the way of the
+        # creation, it may be of someone else's kind cluster, and kind would remove that with ours.
+        failure = observed.failure(Goal.UP)
+        is_shared = failure is not None and failure.reason is Reason.NAME_CONFLICT
+        return Ownership.FOREIGN if observed.is_held or is_shared else Ownership.OURS
     if observed.access is None:
         return Ownership.UNPROVEN
     return Ownership.OURS if observed.access.fingerprint == cluster.identity else Ownership.FOREIGN

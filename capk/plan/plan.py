@@ -80,6 +80,8 @@ class Delete:
     """Whether a complete kind cluster is removed: not if its object has come to retain it."""
     engine: str = ""
     """Id of the engine that must answer: to any other one, the containers are gone already. Empty: it is unknown."""
+    is_shared: bool = False
+    """Whether someone else may have containers of that name: then nothing is removed by the name alone."""
 
 
 @dataclass(frozen=True)

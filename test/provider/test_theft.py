@@ -13,6 +13,12 @@ from test.provider.world import World, trouble
 
 pytestmark = pytest.mark.virtual_time
 
+IN_THE_WAY = (
+    "ERROR: failed to create cluster: docker run error: command failed: docker: Error response from daemon: "
+    'Conflict. The container name "/dev-control-plane" is already in use by container "5eed". You have to remove (or '
+    "rename) that container to be able to reuse that name."
+)
+
 OWNER = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "thief", "uid": "uid-of-thief"}
 
 
@@ -136,6 +142,24 @@ async def test_without_an_engine_command_no_forged_claim_deletes_a_cluster_that_
         assert world.engine.called("delete") == []
         assert world.engine.of("dev")
         assert world.reason() == "Ready"
+
+
+@pytest.mark.parametrize("end", ["it stays", "it is deleted", "it vanishes"])
+async def test_without_an_engine_command_nothing_is_removed_where_a_container_was_in_the_way(tmp_path, end):
+    """kind would remove all containers of that name, and so the nodes of a stranger who was quicker."""
+    world = World(tmp_path, engine_lists=False)
+    world.kind.creates = [trouble(IN_THE_WAY)]
+    async with world.running():
+        world.add()
+        await world.until(lambda: world.reason() == "NameConflict")
+        if end == "it is deleted":
+            world.delete()
+            await world.until(lambda: world.get() is None)
+        elif end == "it vanishes":
+            world.vanish()
+        await asyncio.sleep(900)
+        assert world.engine.called("delete") == []
+        assert world.engine.of("dev")
 
 
 async def test_containers_go_though_the_claim_names_another_cluster(tmp_path):

@@ -232,6 +232,21 @@ SCRIPTS: Final[dict[str, Script]] = {
         (459.9, {"do": "delete", "name": "dev", "kind": "kindclusters"}),
         (1500, _expect("dev", exists=False)),
     ),
+    "a stranger's node that was quicker stays, without a list of containers": _script(
+        6535,
+        (1.59, _apply(nodes=_THREE, recreatePolicy="Always")),
+        (1.76, {"do": "stranger-creates", "name": "dev", "workers": 0, "instantly": False}),
+        lists=False,
+    ),
+    "a stranger's node stays though its object is moved, without a list of containers": _script(
+        6308,
+        (2.0, _apply("edge", recreatePolicy="Always")),
+        (4.97, {"do": "stranger-creates", "name": "edge", "workers": 0, "instantly": False}),
+        (435.5, {"do": "move", "name": "edge", "after": 30}),
+        lists=False,
+        creates=4,
+        speed=3.0,
+    ),
     "an identity that is edited during a creation leaves no containers after the deletion": _script(
         213832,
         (5.42, _apply(nodes=_TWO)),

@@ -29,6 +29,10 @@ class Deletion:
         still_wanted: asked again before each removal.
         Raises CommandError; Withdrawn if the object no longer wants it.
         """
+        if self._containers.command is None and request.is_shared:
+            # Only the engine could show which containers are the object's.
+            self._logs.drop(request.name)
+            return
         if self._containers.command is None:
             # Without the engine there is no proof by containers; the decision has compared the fingerprint if it could.
             await self._kind.delete_cluster(request.name)
