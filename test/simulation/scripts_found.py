@@ -240,11 +240,25 @@ SCRIPTS: Final[dict[str, Script]] = {
     ),
     "a stranger's node stays though its object is moved, without a list of containers": _script(
         6308,
+        (
+            3.56,
+            {
+                "do": "apply",
+                "name": "dev",
+                "spec": {"nodes": [*_TWO, {"role": "worker"}]},
+                "owned": True,
+                "order": "PKC",
+            },
+        ),
+        (3.6, _apply("prod", recreatePolicy="Always")),
         (2.0, _apply("edge", recreatePolicy="Always")),
         (4.97, {"do": "stranger-creates", "name": "edge", "workers": 0, "instantly": False}),
         (435.5, {"do": "move", "name": "edge", "after": 30}),
         lists=False,
+        balancer_survives=False,
         creates=4,
+        workers=16,
+        inventory_period_seconds=5.0,
         speed=3.0,
     ),
     "an identity that is edited during a creation leaves no containers after the deletion": _script(
