@@ -125,7 +125,12 @@ def was_completed(observed: Observed) -> bool:
 
 
 def made_by(observed: Observed) -> int | None:
-    """Return the attempt of the nodes that kind made with a mark of this object; None if there is not exactly one."""
+    """Return the attempt of the nodes that kind made with a mark of this object; None if there is not exactly one.
+
+    If the engine cannot list containers, it is the last one that the object names.
+    """
+    if not observed.engine.lists_nodes:
+        return observed.object.attempt or None
     attempts = {node.mark.attempt for node in _kinds_own(observed) if node.mark and is_own(observed, node)}
     return attempts.pop() if len(attempts) == 1 else None
 

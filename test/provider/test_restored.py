@@ -150,3 +150,24 @@ async def test_edit_of_what_a_backup_holds_destroys_nothing_and_is_reported(tmp_
         await world.until(lambda: names.KUBE_SYSTEM_ANNOTATION in world.get()["metadata"]["annotations"])
         assert world.get()["metadata"]["annotations"][names.KUBE_SYSTEM_ANNOTATION] == KUBE_SYSTEM_UID
         assert world.engine.containers == containers
+
+
+@pytest.mark.parametrize("engine_lists", [True, False], ids=["with an engine command", "without"])
+@pytest.mark.parametrize("restarts", [False, True], ids=["while it runs", "while no provider ran"])
+async def test_identity_that_was_emptied_costs_no_complete_kind_cluster(tmp_path, engine_lists, restarts):
+    """As a backup from the middle of the creation does, if its annotations are applied to the object."""
+    world = World(tmp_path, engine_lists=engine_lists)
+    world.add(spec={"recreatePolicy": "Always"})
+    async with world.running():
+        await world.ready()
+        containers = dict(world.engine.containers)
+        if not restarts:
+            world.annotate(IDENTITY="")
+            await asyncio.sleep(600)
+    if restarts:
+        world.annotate(IDENTITY="")
+        async with world.running():
+            await asyncio.sleep(600)
+    assert world.engine.containers == containers
+    assert world.reason() == "Ready"
+    assert world.get()["metadata"]["annotations"][names.IDENTITY_ANNOTATION] != ""

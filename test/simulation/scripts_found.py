@@ -232,6 +232,13 @@ SCRIPTS: Final[dict[str, Script]] = {
         (459.9, {"do": "delete", "name": "dev", "kind": "kindclusters"}),
         (1500, _expect("dev", exists=False)),
     ),
+    "an identity that is emptied costs no complete cluster, without a list of containers": _script(
+        6311,
+        (1.57, _apply(recreatePolicy="Always")),
+        (242.36, {"do": "annotate", "name": "dev", "annotations": {_IDENTITY: ""}}),
+        (900, _expect(ready=True)),
+        lists=False,
+    ),
     "a stranger's node that was quicker stays, without a list of containers": _script(
         6535,
         (1.59, _apply(nodes=_THREE, recreatePolicy="Always")),
