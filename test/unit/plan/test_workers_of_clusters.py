@@ -15,6 +15,7 @@ from test.unit.plan.builders import (
     ACCESS,
     COMPLETE,
     FINALIZER,
+    IDENTITY,
     NODE,
     NOTHING_THERE,
     NOW,
@@ -97,8 +98,8 @@ class TestRemoval:
         assert isinstance(decide(cluster_with(cluster=cluster, engine=NOTHING_THERE)).operation, Create)
 
     def test_kind_cluster_that_lost_its_data_is_replaced_after_the_joins(self) -> None:
-        annotations = {**COMPLETE, names.KUBE_SYSTEM_ANNOTATION: "former"}
-        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=annotations, finalizers=FINALIZER)
+        status = {"etcd": {"authority": IDENTITY, "kubeSystemUID": "former"}}
+        cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER, status=status)
         lost = cluster_with(cluster=cluster, access=ACCESS, workers=JOINING, health=HealthFacts(answers=True))
         plan = decide(lost)
         assert (plan.cancel_workers, plan.operation) == (True, None)
