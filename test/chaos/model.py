@@ -19,6 +19,7 @@ from capk.api.names import (
     SECRETS,
 )
 from capk.errors import ApiError
+from capk.plan.marks import Mark
 from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Node
 from test.chaos.kills import restarting
 from test.chaos.proxy import Call, Fault
@@ -213,7 +214,9 @@ class World:
     @staticmethod
     def _bears_mark(standing: Cluster, seen: Object) -> bool:
         claim = (seen["metadata"].get("annotations") or {}).get(CLAIM_ID_ANNOTATION)
-        return any(f"{CLAIM_MOUNT_FOLDER}{claim}" in node.mounts for node in standing.nodes)
+        mounts = [path for node in standing.nodes for path in node.mounts if path.startswith(CLAIM_MOUNT_FOLDER)]
+        marks = [Mark.parse(path.removeprefix(CLAIM_MOUNT_FOLDER)) for path in mounts]
+        return claim in [mark.uid for mark in marks if mark]
 
     # Where it ends.
 

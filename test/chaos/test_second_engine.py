@@ -192,7 +192,7 @@ def test_engine_that_hangs_or_dies_is_told_and_used_again_as_soon_as_it_answers(
     place.create(standalone("leaving"))
     place.await_condition("leaving", "ClusterCreated", reason="OutOfDisk", seconds=120)
     for trouble, recovery, says in (
-        (lambda: engine.signal("STOP"), lambda: engine.signal("CONT"), "gave no answer within"),
+        (lambda: engine.signal("STOP"), lambda: engine.signal("CONT"), "did not answer within"),
         (engine.kill, engine.start, "does not answer"),
     ):
         trouble()
