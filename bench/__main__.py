@@ -15,6 +15,7 @@ from bench.creation import creation
 from bench.latency import latency
 from bench.overhead import overhead
 from bench.parallel import parallel
+from bench.peers import peers
 from bench.results import KEYS, Row, comparison, document, fits, machine, save, table
 from bench.scale import scale
 from bench.steady import steady
@@ -36,7 +37,8 @@ def run(
     pairs: Annotated[int, typer.Option(help="Pairs of the overhead part.")] = 10,
     at_once: Annotated[str, typer.Option(help="Numbers of KINDClusters of the parallel part.")] = "1 2 4 8",
     real_at_once: Annotated[str, typer.Option(help="The same with the real kind.")] = "1 2 4 8",
-    rounds: Annotated[int, typer.Option(help="Rounds of the parts creation and takeover.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds of the parts creation, takeover and peers.")] = 3,
+    peer_sizes: Annotated[str, typer.Option(help="Numbers of Clusters of the peers part.")] = "100 300",
     steady_size: int = 1000,
     minutes: Annotated[float, typer.Option(help="Duration of the steady part in minutes.")] = 10,
     latency_size: int = 300,
@@ -65,6 +67,7 @@ def run(
         "latency": partial(latency, latency_size, edits, creates),
         "core": partial(core, core_size, creates),
         "takeover": partial(takeover, rounds),
+        "peers": partial(peers, _numbers(peer_sizes), rounds, creates, console.print),
     }
     found: dict[str, list[Row]] = {}
     for part in wanted:

@@ -24,6 +24,7 @@ KEYS: Final[Mapping[str, Sequence[str]]] = {
     "latency": ("objects", "edits"),
     "core": ("objects",),
     "takeover": ("round",),
+    "peers": ("objects", "round", "provider"),
 }
 """The parts of the bench, and the columns that identify the rows of each."""
 

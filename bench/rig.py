@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self
 
-from bench.usage import Usage, measured, series
+from bench.usage import OURS, Usage, measured, series
 from capk.api.conditions import find
 from capk.api.names import KIND_CLUSTERS
 from capk.errors import ApiError
@@ -27,6 +27,7 @@ from capkdev.rest import Rest
 
 Object = dict[str, Any]
 
+CAPK = (sys.executable, "-m", "capk")
 ENGINE = Path(__file__).with_name("instant-engine.sh")
 KIND_CLUSTER_PATH = f"/apis/{KIND_CLUSTERS.api_version}/namespaces/default/{KIND_CLUSTERS.plural}"
 PATIENCE_SECONDS = 1200
@@ -111,31 +112,38 @@ class Rig:
     ) -> None:
         self.management.stop()
 
-    def reset_engine(self) -> None:
-        """Forget all kind clusters. Their kubeconfigs point to the management cluster's API server, which answers."""
+    def reset_engine(self, kubeconfig: Path | None = None) -> None:
+        """Forget all kind clusters.
+
+        kubeconfig: of all of them; None for the management cluster's, whose API server then answers for each.
+        """
         shutil.rmtree(self.engine, ignore_errors=True)
         for folder in ("clusters", "names"):
             (self.engine / folder).mkdir(parents=True)
-        shutil.copy(self.management.kubeconfig, self.engine / "kubeconfig")
+        shutil.copy(kubeconfig or self.management.kubeconfig, self.engine / "kubeconfig")
 
     @contextmanager
-    def provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Iterator[Provider]:
+    def provider(
+        self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE), command: Sequence[str] = CAPK
+    ) -> Iterator[Provider]:
         """Yield a provider that is ready, and stop it afterwards."""
-        with self.starting_provider(*flags, kind=kind, engine=engine) as provider:
+        with self.starting_provider(*flags, kind=kind, engine=engine, command=command) as provider:
             yield provider.await_ready()
 
-    def starting_provider(self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE)) -> Provider:
+    def starting_provider(
+        self, *flags: str, kind: str = str(ENGINE), engine: str = str(ENGINE), command: Sequence[str] = CAPK
+    ) -> Provider:
         """Start a provider, which stops at the end of a `with`."""
         address = f"127.0.0.1:{free_port()}"
-        command = [
-            *(sys.executable, "-m", "capk", "run", "--kubeconfig", str(self.management.kubeconfig)),
+        arguments = [
+            *(*command, "run", "--kubeconfig", str(self.management.kubeconfig)),
             *("--kind-command", kind, "--engine-command", engine, "--endpoint", "external"),
             *("--work-dir", str(self.directory / "work"), "--health-addr", address, *flags),
         ]
-        return Provider(command, self.environment, self.directory / "provider.log", address)
+        return Provider(arguments, self.environment, self.directory / "provider.log", address)
 
-    def measured(self, provider: Provider) -> AbstractContextManager[Usage]:
-        """Measure the body of the `with`."""
+    def measured(self, provider: Provider, written: Collection[str] = OURS) -> AbstractContextManager[Usage]:
+        """Measure the body of the `with`. written: the resources whose requests count."""
         control_plane = self.management.directory / "control-plane"
         pids = [processes.running_pid(control_plane, name) for name in (API_SERVER, ETCD)]
 
@@ -143,7 +151,7 @@ class Rig:
             with self.management.rest() as rest:
                 return str(rest.request("GET", "/metrics"))
 
-        return measured(exposed, provider.pid, [pid for pid in pids if pid])
+        return measured(exposed, provider.pid, [pid for pid in pids if pid], written)
 
     def calls(self) -> list[str]:
         """Return the calls of the engine so far, the first two words of each."""

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +57,13 @@ class Usage:
 
 
 @contextmanager
-def measured(exposed: Callable[[], str], provider: int, servers: list[int]) -> Iterator[Usage]:
-    """Measure the body of the `with`. provider, servers: process ids; exposed: returns the API server's metrics."""
+def measured(
+    exposed: Callable[[], str], provider: int, servers: list[int], counted: Collection[str] = OURS
+) -> Iterator[Usage]:
+    """Measure the body of the `with`.
+
+    exposed: returns the API server's metrics. provider, servers: process ids. counted: resources whose requests count.
+    """
     usage = Usage()
     forget_peak(provider)
     before, cpu, server = requests(exposed()), cpu_of(provider), sum(cpu_of(pid).own for pid in servers)
@@ -70,9 +75,9 @@ def measured(exposed: Callable[[], str], provider: int, servers: list[int]) -> I
     usage.server_cpu_s = sum(cpu_of(pid).own for pid in servers) - server
     usage.peak_mib = peak_mib(provider)
     for (resource, verb), count in (requests(exposed()) - before).items():
-        if resource in OURS and verb in WRITES:
+        if resource in counted and verb in WRITES:
             usage.writes[resource] += count
-        if resource in OURS and verb in READS:
+        if resource in counted and verb in READS:
             usage.reads[resource] += count
 
 
