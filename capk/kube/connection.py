@@ -1,4 +1,4 @@
-"""Finds the API server and logs in with the official client's loaders; the only module that imports `kubernetes`.
+"""Finds the API server and logs in with the loaders of the official client.
 
 It uses only the loaders: requests use aiohttp directly, which takes half the CPU time of the official client's
 defaults (K25, docs/decisions/0008-where-the-time-goes.md).
@@ -18,14 +18,11 @@ from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import aiohttp
-from kubernetes.aio import config
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import kube_config
 from yarl import URL
 
 from capk.errors import Unreachable
 from capk.kube.credentials import Credentials
+from capk.kube.officialclient import Configuration, RESTClientObject, config, kube_config
 from capk.kube.proxy import proxy_for
 from capk.kube.request import JSON, Request
 from capk.redaction import redact
