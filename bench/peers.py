@@ -114,7 +114,8 @@ def _pairs(peer: Peer, size: int) -> Object:
     items = []
     for name in (f"c{number}" for number in range(size)):
         spec = {"infrastructureRef": {**reference, "name": name}}
-        metadata = {"name": name, "namespace": "default"}
+        # Without any annotation, CAPD panics.
+        metadata = {"name": name, "namespace": "default", "annotations": {"bench": "peers"}}
         items.append({"apiVersion": peer.group_version, "kind": peer.kind, "metadata": metadata, "spec": peer.spec})
         items.append({"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "metadata": metadata, "spec": spec})
     return {"apiVersion": "v1", "kind": "List", "items": items}

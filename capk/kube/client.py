@@ -24,6 +24,9 @@ RequestObserver = Callable[[str, str, str], None]
 
 _WRITTEN_BY: Final = {"fieldManager": FIELD_MANAGER}
 _ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
+_MOST_IN_FLIGHT: Final = 8
+"""Limit of parallel requests, and so of connections. Each connection costs a TLS handshake, and 256 KiB that asyncio
+keeps for it. Eight keep this process busy."""
 _READ_ATTEMPTS: Final = 4
 _READ_SECONDS: Final = 45.0
 _PAGE_SIZE: Final = 250
@@ -58,7 +61,7 @@ class KubeClient:
         context: str | None = None,
         in_cluster: bool | None = None,
         request_timeout_seconds: float = 30,
-        max_in_flight: int = 32,
+        max_in_flight: int = _MOST_IN_FLIGHT,
         observe: RequestObserver | None = None,
     ) -> Self:
         """Read the credentials and return a client; nothing is sent yet.
