@@ -180,7 +180,7 @@ class OwnerCluster(Object):
         """Return the part of a Cluster that is worth keeping in memory (K32)."""
         metadata = raw.get("metadata") or {}
         spec = raw.get("spec") or {}
-        kept = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "creationTimestamp", "annotations")
+        kept = ("name", "namespace", "uid", "deletionTimestamp", "creationTimestamp", "annotations")
         return {
             "apiVersion": raw.get("apiVersion"),
             "kind": "Cluster",

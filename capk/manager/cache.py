@@ -67,14 +67,17 @@ class Cache:
         if resource is names.CLUSTERS:
             self._discovery.found(str(obj["apiVersion"]).rpartition("/")[2])
         itself = _key(resource, obj)
-        known = self._store.get(itself) is not None
+        before = self._store.get(itself)
         # Computed before and after: an event may change which objects are related.
         concerned = self._concerned(resource, obj)
         if not self._store.apply_event(resource, type, obj):
             return
+        if resource is names.CLUSTERS and self._store.get(itself) == before:
+            # Core reports progress in the status of a Cluster, of which nothing is kept.
+            return
         for key in concerned | self._concerned(resource, obj):
             # An object's own changes come in bursts, mostly our own writes. Related objects are queued immediately.
-            self._wake(key, SETTLE_SECONDS if known and key == itself else 0.0)
+            self._wake(key, SETTLE_SECONDS if before is not None and key == itself else 0.0)
 
     def on_written(self, resource: Resource, obj: Mapping[str, Any], writer: Key) -> None:
         """Store the response to our own write and queue related objects: the watch event will be no news.

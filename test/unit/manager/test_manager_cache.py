@@ -168,3 +168,21 @@ async def test_clusters_of_an_uninstalled_cluster_api_are_forgotten_and_may_come
     assert world.store.get(key) is None
     world.cache.on_event(names.CLUSTERS, None, cluster)
     assert world.store.get(key) is not None
+
+
+def cluster_of_dev(version: int, **parts: Any) -> dict[str, Any]:
+    reference = {"apiGroup": KIND_CLUSTERS.group, "kind": KIND_CLUSTERS.kind, "name": "dev"}
+    metadata = {"name": "dev", "namespace": "default", "uid": "c", "resourceVersion": str(version)}
+    spec = {"infrastructureRef": reference}
+    return {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "metadata": metadata, "spec": spec} | parts
+
+
+async def test_status_of_a_cluster_wakes_nothing_and_its_spec_does(world):
+    world.event(None, 100)
+    world.cache.on_event(names.CLUSTERS, "ADDED", cluster_of_dev(101))
+    world.woken.clear()
+    world.cache.on_event(names.CLUSTERS, "MODIFIED", cluster_of_dev(102, status={"phase": "Provisioning"}))
+    assert world.woken == []
+    paused = {**cluster_of_dev(103)["spec"], "paused": True}
+    world.cache.on_event(names.CLUSTERS, "MODIFIED", cluster_of_dev(103, spec=paused))
+    assert world.woken == [(DEV, 0.0)]
