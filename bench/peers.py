@@ -53,8 +53,8 @@ class Peer:
         return f"/apis/{self.group_version}/namespaces/default/{self.plural}"
 
 
-def peers(sizes: list[int], rounds: int, creates: int, say: Callable[[str], None]) -> Iterator[Row]:
-    """Yield a row per size, round and provider. creates: concurrent kind calls. say: called if CAPD is missing."""
+def peers(sizes: list[int], rounds: int, creates: int, report: Callable[[str], None]) -> Iterator[Row]:
+    """Yield a row per size, round and provider. creates: concurrent kind calls. report: called if CAPD is missing."""
     flags = ("--max-concurrent-creates", str(creates))
     found = [
         Peer("capd", CAPD_VERSION, "DevCluster", "devclusters", {"backend": {"inMemory": {}}}, _capd),
@@ -64,7 +64,7 @@ def peers(sizes: list[int], rounds: int, creates: int, say: Callable[[str], None
     try:
         find_binary("capd")
     except BinaryMissing:
-        say("Skipping CAPD: bin/capd is missing (`make bin/capd` builds it with Go).")
+        report("Skipping CAPD: bin/capd is missing (`make bin/capd` builds it with Go).")
         found = found[1:]
     for size in sizes:
         for number in range(1, rounds + 1):

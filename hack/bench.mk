@@ -1,13 +1,14 @@
 # Measures speed and size: docs/performance.md. All of it takes an hour with the real kind, on a machine that does nothing else.
 #
 #   make bench PARTS="scale latency"           some parts: overhead parallel creation scale steady latency core takeover
+#                                              peers
 #   make bench ARGS="--sizes '10 100'"         other sizes; `python -m bench run --help` shows all options
 #   make bench-compare BASE=out/bench/old.json  the last run against an older one
 
 ##@ Measure
 
 .PHONY: bench
-bench: venv tools $(VENV)/.bench ## Measure speed and size (an hour); parts in PARTS, options in ARGS
+bench: venv tools $(BIN)/capd $(VENV)/.bench ## Measure speed and size (an hour); parts in PARTS, options in ARGS
 	python -m bench run $(if $(PARTS),--parts "$(PARTS)") $(ARGS)
 
 .PHONY: bench-compare

@@ -16,7 +16,7 @@ tools: $(TEST_TOOLS) $(PROGRAMS) ## Install every external program into bin/ (ve
 
 tools-test: $(TEST_TOOLS) ## Install only what the quickstart and the integration tests need
 
-$(PROGRAMS): $(BIN)/%: $(BIN)/.pins/% | $(BIN)/go
+$(PROGRAMS) $(BIN)/capd: $(BIN)/%: $(BIN)/.pins/% | $(BIN)/go
 	@$(BRING) $*
 
 $(MANIFESTS): $(BIN)/.pins/manifests $(BIN)/kubectl | $(BIN)/go

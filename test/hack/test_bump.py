@@ -111,7 +111,7 @@ def test_offline_everything_is_said_to_be_unknown() -> None:
     pins = bump.programs(load(ROOT / "tools"), NOBODY)
     assert {pin.newest for pin in pins} == {None}
     assert bump.table("title", pins, everything=False).row_count == len(pins)
-    assert "Newest version unknown: cert-manager, " in bump.unknown(pins)
+    assert "Newest version unknown: capd, cert-manager, " in bump.unknown(pins)
     assert bump.unknown([Pin("a", "1", "1")]) == ""
 
 
