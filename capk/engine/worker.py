@@ -254,7 +254,7 @@ class NewNode:
             raise CommandFailed(error.command, await self._explained(error, token), error.exit_status) from None
 
     async def _explained(self, error: CommandError, token: str) -> str:
-        """Return what kubeadm printed, without the token, after the kubelet's last words: they tell why it failed."""
+        """Return what kubeadm printed, without the token, after the kubelet's last words: they show why it failed."""
         journal = ""
         with suppress(CommandError):
             journal = (await self._run(self.container_id, JOURNAL_COMMAND)).stdout

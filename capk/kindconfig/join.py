@@ -1,7 +1,7 @@
 """The configuration with which kubeadm joins one more worker, made from that of the first control plane. Pure.
 
 `/kind/kubeadm.conf` of a control plane holds a JoinConfiguration with the cluster-wide patches of the user. It is
-untrusted: whoever is root in that node can write it. So it is parsed, and only known fields are rebuilt.
+untrusted: root in that node can write it. So it is parsed, and only known fields are rebuilt.
 Source: kind pkg/cluster/internal/kubeadm/config.go (its templates), pkg/cluster/internal/create/actions/config;
 Kubernetes cmd/kubeadm/app/apis/kubeadm/v1beta2, v1beta3, v1beta4 (the fields).
 """

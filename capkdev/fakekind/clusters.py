@@ -34,7 +34,7 @@ class Node:
     started_at: RFC 3339, when it last started.
     ports: port mappings as in kind's configuration, including the API server's.
     mounts: mount points in the container from kind's configuration; only reported, because nothing runs in it.
-    born: tells a container from an earlier one of the same name; empty for those of the cluster's creation.
+    born: distinguishes a container from an earlier one of the same name; empty for those of the cluster's creation.
     container_labels: beside those of kind.
     """
 
