@@ -10,7 +10,7 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
-from capk.kindconfig.credentials import certificates, fingerprint
+from capk.kindconfig.kubeconfigfields import certificates, fingerprint
 from capk.plan.creation import needs_no_owner
 from capk.plan.kindcluster import decide
 from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
