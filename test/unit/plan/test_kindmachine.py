@@ -660,7 +660,7 @@ class TestDeletion:
 
 
 class TestEveryCombination:
-    """Promises that hold in every combination of the facts."""
+    """Rules that hold in every combination of the facts."""
 
     MACHINES = tuple(
         make(spec, owned=not spec, **metadata)
