@@ -41,7 +41,8 @@ PAGES: Final = (
     Page(
         Reason.QUEUED,
         "The creation has not started yet.",
-        "The provider is already creating as many kind clusters as `--max-concurrent-creates` allows.",
+        "The provider is already creating as many kind clusters as `--max-concurrent-creates` allows. If an earlier "
+        "attempt failed, the message ends with its cause.",
         "Wait, or raise `--max-concurrent-creates`.",
     ),
     Page(
