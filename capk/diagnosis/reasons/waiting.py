@@ -41,8 +41,7 @@ PAGES: Final = (
     Page(
         Reason.QUEUED,
         "The creation has not started yet.",
-        "The provider is already creating as many kind clusters as `--max-concurrent-creates` allows. If an earlier "
-        "attempt failed, the message ends with its cause.",
+        "The provider is already creating as many kind clusters as `--max-concurrent-creates` allows.",
         "Wait, or raise `--max-concurrent-creates`.",
     ),
     Page(
