@@ -95,12 +95,13 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml capkdev/pyproject.toml
 
 # For ENGINE=kind, the command's own defaults are right.
 ENGINE ?= kind
+DEV_COMMAND = make dev$(if $(filter-out kind,$(ENGINE)), ENGINE=$(ENGINE))
 ENGINE_FLAGS_fake-kind = --kind-command "capkdev-fake-kind" --engine-command "capkdev-fake-kind engine"
 
 .PHONY: dev
 dev: venv tools-test ## Run a local management cluster, and the provider again at each saved file; ENGINE=fake-kind without a container engine
 	@# A clean stop takes more than the 2 s after which kopf cancels its handlers (K36).
-	@trap 'capkdev down' EXIT; capkdev up --no-provider && \
+	@export CAPKDEV_CALLER='$(DEV_COMMAND)'; trap 'capkdev down' EXIT; capkdev up --no-provider && \
 	  watchfiles --sigint-timeout 10 --filter python 'capk run --kubeconfig .capk/kubeconfig $(ENGINE_FLAGS_$(ENGINE)) $(ARGS)' capk
 
 .PHONY: lint

@@ -20,7 +20,7 @@ simulation: venv ## Run the provider in virtual time with every fault, by seed; 
 	python -m test.simulation $(ARGS)
 
 .PHONY: mutations
-mutations: venv tools-test ## Remove the code of each promise in turn and check that a test fails (20 minutes); some of them in WORDS
+mutations: venv tools-test ## Remove the code of each guarantee in turn and check that a test fails (20 minutes); some of them in WORDS
 	python -m hack.mutations $(WORDS)
 
 .PHONY: audit

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from capk.diagnosis.reasons import PAGES, Group, Page
+from capk.api.names import Reason
+from capk.diagnosis.reasons import BY_REASON, PAGES, Group, Page
 from hack.generated import keep
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -25,6 +26,9 @@ INTRODUCTIONS: Final = {
 
 
 def main(arguments: Sequence[str]) -> int:
+    if missing := [reason for reason in Reason if reason not in BY_REASON]:
+        print(f"no page in capk/diagnosis/reasons: {', '.join(missing)}. Write one for each.", file=sys.stderr)
+        return 1
     wanted = updated(PAGE.read_text(encoding="utf-8"))
     return keep({PAGE: wanted}, ROOT, check="--check" in arguments)
 

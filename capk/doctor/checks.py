@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from capk.api.definitions import expected
 from capk.doctor import enginechecks, machinechecks, managementchecks
-from capk.doctor.facts import Facts
 from capk.doctor.finding import Finding, Status
+from capk.doctor.place import Facts
 from capk.kindconfig.images import kind_release
 
 

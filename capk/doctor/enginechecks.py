@@ -6,8 +6,8 @@ from typing import Final
 
 from capk.api.names import Reason
 from capk.diagnosis.failures import Failure
-from capk.doctor.facts import Facts
 from capk.doctor.finding import Finding, Status, failure, ok, skipped, warning
+from capk.doctor.place import Facts
 
 TESTED_MINORS: Final = 2
 """Releases of kind that the provider is tested with: the one of its catalogue and the one before."""

@@ -14,7 +14,7 @@ from capk.api.names import Resource
 from capk.api.rights import Access, needed, needed_to_lead
 from capk.diagnosis.failures import diagnose
 from capk.diagnosis.output import clean
-from capk.doctor.facts import EngineFacts, Facts, ImageFacts, KindFacts, MachineFacts, ManagementFacts, WorkDirFacts
+from capk.doctor.place import EngineFacts, Facts, ImageFacts, KindFacts, MachineFacts, ManagementFacts, WorkDirFacts
 from capk.engine.containers import Containers, chosen_engine
 from capk.engine.info import EngineInfo
 from capk.engine.kind import Kind

@@ -5,8 +5,8 @@ from typing import Final
 from capk.api.names import Reason
 from capk.diagnosis import inotify as inotify_limits
 from capk.doctor.enginechecks import NO_ENGINE
-from capk.doctor.facts import Facts
 from capk.doctor.finding import Finding, failure, ok, skipped, warning
+from capk.doctor.place import Facts
 
 GIB: Final = 2**30
 FEW_MEMORY: Final = 2 * GIB

@@ -5,8 +5,8 @@ from typing import Final
 
 from capk.api.names import CONTROL_PLANE_GROUP, INFRASTRUCTURE_GROUP, Reason
 from capk.api.rights import Access
-from capk.doctor.facts import ManagementFacts
 from capk.doctor.finding import Finding, failure, ok, skipped, warning
+from capk.doctor.place import ManagementFacts
 
 KNOWN_CORE: Final = ("v1beta1", "v1beta2")
 MOST_NAMED: Final = 6

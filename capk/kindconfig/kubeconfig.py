@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from capk.api import names
-from capk.kindconfig import credentials, yamlio
-from capk.kindconfig.credentials import BadKubeconfig
+from capk.kindconfig import kubeconfigfields, yamlio
+from capk.kindconfig.kubeconfigfields import BadKubeconfig
 
 __all__ = [
     "BadKubeconfig",
@@ -102,21 +102,21 @@ def parse(text: str) -> Kubeconfig:
     """
     cluster, user = _current(_document(text))
     host, port = _host_and_port(cluster.get("server"))
-    authority = credentials.certificates(cluster, "certificate-authority-data")
+    authority = kubeconfigfields.certificates(cluster, "certificate-authority-data")
     if not authority:
         raise BadKubeconfig("the kubeconfig holds no certificate authority")
-    vouched = credentials.pem(authority), credentials.fingerprint(authority)
+    vouched = kubeconfigfields.pem(authority), kubeconfigfields.fingerprint(authority)
     if not (user.get("client-certificate-data") and user.get("client-key-data")):
         return Kubeconfig(host, port, *vouched, token=_token(user))
-    chain = credentials.certificates(user, "client-certificate-data")
+    chain = kubeconfigfields.certificates(user, "client-certificate-data")
     if not chain:
         raise BadKubeconfig("client-certificate-data of the kubeconfig holds no certificate")
     return Kubeconfig(
         host,
         port,
         *vouched,
-        client_certificate=credentials.pem(chain),
-        client_key=credentials.private_key(user, "client-key-data", chain[0]),
+        client_certificate=kubeconfigfields.pem(chain),
+        client_key=kubeconfigfields.private_key(user, "client-key-data", chain[0]),
         not_before=max(certificate.not_valid_before_utc for certificate in chain),
         not_after=min(certificate.not_valid_after_utc for certificate in chain),
     )
@@ -237,7 +237,7 @@ def _named(document: Mapping[str, Any], section: str, field: str, name: Any) -> 
 
 
 def _token(user: Mapping[str, Any]) -> str:
-    if token := credentials.inline_token(user):
+    if token := kubeconfigfields.inline_token(user):
         return token
     if other := next((plugin for plugin in _PLUGINS if plugin in user), None):
         raise BadKubeconfig(f"the kubeconfig logs in by {other}; it needs an inline certificate and key, or a token")

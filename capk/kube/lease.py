@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, LostLease, NotFound
-from capk.kube.patches import metadata_patch
+from capk.kube.jsonpatches import metadata_patch
 from capk.kube.protocol import KubeApi
 
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")

@@ -17,7 +17,7 @@ from capk.engine.containers import Containers, chosen_engine
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
-from capk.engine.operations import Lane, Operations
+from capk.engine.lanes import Lane, Lanes
 from capk.errors import Unreachable
 from capk.kube.client import KubeClient
 from capk.kube.events import EventRecorder
@@ -93,13 +93,13 @@ class Application:
         self.containers = containers or Containers(chosen_engine(settings.engine_command, os.environ))
         self.inventory = Inventory(self.kind, self.containers)
         self.engine_watch = EngineWatch(self.inventory, metrics, wake=self._wake_names, wake_all=self._wake_all)
-        self.operations = Operations(
+        self.lanes = Lanes(
             {Lane.CREATE: settings.max_concurrent_creates, **LANES},
             on_change=self._operation_changed,
             clock=clock,
         )
         for lane in Lane:
-            metrics.watch_lane(lane.value, partial(self.operations.count, lane))
+            metrics.watch_lane(lane.value, partial(self.lanes.count, lane))
         endpoint = EndpointMode.INTERNAL if settings.gives_internal_endpoint else EndpointMode.EXTERNAL
         policy = Policy(
             endpoint=endpoint,
@@ -119,7 +119,7 @@ class Application:
             still_wanted=Gate(self.store, self.relations).still_wanted,
             needed_by_others=self.relations.addresses_of_others,
         )
-        self.records = Records(executor.carry_out, self.operations, metrics, policy, clock)
+        self.records = Records(executor.carry_out, self.lanes, metrics, policy, clock)
         self.health = HealthMonitor(
             period_seconds=settings.health_period_seconds,
             on_change=self._operation_changed,
@@ -199,7 +199,7 @@ class Application:
 
     async def _end_commands(self) -> None:
         """End all commands concurrently: a leader that has lost its lease has only a few seconds."""
-        await asyncio.gather(self.operations.stop(), self.inventory.stop())
+        await asyncio.gather(self.lanes.stop(), self.inventory.stop())
 
     async def kopf_connection(self) -> kopf.AiohttpSession:
         """Return our client's connection for kopf, which calls this to log in and after each 401 response."""

@@ -1,7 +1,6 @@
-"""Carries out requests with kind and the engine; each is one operation, run outside the reconcile workers.
+"""Chooses the module of `capk.manager.operations` that carries out a request, if the object still wants it.
 
-The decision may be minutes old. So every removal lists the containers again first, and removes by id only what the new
-listing proves to be its own.
+Each request is one operation and runs outside the reconcile workers, perhaps minutes after the decision.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, Object
 from capk.errors import ApiError, NotFound
-from capk.kube.patches import metadata_patch, status_patch
+from capk.kube.jsonpatches import metadata_patch, status_patch
 from capk.kube.protocol import KubeApi
 from capk.manager.announcer import Announcer
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from capk.api.objects import Key, KINDCluster, Object
-from capk.engine.operations import Lane, Operations
+from capk.engine.lanes import Lane, Lanes
 from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.manager.facts import failure_of
@@ -135,13 +135,13 @@ class Records:
     def __init__(
         self,
         carry_out: CarryOut,
-        operations: Operations,
+        lanes: Lanes,
         metrics: Metrics,
         policy: Policy,
         clock: Callable[[], float],
     ) -> None:
         self._carry_out = carry_out
-        self._operations = operations
+        self._lanes = lanes
         self._metrics = metrics
         self._policy = policy
         self._clock = clock
@@ -168,7 +168,7 @@ class Records:
 
     def start(self, record: Record, request: OperationRequest) -> None:
         """Carry out the request in the background, in its lane; do nothing if the object has an operation."""
-        latest = self._operations.get(record.uid)
+        latest = self._lanes.get(record.uid)
         if latest is not None and not latest.done:
             return
         lane = Lane.WAIT if isinstance(request, ReadAccess) and request.await_answer else LANES[type(request)]
@@ -209,11 +209,11 @@ class Records:
                 record.request = None
                 self._metrics.operation_seconds.labels(lane.value, outcome).observe(self._clock() - began)
 
-        self._operations.start(record.uid, lane, work, name=f"{type(request).__name__} {request.name}")
+        self._lanes.start(record.uid, lane, work, name=f"{type(request).__name__} {request.name}")
 
     def operation(self, uid: str) -> OperationFacts | None:
         """Return the running or queued operation."""
-        state, record = self._operations.get(uid), self._records.get(uid)
+        state, record = self._lanes.get(uid), self._records.get(uid)
         if state is None or state.done or record is None or record.request is None:
             return None
         return OperationFacts(record.request, state.queued, state.announced, state.step.reason if state.step else None)
@@ -325,8 +325,8 @@ class Records:
 
     def cancel(self, uid: str, *, queued_only: bool = False) -> None:
         """Cancel the object's operation; it is `done`, and announced, when its processes have ended."""
-        self._operations.cancel(uid, queued_only=queued_only)
-        state, record = self._operations.get(uid), self._records.get(uid)
+        self._lanes.cancel(uid, queued_only=queued_only)
+        state, record = self._lanes.get(uid), self._records.get(uid)
         if record and (state is None or state.done):
             record.request = None
 
@@ -339,8 +339,8 @@ class Records:
                 del self._uids[record.key]
         if record:
             _forget_access(record)
-        self._operations.cancel(uid)
-        self._operations.forget(uid)
+        self._lanes.cancel(uid)
+        self._lanes.forget(uid)
 
     def _succeeded(self, record: Record, request: OperationRequest, result: Outcome, began: float) -> None:
         latest = record.goals.get(request.goal)

@@ -6,7 +6,7 @@ from typing import Any
 from capk.api import names
 from capk.api.objects import SecretFacts
 from capk.errors import CapkError, Conflict
-from capk.kube.patches import secret_patch
+from capk.kube.jsonpatches import secret_patch
 from capk.kube.protocol import KubeApi
 from capk.manager.observe import ForeignSecrets
 

@@ -18,8 +18,8 @@ from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
 from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
-from capk.plan.plan import Create, Delete, Goal, Plan
-from capk.plan.status import false, kindcluster_status
+from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
+from capk.plan.status import false, kindcluster_status, queued
 
 MOST_ATTEMPTS = 999_999_999
 """Numbers in annotations and marks have at most nine digits."""
@@ -110,7 +110,7 @@ def _start(observed: Observed) -> Plan:
         return Plan(status=_waiting(observed, Reason.INVALID_CONFIG, str(wrong)), requeue_seconds=again)
     last = observed.goals.get(Goal.UP)
     # Only an identical attempt waits: a change by the user, here or in the KINDControlPlane, is tried immediately.
-    if last and last.failure and (request.is_like(last.request) or isinstance(last.request, Delete)):
+    if last and last.failure and _is_retry(last.request, request):
         if not last.failure.retry:
             return _after_failure(observed, None)
         if (remaining := observed.remaining(Goal.UP)) > 0:
@@ -128,6 +128,11 @@ def _start(observed: Observed) -> Plan:
     }
     # What a creation that was ended has left may not have been listed yet.
     return Plan(refresh=cluster.is_being_created, add_finalizer=True, annotations=claim, operation=request)
+
+
+def _is_retry(last: OperationRequest | None, request: Create) -> bool:
+    """Return whether the last attempt was for the same kind cluster; a cleanup belongs to the attempt before it."""
+    return request.is_like(last) or isinstance(last, Delete)
 
 
 def awaited_authorities(observed: Observed) -> tuple[str, ...]:
@@ -309,10 +314,13 @@ def _bare(version: str) -> str:
 
 
 def _progress(observed: Observed, operation: OperationFacts) -> dict[str, Any]:
-    if isinstance(operation.request, Delete):
+    if not isinstance(operation.request, Create):
         return _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
     if operation.queued:
-        return _waiting(observed, Reason.QUEUED, "Waiting for other kind clusters to be created first.")
+        last = observed.goals.get(Goal.UP)
+        is_retry = last is not None and _is_retry(last.request, operation.request)
+        verdict = queued("Waiting for other kind clusters to be created first.", last if is_retry else None)
+        return kindcluster_status(observed, {Condition.CLUSTER_CREATED: verdict})
     # The status lists nodes of an earlier kind cluster: a repair would give their addresses to the new nodes.
     status = _waiting(observed, operation.step or Reason.CREATING, "")
     return {field: value for field, value in status.items() if field != "nodes"}

@@ -16,7 +16,7 @@ from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, MachineObserved, NodeFacts, Observed, OperationFacts
 from capk.plan.ownership import Ownership, is_own, own_uids, ownership
 from capk.plan.plan import AddWorker, Goal, OperationRequest, Plan, RemoveWorker
-from capk.plan.status import false, machine_status
+from capk.plan.status import false, machine_status, queued
 
 _JOIN = "JoinConfiguration"
 
@@ -48,7 +48,10 @@ def progress(observed: MachineObserved, operation: OperationFacts) -> dict[str, 
     if not isinstance(operation.request, AddWorker):
         return _status(observed, Reason.CLEANING_UP, "Removing what an interrupted join left behind.")
     if operation.queued:
-        return _status(observed, Reason.QUEUED, "Waiting for other workers to join first.")
+        last = observed.goals.get(Goal.JOINED)
+        is_retry = last is not None and _is_retry(last.request, operation.request)
+        verdict = queued("Waiting for other workers to join first.", last if is_retry else None)
+        return machine_status(observed, {Condition.WORKER_JOINED: verdict})
     return _status(observed, operation.step or Reason.PREPARING_NODE, "")
 
 

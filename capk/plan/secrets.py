@@ -9,8 +9,8 @@ from typing import Any
 
 from capk.api import names
 from capk.api.objects import KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
-from capk.kindconfig.credentials import BadKubeconfig, certificates, fingerprint
 from capk.kindconfig.kubeconfig import config_secret, kubeconfig_secret, secret_digest
+from capk.kindconfig.kubeconfigfields import BadKubeconfig, certificates, fingerprint
 from capk.plan.observed import Observed
 
 FOREIGN_SECONDS = 60.0

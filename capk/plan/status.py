@@ -7,7 +7,7 @@ from typing import Any
 
 from capk.api.conditions import Status, find, set_condition
 from capk.api.names import Condition, Reason
-from capk.plan.observed import MachineObserved, Observed
+from capk.plan.observed import GoalFacts, MachineObserved, Observed
 
 HISTORY_LIMIT = 20
 """Maximum number of entries in status.history, newest last."""
@@ -98,6 +98,16 @@ def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdi
         "observedGeneration": machine.generation,
     }
     return {field: value for field, value in status.items() if value is not None and value != []}
+
+
+def queued(message: str, last: GoalFacts | None) -> Verdict:
+    """Return the verdict while an attempt waits for others; it keeps the cause if the attempt before it failed.
+
+    message: what the attempt waits for. last: outcome of the attempt before, if it was for the same.
+    """
+    failure = last.failure if last else None
+    cause = f" The last attempt failed with {failure.reason}: {failure.message}" if failure else ""
+    return false(Reason.QUEUED, message + cause)
 
 
 def conditions_only(

@@ -11,7 +11,7 @@ from typing import Final
 
 from capk.workload.answer import Answer, uid_in
 from capk.workload.connection import Target
-from capk.workload.connections import DATA_PATH, HEALTH_PATH, Connections
+from capk.workload.pool import DATA_PATH, HEALTH_PATH, ConnectionPool
 
 PERIOD_SECONDS: Final = 30.0
 FAILURES_TO_FAIL: Final = 2
@@ -141,8 +141,8 @@ class HealthMonitor:
         self._period = period_seconds
         self._on_change = on_change
         self._clock = clock
-        self._connections = Connections()
-        self._ask = ask or self._connections.ask
+        self._pool = ConnectionPool()
+        self._ask = ask or self._pool.ask
         self._watched: dict[str, _Watched] = {}
         self._queue: list[tuple[float, int, _Watched]] = []
         self._order = 0
@@ -172,7 +172,7 @@ class HealthMonitor:
             health = Health(answered or None, answered or ever_answered, 0, "", now)
             self._watched[uid] = self._scheduled(_Watched(uid, target, health, now + self._first_delay(uid)))
         elif known.target != target:
-            self._connections.drop(known.target)
+            self._pool.drop(known.target)
             reached = known.health.ever_answered or ever_answered
             health = replace(known.health, failures=0, ever_answered=reached, holds=None, doubted_since=None)
             self._watched[uid] = self._scheduled(_Watched(uid, target, health, now))
@@ -182,7 +182,7 @@ class HealthMonitor:
     def forget(self, uid: str) -> None:
         """Stop asking an API server, if it is watched."""
         if known := self._watched.pop(uid, None):
-            self._connections.drop(known.target)
+            self._pool.drop(known.target)
 
     def health(self, uid: str) -> Health | None:
         """Return the health of an API server; None if it is not watched."""
@@ -199,7 +199,7 @@ class HealthMonitor:
                     await slots.acquire()
                     questions.create_task(self._question(watched)).add_done_callback(lambda _: slots.release())
         finally:
-            self._connections.close()
+            self._pool.close()
 
     async def _next_due(self) -> _Watched:
         while True:
@@ -227,7 +227,7 @@ class HealthMonitor:
         data = await self._ask(watched.target, DATA_PATH) if answer.is_alive else None
         watched.is_asked_now = False
         if self._watched.get(watched.uid) is not watched:
-            self._connections.drop(watched.target)
+            self._pool.drop(watched.target)
             return
         before, now = watched.health, self._clock()
         watched.health = replace(judge(before, answer, now), asked_at=watched.asked)

@@ -8,7 +8,8 @@ node image.
     CAPK_LOCAL_KIND_HOME            directory of the clusters
     CAPK_LOCAL_KIND_MODE=instant    no processes: only a directory and a well-formed kubeconfig without a server
     CAPK_LOCAL_KIND_CREATE_SECONDS  minimum time of a creation
-    CAPK_LOCAL_KIND_ABSENT_IMAGES   shell patterns of node images that cannot be pulled (default: `*:v[02-9].*`)
+    CAPK_LOCAL_KIND_ABSENT_IMAGES   shell patterns of node images that cannot be pulled (default: `*:v[02-9].*`, and
+                                    minor versions that are newer than that of kind's default image)
     CAPK_BIN                        directory of etcd and kube-apiserver, searched before `bin/` and PATH
 
 Tests start this command hundreds of times, so only imports that every call needs are at the top.

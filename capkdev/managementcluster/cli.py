@@ -21,6 +21,14 @@ _KIND_CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/kindclusters"
 DirectoryOption = Annotated[
     Path, typer.Option("--directory", "-d", help="Directory of its data, logs and kubeconfig.", envvar="CAPK_DIRECTORY")
 ]
+CallerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The command that runs `up` and, when it ends, `down`; messages name it.",
+        envvar="CAPKDEV_CALLER",
+        hidden=True,
+    ),
+]
 
 
 @app.command()
@@ -37,6 +45,7 @@ def up(
     provider_arguments: Annotated[
         list[str] | None, typer.Argument(help="Further arguments of `capk run`, after `--`.", metavar="-- ARGUMENTS")
     ] = None,
+    caller: CallerOption = None,
 ) -> None:
     """Start the management cluster and return when it is ready. It runs until `capkdev down`."""
     from capkdev.managementcluster.cluster import LocalManagementCluster
@@ -56,7 +65,7 @@ def up(
     typer.echo(
         f"Ready. Look around with:\n\n  export KUBECONFIG={management.kubeconfig}\n  kubectl get kindclusters -A\n"
     )
-    typer.echo(f"Stop it with `capkdev down{_same(directory)}`.")
+    typer.echo(f"Ctrl-C ends `{caller}` and stops it." if caller else f"Stop it with `capkdev down{_same(directory)}`.")
 
 
 @app.command()
@@ -65,6 +74,7 @@ def down(
     delete_data: Annotated[
         bool, typer.Option("--delete-data", help="Remove its objects, logs and keys as well.")
     ] = False,
+    caller: CallerOption = None,
 ) -> None:
     """Stop all processes of the management cluster. Keep its data for the next `up`, and keep all kind clusters."""
     from capkdev.files import remove_tree
@@ -85,7 +95,7 @@ def down(
     typer.echo(ended)
     if left:
         typer.echo(f"These KINDClusters remain, but no provider manages them now: {', '.join(left)}.")
-        typer.echo(f"To manage or delete them, run `capkdev up{_same(directory)}` again.")
+        typer.echo(f"To manage or delete them, run `{caller or f'capkdev up{_same(directory)}'}` again.")
     if delete_data and (management.directory / "options.json").exists():
         remove_tree(management.directory)
         typer.echo(f"{directory} was removed.")

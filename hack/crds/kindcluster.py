@@ -45,17 +45,25 @@ def _has(owner: str, field: str) -> str:
     return f"(has({owner}.spec) && has({owner}.spec.{field}))"
 
 
-def same(field: str) -> str:
-    """Return the CEL expression that a field of the spec has not changed."""
+def _has_content(owner: str, field: str) -> str:
+    return f"(has({owner}.spec) && has({owner}.spec.{field}) && {owner}.spec.{field}.size() > 0)"
+
+
+def same(field: str, schema: Schema) -> str:
+    """Return the CEL expression that a field of the spec has not changed.
+
+    schema: of the field. An empty list or map means the same as none.
+    """
+    has = _has_content if schema.get("type") == "array" or "additionalProperties" in schema else _has
     return f"""
-        {_has("self", field)} == {_has("oldSelf", field)}
-        && (!{_has("self", field)} || self.spec.{field} == oldSelf.spec.{field})
+        {has("self", field)} == {has("oldSelf", field)}
+        && (!{has("self", field)} || self.spec.{field} == oldSelf.spec.{field})
     """
 
 
-def _fixed(field: str, meaning: str) -> Schema:
+def _fixed(field: str, meaning: str, schema: Schema) -> Schema:
     return rule(
-        f"!{_CREATED} || ({same(field)})",
+        f"!{_CREATED} || ({same(field, schema)})",
         f"""cannot change: kind sets {meaning} of a cluster once, when it creates it. Delete this object and create
         it again with the new value, or create another one under a new name""",
         at=f".spec.{field}",
@@ -65,6 +73,7 @@ def _fixed(field: str, meaning: str) -> Schema:
 
 def root_rules() -> list[Schema]:
     """Return the CEL rules of the KINDCluster as a whole: names, and immutable fields."""
+    fields = spec()["properties"]
     return [
         rule(
             f"!{_has('self', 'clusterName')} || self.spec.clusterName.size() <= {_NAME_LIMIT}",
@@ -82,7 +91,7 @@ def root_rules() -> list[Schema]:
             at=".spec",
         ),
         rule(
-            f"!{_has('oldSelf', 'clusterName')} || ({same('clusterName')})",
+            f"!{_has('oldSelf', 'clusterName')} || ({same('clusterName', fields['clusterName'])})",
             """cannot change once set: the kind cluster could no longer be found under its name. Create another
             object with the new clusterName, and delete this one""",
             at=".spec.clusterName",
@@ -111,7 +120,7 @@ def root_rules() -> list[Schema]:
             at=".spec.controlPlaneEndpoint",
             reason="FieldValueForbidden",
         ),
-        *(_fixed(field, meaning) for field, meaning in _FIXED_AT_CREATION.items()),
+        *(_fixed(field, meaning, fields[field]) for field, meaning in _FIXED_AT_CREATION.items()),
     ]
 
 

@@ -130,7 +130,7 @@ def root_rules() -> list[Schema]:
     """Return the CEL rules of the KINDMachine as a whole: everything but the provider id is immutable."""
     return [
         rule(
-            same(field),
+            same(field, spec()["properties"][field]),
             f"""cannot change: {meaning} of a node is set once, when it joins. Change the KINDMachineTemplate of its
             MachineDeployment, or delete this object and create it again with the new value""",
             at=f".spec.{field}",

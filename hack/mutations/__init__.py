@@ -1,1 +1,1 @@
-"""Removes the code of each promise in turn, and checks that a test fails."""
+"""Removes the code of each guarantee in turn, and checks that a test fails."""

@@ -1,6 +1,6 @@
 """Applies each mutation to a scratch copy and runs the test that has to fail: `python -m hack.mutations [WORD ...]`.
 
-Words select the mutations whose promise or file contains one of them. The exit status is 1 if a mutation survives.
+Words select the mutations whose guarantee or file contains one of them. The exit status is 1 if a mutation survives.
 """
 
 import os
@@ -26,12 +26,12 @@ PASSED, FAILED = 0, 1
 
 @dataclass(frozen=True)
 class Mutation:
-    """One way to break a promise.
+    """One way to break a guarantee.
 
     find: text that occurs exactly once in the file. put: its replacement. test: arguments of pytest.
     """
 
-    promise: str
+    guarantee: str
     file: str
     find: str
     put: str
@@ -39,7 +39,7 @@ class Mutation:
 
     @contextmanager
     def applied(self, copy: Path) -> Iterator[None]:
-        """Break the promise in a copy of the repository, within the context; raises ValueError if the code changed."""
+        """Break the guarantee in a copy of the repository, within the context; raises ValueError if code changed."""
         file = copy / self.file
         text = file.read_text(encoding="utf-8")
         if text.count(self.find) != 1:
@@ -53,7 +53,7 @@ class Mutation:
 
 def main(words: Sequence[str]) -> int:
     mutations = [Mutation(**entry) for entry in yaml.safe_load(LIST.read_text(encoding="utf-8"))]
-    chosen = [one for one in mutations if not words or any(word in one.promise + one.file for word in words)]
+    chosen = [one for one in mutations if not words or any(word in one.guarantee + one.file for word in words)]
     with tempfile.TemporaryDirectory(prefix="capk-mutations-") as directory:
         copy = scratch_copy(Path(directory))
         sound = passing(copy, {one.test for one in chosen})
@@ -68,7 +68,7 @@ def judge(copy: Path, mutation: Mutation) -> str:
     with mutation.applied(copy):
         status = run(copy, mutation.test)
     outcome = {FAILED: "killed", PASSED: "SURVIVED"}.get(status, f"no verdict: pytest ended with {status}")
-    print(f"{outcome:9} {time.monotonic() - began:5.1f} s  {mutation.promise}  [{mutation.test}]", flush=True)
+    print(f"{outcome:9} {time.monotonic() - began:5.1f} s  {mutation.guarantee}  [{mutation.test}]", flush=True)
     return outcome
 
 
@@ -82,7 +82,7 @@ def passing(copy: Path, tests: Set[str]) -> set[str]:
 
 def without_verdict(mutation: Mutation) -> str:
     """Report that the test cannot judge, because it fails without the mutation too."""
-    print(f"no verdict: fails without it too  {mutation.promise}  [{mutation.test}]", flush=True)
+    print(f"no verdict: fails without it too  {mutation.guarantee}  [{mutation.test}]", flush=True)
     return "no verdict"
 
 

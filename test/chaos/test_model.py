@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.mark.rule("C7", "C11", "C21", "C23", "C26", "C27", "K27", "K28", "K37")
-def test_random_lives_keep_every_promise(
+def test_random_lives_keep_every_guarantee(
     stage: Callable[..., Stage], chance: random.Random, seed: int, counters: Counters
 ) -> None:
     stage = stage(create_seconds=0.3)

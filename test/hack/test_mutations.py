@@ -15,24 +15,24 @@ MUTATIONS = [Mutation(**entry) for entry in yaml.safe_load(LIST.read_text(encodi
 
 
 def test_text_to_find_is_in_its_file_exactly_once() -> None:
-    found = {one.promise: text_of(one.file).count(one.find) for one in MUTATIONS}
-    assert {promise: times for promise, times in found.items() if times != 1} == {}
+    found = {one.guarantee: text_of(one.file).count(one.find) for one in MUTATIONS}
+    assert {guarantee: times for guarantee, times in found.items() if times != 1} == {}
 
 
 def test_mutated_code_differs_and_is_python() -> None:
     for one in MUTATIONS:
-        assert one.find != one.put, one.promise
-        ast.parse(text_of(one.file).replace(one.find, one.put), one.promise)
+        assert one.find != one.put, one.guarantee
+        ast.parse(text_of(one.file).replace(one.find, one.put), one.guarantee)
 
 
 def test_named_tests_exist() -> None:
-    assert [one.promise for one in MUTATIONS if not all(map(names_at, places(one)))] == []
-    assert [one.promise for one in MUTATIONS if not places(one)] == []
+    assert [one.guarantee for one in MUTATIONS if not all(map(names_at, places(one)))] == []
+    assert [one.guarantee for one in MUTATIONS if not places(one)] == []
 
 
 def test_each_word_that_chooses_tests_is_in_the_name_of_one() -> None:
     unknown = {
-        one.promise: word
+        one.guarantee: word
         for one in MUTATIONS
         for word in chosen_words(one)
         if not any(word in name for place in places(one) for name in names_at(place))
@@ -41,7 +41,7 @@ def test_each_word_that_chooses_tests_is_in_the_name_of_one() -> None:
 
 
 def test_no_mutation_is_listed_twice() -> None:
-    assert len({one.promise for one in MUTATIONS}) == len(MUTATIONS)
+    assert len({one.guarantee for one in MUTATIONS}) == len(MUTATIONS)
 
 
 def places(mutation: Mutation) -> list[str]:

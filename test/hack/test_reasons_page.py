@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from capk.api.names import Reason
 from hack import reasons
 from hack.reasons import BEGIN, END, main, updated
 
@@ -23,6 +24,16 @@ def test_page_that_was_edited_by_hand_is_reported(
     assert "run `make generate`" in capsys.readouterr().err
     assert main([]) == 0
     assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_reason_without_a_page_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    others = {reason: page for reason, page in reasons.BY_REASON.items() if reason is not Reason.IMAGE_NOT_FOUND}
+    monkeypatch.setattr(reasons, "BY_REASON", others)
+    assert main(arguments) == 1
+    assert "capk/diagnosis/reasons: ImageNotFound." in capsys.readouterr().err
 
 
 def test_what_stands_around_the_reasons_stays() -> None:

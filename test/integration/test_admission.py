@@ -316,6 +316,26 @@ def assert_accepted(answer: tuple[int, dict[str, Any]]) -> None:
     assert answer[0] == 200, answer[1]["message"]
 
 
+@pytest.mark.parametrize(
+    ("field", "empty"),
+    [
+        ("nodes", []),
+        ("featureGates", {}),
+        ("runtimeConfig", {}),
+        ("kubeadmConfigPatches", []),
+        ("kubeadmConfigPatchesJSON6902", []),
+        ("containerdConfigPatches", []),
+        ("containerdConfigPatchesJSON6902", []),
+    ],
+)
+def test_empty_list_or_map_of_a_running_cluster_means_the_same_as_none(stored: Any, field: str, empty: Any) -> None:
+    cluster = stored("KINDCluster", {})
+    cluster.set_status(PROVISIONED)
+    assert_accepted(cluster.change_spec(**{field: empty}))
+    assert_refused(cluster.change_spec(**{field: FULL_SPEC[field]}), f"spec.{field}", "cannot change")
+    assert_accepted(cluster.change_spec(**{field: None}))
+
+
 @pytest.mark.parametrize("field", FULL_SPEC)
 @pytest.mark.parametrize("status", [PROVISIONED, CREATED], ids=["provisioned", "created"])
 def test_configuration_of_a_running_cluster_cannot_change(stored: Any, field: str, status: Mapping[str, Any]) -> None:

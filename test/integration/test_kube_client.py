@@ -19,8 +19,8 @@ from capk.kube.client import KubeClient
 from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
 from capk.kube.events import EventRecorder
+from capk.kube.jsonpatches import metadata_patch, secret_patch, status_patch
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
-from capk.kube.patches import metadata_patch, secret_patch, status_patch
 from capk.kube.throttle import Throttle
 from capk.runtime.store import Store
 from capkdev.managementcluster.cluster import LocalManagementCluster

@@ -70,7 +70,7 @@ class TestRest:
                 world.delete(f"c{number}")
             await asyncio.sleep(60)
             assert len(app.records) == 0
-            assert not app.operations._operations
+            assert not app.lanes._operations
             assert not app.health._watched
             assert not app.relations._names
             assert not app.store.keys(SECRETS)

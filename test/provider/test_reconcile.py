@@ -600,7 +600,7 @@ class TestVanished:
             assert world.engine.containers == {}
             assert world.engine.called("create", "waits") == []
             assert len(app.records) == 0
-            assert not app.operations._operations
+            assert not app.lanes._operations
 
     async def test_cluster_that_is_complete_stays_when_its_finalizer_was_removed_by_force(self, tmp_path):
         """A person who removes a finalizer wants to delete the object, regardless of the cluster."""

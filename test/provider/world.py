@@ -27,7 +27,7 @@ from capk.manager.application import Application
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
-from capk.workload.connections import DATA_PATH
+from capk.workload.pool import DATA_PATH
 from capkdev.certificates import Authority
 from test.unit.recording_kube import RecordingKube, merge
 

@@ -104,7 +104,7 @@ def _kindcluster_refusal(old: Mapping[str, Any] | None, new: Mapping[str, Any]) 
         return 422, "spec.controlPlaneEndpoint: Forbidden: cannot change once set: Cluster API copies it once"
     if old and _is_created(old):
         for field in _FIXED_AT_CREATION:
-            if spec.get(field) != before.get(field):
+            if (spec.get(field) or None) != (before.get(field) or None):
                 return 422, f"spec.{field}: Forbidden: cannot change: kind sets it once, when it creates the cluster"
     return None
 

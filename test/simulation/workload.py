@@ -9,7 +9,7 @@ from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.answer import Answer
 from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.connection import Target
-from capk.workload.connections import DATA_PATH
+from capk.workload.pool import DATA_PATH
 from test.simulation.clock import now
 from test.simulation.engine import Birth, SimulatedEngine
 

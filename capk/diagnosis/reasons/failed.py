@@ -18,7 +18,8 @@ PAGES: Final = (
     Page(
         Reason.MISSING,
         "The kind cluster is gone, and its data with it.",
-        "It was deleted, but not through the object: for example with `kind delete cluster`.",
+        "It was deleted, but not through the object: for example with `kind delete cluster`. `kubectl get "
+        "kindclusters` still shows the version and the endpoint that it had.",
         "Delete the object, or set `spec.recreatePolicy: Always` to get a new, empty cluster.",
     ),
     Page(

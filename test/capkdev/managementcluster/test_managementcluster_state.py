@@ -1,12 +1,17 @@
 """The state of a management cluster without processes, and the output of its commands."""
 
+import subprocess
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+from capkdev.managementcluster import cli
 from capkdev.managementcluster.cli import app
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.options import Member, Options, State
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_options_and_state_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -65,3 +70,30 @@ def test_status_prints_a_path_in_one_piece_on_a_narrow_terminal(tmp_path: Path) 
     State("stopped", "", [Member("etcd", str(directory), "https://127.0.0.1:1")]).save(tmp_path)
     result = CliRunner().invoke(app, ["status", "--directory", str(tmp_path)], env={"COLUMNS": "40"})
     assert f"{directory.name}/etcd.log" in result.output
+
+
+@pytest.mark.parametrize(
+    ("caller", "end", "again"),
+    [
+        (None, "Stop it with `capkdev down --directory {0}`.", "run `capkdev up --directory {0}` again."),
+        ("make dev", "Ctrl-C ends `make dev` and stops it.", "run `make dev` again."),
+    ],
+)
+def test_messages_name_the_command_that_the_user_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caller: str | None, end: str, again: str
+) -> None:
+    monkeypatch.setattr(LocalManagementCluster, "start", lambda self, **_: None)
+    environment = {"CAPKDEV_CALLER": caller}
+    started = CliRunner().invoke(app, ["up", "--no-provider", "--directory", str(tmp_path)], env=environment)
+    assert end.format(tmp_path) in started.output
+    monkeypatch.setattr(LocalManagementCluster, "is_running", True)
+    monkeypatch.setattr(cli, "_kind_clusters", lambda management: ["default/dev"])
+    stopped = CliRunner().invoke(app, ["down", "--directory", str(tmp_path)], env=environment)
+    assert again.format(tmp_path) in stopped.output
+
+
+def test_make_dev_is_the_command_that_messages_name() -> None:
+    planned = subprocess.run(
+        ["make", "--dry-run", "dev", "ENGINE=fake-kind"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    assert "export CAPKDEV_CALLER='make dev ENGINE=fake-kind'; trap 'capkdev down' EXIT; capkdev up" in planned

@@ -8,7 +8,7 @@ import pytest
 
 from capk.api.definitions import expected
 from capk.api.names import CONTROL_PLANE_GROUP, INFRASTRUCTURE_GROUP
-from capk.doctor.facts import EngineFacts, Facts, ImageFacts, KindFacts, MachineFacts, ManagementFacts, WorkDirFacts
+from capk.doctor.place import EngineFacts, Facts, ImageFacts, KindFacts, MachineFacts, ManagementFacts, WorkDirFacts
 from capk.engine.info import EngineInfo
 from capk.engine.kind import Build
 from capk.kindconfig.images import default_image, kind_release

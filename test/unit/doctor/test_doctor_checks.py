@@ -11,8 +11,8 @@ from capk.api.rights import needed, needed_to_lead
 from capk.diagnosis.failures import Failure
 from capk.doctor import enginechecks, machinechecks, managementchecks
 from capk.doctor.checks import findings, has_failed
-from capk.doctor.facts import EngineFacts, ImageFacts, KindFacts, WorkDirFacts
 from capk.doctor.finding import Status
+from capk.doctor.place import EngineFacts, ImageFacts, KindFacts, WorkDirFacts
 
 RELEASE = "v0.33.0"
 FAKE = {"version": RELEASE, "toolchain": "capkdev-fake-kind"}

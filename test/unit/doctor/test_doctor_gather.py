@@ -9,8 +9,8 @@ import pytest
 
 from capk.api.names import Reason
 from capk.doctor import gather as gathering
-from capk.doctor.facts import Facts
 from capk.doctor.gather import free_memory, gather
+from capk.doctor.place import Facts
 from capk.kindconfig.images import default_image, kind_release
 from capk.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from capk.engine.operations import Lane, Operations
+from capk.engine.lanes import Lane, Lanes
 from capk.manager.records import ACCESS_SECONDS, Made, Record, Records
 from capk.plan.observed import CreationFacts, Policy, Validity
 from capk.plan.plan import OperationRequest, ReadAccess
@@ -25,8 +25,8 @@ async def after(result: Any, request: OperationRequest = CREATE) -> tuple[Record
         return result
 
     clock = asyncio.get_running_loop().time
-    operations = Operations(dict.fromkeys(Lane, 1), on_change=lambda uid: None, clock=clock)
-    records = Records(carry_out, operations, Metrics(), Policy(), clock)
+    lanes = Lanes(dict.fromkeys(Lane, 1), on_change=lambda uid: None, clock=clock)
+    records = Records(carry_out, lanes, Metrics(), Policy(), clock)
     record = records.of(kindcluster())
     records.start(record, request)
     await asyncio.sleep(1)

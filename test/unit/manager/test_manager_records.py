@@ -12,7 +12,7 @@ import pytest
 from capk.api import names
 from capk.api.names import Reason
 from capk.api.objects import KINDCluster
-from capk.engine.operations import Lane, Operations
+from capk.engine.lanes import Lane, Lanes
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
 from capk.manager.records import (
@@ -61,8 +61,8 @@ class World:
     def __init__(self, limit: int = 10) -> None:
         self.executor = Executor()
         self.changes: list[Any] = []
-        self.operations = Operations(dict.fromkeys(Lane, limit), on_change=self.changes.append, clock=now)
-        self.records = Records(self.executor.carry_out, self.operations, Metrics(), POLICY, now)
+        self.lanes = Lanes(dict.fromkeys(Lane, limit), on_change=self.changes.append, clock=now)
+        self.records = Records(self.executor.carry_out, self.lanes, Metrics(), POLICY, now)
 
     def record(self, uid: str = "one") -> Record:
         return self.records.of(seen(uid))
@@ -129,8 +129,8 @@ class TestOperation:
     async def test_wait_for_an_answer_takes_no_place_from_those_who_work(self, world):
         world.records.start(world.record(), ReadAccess("dev", await_answer=True))
         await asyncio.sleep(0.5)
-        assert world.operations.count(Lane.WAIT) == (0, 1)
-        assert world.operations.count(Lane.READ) == (0, 0)
+        assert world.lanes.count(Lane.WAIT) == (0, 1)
+        assert world.lanes.count(Lane.READ) == (0, 0)
 
     async def test_cancelled_before_its_turn_it_is_over_and_counts_for_nothing(self):
         world = World(limit=1)
@@ -157,7 +157,7 @@ class TestOperation:
     async def test_withdrawn_operation_counts_for_nothing(self, world):
         record = await world.run(CREATE, Withdrawn())
         assert world.records.goals(record) == {}
-        assert world.operations.get("one").error is None
+        assert world.lanes.get("one").error is None
 
 
 class TestGoals:
@@ -381,7 +381,7 @@ class TestForget:
         world.records.forget("one")
         await asyncio.sleep(2)
         assert world.executor.done == []
-        assert world.operations.get("one") is None
+        assert world.lanes.get("one") is None
 
     @pytest.mark.rule("C14")
     async def test_kubeconfigs_of_an_object_that_is_gone_go_too(self, world):
@@ -406,9 +406,9 @@ class TestForget:
         await asyncio.sleep(1)
         assert len(world.records) == 0
         assert world.records.of_key(seen("uid-7").key) == []
-        assert all(world.operations.get(f"uid-{number}") is None for number in range(1000))
+        assert all(world.lanes.get(f"uid-{number}") is None for number in range(1000))
         assert not world.records._uids
-        assert not world.operations._operations
+        assert not world.lanes._operations
 
     async def test_looking_for_a_key_makes_no_record(self, world):
         assert world.records.of_key(seen("one").key) == []

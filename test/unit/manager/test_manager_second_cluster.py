@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from capk.engine.operations import Lane, Operations
+from capk.engine.lanes import Lane, Lanes
 from capk.engine.progress import Step
 from capk.manager.records import Made, Record, Records
 from capk.plan.observed import Access, Policy
@@ -31,8 +31,8 @@ class Engine:
 
 async def test_new_cluster_is_not_taken_for_the_one_that_was_lost():
     engine = Engine()
-    operations = Operations(dict.fromkeys(Lane, 1), on_change=lambda _: None, clock=now)
-    records = Records(engine.carry_out, operations, Metrics(), Policy(), now)
+    lanes = Lanes(dict.fromkeys(Lane, 1), on_change=lambda _: None, clock=now)
+    records = Records(engine.carry_out, lanes, Metrics(), Policy(), now)
     record = records.of(kindcluster())
 
     async def run(request: OperationRequest, answer: Any) -> None:

@@ -10,7 +10,7 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
-from capk.kindconfig.credentials import certificates, fingerprint
+from capk.kindconfig.kubeconfigfields import certificates, fingerprint
 from capk.plan.creation import needs_no_owner
 from capk.plan.kindcluster import decide
 from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
@@ -464,6 +464,22 @@ class TestCreation:
         plan = decide(observe(kindcluster(annotations=CLAIMED, finalizers=FINALIZER), operation=operation))
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.PREPARING_NODES)
         assert plan.operation is None
+
+    def test_queued_retry_keeps_why_the_last_attempt_failed(self) -> None:
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
+        waiting = running_operation(create_request(), queued=True)
+        tried = observe(cluster, operation=waiting, goals=failed(create_request(), NO_IMAGE, attempts=3))
+        plan = decide(tried)
+        cause = "first. The last attempt failed with ImageNotFound: The node image is not there. Load it."
+        for kind in (Condition.CLUSTER_CREATED, Condition.READY):
+            assert condition(plan.status, kind) == ("False", Reason.QUEUED)
+            assert message(plan.status, kind).endswith(cause)
+        later = replace(apply(tried, plan), goals=failed(create_request(), NO_IMAGE, attempts=3, seconds_ago=99.0))
+        assert decide(later).status == later.object.status
+        edited = failed(create_request(generation=7), NO_IMAGE)
+        for goals in (edited, ended(create_request()), {}):
+            first = decide(observe(cluster, operation=waiting, goals=goals))
+            assert message(first.status, Condition.CLUSTER_CREATED).endswith("to be created first.")
 
     def test_creation_that_has_only_begun_is_not_worth_a_write(self) -> None:
         operation = running_operation(create_request(), step=Reason.PREPARING_NODES, announced=False)

@@ -384,6 +384,15 @@ class TestJoin:
         assert (plan.operation, verdict(plan)) == (None, ("False", reason))
         assert decide(observe_machine(operation=replace(operation, announced=False))).status is None
 
+    def test_queued_retry_keeps_why_the_last_join_failed(self) -> None:
+        goals = failed(addition(), FULL)
+        plan = decide(observe_machine(operation=running_operation(addition(), queued=True), goals=goals))
+        assert verdict(plan) == ("False", "Queued")
+        assert plan.status is not None
+        cause = "The last attempt failed with OutOfDisk: the disk is full"
+        assert message(plan.status, Condition.WORKER_JOINED).endswith(cause)
+        assert message(plan.status, Condition.READY).endswith(cause)
+
     @pytest.mark.parametrize("infrastructure", [None, cluster_with(cluster=kindcluster(status=UP, **DELETED))])
     def test_join_to_a_kind_cluster_that_goes_is_cancelled(self, infrastructure: Any) -> None:
         observed = observe_machine(operation=running_operation(addition()), infrastructure=infrastructure)
@@ -660,7 +669,7 @@ class TestDeletion:
 
 
 class TestEveryCombination:
-    """Promises that hold in every combination of the facts."""
+    """Rules that hold in every combination of the facts."""
 
     MACHINES = tuple(
         make(spec, owned=not spec, **metadata)

@@ -10,8 +10,8 @@ import pytest
 
 from capk.workload.answer import Answer
 from capk.workload.connection import Target
-from capk.workload.connections import DATA_PATH, HEALTH_PATH
 from capk.workload.health import MOST_IN_FLIGHT, NOTHING, Health, HealthMonitor
+from capk.workload.pool import DATA_PATH, HEALTH_PATH
 from test.unit.virtual_time import now, run
 
 PERIOD = 30.0

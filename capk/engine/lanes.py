@@ -77,8 +77,8 @@ class _Queue:
     running: int = 0
 
 
-class Operations:
-    """Background operations, at most one per key.
+class Lanes:
+    """The lanes and their background operations, at most one operation per key.
 
     limits: how many run concurrently in each lane; the others wait in order of arrival.
     on_change: called with the key one second after the request, one second after the start, at new steps after that (at
@@ -120,7 +120,7 @@ class Operations:
         if latest and not latest.state.done:
             return latest.state
         if self._stopped:
-            raise RuntimeError("operations have been stopped")
+            raise RuntimeError("lanes have been stopped")
         due = asyncio.get_running_loop().time() + self._first_seconds
         operation = _Operation(key, work, OperationState(lane, name or lane.value), due)
         self._operations[key] = operation

@@ -6,32 +6,32 @@ from dataclasses import replace
 
 import pytest
 
-from capk.workload.connections import HEALTH_PATH, Connections
+from capk.workload.pool import HEALTH_PATH, ConnectionPool
 from test.unit.workload.hostile import Server, http
 
 
 @pytest.fixture
-def connections() -> Connections:
-    return Connections()
+def pool() -> ConnectionPool:
+    return ConnectionPool()
 
 
-async def test_one_connection_carries_all_questions(server: Server, connections: Connections) -> None:
+async def test_one_connection_carries_all_questions(server: Server, pool: ConnectionPool) -> None:
     server.reply = http("ok")
-    answers = [await connections.ask(server.target, HEALTH_PATH) for _ in range(3)]
+    answers = [await pool.ask(server.target, HEALTH_PATH) for _ in range(3)]
     assert [answer.said for answer in answers] == ["HTTP 200"] * 3
     assert server.connections == 1
     assert all(request.startswith("GET /readyz?exclude=etcd-readiness HTTP/1.1\r\n") for request in server.requests)
-    connections.close()
+    pool.close()
 
 
 async def test_connection_that_the_server_closed_meanwhile_is_opened_again_without_a_failure(
-    server: Server, connections: Connections
+    server: Server, pool: ConnectionPool
 ) -> None:
     server.reply, server.is_closing = http("ok"), True
     for _ in range(3):
-        assert (await connections.ask(server.target, HEALTH_PATH)).status == 200
+        assert (await pool.ask(server.target, HEALTH_PATH)).status == 200
     assert server.connections == 3
-    connections.close()
+    pool.close()
 
 
 @pytest.mark.parametrize(
@@ -43,27 +43,25 @@ async def test_connection_that_the_server_closed_meanwhile_is_opened_again_witho
         b"garbage\r\n\r\n",
     ],
 )
-async def test_connection_after_an_unusual_answer_is_closed(
-    server: Server, connections: Connections, reply: bytes
-) -> None:
+async def test_connection_after_an_unusual_answer_is_closed(server: Server, pool: ConnectionPool, reply: bytes) -> None:
     server.reply = reply
     for _ in range(2):
-        await connections.ask(server.target, HEALTH_PATH)
+        await pool.ask(server.target, HEALTH_PATH)
     assert server.connections == 2
-    connections.close()
+    pool.close()
 
 
-async def test_dead_server_is_a_failure_also_on_a_kept_connection(server: Server, connections: Connections) -> None:
+async def test_dead_server_is_a_failure_also_on_a_kept_connection(server: Server, pool: ConnectionPool) -> None:
     server.reply = http("ok")
-    assert (await connections.ask(server.target, HEALTH_PATH)).is_alive
+    assert (await pool.ask(server.target, HEALTH_PATH)).is_alive
     server.reply, server.is_closing = b"", True
-    answer = await connections.ask(server.target, HEALTH_PATH)
+    answer = await pool.ask(server.target, HEALTH_PATH)
     assert answer.said == "the server closed the connection without an answer"
     assert server.connections == 2
-    connections.close()
+    pool.close()
 
 
-async def test_dropped_and_cancelled_questions_leave_no_connection(server: Server, connections: Connections) -> None:
+async def test_dropped_and_cancelled_questions_leave_no_connection(server: Server, pool: ConnectionPool) -> None:
     began, gone = asyncio.Event(), asyncio.Event()
 
     async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -72,36 +70,36 @@ async def test_dropped_and_cancelled_questions_leave_no_connection(server: Serve
         gone.set()
 
     server.reply = silence
-    question = asyncio.create_task(connections.ask(server.target, HEALTH_PATH))
+    question = asyncio.create_task(pool.ask(server.target, HEALTH_PATH))
     await began.wait()
     question.cancel()
     await gone.wait()
 
     server.reply = http("ok")
-    await connections.ask(server.target, HEALTH_PATH)
-    connections.drop(server.target)
-    await connections.ask(server.target, HEALTH_PATH)
+    await pool.ask(server.target, HEALTH_PATH)
+    pool.drop(server.target)
+    await pool.ask(server.target, HEALTH_PATH)
     assert server.connections == 3
-    connections.close()
+    pool.close()
 
 
 async def test_no_more_connections_are_kept_than_allowed(server: Server) -> None:
     server.reply = http("ok")
-    connections = Connections(most=1)
+    pool = ConnectionPool(most=1)
     other = replace(server.target, server_name="127.0.0.1")
     for target in (server.target, other) * 2:
-        assert (await connections.ask(target, HEALTH_PATH)).is_alive
+        assert (await pool.ask(target, HEALTH_PATH)).is_alive
     assert server.connections == 3
-    connections.close()
+    pool.close()
 
 
 async def test_process_without_a_limit_of_open_files_keeps_connections(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    connections = Connections()
+    pool = ConnectionPool()
     server.reply = http("ok")
     for _ in range(2):
-        await connections.ask(server.target, HEALTH_PATH)
+        await pool.ask(server.target, HEALTH_PATH)
     assert server.connections == 1
-    connections.close()
+    pool.close()

@@ -1,4 +1,4 @@
-"""Connections to many API servers, kept between requests."""
+"""A pool of connections to API servers: keeps one for each between requests."""
 
 import resource
 import sys
@@ -32,7 +32,7 @@ running too, /readyz returns 200 all the time, connections stay open, and this p
 """
 
 
-class Connections:
+class ConnectionPool:
     """Keeps one connection to each API server that answered; about 54 KiB each.
 
     kube-apiserver closes a connection that is idle for 90 s, a load balancer perhaps sooner. It is then replaced.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from capk.api.names import Reason
 from capk.engine import command
-from capk.engine.operations import Lane, Operations
+from capk.engine.lanes import Lane, Lanes
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
 from test.unit.virtual_time import run
@@ -53,10 +53,10 @@ def changes():
 
 
 @pytest.fixture
-async def operations(changes):
-    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.0, quiet_seconds=0.05)
-    yield operations
-    await operations.stop()
+async def lanes(changes):
+    lanes = Lanes(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.0, quiet_seconds=0.05)
+    yield lanes
+    await lanes.stop()
 
 
 async def ticks() -> None:
@@ -64,154 +64,152 @@ async def ticks() -> None:
         await asyncio.sleep(0)
 
 
-async def run_to_end(operations, key, work, lane=Lane.CREATE):
-    operations.start(key, lane, work)
+async def run_to_end(lanes, key, work, lane=Lane.CREATE):
+    lanes.start(key, lane, work)
     await ticks()
     work.go.set()
     await ticks()
-    return operations.get(key)
+    return lanes.get(key)
 
 
-async def test_operation_goes_from_running_to_done(operations, changes):
+async def test_operation_goes_from_running_to_done(lanes, changes):
     work = Work()
-    started = operations.start("a", Lane.CREATE, work, name="create cluster a")
+    started = lanes.start("a", Lane.CREATE, work, name="create cluster a")
     assert (started.running, started.queued, started.done) == (True, False, False)
     assert (started.name, started.lane) == ("create cluster a", Lane.CREATE)
     await work.began.wait()
     assert changes == ["a"]
     work.go.set()
     await ticks()
-    done = operations.get("a")
+    done = lanes.get("a")
     assert (done.running, done.queued, done.done) == (False, False, True)
     assert (done.result, done.error, done.cancelled, done.ended_at) == ("result", None, False, 100.0)
     assert changes == ["a", "a"]
 
 
-async def test_one_operation_at_a_time_per_key(operations):
+async def test_one_operation_at_a_time_per_key(lanes):
     first, second = Work(), Work()
-    state = operations.start("a", Lane.CREATE, first)
-    assert operations.start("a", Lane.DELETE, second) == state
+    state = lanes.start("a", Lane.CREATE, first)
+    assert lanes.start("a", Lane.DELETE, second) == state
     await ticks()
     assert not second.began.is_set()
 
 
-async def test_lane_is_bounded_and_first_come_first_served(operations):
+async def test_lane_is_bounded_and_first_come_first_served(lanes):
     works = [Work() for _ in range(5)]
-    states = [operations.start(n, Lane.CREATE, work) for n, work in enumerate(works)]
+    states = [lanes.start(n, Lane.CREATE, work) for n, work in enumerate(works)]
     assert [state.queued for state in states] == [False, False, True, True, True]
-    assert operations.count(Lane.CREATE) == (3, 2)
+    assert lanes.count(Lane.CREATE) == (3, 2)
     order = []
     for n, work in enumerate(works):
         await work.began.wait()
         order.append(n)
-        assert sum(operations.get(m).running for m in range(5)) <= 2
+        assert sum(lanes.get(m).running for m in range(5)) <= 2
         work.go.set()
         await ticks()
     assert order == [0, 1, 2, 3, 4]
-    assert operations.count(Lane.CREATE) == (0, 0)
+    assert lanes.count(Lane.CREATE) == (0, 0)
 
 
-async def test_deletion_does_not_wait_behind_creations(operations):
+async def test_deletion_does_not_wait_behind_creations(lanes):
     for n in range(5):
-        operations.start(n, Lane.CREATE, Work())
+        lanes.start(n, Lane.CREATE, Work())
     deletion = Work()
-    assert operations.start("gone", Lane.DELETE, deletion).running
+    assert lanes.start("gone", Lane.DELETE, deletion).running
     await asyncio.wait_for(deletion.began.wait(), 1)
 
 
-async def test_failure_is_kept_and_frees_the_lane(operations):
+async def test_failure_is_kept_and_frees_the_lane(lanes):
     error = CommandFailed(["kind"], "", 1)
     work = Work()
     work.failure = error
-    failed = await run_to_end(operations, "a", work)
+    failed = await run_to_end(lanes, "a", work)
     assert (failed.done, failed.error, failed.result) == (True, error, None)
-    assert operations.count(Lane.CREATE) == (0, 0)
+    assert lanes.count(Lane.CREATE) == (0, 0)
 
 
-async def test_failure_that_nobody_expected_is_logged_with_its_traceback(operations, caplog):
+async def test_failure_that_nobody_expected_is_logged_with_its_traceback(lanes, caplog):
     work = Work()
     work.failure = ValueError("broken")
-    failed = await run_to_end(operations, "a", work)
+    failed = await run_to_end(lanes, "a", work)
     assert failed.error is work.failure
     assert "broken" in caplog.text
     assert caplog.records[-1].exc_info
 
 
-async def test_cancelled_operation_is_done_without_an_error(operations, changes):
+async def test_cancelled_operation_is_done_without_an_error(lanes, changes):
     work = Work()
-    operations.start("a", Lane.CREATE, work)
+    lanes.start("a", Lane.CREATE, work)
     await work.began.wait()
-    operations.cancel("a")
-    assert operations.get("a").running, "nobody waits for the end of what is cancelled"
+    lanes.cancel("a")
+    assert lanes.get("a").running, "nobody waits for the end of what is cancelled"
     before = len(changes)
     await ticks()
-    state = operations.get("a")
+    state = lanes.get("a")
     assert work.cancelled
     assert (state.done, state.cancelled, state.error) == (True, True, None)
     assert len(changes) == before + 1
-    assert operations.count(Lane.CREATE) == (0, 0)
+    assert lanes.count(Lane.CREATE) == (0, 0)
 
 
-async def test_only_what_has_not_begun_is_taken_back(operations):
+async def test_only_what_has_not_begun_is_taken_back(lanes):
     works = [Work() for _ in range(3)]
     for n, work in enumerate(works):
-        operations.start(n, Lane.CREATE, work)
+        lanes.start(n, Lane.CREATE, work)
     for n in range(3):
-        operations.cancel(n, queued_only=True)
+        lanes.cancel(n, queued_only=True)
     await ticks()
-    assert [operations.get(n).cancelled for n in range(3)] == [False, False, True]
+    assert [lanes.get(n).cancelled for n in range(3)] == [False, False, True]
 
 
-async def test_cancelled_queued_operation_never_begins(operations, changes):
+async def test_cancelled_queued_operation_never_begins(lanes, changes):
     works = [Work() for _ in range(4)]
     for n, work in enumerate(works):
-        operations.start(n, Lane.CREATE, work)
-    operations.cancel(2)
-    assert operations.get(2).cancelled
+        lanes.start(n, Lane.CREATE, work)
+    lanes.cancel(2)
+    assert lanes.get(2).cancelled
     for work in works:
         work.go.set()
     await works[3].began.wait()
     assert not works[2].began.is_set()
 
 
-async def test_operation_cancelled_before_its_first_step_is_done(operations):
-    operations.start("a", Lane.CREATE, Work())
-    operations.cancel("a")
+async def test_operation_cancelled_before_its_first_step_is_done(lanes):
+    lanes.start("a", Lane.CREATE, Work())
+    lanes.cancel("a")
     await ticks()
-    assert operations.get("a").cancelled
+    assert lanes.get("a").cancelled
 
 
-async def test_cancel_of_nothing_is_fine(operations):
-    operations.cancel("nobody")
-    await run_to_end(operations, "a", Work())
-    operations.cancel("a")
-    assert not operations.get("a").cancelled
+async def test_cancel_of_nothing_is_fine(lanes):
+    lanes.cancel("nobody")
+    await run_to_end(lanes, "a", Work())
+    lanes.cancel("a")
+    assert not lanes.get("a").cancelled
 
 
-async def test_forgotten_running_operation_vanishes_at_its_end(operations, changes):
+async def test_forgotten_running_operation_vanishes_at_its_end(lanes, changes):
     work = Work()
-    operations.start("a", Lane.CREATE, work)
-    operations.forget("a")
-    assert operations.get("a").running
+    lanes.start("a", Lane.CREATE, work)
+    lanes.forget("a")
+    assert lanes.get("a").running
     work.go.set()
     await ticks()
-    assert operations.get("a") is None
+    assert lanes.get("a") is None
     assert changes == ["a", "a"]
 
 
-async def test_steps_are_announced_at_most_once_in_a_while(operations, changes):
+async def test_steps_are_announced_at_most_once_in_a_while(lanes, changes):
     work = Work()
-    operations.start("a", Lane.CREATE, work)
+    lanes.start("a", Lane.CREATE, work)
     await work.began.wait()
     for n in range(20):
         work.report(Step(Reason.PREPARING_NODES, f"{n}"))
-        assert operations.get("a").step is None, (
-            "what is not announced yet must not show, or each look would be a write"
-        )
+        assert lanes.get("a").step is None, "what is not announced yet must not show, or each look would be a write"
     assert changes == ["a"]
     await asyncio.sleep(0.07)
     assert changes == ["a", "a"]
-    assert operations.get("a").step.message == "19"
+    assert lanes.get("a").step.message == "19"
     await asyncio.sleep(0.07)
     assert changes == ["a", "a"]
     work.report(Step(Reason.PREPARING_NODES, "late"))
@@ -223,41 +221,41 @@ async def test_steps_are_announced_at_most_once_in_a_while(operations, changes):
     assert changes == ["a"] * 4
     await asyncio.sleep(0.07)
     assert changes == ["a"] * 4
-    assert operations.get("a").step.message == "last"
+    assert lanes.get("a").step.message == "last"
 
 
 async def test_short_work_is_announced_by_its_end_only(changes):
-    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05)
+    lanes = Lanes(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05)
     short, long = Work(), Work()
-    operations.start("long", Lane.CREATE, long)
+    lanes.start("long", Lane.CREATE, long)
     await long.began.wait()
     long.report(Step(Reason.PREPARING_NODES, ""))
-    assert not operations.get("long").announced
-    await run_to_end(operations, "short", short)
+    assert not lanes.get("long").announced
+    await run_to_end(lanes, "short", short)
     assert changes == ["short"]
     await asyncio.sleep(0.07)
     assert changes == ["short", "long"]
-    assert operations.get("long").announced
-    assert operations.get("long").step.reason is Reason.PREPARING_NODES
-    await operations.stop()
+    assert lanes.get("long").announced
+    assert lanes.get("long").step.reason is Reason.PREPARING_NODES
+    await lanes.stop()
 
 
 async def test_work_that_has_to_wait_is_announced(changes):
-    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05)
+    lanes = Lanes(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05)
     for n in range(3):
-        operations.start(n, Lane.CREATE, Work())
+        lanes.start(n, Lane.CREATE, Work())
     await asyncio.sleep(0.07)
-    assert operations.get(2).queued
-    assert operations.get(2).announced
+    assert lanes.get(2).queued
+    assert lanes.get(2).announced
     assert sorted(changes) == [0, 1, 2]
-    await operations.stop()
+    await lanes.stop()
 
 
 async def test_work_that_had_to_wait_and_then_is_short_is_announced_twice(changes):
-    operations = Operations(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05, quiet_seconds=0.0)
+    lanes = Lanes(LIMITS, on_change=changes.append, clock=Clock(), first_seconds=0.05, quiet_seconds=0.0)
     first, second, short = Work(), Work(), Work()
     for key, work in (("first", first), ("second", second), ("short", short)):
-        operations.start(key, Lane.CREATE, work)
+        lanes.start(key, Lane.CREATE, work)
     await asyncio.sleep(0.07)
     assert changes.count("short") == 1
     first.go.set()
@@ -265,16 +263,16 @@ async def test_work_that_had_to_wait_and_then_is_short_is_announced_twice(change
     short.report(Step(Reason.PREPARING_NODES, ""))
     short.go.set()
     await ticks()
-    assert operations.get("short").done
+    assert lanes.get("short").done
     assert changes.count("short") == 2
-    await operations.stop()
+    await lanes.stop()
 
 
-async def test_step_after_the_end_is_ignored(operations, changes):
+async def test_step_after_the_end_is_ignored(lanes, changes):
     work = Work()
-    await run_to_end(operations, "a", work)
+    await run_to_end(lanes, "a", work)
     work.report(Step(Reason.PREPARING_NODES, "late"))
-    assert operations.get("a").step is None
+    assert lanes.get("a").step is None
     assert len(changes) == 2
 
 
@@ -286,13 +284,13 @@ async def test_end_is_told_after_the_work_put_its_result_down():
         await asyncio.sleep(0)
         inventory.append("a")
 
-    operations = Operations(
+    lanes = Lanes(
         LIMITS,
-        on_change=lambda key: seen.append((operations.get(key).done, list(inventory))),
+        on_change=lambda key: seen.append((lanes.get(key).done, list(inventory))),
         clock=Clock(),
         first_seconds=0.0,
     )
-    operations.start("a", Lane.CREATE, work)
+    lanes.start("a", Lane.CREATE, work)
     await ticks()
     assert seen == [(False, []), (True, ["a"])]
 
@@ -302,36 +300,36 @@ async def test_new_work_may_start_from_within_on_change():
     started = []
 
     def changed(key):
-        if operations.get(key).done and not started:
-            started.append(operations.start(key, Lane.DELETE, second))
+        if lanes.get(key).done and not started:
+            started.append(lanes.start(key, Lane.DELETE, second))
 
-    operations = Operations(LIMITS, on_change=changed, clock=Clock())
+    lanes = Lanes(LIMITS, on_change=changed, clock=Clock())
     first = Work()
-    operations.start("a", Lane.CREATE, first)
+    lanes.start("a", Lane.CREATE, first)
     first.go.set()
     await asyncio.wait_for(second.began.wait(), 1)
-    assert operations.get("a").lane is Lane.DELETE
-    await operations.stop()
+    assert lanes.get("a").lane is Lane.DELETE
+    await lanes.stop()
 
 
 async def test_stop_ends_everything_and_lets_nothing_begin(changes):
-    operations = Operations(LIMITS, on_change=changes.append, clock=Clock())
+    lanes = Lanes(LIMITS, on_change=changes.append, clock=Clock())
     works = [Work() for _ in range(6)]
     before = asyncio.all_tasks()
     for n, work in enumerate(works):
-        operations.start(n, Lane.CREATE, work)
+        lanes.start(n, Lane.CREATE, work)
     await works[1].began.wait()
-    await operations.stop()
+    await lanes.stop()
     assert [work.began.is_set() for work in works] == [True, True, False, False, False, False]
-    assert all(operations.get(n).cancelled for n in range(6))
+    assert all(lanes.get(n).cancelled for n in range(6))
     assert asyncio.all_tasks() == before
     with pytest.raises(RuntimeError, match="stopped"):
-        operations.start("new", Lane.CREATE, Work())
+        lanes.start("new", Lane.CREATE, Work())
 
 
 @pytest.mark.rule("K36")
 @pytest.mark.virtual_time(False)
-async def test_stop_ends_the_processes_of_the_work(operations, tmp_path):
+async def test_stop_ends_the_processes_of_the_work(lanes, tmp_path):
     file = tmp_path / "ended"
     ready = asyncio.Event()
     script = f"trap 'touch {file}; exit' TERM; echo ready >&2; while :; do sleep 0.05; done"
@@ -339,9 +337,9 @@ async def test_stop_ends_the_processes_of_the_work(operations, tmp_path):
     async def work(report):
         await command.run(["/bin/sh", "-c", script], timeout_seconds=600, on_line=lambda line: ready.set())
 
-    operations.start("a", Lane.CREATE, work)
+    lanes.start("a", Lane.CREATE, work)
     await ready.wait()
-    await operations.stop()
+    await lanes.stop()
     assert file.exists()
 
 
@@ -349,29 +347,29 @@ async def test_stop_ends_the_processes_of_the_work(operations, tmp_path):
 def test_any_history_keeps_the_lane_bounded_and_loses_nothing(history):
     async def play() -> None:
         changes = Counter()
-        operations = Operations({Lane.CREATE: 2}, on_change=lambda key: changes.update([key]), clock=Clock())
+        lanes = Lanes({Lane.CREATE: 2}, on_change=lambda key: changes.update([key]), clock=Clock())
         works: dict[int, Work] = {}
         for action, key in history:
-            state = operations.get(key)
+            state = lanes.get(key)
             active = state is not None and not state.done
             if action == "start" and not active:
                 works[key] = Work()
-                operations.start(key, Lane.CREATE, works[key])
+                lanes.start(key, Lane.CREATE, works[key])
             elif action in ("end", "fail") and key in works:
                 works[key].failure = ValueError("broken") if action == "fail" else None
                 works[key].go.set()
             elif action == "cancel":
-                operations.cancel(key)
+                lanes.cancel(key)
             await ticks()
-            states = [operations.get(key) for key in works]
+            states = [lanes.get(key) for key in works]
             running = [state for state in states if state.running]
             queued = [state for state in states if state.queued]
-            assert operations.count(Lane.CREATE) == (len(queued), len(running))
+            assert lanes.count(Lane.CREATE) == (len(queued), len(running))
             assert len(running) <= 2
             assert not queued or len(running) == 2
             assert all(state.running + state.queued + state.done == 1 for state in states)
-        await operations.stop()
-        assert all(operations.get(key).done for key in works)
+        await lanes.stop()
+        assert all(lanes.get(key).done for key in works)
         assert all(changes[key] for key in works)
 
     run(play())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capk.kube.patches import changed, metadata_patch, secret_patch, status_patch, without_nulls
+from capk.kube.jsonpatches import changed, metadata_patch, secret_patch, status_patch, without_nulls
 
 scalars = st.sampled_from(["", "x", 0, 7])
 documents = st.recursive(
