@@ -111,6 +111,14 @@ MaxConcurrentCreates = Annotated[
         show_default="one per core and per GiB of memory, at least 2, within the container's memory limit",
     ),
 ]
+MaxConcurrentWorkers = Annotated[
+    int,
+    _option(
+        LIMITS,
+        "Maximum number of nodes of KINDMachines that join in parallel. The others wait in a queue.",
+        metavar="NUMBER",
+    ),
+]
 CreateTimeout = Annotated[
     str, _duration(LIMITS, "Maximum time for one creation, before the provider cleans up and tries again.")
 ]

@@ -94,6 +94,8 @@ class Settings:
     """The container engine's command; None: the one that kind would use; empty: only kind."""
     endpoint: Endpoint = Endpoint.AUTO
     max_concurrent_creates: int = field(default_factory=lambda: default_concurrent_creates(available()))
+    max_concurrent_workers: int = 4
+    """How many nodes of KINDMachines join in parallel; kubeadm keeps the machine busy for a few seconds."""
     workers: int = 16
     """Objects reconciled in parallel; a worker only waits for the API server, never for kind."""
     sync_period_seconds: float = 600.0
@@ -123,7 +125,11 @@ class Settings:
     leader_election_namespace: str | None = None
 
     def __post_init__(self) -> None:
-        for flag, count in (("--workers", self.workers), ("--max-concurrent-creates", self.max_concurrent_creates)):
+        for flag, count in (
+            ("--workers", self.workers),
+            ("--max-concurrent-creates", self.max_concurrent_creates),
+            ("--max-concurrent-workers", self.max_concurrent_workers),
+        ):
             _require(count >= 1, flag, f"{count} is too few; use at least 1")
         for flag, period in (
             ("--sync-period", self.sync_period_seconds),

@@ -27,6 +27,8 @@ class Lane(StrEnum):
     """Kinds of operations; each lane has its own limit, so one never waits for another."""
 
     CREATE = "create"
+    WORKER = "worker"
+    """Joins of single workers."""
     DELETE = "delete"
     REPAIR = "repair"
     READ = "read"

@@ -22,13 +22,19 @@ from capk.errors import Unreachable
 from capk.kube.client import KubeClient
 from capk.kube.events import EventRecorder
 from capk.manager.cache import Cache, new_store
-from capk.manager.controllers import KINDClusterController, KINDControlPlaneController
+from capk.manager.controllers import (
+    KINDClusterController,
+    KINDConfigController,
+    KINDControlPlaneController,
+    KINDMachineController,
+)
 from capk.manager.discovery import Discovery
 from capk.manager.enginewatch import EngineWatch
 from capk.manager.executor import Executor
 from capk.manager.facts import ready_reason
 from capk.manager.gate import Gate
 from capk.manager.observe import ForeignSecrets, Observer
+from capk.manager.observemachines import MachineObserver
 from capk.manager.operations.kubesystem import Ask
 from capk.manager.reconcile import Reconciler
 from capk.manager.records import Records
@@ -94,7 +100,7 @@ class Application:
         self.inventory = Inventory(self.kind, self.containers)
         self.engine_watch = EngineWatch(self.inventory, metrics, wake=self._wake_names, wake_all=self._wake_all)
         self.lanes = Lanes(
-            {Lane.CREATE: settings.max_concurrent_creates, **LANES},
+            {Lane.CREATE: settings.max_concurrent_creates, Lane.WORKER: settings.max_concurrent_workers, **LANES},
             on_change=self._operation_changed,
             clock=clock,
         )
@@ -149,9 +155,21 @@ class Application:
             policy=policy,
             foreign=foreign,
         )
+        machines = MachineObserver(
+            observer,
+            store=self.store,
+            client=client,
+            engine_name=self.containers.engine,
+            relations=self.relations,
+            records=self.records,
+            policy=policy,
+            found=self.cache.on_found,
+        )
         controllers = (
             KINDClusterController(observer, self.discovery, self.records, self.health),
             KINDControlPlaneController(observer),
+            KINDMachineController(machines),
+            KINDConfigController(machines),
         )
         self.reconciler = Reconciler(
             controllers,
@@ -252,7 +270,7 @@ class Application:
         self._wake_all()
 
     def _wake_names(self, cluster_names: Iterable[str]) -> None:
-        for key in self.relations.keys_wanting(cluster_names):
+        for key in self.relations.keys_for_names(cluster_names):
             self.queue.add(key)
 
     def _wake_all(self) -> None:

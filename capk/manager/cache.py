@@ -11,6 +11,7 @@ from capk.errors import NotFound
 from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
 from capk.manager.facts import project_secret
+from capk.manager.machines import INDEXES
 from capk.manager.relations import Relations
 from capk.runtime.probes import WatchLag
 from capk.runtime.store import Store
@@ -31,6 +32,8 @@ def new_store() -> Store:
     store.project(names.CLUSTERS, OwnerCluster.project)
     store.project(names.SECRETS, project_secret)
     store.index(names.SECRET_CLUSTER_LABEL, _cluster_label)
+    for name, values in INDEXES.items():
+        store.index(name, values)
     return store
 
 
@@ -91,6 +94,12 @@ class Cache:
             return
         for key in self._concerned(resource, obj) - {_key(resource, obj), writer}:
             self._wake(key, 0.0)
+
+    def on_found(self, resource: Resource, obj: Mapping[str, Any]) -> None:
+        """Store an object that was read before its watch delivered it, and queue the objects that it affects."""
+        if self._serves(resource, obj) and self._store.put(resource, obj):
+            for key in self._concerned(resource, obj):
+                self._wake(key, 0.0)
 
     async def relist(self) -> None:
         """List everything: only a list shows what vanished while a watch was down (K27). Raises ApiError."""

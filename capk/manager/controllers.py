@@ -9,11 +9,12 @@ from capk.api.objects import Key
 from capk.manager.discovery import Discovery
 from capk.manager.facts import health_target
 from capk.manager.observe import Observer
+from capk.manager.observemachines import MachineObserver
 from capk.manager.planwriter import Observation
 from capk.manager.records import Records
-from capk.plan import controlplane, kindcluster
+from capk.plan import bootstrap, controlplane, kindcluster, kindmachine
 from capk.plan.creation import needs_no_owner
-from capk.plan.observed import ControlPlaneObserved, Observed
+from capk.plan.observed import ConfigObserved, ControlPlaneObserved, MachineObserved, Observed
 from capk.plan.plan import Plan
 from capk.plan.repair import was_ever_reached
 from capk.workload.health import HealthMonitor
@@ -48,6 +49,10 @@ class Controller(ABC, Generic[State]):
         """Start or stop the probes of the workload cluster's API server; only a KINDCluster has one."""
         return
 
+    def cancel_workers(self, observed: State) -> None:
+        """Cancel every join of the object's kind cluster; only a KINDCluster has any."""
+        return
+
 
 class KINDClusterController(Controller[Observed]):
     """KINDClusters: the only kind whose objects own a kind cluster."""
@@ -72,6 +77,10 @@ class KINDClusterController(Controller[Observed]):
     async def confirm(self, observed: Observed) -> float | None:
         """Make certain that Cluster API is absent before an object is created without an owner (C5)."""
         return await self._discovery.confirm_absence() if needs_no_owner(observed) else None
+
+    def cancel_workers(self, observed: Observed) -> None:
+        """Cancel every join of the kind cluster, queued or running."""
+        self._records.cancel_joins(observed.cluster_name)
 
     def watch_health(self, observed: Observed) -> None:
         """Probe the API server of the kind cluster only while the cluster runs."""
@@ -110,3 +119,38 @@ class KINDControlPlaneController(Controller[ControlPlaneObserved]):
     def decide(self, observed: ControlPlaneObserved) -> Plan:
         """Return the plan for a KINDControlPlane."""
         return controlplane.decide(observed)
+
+
+class KINDMachineController(Controller[MachineObserved]):
+    """KINDMachines: each is one worker of a running kind cluster."""
+
+    resource = names.KIND_MACHINES
+    finalizer = names.KIND_MACHINE_FINALIZER
+
+    def __init__(self, observer: MachineObserver) -> None:
+        self._observer = observer
+
+    async def observe(self, key: Key) -> MachineObserved | None:
+        """Return what is known of a KINDMachine; None if it is gone."""
+        return await self._observer.kindmachine(key)
+
+    def decide(self, observed: MachineObserved) -> Plan:
+        """Return the plan for a KINDMachine."""
+        return kindmachine.decide(observed)
+
+
+class KINDConfigController(Controller[ConfigObserved]):
+    """KINDConfigs: bootstrap configurations without content, which a ClusterClass requires."""
+
+    resource = names.KIND_CONFIGS
+
+    def __init__(self, observer: MachineObserver) -> None:
+        self._observer = observer
+
+    async def observe(self, key: Key) -> ConfigObserved | None:
+        """Return what is known of a KINDConfig; None if it is gone."""
+        return await self._observer.kindconfig(key)
+
+    def decide(self, observed: ConfigObserved) -> Plan:
+        """Return the plan for a KINDConfig."""
+        return bootstrap.decide(observed)

@@ -17,9 +17,19 @@ from capk.manager.operations.kubesystem import Ask
 from capk.manager.operations.removal import Removal
 from capk.manager.operations.renewal import Renewal
 from capk.manager.operations.repair import NeededByOthers, Repair
+from capk.manager.operations.workers import Workers
 from capk.manager.records import Outcome, Record, Withdrawn
 from capk.plan.observed import EndpointMode
-from capk.plan.plan import Create, Delete, OperationRequest, ReadAccess, RenewCertificates, StartNodes
+from capk.plan.plan import (
+    AddWorker,
+    Create,
+    Delete,
+    OperationRequest,
+    ReadAccess,
+    RemoveWorker,
+    RenewCertificates,
+    StartNodes,
+)
 
 StillWanted = Callable[[Record, OperationRequest], bool]
 """Returns whether the object still wants the request that was queued for it."""
@@ -53,12 +63,15 @@ class Executor:
         self._deletion = Deletion(kind, containers, inventory, logs, removal)
         self._repair = Repair(containers, inventory, needed_by_others)
         self._access = AccessReader(kind, containers, inventory, ask, endpoint=endpoint, wait_seconds=wait_seconds)
+        self._workers = Workers(containers, inventory, logs)
         self._renewal = Renewal(containers, inventory, self._access.run)
 
     async def carry_out(self, record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Outcome:
-        """Carry out the request; return what a creation has made, or how to reach the workload cluster.
+        """Carry out the request; return what a creation or a join has made, or how to reach the workload
+        cluster.
 
-        Raises CommandError, AddressTaken, NamesNotResolved, BadKubeconfig; Withdrawn if the object no longer wants it.
+        Raises CommandError, AddressTaken, NamesNotResolved, UnsupportedEngine, InvalidSpec, BadKubeconfig; Withdrawn if
+        the object no longer wants it.
         """
         if not self._still_wanted(record, request):
             raise Withdrawn
@@ -73,4 +86,8 @@ class Executor:
                 return await self._access.run(record, request)
             case RenewCertificates():
                 return await self._renewal.run(record, request)
+            case AddWorker():
+                return await self._workers.add(request, on_step)
+            case RemoveWorker():
+                await self._workers.remove(request, on_step, still_wanted=lambda: self._still_wanted(record, request))
         return None

@@ -1,9 +1,9 @@
 """Decides whether an object still wants an operation that was queued for it, possibly minutes ago."""
 
-from capk.api.objects import KINDCluster
+from capk.api.objects import KINDCluster, KINDMachine, Object, OwnerCluster
 from capk.manager.records import Record
 from capk.manager.relations import Relations
-from capk.plan.plan import Create, Delete, Goal, OperationRequest, RenewCertificates
+from capk.plan.plan import AddWorker, Create, Delete, Goal, OperationRequest, RemoveWorker, RenewCertificates
 from capk.runtime.store import Store
 
 
@@ -18,12 +18,14 @@ class Gate:
         """Return whether the request may be carried out now."""
         if record.vanished:
             # An object that was restored from a backup carries the claim of the one that is gone.
-            return isinstance(request, Delete) and not self._relations.is_claimed(request.uids)
+            return self._is_abandoned(request)
         raw = self._store.get(record.key)
-        if raw is None:
+        if raw is None or Object(raw).uid != record.uid:
             return False
+        if isinstance(request, AddWorker | RemoveWorker):
+            return self._is_worker_wanted(KINDMachine(raw), request)
         cluster = KINDCluster(raw)
-        if cluster.uid != record.uid or self._is_left_alone(cluster):
+        if self._is_left_alone(cluster, self._relations.owner(cluster)):
             return False
         match request:
             case Create(mark=mark):
@@ -34,8 +36,26 @@ class Gate:
                 return cluster.is_deleting and not (is_of_whole and cluster.retains)
         return True
 
-    def _is_left_alone(self, cluster: KINDCluster) -> bool:
+    def _is_abandoned(self, request: OperationRequest) -> bool:
+        """Return whether a request removes what no other object has come to own."""
+        match request:
+            case Delete():
+                return not self._relations.is_claimed(request.uids)
+            case RemoveWorker():
+                return not self._relations.machines.has_id(request.machine)
+        return False
+
+    def _is_worker_wanted(self, machine: KINDMachine, request: AddWorker | RemoveWorker) -> bool:
+        cluster = self._relations.machines.infrastructure(machine)
+        owner = self._relations.machines.owner(machine) or (self._relations.owner(cluster) if cluster else None)
+        if self._is_left_alone(machine, owner):
+            return False
+        if isinstance(request, RemoveWorker):
+            return machine.is_deleting or request.goal is not Goal.LEFT
+        is_going = machine.is_deleting or cluster is None or cluster.is_deleting
+        return not is_going and machine.stored_machine_id == request.machine
+
+    def _is_left_alone(self, current: Object, owner: OwnerCluster | None) -> bool:
         """Return whether the provider must not act: a pause (C7), another manager (C6) or a move (C25)."""
-        owner = self._relations.owner(cluster)
-        is_paused = cluster.is_paused or (owner is not None and owner.pauses)
-        return is_paused or cluster.is_externally_managed or cluster.is_deleted_for_move
+        is_paused = current.is_paused or (owner is not None and owner.pauses)
+        return is_paused or current.is_externally_managed or current.is_deleted_for_move

@@ -9,7 +9,7 @@ from typing import Any, Final
 import kopf
 
 from capk.api import names
-from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONFIGS, KIND_CONTROL_PLANES, KIND_MACHINES, SECRETS
 from capk.manager.application import Application
 from capk.settings import Settings
 
@@ -32,6 +32,18 @@ async def on_kindcluster(event: Any, memo: Application, **_: Any) -> None:
 async def on_kindcontrolplane(event: Any, memo: Application, **_: Any) -> None:
     """Pass on an event of a KINDControlPlane."""
     memo.cache.on_event(KIND_CONTROL_PLANES, event["type"], event["object"])
+
+
+@kopf.on.event(KIND_MACHINES.group, KIND_MACHINES.version, KIND_MACHINES.plural, registry=HANDLERS)
+async def on_kindmachine(event: Any, memo: Application, **_: Any) -> None:
+    """Pass on an event of a KINDMachine."""
+    memo.cache.on_event(KIND_MACHINES, event["type"], event["object"])
+
+
+@kopf.on.event(KIND_CONFIGS.group, KIND_CONFIGS.version, KIND_CONFIGS.plural, registry=HANDLERS)
+async def on_kindconfig(event: Any, memo: Application, **_: Any) -> None:
+    """Pass on an event of a KINDConfig."""
+    memo.cache.on_event(KIND_CONFIGS, event["type"], event["object"])
 
 
 # Without a version kopf uses the one that the server prefers, which supports old and new cores (K32, C12).
@@ -74,6 +86,6 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     chosen.watching.label_selectors["v1", "secrets"] = names.SECRET_CLUSTER_LABEL
     if settings.watch_filter:
         selector = f"{names.WATCH_FILTER_LABEL}={settings.watch_filter}"
-        chosen.watching.label_selectors[names.INFRASTRUCTURE_GROUP, "kindclusters"] = selector
-        chosen.watching.label_selectors[names.CONTROL_PLANE_GROUP, "kindcontrolplanes"] = selector
+        for resource in names.RECONCILED:
+            chosen.watching.label_selectors[resource.group, resource.plural] = selector
     return chosen

@@ -18,6 +18,8 @@ _DECISIVE: Final = (
     names.CLAIM_ID_ANNOTATION,
     names.ATTEMPT_ANNOTATION,
     names.IDENTITY_ANNOTATION,
+    names.MACHINE_ID_ANNOTATION,
+    names.JOINED_CONTAINER_ANNOTATION,
 )
 """Annotations that decisions depend on: if one is not stored, the next decision is the same again."""
 

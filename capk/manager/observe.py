@@ -15,7 +15,17 @@ from capk.manager.facts import authority_of, bears_mark, engine_facts, health_fa
 from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
-from capk.plan.observed import SECRET, Access, Authorities, ControlPlaneObserved, EngineFacts, Observed, Policy
+from capk.plan.machines import workers_of
+from capk.plan.observed import (
+    SECRET,
+    Access,
+    Authorities,
+    ControlPlaneObserved,
+    EngineFacts,
+    Observed,
+    Policy,
+    Workers,
+)
 from capk.plan.ownership import Ownership, leads_to_own, ownership
 from capk.plan.secrets import FOREIGN_SECONDS, config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
@@ -103,6 +113,7 @@ class Observer:
             refusals={**self._control_plane_refusals(owner), **self._records.refusals(record)},
             held_back=self._records.held_back(record),
             contested=self._records.contested(record),
+            workers=self._workers(cluster, name, engine),
         )
         return replace(
             observed, authorities=await read_authorities(self._client, key.namespace, awaited_authorities(observed))
@@ -132,6 +143,13 @@ class Observer:
             refusals=self._records.refusals(self._records.of(control_plane)),
             held_back=self._records.held_back(self._records.of(control_plane)),
         )
+
+    def _workers(self, cluster: KINDCluster, name: str, engine: EngineFacts) -> Workers:
+        machines = self._relations.machines.of(cluster)
+        records = {machine.uid: self._records.find(machine.uid) for machine in machines}
+        joined = {uid: record.joined for uid, record in records.items() if record}
+        under_way = frozenset(self._records.joining(name))
+        return workers_of(name, engine.nodes or (), machines, joined=joined, under_way=under_way)
 
     def _name(self, cluster: KINDCluster) -> str:
         """Return the name of the object's kind cluster; during a deletion, marks override the name.

@@ -17,8 +17,8 @@ from capk.kube.protocol import KubeApi
 from capk.manager.objectwriter import ObjectWriter, Written
 from capk.manager.records import Record, Records
 from capk.manager.secretwriter import ForeignSecret, SecretWriter
-from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, REMOVAL, REPLICAS, SECRET
-from capk.plan.plan import Create, Plan
+from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, PROVIDER_ID, REMOVAL, REPLICAS, SECRET
+from capk.plan.plan import AddWorker, Create, Plan
 
 
 class Observation(Protocol):
@@ -74,7 +74,7 @@ class PlanWriter:
         if plan.identity:
             raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
         is_claimed = CLAIM not in self._records.refusals(record)
-        if plan.operation is not None and (is_claimed or not isinstance(plan.operation, Create)):
+        if plan.operation is not None and (is_claimed or not isinstance(plan.operation, Create | AddWorker)):
             self._records.start(record, plan.operation)
         for secret in plan.secrets:
             part = f"{SECRET} {secret['metadata']['name']}"
@@ -90,6 +90,8 @@ class PlanWriter:
             raw = await patched(ENDPOINT if plan.endpoint else IDENTITY, raw, **_completion(plan))
         if plan.replicas:
             raw = await patched(REPLICAS, raw, spec={"replicas": plan.replicas})
+        if plan.provider_id:
+            raw = await patched(PROVIDER_ID, raw, spec={"providerID": plan.provider_id})
         return raw, bool(changed)
 
     async def write_status(self, raw: Mapping[str, Any], decided: Object, plan: Plan) -> Mapping[str, Any]:
@@ -182,8 +184,8 @@ def _completion(plan: Plan) -> dict[str, Any]:
 def _for_stored_generation(status: Mapping[str, Any], decided: Object, stored: Object) -> Mapping[str, Any]:
     """Return the status with the generation that is stored now.
 
-    Every write is guarded, so only our own endpoint or replicas can lie between the two generations. This saves a
-    status write.
+    Every write is guarded, so only our own endpoint, replicas or provider id can lie between the two generations. This
+    saves a status write.
     """
     if decided.generation == stored.generation:
         return status

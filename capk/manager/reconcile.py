@@ -118,6 +118,8 @@ class Reconciler:
 
     async def _execute(self, key: Key, observed: Observation, plan: Plan) -> float | None:
         self._controllers[key.kind].watch_health(observed)
+        if plan.cancel_workers:
+            self._controllers[key.kind].cancel_workers(observed)
         writer, record = self._writers[key.kind], self._records.of(observed.object)
         raw, refusals_changed = await writer.carry_out(observed.object, observed.secrets, plan, record)
         if refusals_changed:

@@ -10,13 +10,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from capk.api.objects import Key, KINDCluster, Object
+from capk.api.objects import Key, KINDCluster, Object, OwnerMachine
 from capk.engine.lanes import Lane, Lanes
 from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.manager.facts import failure_of
 from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
-from capk.plan.plan import Create, Delete, Goal, OperationRequest, ReadAccess, RenewCertificates, StartNodes
+from capk.plan.plan import (
+    AddWorker,
+    Create,
+    Delete,
+    Goal,
+    OperationRequest,
+    ReadAccess,
+    RemoveWorker,
+    RenewCertificates,
+    StartNodes,
+)
 from capk.runtime.metrics import Metrics
 
 ACCESS_SECONDS: Final = 60.0
@@ -36,10 +46,12 @@ LANES: Final[dict[type, Lane]] = {
     StartNodes: Lane.REPAIR,
     ReadAccess: Lane.READ,
     RenewCertificates: Lane.REPAIR,
+    AddWorker: Lane.WORKER,
+    RemoveWorker: Lane.DELETE,
 }
 """Lanes have their own bounds, so that a deletion never waits for creations."""
 
-_SETTLED_BY_SUCCESS: Final = frozenset({Goal.UP, Goal.GONE})
+_SETTLED_BY_SUCCESS: Final = frozenset({Goal.UP, Goal.GONE, Goal.JOINED, Goal.LEFT})
 """Goals that one success reaches permanently. The others may be lost a moment later, so a success counts as an
 attempt."""
 
@@ -58,7 +70,14 @@ class Made:
     facts: CreationFacts = field(default_factory=CreationFacts)
 
 
-Outcome = Made | Access | None
+@dataclass(frozen=True)
+class Joined:
+    """The result of a join: the id of the container whose node has joined."""
+
+    container_id: str
+
+
+Outcome = Made | Access | Joined | None
 """What an operation hands back, if anything."""
 
 
@@ -119,8 +138,12 @@ class Record:
     """The uid of kube-system in that read; empty if there is no such namespace."""
     unedited_kube_system_uid: str | None = None
     """What the annotation said when it was first seen, or last agreed with a read: an edit is no loss of data."""
-    unfinished: Create | None = None
-    """A creation that has started and is not known to be complete or removed again."""
+    unfinished: Create | AddWorker | None = None
+    """A creation or a join that has started and is not known to be complete or removed again."""
+    joined: str = ""
+    """Id of the container that this process has joined for a KINDMachine, until the next operation on its node."""
+    machine: OwnerMachine | None = None
+    """The Machine that owns a KINDMachine, as it was read once."""
     vanished: bool = False
     """Whether the object is gone and the rest of its kind cluster is being removed."""
 
@@ -147,6 +170,8 @@ class Records:
         self._clock = clock
         self._records: dict[str, Record] = {}
         self._uids: dict[Key, set[str]] = defaultdict(set)
+        self._joins: dict[str, AddWorker] = {}
+        """Joins that have not ended when last looked at, by uid; also those of forgotten objects."""
 
     def of(self, current: Object) -> Record:
         """Return the record of an object, creating it if there is none."""
@@ -175,6 +200,10 @@ class Records:
         record.request = request
         if isinstance(request, Create | Delete):
             record.completed = None
+        if isinstance(request, AddWorker | RemoveWorker):
+            record.joined = ""
+        if isinstance(request, AddWorker):
+            record.unfinished = self._joins[record.uid] = request
         if isinstance(request, Create):
             record.unfinished = request
             # Facts about a previous kind cluster do not apply to the new one.
@@ -201,6 +230,7 @@ class Records:
                     # What is left of it is another object's by now.
                     record.unfinished = None
                     record.goals.pop(Goal.GONE, None)
+                    record.goals.pop(Goal.LEFT, None)
             except Exception as error:
                 self._failed(record, request, error)
                 raise
@@ -217,6 +247,17 @@ class Records:
         if state is None or state.done or record is None or record.request is None:
             return None
         return OperationFacts(record.request, state.queued, state.announced, state.step.reason if state.step else None)
+
+    def joining(self, cluster_name: str) -> dict[str, str]:
+        """Return the nodes that join that kind cluster, or wait for it: name of the node -> uid of its KINDMachine."""
+        states = {uid: self._lanes.get(uid) for uid in self._joins}
+        self._joins = {uid: join for uid, join in self._joins.items() if (state := states[uid]) and not state.done}
+        return {join.node: uid for uid, join in self._joins.items() if join.name == cluster_name}
+
+    def cancel_joins(self, cluster_name: str) -> None:
+        """Cancel every join of that kind cluster, queued or running."""
+        for uid in self.joining(cluster_name).values():
+            self.cancel(uid)
 
     def goals(self, record: Record) -> dict[Goal, GoalFacts]:
         """Return the outcome per goal; forget those that have been quiet for long enough.
@@ -344,9 +385,11 @@ class Records:
 
     def _succeeded(self, record: Record, request: OperationRequest, result: Outcome, began: float) -> None:
         latest = record.goals.get(request.goal)
-        if isinstance(request, Create | Delete):
+        if isinstance(request, Create | Delete | AddWorker | RemoveWorker):
             record.unfinished = None
-        if isinstance(request, Delete) and request.goal is Goal.UP:
+        if isinstance(result, Joined):
+            record.joined = result.container_id
+        if _is_cleanup(request):
             # The cleanup made room for the next attempt; the outcome of the last one still counts.
             return
         attempts = 0 if request.goal in _SETTLED_BY_SUCCESS else (latest.attempts if latest else 0) + 1
@@ -366,10 +409,7 @@ class Records:
 
     def _failed(self, record: Record, request: OperationRequest, error: Exception) -> None:
         latest = record.goals.get(request.goal)
-        is_same = latest is not None and not (
-            isinstance(request, Create) and isinstance(latest.request, Create) and not request.is_like(latest.request)
-        )
-        attempts = (latest.attempts if latest and is_same else 0) + 1
+        attempts = (latest.attempts if latest and not _asks_for_other(request, latest.request) else 0) + 1
         record.goals[request.goal] = _Goal(attempts, self._clock(), request, error)
 
     def _drop_later(self, record: Record) -> None:
@@ -377,6 +417,22 @@ class Records:
         if record.access_timer:
             record.access_timer.cancel()
         record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _forget_access, record)
+
+
+def _is_cleanup(request: OperationRequest) -> bool:
+    """Return whether the request removes what an attempt towards another goal has left."""
+    is_of_creation = isinstance(request, Delete) and request.goal is Goal.UP
+    return is_of_creation or (isinstance(request, RemoveWorker) and request.goal is Goal.JOINED)
+
+
+def _asks_for_other(request: OperationRequest, latest: OperationRequest) -> bool:
+    """Return whether two requests towards one goal want something else: the user has changed the spec."""
+    match request, latest:
+        case Create(), Create():
+            return not request.is_like(latest)
+        case AddWorker(), AddWorker():
+            return request != latest
+    return False
 
 
 def _forget_access(record: Record) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from capk.api import names
 from capk.api.names import Resource
-from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster
+from capk.api.objects import Key, KINDCluster, KINDControlPlane, KINDMachine, Object, OwnerCluster
+from capk.manager.machines import Machines
 from capk.plan.claims import Claim, claim_of, cluster_name, holds_name, inherits_first, precedes
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
@@ -23,6 +24,7 @@ class Relations:
 
     def __init__(self, store: Store) -> None:
         self.core_version: str | None = None
+        self.machines = Machines(store)
         self._store = store
         self._claims: dict[Key, Claim | None] = {}
         self._names: dict[Key, str] = {}
@@ -103,8 +105,10 @@ class Relations:
         return KINDCluster(raw) if raw else None
 
     def siblings(self, key: Key) -> set[Key]:
-        """Return KINDCluster and KINDControlPlane of the same Cluster."""
+        """Return KINDCluster and KINDControlPlane of the same Cluster; of a KINDMachine, its KINDCluster."""
         raw = self._store.get(key)
+        if raw and key.kind == names.KIND_MACHINES.kind:
+            return self.machines.keys_for_event(KINDMachine(raw)) - {key}
         owner = self.owner(Object(raw)) if raw else None
         return self._referenced(owner) - {key} if owner else set()
 
@@ -116,9 +120,30 @@ class Relations:
             keys = {key for key in keys if key.namespace == current.namespace}
             return keys | {other for key in keys for other in self.siblings(key)}
         if resource.kind == names.CLUSTERS.kind:
-            return self._referenced(OwnerCluster(raw))
+            return self._referenced(OwnerCluster(raw)) | self.machines.of_cluster(current)
+        if resource is names.KIND_CONFIGS:
+            return {current.key}
+        if resource is names.KIND_MACHINES:
+            return self.machines.keys_for_event(KINDMachine(raw))
         rivals = self.keys_wanting([self.name(current.key)])
-        return {current.key} | self.siblings(current.key) | rivals
+        related = {current.key} | self.siblings(current.key)
+        workers = {key for cluster in self._kindclusters(related, current) for key in self.workers(cluster)}
+        return related | rivals | workers
+
+    def workers(self, cluster: KINDCluster) -> set[Key]:
+        """Return the KINDMachines of a KINDCluster."""
+        return {machine.key for machine in self.machines.of(cluster)}
+
+    def keys_for_names(self, cluster_names: Iterable[str]) -> set[Key]:
+        """Return what a change of kind clusters of these names affects: KINDClusters and their KINDMachines."""
+        keys = self.keys_wanting(cluster_names)
+        return keys | {key for cluster in self._kindclusters(keys) for key in self.workers(cluster)}
+
+    def _kindclusters(self, keys: Iterable[Key], current: Object | None = None) -> list[KINDCluster]:
+        """Return the KINDClusters with these keys; current: an object that the store may not have any more."""
+        own = {current.key: current.raw} if current else {}
+        found = (own.get(key) or self._store.get(key) for key in keys if key.kind == names.KIND_CLUSTERS.kind)
+        return [KINDCluster(raw) for raw in found if raw]
 
     def _referenced_object(self, owner: OwnerCluster | None, field: str, resource: Resource) -> Any:
         name = owner.references(field, resource.kind) if owner else None

@@ -6,17 +6,19 @@ from typing import Final
 
 from capk.api.names import Reason, Resource
 from capk.api.objects import Key, Object
-from capk.errors import NotFound
 from capk.kube.protocol import KubeApi
 from capk.manager.records import Record, Records
 from capk.plan.deletion import SETTLE_SECONDS
-from capk.plan.plan import Delete, Goal
+from capk.plan.plan import AddWorker, Delete, Goal, RemoveWorker
 from capk.workload.health import HealthMonitor
 
 log = logging.getLogger(__name__)
 
 HIDDEN_SECONDS: Final = 600.0
 """Interval between checks of an object that has left the watch filter and still has a record."""
+
+_ENDS: Final = (Goal.GONE, Goal.LEFT)
+"""Goals of operations that remove what belongs to an object."""
 
 
 class VanishedObjects:
@@ -42,7 +44,7 @@ class VanishedObjects:
     async def _end_work_of(self, record: Record) -> float | None:
         operation = self._records.operation(record.uid)
         if operation is not None:
-            if operation.request.goal is Goal.GONE:
+            if operation.request.goal in _ENDS:
                 # Someone removed the finalizer before the deletion was complete: finish it.
                 record.vanished = True
             elif not record.vanished:
@@ -60,38 +62,38 @@ class VanishedObjects:
             self.forget(record.uid)
             return None
         record.vanished = True
-        gone = self._records.goals(record).get(Goal.GONE)
+        gone = self._records.goals(record).get(removal.goal)
         if gone and (remaining := self._records.retry_delay(gone.attempts) - gone.seconds_ago) > 0:
             return remaining
-        log.warning("The object vanished during the creation or deletion of its kind cluster. Removing what is left.")
+        log.warning("The object vanished before its containers were complete, or removed. Removing what is left.")
         self._records.start(record, removal)
         return None
 
-    def _pending_removal(self, record: Record) -> Delete | None:
-        """Return the removal of what an unfinished creation or failed deletion of a vanished object has left."""
+    def _pending_removal(self, record: Record) -> Delete | RemoveWorker | None:
+        """Return the removal of what unfinished work or a failed deletion of a vanished object has left."""
         if unfinished := record.unfinished:
-            uids = frozenset({unfinished.mark.uid})
+            name, uids = unfinished.name, frozenset({unfinished.mark.uid})
+            if isinstance(unfinished, AddWorker):
+                node, machine = unfinished.node, unfinished.machine
+                return RemoveWorker(name, node, machine, uids=uids, settle_seconds=SETTLE_SECONDS)
             failure = up.failure if (up := self._records.goals(record).get(Goal.UP)) else None
             return Delete(
-                unfinished.name,
+                name,
                 Goal.GONE,
                 uids=uids,
                 settle_seconds=SETTLE_SECONDS,
                 engine=unfinished.engine,
                 is_shared=failure is not None and failure.reason is Reason.NAME_CONFLICT,
             )
-        gone = self._records.goals(record).get(Goal.GONE)
-        if gone is None or gone.failure is None or not isinstance(gone.request, Delete):
-            return None
-        return gone.request
+        goals = self._records.goals(record)
+        failed = [goals[goal].request for goal in _ENDS if goal in goals and goals[goal].failure]
+        return next((request for request in failed if isinstance(request, Delete | RemoveWorker)), None)
 
     async def _still_exists(self, record: Record) -> bool:
         """Return whether the object exists: a watch with a selector also reports a lost match as deleted."""
-        try:
-            raw = await self._client.get(self._resources[record.key.kind], record.key.namespace, record.key.name)
-        except NotFound:
-            return False
-        return Object(raw).uid == record.uid
+        # The provider may list its objects, but not get one (docs/permissions.md).
+        listing = await self._client.list(self._resources[record.key.kind], record.key.namespace)
+        return any(Object(raw).uid == record.uid for raw in listing.items)
 
     def forget(self, uid: str) -> None:
         """Drop everything that is known of an object."""

@@ -396,6 +396,11 @@ class MachineObserved:
     """The object's own parts whose back-off has not ended."""
 
     @property
+    def secrets(self) -> Mapping[str, SecretFacts]:
+        """No Secret belongs to it."""
+        return {}
+
+    @property
     def is_paused(self) -> bool:
         """Whether the object or its Cluster is paused (C54)."""
         return self.object.is_paused or (self.owner is not None and self.owner.pauses)
@@ -419,6 +424,11 @@ class ConfigObserved:
     now: datetime
     owner: OwnerCluster | None = None
     """The Cluster that the label `cluster.x-k8s.io/cluster-name` names; None if it does not exist."""
+
+    @property
+    def secrets(self) -> Mapping[str, SecretFacts]:
+        """No Secret belongs to it."""
+        return {}
 
     @property
     def is_paused(self) -> bool:

@@ -8,7 +8,6 @@ runs would register the Node again.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +23,7 @@ from capk.engine.workerflags import SUPPORTED
 from capk.errors import CommandError, CommandFailed, CommandTimedOut, UnsupportedEngine
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.manager.operations.listing import list_nodes
-from capk.manager.records import Withdrawn
+from capk.manager.records import Joined, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, Goal, RemoveWorker
 
@@ -41,13 +40,6 @@ LOGS_SECONDS: Final = 60.0
 """Time limit for the logs of a node that did not join."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Joined:
-    """The result of a join: the id of the container whose node has joined."""
-
-    container_id: str
 
 
 class Workers:

@@ -1,0 +1,133 @@
+"""Gathers the observed state of KINDMachines and KINDConfigs. Decides nothing, writes nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from capk.api import names
+from capk.api.names import Resource
+from capk.api.objects import Key, KINDCluster, KINDConfig, KINDMachine, Object, OwnerCluster, OwnerMachine
+from capk.errors import NotFound
+from capk.kube.protocol import KubeApi
+from capk.manager.facts import now
+from capk.manager.observe import Observer
+from capk.manager.records import Records
+from capk.manager.relations import Relations
+from capk.plan.observed import ConfigObserved, MachineObserved, Observed, Policy
+from capk.runtime.store import Store
+
+Found = Callable[[Resource, Mapping[str, Any]], None]
+"""Called with an object that was read before its watch delivered it."""
+
+
+class MachineObserver:
+    """Reads memory, and from the API server only what no watch delivers or has delivered yet."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        *,
+        store: Store,
+        client: KubeApi,
+        engine_name: str,
+        relations: Relations,
+        records: Records,
+        policy: Policy,
+        found: Found,
+    ) -> None:
+        """Take the parts; engine_name: docker, podman or nerdctl."""
+        self._observer = observer
+        self._store = store
+        self._client = client
+        self._engine_name = engine_name
+        self._relations = relations
+        self._records = records
+        self._policy = policy
+        self._found = found
+
+    async def kindmachine(self, key: Key) -> MachineObserved | None:
+        """Return the observed state of a KINDMachine.
+
+        None if it is gone, or if its KINDCluster is left to another provider.
+        """
+        raw = self._store.get(key)
+        if raw is None:
+            return None
+        machine = KINDMachine(raw)
+        owner = await self._owner(machine)
+        cluster = self._relations.machines.infrastructure(machine)
+        if cluster is None and machine.is_deleting:
+            others = await self._list_kindclusters(machine)
+            cluster = self._relations.machines.infrastructure(machine)
+            if cluster is None and others:
+                return None
+        infrastructure = await self._observer.kindcluster(cluster.key) if cluster else None
+        record = self._records.of(machine)
+        return MachineObserved(
+            object=machine,
+            now=now(),
+            policy=self._policy,
+            engine_name=self._engine_name,
+            machine=await self._machine(machine),
+            owner=owner or _owner_of(infrastructure, machine),
+            infrastructure=infrastructure,
+            is_copy=self._relations.machines.is_copy(machine),
+            joined=record.joined,
+            operation=self._records.operation(machine.uid),
+            goals=self._records.goals(record),
+            refusals=self._records.refusals(record),
+            held_back=self._records.held_back(record),
+        )
+
+    async def kindconfig(self, key: Key) -> ConfigObserved | None:
+        """Return the observed state of a KINDConfig; None if it is gone."""
+        raw = self._store.get(key)
+        if raw is None:
+            return None
+        config = KINDConfig(raw)
+        return ConfigObserved(object=config, now=now(), owner=await self._owner(config))
+
+    async def _owner(self, current: Object) -> OwnerCluster | None:
+        """Return the Cluster that the label names."""
+        owner, name = self._relations.machines.owner(current), current.core_cluster_name
+        if owner is not None or name is None:
+            return owner
+        try:
+            raw = await self._client.get(names.clusters(self._core_version(current)), current.namespace, name)
+        except NotFound:
+            return None
+        self._found(names.CLUSTERS, raw)
+        return OwnerCluster(raw)
+
+    async def _machine(self, machine: KINDMachine) -> OwnerMachine | None:
+        """Return the Machine of the owner reference; it is read once."""
+        reference, record = machine.owner_machine_reference, self._records.of(machine)
+        if reference is None or machine.is_deleting:
+            return None
+        if record.machine is None or record.machine.uid != reference["uid"]:
+            resource = names.machines(self._core_version(machine))
+            try:
+                raw = await self._client.get(resource, machine.namespace, reference["name"])
+            except NotFound:
+                return None
+            record.machine = OwnerMachine({"metadata": raw["metadata"], "spec": raw.get("spec") or {}})
+        return record.machine
+
+    async def _list_kindclusters(self, machine: KINDMachine) -> list[KINDCluster]:
+        """Read the KINDClusters of a KINDMachine, so that it is certain whether there is one; return them."""
+        listing = await self._client.list(names.KIND_CLUSTERS, machine.namespace)
+        clusters = [KINDCluster(raw) for raw in listing.items]
+        own = [cluster for cluster in clusters if self._relations.machines.belong_together(machine, cluster)]
+        for cluster in own:
+            self._found(names.KIND_CLUSTERS, cluster.raw)
+        return own
+
+    def _core_version(self, current: Object) -> str:
+        """Return the version of Cluster API's objects, which may not be discovered yet."""
+        references = current.metadata.get("ownerReferences") or ()
+        versions = [str(reference.get("apiVersion", "")).partition("/") for reference in references]
+        named = next((version for group, _, version in versions if group == names.CORE_GROUP), names.CLUSTERS.version)
+        return self._relations.core_version or named
+
+
+def _owner_of(infrastructure: Observed | None, machine: KINDMachine) -> OwnerCluster | None:
+    return infrastructure.owner if infrastructure and machine.is_standalone else None
