@@ -41,7 +41,7 @@ KIND_MACHINES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindmachines", "
 KIND_MACHINE_TEMPLATES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindmachinetemplates", "KINDMachineTemplate")
 KIND_CONFIGS: Final = Resource(BOOTSTRAP_GROUP, VERSION, "kindconfigs", "KINDConfig")
 KIND_CONFIG_TEMPLATES: Final = Resource(BOOTSTRAP_GROUP, VERSION, "kindconfigtemplates", "KINDConfigTemplate")
-RECONCILED: Final = (KIND_CLUSTERS, KIND_CONTROL_PLANES)
+RECONCILED: Final = (KIND_CLUSTERS, KIND_CONTROL_PLANES, KIND_MACHINES, KIND_CONFIGS)
 """The resources that the provider reconciles. `capk.manager.controllers` has a class for each."""
 CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
 MACHINES: Final = Resource(CORE_GROUP, "v1beta2", "machines", "Machine")

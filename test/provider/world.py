@@ -19,10 +19,22 @@ from typing import Any, cast
 import yaml
 
 from capk.api import names
-from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capk.api.conditions import find
+from capk.api.names import (
+    CLUSTERS,
+    KIND_CLUSTERS,
+    KIND_CONTROL_PLANES,
+    KIND_MACHINES,
+    MACHINES,
+    SECRETS,
+    Resource,
+)
+from capk.api.objects import KINDMachine
+from capk.engine import worker
 from capk.engine.command import Output
-from capk.engine.containers import Node
+from capk.engine.containers import Node, Sibling
 from capk.errors import ApiError, CommandError, CommandFailed
+from capk.kindconfig.join import JOIN_FILE
 from capk.manager.application import Application
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
@@ -31,7 +43,8 @@ from capk.workload.pool import DATA_PATH
 from capkdev.certificates import Authority
 from test.unit.recording_kube import RecordingKube, merge
 
-WATCHED = {resource.plural: resource for resource in (KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, CLUSTERS)}
+WATCHED = {resource.plural: resource for resource in (*names.RECONCILED, SECRETS, CLUSTERS)}
+KUBEADM = (Path(__file__).parents[1] / "fixtures" / "kubeadm" / "v1beta4.yaml").read_text()
 NO_ANSWER = Answer(0, "connection refused")
 KUBE_SYSTEM_UID = "0c1e3c1e-0000-4000-8000-000000000001"
 DATA_UID = "0c1e3c1e-0000-4000-8000-000000000002"
@@ -76,17 +89,22 @@ class Engine:
         self.calls: list[tuple[str, str, float]] = []
         self.down: CommandError | None = None
         self.id = "engine-1"
+        self.kubernetes_nodes: set[str] = set()
+        """Nodes that kubeadm has joined."""
         self._ids = itertools.count(1)
 
-    def run_node(self, name: str, cluster: str = "dev", *, mark: str | None = None) -> str:
+    def run_node(
+        self, name: str, cluster: str = "dev", *, mark: str | None = None, role: str = "", machine: str = ""
+    ) -> str:
         """Create a running container; return its id."""
         roles = ("external-load-balancer", "control-plane", "worker")
-        role = next(role for role in roles if role in name)
+        role = role or next(role for role in roles if role in name)
         container_id = f"{next(self._ids):064x}"
         self.containers[container_id] = Node(
             *(name, cluster, role, True, container_id, "172.18.0.2", f"since {container_id}"),
             image="kindest/node:v1.36.1",
             mark=mark,
+            machine=machine,
             api_port=("127.0.0.1", 40001) if role == "control-plane" else None,
         )
         return container_id
@@ -178,10 +196,16 @@ class FakeContainers:
     """The container engine's command; there is none if `command` is None."""
 
     def __init__(self, engine: Engine, command: tuple[str, ...] | None) -> None:
-        self.engine, self.command = engine, command
+        self.host, self.command = engine, command
         self.removes: list[CommandError | None] = []
         self.remove_seconds = 0.1
+        self.join_seconds = 2.0
+        self.joins: list[CommandError | None] = []
+        """Exceptions at the end of the next joins."""
+        self.runs: list[CommandError | None] = []
+        """Exceptions at the end of the next requests for a container, which exists by then."""
 
+    engine = "docker"
     gives_lowest_address = True
 
     async def engine_id(self) -> str | None:
@@ -197,36 +221,83 @@ class FakeContainers:
         pass
 
     async def run(self, node_name: str, command: Sequence[str], **_: Any) -> Output:
-        self.engine.note("exec", node_name)
+        words = " ".join(word for word in command[:3] if not word.startswith("-"))
+        self.host.note("exec", node_name)
+        self.host.note(words, node_name)
+        match list(command):
+            case ["cat", *paths]:
+                texts = {worker.VERSION_FILE: "v1.36.1", JOIN_FILE: KUBEADM}
+                return Output("".join(texts[path] for path in paths), "")
+            case ["kubeadm", "token", "create", *_]:
+                return Output("0a1b2c.0a1b2c3d4e5f6a7b", "")
+            case ["kubeadm", "join", *_]:
+                await asyncio.sleep(self.join_seconds)
+                if self.joins and (error := self.joins.pop(0)) is not None:
+                    raise error
+                self.host.kubernetes_nodes.add(self.host.containers[node_name].name)
+            case ["kubectl", *_, "delete", "node", name, "--ignore-not-found", "--wait=false"]:
+                self.host.kubernetes_nodes.discard(name)
         return Output("", "")
 
+    async def sibling(self, container_id: str) -> Sibling:
+        node = self.host.containers[container_id]
+        return Sibling(node.image, "image-id", "kind", (node.address,))
+
+    async def has_image(self, image: str) -> bool:
+        return True
+
+    async def run_node(self, arguments: Sequence[str], variables: Mapping[str, str]) -> str:
+        """Create the container of a worker; it is listed while the call still runs, as docker does."""
+        given = dict(itertools.pairwise(arguments))
+        labels = dict(value.partition("=")[::2] for flag, value in itertools.pairwise(arguments) if flag == "--label")
+        marks = [word.partition(names.CLAIM_MOUNT_FOLDER)[2].partition(":")[0] for word in arguments]
+        name = given["--name"]
+        self.host.note("run", name)
+        if any(node.name == name for node in self.host.containers.values()):
+            raise trouble(f'Conflict. The container name "/{name}" is already in use', "docker", "run")
+        container_id = self.host.run_node(
+            name,
+            labels["io.x-k8s.kind.cluster"],
+            role=labels["io.x-k8s.kind.role"],
+            mark=next(mark for mark in marks if mark),
+            machine=labels.get(names.MACHINE_CONTAINER_LABEL, ""),
+        )
+        self.host.stop_nodes(container_id)
+        await asyncio.sleep(0.5)
+        if self.runs and (error := self.runs.pop(0)) is not None:
+            raise error
+        if container_id not in self.host.containers:
+            raise trouble("No such container", "docker", "run")
+        self.host.containers[container_id] = replace(self.host.containers[container_id], running=True)
+        return container_id
+
     async def printed(self, container_id: str, **_: Any) -> str:
-        self.engine.note("logs", container_id)
-        return ""
+        self.host.note("logs", container_id)
+        return "Reached target Multi-User System."
 
     async def nodes(self) -> list[Node] | None:
         await asyncio.sleep(0.02)
-        if self.engine.down:
-            raise self.engine.down
-        return sorted(self.engine.containers.values(), key=lambda node: node.name) if self.command else None
+        if self.host.down:
+            raise self.host.down
+        return sorted(self.host.containers.values(), key=lambda node: node.name) if self.command else None
 
     async def start(self, node_names: tuple[str, ...]) -> None:
-        self.engine.note("start", ",".join(node_names))
-        for node in list(self.engine.containers.values()):
+        self.host.note("start", ",".join(node_names))
+        for node in list(self.host.containers.values()):
             if node.name in node_names:
                 started = replace(node, running=True, started_at=f"at {now()}")
-                self.engine.containers[node.container_id] = started
+                self.host.containers[node.container_id] = started
 
     async def stop(self, node_names: tuple[str, ...]) -> None:
-        self.engine.note("stop", ",".join(node_names))
+        self.host.note("stop", ",".join(node_names))
 
     async def remove(self, container_ids: list[str]) -> None:
-        self.engine.note("remove", ",".join(sorted(container_ids)))
+        self.host.note("remove", ",".join(sorted(container_ids)))
         await asyncio.sleep(self.remove_seconds)
         if self.removes and (error := self.removes.pop(0)) is not None:
             raise error
         for container_id in container_ids:
-            self.engine.containers.pop(container_id, None)
+            self.host.containers.pop(container_id, None)
 
     async def occupants(self) -> dict[str, str]:
         return {}
@@ -270,8 +341,7 @@ class WatchedKube(RecordingKube):
         ours = {names.WATCH_FILTER_LABEL: watch_filter} if watch_filter else {}
         self._selectors = {
             "secrets": {names.SECRET_CLUSTER_LABEL: None},
-            "kindclusters": ours,
-            "kindcontrolplanes": ours,
+            **{resource.plural: ours for resource in names.RECONCILED},
         }
 
     def put(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
@@ -416,6 +486,40 @@ class World:
         metadata = {"name": "dev", "namespace": "default", "ownerReferences": [OWNER], **metadata}
         self.kube.put(KIND_CONTROL_PLANES, {"metadata": metadata, "spec": {"version": version}})
 
+    def add_machine(self, name: str = "dev-w1", *, version: str = "v1.36.1", spec: Any = None, **metadata: Any) -> None:
+        """Create a Machine and its KINDMachine, as core does for a MachineDeployment."""
+        labels = {names.CORE_CLUSTER_NAME_LABEL: "dev"}
+        machine = self.kube.put(
+            MACHINES,
+            {"metadata": {"name": name, "namespace": "default", "labels": labels}, "spec": {"version": version}},
+        )
+        reference = {
+            "apiVersion": MACHINES.api_version,
+            "kind": "Machine",
+            "name": name,
+            "uid": machine["metadata"]["uid"],
+        }
+        own = {"name": name, "namespace": "default", "labels": labels, "ownerReferences": [reference], **metadata}
+        self.kube.put(KIND_MACHINES, {"metadata": own, "spec": spec or {}})
+
+    def add_standalone_machine(self, name: str = "dev-w1", *, cluster: str = "dev", **metadata: Any) -> None:
+        """Create a KINDMachine that names its KINDCluster itself."""
+        own = {"name": name, "namespace": "default", **metadata}
+        self.kube.put(KIND_MACHINES, {"metadata": own, "spec": {"clusterName": cluster}})
+
+    def machine(self, name: str = "dev-w1") -> KINDMachine:
+        return KINDMachine(self.kube.objects["kindmachines", "default", name])
+
+    def node(self, name: str = "dev-w1") -> Node:
+        """Return the container of that name."""
+        return next(node for node in self.engine.containers.values() if node.name == name)
+
+    async def joined(self, *machines: str) -> None:
+        """Wait until these KINDMachines are Ready."""
+        for name in machines or ("dev-w1",):
+            await self.until(lambda name=name: self.reason(name, resource=KIND_MACHINES) == "Ready")  # type: ignore[misc]
+        await asyncio.sleep(1)
+
     def annotate(self, name: str = "dev", namespace: str = "default", **annotations: str | None) -> None:
         """Set annotations of a KINDCluster; their names as in `capk.api.names`, without _ANNOTATION."""
         found = {getattr(names, f"{key}_ANNOTATION"): value for key, value in annotations.items()}
@@ -444,9 +548,9 @@ class World:
         found = [one for one in status.get("conditions") or () if one["type"] == kind]
         return (found[0]["status"], found[0]["reason"], found[0].get("message", "")) if found else ("", "", "")
 
-    def reason(self, name: str = "dev", namespace: str = "default") -> str:
+    def reason(self, name: str = "dev", namespace: str = "default", **of: Any) -> str:
         """Return the reason of Ready, as `kubectl get` shows it."""
-        return self.condition("Ready", name, namespace)[1]
+        return self.condition("Ready", name, namespace, **of)[1]
 
     def history(self, name: str = "dev", namespace: str = "default") -> list[str]:
         status = (self.get(name, namespace) or {}).get("status") or {}
@@ -462,9 +566,19 @@ class World:
         """Wait until a condition holds; return the seconds that it took, or fail."""
         began = now()
         while not said():
-            assert now() - began < seconds, f"not so within {seconds:.0f} s: {self.reason()}"
+            assert now() - began < seconds, f"not so within {seconds:.0f} s: {self._ready()}"
             await asyncio.sleep(0.1)
         return now() - began
+
+    def _ready(self) -> dict[str, str]:
+        """Return the condition Ready of everything that the provider reconciles."""
+        kinds = {resource.plural for resource in names.RECONCILED}
+        found = [one for (plural, _, _), one in self.kube.objects.items() if plural in kinds]
+        ready = [(one, find((one.get("status") or {}).get("conditions") or (), "Ready") or {}) for one in found]
+        return {
+            f"{one['kind']} {one['metadata']['name']}": f"{seen.get('reason')} {seen.get('message', '')}"
+            for one, seen in ready
+        }
 
     async def creating(self, name: str = "dev") -> None:
         """Wait until kind is in the middle of a creation."""
