@@ -1,7 +1,7 @@
 """kind's node names, and the Node objects that represent node containers."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from capk.errors import Conflict, NotFound
 from capkdev.fakekind.clusters import CONTROL_PLANE, LOAD_BALANCER, Cluster, Node, now
@@ -145,15 +145,22 @@ def _node_object(cluster: Cluster, node: Node, version: str) -> dict[str, Any]:
     }
 
 
+_PRESSURES: Final = {
+    "MemoryPressure": "KubeletHasSufficientMemory",
+    "DiskPressure": "KubeletHasNoDiskPressure",
+    "PIDPressure": "KubeletHasSufficientPID",
+}
+"""What a kubelet reports besides Ready: Cluster API calls a Node without one of them not healthy."""
+
+
 def _conditions(ready: bool) -> list[Mapping[str, Any]]:
-    moment = now()
-    return [
-        {
-            "type": "Ready",
-            "status": "True" if ready else "Unknown",
-            "reason": "KubeletReady" if ready else "NodeStatusUnknown",
-            "message": "no kubelet runs in this fake kind" if ready else "the node was stopped",
-            "lastHeartbeatTime": moment,
-            "lastTransitionTime": moment,
-        }
-    ]
+    moment, message = now(), "no kubelet runs in this fake kind" if ready else "the node was stopped"
+
+    def condition(type: str, status: str, reason: str) -> Mapping[str, Any]:
+        if not ready:
+            status, reason = "Unknown", "NodeStatusUnknown"
+        times = {"lastHeartbeatTime": moment, "lastTransitionTime": moment}
+        return {"type": type, "status": status, "reason": reason, "message": message, **times}
+
+    pressures = [condition(type, "False", reason) for type, reason in _PRESSURES.items()]
+    return [*pressures, condition("Ready", "True", "KubeletReady")]

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from capk.api.names import KIND_CLUSTER_FINALIZER, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capk.api.names import KIND_CLUSTER_FINALIZER, KIND_CLUSTERS, KIND_CONTROL_PLANES, RECONCILED, SECRETS, Resource
 from capkdev.binaries import find_binary
 from capkdev.fakekind.clusters import Cluster
 from capkdev.fakekind.listing import HOME_VARIABLE
@@ -26,7 +26,7 @@ SHORT_PERIODS = ("--sync-period", "4s", "--inventory-period", "2s")
 PATIENCE_SECONDS = 60
 """Time that a busy machine has for a step; no successful test waits that long."""
 FINALIZERS = [KIND_CLUSTER_FINALIZER]
-WATCHED_KINDS = (KIND_CLUSTERS, KIND_CONTROL_PLANES, CLUSTERS, SECRETS)
+WATCHED_KINDS = (*RECONCILED, CLUSTERS, SECRETS)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,17 @@ def node_names(secret: Object, directory: Path, key: str = "value") -> list[str]
 
 def clusterctl(place: Place, *arguments: str) -> str:
     """Run clusterctl for a place's namespace and return its output."""
-    where = ["--kubeconfig", str(place.management.kubeconfig), "--namespace", place.namespace]
+    return _clusterctl(place, *arguments, "--namespace", place.namespace)
+
+
+def generated(place: Place, name: str, template: Path, *flags: str) -> str:
+    """Return what `clusterctl generate cluster` makes of a template, for the version of the fake kind."""
+    what = ["--from", str(template), "--target-namespace", place.namespace, "--kubernetes-version", place.version]
+    return _clusterctl(place, "generate", "cluster", name, *what, *flags)
+
+
+def _clusterctl(place: Place, *arguments: str) -> str:
+    where = ["--kubeconfig", str(place.management.kubeconfig)]
     offline = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off", "HOME": str(place.management.directory)}
     command = [str(find_binary("clusterctl")), *arguments, *where]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=offline)
