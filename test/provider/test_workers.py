@@ -1,12 +1,14 @@
 """Workers of KINDMachines, in virtual time: they join, they leave, and nothing of them is left behind."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from capk.api import names
-from capk.api.names import KIND_MACHINES
-from test.provider.world import World, quiet
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONFIGS, KIND_MACHINES
+from capk.errors import Denied
+from test.provider.world import World, quiet, trouble
 
 pytestmark = pytest.mark.virtual_time
 
@@ -38,3 +40,350 @@ class TestJoin:
             await asyncio.sleep(5)
             assert [entry["name"] for entry in world.get()["status"]["nodes"]] == ["dev-control-plane"]
             assert world.reason() == "Ready"
+
+    async def test_restart_beside_a_worker_writes_nothing(self, world):
+        async with world.running():
+            await up(world)
+        writes = len(world.kube.writes)
+        async with world.running():
+            await asyncio.sleep(300)
+        assert len(world.kube.writes) == writes
+        assert len(world.engine.called("run")) == 1
+
+    async def test_nothing_is_kept_of_machines_that_are_gone(self, world):
+        async with world.running() as app:
+            await up(world, "dev-w1", "dev-w2", "dev-w3")
+            for name in ("dev-w1", "dev-w2", "dev-w3"):
+                world.delete(name, resource=KIND_MACHINES)
+            await asyncio.sleep(60)
+            assert not app.store.keys(KIND_MACHINES)
+            assert {record.key.kind for record in app.records._records.values()} == {"KINDCluster", "KINDControlPlane"}
+            assert app.records.joining("dev") == {}
+
+    async def test_join_waits_for_its_turn(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2", max_concurrent_workers=1)
+        world.containers.join_seconds = 20
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine("dev-w1")
+            world.add_machine("dev-w2")
+            await asyncio.sleep(10)
+            reasons = {
+                world.condition("WorkerJoined", name, resource=KIND_MACHINES)[1] for name in ("dev-w1", "dev-w2")
+            }
+            assert reasons == {"JoiningNode", "Queued"}
+            await world.joined("dev-w1", "dev-w2")
+
+    async def test_failed_join_is_explained_and_tried_again(self, world):
+        world.containers.joins = [trouble("failed to join the worker: no route to host", "docker", "exec")] * 2
+        async with world.running():
+            world.add_owned()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            await asyncio.sleep(4)
+            status, _, message = world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)
+            assert status == "False"
+            assert message
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+            assert world.reason() == "Ready"
+            await world.joined()
+            assert len(world.engine.called("kubeadm join")) == 3
+
+    async def test_worker_for_which_nothing_is_stored_does_not_join(self, world):
+        """Without the machine id, a killed provider could not find the container again."""
+
+        def judge(verb, resource, name, body):
+            is_metadata = verb == "patch" and any("metadata" in one["path"] for one in body if one["op"] != "test")
+            return Denied(verb, "kindmachines", 403, "not today") if resource is KIND_MACHINES and is_metadata else None
+
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.kube.refuse = judge
+            world.add_machine()
+            await asyncio.sleep(60)
+            assert world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[1] == "WriteRefused"
+            assert not world.engine.called("run")
+            world.kube.refuse = None
+            await world.joined()
+
+    async def test_engine_without_a_command_cannot_add_workers(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2", engine_lists=False)
+        async with world.running():
+            world.add_owned()
+            world.add_machine()
+            await world.ready()
+            await asyncio.sleep(10)
+            assert world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[1] == "EngineUnsupported"
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+
+    async def test_config_is_complete_from_the_start(self, world):
+        async with world.running():
+            labels = {names.CORE_CLUSTER_NAME_LABEL: "dev"}
+            world.kube.put(
+                KIND_CONFIGS, {"metadata": {"name": "w1", "namespace": "default", "labels": labels}, "spec": {}}
+            )
+            await world.until(lambda: world.reason("w1", resource=KIND_CONFIGS) == "Ready")
+            status = world.get("w1", resource=KIND_CONFIGS)["status"]
+            assert (status["dataSecretName"], status["initialization"]) == ("", {"dataSecretCreated": True})
+            assert await quiet(world, 500) == 0
+
+
+class TestWhoseContainer:
+    async def test_container_of_someone_else_is_never_touched(self, world):
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            stranger = world.engine.run_node("dev-w1", role="worker", mark="another.1", machine="theirs")
+            world.add_machine()
+            await world.until(lambda: world.reason("dev-w1", resource=KIND_MACHINES) == "NameConflict")
+            await asyncio.sleep(100)
+            world.engine.stop_nodes(stranger)
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert stranger in world.engine.containers
+            assert not world.engine.called("remove")
+
+    async def test_half_joined_container_is_removed_and_the_join_begins_again(self, world):
+        async with world.running():
+            await up(world)
+            forgotten = {"metadata": {"annotations": {names.JOINED_CONTAINER_ANNOTATION: None}}, "status": None}
+            world.kube.edit(KIND_MACHINES, "dev-w1", forgotten)
+        former = world.node().container_id
+        async with world.running():
+            await world.until(lambda: [one for one in world.engine.of() if one.name == "dev-w1"] == [])
+            await world.joined()
+            assert world.node().container_id != former
+
+    async def test_copy_of_a_manifest_does_not_take_the_container_of_the_original(self, world):
+        async with world.running():
+            await up(world)
+            container = world.node().container_id
+            stored = world.machine().annotations
+            world.add_machine("dev-w2", annotations=dict(stored))
+            await world.joined("dev-w2")
+            world.delete("dev-w2", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w2", resource=KIND_MACHINES) is None)
+            assert [node.container_id for node in world.engine.of() if node.machine] == [container]
+
+    async def test_container_removed_by_hand_is_reported_and_not_replaced(self, world):
+        async with world.running():
+            await up(world)
+            del world.engine.containers[world.node().container_id]
+            await world.until(lambda: world.reason("dev-w1", resource=KIND_MACHINES) == "Missing")
+            await asyncio.sleep(300)
+            assert len(world.engine.called("run")) == 1
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+
+    async def test_stopped_worker_is_started_with_the_nodes_of_its_cluster(self, world):
+        async with world.running():
+            await up(world)
+            world.engine.stop_nodes(world.node().container_id)
+            await world.until(lambda: world.node().running)
+            await world.joined()
+            assert len(world.engine.called("run")) == 1
+
+
+class TestPause:
+    async def test_nothing_joins_or_leaves_while_the_cluster_is_paused(self, world):
+        async with world.running():
+            await up(world)
+            world.kube.edit(CLUSTERS, "dev", {"spec": {"paused": True}})
+            await asyncio.sleep(5)
+            world.add_machine("dev-w2")
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(60)
+            assert [node.name for node in world.engine.of() if node.machine] == ["dev-w1"]
+            assert world.condition("Paused", "dev-w2", resource=KIND_MACHINES)[0] == "True"
+            world.kube.edit(CLUSTERS, "dev", {"spec": {"paused": False}})
+            await world.joined("dev-w2")
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of() if node.machine] == ["dev-w2"]
+
+    async def test_queued_join_of_a_paused_machine_does_not_begin(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2", max_concurrent_workers=1)
+        world.containers.join_seconds = 20
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine("dev-w1")
+            await asyncio.sleep(3)
+            world.add_machine("dev-w2")
+            await asyncio.sleep(3)
+            world.kube.edit(KIND_MACHINES, "dev-w2", {"metadata": {"annotations": {names.PAUSED_ANNOTATION: ""}}})
+            await world.joined("dev-w1")
+            await asyncio.sleep(60)
+            assert len(world.engine.called("run")) == 1
+
+
+class TestKindclusterThatGoes:
+    @pytest.mark.parametrize("seconds", [0.1, 0.3, 1.0, 2.0])
+    async def test_its_deletion_ends_a_join_and_leaves_nothing(self, world, seconds):
+        world.containers.join_seconds = 60
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await asyncio.sleep(seconds)
+            world.delete()
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get() is None and world.get("dev-w1", resource=KIND_MACHINES) is None, 100)
+            await asyncio.sleep(30)
+        assert world.engine.containers == {}
+
+    async def test_its_deletion_takes_workers_along_whose_machines_stay(self, world):
+        async with world.running():
+            await up(world)
+            world.delete()
+            await world.until(lambda: world.get() is None)
+            assert world.engine.containers == {}
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+
+    async def test_retained_cluster_keeps_whole_workers_and_nothing_half_joined(self, world):
+        async with world.running():
+            world.add_owned()
+            world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"deletionPolicy": "Retain"}})
+            world.add_machine()
+            await world.joined()
+            world.containers.join_seconds = 60
+            world.add_machine("dev-w2")
+            await world.until(lambda: len(world.engine.of()) == 3)
+            await asyncio.sleep(2)
+            world.delete()
+            for name in ("dev-w1", "dev-w2"):
+                world.delete(name, resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w2", resource=KIND_MACHINES) is None)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None and world.get() is None)
+            assert sorted(node.name for node in world.engine.of()) == ["dev-control-plane", "dev-w1"]
+
+    async def test_workers_join_the_cluster_that_was_created_again(self, world):
+        async with world.running():
+            world.add_owned()
+            world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"recreatePolicy": "Always"}})
+            world.add_machine()
+            await world.joined()
+            world.engine.containers.clear()
+            await world.until(lambda: len(world.engine.called("create")) == 2)
+            await world.ready()
+            await world.joined()
+            assert sorted(node.name for node in world.engine.of()) == ["dev-control-plane", "dev-w1"]
+
+
+class TestKill:
+    @pytest.mark.parametrize("tenths", range(0, 40, 2))
+    async def test_provider_that_is_killed_during_a_join_leaves_one_truth(self, world, tenths):
+        async with world.killed():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await asyncio.sleep(tenths / 10)
+        if world.engine.called("kubeadm join"):
+            # The client of `exec` is gone, but kubeadm goes on.
+            world.engine.kubernetes_nodes.add("dev-w1")
+        async with world.running():
+            await world.joined()
+            assert world.machine().joined_containers == {world.node().container_id}
+            assert len(world.engine.of()) == 2
+            assert world.engine.kubernetes_nodes == {"dev-w1"}
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+
+    @pytest.mark.parametrize("tenths", range(0, 10, 2))
+    async def test_provider_that_is_killed_during_a_removal_completes_it(self, world, tenths):
+        world.containers.remove_seconds = 0.4
+        async with world.killed():
+            await up(world)
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(tenths / 10)
+        async with world.running():
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+
+    async def test_late_container_of_a_killed_join_is_removed(self, world):
+        """docker lists it seconds after the client of `run` is gone."""
+        async with world.killed():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("run")))
+        late = world.node()
+        del world.engine.containers[late.container_id]
+        async with world.running():
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(1)
+            world.engine.containers[late.container_id] = replace(late, running=True)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+
+
+class TestVanishedObject:
+    async def test_join_of_an_object_that_vanished_leaves_nothing(self, world):
+        world.containers.join_seconds = 60
+        async with world.running() as app:
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            world.vanish("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: len(world.engine.of()) == 1)
+            await asyncio.sleep(30)
+            assert {record.key.kind for record in app.records._records.values()} == {"KINDCluster", "KINDControlPlane"}
+
+    async def test_failed_removal_of_an_object_that_vanished_is_tried_again(self, world):
+        async with world.running():
+            await up(world)
+            world.containers.removes = [trouble("Error: device or resource busy", "docker", "rm") for _ in range(3)]
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: bool(world.engine.called("remove")))
+            world.vanish("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: len(world.engine.of()) == 1)
+
+
+class TestStandalone:
+    @pytest.fixture
+    def world(self, tmp_path):
+        return World(tmp_path)
+
+    async def test_machine_that_names_its_kindcluster_joins_and_is_drained(self, world):
+        async with world.running():
+            world.add()
+            world.add_standalone_machine()
+            await world.ready()
+            await world.joined()
+            assert await quiet(world, 500) == 0
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert world.engine.called("kubectl drain")
+            assert world.engine.kubernetes_nodes == set()
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+
+    async def test_machine_waits_for_its_kindcluster(self, world):
+        async with world.running():
+            world.add_standalone_machine()
+            await world.until(lambda: world.reason("dev-w1", resource=KIND_MACHINES) == "WaitingForInfrastructure")
+            world.add()
+            await world.joined()
+
+    async def test_machine_of_another_namespace_is_none_of_the_clusters(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.add_standalone_machine("dev-w1", namespace="other")
+            await asyncio.sleep(30)
+            assert world.reason("dev-w1", "other", resource=KIND_MACHINES) == "WaitingForInfrastructure"
+            assert not world.engine.called("run")
+
+
+async def up(world, *machines):
+    """Create a Cluster with workers, and wait until all are Ready."""
+    machines = machines or ("dev-w1",)
+    world.add_owned()
+    for name in machines:
+        world.add_machine(name)
+    await world.ready()
+    await world.joined(*machines)

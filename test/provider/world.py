@@ -466,6 +466,18 @@ class World:
         finally:
             self.kube.app = None
 
+    @asynccontextmanager
+    async def killed(self) -> AsyncIterator[Application]:
+        """Run the provider beside the body, and end it as SIGKILL does: what it would still do changes nothing."""
+        async with self.running() as app:
+            yield app
+            self.kube.app = None
+            objects, engine = copy.deepcopy(dict(self.kube.objects)), self.engine
+            containers, nodes = dict(engine.containers), set(engine.kubernetes_nodes)
+        self.kube.objects.clear()
+        self.kube.objects.update(objects)
+        engine.containers, engine.kubernetes_nodes = containers, nodes
+
     def add(self, name: str = "dev", namespace: str = "default", *, spec: Any = None, **metadata: Any) -> None:
         """Create a KINDCluster as a user does."""
         metadata = {"name": name, "namespace": namespace, **metadata}
@@ -533,9 +545,9 @@ class World:
         else:
             del self.kube.objects[resource.plural, namespace, name]
 
-    def vanish(self, name: str = "dev", namespace: str = "default") -> None:
+    def vanish(self, name: str = "dev", namespace: str = "default", resource: Resource = KIND_CLUSTERS) -> None:
         """Remove an object immediately, regardless of its finalizers."""
-        del self.kube.objects["kindclusters", namespace, name]
+        del self.kube.objects[resource.plural, namespace, name]
 
     def get(
         self, name: str = "dev", namespace: str = "default", resource: Resource = KIND_CLUSTERS
