@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Resource
+from capk.api.names import (
+    KIND_CLUSTERS,
+    KIND_CONFIGS,
+    KIND_CONTROL_PLANES,
+    KIND_MACHINES,
+    MACHINES,
+    SECRETS,
+    Resource,
+)
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from test.integration.api import CLUSTERS, Object, connected, eventually
@@ -35,14 +43,6 @@ from test.integration.service_account import (
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
 ROLE = "capkind-system-manager"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nZGVy\n-----END CERTIFICATE-----\n"
-OF_WORKERS = {
-    "cluster.x-k8s.io/machines",
-    "infrastructure.cluster.x-k8s.io/kindmachines",
-    "infrastructure.cluster.x-k8s.io/kindmachines/status",
-    "bootstrap.cluster.x-k8s.io/kindconfigs",
-    "bootstrap.cluster.x-k8s.io/kindconfigs/status",
-}
-"""Resources that this provider's life has nothing of."""
 NOBODY = {
     "apiVersion": CLUSTERS.api_version,
     "kind": "Cluster",
@@ -81,7 +81,7 @@ def test_every_right_is_used_and_none_is_missing(place: Place) -> None:
         Asked("update", f"{group}.cluster.x-k8s.io/{plural}/finalizers")
         for group, plural in (("infrastructure", "kindclusters"), ("controlplane", "kindcontrolplanes"))
     }
-    assert {right for right in granted - used if right.resource not in OF_WORKERS} == for_owners
+    assert granted - used == for_owners
     check_that_finalizers_are_needed(place)
 
 
@@ -105,6 +105,9 @@ def live(place: Place) -> None:
     place.await_condition("taken", "KubeconfigAvailable", status="False")
     place.await_condition("orphan", reason="WaitingForCluster")
     place.await_condition("owned", "Available", resource=KIND_CONTROL_PLANES)
+    place.create(*worker("owned-worker"))
+    place.await_condition("owned-worker", resource=KIND_MACHINES)
+    place.await_condition("owned-worker", resource=KIND_CONFIGS)
 
     place.delete(SECRETS, "owned-config")
     eventually(lambda: place.find(SECRETS, "owned-config"))
@@ -126,6 +129,29 @@ def live(place: Place) -> None:
     for name in ("owned", "taken"):
         place.await_gone(name)
     assert place.process.home.names() == []
+
+
+def worker(name: str) -> list[Object]:
+    """Return a Machine of the Cluster `owned`, its KINDMachine and its KINDConfig."""
+    kinds = {"infrastructureRef": KIND_MACHINES, "configRef": KIND_CONFIGS}
+    objects = {
+        field: {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "spec": {}}
+        for field, resource in kinds.items()
+    }
+    references = {
+        field: {"apiGroup": resource.group, "kind": resource.kind, "name": name} for field, resource in kinds.items()
+    }
+    machine = {
+        "apiVersion": MACHINES.api_version,
+        "kind": MACHINES.kind,
+        "metadata": {"name": name},
+        "spec": {
+            "clusterName": "owned",
+            "bootstrap": {"configRef": references["configRef"]},
+            "infrastructureRef": references["infrastructureRef"],
+        },
+    }
+    return [machine, *objects.values()]
 
 
 def lose_nodes(place: Place, times: int) -> None:

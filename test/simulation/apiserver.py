@@ -29,8 +29,7 @@ Where = tuple[str, str, str]
 RESOURCES: Final = {
     resource.plural: resource
     for resource in (
-        names.KIND_CLUSTERS,
-        names.KIND_CONTROL_PLANES,
+        *names.RECONCILED,
         names.CLUSTERS,
         names.SECRETS,
         names.EVENTS,

@@ -144,6 +144,8 @@ class SimulatedContainers:
     command: None for an engine that cannot list containers.
     """
 
+    engine = "docker"
+
     def __init__(self, engine: SimulatedEngine, owner: str, on_call: OnCall, command: tuple[str, ...] | None) -> None:
         self.command = command
         self.network = "kind"

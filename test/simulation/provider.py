@@ -105,8 +105,7 @@ class Provider:
         wanted = self.world.options.watch_filter
         ours = f"{names.WATCH_FILTER_LABEL}={wanted}" if wanted else None
         selectors = {
-            names.KIND_CLUSTERS: ours,
-            names.KIND_CONTROL_PLANES: ours,
+            **dict.fromkeys(names.RECONCILED, ours),
             names.CLUSTERS: None,
             names.SECRETS: names.SECRET_CLUSTER_LABEL,
         }

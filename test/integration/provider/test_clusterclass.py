@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from capk.api.names import KIND_CLUSTER_TEMPLATES, KIND_CLUSTERS, KIND_CONTROL_PLANE_TEMPLATES, KIND_CONTROL_PLANES
+from capk.api.names import (
+    KIND_CLUSTER_TEMPLATES,
+    KIND_CLUSTERS,
+    KIND_CONFIGS,
+    KIND_CONTROL_PLANE_TEMPLATES,
+    KIND_CONTROL_PLANES,
+    KIND_MACHINES,
+)
 from capk.errors import ApiError
 from test.integration.api import CLUSTERS, Object, condition, eventually
 from test.integration.provider.journeys import Place, unchanged
@@ -167,3 +174,22 @@ def test_replicas_of_the_topology_are_made_and_a_change_is_refused_until_it_is_t
     classy.await_condition(name, "TopologyReconciled", resource=CLUSTERS)
     classy.await_condition(name, "Available", resource=CLUSTERS)
     classy.delete(CLUSTERS, name)
+
+
+@pytest.mark.rule("C55")
+def test_workers_of_the_topology_are_machines(classy: Place) -> None:
+    name = "staffed"
+    wanted = topology(name, classy.version)
+    wanted["spec"]["topology"]["variables"] = []
+    workers = {"machineDeployments": [{"class": "worker", "name": "workers", "replicas": 1}]}
+    wanted["spec"]["topology"]["workers"] = workers
+    classy.create(wanted)
+    classy.await_condition(name, "Available", resource=CLUSTERS, seconds=180)
+    [machine] = classy.api.list(KIND_MACHINES, classy.namespace)
+    assert machine["status"]["initialization"]["provisioned"]
+    assert len(classy.api.list(KIND_CONFIGS, classy.namespace)) == 1
+    nodes = classy.get(KIND_CLUSTERS, name)["status"]["nodes"]
+    assert [node["machine"] for node in nodes if "machine" in node] == [machine["metadata"]["name"]]
+    classy.delete(CLUSTERS, name)
+    classy.await_gone(name, CLUSTERS, seconds=180)
+    assert classy.api.list(KIND_MACHINES, classy.namespace) == classy.api.list(KIND_CONFIGS, classy.namespace) == []

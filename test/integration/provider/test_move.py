@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, KIND_MACHINES, MACHINE_ID_ANNOTATION, SECRETS
 from capkdev.fakekind.listing import HOME_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from test.integration.api import CLUSTERS, connected
@@ -13,14 +13,13 @@ from test.integration.provider.journeys import (
     SHORT_PERIODS,
     Place,
     clusterctl,
-    control_plane,
-    kindcluster,
+    generated,
     node_names,
-    owner,
 )
 from test.integration.provider_process import StartProvider
 
 NAME = "nomad"
+TEMPLATE = Path(__file__).parents[3] / "templates" / "cluster-template.yaml"
 
 
 @pytest.fixture
@@ -34,10 +33,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagement
 def test_moved_cluster_is_the_same_one_and_belongs_to_the_target(
     place: Place, target: LocalManagementCluster, provider: StartProvider, tmp_path: Path
 ) -> None:
-    place.create(owner(NAME), kindcluster(NAME), control_plane(NAME, place.version))
-    place.await_condition(NAME, "Available", resource=CLUSTERS, seconds=120)
-    node = place.kind_cluster(NAME)
-    container, before = node.container_id(node.primary), place.get(KIND_CLUSTERS, NAME)
+    place.create(generated(place, NAME, TEMPLATE, "--worker-machine-count", "1"))
+    place.await_condition(NAME, "Available", resource=CLUSTERS, seconds=180)
+    former, before = containers(place), place.get(KIND_CLUSTERS, NAME)
     with connected(target) as api:
         api.create("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place.namespace}})
         home = {HOME_VARIABLE: str(place.process.home.directory)}
@@ -49,16 +47,24 @@ def test_moved_cluster_is_the_same_one_and_belongs_to_the_target(
         assert place.resource_versions(NAME) == {}
         moved.await_condition(NAME, "Available", resource=CLUSTERS, seconds=120)
 
-        node = moved.kind_cluster(NAME)
-        assert node.container_id(node.primary) == container
+        assert containers(moved) == former
         assert moved.kind.creations(NAME) == 1
-        assert not moved.kind.removals(node)
+        assert not moved.kind.removals(moved.kind_cluster(NAME))
+        [machine] = moved.api.list(KIND_MACHINES, moved.namespace)
+        moved.await_condition(machine["metadata"]["name"], resource=KIND_MACHINES)
+        assert machine["metadata"]["annotations"][MACHINE_ID_ANNOTATION] != machine["metadata"]["uid"]
         _check_rebuilt(moved, before, tmp_path)
 
         moved.delete(CLUSTERS, NAME)
         moved.await_gone(NAME, CLUSTERS)
         assert moved.process.home.find(NAME) is None
         assert moved.resource_versions(NAME) == {}
+
+
+def containers(place: Place) -> dict[str, str]:
+    """Return the ids of the containers of the kind cluster by their names."""
+    cluster = place.kind_cluster(NAME)
+    return {node.name: cluster.container_id(node) for node in cluster.nodes}
 
 
 def _check_rebuilt(moved: Place, before: dict, directory: Path) -> None:
@@ -70,4 +76,5 @@ def _check_rebuilt(moved: Place, before: dict, directory: Path) -> None:
     for name, resource in ((f"{NAME}-config", KIND_CLUSTERS), (f"{NAME}-kubeconfig", KIND_CONTROL_PLANES)):
         (reference,) = moved.get(SECRETS, name)["metadata"]["ownerReferences"]
         assert reference["uid"] == moved.get(resource, NAME)["metadata"]["uid"]
-    assert node_names(moved.get(SECRETS, f"{NAME}-kubeconfig"), directory) == [f"{NAME}-control-plane"]
+    names = node_names(moved.get(SECRETS, f"{NAME}-kubeconfig"), directory)
+    assert names == sorted(node["name"] for node in before["status"]["nodes"])

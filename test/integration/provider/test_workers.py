@@ -1,13 +1,14 @@
 """Workers as Machines, with the real core: they come and go with the replicas of a MachineDeployment."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from capk.api.names import KIND_CLUSTERS, KIND_MACHINES, MACHINES, SECRETS, Resource
+from capk.api.names import KIND_CLUSTERS, KIND_MACHINE_TEMPLATES, KIND_MACHINES, MACHINES, SECRETS, Resource
 from test.integration.api import CLUSTERS, Object, condition, eventually
-from test.integration.provider.journeys import Place, clusterctl, generated, node_names
+from test.integration.provider.journeys import Place, clusterctl, generated, node_names, standalone, unchanged
 
 TEMPLATES = Path(__file__).parents[3] / "templates"
 DEPLOYMENTS = Resource("cluster.x-k8s.io", "v1beta2", "machinedeployments", "MachineDeployment")
@@ -50,13 +51,25 @@ def test_generated_cluster_is_available_with_its_counts(crew: Place, tmp_path: P
     nodes = crew.get(KIND_CLUSTERS, NAME)["status"]["nodes"]
     assert sorted(node["machine"] for node in nodes if "machine" in node) == names
     assert {*names} < {*node_names(crew.get(SECRETS, f"{NAME}-kubeconfig"), tmp_path)}
-    described = clusterctl(crew, "describe", "cluster", NAME)
-    rows = {line.split()[0].strip("│├└─ "): line.split() for line in described.splitlines()[1:]}
-    print(described)
-    assert rows
 
 
-def test_scale_up_and_down(crew: Place, tmp_path: Path) -> None:
+def test_clusterctl_describes_the_counts(crew: Place) -> None:
+    def seen() -> str:
+        tree = clusterctl(crew, "describe", "cluster", NAME)
+        wanted = {"Cluster": "5/5", "KINDControlPlane": "3/3", "MachineDeployment": "2/2"}
+        for kind, count in wanted.items():
+            assert re.search(rf"[ ─]{kind} {crew.namespace}/{NAME}\S*.* {count} ", f" {tree}"), tree
+        assert not {"False", "Unknown"} & set(tree.split()), tree
+        return tree
+
+    eventually(seen, 30, 0.5)
+
+
+def test_nothing_is_written_while_nothing_changes(crew: Place) -> None:
+    unchanged(lambda: crew.resource_versions(NAME), 9)
+
+
+def test_machines_come_and_go_with_the_replicas(crew: Place, tmp_path: Path) -> None:
     for count in (4, 1):
         crew.patch(DEPLOYMENTS, WORKERS, {"spec": {"replicas": count}})
         names = await_workers(crew, count)
@@ -64,3 +77,72 @@ def test_scale_up_and_down(crew: Place, tmp_path: Path) -> None:
         assert [name for name in found if "control-plane" not in name] == names
         listed = [node.name for node in crew.kind_cluster(NAME).nodes if node.role == "worker"]
         assert sorted(listed) == names
+
+
+def test_change_of_the_template_replaces_the_machines(crew: Place) -> None:
+    former = await_workers(crew, 1)
+    labels = {"tier": "gold"}
+    crew.create(
+        {
+            "apiVersion": KIND_MACHINE_TEMPLATES.api_version,
+            "kind": KIND_MACHINE_TEMPLATES.kind,
+            "metadata": {"name": "gold"},
+            "spec": {"template": {"spec": {"labels": labels}}},
+        }
+    )
+    reference = {"apiGroup": KIND_MACHINE_TEMPLATES.group, "kind": KIND_MACHINE_TEMPLATES.kind, "name": "gold"}
+    crew.patch(DEPLOYMENTS, WORKERS, {"spec": {"template": {"spec": {"infrastructureRef": reference}}}})
+    eventually(lambda: await_workers(crew, 1) != former, 120)
+    [machine] = machines(crew)
+    assert machine["spec"]["labels"] == labels
+    assert [node.name for node in crew.kind_cluster(NAME).nodes if node.role == "worker"] == await_workers(crew, 1)
+
+
+def test_failed_worker_is_replaced_by_a_health_check(crew: Place) -> None:
+    """Its container is removed by hand."""
+    [former] = await_workers(crew, 1)
+    health_check = {
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "MachineHealthCheck",
+        "metadata": {"name": NAME},
+        "spec": {
+            "clusterName": NAME,
+            "selector": {"matchLabels": {"cluster.x-k8s.io/deployment-name": WORKERS}},
+            "checks": {
+                "unhealthyMachineConditions": [
+                    {"type": "InfrastructureReady", "status": "False", "timeoutSeconds": 1},
+                ]
+            },
+        },
+    }
+    crew.create(health_check)
+    crew.stop_node(former, "rm")
+    crew.await_condition(former, "WorkerJoined", "Missing", resource=KIND_MACHINES)
+    eventually(lambda: await_workers(crew, 1) != [former], 120)
+
+
+def test_deletion_of_the_cluster_takes_everything_along(crew: Place) -> None:
+    crew.delete(CLUSTERS, NAME)
+    crew.await_gone(NAME, CLUSTERS, seconds=180)
+    assert crew.process.home.find(NAME) is None
+    assert machines(crew) == crew.api.list(MACHINES, crew.namespace) == []
+
+
+def test_standalone_machine_joins_and_leaves(place: Place) -> None:
+    place.create(standalone("lone"), standalone_machine("helper", "lone"))
+    place.await_condition("helper", resource=KIND_MACHINES)
+    assert [node.name for node in place.kind_cluster("lone").nodes] == ["lone-control-plane", "lone-helper"]
+    place.delete(KIND_MACHINES, "helper")
+    place.await_gone("helper", KIND_MACHINES)
+    assert [node.name for node in place.kind_cluster("lone").nodes] == ["lone-control-plane"]
+    place.delete(KIND_CLUSTERS, "lone")
+
+
+def standalone_machine(name: str, cluster: str) -> Object:
+    """Return a KINDMachine that names its KINDCluster itself."""
+    return {
+        "apiVersion": KIND_MACHINES.api_version,
+        "kind": KIND_MACHINES.kind,
+        "metadata": {"name": name},
+        "spec": {"clusterName": cluster},
+    }
