@@ -30,10 +30,11 @@ from capk.api.names import (
     Resource,
 )
 from capk.api.objects import KINDMachine
+from capk.api.rights import Access, needed
 from capk.engine import worker
 from capk.engine.command import Output
 from capk.engine.containers import Node, Sibling
-from capk.errors import ApiError, CommandError, CommandFailed
+from capk.errors import ApiError, CommandError, CommandFailed, Forbidden
 from capk.kindconfig.join import JOIN_FILE
 from capk.manager.application import Application
 from capk.runtime.metrics import Metrics
@@ -45,6 +46,7 @@ from test.unit.recording_kube import RecordingKube, merge
 
 WATCHED = {resource.plural: resource for resource in (*names.RECONCILED, SECRETS, CLUSTERS)}
 KUBEADM = (Path(__file__).parents[1] / "fixtures" / "kubeadm" / "v1beta4.yaml").read_text()
+RIGHTS = frozenset(needed())
 NO_ANSWER = Answer(0, "connection refused")
 KUBE_SYSTEM_UID = "0c1e3c1e-0000-4000-8000-000000000001"
 DATA_UID = "0c1e3c1e-0000-4000-8000-000000000002"
@@ -353,19 +355,19 @@ class WatchedKube(RecordingKube):
         return self.capi.pop(0) if len(self.capi) > 1 else self.capi[0]
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
-        await self._request()
+        await self._request("get", resource)
         return await super().get(resource, namespace, name)
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-        await self._request()
+        await self._request("create", resource)
         return await super().create(resource, obj)
 
-    async def patch(self, *args: Any, **options: Any) -> dict[str, Any]:
-        await self._request()
-        return await super().patch(*args, **options)
+    async def patch(self, resource: Resource, *args: Any, **options: Any) -> dict[str, Any]:
+        await self._request("patch", resource, options.get("subresource") or "")
+        return await super().patch(resource, *args, **options)
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
-        await self._request()
+        await self._request("delete", resource)
         await super().delete(resource, namespace, name, uid=uid)
 
     def edit(self, resource: Resource, name: str, patch: Mapping[str, Any], namespace: str = "default") -> None:
@@ -380,8 +382,12 @@ class WatchedKube(RecordingKube):
         """Return the number of requested writes of that kind."""
         return sum(plural == resource.plural for _, plural, *_ in self.writes)
 
-    async def _request(self) -> None:
+    async def _request(self, verb: str, resource: Resource, subresource: str = "") -> None:
+        """Count a request; deny what the ClusterRole does not grant."""
         self.requests += 1
+        plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        if Access(verb, resource.group, plural) not in RIGHTS:
+            raise Forbidden(verb, plural, 403, "the provider has no such right")
         await asyncio.sleep(0.003)
 
     def _record(self, verb: str, resource: Resource, namespace: str | None, name: str, body: Any) -> None:
