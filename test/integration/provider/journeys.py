@@ -96,8 +96,8 @@ class Place:
         return found
 
     def stop_node(self, name: str, verb: str = "stop") -> None:
-        """Stop a node container, like a reboot or a person; or start it."""
-        command = [*FAKE_KIND.split(), "engine", verb, name]
+        """Stop a node container, like a reboot or a person; or start or remove it."""
+        command = [*FAKE_KIND.split(), "engine", *verb.split(), name]
         environment = {**os.environ, HOME_VARIABLE: str(self.process.home.directory)}
         subprocess.run(command, env=environment, timeout=30, check=True, stdout=subprocess.DEVNULL)
 

@@ -10,9 +10,23 @@ from capk.manager.cache import new_store
 from capk.manager.gate import Gate
 from capk.manager.records import Record
 from capk.manager.relations import Relations
+from capk.plan.joining import join_request
 from capk.plan.marks import Mark
-from capk.plan.plan import Goal, ReadAccess, StartNodes
-from test.unit.plan.builders import CLAIMED, FINALIZER, UID, create_request, kindcluster, owner_cluster, removal
+from capk.plan.plan import Goal, ReadAccess, RemoveWorker, StartNodes
+from test.unit.plan.builders import (
+    CLAIMED,
+    FINALIZER,
+    MACHINE_FINALIZER,
+    MACHINE_UID,
+    NODE,
+    UID,
+    begun_machine,
+    create_request,
+    kindcluster,
+    observe_machine,
+    owner_cluster,
+    removal,
+)
 
 CREATING = {**CLAIMED, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "1"}
 CREATE = create_request()
@@ -86,3 +100,73 @@ def test_whole_cluster_does_not_go_once_its_object_retains_it() -> None:
     assert wanted(GONE, **DELETING)
     assert not wanted(GONE, **retained)
     assert wanted(replace(GONE, is_of_whole=False), **retained)
+
+
+JOIN = join_request(observe_machine(begun_machine()))
+LEAVE = RemoveWorker("dev", NODE, MACHINE_UID, frozenset({UID}))
+CLEAN_UP = replace(LEAVE, goal=Goal.JOINED)
+GOING = {"deletionTimestamp": "2030-01-01T11:00:00Z", "finalizers": MACHINE_FINALIZER}
+
+
+def worker_wanted(
+    request: Any,
+    *,
+    paused: bool = False,
+    vanished: bool = False,
+    cluster: dict[str, Any] | None = None,
+    **metadata: Any,
+) -> bool:
+    """Ask the gate about a KINDMachine with that metadata; cluster: metadata of its KINDCluster, if there is one."""
+    machine = begun_machine(**metadata)
+    store = new_store()
+    relations = Relations(store)
+    if not vanished:
+        store.put(names.KIND_MACHINES, machine.raw)
+    if cluster is not None:
+        store.put(names.KIND_CLUSTERS, kindcluster(owner="dev", **cluster).raw)
+    owner = owner_cluster("dev", paused=paused).raw
+    references = {"infrastructureRef": {"kind": "KINDCluster", "name": "dev"}}
+    metadata = {**owner["metadata"], "resourceVersion": "1"}
+    store.put(names.CLUSTERS, {**owner, "metadata": metadata, "spec": {**owner["spec"], **references}})
+    record = Record(machine.key, MACHINE_UID, vanished=vanished)
+    return Gate(store, relations).still_wanted(record, request)
+
+
+def test_join_is_wanted_while_machine_and_kindcluster_stay() -> None:
+    assert worker_wanted(JOIN, cluster={})
+    assert not worker_wanted(JOIN, cluster={}, **GOING)
+    assert not worker_wanted(JOIN)
+    assert not worker_wanted(JOIN, cluster=DELETING)
+
+
+def test_join_is_not_wanted_once_the_object_has_another_machine_id() -> None:
+    """Nothing would find its container."""
+    assert not worker_wanted(JOIN, cluster={}, annotations={names.MACHINE_ID_ANNOTATION: "another"})
+
+
+def test_node_leaves_with_its_object_and_makes_room_for_the_next_attempt() -> None:
+    assert worker_wanted(LEAVE, cluster={}, **GOING)
+    assert not worker_wanted(LEAVE, cluster={})
+    assert worker_wanted(CLEAN_UP, cluster={})
+
+
+@pytest.mark.rule("C54")
+@pytest.mark.parametrize("request_", [JOIN, LEAVE, CLEAN_UP], ids=["join", "leave", "clean up"])
+def test_nothing_is_done_for_a_machine_that_others_hold(request_: Any) -> None:
+    going = GOING if request_ is LEAVE else {}
+    stored = {names.MACHINE_ID_ANNOTATION: MACHINE_UID}
+    assert worker_wanted(request_, cluster={}, **going)
+    for held in (names.PAUSED_ANNOTATION, names.MANAGED_BY_ANNOTATION, names.DELETE_FOR_MOVE_ANNOTATION):
+        assert not worker_wanted(request_, cluster={}, annotations={**stored, held: ""}, **going)
+    assert not worker_wanted(request_, paused=True, cluster={}, **going)
+
+
+def test_container_of_a_vanished_machine_goes_unless_another_object_has_its_id() -> None:
+    assert worker_wanted(LEAVE, vanished=True)
+    assert not worker_wanted(JOIN, vanished=True)
+    store = new_store()
+    relations = Relations(store)
+    restored = begun_machine(uid="another")
+    store.put(names.KIND_MACHINES, restored.raw)
+    record = Record(restored.key, MACHINE_UID, vanished=True)
+    assert not Gate(store, relations).still_wanted(record, LEAVE)

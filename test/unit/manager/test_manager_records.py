@@ -20,15 +20,17 @@ from capk.manager.records import (
     FORGET_SECONDS,
     FREE_WRITES,
     RECHECK_SECONDS,
+    Joined,
     Made,
     Record,
     Records,
     Withdrawn,
 )
+from capk.plan.joining import join_request
 from capk.plan.observed import Access, Policy, retry_delay
-from capk.plan.plan import Goal, OperationRequest, ReadAccess, StartNodes
+from capk.plan.plan import Goal, OperationRequest, ReadAccess, RemoveWorker, StartNodes
 from capk.runtime.metrics import Metrics
-from test.unit.plan.builders import create_request, kindcluster, removal
+from test.unit.plan.builders import MACHINE_UID, NODE, create_request, kindcluster, observe_machine, removal
 from test.unit.virtual_time import now
 
 pytestmark = pytest.mark.virtual_time
@@ -415,3 +417,65 @@ class TestForget:
         assert world.records.find("one") is None
         assert len(world.records) == 0
         assert not world.records._uids
+
+
+JOIN = join_request(observe_machine())
+CLEAN_UP = RemoveWorker("dev", NODE, MACHINE_UID, goal=Goal.JOINED)
+
+
+class TestWorker:
+    async def test_joined_container_is_known_until_the_next_operation_on_the_node(self, world):
+        record = await world.run(JOIN, Joined("w1"))
+        assert (record.joined, record.unfinished, world.attempts(Goal.JOINED)) == ("w1", None, 0)
+        world.records.start(record, CLEAN_UP)
+        assert record.joined == ""
+
+    async def test_join_that_failed_or_was_cancelled_is_unfinished_until_it_is_cleaned_up(self, world):
+        record = await world.run(JOIN, FAILED)
+        assert record.unfinished == JOIN
+        await world.run(CLEAN_UP)
+        assert record.unfinished is None
+        world.records.start(record, JOIN)
+        await asyncio.sleep(0.5)
+        world.records.cancel("one")
+        await asyncio.sleep(0.5)
+        assert record.unfinished == JOIN
+
+    async def test_cleanup_leaves_the_outcome_of_the_attempt(self, world):
+        await world.run(JOIN, FAILED)
+        await world.run(CLEAN_UP)
+        assert world.attempts(Goal.JOINED) == 1
+        await world.run(JOIN, FAILED)
+        assert world.attempts(Goal.JOINED) == 2
+
+    async def test_another_request_is_a_first_attempt(self, world):
+        await world.run(JOIN, FAILED)
+        await world.run(JOIN, FAILED)
+        await world.run(replace(JOIN, image="kindest/node:v1.36.2"), FAILED)
+        assert world.attempts(Goal.JOINED) == 1
+
+    async def test_joins_of_a_kind_cluster_are_known_and_cancelled_by_its_name(self):
+        world = World(limit=1)
+        world.records.start(world.record("one"), JOIN)
+        world.records.start(world.record("two"), replace(JOIN, node="dev-two"))
+        world.records.start(world.record("three"), replace(JOIN, name="other", node="other-one"))
+        assert world.records.joining("dev") == {NODE: "one", "dev-two": "two"}
+        world.records.cancel_joins("dev")
+        await asyncio.sleep(0.1)
+        assert world.records.joining("dev") == {}
+        assert world.records.joining("other") == {"other-one": "three"}
+
+    async def test_join_of_a_forgotten_object_is_under_way_until_its_end(self, world):
+        async def slow(record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Any:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                await asyncio.sleep(3)
+
+        world.records._carry_out = slow
+        world.records.start(world.record(), JOIN)
+        await asyncio.sleep(1)
+        world.records.forget("one")
+        assert world.records.joining("dev") == {NODE: "one"}
+        await asyncio.sleep(4)
+        assert world.records.joining("dev") == {}

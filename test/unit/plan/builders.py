@@ -250,6 +250,7 @@ def kindmachine(
                 "namespace": "default",
                 "uid": MACHINE_UID,
                 "generation": 1,
+                "resourceVersion": "100",
                 "creationTimestamp": (NOW - timedelta(minutes=5)).isoformat(),
                 "annotations": dict(annotations or {}),
                 **ownership,
