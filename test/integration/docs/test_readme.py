@@ -54,16 +54,33 @@ def test_gitops_journey_works_word_for_word(
     management: LocalManagementCluster, api: Api, provider: StartProvider, tmp_path: Path
 ) -> None:
     process = provider(management, "default")
-    # The fake kind has only one version, for any node image.
-    samples = tmp_path / "config" / "samples"
-    samples.mkdir(parents=True)
-    version = str(api.rest.request("GET", "/version")["gitVersion"])
-    sample = (ROOT / "config" / "samples" / "cluster.yaml").read_text()
-    (samples / "cluster.yaml").write_text(re.sub(r"version: v1\S+", f"version: {version}", sample))
+    copy_samples(api, tmp_path, "cluster.yaml")
     [script] = commands("gitops")
     printed = run_commands(script, management.kubeconfig, tmp_path)
     assert "cluster.cluster.x-k8s.io/demo condition met" in printed
     assert process.home.names() == []
+
+
+def test_journey_of_workers_works_word_for_word(
+    management: LocalManagementCluster, api: Api, provider: StartProvider, tmp_path: Path
+) -> None:
+    process = provider(management, "default")
+    copy_samples(api, tmp_path, "cluster.yaml", "machine-deployment.yaml")
+    [script] = commands("workers")
+    printed = run_commands(script, management.kubeconfig, tmp_path)
+    assert "machinedeployment.cluster.x-k8s.io/demo-workers condition met" in printed
+    assert len(re.findall(r"^demo-workers-\S+ ", printed, re.MULTILINE)) == 3, printed
+    assert process.home.names() == []
+
+
+def copy_samples(api: Api, directory: Path, *files: str) -> None:
+    """Copy samples with the version of the fake kind, which has only one, for any node image."""
+    samples = directory / "config" / "samples"
+    samples.mkdir(parents=True)
+    version = str(api.rest.request("GET", "/version")["gitVersion"])
+    for file in files:
+        sample = (ROOT / "config" / "samples" / file).read_text()
+        (samples / file).write_text(re.sub(r"version: v1\S+", f"version: {version}", sample))
 
 
 def test_journey_of_many_works_word_for_word(bare_management: LocalManagementCluster, provider: StartProvider) -> None:
