@@ -64,8 +64,8 @@ def _capk(
 @app.command(
     help="Run the provider until it receives SIGTERM or Ctrl-C.\n\n"
     "It watches KINDClusters, KINDControlPlanes and KINDMachines in the management cluster, and creates, repairs and "
-    "deletes kind clusters and their workers with the kind command and the container engine. Write durations as 90s, 15m or 1h30m. An empty value means the default, "
-    "except where stated otherwise."
+    "deletes kind clusters and their workers with the kind command and the container engine. Write durations as 90s, "
+    "15m or 1h30m. An empty value means the default, except where stated otherwise."
 )
 def run(
     kubeconfig: options.Kubeconfig = Settings.kubeconfig,

@@ -41,8 +41,8 @@ PAGES: Final = (
     Page(
         Reason.QUEUED,
         "The creation, or the join of a worker, has not started yet.",
-        "The provider is already creating as many kind clusters as `--max-concurrent-creates` allows, or joining as many "
-        "workers as `--max-concurrent-workers` allows.",
+        "The provider is already creating as many kind clusters as `--max-concurrent-creates` allows, or joining as "
+        "many workers as `--max-concurrent-workers` allows.",
         "Wait, or raise `--max-concurrent-creates` or `--max-concurrent-workers`.",
     ),
     Page(
