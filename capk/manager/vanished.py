@@ -75,7 +75,9 @@ class VanishedObjects:
             name, uids = unfinished.name, frozenset({unfinished.mark.uid})
             if isinstance(unfinished, AddWorker):
                 node, machine = unfinished.node, unfinished.machine
-                return RemoveWorker(name, node, machine, uids=uids, settle_seconds=SETTLE_SECONDS)
+                return RemoveWorker(
+                    name, node, machine, uids=uids, settle_seconds=SETTLE_SECONDS, engine=unfinished.engine
+                )
             failure = up.failure if (up := self._records.goals(record).get(Goal.UP)) else None
             return Delete(
                 name,

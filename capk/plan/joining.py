@@ -97,6 +97,7 @@ def _clean_up(observed: MachineObserved, container: NodeFacts) -> Plan:
         container.name,
         container.machine,
         uids=own_uids(observed.infrastructure),
+        engine=observed.infrastructure.engine.id,
         goal=Goal.JOINED,
     )
     status = _status(observed, Reason.CLEANING_UP, "Removing what an interrupted join left behind.")
@@ -178,6 +179,7 @@ def join_request(observed: MachineObserved) -> AddWorker:
         control_planes=tuple(node.name for node in control_planes),
         container_ids=frozenset(node.container_id for node in control_planes),
         provider_id=provider_id(observed),
+        engine=infrastructure.engine.id,
     )
 
 

@@ -104,6 +104,7 @@ def _remove(observed: MachineObserved, container: NodeFacts | None) -> Plan:
         uids=own_uids(infrastructure),
         drain=drains,
         settle_seconds=SETTLE_SECONDS if container is None and _may_appear(observed) else 0.0,
+        engine=infrastructure.engine.id,
     )
     return Plan(operation=removal, status=status)
 

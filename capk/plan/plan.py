@@ -161,6 +161,8 @@ class AddWorker:
     """Containers of these control planes at the time of the decision. Another container may have a name later."""
     provider_id: str
     """The `spec.providerID` that the kubelet registers the Node with."""
+    engine: str = ""
+    """Id of the engine that the decision rests on; empty if it has none."""
     goal: Goal = Goal.JOINED
 
 
@@ -186,6 +188,8 @@ class RemoveWorker:
     settle_seconds: float = 0.0
     """How long no container may appear before the removal is complete: the engine may still be adding the one of a
     cancelled join."""
+    engine: str = ""
+    """Id of the engine that must answer: to any other one, the container is gone already. Empty: it is unknown."""
     goal: Goal = Goal.LEFT
     """JOINED if it makes room for the next attempt to join: the outcome of the last attempt then still counts."""
 

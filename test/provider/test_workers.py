@@ -187,6 +187,30 @@ class TestWhoseContainer:
             assert len(world.engine.called("run")) == 1
 
 
+class TestOtherEngine:
+    @pytest.mark.parametrize("seconds", [0.5, 5, 60])
+    async def test_worker_is_not_gone_because_another_engine_does_not_have_it(self, world, seconds):
+        async with world.running():
+            await up(world)
+            with world.engine.switched():
+                world.delete("dev-w1", resource=KIND_MACHINES)
+                await asyncio.sleep(seconds)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+
+    async def test_join_of_a_vanished_object_is_cleaned_up_once_its_engine_answers(self, world):
+        world.containers.join_seconds = 600
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            with world.engine.switched():
+                world.vanish("dev-w1", resource=KIND_MACHINES)
+                await asyncio.sleep(60)
+            await world.until(lambda: [node.name for node in world.engine.of()] == ["dev-control-plane"])
+
+
 class TestPause:
     async def test_nothing_joins_or_leaves_while_the_cluster_is_paused(self, world):
         async with world.running():

@@ -211,7 +211,7 @@ class FakeContainers:
     gives_lowest_address = True
 
     async def engine_id(self) -> str | None:
-        return self.engine.id
+        return self.host.id
 
     async def release_addresses(self, cluster: str) -> None:
         pass

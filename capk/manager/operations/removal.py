@@ -12,7 +12,7 @@ from capk.kindconfig.config import LOAD_BALANCER
 from capk.manager.operations.listing import list_nodes
 from capk.manager.records import Withdrawn
 from capk.plan.marks import Mark
-from capk.plan.plan import Delete
+from capk.plan.plan import Delete, RemoveWorker
 
 ALONE_SECONDS: Final = 10.0
 """How long a load balancer must be alone before it is removed: only its nodes would show whose it is.
@@ -94,7 +94,7 @@ def _matches(mark: Mark | None, request: Delete) -> bool:
     return request.up_to_attempt is None or mark.attempt is None or mark.attempt <= request.up_to_attempt
 
 
-def check_engine(snapshot: Snapshot, request: Delete) -> None:
+def check_engine(snapshot: Snapshot, request: Delete | RemoveWorker) -> None:
     """Raise CommandError if another engine may have answered, which has none of the containers."""
     if not request.engine:
         return

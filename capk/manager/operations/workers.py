@@ -23,6 +23,7 @@ from capk.engine.workerflags import SUPPORTED
 from capk.errors import CommandError, CommandFailed, CommandTimedOut, UnsupportedEngine
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.manager.operations.listing import list_nodes
+from capk.manager.operations.removal import check_engine
 from capk.manager.records import Joined, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, Goal, RemoveWorker
@@ -97,7 +98,7 @@ class Workers:
             await self._best_effort(self._nodes.delete_node(control_plane, request.node), "delete", request.node)
         if request.goal is Goal.LEFT:
             self._logs.drop(request.node)
-        await self._inventory.refresh()
+        check_engine(await self._inventory.refresh(), request)
 
     async def _remove_containers(self, request: RemoveWorker, still_wanted: Callable[[], bool]) -> None:
         """List the containers and remove those of the machine, until none appears any more."""
