@@ -12,6 +12,7 @@ from test.integration.provider.journeys import Place, clusterctl, generated, nod
 
 TEMPLATES = Path(__file__).parents[3] / "templates"
 DEPLOYMENTS = Resource("cluster.x-k8s.io", "v1beta2", "machinedeployments", "MachineDeployment")
+HEALTH_CHECKS = Resource("cluster.x-k8s.io", "v1beta2", "machinehealthchecks", "MachineHealthCheck")
 NAME = "crew"
 WORKERS = f"{NAME}-workers"
 
@@ -106,8 +107,8 @@ def test_failed_worker_is_replaced_by_a_health_check(crew: Place) -> None:
     """Its container is removed by hand."""
     [former] = await_workers(crew, 1)
     health_check = {
-        "apiVersion": "cluster.x-k8s.io/v1beta2",
-        "kind": "MachineHealthCheck",
+        "apiVersion": HEALTH_CHECKS.api_version,
+        "kind": HEALTH_CHECKS.kind,
         "metadata": {"name": NAME},
         "spec": {
             "clusterName": NAME,
@@ -119,10 +120,13 @@ def test_failed_worker_is_replaced_by_a_health_check(crew: Place) -> None:
             },
         },
     }
-    crew.create(health_check)
     crew.stop_node(former, "rm --force")
     crew.await_condition(former, "WorkerJoined", "Missing", resource=KIND_MACHINES)
-    eventually(lambda: await_workers(crew, 1) != [former], 120)
+    crew.create(health_check)
+    crew.await_gone(former, MACHINES)
+    # Its timeout is shorter than a join.
+    crew.delete(HEALTH_CHECKS, NAME)
+    assert await_workers(crew, 1) != [former]
 
 
 def test_deletion_of_the_cluster_takes_everything_along(crew: Place) -> None:
