@@ -10,7 +10,6 @@ from typing import Any
 import aiohttp
 import pytest
 import tenacity
-import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -132,7 +131,7 @@ def write_kubeconfig(
         "clusters": [{"name": "c", "cluster": cluster}],
         "users": [{"name": "u", "user": user}],
     }
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(json.dumps(document))
 
 
 class Requests:
