@@ -17,9 +17,9 @@ from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capk.api.rights import Access
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 from capk.kube.client import KubeClient
-from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
 from capk.kube.throttle import Throttle
+from capk.kube.transport import Transport
 from capkdev.certificates import Authority
 
 CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/namespaces/default/kindclusters"
@@ -156,9 +156,9 @@ def requests() -> Requests:
 
 @pytest.fixture
 async def client(kubeconfig: Path, throttle: NotedThrottle, requests: Requests) -> AsyncIterator[KubeClient]:
-    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4, reload_seconds=0)
-    await connection.open()
-    client = KubeClient(connection, throttle, requests, read_wait=tenacity.wait_none())
+    transport = Transport(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4, reload_seconds=0)
+    await transport.open()
+    client = KubeClient(transport, throttle, requests, read_wait=tenacity.wait_none())
     yield client
     await client.close()
 
@@ -429,9 +429,9 @@ async def test_credentials_that_stay_refused_are_an_error(api: ApiServer, client
 async def test_many_refusals_at_once_read_the_credentials_once(
     api: ApiServer, kubeconfig: Path, throttle: NotedThrottle
 ) -> None:
-    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
-    await connection.open()
-    client = KubeClient(connection, throttle)
+    transport = Transport(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
+    await transport.open()
+    client = KubeClient(transport, throttle)
     api.answers = [answer(401)]
     answers = await asyncio.gather(
         *(client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) for _ in range(5)), return_exceptions=True
@@ -449,9 +449,9 @@ async def test_many_refusals_at_once_are_all_cured_by_one_reading(
 
     api.answers = [only_second]
     write_kubeconfig(kubeconfig, client.server, token="second")
-    connection = client._connection
+    transport = client._transport
     await asyncio.gather(*(client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) for _ in range(9)))
-    assert connection.generation == 2
+    assert transport.generation == 2
 
 
 async def test_exec_plugin_is_asked_for_the_token(api: ApiServer, tmp_path: Path) -> None:
@@ -582,7 +582,7 @@ async def test_proxy_of_another_type_is_refused_without_its_password(kubeconfig:
 
 async def test_replaced_authority_is_read_again(api: ApiServer, client: KubeClient, kubeconfig: Path) -> None:
     trust(client, OTHER_AUTHORITY, kubeconfig)
-    await client._connection.open()
+    await client._transport.open()
     write_kubeconfig(kubeconfig, client.server, token="second")
     assert await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) == {}
     assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer second"]
@@ -590,21 +590,21 @@ async def test_replaced_authority_is_read_again(api: ApiServer, client: KubeClie
 
 async def test_authority_that_stays_wrong_is_an_error(api: ApiServer, client: KubeClient, kubeconfig: Path) -> None:
     trust(client, OTHER_AUTHORITY, kubeconfig)
-    await client._connection.open()
+    await client._transport.open()
     with pytest.raises(Unreachable, match="certificate verify failed"):
         await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
-    assert (api.requests, client._connection.generation) == ([], 3)
+    assert (api.requests, client._transport.generation) == ([], 3)
 
 
 async def test_wrong_authority_is_read_again_only_now_and_then(api: ApiServer, kubeconfig: Path) -> None:
     write_kubeconfig(kubeconfig, str(api.server.make_url("")), authority=OTHER_AUTHORITY, token="first")
-    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
-    await connection.open()
-    client = KubeClient(connection, NotedThrottle())
+    transport = Transport(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
+    await transport.open()
+    client = KubeClient(transport, NotedThrottle())
     for _ in range(3):
         with pytest.raises(Unreachable, match="certificate verify failed"):
             await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
-    assert connection.generation == 1
+    assert transport.generation == 1
     await client.close()
 
 
