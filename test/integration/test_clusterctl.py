@@ -128,8 +128,12 @@ def test_init_labels_the_kinds_that_a_move_looks_for(cluster: ManagementCluster)
     assert {one["spec"]["names"]["kind"] for one in crds["items"]} == {
         "KINDCluster",
         "KINDClusterTemplate",
+        "KINDConfig",
+        "KINDConfigTemplate",
         "KINDControlPlane",
         "KINDControlPlaneTemplate",
+        "KINDMachine",
+        "KINDMachineTemplate",
     }
 
 
