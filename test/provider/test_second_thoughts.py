@@ -1,6 +1,7 @@
 """What a decision meant when it was taken may be wrong when its operation gets its turn, minutes later."""
 
 import asyncio
+import copy
 
 import pytest
 
@@ -10,6 +11,8 @@ from capk.manager.records import ACCESS_SECONDS
 from test.provider.world import World, authority, kubeconfig, trouble
 
 pytestmark = pytest.mark.virtual_time
+
+OTHER_UID = "0c1e3c1e-0000-4000-8000-00000000000f"
 
 
 def replace_by_stranger(world: World) -> str:
@@ -127,3 +130,33 @@ async def test_object_from_a_backup_of_its_creation_keeps_the_cluster_if_its_ide
         await world.ready()
         assert len(world.engine.called("create", "dev")) == 1
         assert world.engine.called("remove") == []
+
+
+@pytest.mark.parametrize("policy", ["Always", "Never"])
+@pytest.mark.parametrize("is_secret_restored", [True, False])
+async def test_object_from_a_backup_before_its_cluster_was_made_again_comes_to_describe_the_new_one(
+    tmp_path, policy, is_secret_restored
+):
+    """A backup of the management cluster's etcd: identity, attempt and kube-system are those of the lost cluster."""
+    world = World(tmp_path)
+    async with world.running():
+        world.add(spec={"recreatePolicy": "Always"})
+        await world.ready()
+        await asyncio.sleep(ACCESS_SECONDS + 10)
+        backup, secret = copy.deepcopy(world.get()), copy.deepcopy(world.kube.find(SECRETS, "dev-config"))
+        world.engine.containers.clear()
+        world.kind.text, world.kube_system_uid = kubeconfig(ca="second"), OTHER_UID
+        await world.until(lambda: len(world.engine.called("create")) == 2)
+        await world.until(lambda: world.reason() != "Ready")
+        await world.ready()
+    made = list(world.engine.containers)
+    world.kube.put(KIND_CLUSTERS, {**backup, "spec": {**backup["spec"], "recreatePolicy": policy}})
+    if is_secret_restored:
+        world.kube.put(SECRETS, secret)
+    async with world.running():
+        await asyncio.sleep(300)
+        assert world.reason() == "Ready"
+        await asyncio.sleep(900)
+    assert world.reason() == "Ready"
+    assert list(world.engine.containers) == made
+    assert world.read("dev-config")["clusters"][0]["cluster"]["certificate-authority-data"] == authority("second")[0]
