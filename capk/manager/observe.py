@@ -90,6 +90,7 @@ class Observer:
             goals=self._records.goals(record),
             made=record.made,
             completed=record.completed,
+            is_unfinished=record.unfinished is not None,
             creation=record.creation,
             access=record.access if record.access and record.access.leads_to(engine.nodes) else None,
             validity=record.validity,

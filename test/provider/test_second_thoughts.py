@@ -2,11 +2,14 @@
 
 import asyncio
 import copy
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from capk.api import names
 from capk.api.names import KIND_CLUSTERS, SECRETS
+from capk.manager.application import Application
 from capk.manager.records import ACCESS_SECONDS
 from test.provider.world import World, authority, kubeconfig, trouble
 
@@ -160,3 +163,65 @@ async def test_object_from_a_backup_before_its_cluster_was_made_again_comes_to_d
     assert world.reason() == "Ready"
     assert list(world.engine.containers) == made
     assert world.read("dev-config")["clusters"][0]["cluster"]["certificate-authority-data"] == authority("second")[0]
+
+
+@pytest.mark.parametrize(
+    "edit", [{"ATTEMPT": None, "IDENTITY": None}, {"ATTEMPT": None, "CLAIM": None, "CLAIM_ID": None}]
+)
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+async def test_container_of_an_ended_creation_goes_though_the_annotations_hide_the_creation(tmp_path, edit, policy):
+    """The engine shows it only seconds after kind has ended."""
+    world = World(tmp_path)
+
+    async def create(name: str, config: Any, **_: Any) -> str:
+        world.engine.note("create", name)
+        mark = config["nodes"][0]["extraMounts"][-1]["containerPath"].rpartition("/")[2]
+        try:
+            await asyncio.sleep(60)
+        finally:
+            asyncio.get_running_loop().call_later(3, lambda: world.engine.run_node("dev-control-plane", mark=mark))
+        return kubeconfig()
+
+    world.kind.create_cluster = create
+    async with world.running():
+        world.add(spec={"deletionPolicy": policy})
+        await world.until(lambda: world.engine.called("create") != [])
+        await asyncio.sleep(5)
+        world.annotate(**edit)
+        await asyncio.sleep(1)
+        world.delete()
+        await world.until(lambda: world.get() is None)
+        await asyncio.sleep(60)
+        assert world.engine.of() == []
+
+
+@pytest.mark.parametrize("attempt", [True, False])
+async def test_one_listing_without_the_cluster_neither_ends_its_deletion_nor_makes_a_second_one(tmp_path, attempt):
+    """An engine may list nothing for a moment. attempt: releases before marks had attempts stored none."""
+    world = World(tmp_path)
+    async with world.running() as app:
+        world.add(spec={"recreatePolicy": "Always"})
+        await world.ready()
+        if not attempt:
+            for one, node in list(world.engine.containers.items()):
+                world.engine.containers[one] = replace(node, mark=node.mark.partition(".")[0])
+            await asyncio.sleep(20)
+            world.kube.edit(KIND_CLUSTERS, "dev", {"status": {"attempt": None}})
+            await asyncio.sleep(20)
+        there = dict(world.engine.containers)
+        await list_nothing_once(world, app)
+        world.annotate(ADOPT="x")
+        await asyncio.sleep(60)
+        assert world.engine.containers == there
+        assert len(world.engine.called("create")) == 1
+        await list_nothing_once(world, app)
+        world.delete()
+        await world.until(lambda: world.get() is None)
+        assert world.engine.containers == {}
+
+
+async def list_nothing_once(world: World, app: Application) -> None:
+    there = dict(world.engine.containers)
+    world.engine.containers.clear()
+    await app.inventory.refresh()
+    world.engine.containers.update(there)
