@@ -154,7 +154,9 @@ class KubeClient:
         try:
             answer = await self._read(Request("get", "GET", Resource(group, "", "apigroups", "APIGroup")))
         except NotFound:
-            return None
+            # A proxy may have answered that. Only the list of groups proves that one is missing.
+            listed = (await self._read(Request("list", "GET", Resource("", "", "apigroups", "APIGroup")))).get("groups")
+            answer = next((one for one in listed or () if one.get("name") == group), {})
         return str((answer.get("preferredVersion") or {}).get("version") or "") or None
 
     async def may_list(self, resource: Resource) -> bool:

@@ -402,11 +402,53 @@ async def test_cancelled_request_frees_its_place(kubeconfig: Path, api: ApiServe
 
 
 async def test_served_group_tells_its_preferred_version(api: ApiServer, client: KubeClient) -> None:
-    api.answers = [answer(200, {"preferredVersion": {"version": "v1beta2"}}), answer(404), answer(200, {})]
+    others = {"groups": [{"name": "apps", "preferredVersion": {"version": "v1"}}]}
+    absent = [answer(404, b"404 page not found"), answer(200, others)]
+    api.answers = [answer(200, {"preferredVersion": {"version": "v1beta2"}}), *absent, answer(200, {})]
     assert await client.serves("cluster.x-k8s.io") == "v1beta2"
     assert await client.serves("cluster.x-k8s.io") is None
     assert await client.serves("cluster.x-k8s.io") is None
-    assert api.requests[0][1] == "/apis/cluster.x-k8s.io"
+    assert [path for _, path, *_ in api.requests[:3]] == ["/apis/cluster.x-k8s.io", "/apis/cluster.x-k8s.io", "/apis"]
+
+
+async def test_group_that_only_a_proxy_does_not_know_is_served(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(404, b"default backend - 404")]
+    with pytest.raises(ApiError):
+        await client.serves("cluster.x-k8s.io")
+    served = {"groups": [{"name": "cluster.x-k8s.io", "preferredVersion": {"version": "v1beta2"}}]}
+    api.answers = [answer(404, b"default backend - 404"), answer(200, served)]
+    assert await client.serves("cluster.x-k8s.io") == "v1beta2"
+
+
+@pytest.mark.parametrize("body", [b"default backend - 404", b"404 page not found", b"{}", b'{"error": "no route"}'])
+@pytest.mark.parametrize("status", [404, 409])
+async def test_answer_of_a_proxy_proves_nothing_about_an_object(
+    status: int, body: bytes, api: ApiServer, client: KubeClient
+) -> None:
+    api.answers = [answer(status, body)]
+    for asked in (
+        lambda: client.delete(SECRETS, "default", "dev-kubeconfig", uid="u1"),
+        lambda: client.patch(KIND_CLUSTERS, "default", "dev", CHANGE),
+        lambda: client.get(KIND_CLUSTERS, "default", "dev"),
+    ):
+        with pytest.raises(Unreachable):
+            await asked()
+
+
+async def test_list_of_a_kind_that_is_not_served_is_not_found(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(404, b"404 page not found")]
+    with pytest.raises(NotFound):
+        await client.list(KIND_CLUSTERS)
+
+
+async def test_secret_that_a_webhook_quotes_does_not_reach_the_error(api: ApiServer, client: KubeClient) -> None:
+    key = base64.b64encode(b"-----BEGIN PRIVATE KEY-----" + b"x" * 900).decode()
+    quoted = f'admission webhook "w" denied the request: client-key-data: {key} is not allowed'
+    api.answers = [answer(403, failure(403, message=quoted))]
+    with pytest.raises(ApiError) as raised:
+        await client.create(SECRETS, DEV)
+    assert key[:20] not in f"{raised.value} {raised.value.message}"
+    assert 'admission webhook "w" denied the request' in raised.value.message
 
 
 async def test_refused_credentials_are_read_again(
