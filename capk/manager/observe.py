@@ -253,7 +253,7 @@ class ForeignSecrets:
             self.freed(namespace, name)
             return
         except ApiError as error:
-            # Whoever may not read it cannot replace it either. Nothing else of the object has to wait for that.
+            # A provider that may not read it cannot replace it either. Nothing else of the object has to wait for that.
             if not error.is_refusal:
                 raise
         self.found(namespace, name)

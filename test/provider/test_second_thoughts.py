@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from capk.api import names
-from capk.api.names import KIND_CLUSTERS, SECRETS
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, SECRETS
 from capk.manager.application import Application
 from capk.manager.records import ACCESS_SECONDS
-from test.provider.world import World, authority, kubeconfig, trouble
+from test.provider.world import OWNER, World, authority, kubeconfig, trouble
 
 pytestmark = pytest.mark.virtual_time
 
@@ -225,3 +225,32 @@ async def list_nothing_once(world: World, app: Application) -> None:
     world.engine.containers.clear()
     await app.inventory.refresh()
     world.engine.containers.update(there)
+
+
+@pytest.mark.parametrize("policy", ["Always", "Never"])
+@pytest.mark.parametrize("is_down", [True, False])
+async def test_claim_edited_to_the_objects_own_name_hides_no_cluster_that_has_the_name_of_its_owner(
+    tmp_path, policy, is_down
+):
+    world = World(tmp_path, capi="v1beta2")
+    reference = {"infrastructureRef": {"kind": "KINDCluster", "name": "infra"}}
+    owner = {"name": "dev", "namespace": "default", "uid": OWNER["uid"]}
+    world.kube.put(CLUSTERS, {"metadata": owner, "spec": reference})
+    world.add("infra", ownerReferences=[OWNER], spec={"recreatePolicy": policy})
+    async with world.running():
+        await world.ready("infra")
+        made = list(world.engine.containers)
+        if not is_down:
+            world.annotate("infra", CLAIM="infra")
+            await asyncio.sleep(120)
+    if is_down:
+        world.annotate("infra", CLAIM="infra")
+    async with world.running():
+        await asyncio.sleep(120)
+        assert world.reason("infra") == "Ready"
+        assert list(world.engine.containers) == made
+        world.annotate("infra", CLAIM="infra")
+        world.delete("infra")
+        await world.until(lambda: world.get("infra") is None)
+    assert world.engine.containers == {}
+    assert [key for key in world.kube.objects if key[0] == "secrets"] == []
