@@ -31,8 +31,8 @@ quickstart-down: venv ## Remove everything that the quickstart created
 .PHONY: test
 test: venv lint tools ## Run all local tests (six minutes; no container engine needed)
 	pytest -q -n 2 test/unit
-	pytest -q -n 2 test/provider test/capkdev
-	pytest -q test/simulation
+	@# Whatever is left goes to the worker that has nothing to do: one test of the lives is as long as a hundred others.
+	pytest -q -n 2 --dist worksteal test/simulation test/provider test/capkdev
 	@# Three processes on two cores, because they often wait; in this order, so that no long file comes last.
 	pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
 

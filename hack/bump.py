@@ -20,7 +20,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from hack.externaltools.catalogue import Catalogue, load, locked_module
+from hack.externaltools.catalogue import Catalogue, load
 from hack.externaltools.command import ToolError
 from hack.externaltools.golang import Go
 
@@ -112,6 +112,14 @@ def _documents(text: str) -> Iterator[dict[str, Any]]:
 def locked(text: str) -> dict[str, str]:
     """Return the pinned versions of a requirements file."""
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, re.MULTILINE))
+
+
+def locked_module(go_mod: str, package: str) -> tuple[str, str]:
+    """Return the module that a go.mod requires for the package, and its version; both empty if there is none."""
+    required = dict(re.findall(r"^\s*(?:require\s+)?(\S+) (v\S+)(?: // indirect)?$", go_mod, re.MULTILINE))
+    owners = [path for path in required if package == path or package.startswith(path + "/")]
+    owner = max(owners, key=len, default="")
+    return owner, required.get(owner, "")
 
 
 def programs(catalogue: Catalogue, sources: Sources) -> list[Pin]:

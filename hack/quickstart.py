@@ -23,7 +23,7 @@ from capk.engine.containers import engine_command
 from capk.errors import ApiError, CapkError
 from capk.kindconfig.images import image_version
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from capkdev.managementcluster.engines import EngineChoice, choose_engine, earlier_choice
+from capkdev.managementcluster.engines import EngineChoice, answers, choose_engine, earlier_choice
 from capkdev.managementcluster.options import LEADER_ELECTION, Options
 from capkdev.rest import Rest
 
@@ -102,7 +102,7 @@ def _choice() -> EngineChoice:
     if earlier:
         choice = earlier_choice(earlier)
         return replace(choice, why=f"{choice.why}. To choose again, run `make quickstart-down` first")
-    _bring_kind()
+    bring_kind(ROOT)
     return choose_engine()
 
 
@@ -121,11 +121,21 @@ def _is_served(rest: Rest) -> bool:
     return True
 
 
-def _bring_kind() -> None:
-    """Install the real kind, which is useful only if a container engine answers."""
+def bring_kind(root: Path) -> None:
+    """Install the pinned kind in bin/ of a checkout if a container engine answers; without one, it is useless.
+
+    If kind cannot be installed, the quickstart continues with the kind on the PATH or with the fake kind.
+    """
     engine = engine_command(os.environ)
-    if engine and subprocess.run([*engine, "info"], capture_output=True, check=False).returncode == 0:
-        _run("make", "--silent", "--directory", str(ROOT), "bin/kind")
+    if engine is None or not answers(engine):
+        return
+    if not (root / "bin" / "kind").exists():
+        console.print(f"{shlex.join(engine)} answers. Installing the pinned kind in bin/ …")
+    if subprocess.run(["make", "--silent", "--directory", str(root), "bin/kind"], check=False).returncode != 0:
+        console.print(
+            "[yellow]The pinned kind could not be installed, for the reason above.[/yellow] The quickstart continues "
+            "without it. To try again: make quickstart-down quickstart"
+        )
 
 
 def _management(choice: EngineChoice) -> LocalManagementCluster:

@@ -38,6 +38,7 @@ SBOM: Final = "sbom.cdx.json"
 CHECKSUMS: Final = "SHA256SUMS"
 VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.\d+(?:-[0-9A-Za-z.-]+)?")
 DEFAULT: Final = re.compile(r"\$\{(\w+):=([^}]*)\}")
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ReleaseError(Exception):
@@ -89,7 +90,7 @@ def check_schemas(bundles: Mapping[str, str]) -> None:
     """Reject bundles with an object that is not valid for the newest known release of Kubernetes."""
     version = kubernetes_validate.latest_version()
     for name, text in bundles.items():
-        for one in yaml.safe_load_all(fill_in_defaults(text)):
+        for one in yaml.load_all(fill_in_defaults(text), _LOADER):
             try:
                 kubernetes_validate.validate(one, version, strict=True)
             except kubernetes_validate.ValidationError as error:

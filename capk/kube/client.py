@@ -13,11 +13,11 @@ from tenacity.wait import wait_base, wait_random_exponential
 from capk.api.names import FIELD_MANAGER, Resource
 from capk.api.rights import Access
 from capk.errors import NotFound, Unreachable
-from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
 from capk.kube.protocol import Listing
 from capk.kube.request import JSON_PATCH, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
+from capk.kube.transport import Transport
 
 RequestObserver = Callable[[str, str, str], None]
 """Called for every request with verb, resource and HTTP status, or "none" without a response."""
@@ -43,12 +43,12 @@ class KubeClient:
 
     def __init__(
         self,
-        connection: Connection,
+        transport: Transport,
         throttle: Throttle,
         observe: RequestObserver | None = None,
         read_wait: wait_base = _READ_WAIT,
     ) -> None:
-        self._connection = connection
+        self._transport = transport
         self._throttle = throttle
         self._observe = observe
         self._read_wait = read_wait
@@ -69,14 +69,14 @@ class KubeClient:
         in_cluster: None decides as kubectl does. Raises Unreachable if there are no usable credentials.
         """
         credentials = Credentials(kubeconfig, context, in_cluster)
-        connection = Connection(credentials, timeout_seconds=request_timeout_seconds, pool_size=max_in_flight)
-        await connection.open()
-        return cls(connection, Throttle(max_in_flight=max_in_flight), observe)
+        transport = Transport(credentials, timeout_seconds=request_timeout_seconds, pool_size=max_in_flight)
+        await transport.open()
+        return cls(transport, Throttle(max_in_flight=max_in_flight), observe)
 
     @property
     def server(self) -> str:
         """URL of the API server."""
-        return self._connection.server
+        return self._transport.server
 
     async def session(self, *, renew: bool = False) -> aiohttp.ClientSession:
         """Return a new HTTP session with the same credentials, for kopf's watches; the caller closes it.
@@ -84,12 +84,12 @@ class KubeClient:
         renew: first read the credentials again, because the server refused them.
         """
         if renew:
-            await self._connection.renew(self._connection.generation)
-        return await self._connection.session()
+            await self._transport.renew(self._transport.generation)
+        return await self._transport.session()
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._connection.close()
+        await self._transport.close()
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
         """Return one object."""
@@ -154,7 +154,9 @@ class KubeClient:
         try:
             answer = await self._read(Request("get", "GET", Resource(group, "", "apigroups", "APIGroup")))
         except NotFound:
-            return None
+            # A proxy may have answered that. Only the list of groups proves that one is missing.
+            listed = (await self._read(Request("list", "GET", Resource("", "", "apigroups", "APIGroup")))).get("groups")
+            answer = next((one for one in listed or () if one.get("name") == group), {})
         return str((answer.get("preferredVersion") or {}).get("version") or "") or None
 
     async def may_list(self, resource: Resource) -> bool:
@@ -178,16 +180,16 @@ class KubeClient:
         return await retrying(self._send, request)
 
     async def _send(self, request: Request) -> dict[str, Any]:
-        generation = self._connection.generation
+        generation = self._transport.generation
         try:
             status, content = await self._exchange(request)
         except Unreachable as error:
             # TLS failed before anything was sent. The certificate authority may have been replaced.
             is_tls = isinstance(error.__cause__, aiohttp.ClientSSLError)
-            if not is_tls or not await self._connection.renew(generation):
+            if not is_tls or not await self._transport.renew(generation):
                 raise
             status, content = await self._exchange(request)
-        if status == 401 and await self._connection.renew(generation):
+        if status == 401 and await self._transport.renew(generation):
             status, content = await self._exchange(request)
         return request.read_answer(status, content)
 
@@ -195,7 +197,7 @@ class KubeClient:
         async with self._throttle():
             code = "none"
             try:
-                status, headers, content = await self._connection.send(request)
+                status, headers, content = await self._transport.send(request)
                 code = str(status)
             except TimeoutError as error:
                 cause = "the API server did not answer in time"

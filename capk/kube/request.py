@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, Denied, Forbidden, NotFound, Unreachable
+from capk.redaction import redact
 
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -20,6 +21,7 @@ For an invalid object the response also has causes; a webhook or an admission po
 _DENIED: Final = re.compile(r'admission webhook "[^"]*" denied the request')
 """The beginning of the message if a webhook denies a write (ToStatusErr of the admission plugins)."""
 _MESSAGE_LIMIT: Final = 1024
+_MOST_LOOKED_AT: Final = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Request:
 
     @property
     def target(self) -> str:
-        """Path and query; a resource without a version addresses its API group."""
+        """Path and query; a resource without a version addresses its API group, without a group the list of groups."""
         group, version, plural, _ = self.resource
-        parts = ["apis", group] if group else ["api"]
+        parts = ["api"] if version and not group else ["apis", *([group] if group else [])]
         parts += [version, *(["namespaces", self.namespace] if self.namespace else []), plural] if version else []
         parts += [part for part in (self.name, self.subresource) if part]
         path = "".join(f"/{quote(part, safe='')}" for part in parts)
@@ -64,13 +66,17 @@ class Request:
             cause = f"the response is not a JSON object (HTTP {status}). Check that the address is an API server's"
             raise Unreachable(self.verb, self.subject, 0, cause)
         answer = document if isinstance(document, dict) else {}
-        message = str(answer.get("message") or "no reason given")[:_MESSAGE_LIMIT]
+        # An admission webhook may quote the object, and the message becomes a condition.
+        message = redact(str(answer.get("message") or "no reason given")[:_MOST_LOOKED_AT])[:_MESSAGE_LIMIT]
         raise self._error_class(status, answer)(self.verb, self.subject, status, message)
 
     def _error_class(self, status: int, answer: Mapping[str, Any]) -> type[ApiError]:
         if _DENIED.match(str(answer.get("message"))):
             return Denied
-        if status in (408, 429) or status >= 500:
+        # Only the API server knows whether an object exists, and proxies answer 404 and 409 too. It answers with a
+        # Status, but for a kind that it does not serve.
+        is_its_word = answer.get("kind") == "Status" or self.name is None
+        if status in (408, 429) or status >= 500 or (status in (404, 409) and not is_its_word):
             return Unreachable
         if status == 422:
             causes = (answer.get("details") or {}).get("causes") or ()

@@ -6,7 +6,7 @@ from typing import Any
 
 from capk.api.conditions import find
 from capk.api.names import Condition
-from capk.kube.events import EventRecorder
+from capk.kube.recorder import EventRecorder
 from capk.plan.events import event_of, warning_of
 from capk.plan.status import UNEVENTFUL, transitions
 from capk.runtime.metrics import Metrics

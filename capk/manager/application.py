@@ -20,7 +20,7 @@ from capk.engine.kind import Kind
 from capk.engine.lanes import Lane, Lanes
 from capk.errors import Unreachable
 from capk.kube.client import KubeClient
-from capk.kube.events import EventRecorder
+from capk.kube.recorder import EventRecorder
 from capk.manager.cache import Cache, new_store
 from capk.manager.controllers import (
     KINDClusterController,

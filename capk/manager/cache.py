@@ -130,7 +130,8 @@ class Cache:
         missed = len(drift.vanished) + len(drift.behind)
         if missed and self._is_filled:
             log.warning("Resync found %d changes to %s that the watch had missed.", missed, resource.plural)
-        for key in drift.vanished:
+        # Nothing reconciles a Secret or a Cluster; every object that may need it is reconciled after the list anyway.
+        for key in drift.vanished if resource in names.RECONCILED else ():
             self._wake(key, 0.0)
         for obj in served:
             self._store.put(resource, obj)

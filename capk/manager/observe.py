@@ -100,6 +100,7 @@ class Observer:
             goals=self._records.goals(record),
             made=record.made,
             completed=record.completed,
+            is_unfinished=record.unfinished is not None,
             creation=record.creation,
             access=record.access if record.access and record.access.leads_to(engine.nodes) else None,
             validity=record.validity,
@@ -237,22 +238,27 @@ class ForeignSecrets:
         self._client = client
         self._clock = clock
         self._found: dict[tuple[str, str], float] = {}
+        self._wanted: set[tuple[str, str]] = set()
+        """The names that were asked for or found since the last `expire`."""
 
     def found(self, namespace: str, name: str) -> None:
         """Record that the Secret of that name is not ours."""
         self._found[namespace, name] = self._clock()
+        self._wanted.add((namespace, name))
 
     def freed(self, namespace: str, name: str) -> None:
         """Record that the Secret of that name is ours, or was deleted."""
         self._found.pop((namespace, name), None)
 
     def expire(self) -> None:
-        """Have every name checked again."""
-        self._found = dict.fromkeys(self._found, float("-inf"))
+        """Have every name checked again, and forget those that no object wants any more."""
+        self._found = dict.fromkeys(self._wanted & self._found.keys(), float("-inf"))
+        self._wanted = set()
 
     async def among(self, namespace: str, wanted: Iterable[str]) -> frozenset[str]:
         """Return the names that belong to someone else; check names whose last check is over a minute old."""
         known = [name for name in wanted if (namespace, name) in self._found]
+        self._wanted.update((namespace, name) for name in known)
         for name in known:
             if self._clock() - self._found[namespace, name] >= FOREIGN_SECONDS:
                 await self._check(namespace, name)
@@ -263,5 +269,9 @@ class ForeignSecrets:
             await self._client.get(names.SECRETS, namespace, name)
         except NotFound:
             self.freed(namespace, name)
-        else:
-            self.found(namespace, name)
+            return
+        except ApiError as error:
+            # A provider that may not read it cannot replace it either. Nothing else of the object has to wait for that.
+            if not error.is_refusal:
+                raise
+        self.found(namespace, name)

@@ -64,9 +64,12 @@ class PlanWriter:
         """
         if plan.cancel_operation or plan.cancel_queued:
             self._records.cancel(current.uid, queued_only=not plan.cancel_operation)
-        changed: list[str] = []
+        changed, held_back = list[str](), self._records.held_back(record)
 
         async def patched(part: str, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
+            if part in held_back:
+                # A plan may name it again, for example with values that are stored together with others.
+                return raw
             return await self._part(record, part, self._objects.patch(self._resource, raw, **changes), changed) or raw
 
         finalizer = self._finalizer if plan.add_finalizer else None
@@ -136,11 +139,7 @@ class PlanWriter:
     async def _part(
         self, record: Record, part: str, write: Awaitable[Mapping[str, Any]], changed: list[str]
     ) -> Mapping[str, Any] | None:
-        """Write one part of a plan; return the response, or None if the API server refuses it or it is not ours.
-
-        While a part is held back, the plan lacks what was refused: storing the rest does not clear the refusal.
-        """
-        is_held_back = part in self._records.held_back(record)
+        """Write one part of a plan; return the response, or None if the API server refuses it or it is not ours."""
         try:
             answer = await write
         except ForeignSecret:
@@ -152,7 +151,7 @@ class PlanWriter:
             self._records.refused(record, part, error.message)
             changed.append(part)
             return None
-        if not is_held_back and self._records.accepted(record, part):
+        if self._records.accepted(record, part):
             changed.append(part)
         return answer
 

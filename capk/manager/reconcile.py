@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from capk.api.objects import Key
-from capk.kube.events import EventRecorder
 from capk.kube.protocol import KubeApi
+from capk.kube.recorder import EventRecorder
 from capk.manager.announcer import Announcer
 from capk.manager.controllers import Controller
 from capk.manager.objectwriter import ObjectWriter, Written

@@ -29,10 +29,10 @@ class Claim:
 def claim_of(cluster: KINDCluster, is_alive: IsAlive) -> Claim | None:
     """Return the claim of an object, or None if it has no valid one.
 
-    A claim is valid only for a name that the object could request itself or that its status holds, so that an edited
-    claim cannot hide the existing kind cluster. `clusterctl move` copies the claim of another object. Such a claim is
-    valid only after that object is gone, and only if its creation had ended: a backup from the middle of a creation
-    does not show whether the kind cluster was completed later.
+    A claim is valid only for a name that the object could request itself. If its status holds a name, it is valid only
+    for that one, so that an edited claim cannot hide the existing kind cluster. `clusterctl move` copies the claim of
+    another object. Such a claim is valid only after that object is gone, and only if its creation had ended: a backup
+    from the middle of a creation does not show whether the kind cluster was completed later.
     """
     name, uid = cluster.claimed_name, cluster.claim_id
     wanted = cluster.spec.get("clusterName")
@@ -92,6 +92,8 @@ def inherits_first(cluster: KINDCluster, other: KINDCluster) -> bool:
 
 
 def _own_names(cluster: KINDCluster) -> set[str]:
+    if cluster.provisioned_name:
+        return {cluster.provisioned_name}
     owner = cluster.owner_cluster_reference
-    given = (cluster.spec.get("clusterName"), cluster.provisioned_name, owner["name"] if owner else None)
+    given = (cluster.spec.get("clusterName"), owner["name"] if owner else None)
     return {cluster.name, *(str(name) for name in given if name)}

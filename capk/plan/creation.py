@@ -126,8 +126,10 @@ def _start(observed: Observed) -> Plan:
         names.KUBE_SYSTEM_ANNOTATION: None,
         **claimed_engine(observed),
     }
-    # What a creation that was ended has left may not have been listed yet.
-    return Plan(refresh=cluster.is_being_created, add_finalizer=True, annotations=claim, operation=request)
+    # What a creation that was ended has left may not have been listed yet. And one listing without a complete kind
+    # cluster does not prove that the cluster is gone: with this claim it would count as incomplete.
+    is_doubted = cluster.is_being_created or was_completed(observed)
+    return Plan(refresh=is_doubted, add_finalizer=True, annotations=claim, operation=request)
 
 
 def _is_retry(last: OperationRequest | None, request: Create) -> bool:

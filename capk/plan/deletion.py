@@ -1,6 +1,7 @@
 """Decide how to delete a KINDCluster: first its kind cluster, then its Secrets, then the finalizer (C23, C24)."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, Condition, Reason
@@ -44,9 +45,9 @@ def plan_deletion(observed: Observed) -> Plan:
     may_appear = is_unfinished or _may_still_appear(observed)
     match ownership(observed):
         case Ownership.ABSENT if not may_appear:
-            return _finish_deletion(observed)
+            return _finish_absent(observed)
         case Ownership.FOREIGN if not (may_appear and observed.engine.lists_nodes):
-            return _finish_deletion(observed)
+            return _finish_absent(observed)
         case Ownership.UNSEEN:
             return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
         case Ownership.UNPROVEN if not isinstance(_last_request(observed), ReadAccess):
@@ -61,17 +62,18 @@ def plan_deletion(observed: Observed) -> Plan:
 def _is_unfinished(observed: Observed) -> bool:
     """Return whether a creation started that is not known to be complete."""
     cluster = observed.object
-    return (cluster.is_being_created or cluster.attempt > 0) and not was_completed(observed)
+    has_begun = cluster.is_being_created or cluster.attempt > 0 or observed.is_unfinished
+    return has_begun and not was_completed(observed)
 
 
 def _may_still_appear(observed: Observed) -> bool:
     """Return whether the engine may still add containers of the object's last creation.
 
-    Only the status and memory show that the creation was complete. The identity is an annotation: after an edit, a
-    creation that has just been cancelled looks complete.
+    Only the status and memory show that the creation was complete. Identity and attempt are annotations: after an edit,
+    a creation that has just been cancelled looks complete, or as if it had never begun.
     """
-    attempt = observed.object.attempt
-    return attempt > 0 and attempt not in (observed.object.completed_attempt, observed.completed)
+    attempt, completed = observed.object.attempt, (observed.object.completed_attempt, observed.completed)
+    return observed.is_unfinished or (attempt > 0 and attempt not in completed)
 
 
 def _was_removed(observed: Observed) -> bool:
@@ -121,6 +123,11 @@ def _await_engine(observed: Observed) -> Plan:
     message = f"{failure.message} The deletion continues when the engine answers."
     unreachable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
     return Plan(status=_deleting(observed, Verdict("True", failure.reason, message), unreachable))
+
+
+def _finish_absent(observed: Observed) -> Plan:
+    """Finish the deletion of what was never removed and is not listed: one listing is no proof, so list again."""
+    return replace(_finish_deletion(observed), refresh=True)
 
 
 def _finish_deletion(observed: Observed) -> Plan:

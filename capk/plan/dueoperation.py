@@ -5,7 +5,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.plan.dataloss import has_lost_its_data, known_kube_system_uid, noted_kube_system_uid
 from capk.plan.observed import Observed
-from capk.plan.ownership import leads_to_own
+from capk.plan.ownership import describes_another, leads_to_own
 from capk.plan.plan import OperationRequest, ReadAccess
 from capk.plan.renewal import renewal_request, renewal_wait
 from capk.plan.repair import (
@@ -80,4 +80,4 @@ def needs_access(observed: Observed) -> bool:
     is_asked = observed.engine.lists_nodes or observed.health.is_watched
     # A condition alone never leads to a removal: read the kubeconfig again first.
     is_doubted = cluster.recreates and bool(noted_kube_system_uid(observed)) and has_lost_its_data(observed)
-    return is_doubted or not (complete and is_asked and are_intact(observed))
+    return is_doubted or describes_another(observed) or not (complete and is_asked and are_intact(observed))

@@ -272,6 +272,9 @@ class Observed:
     """Identity of the kind cluster that this process has created, until it is stored."""
     completed: int | None = None
     """Attempt number of the creation that this process has completed, whatever the object holds."""
+    is_unfinished: bool = False
+    """Whether this process has started a creation that is not known to be complete or removed, whatever annotations
+    hold."""
     creation: CreationFacts = CreationFacts()
     authorities: Authorities = Authorities()
     """Read if `capk.plan.creation.awaited_authorities` names any."""

@@ -135,6 +135,22 @@ def made_by(observed: Observed) -> int | None:
     return attempts.pop() if len(attempts) == 1 else None
 
 
+def is_described(observed: Observed, attempt: int) -> bool:
+    """Return whether the object is known to describe the kind cluster that this attempt has made.
+
+    An object of an older backup describes the one before: until its identity is compared, the attempt is not its own.
+    """
+    access, cluster = observed.access, observed.object
+    is_compared = access is not None and access.fingerprint == cluster.identity
+    return attempt in (observed.completed, cluster.completed_attempt) or is_compared
+
+
+def describes_another(observed: Observed) -> bool:
+    """Return whether the status names another creation than the marks, as in an older backup of the object."""
+    attempt = made_by(observed)
+    return None not in (attempt, observed.object.completed_attempt) and not is_described(observed, attempt or 0)
+
+
 def _owns_config_secret(observed: Observed) -> bool:
     secret = observed.secrets.get(f"{observed.cluster_name}-config")
     references = secret.metadata.get("ownerReferences") or () if secret else ()

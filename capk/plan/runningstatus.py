@@ -8,7 +8,7 @@ from capk.kindconfig.kubeconfig import server_url
 from capk.plan.dataloss import due_etcd
 from capk.plan.duewrites import standing_refusals
 from capk.plan.observed import NodeFacts, Observed
-from capk.plan.ownership import made_by
+from capk.plan.ownership import is_described, made_by
 from capk.plan.repair import (
     known_addresses,
     needs_addresses,
@@ -42,7 +42,7 @@ def running_status(observed: Observed) -> dict[str, Any]:
     fields: dict[str, Any] = {"nodes": _nodes(observed), "logs": None}
     if etcd := due_etcd(observed):
         fields["etcd"] = etcd
-    if attempt := made_by(observed):
+    if (attempt := made_by(observed)) and is_described(observed, attempt):
         fields["attempt"] = attempt
     if access is not None:
         fields["endpoints"] = {

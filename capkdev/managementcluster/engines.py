@@ -46,16 +46,16 @@ class EngineChoice:
 def choose_engine(environment: Mapping[str, str] = os.environ, run: Run | None = None) -> EngineChoice:
     """Return the real kind if a container engine answers and has or can pull a node image, otherwise the fake kind."""
     run = run or _run
-    try:
-        kind = str(find_binary("kind"))
-    except BinaryMissing:
-        return fake_kind("kind is not installed")
     engine = engine_command(environment)
     if engine is None:
         return fake_kind("no container engine is installed")
     name = shlex.join(engine)
-    if not run([*engine, "info"], ANSWER_SECONDS):
+    if not answers(engine, run):
         return fake_kind(f"{name} does not answer")
+    try:
+        kind = str(find_binary("kind"))
+    except BinaryMissing:
+        return fake_kind(f"{name} answers, but kind is not installed")
     chosen = environment.get(NODE_IMAGE_VARIABLE, "")
     image = chosen or DEFAULT_IMAGE
     present = run([*engine, "image", "inspect", image], ANSWER_SECONDS)
@@ -74,6 +74,11 @@ def earlier_choice(arguments: Sequence[str]) -> EngineChoice:
     is_fake = _FAKE_KIND in kind
     which = "the fake kind" if is_fake else f"the real kind, with {engine}"
     return EngineChoice(kind, engine, given.get("--node-image", ""), is_fake, f"{which}, as the last time")
+
+
+def answers(engine: Sequence[str], run: Run | None = None) -> bool:
+    """Return whether a container engine answers in time."""
+    return (run or _run)([*engine, "info"], ANSWER_SECONDS)
 
 
 def fake_kind(cause: str) -> EngineChoice:

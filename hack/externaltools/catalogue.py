@@ -82,11 +82,3 @@ def _program(name: str, version: str, package: str, release: dict[str, Any] | No
         places = {key: text.format(**values) for key, text in release.items() if key != "systems"}
         offered = Release(**places)
     return Program(name, version, package, release=offered, **{key: tuple(value) for key, value in lists.items()})
-
-
-def locked_module(go_mod: str, package: str) -> tuple[str, str]:
-    """Return the module that a go.mod requires for the package, and its version; both empty if there is none."""
-    required = dict(re.findall(r"^\s*(?:require\s+)?(\S+) (v\S+)(?: // indirect)?$", go_mod, re.MULTILINE))
-    owners = [path for path in required if package == path or package.startswith(path + "/")]
-    owner = max(owners, key=len, default="")
-    return owner, required.get(owner, "")

@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from capk.kindconfig.config import API_VERSION, kind_config
+from capk.kindconfig.yamlio import dump
 from capkdev.fakekind.kindconfig import InvalidConfig, parse, validate, with_defaults
 from test.contract.engines import RELEASES
 
 ROOT = Path(__file__).parents[2]
-CASES = yaml.safe_load((ROOT / "test" / "fixtures" / "admission" / "kindcluster.yaml").read_text())
+CASES = yaml.load((ROOT / "test" / "fixtures" / "admission" / "kindcluster.yaml").read_text(), yaml.CSafeLoader)
 KIND_FIELDS = {
     "name",
     "nodes",
@@ -77,7 +78,7 @@ def test_kind_judges_as_admission_does(
 ) -> None:
     run = subprocess.run(
         [ROOT / "bin" / program, "create", "cluster", "--config", "-", "--kubeconfig", tmp_path / "kubeconfig"],
-        input=yaml.safe_dump(config(case)),
+        input=dump(config(case)),
         env=environment,
         capture_output=True,
         text=True,
@@ -96,7 +97,7 @@ def test_fake_kind_judges_as_kind_does(case: Mapping[str, Any]) -> None:
 
 def is_taken_by_fake_kind(document: Mapping[str, Any]) -> bool:
     try:
-        validate(with_defaults(parse(yaml.safe_dump(document)), name="", image=""))
+        validate(with_defaults(parse(dump(document)), name="", image=""))
     except InvalidConfig:
         return False
     return True

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hack import bump
-from hack.bump import Pin, Sources
+from hack.bump import Pin, Sources, locked_module
 from hack.externaltools.catalogue import load
 
 ROOT = Path(__file__).parents[2]
@@ -124,3 +124,10 @@ def test_table_leaves_out_what_is_up_to_date_unless_asked() -> None:
 def test_answers_in_a_row_are_read_one_by_one() -> None:
     text = "\n".join(json.dumps({"Path": name, "Versions": []}, indent=2) for name in "ab")
     assert [answer["Path"] for answer in bump._documents(text)] == ["a", "b"]
+
+
+def test_locked_module_is_the_nested_one() -> None:
+    go_mod = "require example.org/a v1.0.0 // indirect\nrequire (\n\texample.org/a/b v2.0.0 // indirect\n)\n"
+    assert locked_module(go_mod, "example.org/a/b/cmd") == ("example.org/a/b", "v2.0.0")
+    assert locked_module(go_mod, "example.org/a/c") == ("example.org/a", "v1.0.0")
+    assert locked_module(go_mod, "example.org/ab") == ("", "")

@@ -11,7 +11,7 @@ import yaml
 from hack.mutations.__main__ import LIST, Mutation
 
 ROOT = Path(__file__).parents[2]
-MUTATIONS = [Mutation(**entry) for entry in yaml.safe_load(LIST.read_text(encoding="utf-8"))]
+MUTATIONS = [Mutation(**entry) for entry in yaml.load(LIST.read_text(encoding="utf-8"), yaml.CSafeLoader)]
 
 
 def test_text_to_find_is_in_its_file_exactly_once() -> None:

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import pytest
 
+from hack.bump import locked_module
 from hack.externaltools import __main__ as tools
 from hack.externaltools import command, golang
-from hack.externaltools.catalogue import Catalogue, Module, Program, Release, load, locked_module, parse_version
+from hack.externaltools.catalogue import Catalogue, Module, Program, Release, load, parse_version
 from hack.externaltools.command import ToolError
 from hack.externaltools.download import Unavailable, fetch, published_checksum
 from hack.externaltools.golang import Go
@@ -93,13 +94,6 @@ def test_link_flags_tell_the_program_its_version() -> None:
         "-s -w -X example.org/version.gitVersion=v1.36.3 -X example.org/version.gitMajor=1"
         " -X example.org/version.gitMinor=36 -X example.org/version.gitTreeState=clean"
     )
-
-
-def test_locked_module_is_the_nested_one() -> None:
-    go_mod = "require example.org/a v1.0.0 // indirect\nrequire (\n\texample.org/a/b v2.0.0 // indirect\n)\n"
-    assert locked_module(go_mod, "example.org/a/b/cmd") == ("example.org/a/b", "v2.0.0")
-    assert locked_module(go_mod, "example.org/a/c") == ("example.org/a", "v1.0.0")
-    assert locked_module(go_mod, "example.org/ab") == ("", "")
 
 
 @pytest.mark.parametrize(

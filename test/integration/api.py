@@ -126,5 +126,6 @@ def eventually(look: Callable[[], Seen], seconds: float = 60, interval_seconds: 
 def _documents(documents: tuple[Mapping[str, Any] | str, ...]) -> list[Object]:
     parsed: list[Object] = []
     for document in documents:
-        parsed += [part for part in yaml.safe_load_all(document) if part] if isinstance(document, str) else [document]
+        parts = yaml.load_all(document, yaml.CSafeLoader) if isinstance(document, str) else [document]
+        parsed += [part for part in parts if part]
     return parsed

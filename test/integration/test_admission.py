@@ -34,13 +34,12 @@ RESOURCES = {
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+    return [document for document in yaml.load_all(path.read_text(), yaml.CSafeLoader) if document]
 
 
 def table(file: str) -> list[Any]:
-    return [
-        pytest.param(case, id=case["case"].replace(" ", "_")) for case in yaml.safe_load((TABLES / file).read_text())
-    ]
+    cases = yaml.load((TABLES / file).read_text(), yaml.CSafeLoader)
+    return [pytest.param(case, id=case["case"].replace(" ", "_")) for case in cases]
 
 
 def path(manifest: Mapping[str, Any], *, with_name: bool = False) -> str:

@@ -107,7 +107,7 @@ def generate(cluster: ManagementCluster, flavor: str, *arguments: str, name: str
 
 
 def deployment(documents: str) -> dict[str, Any]:
-    (one,) = (one for one in yaml.safe_load_all(documents) if one and one["kind"] == "Deployment")
+    (one,) = (one for one in yaml.load_all(documents, yaml.CSafeLoader) if one and one["kind"] == "Deployment")
     return one
 
 
@@ -128,8 +128,12 @@ def test_init_labels_the_kinds_that_a_move_looks_for(cluster: ManagementCluster)
     assert {one["spec"]["names"]["kind"] for one in crds["items"]} == {
         "KINDCluster",
         "KINDClusterTemplate",
+        "KINDConfig",
+        "KINDConfigTemplate",
         "KINDControlPlane",
         "KINDControlPlaneTemplate",
+        "KINDMachine",
+        "KINDMachineTemplate",
     }
 
 
@@ -148,7 +152,7 @@ def test_components_follow_the_variables(cluster: ManagementCluster) -> None:
     assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["supplementalGroups"]) == (65532, [998])
     assert {"path": "/run/docker.sock", "type": "Socket"} in [volume.get("hostPath") for volume in pod["volumes"]]
     assert "--endpoint=internal" in pod["containers"][0]["args"]
-    binding = next(one for one in yaml.safe_load_all(components) if one["kind"] == "ClusterRoleBinding")
+    binding = next(one for one in yaml.load_all(components, yaml.CSafeLoader) if one["kind"] == "ClusterRoleBinding")
     assert binding["subjects"][0]["namespace"] == "elsewhere"
 
 
@@ -192,7 +196,7 @@ def test_plain_installation_is_accepted(cluster: ManagementCluster) -> None:
 def test_every_flavor_is_accepted(cluster: ManagementCluster, flavor: str) -> None:
     manifests = generate(cluster, flavor, "--target-namespace", "default")
     applied = cluster.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=manifests)
-    assert len(applied.splitlines()) == len(list(yaml.safe_load_all(manifests)))
+    assert len(applied.splitlines()) == len(list(yaml.load_all(manifests, yaml.CSafeLoader)))
 
 
 @pytest.mark.rule("C37")
@@ -208,7 +212,7 @@ def test_kubernetes_version_is_the_only_variable_to_give(cluster: ManagementClus
 @pytest.mark.rule("C31", "C37", "C44")
 def test_topology_brings_its_class_and_honours_the_counts(cluster: ManagementCluster) -> None:
     counts = ["--control-plane-machine-count", "3", "--worker-machine-count", "2"]
-    objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, "topology", *counts))}
+    objects = {one["kind"]: one for one in yaml.load_all(generate(cluster, "topology", *counts), yaml.CSafeLoader)}
     templates = {"KINDClusterTemplate", "KINDControlPlaneTemplate", "KINDMachineTemplate", "KINDConfigTemplate"}
     assert set(objects) == {"Cluster", "ClusterClass", *templates}
     assert objects["ClusterClass"]["metadata"]["name"] == objects["Cluster"]["spec"]["topology"]["classRef"]["name"]
@@ -226,7 +230,7 @@ def test_count_of_control_planes_becomes_the_replicas(
     cluster: ManagementCluster, flavor: str, asked: int | None, made: int
 ) -> None:
     counts = ["--control-plane-machine-count", str(asked)] if asked else []
-    objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, flavor, *counts))}
+    objects = {one["kind"]: one for one in yaml.load_all(generate(cluster, flavor, *counts), yaml.CSafeLoader)}
     assert objects["KINDControlPlane"]["spec"]["replicas"] == made
 
 

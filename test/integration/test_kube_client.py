@@ -16,12 +16,12 @@ from capk.api.names import CORE_GROUP, EVENTS, INFRASTRUCTURE_GROUP, KIND_CLUSTE
 from capk.errors import ApiError, Conflict, Forbidden, LostLease, NotFound
 from capk.kindconfig.kubeconfig import read_kubeconfig
 from capk.kube.client import KubeClient
-from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
-from capk.kube.events import EventRecorder
 from capk.kube.jsonpatches import metadata_patch, secret_patch, status_patch
 from capk.kube.lease import LEASES, LeaseTimes, hold_lease
+from capk.kube.recorder import EventRecorder
 from capk.kube.throttle import Throttle
+from capk.kube.transport import Transport
 from capk.runtime.store import Store
 from capkdev.managementcluster.cluster import LocalManagementCluster
 
@@ -289,10 +289,10 @@ async def test_rotated_token_of_a_pod_is_picked_up(
         (tmp_path / field).write_text(content)
         monkeypatch.setattr(incluster_config, f"SERVICE_{field}_FILENAME", str(tmp_path / field))
     codes: list[str] = []
-    connection = Connection(Credentials(in_cluster=True), timeout_seconds=30, pool_size=4, reload_seconds=0)
-    await connection.open()
+    transport = Transport(Credentials(in_cluster=True), timeout_seconds=30, pool_size=4, reload_seconds=0)
+    await transport.open()
     throttle = Throttle(max_in_flight=4)
-    client = KubeClient(connection, throttle, lambda verb, resource, code: codes.append(code))
+    client = KubeClient(transport, throttle, lambda verb, resource, code: codes.append(code))
     (tmp_path / "TOKEN").write_text(f"{token}\n")
     assert (await client.list(KIND_CLUSTERS, bare_namespace)).items == []
     assert (codes[0], codes.count("401"), codes[-1]) == ("401", 1, "200")

@@ -35,7 +35,7 @@ def rendered(path: Path, values: Mapping[str, str]) -> list[dict[str, Any]]:
     text = path.read_text()
     while VARIABLE.search(text):
         text = VARIABLE.sub(value, text)
-    return [one for one in yaml.safe_load_all(text) if one]
+    return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
 
 
 def flavor(suffix: str, **values: str) -> dict[str, dict[str, Any]]:
@@ -233,7 +233,7 @@ def variable(name: str) -> dict[str, Any]:
 def field(*names: str) -> dict[str, Any]:
     """The schema of a field of `KINDCluster.spec`; `[]` is an item of a list."""
     path = ROOT / "config" / "crd" / "bases" / "infrastructure.cluster.x-k8s.io_kindclusters.yaml"
-    (version,) = yaml.safe_load(path.read_text())["spec"]["versions"]
+    (version,) = yaml.load(path.read_text(), yaml.CSafeLoader)["spec"]["versions"]
     schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     for name in names:
         schema = schema["items"] if name == "[]" else schema["properties"][name]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from capk.api import names
-from capk.api.names import KIND_CLUSTERS, Resource
+from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capk.errors import ApiError, Denied
 from test.provider.world import World, quiet
 
@@ -84,3 +84,20 @@ async def test_cluster_whose_endpoint_is_dropped_without_an_error_is_not_provisi
         assert "spec.controlPlaneEndpoint" in world.condition("Ready")[2]
         await asyncio.sleep(60)
         assert "initialization" not in world.get()["status"]
+
+
+async def test_refused_annotation_beside_a_secret_that_a_webhook_changes_is_no_hot_loop(tmp_path):
+    """The Secret is due but waits, and the annotation is stored with the endpoint first, later by itself."""
+    world = World(tmp_path)
+    world.kube.refuse = refuse("kube-system-uid")
+
+    def admit(resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
+        return {**obj, "data": {**obj["data"], "more": "eA=="}} if resource is SECRETS else obj
+
+    world.kube.admit = admit
+    async with world.running():
+        world.add()
+        await world.until(lambda: world.reason() == "WriteRefused")
+        assert await quiet(world, 300) < 60
+        world.kube.refuse, world.kube.admit = None, lambda resource, obj: obj
+        await world.until(lambda: world.reason() == "Ready", 1300)

@@ -22,6 +22,31 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = KNOWN | FOUND
 
 
+MOST_LIVES = 200
+"""The same lives on a fast and on a slow machine. `make test-chaos` tries new seeds."""
+
+
+def test_lives_by_seed(pytestconfig: pytest.Config) -> None:
+    """Runs in a separate process, so that the iteration order of sets is always the same.
+
+    Comes first, because it is the longest test.
+    """
+    seconds, seed = pytestconfig.getoption("--simulation-seconds"), pytestconfig.getoption("--simulation-seed")
+    done = subprocess.run(
+        [sys.executable, "-m", "test.simulation", f"--seconds={seconds}", f"--seed={seed}", f"--lives={MOST_LIVES}"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
+    lives = re.search(r"simulation: (\d+) lives", done.stdout)
+    assert lives
+    assert int(lives[1]) > 0
+
+
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in UNMENDED])
 def test_script(name: str) -> None:
     assert run(SCRIPTS[name]).violations == []
@@ -63,25 +88,3 @@ def test_a_script_that_fails_is_made_short() -> None:
     long = Script(1, Options(creates=1, workers=16), (*noise, wrong))
     short = shrink(long, lambda tried: run(tried).violations)
     assert short == replace(long, steps=(wrong,), options=Options())
-
-
-MOST_LIVES = 200
-"""The same lives on a fast and on a slow machine. `make test-chaos` tries new seeds."""
-
-
-def test_lives_by_seed(pytestconfig: pytest.Config) -> None:
-    """Runs in a separate process, so that the iteration order of sets is always the same."""
-    seconds, seed = pytestconfig.getoption("--simulation-seconds"), pytestconfig.getoption("--simulation-seed")
-    done = subprocess.run(
-        [sys.executable, "-m", "test.simulation", f"--seconds={seconds}", f"--seed={seed}", f"--lives={MOST_LIVES}"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    print(done.stdout)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
-    lives = re.search(r"simulation: (\d+) lives", done.stdout)
-    assert lives
-    assert int(lives[1]) > 0

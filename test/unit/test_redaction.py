@@ -1,12 +1,12 @@
 import base64
 import json
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 from capk.redaction import REMOVED, redact
+from test.unit.growth import assert_linear
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmg\nAwIBAgIRAN\n-----END CERTIFICATE-----"
 ENCODED = base64.b64encode(PEM.encode()).decode()
@@ -218,13 +218,4 @@ def test_what_kind_and_the_engines_print_stays_as_it_is(folder: str) -> None:
     ],
 )
 def test_work_grows_with_the_length_of_the_text_only(piece: str) -> None:
-    def seconds(length: int) -> float:
-        text = (piece * length)[:length]
-        began = time.process_time()
-        redact(text)
-        return time.process_time() - began
-
-    # Four times the length means four times the work, or sixteen times if it is quadratic.
-    small = min(seconds(8 * 1024) for _ in range(3))
-    large = min(seconds(32 * 1024) for _ in range(3))
-    assert large < 9 * small + 0.05
+    assert_linear(lambda length: redact((piece * (length // len(piece) + 1))[:length]), 32 * 1024)

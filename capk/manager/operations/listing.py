@@ -19,16 +19,19 @@ def listed_nodes(inventory: Inventory, name: str) -> tuple[Node, ...]:
     return (entry.nodes if entry else None) or ()
 
 
-async def check_containers(inventory: Inventory, request: StartNodes | RenewCertificates) -> None:
+async def check_containers(inventory: Inventory, request: StartNodes | RenewCertificates) -> dict[str, str]:
     """Raise Withdrawn where one of the containers is not there any more: its name may be someone else's by now.
 
-    The next decision then rests on the listing that has shown it.
+    The next decision then rests on the listing that has shown it. Return the ids of the containers by name; none if the
+    request names none.
     """
     if not request.container_ids:
-        return
+        return {}
     snapshot = await inventory.refresh()
     if snapshot.error:
         raise snapshot.error
     entry = snapshot.clusters.get(request.name)
-    if not request.container_ids <= {node.container_id for node in (entry.nodes if entry else None) or ()}:
+    ids = {node.name: node.container_id for node in (entry.nodes if entry else None) or ()}
+    if not request.container_ids <= set(ids.values()):
         raise Withdrawn
+    return ids

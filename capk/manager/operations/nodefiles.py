@@ -8,7 +8,7 @@ import logging
 
 from capk.api.names import Reason
 from capk.diagnosis.failures import cause_of
-from capk.engine.containers import Containers
+from capk.engine.containers import Containers, Node
 from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.plan.marks import Mark
@@ -57,16 +57,17 @@ class NodeFiles:
         causes = await asyncio.gather(*map(self._write_into, nodes))
         return "; ".join(filter(None, causes))
 
-    async def _nodes(self) -> list[str]:
-        """Return the names of this creation's nodes, without the load balancer, which has no mark."""
+    async def _nodes(self) -> list[Node]:
+        """Return this creation's nodes, without the load balancer, which has no mark."""
         nodes = await self._containers.nodes() or []
         request = self._request
-        return [node.name for node in nodes if node.cluster == request.name and Mark.parse(node.mark) == request.mark]
+        return [node for node in nodes if node.cluster == request.name and Mark.parse(node.mark) == request.mark]
 
-    async def _write_into(self, node: str) -> str:
+    async def _write_into(self, node: Node) -> str:
         try:
             for path, content in self._request.files.items():
-                await self._containers.write_file(node, path, content)
+                # By id, because another container may get the same name.
+                await self._containers.write_file(node.container_id, path, content)
         except CommandError as error:
-            return f"{node}: {cause_of(error)}"
+            return f"{node.name}: {cause_of(error)}"
         return ""

@@ -1,10 +1,11 @@
 """The operation `RenewCertificates`: renew what would expire, then read the new kubeconfigs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from capk.engine.containers import Containers
 from capk.engine.inventory import Inventory
+from capk.errors import CommandError
 from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindconfig.kubeconfig import BadKubeconfig
 from capk.manager.operations.listing import check_containers
@@ -31,13 +32,23 @@ class Renewal:
 
         Raises CommandError, BadKubeconfig; Withdrawn if one of the containers is gone.
         """
-        await check_containers(self._inventory, request)
+        ids = await check_containers(self._inventory, request)
         for node in request.nodes:
-            await self._containers.run(node, RENEW_COMMAND, timeout_seconds=RENEW_SECONDS)
+            await self._run(node, ids, RENEW_COMMAND)
         record.external = None
         access = await self._read(record, ReadAccess(request.name))
         if access.not_after and access.not_after <= request.not_after:
             raise BadKubeconfig("the certificates were renewed, but kind still returns a kubeconfig with the old one")
         for node in request.nodes:
-            await self._containers.run(node, RESTART_COMMAND, timeout_seconds=RENEW_SECONDS)
+            await self._run(node, ids, RESTART_COMMAND)
         return access
+
+    async def _run(self, node: str, ids: Mapping[str, str], command: Sequence[str]) -> None:
+        """Run a command in a node by its id: all nodes take minutes, and another container may get the name."""
+        container_id = ids.get(node, node)
+        try:
+            await self._containers.run(container_id, command, timeout_seconds=RENEW_SECONDS)
+        except CommandError as error:
+            # People know the container by its name.
+            error.command = [node if word == container_id else word for word in error.command]
+            raise

@@ -36,14 +36,16 @@ class Repair:
 
         Raises CommandError, AddressTaken; Withdrawn if one of the containers is gone.
         """
-        await check_containers(self._inventory, request)
         others = self._needed_by_others(request.name) if self._containers.gives_lowest_address else frozenset()
         if request.addresses or others:
             async with self._addresses:
+                # Not before: the repair of another kind cluster may take minutes, and a container may be replaced.
+                await check_containers(self._inventory, request)
                 if request.addresses:
                     request = await self._with_blocking_nodes(request, others)
                 await self._start_in_order(request, others)
         else:
+            await check_containers(self._inventory, request)
             await self._start_in_order(request, others)
         await self._inventory.refresh()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from capkdev.binaries import BIN_VARIABLE
+from capkdev.binaries import BIN_VARIABLE, BinaryMissing
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 from capkdev.managementcluster.engines import EngineChoice, choose_engine, earlier_choice
 
@@ -86,3 +86,21 @@ def test_an_earlier_choice_is_found_in_the_arguments_of_the_provider(fails: tupl
     assert again.provider_arguments == choice.provider_arguments
     assert (again.is_fake, again.node_image) == (choice.is_fake, choice.node_image)
     assert "as the last time" in again.why
+
+
+def test_the_fake_kind_where_an_engine_answers_and_kind_is_missing(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("capkdev.managementcluster.engines.find_binary", missing)
+    assert choose(Machine()).why.startswith("docker answers, but kind is not installed, so ")
+
+
+def test_engine_is_the_cause_where_kind_is_missing_too(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capkdev.managementcluster.engines.find_binary", missing)
+    assert "docker does not answer" in choose(Machine("info")).why
+    (installed / "docker").unlink()
+    assert "no container engine" in choose(Machine()).why
+
+
+def missing(name: str) -> Path:
+    raise BinaryMissing(f"{name} is not here")

@@ -1,7 +1,6 @@
 """Recorded output of the real kind -> reason and message; documented output where no recording is possible."""
 
 import shlex
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from capk.diagnosis import output
 from capk.diagnosis.failures import DOCTOR_HINT, MAX_MESSAGE, Failure, classify, diagnose
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
 from test.unit.characters import texts
+from test.unit.growth import assert_linear
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "kind"
 RELEASES = ("v0.32.0", "v0.33.0")
@@ -588,21 +588,14 @@ HOSTILE = [
 ]
 
 
-def seconds(text: str, size: int) -> float:
-    error = CommandFailed(["kind", "create", "cluster"], (text * (size // len(text) + 1))[:size], 1)
-    started = time.process_time()
-    assert classify(error).message
-    return time.process_time() - started
-
-
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.timeout(20)
 def test_hostile_output_costs_no_more_than_its_length(text):
-    # Four times the length means four times the work, or sixteen times if it is quadratic. The constant part prevents
-    # that the clock's resolution decides about a few milliseconds.
-    small = min(seconds(text, 32 * 1024) for _ in range(3))
-    large = min(seconds(text, 128 * 1024) for _ in range(3))
-    assert large < 9 * small + 0.05
+    def read_output(size: int) -> None:
+        error = CommandFailed(["kind", "create", "cluster"], (text * (size // len(text) + 1))[:size], 1)
+        assert classify(error).message
+
+    assert_linear(read_output, 128 * 1024)
 
 
 ENGINE_FAILURES = {

@@ -177,9 +177,9 @@ def test_node_logs_that_are_too_much_in_sum_end_at_the_limit(tmp_path):
 def test_node_logs_of_several_failures_share_the_budget(tmp_path):
     logs = logs_in(tmp_path, failure_bytes=1000, total_bytes=1500)
     places = [logs.begin(f"dev-{number}", "") for number in range(3)]
-    for number in range(100):
+    for number in range(20):
         for place in places:
-            logs.add(place, f"node-{number}.log", "x" * 10)
+            logs.add(place, f"node-{number}.log", "x" * 40)
     assert size(tmp_path) == 1500
 
 

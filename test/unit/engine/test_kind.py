@@ -16,11 +16,11 @@ RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.33.0"
 
 SCRIPT = r"""#!/bin/sh
 # Notes down how it was called, then does what the file `behaviour` says.
-here=$(dirname "$0")
+here=${0%/*}
 printf '%s\n' "$@" >"$here/arguments"
 printf '%s' "$KUBECONFIG" >"$here/kubeconfig-variable"
 printf '%s' "$KIND_EXPERIMENTAL_PROVIDER" >"$here/provider"
-stat -c %a "$(dirname "$KUBECONFIG")" >"$here/mode"
+stat -c %a "${KUBECONFIG%/*}" >"$here/mode"
 cat >"$here/stdin"
 for argument; do case $argument in --kubeconfig=*) file=${argument#*=};; esac; done
 . "$here/behaviour"

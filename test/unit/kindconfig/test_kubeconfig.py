@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import trustme
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from capk.kindconfig.kubeconfig import BadKubeconfig, config_secret, kubeconfig_secret, read_kubeconfig, secret_digest
+from capk.kindconfig.yamlio import dump
 from test.unit.characters import texts
 
 EXPIRY = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -46,7 +46,7 @@ def kubeconfig(server: str = "https://127.0.0.1:36443", ca: str = CA, **user: An
 
 
 def test_facts_of_a_kubeconfig() -> None:
-    facts = read_kubeconfig(yaml.safe_dump(kubeconfig()))
+    facts = read_kubeconfig(dump(kubeconfig()))
     assert facts.server == "https://127.0.0.1:36443"
     assert (facts.host, facts.port) == ("127.0.0.1", 36443)
     assert facts.not_after == EXPIRY
@@ -63,15 +63,15 @@ def test_facts_of_a_kubeconfig() -> None:
     ],
 )
 def test_address_of_the_server(server: str, address: tuple[str, int]) -> None:
-    facts = read_kubeconfig(yaml.safe_dump(kubeconfig(server)))
+    facts = read_kubeconfig(dump(kubeconfig(server)))
     assert (facts.host, facts.port) == address
 
 
 def test_fingerprint_identifies_the_authority_not_its_layout() -> None:
-    plain = read_kubeconfig(yaml.safe_dump(kubeconfig())).fingerprint
-    spaced = read_kubeconfig(yaml.safe_dump(kubeconfig(ca=f"# comment\n{CA}\n\n"))).fingerprint
-    internal = read_kubeconfig(yaml.safe_dump(kubeconfig("https://dev-control-plane:6443"))).fingerprint
-    other = read_kubeconfig(yaml.safe_dump(kubeconfig(ca=certificate("another")))).fingerprint
+    plain = read_kubeconfig(dump(kubeconfig())).fingerprint
+    spaced = read_kubeconfig(dump(kubeconfig(ca=f"# comment\n{CA}\n\n"))).fingerprint
+    internal = read_kubeconfig(dump(kubeconfig("https://dev-control-plane:6443"))).fingerprint
+    other = read_kubeconfig(dump(kubeconfig(ca=certificate("another")))).fingerprint
     assert plain == spaced == internal
     assert other != plain
 
@@ -80,7 +80,7 @@ def test_wrapped_base64_is_read() -> None:
     document = kubeconfig()
     cluster = document["clusters"][0]["cluster"]
     cluster["certificate-authority-data"] = "\n".join(textwrap.wrap(cluster["certificate-authority-data"], 64))
-    assert read_kubeconfig(yaml.safe_dump(document)).not_after == EXPIRY
+    assert read_kubeconfig(dump(document)).not_after == EXPIRY
 
 
 @pytest.mark.rule("C15")
@@ -88,18 +88,18 @@ def test_expiry_is_that_of_the_first_certificate_to_expire() -> None:
     sooner = EXPIRY - timedelta(days=100)
     chain = CLIENT + certificate("issuer", sooner)
     login = {"client-certificate-data": b64(chain), "client-key-data": b64(KEY_PEM)}
-    assert read_kubeconfig(yaml.safe_dump(kubeconfig(**login))).not_after == sooner
+    assert read_kubeconfig(dump(kubeconfig(**login))).not_after == sooner
 
 
 def test_token_never_expires_as_far_as_one_can_see() -> None:
-    assert read_kubeconfig(yaml.safe_dump(kubeconfig(token="abc"))).not_after is None
+    assert read_kubeconfig(dump(kubeconfig(token="abc"))).not_after is None
 
 
 @pytest.mark.rule("C14")
 @pytest.mark.parametrize("plugin", ["exec", "auth-provider", "tokenFile", "client-key", "username"])
 def test_login_by_plugin_or_file_alone_is_refused(plugin: str) -> None:
     with pytest.raises(BadKubeconfig, match=f"logs in by {plugin};"):
-        read_kubeconfig(yaml.safe_dump(kubeconfig(**{plugin: "hush"})))
+        read_kubeconfig(dump(kubeconfig(**{plugin: "hush"})))
 
 
 def broken(*path: Any, value: Any = None) -> str:
@@ -112,7 +112,7 @@ def broken(*path: Any, value: Any = None) -> str:
         del place[path[-1]]
     else:
         place[path[-1]] = value
-    return yaml.safe_dump(document)
+    return dump(document)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 import aiohttp
 import pytest
 import tenacity
-import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -18,9 +17,9 @@ from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capk.api.rights import Access
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 from capk.kube.client import KubeClient
-from capk.kube.connection import Connection
 from capk.kube.credentials import Credentials
 from capk.kube.throttle import Throttle
+from capk.kube.transport import Transport
 from capkdev.certificates import Authority
 
 CLUSTERS = "/apis/infrastructure.cluster.x-k8s.io/v1alpha1/namespaces/default/kindclusters"
@@ -132,7 +131,7 @@ def write_kubeconfig(
         "clusters": [{"name": "c", "cluster": cluster}],
         "users": [{"name": "u", "user": user}],
     }
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(json.dumps(document))
 
 
 class Requests:
@@ -157,9 +156,9 @@ def requests() -> Requests:
 
 @pytest.fixture
 async def client(kubeconfig: Path, throttle: NotedThrottle, requests: Requests) -> AsyncIterator[KubeClient]:
-    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4, reload_seconds=0)
-    await connection.open()
-    client = KubeClient(connection, throttle, requests, read_wait=tenacity.wait_none())
+    transport = Transport(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4, reload_seconds=0)
+    await transport.open()
+    client = KubeClient(transport, throttle, requests, read_wait=tenacity.wait_none())
     yield client
     await client.close()
 
@@ -403,11 +402,53 @@ async def test_cancelled_request_frees_its_place(kubeconfig: Path, api: ApiServe
 
 
 async def test_served_group_tells_its_preferred_version(api: ApiServer, client: KubeClient) -> None:
-    api.answers = [answer(200, {"preferredVersion": {"version": "v1beta2"}}), answer(404), answer(200, {})]
+    others = {"groups": [{"name": "apps", "preferredVersion": {"version": "v1"}}]}
+    absent = [answer(404, b"404 page not found"), answer(200, others)]
+    api.answers = [answer(200, {"preferredVersion": {"version": "v1beta2"}}), *absent, answer(200, {})]
     assert await client.serves("cluster.x-k8s.io") == "v1beta2"
     assert await client.serves("cluster.x-k8s.io") is None
     assert await client.serves("cluster.x-k8s.io") is None
-    assert api.requests[0][1] == "/apis/cluster.x-k8s.io"
+    assert [path for _, path, *_ in api.requests[:3]] == ["/apis/cluster.x-k8s.io", "/apis/cluster.x-k8s.io", "/apis"]
+
+
+async def test_group_that_only_a_proxy_does_not_know_is_served(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(404, b"default backend - 404")]
+    with pytest.raises(ApiError):
+        await client.serves("cluster.x-k8s.io")
+    served = {"groups": [{"name": "cluster.x-k8s.io", "preferredVersion": {"version": "v1beta2"}}]}
+    api.answers = [answer(404, b"default backend - 404"), answer(200, served)]
+    assert await client.serves("cluster.x-k8s.io") == "v1beta2"
+
+
+@pytest.mark.parametrize("body", [b"default backend - 404", b"404 page not found", b"{}", b'{"error": "no route"}'])
+@pytest.mark.parametrize("status", [404, 409])
+async def test_answer_of_a_proxy_proves_nothing_about_an_object(
+    status: int, body: bytes, api: ApiServer, client: KubeClient
+) -> None:
+    api.answers = [answer(status, body)]
+    for asked in (
+        lambda: client.delete(SECRETS, "default", "dev-kubeconfig", uid="u1"),
+        lambda: client.patch(KIND_CLUSTERS, "default", "dev", CHANGE),
+        lambda: client.get(KIND_CLUSTERS, "default", "dev"),
+    ):
+        with pytest.raises(Unreachable):
+            await asked()
+
+
+async def test_list_of_a_kind_that_is_not_served_is_not_found(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(404, b"404 page not found")]
+    with pytest.raises(NotFound):
+        await client.list(KIND_CLUSTERS)
+
+
+async def test_secret_that_a_webhook_quotes_does_not_reach_the_error(api: ApiServer, client: KubeClient) -> None:
+    key = base64.b64encode(b"-----BEGIN PRIVATE KEY-----" + b"x" * 900).decode()
+    quoted = f'admission webhook "w" denied the request: client-key-data: {key} is not allowed'
+    api.answers = [answer(403, failure(403, message=quoted))]
+    with pytest.raises(ApiError) as raised:
+        await client.create(SECRETS, DEV)
+    assert key[:20] not in f"{raised.value} {raised.value.message}"
+    assert 'admission webhook "w" denied the request' in raised.value.message
 
 
 async def test_refused_credentials_are_read_again(
@@ -430,9 +471,9 @@ async def test_credentials_that_stay_refused_are_an_error(api: ApiServer, client
 async def test_many_refusals_at_once_read_the_credentials_once(
     api: ApiServer, kubeconfig: Path, throttle: NotedThrottle
 ) -> None:
-    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
-    await connection.open()
-    client = KubeClient(connection, throttle)
+    transport = Transport(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
+    await transport.open()
+    client = KubeClient(transport, throttle)
     api.answers = [answer(401)]
     answers = await asyncio.gather(
         *(client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) for _ in range(5)), return_exceptions=True
@@ -450,9 +491,9 @@ async def test_many_refusals_at_once_are_all_cured_by_one_reading(
 
     api.answers = [only_second]
     write_kubeconfig(kubeconfig, client.server, token="second")
-    connection = client._connection
+    transport = client._transport
     await asyncio.gather(*(client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) for _ in range(9)))
-    assert connection.generation == 2
+    assert transport.generation == 2
 
 
 async def test_exec_plugin_is_asked_for_the_token(api: ApiServer, tmp_path: Path) -> None:
@@ -583,7 +624,7 @@ async def test_proxy_of_another_type_is_refused_without_its_password(kubeconfig:
 
 async def test_replaced_authority_is_read_again(api: ApiServer, client: KubeClient, kubeconfig: Path) -> None:
     trust(client, OTHER_AUTHORITY, kubeconfig)
-    await client._connection.open()
+    await client._transport.open()
     write_kubeconfig(kubeconfig, client.server, token="second")
     assert await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE) == {}
     assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer second"]
@@ -591,21 +632,21 @@ async def test_replaced_authority_is_read_again(api: ApiServer, client: KubeClie
 
 async def test_authority_that_stays_wrong_is_an_error(api: ApiServer, client: KubeClient, kubeconfig: Path) -> None:
     trust(client, OTHER_AUTHORITY, kubeconfig)
-    await client._connection.open()
+    await client._transport.open()
     with pytest.raises(Unreachable, match="certificate verify failed"):
         await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
-    assert (api.requests, client._connection.generation) == ([], 3)
+    assert (api.requests, client._transport.generation) == ([], 3)
 
 
 async def test_wrong_authority_is_read_again_only_now_and_then(api: ApiServer, kubeconfig: Path) -> None:
     write_kubeconfig(kubeconfig, str(api.server.make_url("")), authority=OTHER_AUTHORITY, token="first")
-    connection = Connection(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
-    await connection.open()
-    client = KubeClient(connection, NotedThrottle())
+    transport = Transport(Credentials(str(kubeconfig)), timeout_seconds=5, pool_size=4)
+    await transport.open()
+    client = KubeClient(transport, NotedThrottle())
     for _ in range(3):
         with pytest.raises(Unreachable, match="certificate verify failed"):
             await client.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
-    assert connection.generation == 1
+    assert transport.generation == 1
     await client.close()
 
 

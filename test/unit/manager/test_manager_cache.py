@@ -133,6 +133,16 @@ async def test_list_wakes_what_vanished_unseen(world):
     assert world.woken == [(DEV, 0.0)]
 
 
+async def test_list_wakes_no_secret_that_vanished_unseen(world):
+    """Only objects have a reconcile. It would fail again and again."""
+    world.event(None, 100, SECRETS)
+    world.kube._versions = iter(range(200, 300))
+    world.woken.clear()
+    await world.cache.relist()
+    assert world.store.get(Key("Secret", "default", "dev-config")) is None
+    assert world.woken == []
+
+
 async def test_list_takes_in_what_the_watch_has_missed(world):
     world.kube.put(KIND_CLUSTERS, kindcluster().raw)
     await world.cache.relist()

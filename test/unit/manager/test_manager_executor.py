@@ -488,6 +488,32 @@ class TestStart:
         await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
         assert ("start", ("a", "b", "balancer")) in engine.calls
 
+    async def test_node_that_was_replaced_while_another_repair_took_its_time_is_left_alone(self, tmp_path):
+        engine = Engine(container("dev-control-plane", id="mine"), container("other-control-plane", cluster="other"))
+        repairs, start = executor(engine, tmp_path), engine.start
+        first = StartNodes("other", ("other-control-plane",), addresses={"other-control-plane": "172.18.0.2"})
+        second = StartNodes(
+            "dev",
+            ("dev-control-plane",),
+            addresses={"dev-control-plane": "172.18.0.2"},
+            container_ids=frozenset({"mine"}),
+        )
+
+        async def slow(names: tuple[str, ...]) -> None:
+            await asyncio.sleep(60)
+            await start(names)
+
+        engine.start = slow
+        one = asyncio.create_task(repairs.carry_out(RECORD, first, lambda step: None))
+        await asyncio.sleep(1)
+        two = asyncio.create_task(repairs.carry_out(RECORD, second, lambda step: None))
+        await asyncio.sleep(30)
+        engine.there[0] = container("dev-control-plane", id="strangers", mark=None)
+        await one
+        with pytest.raises(Withdrawn):
+            await two
+        assert ("start", ("dev-control-plane",)) not in engine.calls
+
 
 class TestNames:
     SEVERAL = replace(CREATE, config={**CONFIG, "nodes": [*CONFIG["nodes"], {"role": "worker"}]})

@@ -77,6 +77,14 @@ async def test_files_are_written_in_their_order(tmp_path):
     assert paths == list(FILES)
 
 
+async def test_files_go_into_containers_by_their_ids(tmp_path):
+    """Another container may get the name of a node meanwhile."""
+    engine = Making()
+    engine.makes = [container("dev-control-plane", id="id-1")]
+    await make(engine, tmp_path)
+    assert {node for node, *_ in engine.written} == {"id-1"}
+
+
 async def test_node_that_refuses_a_file_is_named_and_the_cluster_lives(tmp_path):
     engine = Making()
     engine.broken = "dev-worker2"

@@ -13,7 +13,7 @@ from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindconfig.kubeconfig import BadKubeconfig
 from capk.manager.operations.renewal import Renewal
 from capk.plan.plan import RenewCertificates
-from test.unit.manager.test_manager_executor import RECORD, Engine
+from test.unit.manager.test_manager_executor import RECORD, Engine, container
 from test.unit.plan.builders import ACCESS, NOW
 
 NODES = ("dev-control-plane", "dev-control-plane2")
@@ -66,3 +66,13 @@ async def test_node_that_cannot_renew_ends_it_with_the_command_to_run_by_hand():
     said = classify(failed.value).message
     assert said.startswith("Could not run a command in a node: exec: kubeadm: not found.")
     assert f"`docker exec {NODES[1]} {' '.join(RENEW_COMMAND)}`" in said
+
+
+async def test_what_gets_the_name_of_a_node_meanwhile_is_left_alone():
+    engine = Nodes(broken="id-2")
+    engine.there = [container(name, id=f"id-{number}") for number, name in enumerate(NODES, 1)]
+    request = replace(REQUEST, container_ids=frozenset({"id-1", "id-2"}))
+    with pytest.raises(CommandFailed) as failed:
+        await renewing(engine, NEW).run(RECORD, request)
+    assert [node for node, _ in engine.calls] == ["id-1", "id-2"]
+    assert f"`docker exec {NODES[1]} {' '.join(RENEW_COMMAND)}`" in classify(failed.value).message

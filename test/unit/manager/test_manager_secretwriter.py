@@ -7,7 +7,7 @@ import pytest
 
 from capk.api import names
 from capk.api.names import SECRETS
-from capk.errors import ApiError, Conflict
+from capk.errors import ApiError, Conflict, Forbidden
 from capk.manager.facts import project_secret, secret_facts
 from capk.manager.observe import FOREIGN_SECONDS, ForeignSecrets
 from capk.manager.secretwriter import ForeignSecret, SecretWriter
@@ -78,6 +78,25 @@ async def test_name_is_looked_at_again_now_and_then_until_it_is_free(world):
     assert await world.foreign.among("default", wanted) == {"dev-config"}, "it was looked at a moment ago"
     world.foreign.expire()
     assert await world.foreign.among("default", wanted) == frozenset()
+
+
+async def test_name_that_nothing_wants_any_more_is_forgotten(world):
+    """Objects come and go, and no watch reports Secrets of others."""
+    for name in ("dev-config", "gone-config"):
+        world.kube.put(SECRETS, {"metadata": {"name": name, "namespace": "default"}, "data": {}})
+        world.foreign.found("default", name)
+    for _ in range(2):
+        world.foreign.expire()
+        assert await world.foreign.among("default", ["dev-config"]) == {"dev-config"}
+    assert await world.foreign.among("default", ["gone-config"]) == frozenset()
+
+
+async def test_name_that_may_not_be_read_stays_taken(world):
+    """Otherwise the object could not even be deleted."""
+    world.foreign.found("default", "dev-config")
+    world.foreign.expire()
+    world.kube.fail = [Forbidden("get", "secrets default/dev-config", 403, "not allowed")]
+    assert await world.foreign.among("default", ["dev-config"]) == {"dev-config"}
 
 
 @pytest.mark.parametrize("lost", [{"labels": {}}, {"annotations": {}}, {"ownerReferences": []}])

@@ -6,7 +6,7 @@ import pytest
 
 from capk.api.names import EVENTS
 from capk.errors import Forbidden, Unreachable
-from capk.kube.events import MESSAGE_LIMIT, PATIENCE_SECONDS, EventRecorder
+from capk.kube.recorder import MESSAGE_LIMIT, PATIENCE_SECONDS, EventRecorder
 from test.unit.recording_kube import RecordingKube
 from test.unit.virtual_time import now, run
 

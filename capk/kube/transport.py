@@ -68,7 +68,7 @@ class _Login(NamedTuple):
         return {"User-Agent": USER_AGENT} | ({"Authorization": login.strip()} if login else {})
 
 
-class Connection:
+class Transport:
     """An HTTP connection pool with valid credentials."""
 
     def __init__(
@@ -199,8 +199,8 @@ class _Renewal:
     kopf itself logs in again only after a 401, or if its session was closed.
     """
 
-    def __init__(self, connection: Connection, generation: int) -> None:
-        self._connection = connection
+    def __init__(self, transport: Transport, generation: int) -> None:
+        self._transport = transport
         self._generation = generation
         self.session: aiohttp.ClientSession | None = None
 
@@ -215,7 +215,7 @@ class _Renewal:
 
     async def _renewed(self) -> bool:
         try:
-            return await self._connection.renew(self._generation)
+            return await self._transport.renew(self._generation)
         except Unreachable as error:
             log.warning("%s", error)
             return False
