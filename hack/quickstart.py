@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,24 @@ from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.engines import EngineChoice, answers, choose_engine, earlier_choice
 from capkdev.managementcluster.options import LEADER_ELECTION, Options
 from capkdev.rest import Rest
+from hack.firstcluster import (
+    CLUSTER_RESOURCES,
+    MACHINE_DEPLOYMENTS,
+    NAME,
+    NAMESPACE,
+    ROOT,
+    WORKER_RESOURCES,
+    WORKERS,
+    available_replicas,
+    documents,
+    joining,
+    sample_files,
+    wanted_replicas,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".capk" / "quickstart"
-NAME = "quickstart"
-NAMESPACE = "default"
 PATIENCE_SECONDS = 900
+WORKER_PATIENCE_SECONDS = 300
 HINT_SECONDS = 60
 POLL_SECONDS = 0.3
 
@@ -48,12 +60,8 @@ def up() -> None:
     _run(sys.executable, "-m", "capk", "doctor", "--machine-only", *choice.provider_arguments)
     _say("2", "A local management cluster: API server, Cluster API's core controller and this provider.")
     management = _management(choice)
-    _say("3", f"A Cluster with its KINDCluster and KINDControlPlane, applied as in {_relative(manifest_file())}:")
-    documents = _documents(choice)
-    console.print(yaml.safe_dump_all(documents, sort_keys=False).strip(), style="dim")
     rest = management.rest()
-    for document in documents:
-        _apply(rest, document)
+    _apply_all(rest, choice)
     _say("4", "What the provider reports meanwhile:")
     _show_progress(rest)
     _say("5", "What Cluster API reports:")
@@ -62,6 +70,10 @@ def up() -> None:
     workload = management.directory / f"{NAME}.kubeconfig"
     workload.touch(mode=0o600)
     workload.write_text(_output("clusterctl", "get", "kubeconfig", NAME, kubeconfig=management.kubeconfig))
+    _run("kubectl", "get", "nodes", kubeconfig=workload)
+    _say("7", "One more node: a worker joins the running cluster.")
+    _scale(management)
+    _show_worker(rest)
     _run("kubectl", "get", "nodes", kubeconfig=workload)
     _farewell(choice, management, workload, time.monotonic() - began)
 
@@ -86,11 +98,6 @@ def down() -> None:
     rest.close()
     _run(sys.executable, "-m", "capkdev", "down", "--directory", str(DIRECTORY), "--delete-data")
     console.print("Removed everything that the quickstart created. `make clean` also removes bin/ and .venv/.")
-
-
-def manifest_file() -> Path:
-    """Return the sample that the quickstart applies."""
-    return ROOT / "config" / "samples" / "cluster.yaml"
 
 
 def _choice() -> EngineChoice:
@@ -147,24 +154,16 @@ def _management(choice: EngineChoice) -> LocalManagementCluster:
     return management
 
 
-def _documents(choice: EngineChoice) -> list[dict[str, Any]]:
-    """Return the sample under the quickstart's name, with the version of the chosen node image, if any."""
-    documents = [document for document in yaml.safe_load_all(manifest_file().read_text()) if document]
+def _apply_all(rest: Rest, choice: EngineChoice) -> None:
+    """Apply the objects of the samples; a MachineDeployment of an earlier quickstart keeps its replicas."""
+    samples = " and ".join(_relative(path) for path in sample_files())
+    _say("3", f"A Cluster, its KINDCluster and KINDControlPlane, and a MachineDeployment, applied as in {samples}:")
     version = image_version(choice.node_image) if choice.node_image else None
-    for document in documents:
-        document["metadata"] = {"name": NAME, "namespace": NAMESPACE}
-        for reference in ("infrastructureRef", "controlPlaneRef"):
-            if reference in document["spec"]:
-                document["spec"][reference]["name"] = NAME
-        if document["kind"] == names.KIND_CONTROL_PLANES.kind:
-            document["spec"] = {"version": version} if version else {}
-    return documents
-
-
-def _apply(rest: Rest, document: Mapping[str, Any]) -> None:
-    resources = (names.CLUSTERS, names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES)
-    resource = next(one for one in resources if one.kind == document["kind"])
-    rest.apply(f"{_path(resource)}/{document['metadata']['name']}", document, "quickstart")
+    wanted = documents(version, wanted_replicas(_get(rest, MACHINE_DEPLOYMENTS, WORKERS)))
+    console.print(yaml.safe_dump_all(wanted, sort_keys=False).strip(), style="dim")
+    resources = {resource.kind: resource for resource in (*CLUSTER_RESOURCES, *WORKER_RESOURCES)}
+    for document in wanted:
+        rest.apply(f"{_path(resources[document['kind']])}/{document['metadata']['name']}", document, "quickstart")
 
 
 def _show_progress(rest: Rest) -> None:
@@ -184,27 +183,50 @@ def _show_progress(rest: Rest) -> None:
     _line(time.monotonic() - began, "Cluster", "Available", "")
 
 
+def _scale(management: LocalManagementCluster) -> None:
+    command = ("kubectl", "scale", "machinedeployment", WORKERS, "--replicas=1")
+    console.print(f"   $ {shlex.join(command)}")
+    _run(*command, kubeconfig=management.kubeconfig)
+
+
+def _show_worker(rest: Rest) -> None:
+    """Print each new reason of the worker's KINDMachine, until core reports the MachineDeployment's only Machine."""
+    began, shown = time.monotonic(), dict[str, tuple[str, str]]()
+
+    def has_joined() -> bool:
+        seen = joining(rest.request("GET", _path(names.KIND_MACHINES))["items"])
+        for machine, (reason, message) in seen.items():
+            if shown.get(machine, ("",))[0] != reason:
+                _line(time.monotonic() - began, names.Condition.WORKER_JOINED, reason, message)
+        shown.update(seen)
+        return available_replicas(_get(rest, MACHINE_DEPLOYMENTS, WORKERS)) == 1
+
+    _await(has_joined, "the worker to join", "machines,kindmachines", WORKER_PATIENCE_SECONDS)
+    _line(time.monotonic() - began, "MachineDeployment", "Available", "")
+
+
 def _line(seconds: float, kind: str, reason: str, message: str) -> None:
-    colour = "green" if reason in {"Created", "Available", "Provisioned", "Running"} else "cyan"
+    colour = "green" if reason in {"Created", "Available", "Provisioned", "Running", "Joined"} else "cyan"
     console.print(f"   {seconds:6.1f} s  {kind:20} [{colour}]{reason:24}[/{colour}] {message}")
 
 
-def _get(rest: Rest, resource: names.Resource) -> dict[str, Any]:
+def _get(rest: Rest, resource: names.Resource, name: str = NAME) -> dict[str, Any]:
     try:
-        return dict(rest.request("GET", f"{_path(resource)}/{NAME}"))
+        return dict(rest.request("GET", f"{_path(resource)}/{name}"))
     except ApiError:
         return {}
 
 
-def _await(is_so: Any, what: str) -> None:
+def _await(is_so: Any, what: str, kinds: str = "kindclusters", patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until a question has the answer yes. kinds: objects that show why it takes long. Raises Exit."""
     began, is_told = time.monotonic(), False
     while not is_so():
         waited = time.monotonic() - began
         if waited > HINT_SECONDS and not is_told:
             is_told = True
-            command = f"kubectl --kubeconfig {_relative(DIRECTORY)}/kubeconfig describe kindclusters"
+            command = f"kubectl --kubeconfig {_relative(DIRECTORY)}/kubeconfig describe {kinds}"
             console.print(f"   Still waiting for {what}. To see why, run in another terminal: {command}", style="dim")
-        if waited > PATIENCE_SECONDS:
+        if waited > patience_seconds:
             console.print(f"[red]Gave up waiting for {what}.[/red] The logs are in {_relative(DIRECTORY)}.")
             raise typer.Exit(1)
         time.sleep(POLL_SECONDS)
@@ -224,7 +246,8 @@ def _farewell(choice: EngineChoice, management: LocalManagementCluster, workload
 def _look_around(choice: EngineChoice, management: LocalManagementCluster, workload: Path) -> Iterator[str]:
     yield f"export KUBECONFIG=$PWD/{_relative(management.kubeconfig)} PATH=$PWD/bin:$PATH"
     yield f"kubectl describe kindcluster {NAME}      # every step, with its time"
-    yield "kubectl get cluster,kindcluster,kindcontrolplane,secret"
+    yield "kubectl get cluster,kindcluster,kindcontrolplane,machine,secret"
+    yield f"kubectl scale machinedeployment {WORKERS} --replicas=0      # the worker leaves again"
     # No pods run in a cluster of the fake kind.
     yield f"kubectl --kubeconfig {_relative(workload)} get {'namespaces' if choice.is_fake else 'pods -A'}"
     yield f".venv/bin/capkdev status --directory {_relative(DIRECTORY)}     # the processes and their logs"
