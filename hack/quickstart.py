@@ -158,12 +158,18 @@ def _apply_all(rest: Rest, choice: EngineChoice) -> None:
     """Apply the objects of the samples; a MachineDeployment of an earlier quickstart keeps its replicas."""
     samples = " and ".join(_relative(path) for path in sample_files())
     _say("3", f"A Cluster, its KINDCluster and KINDControlPlane, and a MachineDeployment, applied as in {samples}:")
-    version = image_version(choice.node_image) if choice.node_image else None
-    wanted = documents(version, wanted_replicas(_get(rest, MACHINE_DEPLOYMENTS, WORKERS)))
+    wanted = documents(_version(rest, choice), wanted_replicas(_get(rest, MACHINE_DEPLOYMENTS, WORKERS)))
     console.print(yaml.safe_dump_all(wanted, sort_keys=False).strip(), style="dim")
     resources = {resource.kind: resource for resource in (*CLUSTER_RESOURCES, *WORKER_RESOURCES)}
     for document in wanted:
         rest.apply(f"{_path(resources[document['kind']])}/{document['metadata']['name']}", document, "quickstart")
+
+
+def _version(rest: Rest, choice: EngineChoice) -> str | None:
+    """Return the version of Kubernetes to ask for; None if the provider chooses. The fake kind has only one."""
+    if choice.is_fake:
+        return str(rest.request("GET", "/version")["gitVersion"])
+    return image_version(choice.node_image) if choice.node_image else None
 
 
 def _show_progress(rest: Rest) -> None:
