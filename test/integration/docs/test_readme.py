@@ -65,11 +65,24 @@ def test_journey_of_workers_works_word_for_word(
     management: LocalManagementCluster, api: Api, provider: StartProvider, tmp_path: Path
 ) -> None:
     process = provider(management, "default")
-    copy_samples(api, tmp_path, "cluster.yaml", "machine-deployment.yaml")
-    [script] = commands("workers")
-    printed = run_commands(script, management.kubeconfig, tmp_path)
+    # The fake kind has only one version, for any node image.
+    version = str(api.rest.request("GET", "/version")["gitVersion"])
+    script = "".join(commands("workers")).replace("v1.37.0", version)
+    printed = run_commands(script, management.kubeconfig, CLUSTERCTL_DISABLE_VERSIONCHECK="true", HOME=str(tmp_path))
     assert "machinedeployment.cluster.x-k8s.io/demo-workers condition met" in printed
-    assert len(re.findall(r"^demo-workers-\S+ ", printed, re.MULTILINE)) == 3, printed
+    assert re.search(r"KINDControlPlane default/demo, \S+ +3/3 ", printed), printed
+    assert re.search(r"MachineDeployment default/demo-workers, \S+ +2/2 ", printed), printed
+    assert len(re.findall(r"^demo-workers-\S+ +demo ", printed, re.MULTILINE)) == 3, printed
+    assert process.home.names() == []
+
+
+def test_journey_of_standalone_workers_works_word_for_word(
+    bare_management: LocalManagementCluster, provider: StartProvider
+) -> None:
+    process = provider(bare_management, "default")
+    [script] = commands("standalone-workers")
+    printed = run_commands(script, bare_management.kubeconfig)
+    assert "kindmachine.infrastructure.cluster.x-k8s.io/growing-worker condition met" in printed
     assert process.home.names() == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from capk.api.names import KIND_CLUSTERS, KIND_MACHINE_TEMPLATES, KIND_MACHINES, MACHINES, SECRETS, Resource
 from test.integration.api import CLUSTERS, Object, condition, eventually
-from test.integration.provider.journeys import Place, clusterctl, generated, node_names, standalone, unchanged
+from test.integration.provider.journeys import Place, clusterctl, generated, kubectl, node_names, standalone, unchanged
 
 TEMPLATES = Path(__file__).parents[3] / "templates"
 DEPLOYMENTS = Resource("cluster.x-k8s.io", "v1beta2", "machinedeployments", "MachineDeployment")
@@ -68,6 +68,18 @@ def test_clusterctl_describes_the_counts(crew: Place) -> None:
         return tree
 
     eventually(seen, 30, 0.5)
+
+
+def test_autoscaler_finds_the_machine_of_each_node(crew: Place, tmp_path: Path) -> None:
+    """By what follows the last slash of their provider ids; other nodes have no Machine, and are left alone."""
+    names = await_workers(crew, 2)
+    secret = crew.get(SECRETS, f"{NAME}-kubeconfig")
+    listed = kubectl(secret, tmp_path, "get", "nodes", "-o", "jsonpath={.items[*].spec.providerID}").split()
+    found = sorted(one["spec"]["providerID"] for one in crew.api.list(MACHINES, crew.namespace))
+    assert sorted(one["spec"]["providerID"] for one in machines(crew)) == found
+    assert [one.rpartition("/")[2] for one in found] == names
+    assert set(found) < set(listed)
+    assert len(listed) == len({one.rpartition("/")[2] for one in listed}) == 5
 
 
 def test_nothing_is_written_while_nothing_changes(crew: Place) -> None:
