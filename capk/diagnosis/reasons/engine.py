@@ -16,9 +16,11 @@ PAGES: Final = (
     ),
     Page(
         Reason.ENGINE_UNSUPPORTED,
-        "kind and the container engine do not fit together.",
-        "The installed kind cannot read what this version of the engine prints, for example kind v0.32 with podman 6.",
-        "Install the release of kind that the message names.",
+        "kind, or a worker that is added, does not fit the container engine.",
+        "The installed kind cannot read what this version of the engine prints, for example kind v0.32 with podman 6. "
+        "Or a KINDMachine asks for a worker on nerdctl, where that has not been tested.",
+        "Install the release of kind that the message names. For a worker, follow the message: `spec.nodes` of the "
+        "KINDCluster works with every engine.",
     ),
     Page(
         Reason.ENGINE_CHANGED,

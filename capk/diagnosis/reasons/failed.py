@@ -13,14 +13,16 @@ PAGES: Final = (
         "The name is taken.",
         "A kind cluster, a container, a Secret or an older KINDCluster already has it.",
         f"Choose another `spec.clusterName`, or free the name. To take over the existing kind cluster, set the "
-        f"annotation {_ADOPT} to the value that the message gives.",
+        f"annotation {_ADOPT} to the value that the message gives. For a worker, delete its Machine: the next one gets "
+        "another name.",
     ),
     Page(
         Reason.MISSING,
-        "The kind cluster is gone, and its data with it.",
+        "The kind cluster, or the container of a worker, is gone, and its data with it.",
         "It was deleted, but not through the object: for example with `kind delete cluster`. `kubectl get "
         "kindclusters` still shows the version and the endpoint that it had.",
-        "Delete the object, or set `spec.recreatePolicy: Always` to get a new, empty cluster.",
+        "For a kind cluster, delete the object, or set `spec.recreatePolicy: Always` to get a new, empty cluster. For "
+        "a worker, delete its Machine, as a MachineHealthCheck does: a MachineDeployment creates a new one.",
     ),
     Page(
         Reason.DATA_LOST,
@@ -134,7 +136,8 @@ PAGES: Final = (
         Reason.UNSUPPORTED_VERSION_CHANGE,
         "`spec.version` differs from the version that runs.",
         "A kind cluster cannot change its Kubernetes version.",
-        "Create a new Cluster with the new version, move the workloads, and delete this one.",
+        "Create a new Cluster with the new version, move the workloads, and delete this one. For a worker, set the "
+        "version of its MachineDeployment to the one that runs.",
     ),
     Page(
         Reason.NOT_CONFIGURED,
