@@ -51,13 +51,18 @@ def flag(doc: str) -> Schema:
 def record(
     doc: str, properties: Mapping[str, Schema], *, required: Sequence[str] = (), rules: Sequence[Schema] = ()
 ) -> Schema:
-    """Return the schema of an object with the given properties and no others."""
+    """Return the schema of an object with the given properties and no others.
+
+    The API server does not store an empty map. A CRD with one would differ from what is stored, and so a second
+    server-side apply of the same file, under another name, would be a conflict.
+    """
     demanded = {"required": list(required)} if required else {}
+    allowed = {"properties": dict(properties)} if properties else {}
     return {
         "description": _prose(doc),
         "type": "object",
         **demanded,
-        "properties": dict(properties),
+        **allowed,
         **_rules(rules),
     }
 

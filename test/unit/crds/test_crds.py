@@ -201,6 +201,22 @@ def test_samples_cover_the_ways_to_use_it() -> None:
 
 
 @EVERY_CRD
+def test_schema_is_stored_as_it_is_applied(crd: dict[str, Any]) -> None:
+    """The API server drops empty maps and lists, and then the same file conflicts with itself for another manager."""
+    for version in crd["spec"]["versions"]:
+        assert list(empty(version["schema"], "schema")) == []
+
+
+def empty(value: Any, path: str) -> Iterator[str]:
+    """Yield the paths of empty maps and lists below a value."""
+    if isinstance(value, dict | list) and not value:
+        yield path
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield from empty(item, f"{path}.{key}")
+
+
+@EVERY_CRD
 def test_no_text_names_a_rule_of_the_contract(crd: dict[str, Any]) -> None:
     """People read descriptions and messages; the numbers of rules are for tests."""
     assert re.findall(r"\([CK][0-9]+\)", json.dumps(crd)) == []
