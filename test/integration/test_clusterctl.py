@@ -297,6 +297,8 @@ def test_journey_of_the_readme_works_word_for_word(
     assert re.search(r"^dev-control-plane +Ready", printed, re.MULTILINE), printed
     assert process.home.names() == []
 
+    # No garbage collector runs here; elsewhere it deletes what the Cluster owns.
+    empty_cluster.kubectl("delete", "kindmachinetemplates", "--all")
     empty_cluster.clusterctl("delete", "--infrastructure", "kind", "--include-crd")
     ours = ["crd,clusterroles,providers", "-A", "-l", "cluster.x-k8s.io/provider=infrastructure-kind"]
     eventually(lambda: empty_cluster.get(*ours)["items"] == [])
