@@ -23,7 +23,9 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "quickstart.svg"
 README = ROOT / "README.md"
-COLUMNS = 110
+COLUMNS = 120
+ERASED = re.compile(r"[^\n]*\n?(?:\x1b\[\?25h)?\r(?:\x1b\[1A)?\x1b\[2K")
+"""A line that a program erases again, such as a spinner."""
 LONGEST = 12
 """Maximum lines of one paragraph in the picture; a longer one is shortened visibly."""
 SESSION = ("make quickstart", "kubectl get kindclusters")
@@ -57,7 +59,12 @@ def run_on_terminal(command: str) -> str:
     os.close(ours)
     if child.returncode != 0:
         raise RuntimeError(f"{command} ended with status {child.returncode}:\n{output}")
-    return output
+    return what_stays(output)
+
+
+def what_stays(output: str) -> str:
+    """Return the output without lines that the program erased."""
+    return ERASED.sub("", output)
 
 
 def _chunks(terminal: int) -> Iterator[bytes]:

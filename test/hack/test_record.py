@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from hack.record import BLOCK, LONGEST, PICTURE, README, SESSION, picture, shortened, with_output
+from hack.record import BLOCK, LONGEST, PICTURE, README, SESSION, picture, shortened, what_stays, with_output
 
 CRD = Path("config/crd/bases/infrastructure.cluster.x-k8s.io_kindclusters.yaml")
 
@@ -23,6 +23,11 @@ def test_long_paragraphs_are_shortened_and_the_picture_shows_how_much():
     assert short[-3:] == ["line 18", "line 19", ""]
     assert len(short) == 3 + LONGEST
     assert "9 more lines" in "".join(short)
+
+
+def test_lines_that_were_erased_are_not_recorded():
+    spinner = "\x1b[?25l⠋ Checking …\r\x1b[2K⠙ Checking …\n\x1b[?25h\r\x1b[1A\x1b[2K"
+    assert what_stays(f"first\n{spinner}ok  kind command\nlast\n") == "first\nok  kind command\nlast\n"
 
 
 def test_short_paragraphs_stay_whole():
