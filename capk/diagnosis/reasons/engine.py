@@ -16,7 +16,7 @@ PAGES: Final = (
     ),
     Page(
         Reason.ENGINE_UNSUPPORTED,
-        "kind, or a worker that is added, does not fit the container engine.",
+        "The container engine does not fit kind, or the workers that are added.",
         "The installed kind cannot read what this version of the engine prints, for example kind v0.32 with podman 6. "
         "Or a KINDMachine asks for a worker on nerdctl, where that has not been tested.",
         "Install the release of kind that the message names. For a worker, follow the message: `spec.nodes` of the "
