@@ -20,6 +20,7 @@ from bench.results import KEYS, Row, comparison, document, fits, machine, save, 
 from bench.scale import scale
 from bench.steady import steady
 from bench.takeover import takeover
+from bench.workers import workers
 from capkdev.managementcluster.engines import choose_engine
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -37,7 +38,7 @@ def run(
     pairs: Annotated[int, typer.Option(help="Pairs of the overhead part.")] = 10,
     at_once: Annotated[str, typer.Option(help="Numbers of KINDClusters of the parallel part.")] = "1 2 4 8",
     real_at_once: Annotated[str, typer.Option(help="The same with the real kind.")] = "1 2 4 8",
-    rounds: Annotated[int, typer.Option(help="Rounds of the parts creation, takeover and peers.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds of the parts creation, takeover, peers and workers.")] = 3,
     peer_sizes: Annotated[str, typer.Option(help="Numbers of Clusters of the peers part.")] = "100 300",
     steady_size: int = 1000,
     minutes: Annotated[float, typer.Option(help="Duration of the steady part in minutes.")] = 10,
@@ -53,7 +54,7 @@ def run(
     if unknown := set(wanted) - KEYS.keys():
         raise typer.BadParameter(f"unknown parts {', '.join(sorted(unknown))}; choose from {', '.join(KEYS)}")
     facts = machine()
-    needs_kind = {"overhead", "creation"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
+    needs_kind = {"overhead", "creation", "workers"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
     choice = choose_engine() if needs_kind else None
     if choice and choice.is_fake:
         console.print(f"Skipping measurements with the real kind: {choice.why.partition(':')[0]}.")
@@ -68,6 +69,7 @@ def run(
         "core": partial(core, core_size, creates),
         "takeover": partial(takeover, rounds),
         "peers": partial(peers, _numbers(peer_sizes), rounds, creates, console.print),
+        "workers": partial(workers, rounds, choice),
     }
     found: dict[str, list[Row]] = {}
     for part in wanted:

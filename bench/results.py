@@ -25,6 +25,7 @@ KEYS: Final[Mapping[str, Sequence[str]]] = {
     "core": ("objects",),
     "takeover": ("round",),
     "peers": ("objects", "round", "provider"),
+    "workers": ("workers", "round"),
 }
 """The parts of the bench, and the columns that identify the rows of each."""
 
