@@ -1,4 +1,4 @@
-"""Workers of a running kind cluster with the real kind: one joins, one leaves, and several at once."""
+"""Workers of a running kind cluster with the real kind: one joins, one leaves, and several together."""
 
 import os
 import tempfile
