@@ -358,6 +358,21 @@ class TestVanishedObject:
             await asyncio.sleep(30)
             assert {record.key.kind for record in app.records._records.values()} == {"KINDCluster", "KINDControlPlane"}
 
+    async def test_successor_of_the_same_name_keeps_its_node(self, world):
+        world.containers.join_seconds = 5
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            world.vanish("dev-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(1)
+            world.containers.join_seconds = 2
+            world.add_machine()
+            await world.joined()
+            await asyncio.sleep(60)
+            assert world.engine.kubernetes_nodes == {"dev-w1"}
+
     async def test_failed_removal_of_an_object_that_vanished_is_tried_again(self, world):
         async with world.running():
             await up(world)

@@ -93,24 +93,23 @@ class Workers:
         on_step(Step(Reason.REMOVING_NODE, f"Removing node {request.node}"))
         if request.drain and is_there and control_plane:
             await self._best_effort(self._nodes.drain(control_plane, request.node), "drain", request.node)
-        await self._remove_containers(request, still_wanted)
-        if control_plane:
+        left = await self._remove_containers(request, still_wanted)
+        if control_plane and not _is_taken(left, request.node):
             await self._best_effort(self._nodes.delete_node(control_plane, request.node), "delete", request.node)
         if request.goal is Goal.LEFT:
             self._logs.drop(request.node)
         check_engine(await self._inventory.refresh(), request)
 
-    async def _remove_containers(self, request: RemoveWorker, still_wanted: Callable[[], bool]) -> None:
-        """List the containers and remove those of the machine, until none appears any more."""
+    async def _remove_containers(self, request: RemoveWorker, still_wanted: Callable[[], bool]) -> list[Node]:
+        """List the containers and remove those of the machine, until none appears any more; return the others."""
         clock = asyncio.get_running_loop().time
         began = quiet_since = clock()
         pause = 0.0
         while True:
             if not still_wanted():
                 raise Withdrawn
-            found = _proven(
-                await list_nodes(self._containers, request.name), request.node, request.machine, request.uids
-            )
+            nodes = await list_nodes(self._containers, request.name)
+            found = _proven(nodes, request.node, request.machine, request.uids)
             if not found and clock() - quiet_since >= request.settle_seconds:
                 break
             if found:
@@ -125,6 +124,7 @@ class Workers:
         if self._containers.engine == "podman":
             # Those of a container that was never created; podman keeps named volumes.
             await self._containers.remove_volumes(request.node)
+        return nodes
 
     async def _clean_up(self, request: AddWorker, control_plane: str, container_id: str) -> None:
         """Remove the container of a join that did not succeed, then its Node. Errors are logged."""
@@ -134,8 +134,8 @@ class Workers:
         )
         try:
             async with asyncio.timeout(CLEANUP_SECONDS):
-                await self._remove_containers(removal, lambda: True)
-                if container_id:
+                left = await self._remove_containers(removal, lambda: True)
+                if container_id and not _is_taken(left, request.node):
                     await self._nodes.delete_node(control_plane, request.node)
         except (CommandError, TimeoutError) as error:
             cause = cause_of(error) if isinstance(error, CommandError) else f"no end within {CLEANUP_SECONDS:.0f} s"
@@ -212,6 +212,11 @@ def _marked_control_plane(nodes: Iterable[Node], uids: Collection[str], *, is_th
         if node.role == CONTROL_PLANE and node.running and is_ours:
             return node.container_id
     return ""
+
+
+def _is_taken(nodes: Iterable[Node], name: str) -> bool:
+    """Return whether another machine has the name by now: its Node must stay, because no kubelet registers twice."""
+    return any(node.name == name for node in nodes)
 
 
 def _proven(nodes: Iterable[Node], name: str, machine: str, uids: Collection[str]) -> list[Node]:
