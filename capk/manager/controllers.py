@@ -79,8 +79,8 @@ class KINDClusterController(Controller[Observed]):
         return await self._discovery.confirm_absence() if needs_no_owner(observed) else None
 
     def cancel_workers(self, observed: Observed) -> None:
-        """Cancel every join of the kind cluster, queued or running."""
-        self._records.cancel_joins(observed.cluster_name)
+        """Cancel every join of its kind cluster, queued or running."""
+        self._records.cancel_joins(observed.cluster_name, observed.workers.under_way)
 
     def watch_health(self, observed: Observed) -> None:
         """Probe the API server of the kind cluster only while the cluster runs."""

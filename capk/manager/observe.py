@@ -27,6 +27,7 @@ from capk.plan.observed import (
     Workers,
 )
 from capk.plan.ownership import Ownership, leads_to_own, ownership
+from capk.plan.plan import AddWorker
 from capk.plan.secrets import FOREIGN_SECONDS, config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
@@ -149,7 +150,11 @@ class Observer:
         machines = self._relations.machines.of(cluster)
         records = {machine.uid: self._records.find(machine.uid) for machine in machines}
         joined = {uid: record.joined for uid, record in records.items() if record}
-        under_way = frozenset(self._records.joining(name))
+
+        def is_wanted(join: AddWorker) -> bool:
+            return not self._relations.is_held(cluster, {join.mark.uid})
+
+        under_way = frozenset(self._records.joining(name, is_wanted))
         return workers_of(name, engine.nodes or (), machines, joined=joined, under_way=under_way)
 
     def _name(self, cluster: KINDCluster) -> str:

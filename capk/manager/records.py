@@ -6,7 +6,7 @@ A record survives a change of operation and is dropped with its object, however 
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -248,16 +248,20 @@ class Records:
             return None
         return OperationFacts(record.request, state.queued, state.announced, state.step.reason if state.step else None)
 
-    def joining(self, cluster_name: str) -> dict[str, str]:
-        """Return the nodes that join that kind cluster, or wait for it: name of the node -> uid of its KINDMachine."""
+    def joining(self, cluster_name: str, is_wanted: Callable[[AddWorker], bool] = lambda join: True) -> dict[str, str]:
+        """Return the nodes that join that kind cluster, or wait for it: name of the node -> uid of its KINDMachine.
+
+        is_wanted: leaves out joins of another KINDCluster that wants the same name.
+        """
         states = {uid: self._lanes.get(uid) for uid in self._joins}
         self._joins = {uid: join for uid, join in self._joins.items() if (state := states[uid]) and not state.done}
-        return {join.node: uid for uid, join in self._joins.items() if join.name == cluster_name}
+        return {join.node: uid for uid, join in self._joins.items() if join.name == cluster_name and is_wanted(join)}
 
-    def cancel_joins(self, cluster_name: str) -> None:
-        """Cancel every join of that kind cluster, queued or running."""
-        for uid in self.joining(cluster_name).values():
-            self.cancel(uid)
+    def cancel_joins(self, cluster_name: str, nodes: Collection[str]) -> None:
+        """Cancel the joins of these nodes of a kind cluster, queued or running."""
+        for node, uid in self.joining(cluster_name).items():
+            if node in nodes:
+                self.cancel(uid)
 
     def goals(self, record: Record) -> dict[Goal, GoalFacts]:
         """Return the outcome per goal; forget those that have been quiet for long enough.

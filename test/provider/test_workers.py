@@ -267,6 +267,20 @@ class TestKindclusterThatGoes:
             world.delete("dev-w1", resource=KIND_MACHINES)
             await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
 
+    async def test_deletion_of_another_object_of_the_name_ends_no_join(self, world):
+        world.containers.join_seconds = 20
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            world.add("dev", namespace="other", finalizers=[names.KIND_CLUSTER_FINALIZER])
+            await asyncio.sleep(1)
+            world.delete("dev", namespace="other")
+            await world.until(lambda: world.get("dev", "other") is None)
+            await world.joined()
+            assert len(world.engine.called("kubeadm join")) == 1
+
     async def test_retained_cluster_keeps_whole_workers_and_nothing_half_joined(self, world):
         async with world.running():
             world.add_owned()

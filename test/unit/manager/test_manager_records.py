@@ -460,7 +460,7 @@ class TestWorker:
         world.records.start(world.record("two"), replace(JOIN, node="dev-two"))
         world.records.start(world.record("three"), replace(JOIN, name="other", node="other-one"))
         assert world.records.joining("dev") == {NODE: "one", "dev-two": "two"}
-        world.records.cancel_joins("dev")
+        world.records.cancel_joins("dev", {NODE, "dev-two", "other-one"})
         await asyncio.sleep(0.1)
         assert world.records.joining("dev") == {}
         assert world.records.joining("other") == {"other-one": "three"}
