@@ -3,10 +3,11 @@
 A view wraps the object as the API server sent it and copies nothing. Views make no decisions.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from capk.api import names
 
@@ -318,6 +319,9 @@ class OwnerMachine(Object):
         return self.spec.get("version") or None
 
 
+_MACHINE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
 @dataclass(frozen=True)
 class KINDMachine(Object):
     """A KINDMachine."""
@@ -329,8 +333,12 @@ class KINDMachine(Object):
 
     @property
     def stored_machine_id(self) -> str | None:
-        """The machine id in the annotation, whether or not it is a copy: see MACHINE_ID_ANNOTATION."""
-        return self.annotations.get(names.MACHINE_ID_ANNOTATION) or None
+        """The machine id in the annotation, whether or not it is a copy: see MACHINE_ID_ANNOTATION.
+
+        None for a value that is not the form of a uid: an edit must not reach the container's label.
+        """
+        stored = str(self.annotations.get(names.MACHINE_ID_ANNOTATION) or "")
+        return stored if _MACHINE_ID.fullmatch(stored) else None
 
     @property
     def joined_containers(self) -> frozenset[str]:

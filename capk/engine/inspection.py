@@ -146,7 +146,7 @@ def node(document: Document, network: str) -> Node | None:
         mark=_mark(document),
         api_port=_api_port(document, labels) if running and role in _API_ROLES else None,
         addresses=addresses,
-        machine=_text(labels.get(MACHINE_CONTAINER_LABEL), MACHINE_CONTAINER_LABEL, MAX_LABEL),
+        machine=str(labels.get(MACHINE_CONTAINER_LABEL) or "")[:MAX_LABEL],
     )
 
 

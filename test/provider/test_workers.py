@@ -168,6 +168,16 @@ class TestWhoseContainer:
             await world.until(lambda: world.get("dev-w2", resource=KIND_MACHINES) is None)
             assert [node.container_id for node in world.engine.of() if node.machine] == [container]
 
+    @pytest.mark.parametrize("edited", ["x" * 300, "x" * 200_000, "one\ntwo", "zero\0byte", "--privileged"])
+    async def test_machine_id_that_is_no_id_does_not_reach_the_label(self, world, edited):
+        """A label that the next listing cannot read would hide every kind cluster of the engine."""
+        async with world.running():
+            world.add_owned()
+            world.add_machine(annotations={names.MACHINE_ID_ANNOTATION: edited})
+            await world.ready()
+            await world.joined()
+            assert world.node().machine == world.machine().uid
+
     async def test_container_removed_by_hand_is_reported_and_not_replaced(self, world):
         async with world.running():
             await up(world)
