@@ -137,7 +137,11 @@ def _start(observed: MachineObserved) -> Plan:
         message = f"The API server refuses what must be stored before the node joins: {refusal}"
         return _waiting(observed, Reason.WRITE_REFUSED, message)
     stored = observed.object.stored_machine_id
-    claim: dict[str, str | None] = {} if stored == request.machine else {names.MACHINE_ID_ANNOTATION: request.machine}
+    claim: dict[str, str | None] = {}
+    if stored != request.machine:
+        # Beside an id of its own, the container of the original would look like one that this machine has lost.
+        copied = [names.JOINED_CONTAINER_ANNOTATION] if observed.is_copy else []
+        claim = {names.MACHINE_ID_ANNOTATION: request.machine, **dict.fromkeys(copied)}
     # What a join that was ended has left may not have been listed yet.
     return Plan(
         refresh=stored is not None,
