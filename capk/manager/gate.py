@@ -47,7 +47,9 @@ class Gate:
 
     def _is_worker_wanted(self, machine: KINDMachine, request: AddWorker | RemoveWorker) -> bool:
         cluster = self._relations.machines.infrastructure(machine)
-        owner = self._relations.machines.owner(machine) or (self._relations.owner(cluster) if cluster else None)
+        # The label of a standalone one may name any Cluster.
+        named = None if machine.is_standalone else self._relations.machines.owner(machine)
+        owner = named or (self._relations.owner(cluster) if cluster else None)
         if self._is_left_alone(machine, owner):
             return False
         if isinstance(request, RemoveWorker):

@@ -12,7 +12,7 @@ from capk.manager.facts import now
 from capk.manager.observe import Observer
 from capk.manager.records import Records
 from capk.manager.relations import Relations
-from capk.plan.observed import ConfigObserved, MachineObserved, Observed, Policy
+from capk.plan.observed import ConfigObserved, MachineObserved, Policy
 from capk.runtime.store import Store
 
 Found = Callable[[Resource, Mapping[str, Any]], None]
@@ -53,7 +53,7 @@ class MachineObserver:
         if raw is None:
             return None
         machine = KINDMachine(raw)
-        owner = await self._owner(machine)
+        owner = None if machine.is_standalone else await self._owner(machine)
         cluster = self._relations.machines.infrastructure(machine)
         if cluster is None and machine.is_deleting:
             others = await self._list_kindclusters(machine)
@@ -68,7 +68,7 @@ class MachineObserver:
             policy=self._policy,
             engine_name=self._engine_name,
             machine=await self._machine(machine),
-            owner=owner or _owner_of(infrastructure, machine),
+            owner=infrastructure.owner if infrastructure and machine.is_standalone else owner,
             infrastructure=infrastructure,
             is_copy=self._relations.machines.is_copy(machine),
             joined=record.joined,
@@ -127,7 +127,3 @@ class MachineObserver:
         versions = [str(reference.get("apiVersion", "")).partition("/") for reference in references]
         named = next((version for group, _, version in versions if group == names.CORE_GROUP), names.CLUSTERS.version)
         return self._relations.core_version or named
-
-
-def _owner_of(infrastructure: Observed | None, machine: KINDMachine) -> OwnerCluster | None:
-    return infrastructure.owner if infrastructure and machine.is_standalone else None

@@ -168,6 +168,13 @@ class TestWhoseContainer:
             await world.until(lambda: world.get("dev-w2", resource=KIND_MACHINES) is None)
             assert [node.container_id for node in world.engine.of() if node.machine] == [container]
 
+    async def test_failed_join_of_a_copy_is_tried_again(self, world):
+        async with world.running():
+            await up(world)
+            world.add_machine("dev-w2", annotations=dict(world.machine().annotations))
+            world.containers.joins = [trouble("failed to join the worker: no route", "docker", "exec")]
+            await world.joined("dev-w2")
+
     @pytest.mark.parametrize("edited", ["x" * 300, "x" * 200_000, "one\ntwo", "zero\0byte", "--privileged"])
     async def test_machine_id_that_is_no_id_does_not_reach_the_label(self, world, edited):
         """A label that the next listing cannot read would hide every kind cluster of the engine."""
@@ -431,6 +438,19 @@ class TestStandalone:
             await world.until(lambda: world.reason("dev-w1", resource=KIND_MACHINES) == "WaitingForInfrastructure")
             world.add()
             await world.joined()
+
+    async def test_label_of_a_cluster_that_goes_does_not_leave_the_container_behind(self, world):
+        labels = {names.CORE_CLUSTER_NAME_LABEL: "other"}
+        other = {"name": "other", "namespace": "default", "finalizers": ["x"], "deletionTimestamp": "2026-01-02"}
+        async with world.running():
+            world.add(spec={"standalone": True})
+            world.kube.put(CLUSTERS, {"metadata": other, "spec": {"paused": True}})
+            world.add_standalone_machine(labels=labels)
+            await world.ready()
+            await world.joined()
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
 
     async def test_machine_of_another_namespace_is_none_of_the_clusters(self, world):
         async with world.running():
