@@ -24,7 +24,7 @@ from capk.engine.inspection import (
     Sibling,
     Unreadable,
 )
-from capk.errors import CommandFailed, CommandMissing, TooMuchOutput
+from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
 __all__ = [
     "KIND_CLUSTER_LABEL",
@@ -248,6 +248,21 @@ class Containers:
             raise CommandMissing(["exec", node_name], "no container engine command is available")
         options = ["--interactive"] if stdin is not None else []
         return await self._run(["exec", *options, node_name, *command], timeout_seconds, stdin=stdin)
+
+    async def read(self, node_name: str, command: Sequence[str], *, timeout_seconds: float = 30) -> command.Output:
+        """Run a command in a running node that prints secrets: as `run`, but no error holds its standard output."""
+        if not self.command:
+            raise CommandMissing(["exec", node_name], "no container engine command is available")
+        call = [*self.command, "exec", node_name, *command]
+        try:
+            output = await self._run(call[len(self.command) :], timeout_seconds, check=False)
+        except TooMuchOutput as error:
+            raise TooMuchOutput(call, "it printed more than is read", error.exit_status) from None
+        except CommandTimedOut as error:
+            raise CommandTimedOut(call, "", error.seconds) from None
+        if output.exit_status != 0:
+            raise CommandFailed(call, output.stderr, output.exit_status)
+        return output
 
     async def printed(self, container_id: str, *, timeout_seconds: float = 30) -> str:
         """Return the last log lines of a container, running or not, with at most 64 KiB of its standard error.

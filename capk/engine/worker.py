@@ -230,12 +230,12 @@ class NewNode:
     async def _copy_registries(self, *, is_same_image: bool) -> None:
         """Give the node the registry settings of the control plane, before anything is pulled."""
         what = "all" if is_same_image else "registries"
-        read = await self._run(self._control_plane, ["sh", "-c", READ_SCRIPT])
+        read = await self._containers.read(self._control_plane, ["sh", "-c", READ_SCRIPT], timeout_seconds=CALL_SECONDS)
         await self._run(self.container_id, ["sh", "-c", WRITE_SCRIPT, "write-containerd", what], stdin=read.stdout)
 
     async def _new_token(self) -> str:
-        printed = (await self._run(self._control_plane, TOKEN_COMMAND)).stdout
-        if not (found := _TOKEN.search(printed)):
+        read = await self._containers.read(self._control_plane, TOKEN_COMMAND, timeout_seconds=CALL_SECONDS)
+        if not (found := _TOKEN.search(read.stdout)):
             raise _unreadable(self._containers, self._control_plane, TOKEN_COMMAND, "it holds no token")
         return found[0]
 
@@ -286,7 +286,7 @@ def _joining(worker: Worker, addresses: Sequence[str]) -> Joining:
 
 async def _text_and_version(containers: Containers, node: str, call: Sequence[str]) -> tuple[str, str]:
     """Return the Kubernetes version in the last line of the output, after the rest of the output."""
-    printed = (await containers.run(node, call, timeout_seconds=CALL_SECONDS)).stdout
+    printed = (await containers.read(node, call, timeout_seconds=CALL_SECONDS)).stdout
     text, _, version = printed.strip().rpartition("\n")
     if not _VERSION.fullmatch(version):
         raise _unreadable(containers, node, call, "it does not end with a version of Kubernetes")

@@ -241,6 +241,9 @@ class FakeContainers:
                 self.host.kubernetes_nodes.discard(name)
         return Output("", "")
 
+    async def read(self, node_name: str, command: Sequence[str], **_: Any) -> Output:
+        return await self.run(node_name, command)
+
     async def sibling(self, container_id: str) -> Sibling:
         node = self.host.containers[container_id]
         return Sibling(node.image, "image-id", "kind", (node.address,))

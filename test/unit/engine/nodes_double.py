@@ -108,6 +108,9 @@ class NodesDouble(Containers):
         await self._do(f"{_short(command)} in {where}")
         return Output(self._answer(node_name, list(command)), "")
 
+    async def read(self, node_name: str, command: Sequence[str], *, timeout_seconds: float = 30) -> Output:
+        return await self.run(node_name, command)
+
     def stop(self, identity: str = CONTROL_PLANE) -> Any:  # type: ignore[override]
         self.listed = [replace(one, running=one.container_id != identity) for one in self.listed]
 

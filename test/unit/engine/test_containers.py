@@ -15,7 +15,7 @@ import pytest
 from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.engine import command
 from capk.engine.containers import WRITE_SCRIPT, Containers, Node, UnreadableAnswer, chosen_engine, engine_command
-from capk.errors import CommandFailed, CommandMissing
+from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
 SCRIPT = r"""#!/bin/sh
 # Prints the files of the sub-command: VERB.out, VERB.err; exits with VERB.status. VERB-2.* comes with the second call.
@@ -635,6 +635,24 @@ class TestExec:
         with pytest.raises(CommandFailed) as failure:
             await containers.run("dev-worker", ["nonsense"])
         assert (failure.value.exit_status, failure.value.output) == (127, "no\n")
+
+    async def test_error_of_a_command_that_prints_secrets_holds_none(self, docker, containers):
+        docker.says("exec", "certSANs: [private.example]\n", "cat: /kind/version: No such file\n", 1)
+        with pytest.raises(CommandFailed) as failure:
+            await containers.read("dev-worker", ["cat", "/kind/kubeadm.conf", "/kind/version"])
+        assert failure.value.output == "cat: /kind/version: No such file\n"
+
+    @pytest.mark.parametrize(
+        "error", [TooMuchOutput([], "private.example", 1), CommandTimedOut([], "private.example", 9)]
+    )
+    async def test_error_of_an_unfinished_command_that_prints_secrets_holds_none(self, containers, monkeypatch, error):
+        async def fail(*_: Any, **options: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(command, "run", fail)
+        with pytest.raises(type(error)) as failure:
+            await containers.read("dev-worker", ["cat", "/kind/kubeadm.conf"])
+        assert "private" not in failure.value.output
 
     async def test_file_is_written_by_the_shell_from_its_input(self, docker, containers):
         await containers.write_file("dev-worker", '/a "b"/$(c)', "töp", mode="0600")
