@@ -145,6 +145,14 @@ def test_node_that_does_not_start_has_as_much_time_as_with_kind() -> None:
     assert START_SECONDS <= ended[0] < START_SECONDS + 1
 
 
+def test_output_of_an_image_cannot_stop_the_provider() -> None:
+    """An expression that backtracks takes most of a minute for this line."""
+    engine = NodesDouble()
+    engine.output = f"{'Reached target ' * 70_000}\n[  OK  ] Reached target multi-user.target - Multi-User System.\n"
+    join(engine)
+    assert "kubeadm join in new" in engine.steps
+
+
 @pytest.mark.parametrize(
     "error", [failed(f"error: bad {TOKEN}\n"), CommandTimedOut(["docker"], f"error: bad {TOKEN}", JOIN_SECONDS)]
 )
