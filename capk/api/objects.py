@@ -318,6 +318,11 @@ class OwnerMachine(Object):
         """spec.version: the Kubernetes version that the node should have."""
         return self.spec.get("version") or None
 
+    def has_as_infrastructure(self, machine: Object) -> bool:
+        """Return whether the Machine names this object; a Machine without a name of its own contradicts nothing."""
+        name = (self.spec.get("infrastructureRef") or {}).get("name")
+        return name in (None, "", machine.name)
+
 
 _MACHINE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 

@@ -18,7 +18,7 @@ class Gate:
         """Return whether the request may be carried out now."""
         if record.vanished:
             # An object that was restored from a backup carries the claim of the one that is gone.
-            return self._is_abandoned(request)
+            return self._is_abandoned(record, request)
         raw = self._store.get(record.key)
         if raw is None or Object(raw).uid != record.uid:
             return False
@@ -36,13 +36,13 @@ class Gate:
                 return cluster.is_deleting and not (is_of_whole and cluster.retains)
         return True
 
-    def _is_abandoned(self, request: OperationRequest) -> bool:
+    def _is_abandoned(self, record: Record, request: OperationRequest) -> bool:
         """Return whether a request removes what no other object has come to own."""
         match request:
             case Delete():
                 return not self._relations.is_claimed(request.uids)
             case RemoveWorker():
-                return not self._relations.machines.has_id(request.machine)
+                return not self._relations.machines.has_id(record.key, request.machine)
         return False
 
     def _is_worker_wanted(self, machine: KINDMachine, request: AddWorker | RemoveWorker) -> bool:

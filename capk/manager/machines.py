@@ -75,9 +75,10 @@ class Machines:
         others = (KINDMachine(self._store.get(key)) for key in self._store.find(_STORED_ID, stored))
         return any(_age(other) < _age(machine) for other in others if other.uid != machine.uid)
 
-    def has_id(self, machine_id: str) -> bool:
-        """Return whether a KINDMachine has, or holds, that machine id."""
-        return bool(self._store.find(_UID, machine_id) or self._store.find(_STORED_ID, machine_id))
+    def has_id(self, key: Key, machine_id: str) -> bool:
+        """Return whether the KINDMachine with that key has, or holds, that machine id; others may have copied it."""
+        raw = self._store.get(key)
+        return raw is not None and machine_id in (Object(raw).uid, KINDMachine(raw).stored_machine_id)
 
     def keys_for_event(self, machine: KINDMachine) -> set[Key]:
         """Return the keys to reconcile after an event of this KINDMachine, including its own."""

@@ -99,7 +99,7 @@ class MachineObserver:
         return OwnerCluster(raw)
 
     async def _machine(self, machine: KINDMachine) -> OwnerMachine | None:
-        """Return the Machine of the owner reference; it is read once."""
+        """Return the Machine of the owner reference, which may have been copied; it is read once."""
         reference, record = machine.owner_machine_reference, self._records.of(machine)
         if reference is None or machine.is_deleting:
             return None
@@ -110,7 +110,7 @@ class MachineObserver:
             except NotFound:
                 return None
             record.machine = OwnerMachine({"metadata": raw["metadata"], "spec": raw.get("spec") or {}})
-        return record.machine
+        return record.machine if record.machine.has_as_infrastructure(machine) else None
 
     async def _list_kindclusters(self, machine: KINDMachine) -> list[KINDCluster]:
         """Read the KINDClusters of a KINDMachine, so that it is certain whether there is one; return them."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from capk.api import names
-from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONFIGS, KIND_MACHINES
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONFIGS, KIND_MACHINES, MACHINES
 from capk.errors import Denied
 from test.provider.world import World, quiet, trouble
 
@@ -167,6 +167,19 @@ class TestWhoseContainer:
             world.delete("dev-w2", resource=KIND_MACHINES)
             await world.until(lambda: world.get("dev-w2", resource=KIND_MACHINES) is None)
             assert [node.container_id for node in world.engine.of() if node.machine] == [container]
+
+    async def test_copy_of_an_owner_reference_makes_no_second_container_for_one_machine(self, world):
+        async with world.running():
+            world.add_owned()
+            world.add_machine()
+            world.kube.edit(MACHINES, "dev-w1", {"spec": {"infrastructureRef": {"name": "dev-w1"}}})
+            await world.ready()
+            await world.joined()
+            copied = {key: world.machine().metadata[key] for key in ("namespace", "labels", "ownerReferences")}
+            world.kube.put(KIND_MACHINES, {"metadata": {**copied, "name": "dev-w2"}, "spec": {}})
+            await asyncio.sleep(30)
+            assert world.reason("dev-w2", resource=KIND_MACHINES) == "WaitingForMachine"
+            assert len(world.engine.called("run")) == 1
 
     async def test_failed_join_of_a_copy_is_tried_again(self, world):
         async with world.running():
@@ -388,6 +401,21 @@ class TestVanishedObject:
             await world.until(lambda: len(world.engine.of()) == 1)
             await asyncio.sleep(30)
             assert {record.key.kind for record in app.records._records.values()} == {"KINDCluster", "KINDControlPlane"}
+
+    async def test_copied_machine_id_does_not_keep_the_remains(self, world):
+        world.containers.join_seconds = 60
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            stored = {names.MACHINE_ID_ANNOTATION: world.machine().uid}
+            world.kube.put(
+                KIND_MACHINES, {"metadata": {"name": "copy", "namespace": "other", "annotations": stored}, "spec": {}}
+            )
+            world.containers.removes = [trouble("Error: device or resource busy", "docker", "rm")] * 2
+            world.vanish("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: len(world.engine.of()) == 1)
 
     async def test_successor_of_the_same_name_keeps_its_node(self, world):
         world.containers.join_seconds = 5
