@@ -1,6 +1,7 @@
 """Decide what to do until the kind cluster is complete: create, report progress, clean up, retry."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from posixpath import normpath
 from typing import Any
 
@@ -17,7 +18,7 @@ from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_fil
 from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
-from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
+from capk.plan.ownership import Ownership, has_only_workers, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 from capk.plan.status import false, kindcluster_status, queued
 
@@ -55,14 +56,21 @@ def plan_creation(observed: Observed) -> Plan | None:
     is_complete = was_completed(observed)
     if owned is Ownership.UNSEEN and not is_complete:
         return Plan(refresh=True, requeue_seconds=1.0)
+    if owned is Ownership.OURS and is_complete and has_only_workers(observed):
+        # A second listing has to agree, because the cleanup removes them.
+        return replace(_clean_up(observed), refresh=True) if observed.object.recreates else _lost(observed)
     if owned is not Ownership.ABSENT and (is_complete or _is_adopted(observed)):
         return None
     if owned is not Ownership.ABSENT:
         # The provider stopped during a creation and cannot know how far it got, so it starts over (C21).
         return _clean_up(observed)
     if is_complete and not observed.object.recreates:
-        return Plan(refresh=not _is_announced(observed, Reason.MISSING), status=_missing(observed))
+        return _lost(observed)
     return _start(observed)
+
+
+def _lost(observed: Observed) -> Plan:
+    return Plan(refresh=not _is_announced(observed, Reason.MISSING), status=_missing(observed))
 
 
 def _is_adopted(observed: Observed) -> bool:

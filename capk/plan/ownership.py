@@ -185,6 +185,13 @@ def is_adopted(observed: Observed) -> bool:
     )
 
 
+def has_only_workers(observed: Observed) -> bool:
+    """Return whether nothing is left of the kind cluster but workers that were added later, which kind cannot bring
+    back to life."""
+    nodes = _nodes(observed)
+    return bool(nodes) and all(node.machine and node.role != CONTROL_PLANE for node in nodes)
+
+
 def _nodes(observed: Observed) -> list[NodeFacts]:
     return [node for node in observed.engine.nodes or () if not node.is_load_balancer]
 

@@ -328,6 +328,28 @@ class TestKindclusterThatGoes:
             await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None and world.get() is None)
             assert sorted(node.name for node in world.engine.of()) == ["dev-control-plane", "dev-w1"]
 
+    async def test_cluster_of_which_only_workers_are_left_is_missing(self, world):
+        async with world.running():
+            await up(world)
+            del world.engine.containers[world.node("dev-control-plane").container_id]
+            await world.until(lambda: world.reason() == "Missing")
+            await asyncio.sleep(60)
+            assert [node.name for node in world.engine.of()] == ["dev-w1"]
+
+    @pytest.mark.parametrize("seconds", [0.6, 1.8, 3.0, 10])
+    async def test_cluster_of_which_only_workers_are_left_is_created_again(self, world, seconds):
+        async with world.running():
+            world.add_owned()
+            world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"recreatePolicy": "Always"}})
+            await world.ready()
+            world.add_machine()
+            await asyncio.sleep(seconds)
+            del world.engine.containers[world.node("dev-control-plane").container_id]
+            await world.until(lambda: len(world.engine.called("create")) == 2)
+            await world.ready()
+            await world.joined()
+            assert sorted(node.name for node in world.engine.of()) == ["dev-control-plane", "dev-w1"]
+
     async def test_workers_join_the_cluster_that_was_created_again(self, world):
         async with world.running():
             world.add_owned()
