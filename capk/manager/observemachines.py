@@ -60,6 +60,7 @@ class MachineObserver:
             cluster = self._relations.machines.infrastructure(machine)
             if cluster is None and others:
                 return None
+            cluster = cluster or self._relations.named_by(machine)
         infrastructure = await self._observer.kindcluster(cluster.key) if cluster else None
         record = self._records.of(machine)
         return MachineObserved(

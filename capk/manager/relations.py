@@ -130,6 +130,15 @@ class Relations:
         workers = {key for cluster in self._kindclusters(related, current) for key in self.workers(cluster)}
         return related | rivals | workers
 
+    def named_by(self, machine: KINDMachine) -> KINDCluster | None:
+        """Return the KINDCluster in the namespace whose kind cluster the provider id of a KINDMachine names.
+
+        It is all that is left if a label or a reference was edited; the container itself has to prove the rest.
+        """
+        _, _, path = (machine.provider_id or "").partition("://")
+        keys = self.keys_wanting(path.split("/")[1:2])
+        return next(iter(self._kindclusters(sorted(key for key in keys if key.namespace == machine.namespace))), None)
+
     def workers(self, cluster: KINDCluster) -> set[Key]:
         """Return the KINDMachines of a KINDCluster."""
         return {machine.key for machine in self.machines.of(cluster)}

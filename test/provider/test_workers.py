@@ -217,6 +217,26 @@ class TestWhoseContainer:
             assert len(world.engine.called("run")) == 1
 
 
+class TestEditedReferences:
+    @pytest.mark.parametrize(
+        ("resource", "name", "edit"),
+        [
+            (KIND_MACHINES, "dev-w1", {"metadata": {"labels": {names.CORE_CLUSTER_NAME_LABEL: None}}}),
+            (KIND_MACHINES, "dev-w1", {"metadata": {"labels": {names.CORE_CLUSTER_NAME_LABEL: "other"}}}),
+            (CLUSTERS, "dev", {"spec": {"infrastructureRef": None}}),
+        ],
+    )
+    async def test_container_goes_with_its_object_all_the_same(self, world, resource, name, edit):
+        async with world.running():
+            await up(world)
+            world.kube.edit(resource, name, edit)
+            await asyncio.sleep(5)
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+            assert world.engine.kubernetes_nodes == set()
+
+
 class TestOtherEngine:
     @pytest.mark.parametrize("seconds", [0.5, 5, 60])
     async def test_worker_is_not_gone_because_another_engine_does_not_have_it(self, world, seconds):
