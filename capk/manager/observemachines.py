@@ -6,7 +6,7 @@ from typing import Any
 from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, KINDCluster, KINDConfig, KINDMachine, Object, OwnerCluster, OwnerMachine
-from capk.errors import NotFound
+from capk.errors import ApiError, NotFound
 from capk.kube.protocol import KubeApi
 from capk.manager.facts import now
 from capk.manager.observe import Observer
@@ -63,12 +63,14 @@ class MachineObserver:
             cluster = cluster or self._relations.named_by(machine)
         infrastructure = await self._observer.kindcluster(cluster.key) if cluster else None
         record = self._records.of(machine)
+        owner_machine, unreadable = await self._machine(machine)
         return MachineObserved(
             object=machine,
             now=now(),
             policy=self._policy,
             engine_name=self._engine_name,
-            machine=await self._machine(machine),
+            machine=owner_machine,
+            unreadable=unreadable,
             owner=infrastructure.owner if infrastructure and machine.is_standalone else owner,
             infrastructure=infrastructure,
             is_copy=self._relations.machines.is_copy(machine),
@@ -99,19 +101,26 @@ class MachineObserver:
         self._found(names.CLUSTERS, raw)
         return OwnerCluster(raw)
 
-    async def _machine(self, machine: KINDMachine) -> OwnerMachine | None:
-        """Return the Machine of the owner reference, which may have been copied; it is read once."""
+    async def _machine(self, machine: KINDMachine) -> tuple[OwnerMachine | None, str]:
+        """Return the Machine of the owner reference, which may have been copied, or why the API server refuses it.
+
+        It is read once.
+        """
         reference, record = machine.owner_machine_reference, self._records.of(machine)
         if reference is None or machine.is_deleting:
-            return None
+            return None, ""
         if record.machine is None or record.machine.uid != reference["uid"]:
             resource = names.machines(self._core_version(machine))
             try:
                 raw = await self._client.get(resource, machine.namespace, reference["name"])
             except NotFound:
-                return None
+                return None, ""
+            except ApiError as error:
+                if not error.is_refusal:
+                    raise
+                return None, error.message
             record.machine = OwnerMachine({"metadata": raw["metadata"], "spec": raw.get("spec") or {}})
-        return record.machine if record.machine.has_as_infrastructure(machine) else None
+        return (record.machine if record.machine.has_as_infrastructure(machine) else None), ""
 
     async def _list_kindclusters(self, machine: KINDMachine) -> list[KINDCluster]:
         """Read the KINDClusters of a KINDMachine, so that it is certain whether there is one; return them."""

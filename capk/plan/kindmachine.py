@@ -27,6 +27,9 @@ from capk.plan.ownership import Ownership, ownership
 from capk.plan.plan import AddWorker, Plan
 from capk.plan.status import Verdict, conditions_only, false, machine_status, true
 
+REFUSED_SECONDS = 60.0
+"""Interval between reads of a Machine that the API server refuses: no event shows that it allows them."""
+
 
 def decide(observed: MachineObserved) -> Plan:
     """Return the next plan for a KINDMachine."""
@@ -80,6 +83,9 @@ def await_machine(observed: MachineObserved) -> Plan | None:
     machine = observed.object
     if observed.machine is not None or machine.is_standalone or was_joined(observed):
         return None
+    if observed.unreadable:
+        message = f"The API server refuses to hand out the Machine that owns this KINDMachine: {observed.unreadable}"
+        return replace(_not_joined(observed, Reason.WAITING_FOR_MACHINE, message), requeue_seconds=REFUSED_SECONDS)
     age = (observed.now - machine.created_at).total_seconds()
     if 0 <= age < FRESH_SECONDS and not machine.status:
         return Plan(requeue_seconds=FRESH_SECONDS - age + 0.1)

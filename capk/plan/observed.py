@@ -375,6 +375,8 @@ class MachineObserved:
     machine: OwnerMachine | None = None
     """The Machine that the owner reference names. It is read once, because no watch delivers Machines; None if there is
     no such reference, or if the API server does not have the Machine."""
+    unreadable: str = ""
+    """Why the API server refuses to hand out that Machine."""
     owner: OwnerCluster | None = None
     """The Cluster that the label `cluster.x-k8s.io/cluster-name` names; of a standalone one, the owner of its
     KINDCluster. None only if it certainly does not exist."""

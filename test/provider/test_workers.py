@@ -7,7 +7,7 @@ import pytest
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONFIGS, KIND_MACHINES, MACHINES
-from capk.errors import Denied
+from capk.errors import Denied, Forbidden
 from test.provider.world import World, quiet, trouble
 
 pytestmark = pytest.mark.virtual_time
@@ -106,6 +106,24 @@ class TestJoin:
             assert world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[1] == "WriteRefused"
             assert not world.engine.called("run")
             world.kube.refuse = None
+            await world.joined()
+
+    async def test_machine_that_must_not_be_read_is_the_reported_cause(self, world, monkeypatch):
+        get = world.kube.get
+
+        async def refuse(resource, namespace, name):
+            if resource.plural == MACHINES.plural:
+                raise Forbidden("get", "machines", 403, "not today")
+            return await get(resource, namespace, name)
+
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            monkeypatch.setattr(world.kube, "get", refuse)
+            world.add_machine()
+            await asyncio.sleep(60)
+            assert "not today" in world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[2]
+            monkeypatch.undo()
             await world.joined()
 
     async def test_engine_without_a_command_cannot_add_workers(self, tmp_path):
