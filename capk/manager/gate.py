@@ -16,12 +16,10 @@ class Gate:
 
     def still_wanted(self, record: Record, request: OperationRequest) -> bool:
         """Return whether the request may be carried out now."""
-        if record.vanished:
-            # An object that was restored from a backup carries the claim of the one that is gone.
-            return self._is_abandoned(record, request)
         raw = self._store.get(record.key)
         if raw is None or Object(raw).uid != record.uid:
-            return False
+            # An object that was restored from a backup carries the claim of the one that is gone.
+            return record.vanished and self._is_abandoned(record, request)
         if isinstance(request, AddWorker | RemoveWorker):
             return self._is_worker_wanted(KINDMachine(raw), request)
         cluster = KINDCluster(raw)

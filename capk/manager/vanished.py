@@ -38,6 +38,9 @@ class VanishedObjects:
 
         uid: of the object that has the key now; None if there is none.
         """
+        if uid is not None and (back := self._records.find(uid)):
+            # It had only left this provider's watch filter: its own wish counts again.
+            back.vanished = False
         waits = [await self._end_work_of(record) for record in self._records.of_key(key) if record.uid != uid]
         return min((wait for wait in waits if wait is not None), default=None)
 

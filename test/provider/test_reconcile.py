@@ -691,6 +691,23 @@ class TestVanished:
             world.delete()
             assert await world.until(lambda: world.get() is None) < 20
 
+    async def test_deletion_goes_on_after_a_moment_out_of_the_watch_filter(self, tmp_path):
+        """If its removal counted as that of an object which is gone, each attempt would end before it began."""
+        world = World(tmp_path, watch_filter="blue")
+        async with world.running():
+            world.add(labels={names.WATCH_FILTER_LABEL: "blue"})
+            await world.ready()
+            world.containers.remove_seconds = 5.0
+            world.containers.removes = [trouble("Error: device or resource busy", "docker", "rm")]
+            world.delete()
+            await world.until(lambda: bool(world.engine.called("remove")))
+            for label in (None, "blue"):
+                world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": {names.WATCH_FILTER_LABEL: label}}})
+                await asyncio.sleep(1)
+            await world.until(lambda: world.get() is None)
+            assert world.engine.of("dev") == []
+            assert len(world.engine.called("remove")) == 2
+
     @pytest.mark.parametrize("comes_back", [True, False])
     async def test_complete_cluster_that_could_not_be_noted_survives_a_time_out_of_the_watch_filter(
         self, tmp_path, comes_back

@@ -49,6 +49,16 @@ def wanted(request: Any, *, paused: bool = False, vanished: bool = False, **meta
     return Gate(store, relations).still_wanted(record, request)
 
 
+def test_object_that_is_back_wants_what_it_wants_itself() -> None:
+    """An object that leaves the watch filter for a moment looks like one that has vanished."""
+    cluster = kindcluster(annotations=CREATING, **DELETING)
+    store = new_store()
+    relations = Relations(store)
+    store.put(names.KIND_CLUSTERS, cluster.raw)
+    record = Record(cluster.key, UID, vanished=True)
+    assert Gate(store, relations).still_wanted(record, GONE)
+
+
 def test_creation_is_wanted_while_its_attempt_is_the_one_that_is_stored() -> None:
     assert wanted(CREATE)
     assert not wanted(CREATE, annotations={**CREATING, names.ATTEMPT_ANNOTATION: "2"})
