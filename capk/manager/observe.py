@@ -95,6 +95,7 @@ class Observer:
             copies_claim=self._relations.copies_claim(key),
             cluster_name=name,
             rival=self._relations.rival(cluster),
+            is_being_removed=self._is_being_removed(cluster, name),
             is_held=self._relations.is_held(cluster, ids_of(engine)),
             engine=engine,
             operation=self._records.operation(cluster.uid),
@@ -145,6 +146,11 @@ class Observer:
             refusals=self._records.refusals(self._records.of(control_plane)),
             held_back=self._records.held_back(self._records.of(control_plane)),
         )
+
+    def _is_being_removed(self, cluster: KINDCluster, name: str) -> bool:
+        claim = self._relations.claim(cluster.key)
+        inherits = claim is not None and claim.uid != cluster.uid
+        return claim is not None and inherits and self._records.is_being_removed(claim.uid, name)
 
     def _workers(self, cluster: KINDCluster, name: str, engine: EngineFacts) -> Workers:
         machines = self._relations.machines.of(cluster)

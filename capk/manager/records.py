@@ -172,6 +172,8 @@ class Records:
         self._uids: dict[Key, set[str]] = defaultdict(set)
         self._joins: dict[str, AddWorker] = {}
         """Joins that have not ended when last looked at, by uid; also those of forgotten objects."""
+        self._removals: dict[str, Delete] = {}
+        """Removals for the deletion of an object, likewise."""
 
     def of(self, current: Object) -> Record:
         """Return the record of an object, creating it if there is none."""
@@ -200,6 +202,8 @@ class Records:
         record.request = request
         if isinstance(request, Create | Delete):
             record.completed = None
+        if isinstance(request, Delete) and request.goal is Goal.GONE:
+            self._removals[record.uid] = request
         if isinstance(request, AddWorker | RemoveWorker):
             record.joined = ""
         if isinstance(request, AddWorker):
@@ -262,6 +266,15 @@ class Records:
         for node, uid in self.joining(cluster_name).items():
             if node in nodes:
                 self.cancel(uid)
+
+    def is_being_removed(self, claimed: str, name: str) -> bool:
+        """Return whether a removal is queued, or runs, of the kind cluster of that name that was made for a uid.
+
+        claimed: the uid in the marks, or the id of an adopted container.
+        """
+        states = {uid: self._lanes.get(uid) for uid in self._removals}
+        self._removals = {uid: one for uid, one in self._removals.items() if (state := states[uid]) and not state.done}
+        return any(one.name == name and claimed in one.uids | one.container_ids for one in self._removals.values())
 
     def goals(self, record: Record) -> dict[Goal, GoalFacts]:
         """Return the outcome per goal; forget those that have been quiet for long enough.

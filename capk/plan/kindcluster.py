@@ -25,6 +25,9 @@ from capk.plan.status import conditions_only, false, kindcluster_status, true
 FRESH_SECONDS = 3.0
 """How long a new object waits for its owner Cluster without a status: most get it quickly, and a status is a write."""
 
+REMOVAL_SECONDS = 1.0
+"""How soon to look again whether a removal has ended."""
+
 _COPIED = (
     names.CLAIM_ANNOTATION,
     names.CLAIM_ID_ANNOTATION,
@@ -138,6 +141,18 @@ def check_name(observed: Observed) -> Plan | None:
     return None
 
 
+def await_removal(observed: Observed) -> Plan | None:
+    """Wait while what the object claims is removed for the one before it: it would be Ready for a last moment.
+
+    A removal that is still queued is withdrawn in favor of the claim.
+    """
+    if not observed.is_being_removed:
+        return None
+    message = "Removing the kind cluster of an earlier object."
+    verdicts = {Condition.CLUSTER_CREATED: false(Reason.CLEANING_UP, message)}
+    return Plan(status=kindcluster_status(observed, verdicts), requeue_seconds=REMOVAL_SECONDS)
+
+
 def yield_to_rival(observed: Observed) -> Plan | None:
     """Wait if another KINDCluster has precedence for the name and no container under it belongs to this one."""
     # An unproven cluster is read first: its fingerprint overrides a claim, which anyone can write.
@@ -219,6 +234,7 @@ _STEPS: tuple[Callable[[Observed], Plan | None], ...] = (
     check_name,
     await_engine,
     await_own_engine,
+    await_removal,
     yield_to_rival,
     leave_others_alone,
     create,

@@ -263,6 +263,8 @@ class Observed:
     """Name of the kind cluster: see `capk.plan.claims.cluster_name`."""
     rival: str | None = None
     """Another KINDCluster that has precedence for the same kind cluster name."""
+    is_being_removed: bool = False
+    """Whether the kind cluster that it claims is being removed for an object that is gone."""
     is_held: bool = False
     """Whether the kind cluster of that name belongs to another existing KINDCluster, whichever has precedence."""
     engine: EngineFacts = EngineFacts()

@@ -171,3 +171,27 @@ async def test_identity_that_was_emptied_costs_no_complete_kind_cluster(tmp_path
     assert world.engine.containers == containers
     assert world.reason() == "Ready"
     assert world.get()["metadata"]["annotations"][names.IDENTITY_ANNOTATION] != ""
+
+
+async def test_object_that_was_restored_while_the_kind_cluster_is_removed_gets_a_new_one_and_no_last_moment(tmp_path):
+    """The claim of the object that is gone would make what remains of its kind cluster the new object's."""
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        backup = world.get()
+        assert backup is not None
+        world.containers.remove_seconds = 30.0
+        world.delete()
+        await world.until(lambda: bool(world.engine.called("remove")))
+        world.vanish()
+        restore(world, backup)
+        for _ in range(20):
+            await asyncio.sleep(1)
+            assert world.reason() != "Ready"
+        assert world.reason() == "CleaningUp"
+        await world.ready()
+        assert len(world.engine.called("create", "dev")) == 2
+        await asyncio.sleep(600)
+        assert world.reason() == "Ready"
+        assert len(world.engine.of("dev")) == 1

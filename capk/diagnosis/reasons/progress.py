@@ -101,7 +101,8 @@ PAGES: Final = (
     Page(
         Reason.CLEANING_UP,
         "The provider removes what an interrupted creation left behind.",
-        "A creation failed, or the provider was stopped during one. The next creation needs a clean start.",
+        "A creation failed, or the provider was stopped during one. Or the object was restored while the kind cluster "
+        "of the earlier one is being removed. The next creation needs a clean start.",
         "Wait. If it takes long, check whether the engine can remove containers.",
         (Reason.DELETION_FAILED,),
     ),
