@@ -86,13 +86,14 @@ class KINDClusterController(Controller[Observed]):
         """Probe the API server of the kind cluster only while the cluster runs."""
         cluster, nodes = observed.object, observed.engine.nodes
         runs = nodes is None or any(node.running for node in nodes)
-        is_up = (observed.made or cluster.identity) and observed.engine.exists and runs and not cluster.is_deleting
+        is_there = (observed.made or cluster.identity) and observed.engine.exists and not cluster.is_deleting
+        is_up = is_there and runs
         target = health_target(observed) if is_up else None
         if target is None and is_up and nodes is None:
             # Without the engine only the kubeconfig has the address, and it is not kept for long: keep the old target.
             return
         if target is None:
-            self._health.forget(cluster.uid)
+            (self._health.rest if is_there else self._health.forget)(cluster.uid)
             return
         answered = observed.access is not None and observed.access.answered
         self._health.watch(

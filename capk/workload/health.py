@@ -144,6 +144,8 @@ class HealthMonitor:
         self._pool = ConnectionPool()
         self._ask = ask or self._pool.ask
         self._watched: dict[str, _Watched] = {}
+        self._answered: set[str] = set()
+        """Uids of API servers at rest that have answered once."""
         self._queue: list[tuple[float, int, _Watched]] = []
         self._order = 0
         self._changed = asyncio.Event()
@@ -169,7 +171,9 @@ class HealthMonitor:
         known = self._watched.get(uid)
         now = self._clock()
         if known is None:
-            health = Health(answered or None, answered or ever_answered, 0, "", now)
+            reached = answered or ever_answered or uid in self._answered
+            self._answered.discard(uid)
+            health = Health(answered or None, reached, 0, "", now)
             self._watched[uid] = self._scheduled(_Watched(uid, target, health, now + self._first_delay(uid)))
         elif known.target != target:
             self._pool.drop(known.target)
@@ -179,8 +183,20 @@ class HealthMonitor:
         elif (answered and known.health.answers is not True) or known.health.is_older_than(unanswered_at):
             self._hurry(known, now)
 
+    def rest(self, uid: str) -> None:
+        """Stop asking an API server, if it is watched, until `watch`: whether it has ever answered stays known.
+
+        The object may not hold that fact, because the API server of the management cluster may refuse every write.
+        """
+        health = self.health(uid)
+        reached = (health is not None and health.ever_answered) or uid in self._answered
+        self.forget(uid)
+        if reached:
+            self._answered.add(uid)
+
     def forget(self, uid: str) -> None:
-        """Stop asking an API server, if it is watched."""
+        """Stop asking an API server, if it is watched, and forget what is known of it."""
+        self._answered.discard(uid)
         if known := self._watched.pop(uid, None):
             self._pool.drop(known.target)
 

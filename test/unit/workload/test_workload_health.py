@@ -225,6 +225,39 @@ def test_silence_after_a_restart_of_the_provider_is_a_failure_where_the_server_a
     assert len(in_virtual_time(scenario).changes) == 1
 
 
+def test_silence_after_a_rest_is_a_failure_where_the_server_answered_before() -> None:
+    """The object may not hold that it has answered, because its writes are refused."""
+
+    async def scenario(world: World) -> None:
+        world.monitor.watch("a", target(), answered=True)
+        for _ in range(2):
+            world.monitor.rest("a")
+        assert world.monitor.health("a") is None
+        world.set(REFUSED)
+        world.monitor.watch("a", target())
+        assert (world.health().answers, world.health().ever_answered) == (None, True)
+        await asyncio.sleep(1.3 * PERIOD)
+        assert world.health().answers is False
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("had_answered", [True, False])
+def test_rest_shows_nothing_of_a_server_that_never_answered_or_was_forgotten(had_answered: bool) -> None:
+    async def scenario(world: World) -> None:
+        world.monitor.watch("a", target(), answered=had_answered)
+        world.monitor.rest("a")
+        world.monitor.forget("a")
+        world.monitor.watch("a", target())
+        assert not world.health().ever_answered
+        world.monitor.watch("b", target())
+        world.monitor.rest("b")
+        world.monitor.watch("b", target())
+        assert not world.health("b").ever_answered
+
+    in_virtual_time(scenario)
+
+
 def test_trouble_of_this_process_is_no_failure_of_the_server() -> None:
     async def scenario(world: World) -> None:
         world.monitor.watch("a", target(), answered=True)
