@@ -12,10 +12,11 @@ from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
 from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
-from capk.manager.records import Records
+from capk.manager.records import Record, Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
 from capk.plan.machines import workers_of
+from capk.plan.marks import Mark
 from capk.plan.observed import (
     SECRET,
     Access,
@@ -28,6 +29,7 @@ from capk.plan.observed import (
 )
 from capk.plan.ownership import Ownership, leads_to_own, ownership
 from capk.plan.plan import AddWorker
+from capk.plan.repair import first_addresses
 from capk.plan.secrets import FOREIGN_SECONDS, config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
@@ -84,6 +86,7 @@ class Observer:
         # A health probe got this answer; the creation's own result has no text.
         if health.answers and health.said:
             self._records.answered(record)
+        self._note_addresses(record, engine, is_answering=bool(health.answers))
         observed = Observed(
             object=cluster,
             now=now(),
@@ -102,6 +105,7 @@ class Observer:
             goals=self._records.goals(record),
             made=record.made,
             completed=record.completed,
+            first_addresses=record.addresses,
             is_unfinished=record.unfinished is not None,
             creation=record.creation,
             access=record.access if record.access and record.access.leads_to(engine.nodes) else None,
@@ -146,6 +150,12 @@ class Observer:
             refusals=self._records.refusals(self._records.of(control_plane)),
             held_back=self._records.held_back(self._records.of(control_plane)),
         )
+
+    def _note_addresses(self, record: Record, engine: EngineFacts, *, is_answering: bool) -> None:
+        """Remember the addresses of a kind cluster that answers: a repair needs them, stored or not."""
+        has_answered = is_answering or (record.access is not None and record.access.answered)
+        if record.completed is not None and record.request is None and not record.addresses and has_answered:
+            record.addresses = first_addresses(engine, Mark(record.uid, record.completed))
 
     def _is_being_removed(self, cluster: KINDCluster, name: str) -> bool:
         claim = self._relations.claim(cluster.key)

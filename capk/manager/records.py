@@ -6,7 +6,7 @@ A record survives a change of operation and is dropped with its object, however 
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -134,6 +134,8 @@ class Record:
     unanswered_because: str = ""
     proven_at: float | None = None
     """When the last read started that verified the content of the kind cluster's etcd."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """First addresses of the control planes that this process has created, by name, until their removal."""
     kube_system_uid: str | None = None
     """The uid of kube-system in that read; empty if there is no such namespace."""
     unedited_kube_system_uid: str | None = None
@@ -201,7 +203,7 @@ class Records:
         lane = Lane.WAIT if isinstance(request, ReadAccess) and request.await_answer else LANES[type(request)]
         record.request = request
         if isinstance(request, Create | Delete):
-            record.completed = None
+            record.completed, record.addresses = None, {}
         if isinstance(request, Delete) and request.goal is Goal.GONE:
             self._removals[record.uid] = request
         if isinstance(request, AddWorker | RemoveWorker):

@@ -274,6 +274,8 @@ class Observed:
     """Identity of the kind cluster that this process has created, until it is stored."""
     completed: int | None = None
     """Attempt number of the creation that this process has completed, whatever the object holds."""
+    first_addresses: Mapping[str, str] = field(default_factory=dict)
+    """Of the control planes that this process has created, by name: the object may not hold them yet."""
     is_unfinished: bool = False
     """Whether this process has started a creation that is not known to be complete or removed, whatever annotations
     hold."""

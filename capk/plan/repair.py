@@ -16,7 +16,8 @@ from capk.api.conditions import find
 from capk.api.names import Condition
 from capk.api.objects import KINDCluster
 from capk.kindconfig.config import CONTROL_PLANE
-from capk.plan.observed import NodeFacts, Observed
+from capk.plan.marks import Mark
+from capk.plan.observed import EngineFacts, NodeFacts, Observed
 from capk.plan.ownership import Ownership, is_own, leads_to_own, ownership
 from capk.plan.plan import Goal, StartNodes
 
@@ -87,8 +88,7 @@ def _reserved(observed: Observed) -> frozenset[str]:
 
     Only silence proves that it is broken: of an API server that has answered before, and not just after a restart.
     """
-    was_reached = observed.health.reached or was_ever_reached(observed.object)
-    return observed.needed_by_others if was_reached and not observed.engine.restarted else frozenset()
+    return observed.needed_by_others if was_reached(observed) and not observed.engine.restarted else frozenset()
 
 
 def nodes_in_the_way(observed: Observed, due: list[NodeFacts]) -> list[NodeFacts]:
@@ -100,6 +100,11 @@ def nodes_in_the_way(observed: Observed, due: list[NodeFacts]) -> list[NodeFacts
         for node in observed.engine.nodes or ()
         if node.running and node not in due and node.address and node.address in needed
     ]
+
+
+def was_reached(observed: Observed) -> bool:
+    """Return whether a provider has ever reached the API server: this process, or one that stored it."""
+    return observed.health.reached or was_ever_reached(observed.object)
 
 
 def was_ever_reached(cluster: KINDCluster) -> bool:
@@ -121,7 +126,17 @@ def needs_addresses(observed: Observed) -> bool:
 def known_addresses(observed: Observed) -> dict[str, str]:
     """Return the address of each node, by name: a control plane's first address, any other node's last working one."""
     listed = observed.object.status.get("nodes") or ()
-    return {node["name"]: node["address"] for node in listed if node.get("name") and _is_address(node.get("address"))}
+    known = {node["name"]: node["address"] for node in listed if node.get("name") and _is_address(node.get("address"))}
+    return {**observed.first_addresses, **known}
+
+
+def first_addresses(engine: EngineFacts, mark: Mark) -> dict[str, str]:
+    """Return the addresses of the control planes with that mark, by name, if there are several and all nodes run."""
+    nodes = [node for node in engine.nodes or () if node.mark == mark]
+    if engine.restarted or not all(node.running and node.address for node in nodes):
+        return {}
+    planes = [node for node in nodes if node.role == CONTROL_PLANE]
+    return {node.name: node.address for node in planes} if len(planes) > 1 else {}
 
 
 def needed_addresses(cluster: KINDCluster) -> frozenset[str]:

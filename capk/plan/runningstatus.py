@@ -12,7 +12,7 @@ from capk.plan.ownership import is_described, made_by
 from capk.plan.repair import (
     known_addresses,
     needs_addresses,
-    was_ever_reached,
+    was_reached,
 )
 from capk.plan.secrets import (
     foreign_among,
@@ -103,7 +103,7 @@ def _addresses(observed: Observed, nodes: list[NodeFacts]) -> list[str]:
         observed.health.answers or (observed.access and observed.access.answered)
     )
     # One that has answered and no longer does may have been restarted in any order since.
-    is_doubted = not works and (observed.engine.restarted or was_ever_reached(observed.object))
+    is_doubted = not works and (observed.engine.restarted or was_reached(observed))
 
     def address(node: NodeFacts) -> str:
         if node.role != CONTROL_PLANE:

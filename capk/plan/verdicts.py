@@ -16,7 +16,7 @@ from capk.plan.repair import (
     misplaced_nodes,
     stopped_entry_points,
     stopped_nodes,
-    was_ever_reached,
+    was_reached,
 )
 from capk.plan.secrets import (
     foreign_among,
@@ -55,20 +55,20 @@ def _loss(observed: Observed) -> str:
 def api_server_verdict(observed: Observed) -> Verdict | None:
     """Return the verdict on the workload cluster's API server; None if nothing new is known."""
     health, access = observed.health, observed.access
-    was_reached = health.reached or was_ever_reached(observed.object)
+    is_known = was_reached(observed)
     if (stopped := stopped_entry_points(observed)) and not stopped_nodes(observed):
         message = f"{', '.join(stopped)} does not run and belongs to someone else. Ask its owner to start it."
         return false(Reason.NOT_ANSWERING, message)
     if health.answers or (health.answers is None and access and access.answered):
         return true(Reason.ANSWERING)
-    if health.answers is False and was_reached:
+    if health.answers is False and is_known:
         message = (
             f"The API server of the workload cluster does not answer: {health.said}. Its node containers run. Check "
             "the logs of kube-apiserver and etcd in the control-plane node, and the free space on the engine's disk. "
             "If the provider has moved, check that it can reach that address."
         )
         return false(Reason.NOT_ANSWERING, message)
-    if was_reached or not (health.answers is False or access):
+    if is_known or not (health.answers is False or access):
         return None
     said = health.said or (access.said if access else "")
     message = (

@@ -13,8 +13,10 @@ from capk.diagnosis.failures import Failure
 from capk.kindconfig.kubeconfigfields import certificates, fingerprint
 from capk.plan.creation import needs_no_owner
 from capk.plan.kindcluster import decide
+from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
+from capk.plan.repair import first_addresses
 from capkdev.certificates import Authority
 from test.unit.plan.builders import (
     ACCESS,
@@ -1194,6 +1196,7 @@ class TestRefusals:
 class TestSeveralControlPlanes:
     NAMES = ("dev-external-load-balancer", "dev-control-plane", "dev-control-plane2", "dev-control-plane3")
     ADDRESSES = ("172.18.0.5", "172.18.0.10", "172.18.0.2", "172.18.0.9")
+    MARK = node().mark
     SWAPPED = ("172.18.0.5", "172.18.0.2", "172.18.0.10", "172.18.0.9")
 
     def nodes(self, addresses=ADDRESSES, *, running=True):
@@ -1214,6 +1217,23 @@ class TestSeveralControlPlanes:
         assert request.addresses == dict(zip(self.NAMES[1:], self.ADDRESSES[1:], strict=True))
         assert request.preferred == {self.NAMES[0]: self.ADDRESSES[0]}
         assert request.stop == ()
+
+    def test_stopped_nodes_get_the_addresses_that_were_seen_though_no_status_could_be_stored(self) -> None:
+        seen = first_addresses(self.engine(), self.MARK)
+        assert seen == dict(zip(self.NAMES[1:], self.ADDRESSES[1:], strict=True))
+        lost = self.moved(first_addresses=seen, health=HealthFacts(answers=False, reached=True))
+        request = decide(lost).operation
+        assert isinstance(request, StartNodes)
+        assert request.stop == (self.NAMES[1], self.NAMES[2])
+        assert request.addresses == {name: seen[name] for name in (self.NAMES[1], self.NAMES[2])}
+
+    @pytest.mark.parametrize("facts", [{"running": False}, {"restarted": True}])
+    def test_addresses_of_nodes_that_may_have_been_restarted_are_not_taken_for_their_first_ones(self, facts) -> None:
+        assert first_addresses(self.engine(**facts), self.MARK) == {}
+
+    def test_first_addresses_are_those_of_several_control_planes_of_that_creation(self) -> None:
+        assert first_addresses(self.engine(), Mark(UID, 2)) == {}
+        assert first_addresses(RUNNING, self.MARK) == {}
 
     def test_addresses_are_remembered_while_the_nodes_are_stopped(self) -> None:
         done = settled(engine=self.engine())
@@ -1290,6 +1310,11 @@ class TestSeveralControlPlanes:
         assert [one["address"] for one in decide(works).status["nodes"]] == [*self.SWAPPED[1:], self.SWAPPED[0]]
         never = self.moved(kindcluster(annotations=COMPLETE, finalizers=FINALIZER), health=HealthFacts(answers=False))
         assert [one["address"] for one in decide(never).status["nodes"]] == [*self.SWAPPED[1:], self.SWAPPED[0]]
+
+    def test_addresses_of_what_has_answered_this_process_are_doubted_though_no_status_could_be_stored(self) -> None:
+        unstored = kindcluster(annotations=COMPLETE, finalizers=FINALIZER)
+        plan = decide(self.moved(unstored, health=HealthFacts(answers=False, reached=True)))
+        assert [one["address"] for one in plan.status["nodes"]] == [""] * 3 + ["172.18.0.5"]
 
     def test_silent_nodes_whose_addresses_are_lost_give_way_to_another_kind_cluster(self) -> None:
         request = decide(self.moved(needed_by_others=frozenset({"172.18.0.2", "172.18.0.5"}))).operation
