@@ -20,7 +20,7 @@ from test.simulation.kindcommand import KindCommand, make_instantly
 
 DOCTOR = frozenset({"build", "can_pull", "has_image", "info"})
 """Calls of `capk doctor`, which the provider never makes."""
-WORKERS = frozenset({"create_volume", "pull", "remove_volumes", "run_node", "sibling"})
+WORKERS = frozenset({"read", "create_volume", "pull", "remove_volumes", "run_node", "sibling"})
 """Calls for workers, which no simulated life adds."""
 
 
