@@ -31,21 +31,19 @@ from capk.api.names import (
 )
 from capk.api.objects import KINDMachine
 from capk.api.rights import Access, needed
-from capk.engine import worker
 from capk.engine.command import Output
 from capk.engine.containers import Node, Sibling
 from capk.errors import ApiError, CommandError, CommandFailed, Forbidden
-from capk.kindconfig.join import JOIN_FILE
 from capk.manager.application import Application
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
 from capk.workload.pool import DATA_PATH
 from capkdev.certificates import Authority
+from test.provider.workercalls import files_of_node, requested_node
 from test.unit.recording_kube import RecordingKube, merge
 
 WATCHED = {resource.plural: resource for resource in (*names.RECONCILED, SECRETS, CLUSTERS)}
-KUBEADM = (Path(__file__).parents[1] / "fixtures" / "kubeadm" / "v1beta4.yaml").read_text()
 RIGHTS = frozenset(needed())
 NO_ANSWER = Answer(0, "connection refused")
 KUBE_SYSTEM_UID = "0c1e3c1e-0000-4000-8000-000000000001"
@@ -228,8 +226,7 @@ class FakeContainers:
         self.host.note(words, node_name)
         match list(command):
             case ["cat", *paths]:
-                texts = {worker.VERSION_FILE: "v1.36.1", JOIN_FILE: KUBEADM}
-                return Output("".join(texts[path] for path in paths), "")
+                return Output(files_of_node(paths, "v1.36.1"), "")
             case ["kubeadm", "token", "create", *_]:
                 return Output("0a1b2c.0a1b2c3d4e5f6a7b", "")
             case ["kubeadm", "join", *_]:
@@ -253,20 +250,12 @@ class FakeContainers:
 
     async def run_node(self, arguments: Sequence[str], variables: Mapping[str, str]) -> str:
         """Create the container of a worker; it is listed while the call still runs, as docker does."""
-        given = dict(itertools.pairwise(arguments))
-        labels = dict(value.partition("=")[::2] for flag, value in itertools.pairwise(arguments) if flag == "--label")
-        marks = [word.partition(names.CLAIM_MOUNT_FOLDER)[2].partition(":")[0] for word in arguments]
-        name = given["--name"]
+        asked = requested_node(arguments)
+        name = asked.name
         self.host.note("run", name)
         if any(node.name == name for node in self.host.containers.values()):
             raise trouble(f'Conflict. The container name "/{name}" is already in use', "docker", "run")
-        container_id = self.host.run_node(
-            name,
-            labels["io.x-k8s.kind.cluster"],
-            role=labels["io.x-k8s.kind.role"],
-            mark=next(mark for mark in marks if mark),
-            machine=labels.get(names.MACHINE_CONTAINER_LABEL, ""),
-        )
+        container_id = self.host.run_node(name, asked.cluster, role=asked.role, mark=asked.mark, machine=asked.machine)
         self.host.stop_nodes(container_id)
         await asyncio.sleep(0.5)
         if self.runs and (error := self.runs.pop(0)) is not None:

@@ -31,6 +31,7 @@ RESOURCES: Final = {
     for resource in (
         *names.RECONCILED,
         names.CLUSTERS,
+        names.MACHINES,
         names.SECRETS,
         names.EVENTS,
         LEASES,

@@ -37,6 +37,38 @@ class CoreController:
                     and obj["metadata"]["namespace"] == cluster["metadata"]["namespace"]
                 ):
                     self._wake(cluster["metadata"]["namespace"], cluster["metadata"]["name"])
+        elif plural in (names.MACHINES.plural, names.KIND_MACHINES.plural):
+            self._wake_machine(obj)
+            if plural == names.MACHINES.plural and after is None:
+                self._wake(obj["metadata"]["namespace"], _cluster_name(obj))
+
+    def _wake_machine(self, obj: Body) -> None:
+        """Reconcile the Machine of that name after a while: it goes once its KINDMachine is gone."""
+        where = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if (found := self._server.find(names.MACHINES, *where)) and found["metadata"].get("deletionTimestamp"):
+            delay = self._rng.choice((0.05, 0.3, 1.5, 6))
+            asyncio.get_running_loop().call_later(delay, self._delete_machine, *where, context=context_of(""))
+
+    def _delete_machine(self, namespace: str, name: str) -> None:
+        machine = self._server.find(names.MACHINES, namespace, name)
+        cluster = self._server.find(names.CLUSTERS, namespace, _cluster_name(machine)) if machine else None
+        if machine is None or (cluster and cluster["spec"].get("paused")):
+            return
+        infrastructure = self._server.find(names.KIND_MACHINES, namespace, name)
+        owners = [one["uid"] for one in (infrastructure or {"metadata": {}})["metadata"].get("ownerReferences") or ()]
+        if infrastructure is None or machine["metadata"]["uid"] not in owners:
+            self._server.edit(names.MACHINES, namespace, name, {"metadata": {"finalizers": []}})
+        elif not infrastructure["metadata"].get("deletionTimestamp"):
+            self._server.delete(names.KIND_MACHINES, namespace, name)
+
+    def _has_machines(self, cluster: Body) -> bool:
+        """Delete the Machines of a Cluster; return whether some are left."""
+        namespace, name = cluster["metadata"]["namespace"], cluster["metadata"]["name"]
+        own = [one for one in self._server.all(names.MACHINES) if _cluster_name(one) == name]
+        for machine in own:
+            self._server.delete(names.MACHINES, namespace, machine["metadata"]["name"])
+            self._wake_machine(machine)
+        return bool(own)
 
     def _wake(self, namespace: str, name: str) -> None:
         if (namespace, name) in self._pending:
@@ -85,6 +117,8 @@ class CoreController:
 
     def _delete(self, cluster: Body) -> None:
         metadata = cluster["metadata"]
+        if self._has_machines(cluster):
+            return
         for _, resource, obj in self._referenced(cluster):
             owners = [one["uid"] for one in obj["metadata"].get("ownerReferences") or ()]
             if metadata["uid"] not in owners:
@@ -94,3 +128,7 @@ class CoreController:
             if self._server.find(resource, metadata["namespace"], obj["metadata"]["name"]):
                 return
         self._server.edit(names.CLUSTERS, metadata["namespace"], metadata["name"], {"metadata": {"finalizers": []}})
+
+
+def _cluster_name(machine: Body) -> str:
+    return str((machine["metadata"].get("labels") or {}).get(names.CORE_CLUSTER_NAME_LABEL))

@@ -9,17 +9,15 @@ from typing import Any, Final
 from capk.engine.command import Output
 from capk.engine.containers import Node
 from capk.engine.progress import Step
-from capk.errors import CommandError, CommandFailed, CommandTimedOut
+from capk.errors import CommandFailed, CommandTimedOut
+from test.simulation.calls import QUERY_DEADLINE_SECONDS, OnCall, ask
 from test.simulation.clock import now
 from test.simulation.engine import CONTROL_PLANE, LOAD_BALANCER, Container, SimulatedEngine
-from test.simulation.kindcommand import KindCommand, KindProcess, hang, kubeconfig_of, start_again
+from test.simulation.kindcommand import KindCommand, KindProcess, kubeconfig_of, start_again
 from test.simulation.printed import failure
+from test.simulation.workercalls import WorkerCalls
 
-QUERY_DEADLINE_SECONDS: Final = 60.0
 _NODE_FIELDS: Final = {one.name for one in fields(Node)}
-
-OnCall = Callable[[str, str], None]
-"""Called with (what, name of the kind cluster or nothing) before each call."""
 
 
 class SimulatedKind:
@@ -138,7 +136,7 @@ class SimulatedKind:
         process.kill()
 
 
-class SimulatedContainers:
+class SimulatedContainers(WorkerCalls):
     """Answers the calls of `capk.engine.containers.Containers` for one provider process.
 
     command: None for an engine that cannot list containers.
@@ -150,9 +148,7 @@ class SimulatedContainers:
         self.command = command
         self.network = "kind"
         self.gives_lowest_address = True
-        self._engine = engine
-        self._owner = owner
-        self._on_call = on_call
+        super().__init__(engine, owner, on_call)
 
     async def nodes(self) -> list[Node] | None:
         """Return all node containers of all kind clusters."""
@@ -210,14 +206,13 @@ class SimulatedContainers:
         """Run a command in a node."""
         self._on_call("exec", node_name)
         await self._ask("exec")
-        self._running(node_name)
-        return Output("", "")
+        return await self._execute(self._running(node_name), command, timeout_seconds)
 
     async def printed(self, container_id: str, *, timeout_seconds: float = 30) -> str:
         """Return a container's output."""
         self._on_call("logs", container_id)
         await self._ask("logs")
-        return ""
+        return self._output_of(container_id)
 
     async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
         """Write a file into a node."""
@@ -268,23 +263,6 @@ class SimulatedContainers:
             )
         return container
 
-    async def _ask(self, verb: str) -> None:
-        await ask(self._engine, ["docker", verb], "engine-ps-engine-down")
-
-
-async def ask(engine: SimulatedEngine, command: Sequence[str], down: str) -> None:
-    """Call the engine; raises the same errors as the real classes if it hangs or is down."""
-    slow = 20.0 if engine.trouble.slow > now() else 1.0
-    await asyncio.sleep(engine.rng.uniform(0.01, 0.05) * slow)
-    if engine.trouble.hang > now():
-        try:
-            async with asyncio.timeout(QUERY_DEADLINE_SECONDS):
-                await hang(engine)
-        except TimeoutError:
-            raise CommandTimedOut(list(command), "", QUERY_DEADLINE_SECONDS) from None
-    if engine.trouble.down > now():
-        raise _named(failure(down, "any"), command)
-
 
 def as_node(container: Container) -> Node:
     """Return the container as the provider's type."""
@@ -300,6 +278,7 @@ def as_node(container: Container) -> Node:
         "mark": container.mark,
         "api_port": ("127.0.0.1", container.birth.port) if _publishes(container) else None,
         "addresses": (container.address,) if container.address else (),
+        "machine": container.machine,
     }
     return Node(**{name: value for name, value in known.items() if name in _NODE_FIELDS})
 
@@ -307,8 +286,3 @@ def as_node(container: Container) -> Node:
 def _publishes(container: Container) -> bool:
     role = LOAD_BALANCER if container.birth.control_planes > 1 else CONTROL_PLANE
     return container.running and container.role == role
-
-
-def _named(error: CommandError, command: Sequence[str]) -> CommandError:
-    error.command = list(command)
-    return error

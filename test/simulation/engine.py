@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from test.simulation.clock import now
 from test.simulation.identities import Identity, identity
@@ -41,6 +41,8 @@ class Birth:
     lacks_system: bool = False
     """Whether its API server kept running while its etcd was emptied: it does not create kube-system again."""
     hostile: dict[str, object] = field(default_factory=dict)
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Node -> id of the container whose kubelet registered it; only those of workers that joined later."""
 
     @property
     def identity(self) -> Identity:
@@ -69,6 +71,7 @@ class Container:
 
     home: its address when the kind cluster was created. is_listed: whether listings show it yet.
     exits_again: ends a moment after each start. is_stuck: cannot be removed.
+    machine: the label with the id of a KINDMachine. boot_seconds: from its start until commands can run in it.
     """
 
     id: str
@@ -86,6 +89,18 @@ class Container:
     exits_again: bool = False
     is_stuck: bool = False
     files: dict[str, str] = field(default_factory=dict)
+    machine: str = ""
+    boot_seconds: float = 0.0
+
+    @property
+    def has_joined(self) -> bool:
+        """Return whether its kubelet has registered the Node of a worker that joined later."""
+        return self.birth.nodes.get(self.name) == self.id
+
+    @property
+    def is_added(self) -> bool:
+        """Return whether it was created for a KINDMachine."""
+        return bool(self.machine)
 
 
 @dataclass
@@ -112,7 +127,7 @@ class SimulatedEngine:
     """All containers, and the rules of names and addresses.
 
     on_remove: called with (container, who) before a container is removed.
-    on_birth: called with the birth when a creation begins to create containers.
+    on_add: called with the container of a KINDMachine when it has been created.
     balancer_survives: kind 0.33's load balancer keeps its configuration over a restart, 0.32's does not.
     """
 
@@ -123,7 +138,12 @@ class SimulatedEngine:
         self.containers: dict[str, Container] = {}
         self._elsewhere: dict[str, Container] = {}
         self.on_remove: Callable[[Container, str], None] = lambda container, who: None
+        self.on_add: Callable[[Container], None] = lambda container: None
         self.births: list[Birth] = []
+        self.failing_joins = 0
+        """The number of next joins that fail."""
+        self.clients: list[Any] = []
+        """Calls of `run` whose client lives, `kindcommand.KindProcess`."""
         self.occupied: dict[str, str] = {}
         """Address -> name of a container that is not a kind node."""
         self.held: dict[str, tuple[str, str]] = {}
@@ -201,15 +221,27 @@ class SimulatedEngine:
         return birth
 
     def make(
-        self, birth: Birth, name: str, role: str, mark: str | None, image: str, *, is_listed: bool = True
+        self,
+        birth: Birth,
+        name: str,
+        role: str,
+        mark: str | None,
+        image: str,
+        *,
+        is_listed: bool = True,
+        machine: str = "",
     ) -> Container:
         """Create a container without starting it; raises KeyError with the other's id if the name is taken."""
         if taken := self.named(name):
             raise KeyError(taken.id)
         self._ids += 1
         container_id = f"{self._ids:06x}{'5eed' * 15}"[:64]
-        container = Container(container_id, name, birth.cluster, role, image, birth, mark, is_listed=is_listed)
+        container = Container(
+            container_id, name, birth.cluster, role, image, birth, mark, is_listed=is_listed, machine=machine
+        )
         self.containers[container_id] = container
+        if machine:
+            self.on_add(container)
         return container
 
     def start(self, container: Container) -> None:

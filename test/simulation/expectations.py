@@ -2,6 +2,7 @@
 
 from capk.api import names
 from capk.api.names import Condition
+from test.simulation.apiserver import RESOURCES
 from test.simulation.clock import now
 from test.simulation.life import Life, action
 
@@ -22,8 +23,7 @@ def expect(
     exists: bool | None = None,
 ) -> None:
     """Expect that an object is Ready or not, that a condition contains some words, that it exists or not."""
-    resource = names.KIND_CLUSTERS if kind == "kindclusters" else names.KIND_CONTROL_PLANES
-    obj = life.world.api.find(resource, namespace, name)
+    obj = life.world.api.find(RESOURCES[kind], namespace, name)
     if exists is not None and exists != (obj is not None):
         life.world.violate(f"{name} {'does not exist' if exists else 'still exists'}")
     conditions = life.world.conditions(obj or {})

@@ -194,6 +194,7 @@ def end_all(life: Life) -> None:
     world.api.secret_quota.clear()
     world.api.edit_secrets = None
     world.kind.planned.clear()
+    world.engine.failing_joins = 0
     world.workload.slow = 0.0
     for birth in world.engine.births:
         birth.is_dead = False

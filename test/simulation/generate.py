@@ -162,6 +162,80 @@ KINDS: Final[dict[str, tuple[float, Maker]]] = {
 }
 
 
+MachineMaker = Callable[[Random, str, str], Step]
+"""Returns a step, without its time, for a KINDCluster and a KINDMachine of these names."""
+
+
+def _worker(do: str, **arguments: Any) -> MachineMaker:
+    """Return a maker of a step about a KINDMachine, whose arguments may be tuples to choose from."""
+    return lambda rng, cluster, name: _one(do, **arguments)(rng, name)
+
+
+def _node(do: str, **arguments: Any) -> MachineMaker:
+    """Return a maker of a step about the container of a worker."""
+
+    def make(rng: Random, cluster: str, name: str) -> Step:
+        return {**_other(do, **arguments)(rng, name), "node": name}
+
+    return make
+
+
+def _forged(annotations: dict[str, str | None]) -> MachineMaker:
+    """Return a maker of an edit of the annotations of a KINDMachine; OTHER becomes another one's name."""
+
+    def make(rng: Random, cluster: str, name: str) -> Step:
+        other = f"{rng.choice(NAMES)}-{rng.choice(WORKERS)}"
+        forged = {key: value and value.replace("OTHER", other) for key, value in annotations.items()}
+        return {"do": "machine-annotate", "name": name, "annotations": forged}
+
+    return make
+
+
+WORKERS: Final = ("w1", "w2", "w3")
+SHARE_WITH_MACHINES: Final = 0.3
+"""Share of the lives with KINDMachines."""
+MACHINE_KINDS: Final[dict[str, tuple[float, MachineMaker]]] = {
+    # name -> (weight, maker)
+    "machine": (
+        6,
+        lambda rng, cluster, name: {**_one("machine", standalone=(False, False, True))(rng, name), "cluster": cluster},
+    ),
+    "machine-delete": (4, _worker("machine-delete", only=(False, False, True))),
+    "machine-force-delete": (0.7, _worker("machine-force-delete")),
+    "machine-replace": (1, _worker("machine-replace")),
+    "machine-copy": (0.7, lambda rng, cluster, name: {"do": "machine-copy", "name": name, "to": f"{name}-copy"}),
+    "machine-move": (1, _worker("machine-move", after=(2, 30))),
+    "machine-pause": (1, _worker("pause", kind="kindmachines", seconds=(5, 60, 600))),
+    "forge-machine-id": (0.4, _forged({names.MACHINE_ID_ANNOTATION: "$UID:OTHER"})),
+    "strip-machine-id": (0.3, _forged({names.MACHINE_ID_ANNOTATION: None})),
+    "invent-machine-id": (0.3, _forged({names.MACHINE_ID_ANNOTATION: "uid-of-nobody"})),
+    "strip-joined": (0.3, _forged({names.JOINED_CONTAINER_ANNOTATION: None})),
+    "invent-joined": (0.3, _forged({names.JOINED_CONTAINER_ANNOTATION: "0" * 64})),
+    "worker": (2.5, _node("worker", how=("remove", "stop", "stop", "start"))),
+    "stranger-makes-worker": (
+        0.7,
+        lambda rng, cluster, name: {"do": "stranger-makes-worker", "cluster": cluster, "node": name},
+    ),
+    "joins-fail": (2, lambda rng, cluster, name: {"do": "joins-fail", "times": rng.choice((1, 1, 2, 5))}),
+    "node-exits": (
+        0.5,
+        lambda rng, cluster, name: _one("node", how=("exits", "stuck"), role="worker", seconds=(30, 300))(rng, cluster),
+    ),
+    "machine-kill": (2, lambda rng, cluster, name: _other("kill", linger=(0, 1.5, 8))(rng, cluster)),
+    "machine-restart": (1, lambda rng, cluster, name: _other("restart")(rng, cluster)),
+    "machine-cluster-delete": (
+        1.5,
+        lambda rng, cluster, name: _one("delete", kind=("kindclusters", "clusters"))(rng, cluster),
+    ),
+    "machine-engine": (1, lambda rng, cluster, name: _engine(rng, cluster)),
+    "machine-api": (1, lambda rng, cluster, name: _api(rng, cluster)),
+    "machine-deny": (
+        0.5,
+        lambda rng, cluster, name: {**_deny(rng, cluster), "plural": "kindmachines", "seconds": rng.choice((60, 700))},
+    ),
+}
+
+
 def options(rng: Random) -> Options:
     """Return the options of a world."""
     return Options(
@@ -184,7 +258,8 @@ def script(seed: int, *, without: frozenset[str] = frozenset()) -> Script:
     """Return the life of a seed. without: kinds of steps and worlds to exclude."""
     rng = Random(f"script {seed}")
     chosen = options(rng)
-    steps = [_first(rng, name, chosen) for name in NAMES[: rng.choice((1, 1, 2, 3))]]
+    first = [_first(rng, name, chosen) for name in NAMES[: rng.choice((1, 1, 2, 3))]]
+    steps = list(first)
     kinds = [kind for kind in KINDS if kind not in without]
     weights = [KINDS[kind][0] for kind in kinds]
     at = max(float(step["at"]) for step in steps)
@@ -193,7 +268,24 @@ def script(seed: int, *, without: frozenset[str] = frozenset()) -> Script:
         kind = rng.choices(kinds, weights)[0]
         name = rng.choice(NAMES[: len(steps)])
         steps.append({"at": round(at, 2), **KINDS[kind][1](rng, name)})
+    steps += _machines(Random(f"machines {seed}"), sorted({step["name"] for step in first}), without)
     return Script(seed, _without(chosen, without), tuple(steps))
+
+
+def _machines(rng: Random, clusters: list[str], without: frozenset[str]) -> list[Step]:
+    """Return the steps of KINDMachines, from numbers of their own: they do not change the others of a seed."""
+    if rng.random() >= SHARE_WITH_MACHINES:
+        return []
+    kinds = [kind for kind in MACHINE_KINDS if kind not in without]
+    weights = [MACHINE_KINDS[kind][0] for kind in kinds]
+    steps, at = [], rng.uniform(0, 40)
+    for number in range(rng.choice((2, 3, 5, 8, 13))):
+        cluster = rng.choice(clusters)
+        kind = "machine" if number == 0 else rng.choices(kinds, weights)[0]
+        step = MACHINE_KINDS[kind][1](rng, cluster, f"{cluster}-{rng.choice(WORKERS)}")
+        steps.append({"at": round(at, 2), **step})
+        at += rng.choice((0.2, 1, 3, 8, 8, 20, 60)) * rng.uniform(0.5, 1.5)
+    return steps
 
 
 def _first(rng: Random, name: str, world: Options) -> Step:

@@ -12,6 +12,7 @@ from test.simulation.clock import now
 from test.simulation.faults import end_all
 from test.simulation.identities import leak
 from test.simulation.life import Life
+from test.simulation.machinetruth import machine_lies, unsettled_machines
 from test.simulation.objects import Body
 from test.simulation.truth import is_left_alone, name_of, unsettled
 
@@ -71,6 +72,11 @@ class Watcher:
         if any(fault.kind == "admission" for fault in life.world.api.faults):
             self._excused_until = now() + REFUSED_SECONDS
         wrong = {lie: late for obj in life.world.api.all(names.KIND_CLUSTERS) for lie, late in _lies(life, obj)}
+        wrong |= {
+            (obj["metadata"]["uid"], lie): LATE_SECONDS
+            for obj in life.world.api.all(names.KIND_MACHINES)
+            for lie in machine_lies(life, obj)
+        }
         self._wrong_since = {lie: self._wrong_since.get(lie, now()) for lie in wrong}
         for lie, since in self._wrong_since.items():
             if now() - max(since, self._excused_until) > wrong[lie]:
@@ -126,14 +132,16 @@ def _look_at_budget(life: Life) -> None:
     for queue in (world.requests, world.calls):
         while queue and queue[0][0] < since:
             queue.popleft()
-    objects = len(world.api.all(names.KIND_CLUSTERS)) + len(world.api.all(names.KIND_CONTROL_PLANES))
+    kinds = (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES, names.KIND_MACHINES)
+    objects = sum(len(world.api.all(kind)) for kind in kinds)
     steps = sum(at > since for at in life.steps_at)
     requests = sum(plural != "leases" for _, plural, _ in world.requests)
     allowed = REQUESTS_BASE + REQUESTS_EACH * (objects + steps)
     if requests > allowed:
         most = Counter((plural, where) for _, plural, where in world.requests).most_common(1)[0]
         world.violate(f"more than {allowed} requests in ten minutes: {requests}, most of them for {most[0]}")
-    calls = Counter(name for _, _, name in world.calls)
+    # A node that starts is asked for its output four times a second.
+    calls = Counter(name for _, what, name in world.calls if what != "logs")
     for name, count in calls.items():
         if count > CALLS_EACH * (1 + steps // 4):
             what = Counter(what for _, what, other in world.calls if other == name).most_common(2)
@@ -170,7 +178,7 @@ class Finisher:
         while well < 2 and now() < deadline and not life.world.violations:
             await life.world.pause(REFUSED_SECONDS if well else pause)
             pause = min(pause * 1.5, 300)
-            problems = unsettled(life)
+            problems = [*unsettled(life), *unsettled_machines(life)]
             well = 0 if problems else well + 1
         return problems
 
@@ -184,7 +192,7 @@ class Finisher:
             return
         if "rest" in self._checks and (writes := world.writes[before:]):
             world.violate(f"at rest something is written: {writes[0][1:]} and {len(writes) - 1} more")
-        if "settle" in self._checks and (problems := unsettled(life)):
+        if "settle" in self._checks and (problems := [*unsettled(life), *unsettled_machines(life)]):
             world.violate("it does not stay at rest: " + "; ".join(problems))
 
 

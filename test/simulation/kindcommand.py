@@ -82,7 +82,8 @@ class KindCommand:
     def orphan(self, owner: str, linger_seconds: float) -> None:
         """End the runs of kind of a killed provider, immediately or after a moment."""
         loop = asyncio.get_running_loop()
-        for process in [one for one in self.running if one.owner == owner]:
+        self.engine.clients = [one for one in self.engine.clients if one.is_alive]
+        for process in [one for one in [*self.running, *self.engine.clients] if one.owner == owner]:
             if linger_seconds:
                 loop.call_later(linger_seconds, process.kill)
             else:

@@ -89,8 +89,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if world.engine.is_elsewhere(birth):
         yield "its kind cluster is on another engine"
         return
-    own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
-    if birth.cluster in world.lost and len(own) < _size(obj, birth):
+    own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth and _is_node(one)]
+    if birth.cluster in world.lost and _created(own) < _size(obj, birth):
         yield "some of its containers were removed"
     if birth.port != 0 and world.engine.port_owner(birth) and not all(one.running for one in own):
         yield "another kind cluster has its port"
@@ -134,7 +134,7 @@ def _can_be_repaired(life: Life, obj: Body) -> bool:
     own = [one for one in life.world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
     # The addresses of several control planes are in the status, which clusterctl does not move.
     knows_homes = birth.control_planes == 1 or birth.maker.startswith(obj["metadata"]["uid"])
-    is_whole = len(own) >= _size(obj, birth) and not _is_shared(life, birth.cluster)
+    is_whole = _created(own) >= _size(obj, birth) and not _is_shared(life, birth.cluster)
     return knows_homes and is_whole and not any(_is_forestalled(life, one) for one in own)
 
 
@@ -175,6 +175,16 @@ def _control_plane(life: Life, owner: Body) -> Body | None:
     return life.world.api.find(names.KIND_CONTROL_PLANES, owner["metadata"]["namespace"], reference["name"])
 
 
+def _is_node(container: Container) -> bool:
+    """Return whether a container counts as a node; those that are joining do not yet."""
+    return container.has_joined or not container.is_added
+
+
+def _created(own: list[Container]) -> int:
+    """Return the number of containers that kind has created."""
+    return sum(not one.is_added for one in own)
+
+
 def _size(obj: Body, birth: Birth) -> int:
     workers = [node for node in obj["spec"].get("nodes") or () if node.get("role") == "worker"]
     return birth.control_planes + (birth.control_planes > 1) + len(workers)
@@ -195,7 +205,7 @@ def _problem(life: Life, obj: Body) -> str | None:
             return None
         if _is_unknowable(life, obj):
             return None
-        return f"{label} is still there, long after its deletion: {_said(conditions)}"
+        return f"{label} is still there, long after its deletion: {said(conditions)}"
     why = obstacle(life, obj)
     if why in (UNTOUCHED, EITHER):
         return None
@@ -203,11 +213,11 @@ def _problem(life: Life, obj: Body) -> str | None:
     if ready and ready["status"] == "True":
         return f"{label} is Ready, but {why}" if why else _wrong_secret(life, obj) or _uncounted(life, obj)
     if why in (STOPPED, SILENT) and _can_be_repaired(life, obj):
-        return f"{label} is not repaired: {_said(conditions)}"
+        return f"{label} is not repaired: {said(conditions)}"
     if why is None:
-        return f"{label} should be Ready: {_said(conditions)}"
+        return f"{label} should be Ready: {said(conditions)}"
     if not any(one["status"] == "False" and one.get("message") for one in conditions.values()):
-        return f"{label} says nothing of its trouble ({why}): {_said(conditions)}"
+        return f"{label} says nothing of its trouble ({why}): {said(conditions)}"
     return None
 
 
@@ -276,7 +286,8 @@ def _secrets_left(life: Life) -> list[str]:
     return [f"Secrets of nobody: {', '.join(left)}"] if left else []
 
 
-def _said(conditions: dict[str, Body]) -> str:
+def said(conditions: dict[str, Body]) -> str:
+    """Return the conditions that are not True, with their messages."""
     return "; ".join(
         f"{type}={one['status']} {one['reason']} {one.get('message', '')!r}"
         for type, one in conditions.items()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from capk.api import names
+from capk.api.names import Resource
 from capk.errors import ApiError
 from test.simulation import clock
 from test.simulation.apiserver import RESOURCES
@@ -88,10 +89,10 @@ def force_delete(life: Life, name: str, namespace: str = NAMESPACE) -> None:
 def replace(life: Life, name: str, namespace: str = NAMESPACE) -> None:
     """`kubectl replace --force` with a saved manifest, including annotations and finalizers of the old object."""
     if obj := life.world.api.find(names.KIND_CLUSTERS, namespace, name):
-        saved = _manifest(obj)
+        saved = manifest(obj)
         _lose_status(life, obj)
         delete(life, name, namespace=namespace)
-        clock.spawn(_create_when_gone(life, saved))
+        clock.spawn(create_when_gone(life, names.KIND_CLUSTERS, saved))
 
 
 @action("copy")
@@ -100,7 +101,7 @@ def copy(
 ) -> None:
     """Apply a saved manifest under another name; endpoint: with the address of the original's API server."""
     if obj := life.world.api.find(names.KIND_CLUSTERS, namespace, name):
-        saved = _manifest(obj)
+        saved = manifest(obj)
         saved["metadata"] |= {"name": to, "namespace": to_namespace}
         saved["metadata"].pop("ownerReferences", None)
         if not endpoint:
@@ -117,13 +118,13 @@ def move(life: Life, name: str, namespace: str = NAMESPACE, after: float = 5.0) 
     annotations = (obj or {}).get("metadata", {}).get("annotations") or {}
     if obj is None or names.BLOCK_MOVE_ANNOTATION in annotations or obj["metadata"].get("ownerReferences"):
         return
-    saved = _manifest(obj)
+    saved = manifest(obj)
     _lose_status(life, obj)
     mark = {names.DELETE_FOR_MOVE_ANNOTATION: ""}
     life.world.forced.add(obj["metadata"]["uid"])
     life.world.api.edit(names.KIND_CLUSTERS, namespace, name, {"metadata": {"annotations": mark, "finalizers": []}})
     delete(life, name, namespace=namespace)
-    life.later(after, _create, life, saved)
+    life.later(after, create, life, names.KIND_CLUSTERS, saved)
 
 
 @action("annotate")
@@ -286,7 +287,8 @@ def _lose_status(life: Life, obj: Body) -> None:
         life.world.workload.reached.discard(birth.number)
 
 
-def _manifest(obj: Body) -> Body:
+def manifest(obj: Body) -> Body:
+    """Return an object as a user saves it."""
     saved: Body = copied(obj)
     saved.pop("status", None)
     for given in ("uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp"):
@@ -294,15 +296,17 @@ def _manifest(obj: Body) -> Body:
     return saved
 
 
-def _create(life: Life, saved: Body) -> None:
+def create(life: Life, resource: Resource, saved: Body) -> None:
+    """Create an object, unless it exists."""
     with suppress(ApiError):
-        life.world.api.create(names.KIND_CLUSTERS, saved)
+        life.world.api.create(resource, saved)
 
 
-async def _create_when_gone(life: Life, saved: Body) -> None:
+async def create_when_gone(life: Life, resource: Resource, saved: Body) -> None:
+    """Create an object as soon as the one with its name is gone."""
     metadata = saved["metadata"]
     for _ in range(1200):
-        if life.world.api.find(names.KIND_CLUSTERS, metadata["namespace"], metadata["name"]) is None:
-            _create(life, saved)
+        if life.world.api.find(resource, metadata["namespace"], metadata["name"]) is None:
+            create(life, resource, saved)
             return
         await asyncio.sleep(0.5)

@@ -69,6 +69,7 @@ class World:
         self.core = CoreController(self.api, self.stream("core"))
         self.engine = SimulatedEngine(self.stream("engine"), balancer_survives=options.balancer_survives)
         self.engine.on_remove = self._removing
+        self.engine.on_add = self._adding
         self.kind = KindCommand(self.engine, speed=options.speed)
         self.workload = Workload(self.engine, self.stream("workload"), reach=options.reach)
         self.trace: list[str] = []
@@ -196,13 +197,36 @@ class World:
     def _removing(self, container: Container, who: str) -> None:
         self.note(f"{who or 'nobody'} removes {container.name} {container.id[:6]} (made for {container.birth.maker})")
         if not who.startswith("provider"):
-            self.lost.add(container.cluster)
+            self.lost |= set() if container.is_added else {container.cluster}
+            return
+        if container.is_added and container.mark:
+            self._judge_removal_of_worker(container, who)
             return
         if container.birth.maker == FOREIGN and container.birth.number not in self._adopted_births():
             self.violate(f"the provider removed {container.name}, which was not made for an object of ours")
         owner = self.owner_of(container.birth)
         if owner is not None and self._is_whole(owner, container.birth, who):
             self.violate(f"the provider removed {container.name} of a complete kind cluster whose object lives")
+
+    def _adding(self, container: Container) -> None:
+        if not container.mark:
+            return
+        own = [one for one in self.engine.everywhere() if one.mark and one.machine == container.machine]
+        if len(own) > 1:
+            self.violate(f"the machine of {container.name} has {len(own)} containers: {[one.name for one in own]}")
+
+    def _judge_removal_of_worker(self, container: Container, who: str) -> None:
+        """Check that no worker is removed whose KINDMachine and kind cluster live and know of it."""
+        owner = self.owner_of(container.birth)
+        if owner is None or not self._is_whole(owner, container.birth, who):
+            return
+        for obj in self.api.all(names.KIND_MACHINES):
+            metadata, annotations = obj["metadata"], obj["metadata"].get("annotations") or {}
+            is_stored = annotations.get(names.JOINED_CONTAINER_ANNOTATION) == container.id
+            is_own = container.machine in (metadata["uid"], annotations.get(names.MACHINE_ID_ANNOTATION))
+            is_known = is_stored and is_own and f"{metadata['namespace']}/{metadata['name']}" not in self.forged
+            if is_known and not metadata.get("deletionTimestamp"):
+                self.violate(f"the provider removed worker {container.name}, whose KINDMachine lives")
 
     def owner_of(self, birth: Birth) -> Body | None:
         """Return the KINDCluster of a kind cluster, if it exists and is not being deleted."""

@@ -1,0 +1,174 @@
+"""The expected state of a KINDMachine, from the simulation's facts alone, without the provider's reasons."""
+
+from collections.abc import Iterator
+
+from capk.api import names
+from capk.api.names import Condition
+from capk.plan.machines import node_name
+from test.simulation.engine import FOREIGN, Container
+from test.simulation.life import Life
+from test.simulation.machines import identities
+from test.simulation.objects import Body
+from test.simulation.truth import EITHER, UNTOUCHED, is_left_alone, name_of, owner_of, said, wanted_name
+
+
+def cluster_of(life: Life, obj: Body) -> Body | None:
+    """Return the Cluster that the label of a KINDMachine names."""
+    label = (obj["metadata"].get("labels") or {}).get(names.CORE_CLUSTER_NAME_LABEL)
+    return life.world.api.find(names.CLUSTERS, obj["metadata"]["namespace"], label) if label else None
+
+
+def infrastructure_of(life: Life, obj: Body) -> Body | None:
+    """Return the KINDCluster of a KINDMachine."""
+    api, namespace = life.world.api, obj["metadata"]["namespace"]
+    if not obj["metadata"].get("ownerReferences"):
+        return api.find(names.KIND_CLUSTERS, namespace, obj["spec"].get("clusterName") or "")
+    cluster = cluster_of(life, obj)
+    name = (cluster["spec"].get("infrastructureRef") or {}).get("name") if cluster else None
+    return api.find(names.KIND_CLUSTERS, namespace, name) if name else None
+
+
+def container_of(life: Life, obj: Body) -> Container | None:
+    """Return the container of a KINDMachine on any engine."""
+    recorded = (obj.get("status") or {}).get("containerID")
+    known = identities(obj)
+    for container in life.world.engine.everywhere():
+        if container.is_added and (container.machine in known or container.id == recorded):
+            return container
+    return None
+
+
+def is_untouched(life: Life, obj: Body) -> bool:
+    """Return whether the provider must leave the object alone."""
+    cluster = cluster_of(life, obj)
+    infrastructure = infrastructure_of(life, obj)
+    pauses = cluster or (owner_of(life, infrastructure) if infrastructure else None)
+    return is_left_alone(life, obj) or bool(pauses and pauses["spec"].get("paused"))
+
+
+def obstacle(life: Life, obj: Body) -> str | None:
+    """Return why a KINDMachine cannot be Ready, or None if it must be."""
+    if is_untouched(life, obj):
+        return UNTOUCHED
+    return next(_obstacles(life, obj), None)
+
+
+def _obstacles(life: Life, obj: Body) -> Iterator[str]:
+    world, infrastructure = life.world, infrastructure_of(life, obj)
+    if not world.options.lists:
+        yield "the engine cannot add workers"
+    if name_of(obj) in world.forged:
+        yield EITHER
+    if infrastructure is None:
+        yield "there is no KINDCluster"
+        return
+    container = container_of(life, obj)
+    if container is not None and container.has_joined:
+        birth = world.birth_of(infrastructure)
+        if birth is not container.birth or world.engine.is_elsewhere(birth):
+            yield EITHER
+        if not container.running:
+            yield "its container does not run"
+        return
+    taken = world.engine.named(node_name(wanted_name(life, infrastructure), obj["metadata"]["name"]))
+    if taken is not None and taken is not container:
+        yield "a container of someone else has its name"
+    if _was_joined(obj) and infrastructure["spec"].get("recreatePolicy") != "Always":
+        yield "its container was removed"
+    yield from _unready(life, infrastructure)
+
+
+def _unready(life: Life, infrastructure: Body) -> Iterator[str]:
+    if infrastructure["metadata"].get("deletionTimestamp"):
+        yield "its KINDCluster is being deleted"
+    if is_left_alone(life, infrastructure):
+        yield "its KINDCluster is left alone"
+    if _status_of(life, infrastructure) != "True":
+        yield "its KINDCluster is not Ready"
+    owner = owner_of(life, infrastructure)
+    reference = (owner["spec"].get("controlPlaneRef") or {}).get("name") if owner else None
+    if reference:
+        plane = life.world.api.find(names.KIND_CONTROL_PLANES, infrastructure["metadata"]["namespace"], reference)
+        status = (plane or {}).get("status") or {}
+        if not (status.get("initialization") or {}).get("controlPlaneInitialized"):
+            yield "its control plane is not initialized"
+
+
+def _was_joined(obj: Body) -> bool:
+    initialization = (obj.get("status") or {}).get("initialization") or {}
+    annotations = obj["metadata"].get("annotations") or {}
+    return bool(initialization.get("provisioned")) or names.JOINED_CONTAINER_ANNOTATION in annotations
+
+
+def _status_of(life: Life, obj: Body) -> str:
+    return str((life.world.conditions(obj).get(Condition.READY) or {}).get("status"))
+
+
+def unsettled_machines(life: Life) -> list[str]:
+    """Return the problems that remain with workers after all faults have ended."""
+    found = [problem for obj in life.world.api.all(names.KIND_MACHINES) if (problem := _problem(life, obj))]
+    return [*found, *_machines_left(life), *_workers_of_nobody(life)]
+
+
+def _problem(life: Life, obj: Body) -> str | None:
+    conditions, label = life.world.conditions(obj), f"KINDMachine {name_of(obj)}"
+    if obj["metadata"].get("deletionTimestamp"):
+        return None if _may_stay(life, obj) else f"{label} is still there, long after its deletion: {said(conditions)}"
+    why = obstacle(life, obj)
+    is_ready = _status_of(life, obj) == "True"
+    if why in (UNTOUCHED, EITHER):
+        return None
+    if is_ready:
+        return f"{label} is Ready, but {why}" if why else None
+    if why is None:
+        return f"{label} should be Ready: {said(conditions)}"
+    if not any(one["status"] == "False" and one.get("message") for one in conditions.values()):
+        return f"{label} says nothing of its trouble ({why}): {said(conditions)}"
+    return None
+
+
+def _may_stay(life: Life, obj: Body) -> bool:
+    if is_untouched(life, obj) or names.KIND_MACHINE_FINALIZER not in (obj["metadata"].get("finalizers") or ()):
+        return True
+    infrastructure = infrastructure_of(life, obj)
+    engine = ((infrastructure or {"metadata": {}})["metadata"].get("annotations") or {}).get(names.ENGINE_ANNOTATION)
+    return engine not in (None, f"engine-{life.world.engine.number}")
+
+
+def _machines_left(life: Life) -> list[str]:
+    return [
+        f"Machine {name_of(obj)} is still there, long after its deletion"
+        for obj in life.world.api.all(names.MACHINES)
+        if obj["metadata"].get("deletionTimestamp")
+        and not life.world.api.find(names.KIND_MACHINES, obj["metadata"]["namespace"], obj["metadata"]["name"])
+    ]
+
+
+def _workers_of_nobody(life: Life) -> list[str]:
+    """Return the workers whose KINDMachine is gone, although their kind cluster lives; `truth.orphans` has the others."""
+    world = life.world
+    objects = world.api.all(names.KIND_MACHINES)
+    known = {one for obj in objects for one in identities(obj)} | world.forced
+    recorded = {(obj.get("status") or {}).get("containerID") for obj in objects}
+    left = [
+        container.name
+        for container in world.engine.containers.values()
+        if container.is_added
+        and not (container.birth.maker == FOREIGN and container.mark is None)
+        and container.machine not in known
+        and container.id not in recorded
+        and not any(container.birth.maker.startswith(uid) for uid in world.retained | world.forced)
+    ]
+    return [f"workers of nobody: {', '.join(sorted(left))}"] if left else []
+
+
+def machine_lies(life: Life, obj: Body) -> Iterator[str]:
+    """Yield what is wrong with a KINDMachine that is Ready."""
+    if _status_of(life, obj) != "True" or is_untouched(life, obj) or not life.world.options.lists:
+        return
+    infrastructure = infrastructure_of(life, obj)
+    if infrastructure is None or is_left_alone(life, infrastructure) or obj["metadata"].get("deletionTimestamp"):
+        return
+    container = container_of(life, obj)
+    if container is None or not container.running:
+        yield f"KINDMachine {name_of(obj)} is Ready, but its container does not run"
