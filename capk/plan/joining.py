@@ -14,7 +14,7 @@ from capk.plan.creation import check_mounts
 from capk.plan.machines import machine_id, node_of, own_container, provider_id, was_joined
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, MachineObserved, NodeFacts, Observed, OperationFacts
-from capk.plan.ownership import Ownership, is_own, own_uids, ownership
+from capk.plan.ownership import Ownership, is_own, leads_to_own, own_uids, ownership
 from capk.plan.plan import AddWorker, Goal, OperationRequest, Plan, RemoveWorker
 from capk.plan.status import false, machine_status, queued
 
@@ -83,8 +83,11 @@ def _unready(infrastructure: Observed) -> str:
     if (name := infrastructure.control_plane_name) and not (control_plane and control_plane.is_initialized):
         return f"KINDControlPlane {name} is not initialized yet."
     # The stored status may be older than the listing of the engine.
-    if ownership(infrastructure) is not Ownership.OURS or not _control_planes(infrastructure):
+    is_there = ownership(infrastructure) in (Ownership.OURS, Ownership.MIXED)
+    if not is_there or not _control_planes(infrastructure):
         return f"KINDCluster {cluster.name} is not ready yet."
+    if not leads_to_own(infrastructure):
+        return f"A control-plane node of kind cluster {infrastructure.cluster_name} belongs to someone else."
     return ""
 
 

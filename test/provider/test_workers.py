@@ -164,6 +164,27 @@ class TestWhoseContainer:
             assert stranger in world.engine.containers
             assert not world.engine.called("remove")
 
+    async def test_container_of_someone_else_in_the_kind_cluster_does_not_keep_workers_out(self, world):
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            stranger = world.engine.run_node("dev-worker9", role="worker", mark="another.1")
+            await asyncio.sleep(20)
+            world.add_machine()
+            await world.joined()
+            assert stranger in world.engine.containers
+
+    async def test_no_worker_joins_a_control_plane_of_someone_else(self, world):
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.engine.run_node("dev-control-plane2", mark="another.1")
+            await asyncio.sleep(20)
+            world.add_machine()
+            await asyncio.sleep(60)
+            assert not world.engine.called("run")
+            assert "belongs to someone else" in world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[2]
+
     async def test_half_joined_container_is_removed_and_the_join_begins_again(self, world):
         async with world.running():
             await up(world)
