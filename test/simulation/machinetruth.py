@@ -145,7 +145,7 @@ def _machines_left(life: Life) -> list[str]:
 
 
 def _workers_of_nobody(life: Life) -> list[str]:
-    """Return the workers whose KINDMachine is gone, although their kind cluster lives; `truth.orphans` has the others."""
+    """Return the workers whose KINDMachine is gone although their kind cluster lives; see also `truth.orphans`."""
     world = life.world
     objects = world.api.all(names.KIND_MACHINES)
     known = {one for obj in objects for one in identities(obj)} | world.forced

@@ -152,6 +152,8 @@ class World:
         if what in ("clusters", "list", "version", "info"):
             return
         self.calls.append((now(), what, name))
+        if what == "logs":
+            return
         self.note(f"{owner} {what} {name}")
         if what == "create":
             self._judge_creation(owner, name)
