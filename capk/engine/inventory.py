@@ -16,6 +16,8 @@ RETRY_SECONDS = 0.5
 """Pause between a failed read and the second one."""
 MOST_REST_SECONDS = 1.0
 """Limit of the pause between two reads, for an engine that answers slowly."""
+NEVER = "0001-"
+"""Beginning of the time at which a container has started that never has."""
 MOST_LISTINGS = 3
 """Maximum number of listings in one read, because another engine may answer meanwhile."""
 
@@ -203,12 +205,12 @@ class Inventory:
         known, self._starts = self._starts, {}
         marked = {}
         for name, entry in clusters.items():
-            now = _starts(entry.nodes or ())
-            self._starts[name] = {**now, **known.get(name, {})}
-            running = {node.name for node in entry.nodes or () if node.running}
+            now, before = _starts(entry.nodes or ()), known.get(name, {})
+            self._starts[name] = {container: before.get(container, start) for container, start in now.items()}
+            running = {node.container_id for node in entry.nodes or () if node.running}
             marked[name] = replace(
                 entry,
-                restarted=any(self._starts[name][node] != start for node, start in now.items() if node in running),
+                restarted=any(self._starts[name][one] != start for one, start in now.items() if one in running),
             )
         return marked
 
@@ -244,7 +246,15 @@ class Inventory:
 
 
 def _starts(nodes: Iterable[Node]) -> dict[str, str]:
-    return {node.name: node.started_at for node in nodes}
+    """Return when containers last started, by id: a worker may come back under the name of a former one.
+
+    A container that was created and has never started is left out, so that its first start is not a restart.
+    """
+    return {
+        node.container_id: node.started_at
+        for node in nodes
+        if node.started_at and not node.started_at.startswith(NEVER)
+    }
 
 
 def _now() -> float:

@@ -60,6 +60,20 @@ class TestJoin:
             assert {record.key.kind for record in app.records._records.values()} == {"KINDCluster", "KINDControlPlane"}
             assert app.records.joining("dev") == {}
 
+    async def test_failed_join_and_its_next_attempt_leave_the_kindcluster_ready(self, world):
+        world.containers.joins = [trouble("failed to join the worker: no route to host", "docker", "exec")]
+        world.containers.join_seconds = 30
+        seen = set()
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            while not world.condition("Ready", "dev-w1", resource=KIND_MACHINES)[0] == "True":
+                seen.add(world.reason())
+                await asyncio.sleep(0.1)
+        assert len(world.engine.called("run")) == 2
+        assert seen == {"Ready"}
+
     async def test_join_waits_for_its_turn(self, tmp_path):
         world = World(tmp_path, capi="v1beta2", max_concurrent_workers=1)
         world.containers.join_seconds = 20

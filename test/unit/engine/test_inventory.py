@@ -307,6 +307,18 @@ async def test_node_that_is_stopped_has_not_started_anew():
         assert (await inventory.refresh()).clusters["a"].restarted is restarted
 
 
+@pytest.mark.parametrize("created", ["", "0001-01-01T00:00:00Z"])
+async def test_first_start_of_a_node_that_was_added_is_not_a_restart(created):
+    engine = Engine("a")
+    inventory = inventory_of(engine)
+    for at, running, number in ((created, False, 1), ("2", True, 1), ("3", True, 2)):
+        worker = replace(started("a", at, running=running), name="a-worker", container_id=f"worker {number}")
+        engine.nodes = lambda worker=worker: _nodes(started("a", "1"), worker)
+        assert not (await inventory.refresh()).clusters["a"].restarted
+    engine.nodes = lambda: _nodes(started("a", "1"), replace(worker, started_at="4"))
+    assert (await inventory.refresh()).clusters["a"].restarted
+
+
 async def test_cluster_that_was_made_anew_has_not_restarted():
     engine = Engine("a")
     inventory = inventory_of(engine)
