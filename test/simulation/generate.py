@@ -274,9 +274,9 @@ def script(seed: int, *, without: frozenset[str] = frozenset()) -> Script:
 
 def _machines(rng: Random, clusters: list[str], without: frozenset[str]) -> list[Step]:
     """Return the steps of KINDMachines, from numbers of their own: they do not change the others of a seed."""
-    if rng.random() >= SHARE_WITH_MACHINES:
-        return []
     kinds = [kind for kind in MACHINE_KINDS if kind not in without]
+    if rng.random() >= SHARE_WITH_MACHINES or "machine" not in kinds:
+        return []
     weights = [MACHINE_KINDS[kind][0] for kind in kinds]
     steps, at = [], rng.uniform(0, 40)
     for number in range(rng.choice((2, 3, 5, 8, 13))):

@@ -169,6 +169,7 @@ class Finisher:
         await self._rest(life)
         if "memory" in self._checks and not world.violations:
             _look_into_memory(life)
+            _look_into_files(life)
         await life.deployment.stop()
 
     async def _settle(self, life: Life) -> list[str]:
@@ -201,6 +202,14 @@ def _look_into_memory(life: Life) -> None:
     provider = life.deployment.current
     if provider and provider.app and not life.world.api.all(names.KIND_CLUSTERS) and _holds_secret(provider.app):
         life.world.violate("the provider keeps a kubeconfig in memory although no object is left")
+
+
+def _look_into_files(life: Life) -> None:
+    """Check that the logs of failed joins hold no token; what kind itself printed is kept as it is, for its user."""
+    for path in sorted(life.world.work_dir.rglob("*")):
+        is_of_worker = path.parent.name in life.world.workers
+        if is_of_worker and path.is_file() and (found := leak(path.read_text(encoding="utf-8", errors="replace"))):
+            life.world.violate(f"a secret is kept in {path.relative_to(life.world.work_dir)}: …{found}…")
 
 
 def _holds_secret(root: Any) -> bool:

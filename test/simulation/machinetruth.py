@@ -85,6 +85,9 @@ def _unready(life: Life, infrastructure: Body) -> Iterator[str]:
         yield "its KINDCluster is left alone"
     if _status_of(life, infrastructure) != "True":
         yield "its KINDCluster is not Ready"
+    birth = life.world.birth_of(infrastructure)
+    if birth is None or not life.world.engine.answers(birth):
+        yield "its API server does not answer"
     owner = owner_of(life, infrastructure)
     reference = (owner["spec"].get("controlPlaneRef") or {}).get("name") if owner else None
     if reference:

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from test.simulation.generate import KINDS, script
+from test.simulation.generate import KINDS, MACHINE_KINDS, script
 from test.simulation.known import UNMENDED
 from test.simulation.life import ACTIONS, Script
 from test.simulation.lives import run
 from test.simulation.scripts_found import SCRIPTS as FOUND
 from test.simulation.scripts_known import SCRIPTS as KNOWN
+from test.simulation.scripts_machines import SCRIPTS as MACHINES
 from test.simulation.shrink import shrink
 from test.simulation.world import Options
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = KNOWN | FOUND
+SCRIPTS = KNOWN | FOUND | MACHINES
 
 
 MOST_LIVES = 200
@@ -79,6 +80,14 @@ def test_generated_steps_are_actions() -> None:
     done = {step["do"] for seed in range(300) for step in script(seed).steps}
     assert done <= ACTIONS.keys()
     assert len(KINDS) > 30
+    assert {"machine", "machine-move", "worker", "joins-fail"} <= done
+
+
+def test_steps_of_machines_leave_the_other_steps_of_a_seed_alone() -> None:
+    for seed in range(100):
+        whole, plain = script(seed), script(seed, without=frozenset(MACHINE_KINDS))
+        assert plain == Script(seed, whole.options, tuple(step for step in whole.steps if step in plain.steps))
+        assert not any(str(step["do"]).startswith("machine") for step in plain.steps)
 
 
 def test_a_script_that_fails_is_made_short() -> None:

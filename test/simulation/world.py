@@ -88,6 +88,8 @@ class World:
         self.forced: set[str] = set()
         """Uids of objects whose finalizer was removed by force, or that were moved: their containers may stay."""
         self.retained: set[str] = set()
+        self.workers: set[str] = set()
+        """Names of the containers that were created for KINDMachines."""
         self.forged: set[str] = set()
         """Objects (namespace/name) whose annotations a user has edited: without a list of containers they decide."""
         self.disturbed_at = float("-inf")
@@ -213,6 +215,7 @@ class World:
     def _adding(self, container: Container) -> None:
         if not container.mark:
             return
+        self.workers.add(container.name)
         own = [one for one in self.engine.everywhere() if one.mark and one.machine == container.machine]
         if len(own) > 1:
             self.violate(f"the machine of {container.name} has {len(own)} containers: {[one.name for one in own]}")
