@@ -71,7 +71,8 @@ def _is_own(observed: MachineObserved, node: NodeFacts) -> bool:
         return False
     # Only the provider writes a status: it proves the container of a moved object that has lost its machine id.
     is_recorded = bool(node.machine) and node.container_id == observed.object.status.get("containerID")
-    return node.machine == machine_id(observed) or is_recorded
+    # The uid cannot be edited: it proves the container whatever the annotation holds.
+    return node.machine in (machine_id(observed), observed.object.uid) or is_recorded
 
 
 def joined_ids(observed: MachineObserved) -> frozenset[str]:

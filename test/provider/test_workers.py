@@ -210,6 +210,20 @@ class TestWhoseContainer:
             await world.joined()
             assert world.node().container_id != former
 
+    async def test_edited_machine_id_does_not_part_a_machine_from_its_container(self, world):
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            edited = {"metadata": {"annotations": {names.MACHINE_ID_ANNOTATION: "uid-of-nobody"}}}
+            world.kube.edit(KIND_MACHINES, "dev-w1", edited)
+            await world.joined()
+            assert world.machine().stored_machine_id == world.node().machine == world.machine().uid
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+
     async def test_copy_of_a_manifest_does_not_take_the_container_of_the_original(self, world):
         async with world.running():
             await up(world)

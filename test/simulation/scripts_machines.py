@@ -136,4 +136,20 @@ SCRIPTS: Final[dict[str, Script]] = {
         (500, _expect(exists=False)),
         (501, _expect("dev-w2", ready=True)),
     ),
+    "an edited machine id does not part a machine from its container": _script(
+        5018,
+        (1, _OWNED),
+        (2, _machine()),
+        (20, {"do": "api", "kind": "admission", "status": 403, "plural": "kindmachines", "seconds": 60}),
+        (
+            50,
+            {
+                "do": "machine-annotate",
+                "name": "dev-w1",
+                "annotations": {names.MACHINE_ID_ANNOTATION: "uid-of-nobody"},
+            },
+        ),
+        (52, {"do": "worker", "node": "dev-w1", "how": "stop"}),
+        (60, {"do": "machine-replace", "name": "dev-w1"}),
+    ),
 }
