@@ -68,7 +68,7 @@ class TestJoin:
             world.add_owned()
             await world.ready()
             world.add_machine()
-            while not world.condition("Ready", "dev-w1", resource=KIND_MACHINES)[0] == "True":
+            while world.condition("Ready", "dev-w1", resource=KIND_MACHINES)[0] != "True":
                 seen.add(world.reason())
                 await asyncio.sleep(0.1)
         assert len(world.engine.called("run")) == 2

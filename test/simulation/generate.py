@@ -227,6 +227,32 @@ MACHINE_KINDS: Final[dict[str, tuple[float, MachineMaker]]] = {
         1.5,
         lambda rng, cluster, name: _one("delete", kind=("kindclusters", "clusters"))(rng, cluster),
     ),
+    "machine-slow-watch": (
+        0.8,
+        lambda rng, cluster, name: _other(
+            "slow-watch", plural=("kindmachines", "kindmachines", "kindclusters"), latency=(3, 20)
+        )(rng, cluster),
+    ),
+    "machine-drop-watches": (
+        0.7,
+        lambda rng, cluster, name: _other("drop-watches", seconds=(1, 10, 120))(rng, cluster),
+    ),
+    "machine-another-engine": (
+        0.4,
+        lambda rng, cluster, name: _other("another-engine", seconds=(5, 20, 400))(rng, cluster),
+    ),
+    "machine-restart-engine": (0.7, lambda rng, cluster, name: _restart_engine(rng, cluster)),
+    "machine-replace-cluster": (0.5, lambda rng, cluster, name: _one("replace")(rng, cluster)),
+    "machine-move-cluster": (0.5, lambda rng, cluster, name: _one("move", after=(2, 30))(rng, cluster)),
+    "machine-stranger-deletes": (0.5, lambda rng, cluster, name: _one("stranger-deletes")(rng, cluster)),
+    "machine-recreate": (
+        0.7,
+        lambda rng, cluster, name: _one("edit", patch={"spec": {"recreatePolicy": "Always"}})(rng, cluster),
+    ),
+    "machine-retain": (
+        0.3,
+        lambda rng, cluster, name: _one("edit", patch={"spec": {"deletionPolicy": "Retain"}})(rng, cluster),
+    ),
     "machine-engine": (1, lambda rng, cluster, name: _engine(rng, cluster)),
     "machine-api": (1, lambda rng, cluster, name: _api(rng, cluster)),
     "machine-deny": (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from capk.api import names
 from capk.engine.containers import Containers
 from capk.engine.kind import Kind
 from capk.errors import CommandFailed, CommandTimedOut
@@ -133,6 +134,58 @@ def test_a_listing_can_be_behind_the_other_one() -> None:
         seen = [await door.nodes() for _ in range(5)]
         assert await kind.clusters() == ["dev"]
         assert [] in seen
+
+    in_time(life)
+
+
+ARGUMENTS = (
+    *("--name", "dev-w1", "--label", "io.x-k8s.kind.role=worker", "--label", "io.x-k8s.kind.cluster=dev"),
+    *("--label", f"{names.MACHINE_CONTAINER_LABEL}=m", f"--volume=/nothing:{names.CLAIM_MOUNT_FOLDER}uid.1:ro", "node"),
+)
+
+
+def test_a_worker_starts_joins_and_its_running_kubelet_registers_again() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        birth, doors = make_instantly(engine, "dev", ONE), containers(engine)
+        node = await doors.run_node(ARGUMENTS, {})
+        await asyncio.sleep(10)
+        assert "Multi-User" in await doors.printed(node)
+        await doors.run(node, ["kubeadm", "join", "--config", "x"], timeout_seconds=300)
+        assert birth.nodes == {"dev-w1": node}
+        call = ["kubectl", "delete", "node", "dev-w1", "--ignore-not-found", "--wait=false"]
+        await doors.run("dev-control-plane", call)
+        assert birth.nodes == {}
+        await asyncio.sleep(10)
+        assert birth.nodes == {"dev-w1": node}
+        with pytest.raises(CommandFailed) as taken:
+            await doors.run_node(ARGUMENTS, {})
+        assert "already in use" in taken.value.output
+
+    in_time(life)
+
+
+def test_a_worker_whose_client_is_gone_is_created_and_not_started() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        make_instantly(engine, "dev", ONE)
+        call = asyncio.create_task(containers(engine).run_node(ARGUMENTS, {}))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await asyncio.sleep(20)
+        worker = engine.named("dev-w1")
+        assert worker
+        assert not worker.running
+
+    in_time(life)
+
+
+def test_kubeadm_goes_on_when_the_wait_for_it_ends() -> None:
+    async def life(engine: SimulatedEngine, kind: SimulatedKind) -> None:
+        birth, doors = make_instantly(engine, "dev", ONE), containers(engine)
+        node = await doors.run_node(ARGUMENTS, {})
+        with pytest.raises(CommandTimedOut):
+            await doors.run(node, ["kubeadm", "join"], timeout_seconds=0.5)
+        await asyncio.sleep(20)
+        assert birth.nodes == {"dev-w1": node}
 
     in_time(life)
 
