@@ -11,7 +11,7 @@ from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.images import image_version, parse_version, same_version
 from capk.kindconfig.patches import kubeadm_documents
 from capk.plan.creation import check_mounts
-from capk.plan.machines import machine_id, node_of, own_container, provider_id, was_joined
+from capk.plan.machines import joined_ids, machine_id, node_of, own_container, provider_id, was_joined
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, MachineObserved, NodeFacts, Observed, OperationFacts
 from capk.plan.ownership import Ownership, is_own, leads_to_own, own_uids, ownership
@@ -186,6 +186,7 @@ def join_request(observed: MachineObserved) -> AddWorker:
         control_planes=tuple(node.name for node in control_planes),
         container_ids=frozenset(node.container_id for node in control_planes),
         provider_id=provider_id(observed),
+        joined=joined_ids(observed),
         engine=infrastructure.engine.id,
     )
 

@@ -161,6 +161,9 @@ class AddWorker:
     """Containers of these control planes at the time of the decision. Another container may have a name later."""
     provider_id: str
     """The `spec.providerID` that the kubelet registers the Node with."""
+    joined: frozenset[str] = field(default=frozenset(), compare=False)
+    """Containers of the machine whose node has joined before. The listing that lacks them may have been old: if this
+    attempt fails because one is still there, it stays."""
     engine: str = ""
     """Id of the engine that the decision rests on; empty if it has none."""
     goal: Goal = Goal.JOINED
@@ -188,6 +191,8 @@ class RemoveWorker:
     settle_seconds: float = 0.0
     """How long no container may appear before the removal is complete: the engine may still be adding the one of a
     cancelled join."""
+    spared: frozenset[str] = frozenset()
+    """Containers that stay all the same: those of `AddWorker.joined`."""
     engine: str = ""
     """Id of the engine that must answer: to any other one, the container is gone already. Empty: it is unknown."""
     goal: Goal = Goal.LEFT

@@ -275,6 +275,24 @@ class TestWhoseContainer:
             world.delete("dev-w1", resource=KIND_MACHINES)
             await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
 
+    async def test_worker_that_an_old_listing_lacks_is_not_replaced(self, world):
+        async with world.running():
+            world.add_owned()
+            world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"recreatePolicy": "Always"}})
+            world.add_machine()
+            await world.joined()
+            former, listed = world.node().container_id, world.containers.nodes
+
+            async def old():
+                return [node for node in await listed() if not node.machine]
+
+            world.containers.nodes = old
+            await world.until(lambda: len(world.engine.called("run")) > 1)
+            await asyncio.sleep(3)
+            world.containers.nodes = listed
+            await world.joined()
+            assert world.node().container_id == former
+
     async def test_stopped_worker_is_started_with_the_nodes_of_its_cluster(self, world):
         async with world.running():
             await up(world)

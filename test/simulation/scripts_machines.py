@@ -152,4 +152,23 @@ SCRIPTS: Final[dict[str, Script]] = {
         (52, {"do": "worker", "node": "dev-w1", "how": "stop"}),
         (60, {"do": "machine-replace", "name": "dev-w1"}),
     ),
+    "a worker that an old listing lacks is not replaced": _script(
+        1119,
+        (
+            1.9,
+            {
+                "do": "apply",
+                "name": "dev",
+                "spec": {"nodes": [{"role": "control-plane"}, {"role": "worker"}], "recreatePolicy": "Always"},
+                "owned": True,
+                "order": "CPK",
+            },
+        ),
+        (9.64, _machine("dev-w3", standalone=True)),
+        (37.3, _machine()),
+        (47.09, {"do": "engine", "trouble": "disagree", "seconds": 30}),
+        (91.6, {"do": "worker", "how": "remove", "node": "dev-w1"}),
+        inventory_period_seconds=30.0,
+        speed=3.0,
+    ),
 }

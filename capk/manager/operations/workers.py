@@ -109,7 +109,8 @@ class Workers:
             if not still_wanted():
                 raise Withdrawn
             nodes = await list_nodes(self._containers, request.name)
-            found = _proven(nodes, request.node, request.machine, request.uids)
+            proven = _proven(nodes, request.node, request.machine, request.uids)
+            found = [node for node in proven if node.container_id not in request.spared]
             if not found and clock() - quiet_since >= request.settle_seconds:
                 break
             if found:
@@ -130,7 +131,12 @@ class Workers:
         """Remove the container of a join that did not succeed, then its Node. Errors are logged."""
         settle = 0.0 if container_id else FAILED_SETTLE_SECONDS
         removal = RemoveWorker(
-            request.name, request.node, request.machine, frozenset({request.mark.uid}), settle_seconds=settle
+            request.name,
+            request.node,
+            request.machine,
+            frozenset({request.mark.uid}),
+            settle_seconds=settle,
+            spared=request.joined,
         )
         try:
             async with asyncio.timeout(CLEANUP_SECONDS):
