@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = KNOWN | FOUND | MACHINES
 
 
-MOST_LIVES = 200
+MOST_LIVES = 160
 """The same lives on a fast and on a slow machine. `make test-chaos` tries new seeds."""
 
 
