@@ -71,7 +71,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if owner is None and birth is None and world.api.core_version and not obj["spec"].get("standalone"):
         yield "no Cluster owns it"
     if owner and owner["metadata"].get("deletionTimestamp"):
-        yield "its Cluster goes away"
+        # Core deletes it only after the Machines, which may be paused; `machinetruth` judges them.
+        yield EITHER if _has_machines(life, owner) else "its Cluster goes away"
     if owner and birth is None and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
         yield "its KINDControlPlane does not exist"
     yield from _conflicts(life, obj, name, birth)
@@ -173,6 +174,12 @@ def is_made_for(birth: Birth, obj: Body) -> bool:
 def _control_plane(life: Life, owner: Body) -> Body | None:
     reference = owner["spec"]["controlPlaneRef"]
     return life.world.api.find(names.KIND_CONTROL_PLANES, owner["metadata"]["namespace"], reference["name"])
+
+
+def _has_machines(life: Life, cluster: Body) -> bool:
+    wanted = (cluster["metadata"]["namespace"], cluster["metadata"]["name"])
+    machines = (one["metadata"] for one in life.world.api.all(names.MACHINES))
+    return any((one["namespace"], one["labels"][names.CORE_CLUSTER_NAME_LABEL]) == wanted for one in machines)
 
 
 def _is_node(container: Container) -> bool:
