@@ -160,7 +160,9 @@ def _workers_of_nobody(life: Life) -> list[str]:
         and not (container.birth.maker == FOREIGN and container.mark is None)
         and container.machine not in known
         and container.id not in recorded
-        and not any(container.birth.maker.startswith(uid) for uid in world.retained | world.forced)
+        and not any(container.birth.maker.startswith(uid) for uid in world.forced)
+        # A retained kind cluster keeps its workers, but nothing that is half joined.
+        and not (container.has_joined and any(container.birth.maker.startswith(uid) for uid in world.retained))
     ]
     return [f"workers of nobody: {', '.join(sorted(left))}"] if left else []
 
