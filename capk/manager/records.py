@@ -208,6 +208,8 @@ class Records:
             self._removals[record.uid] = request
         if isinstance(request, AddWorker | RemoveWorker):
             record.joined = ""
+        # The lane of a join whose object has vanished goes on with the removal of its remains.
+        self._joins.pop(record.uid, None)
         if isinstance(request, AddWorker):
             record.unfinished = self._joins[record.uid] = request
         if isinstance(request, Create):

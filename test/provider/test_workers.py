@@ -559,6 +559,21 @@ class TestVanishedObject:
             await asyncio.sleep(60)
             assert world.engine.kubernetes_nodes == {"dev-w1"}
 
+    @pytest.mark.parametrize("seconds", [0.5, 2, 8])
+    async def test_kindcluster_goes_while_the_join_of_an_object_that_vanished_is_cleaned_up(self, world, seconds):
+        world.containers.join_seconds = 60
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            world.vanish("dev-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(seconds)
+            world.delete()
+            await world.until(lambda: world.get() is None, 100)
+            await asyncio.sleep(30)
+        assert world.engine.containers == {}
+
     async def test_failed_removal_of_an_object_that_vanished_is_tried_again(self, world):
         async with world.running():
             await up(world)

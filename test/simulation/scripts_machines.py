@@ -171,4 +171,11 @@ SCRIPTS: Final[dict[str, Script]] = {
         inventory_period_seconds=30.0,
         speed=3.0,
     ),
+    "a KINDCluster goes while the join of a vanished KINDMachine is cleaned up": _script(
+        10053,
+        (0.5, _ONE),
+        (40, _machine()),
+        (41.2, {"do": "machine-force-delete", "name": "dev-w1"}),
+        (44, {"do": "delete", "name": "dev"}),
+    ),
 }
