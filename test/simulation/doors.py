@@ -6,7 +6,6 @@ from contextvars import copy_context
 from dataclasses import fields
 from typing import Any, Final
 
-from capk.engine.command import Output
 from capk.engine.containers import Node
 from capk.engine.progress import Step
 from capk.errors import CommandFailed, CommandTimedOut
@@ -200,14 +199,6 @@ class SimulatedContainers(WorkerCalls):
             if container:
                 self._engine.remove(container, self._owner)
 
-    async def run(
-        self, node_name: str, command: Sequence[str], *, stdin: str | None = None, timeout_seconds: float = 30
-    ) -> Output:
-        """Run a command in a node."""
-        self._on_call("exec", node_name)
-        await self._ask("exec")
-        return await self._execute(self._running(node_name), command, timeout_seconds)
-
     async def printed(self, container_id: str, *, timeout_seconds: float = 30) -> str:
         """Return a container's output."""
         self._on_call("logs", container_id)
@@ -254,14 +245,6 @@ class SimulatedContainers(WorkerCalls):
         self._on_call("info", "")
         await self._ask("info")
         return f"engine-{self._engine.number}"
-
-    def _running(self, node: str) -> Container:
-        container = self._engine.containers.get(node) or self._engine.named(node)
-        if container is None or not container.running:
-            raise CommandFailed(
-                ["docker", "exec", node], f"Error response from daemon: container {node} is not running", 1
-            )
-        return container
 
 
 def as_node(container: Container) -> Node:

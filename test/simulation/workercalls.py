@@ -101,6 +101,26 @@ class WorkerCalls:
 
     # --- commands in nodes
 
+    async def read(self, node_name: str, command: Sequence[str], *, timeout_seconds: float = 30) -> Output:
+        """Run a command that prints secrets."""
+        return await self.run(node_name, command, timeout_seconds=timeout_seconds)
+
+    async def run(
+        self, node_name: str, command: Sequence[str], *, stdin: str | None = None, timeout_seconds: float = 30
+    ) -> Output:
+        """Run a command in a node."""
+        self._on_call("exec", node_name)
+        await self._ask("exec")
+        return await self._execute(self._running(node_name), command, timeout_seconds)
+
+    def _running(self, node: str) -> Container:
+        container = self._engine.containers.get(node) or self._engine.named(node)
+        if container is None or not container.running:
+            raise CommandFailed(
+                ["docker", "exec", node], f"Error response from daemon: container {node} is not running", 1
+            )
+        return container
+
     async def _execute(self, node: Container, command: Sequence[str], timeout_seconds: float) -> Output:
         """Run a command in a running node; those of no concern print nothing."""
         match list(command):
