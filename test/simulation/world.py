@@ -217,8 +217,16 @@ class World:
             return
         self.workers.add(container.name)
         own = [one for one in self.engine.everywhere() if one.mark and one.machine == container.machine]
-        if len(own) > 1:
+        if len(own) > 1 and not self._is_copied(container.machine):
             self.violate(f"the machine of {container.name} has {len(own)} containers: {[one.name for one in own]}")
+
+    def _is_copied(self, machine: str) -> bool:
+        """Return whether an object that was applied with the annotations of another one, or edited, holds the id."""
+        for obj in self.api.all(names.KIND_MACHINES):
+            stored = (obj["metadata"].get("annotations") or {}).get(names.MACHINE_ID_ANNOTATION)
+            if stored == machine and f"{obj['metadata']['namespace']}/{obj['metadata']['name']}" in self.forged:
+                return True
+        return False
 
     def _judge_removal_of_worker(self, container: Container, who: str) -> None:
         """Check that no worker is removed whose KINDMachine and kind cluster live and know of it."""
