@@ -57,7 +57,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     world, infrastructure = life.world, infrastructure_of(life, obj)
     if not world.options.lists:
         yield "the engine cannot add workers"
-    if name_of(obj) in world.forged:
+    if name_of(obj) in world.forged or _is_shared(life, obj):
         yield EITHER
     if infrastructure is None:
         yield "there is no KINDCluster"
@@ -76,6 +76,12 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if _was_joined(obj) and infrastructure["spec"].get("recreatePolicy") != "Always":
         yield "its container was removed"
     yield from _unready(life, infrastructure)
+
+
+def _is_shared(life: Life, obj: Body) -> bool:
+    """Return whether another object holds its machine id: a moved object is younger than its copy, which then has it."""
+    others = (one for one in life.world.api.all(names.KIND_MACHINES) if one is not obj)
+    return any(identities(obj) & identities(one) for one in others)
 
 
 def _unready(life: Life, infrastructure: Body) -> Iterator[str]:
