@@ -79,7 +79,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
 
 
 def _is_shared(life: Life, obj: Body) -> bool:
-    """Return whether another object holds its machine id: a moved object is younger than its copy, which then has it."""
+    """Return whether another object holds its machine id: a moved object is younger than its copy, which keeps it."""
     others = (one for one in life.world.api.all(names.KIND_MACHINES) if one is not obj)
     return any(identities(obj) & identities(one) for one in others)
 
