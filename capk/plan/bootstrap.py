@@ -4,11 +4,10 @@ A ClusterClass must name a bootstrap template for its workers. The provider itse
 configuration with which kubeadm joins a node.
 """
 
-from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.plan.observed import ConfigObserved
 from capk.plan.plan import Plan
-from capk.plan.status import Verdict, conditions_only, false, true
+from capk.plan.status import conditions_only, false, paused_status, true
 
 COMPLETE = {"ready": True, "initialization": {"dataSecretCreated": True}, "dataSecretName": ""}
 """Cluster API takes an empty name for bootstrap data that consist of nothing."""
@@ -20,10 +19,7 @@ def decide(observed: ConfigObserved) -> Plan:
     if config.is_externally_managed or config.is_deleted_for_move or config.is_deleting:
         return Plan()
     if observed.is_paused:
-        causes = ["Cluster spec.paused is set to true"] if observed.owner and observed.owner.pauses else []
-        causes += [f"KINDConfig has the {names.PAUSED_ANNOTATION} annotation"] if config.is_paused else []
-        paused = {Condition.PAUSED: Verdict("True", Reason.PAUSED, ", ".join(causes))}
-        return Plan(status=conditions_only(config.status, paused, generation=generation, now=now))
+        return Plan(status=paused_status(config, observed.owner, now))
     verdicts = {Condition.READY: true(Reason.READY), Condition.PAUSED: false(Reason.NOT_PAUSED)}
     status = {**config.status, **COMPLETE, "observedGeneration": generation}
     return Plan(status=conditions_only(status, verdicts, generation=generation, now=now))

@@ -7,7 +7,6 @@ deletion waits for nothing (C45).
 from collections.abc import Mapping
 from typing import Any
 
-from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
@@ -16,7 +15,7 @@ from capk.kindconfig.images import same_version
 from capk.plan.observed import REPLICAS, SECRET, ControlPlaneObserved
 from capk.plan.plan import Plan
 from capk.plan.secrets import FOREIGN_SECONDS, differs, is_as_written, kubeconfig_secret_name, wanted_kubeconfig_secret
-from capk.plan.status import RUNS_FREELY, Verdict, conditions_only, false, true
+from capk.plan.status import RUNS_FREELY, Verdict, conditions_only, false, paused_status, true
 
 SELECTOR = "node-role.kubernetes.io/control-plane"
 """Of the Nodes that the replicas are: kubeadm gives them this label."""
@@ -28,7 +27,7 @@ def decide(observed: ControlPlaneObserved) -> Plan:
     if control_plane.is_externally_managed or control_plane.is_deleted_for_move:
         return Plan()
     if observed.is_paused:
-        return Plan(status=_paused(observed))
+        return Plan(status=paused_status(control_plane, observed.owner, observed.now))
     if control_plane.is_deleting or observed.owner is None:
         return Plan()
     secrets = _secrets(observed)
@@ -38,16 +37,6 @@ def decide(observed: ControlPlaneObserved) -> Plan:
         replicas=_due_replicas(observed, status),
         status=status,
         requeue_seconds=FOREIGN_SECONDS if _is_foreign(observed) else None,
-    )
-
-
-def _paused(observed: ControlPlaneObserved) -> dict[str, Any]:
-    control_plane = observed.object
-    causes = ["Cluster spec.paused is set to true"] if observed.owner and observed.owner.pauses else []
-    causes += [f"KINDControlPlane has the {names.PAUSED_ANNOTATION} annotation"] if control_plane.is_paused else []
-    verdict = Verdict("True", Reason.PAUSED, ", ".join(causes))
-    return conditions_only(
-        control_plane.status, {Condition.PAUSED: verdict}, generation=control_plane.generation, now=observed.now
     )
 
 

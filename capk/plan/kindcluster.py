@@ -20,7 +20,7 @@ from capk.plan.ownership import Ownership, adoptable_as, ownership, was_complete
 from capk.plan.plan import Create, Plan
 from capk.plan.running import keep_running
 from capk.plan.runningstatus import made_facts
-from capk.plan.status import conditions_only, false, kindcluster_status, true
+from capk.plan.status import false, kindcluster_status, paused_status
 
 FRESH_SECONDS = 3.0
 """How long a new object waits for its owner Cluster without a status: most get it quickly, and a status is a write."""
@@ -55,12 +55,7 @@ def stay_paused(observed: Observed) -> Plan | None:
     cluster = observed.object
     if not observed.is_paused:
         return None
-    causes = ["Cluster spec.paused is set to true"] if observed.owner and observed.owner.pauses else []
-    causes += [f"KINDCluster has the {names.PAUSED_ANNOTATION} annotation"] if cluster.is_paused else []
-    verdict = replace(true(Reason.PAUSED), message=", ".join(causes))
-    status = conditions_only(
-        cluster.status, {Condition.PAUSED: verdict}, generation=cluster.generation, now=observed.now
-    )
+    status = paused_status(cluster, observed.owner, observed.now)
     if cluster.is_deleting or (observed.made is None and observed.completed is None):
         return Plan(cancel_queued=True, status=status)
     identity = None if observed.made is None else due_identity(observed)

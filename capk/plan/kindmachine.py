@@ -25,7 +25,7 @@ from capk.plan.machines import (
 from capk.plan.observed import CLAIM, PROVIDER_ID, MachineObserved, NodeFacts
 from capk.plan.ownership import Ownership, ownership
 from capk.plan.plan import AddWorker, Plan
-from capk.plan.status import Verdict, conditions_only, false, machine_status, true
+from capk.plan.status import Verdict, false, machine_status, paused_status, true
 
 REFUSED_SECONDS = 60.0
 """Interval between reads of a Machine that the API server refuses: no event shows that it allows them."""
@@ -47,12 +47,7 @@ def stay_paused(observed: MachineObserved) -> Plan | None:
     machine = observed.object
     if not observed.is_paused:
         return None
-    causes = ["Cluster spec.paused is set to true"] if observed.owner and observed.owner.pauses else []
-    causes += [f"KINDMachine has the {names.PAUSED_ANNOTATION} annotation"] if machine.is_paused else []
-    verdict = Verdict("True", Reason.PAUSED, ", ".join(causes))
-    status = conditions_only(
-        machine.status, {Condition.PAUSED: verdict}, generation=machine.generation, now=observed.now
-    )
+    status = paused_status(machine, observed.owner, observed.now)
     return Plan(cancel_queued=True, annotations=_record_of_join(observed), status=status)
 
 

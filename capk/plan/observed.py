@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 
 from capk.api.names import Reason
 from capk.api.objects import (
@@ -245,8 +246,30 @@ class Workers:
     under_way: frozenset[str] = frozenset()
 
 
+class _HasGoals(Protocol):
+    @property
+    def policy(self) -> Policy: ...
+
+    @property
+    def goals(self) -> Mapping[Goal, GoalFacts]: ...
+
+
+class _WithGoals:
+    """An observation of an object whose operations have goals."""
+
+    def failure(self: _HasGoals, goal: Goal) -> Failure | None:
+        """Return why the last operation towards the goal failed; None if it succeeded or there was none."""
+        facts = self.goals.get(goal)
+        return facts.failure if facts else None
+
+    def remaining(self: _HasGoals, goal: Goal) -> float:
+        """Return the seconds until the next operation towards the goal may start: exponential, bounded."""
+        facts = self.goals.get(goal)
+        return retry_delay(facts.attempts, self.policy) - facts.seconds_ago if facts else 0.0
+
+
 @dataclass(frozen=True)
-class Observed:
+class Observed(_WithGoals):
     """Everything that a decision about a KINDCluster may depend on."""
 
     object: KINDCluster
@@ -329,16 +352,6 @@ class Observed:
         """How many control-plane nodes the KINDControlPlane asks for; None where that is left to the KINDCluster."""
         return self.control_plane.replicas if self.control_plane else None
 
-    def failure(self, goal: Goal) -> Failure | None:
-        """Return why the last operation towards the goal failed; None if it succeeded or there was none."""
-        facts = self.goals.get(goal)
-        return facts.failure if facts else None
-
-    def remaining(self, goal: Goal) -> float:
-        """Return the seconds until the next operation towards the goal may start: exponential, bounded."""
-        facts = self.goals.get(goal)
-        return retry_delay(facts.attempts, self.policy) - facts.seconds_ago if facts else 0.0
-
 
 @dataclass(frozen=True)
 class ControlPlaneObserved:
@@ -368,7 +381,7 @@ class ControlPlaneObserved:
 
 
 @dataclass(frozen=True)
-class MachineObserved:
+class MachineObserved(_WithGoals):
     """Everything that a decision about a KINDMachine may depend on."""
 
     object: KINDMachine
@@ -413,16 +426,6 @@ class MachineObserved:
     def is_paused(self) -> bool:
         """Whether the object or its Cluster is paused (C54)."""
         return self.object.is_paused or (self.owner is not None and self.owner.pauses)
-
-    def failure(self, goal: Goal) -> Failure | None:
-        """Return why the last operation towards the goal failed; None if it succeeded or there was none."""
-        facts = self.goals.get(goal)
-        return facts.failure if facts else None
-
-    def remaining(self, goal: Goal) -> float:
-        """Return the seconds until the next operation towards the goal may start: exponential, bounded."""
-        facts = self.goals.get(goal)
-        return retry_delay(facts.attempts, self.policy) - facts.seconds_ago if facts else 0.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from capk.api.conditions import Status, find, set_condition
-from capk.api.names import Condition, Reason
+from capk.api.names import PAUSED_ANNOTATION, Condition, Reason
+from capk.api.objects import Object, OwnerCluster
 from capk.plan.observed import GoalFacts, MachineObserved, Observed
 
 HISTORY_LIMIT = 20
@@ -108,6 +109,17 @@ def queued(message: str, last: GoalFacts | None) -> Verdict:
     failure = last.failure if last else None
     cause = f" The last attempt failed with {failure.reason}: {failure.message}" if failure else ""
     return false(Reason.QUEUED, message + cause)
+
+
+def paused_status(current: Object, owner: OwnerCluster | None, now: datetime) -> dict[str, Any]:
+    """Return the stored status with the condition Paused, whose message names every cause (C7).
+
+    current: of one of our kinds, whose name is that of its class.
+    """
+    causes = ["Cluster spec.paused is set to true"] if owner and owner.pauses else []
+    causes += [f"{type(current).__name__} has the {PAUSED_ANNOTATION} annotation"] if current.is_paused else []
+    verdict = true(Reason.PAUSED, ", ".join(causes))
+    return conditions_only(current.status, {Condition.PAUSED: verdict}, generation=current.generation, now=now)
 
 
 def conditions_only(

@@ -15,7 +15,7 @@ IMAGE = "docker.io/kindest/node:v1"
 SCRIPT = r"""#!/bin/sh
 # The node is the first word after the options of `exec`.
 here=$(dirname "$0")
-call=$(mktemp "$here/calls/$(date +%s%N)-XXXXXX")
+call=$here/calls/$(date +%s%N)-$$
 printf '%s\0' "$@" >"$call"
 all="$*"
 name_of() { for word; do case $word in --privileged | -i) ;; *) echo "$word"; return ;; esac; done; }
