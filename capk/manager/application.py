@@ -12,6 +12,7 @@ from typing import Any, Self
 import kopf
 
 from capk.api import names
+from capk.api.endpoint import EndpointMode
 from capk.api.objects import Key
 from capk.engine.containers import Containers, chosen_engine
 from capk.engine.failurelogs import FailureLogs
@@ -39,7 +40,7 @@ from capk.manager.operations.kubesystem import Ask
 from capk.manager.reconcile import Reconciler
 from capk.manager.records import Records
 from capk.manager.relations import Relations
-from capk.plan.observed import EndpointMode, Policy
+from capk.plan.observed import Policy
 from capk.runtime.metrics import Metrics
 from capk.runtime.probes import Heartbeat, StartupCheck, WatchLag
 from capk.runtime.tasks import supervised

@@ -5,6 +5,7 @@ Each request is one operation and runs outside the reconcile workers, perhaps mi
 
 from collections.abc import Callable
 
+from capk.api.endpoint import EndpointMode
 from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
@@ -19,7 +20,6 @@ from capk.manager.operations.renewal import Renewal
 from capk.manager.operations.repair import NeededByOthers, Repair
 from capk.manager.operations.workers import Workers
 from capk.manager.records import Outcome, Record, Withdrawn
-from capk.plan.observed import EndpointMode
 from capk.plan.plan import (
     AddWorker,
     Create,

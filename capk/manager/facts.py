@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from capk.api import names
 from capk.api.conditions import find
+from capk.api.endpoint import EndpointMode
 from capk.api.objects import SecretFacts
 from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
@@ -18,7 +19,7 @@ from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig, secret_digest, server_url
 from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.plan.marks import Mark
-from capk.plan.observed import EndpointMode, EngineFacts, HealthFacts, NodeFacts, Observed
+from capk.plan.observed import EngineFacts, HealthFacts, NodeFacts, Observed
 from capk.workload.connection import Target
 from capk.workload.health import Health
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from capk.api import names
 from capk.api.conditions import find, transition_time
+from capk.api.endpoint import EndpointMode
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.errors import InvalidSpec
@@ -17,7 +18,7 @@ from capk.kindconfig.images import image_version, node_image
 from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
 from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.marks import Mark
-from capk.plan.observed import CLAIM, EndpointMode, Observed, OperationFacts
+from capk.plan.observed import CLAIM, Observed, OperationFacts
 from capk.plan.ownership import Ownership, has_only_workers, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 from capk.plan.status import false, kindcluster_status, queued

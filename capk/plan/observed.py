@@ -6,9 +6,9 @@ Nothing here does input or output; the current time is part of the data.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Protocol
 
+from capk.api.endpoint import EndpointMode
 from capk.api.names import Reason
 from capk.api.objects import (
     KINDCluster,
@@ -30,15 +30,6 @@ PROVIDER_ID = "providerid"
 """The parts of a plan that the API server may refuse one by one; a Secret's part ends with a space and its name."""
 REMOVAL, FINALIZER = "removal", "finalizer"
 """The same while an object is deleted: the deletion of a Secret (a space and its name follow), and the last write."""
-
-
-class EndpointMode(StrEnum):
-    """Which address of a workload cluster Cluster API gets (`--endpoint`)."""
-
-    INTERNAL = "internal"
-    """The control plane container on the engine's kind network."""
-    EXTERNAL = "external"
-    """The port published on the machine of the container engine."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from capk.api.endpoint import EndpointMode
 from capk.engine.containers import Containers
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
@@ -12,7 +13,7 @@ from capk.kindconfig.kubeconfig import Kubeconfig, parse, render, server_url
 from capk.manager.operations.kubesystem import Ask, kube_system_uid
 from capk.manager.operations.listing import listed_nodes
 from capk.manager.records import Record
-from capk.plan.observed import Access, EndpointMode
+from capk.plan.observed import Access
 from capk.plan.plan import ReadAccess
 from capk.workload.answer import Answer, version_in
 from capk.workload.connection import Target

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from capk.api.endpoint import EndpointMode
 from capk.api.objects import Key
 from capk.engine.containers import Node
 from capk.engine.failurelogs import FailureLogs
@@ -15,7 +16,6 @@ from capk.errors import AddressTaken, CommandFailed
 from capk.manager.executor import Executor
 from capk.manager.operations.addresses import MOST_PLACEHOLDERS
 from capk.manager.records import Record
-from capk.plan.observed import EndpointMode
 from capk.plan.plan import StartNodes
 
 pytestmark = pytest.mark.virtual_time

@@ -11,6 +11,7 @@ from unittest.mock import AsyncMock
 import pytest
 import yaml
 
+from capk.api.endpoint import EndpointMode
 from capk.api.objects import Key
 from capk.diagnosis.failures import classify
 from capk.engine.command import Output
@@ -24,7 +25,6 @@ from capk.manager.executor import Executor
 from capk.manager.operations.creation import LOGS_SECONDS
 from capk.manager.records import Record, Withdrawn
 from capk.plan.marks import Mark
-from capk.plan.observed import EndpointMode
 from capk.plan.plan import Create, Delete, Goal, StartNodes
 
 pytestmark = pytest.mark.virtual_time

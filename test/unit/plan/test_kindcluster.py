@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from capk.api import names
+from capk.api.endpoint import EndpointMode
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
@@ -14,7 +15,7 @@ from capk.kindconfig.kubeconfigfields import certificates, fingerprint
 from capk.plan.creation import needs_no_owner
 from capk.plan.kindcluster import decide
 from capk.plan.marks import Mark
-from capk.plan.observed import CLAIM, EndpointMode, EngineFacts, HealthFacts, Policy
+from capk.plan.observed import CLAIM, EngineFacts, HealthFacts, Policy
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
 from capk.plan.repair import first_addresses
 from capkdev.certificates import Authority

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from capk.api.endpoint import EndpointMode
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.creation import awaited_authorities
 from capk.plan.kindcluster import decide
-from capk.plan.observed import Authorities, CreationFacts, EndpointMode, Policy
+from capk.plan.observed import Authorities, CreationFacts, Policy
 from capk.plan.plan import Create
 from test.unit.plan.builders import (
     COMPLETE,

@@ -1,0 +1,33 @@
+"""Where a container engine is, and what its kind clusters get there: plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from capk.api.endpoint import EndpointMode
+
+SHARED: Final = "shared"
+"""Key and pool of the place of the provider's own engine, which its command line and environment choose."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an engine is. Names of kind clusters are unique per place.
+
+    key: the same for as long as the place exists, whatever else of it changes; lower-case letters, digits, `-` and `.`.
+    endpoint: which address of its kind clusters Cluster API gets.
+    host_paths: paths of the engine's machine that nodes may mount, including everything below them.
+    variables: the environment of kind and of the engine's command, added to that of the provider.
+    pool: the engines whose operations share the limits of the lanes.
+    """
+
+    key: str
+    endpoint: EndpointMode
+    host_paths: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    pool: str = SHARED
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables by name."""
+        return dict(self.variables)
