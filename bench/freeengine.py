@@ -19,6 +19,7 @@ from capk.engine import progress
 from capk.engine.containers import Containers, Node
 from capk.engine.kind import Build, Kind
 from capk.engine.progress import Step
+from capk.engine.workdir import WorkDir
 from capk.manager import process
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 
@@ -53,7 +54,7 @@ class FreeKind(Kind):
     """A kind whose clusters exist as soon as they are asked for."""
 
     def __init__(self, engine: FreeEngine, directory: Path) -> None:
-        super().__init__(["kind"], work_dir=directory / "free")
+        super().__init__(["kind"], work_dir=WorkDir(directory / "free"))
         self._engine = engine
         self._kubeconfig = (directory / "kubeconfig").read_text()
 

@@ -18,7 +18,7 @@ from capk.doctor.place import EngineFacts, Facts, ImageFacts, KindFacts, Machine
 from capk.engine.containers import Containers, chosen_engine
 from capk.engine.info import EngineInfo
 from capk.engine.kind import Kind
-from capk.engine.workdir import flaw
+from capk.engine.workdir import WorkDir, flaw
 from capk.errors import ApiError, CommandError, Forbidden
 from capk.kindconfig.images import default_image, kind_release
 from capk.kube.client import KubeClient
@@ -54,7 +54,7 @@ async def gather(settings: Settings, *, machine_only: bool) -> Facts:
 
 
 async def _kind(settings: Settings) -> KindFacts:
-    kind = Kind(settings.kind_command, work_dir=settings.work_dir, query_timeout_seconds=COMMAND_SECONDS)
+    kind = Kind(settings.kind_command, work_dir=WorkDir(settings.work_dir), query_timeout_seconds=COMMAND_SECONDS)
     try:
         return KindFacts(settings.kind_command, build=await kind.build())
     except CommandError as error:

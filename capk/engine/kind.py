@@ -40,7 +40,7 @@ class Kind:
     """The kind command.
 
     command: the executable and its leading arguments.
-    work_dir: for private files, one directory per call, removed when the call ends.
+    work_dir: for private files, one directory per call, removed when the call ends; other commands may share it.
     environment: added to ours, for example KIND_EXPERIMENTAL_PROVIDER or DOCKER_HOST.
     Each call that writes a kubeconfig uses a private file. So the user's is neither read nor written, and calls never
     wait for each other's lock. Two calls for one cluster name must not run concurrently: the loser of two creations
@@ -52,26 +52,18 @@ class Kind:
         self,
         command: Sequence[str],
         *,
-        work_dir: Path,
+        work_dir: WorkDir,
         environment: Mapping[str, str] | None = None,
         query_timeout_seconds: float = 60,
         create_timeout_seconds: float = 900,
         delete_timeout_seconds: float = 300,
     ) -> None:
         self.command = tuple(command)
-        self._work_dir = WorkDir(work_dir)
+        self._work_dir = work_dir
         self._environment = dict(environment or {})
         self._query_timeout_seconds = query_timeout_seconds
         self._create_timeout_seconds = create_timeout_seconds
         self._delete_timeout_seconds = delete_timeout_seconds
-
-    def remove_leftovers(self) -> int:
-        """Remove the private files of killed providers; return the number of those providers."""
-        return self._work_dir.remove_leftovers()
-
-    def close(self) -> None:
-        """Remove the private directory; no call may be running."""
-        self._work_dir.close()
 
     async def version(self) -> str:
         """Return kind's version, such as `v0.32.0`; see `build`."""

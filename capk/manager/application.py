@@ -19,6 +19,7 @@ from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.lanes import Lane, Lanes
+from capk.engine.workdir import WorkDir
 from capk.errors import Unreachable
 from capk.kube.client import KubeClient
 from capk.kube.recorder import EventRecorder
@@ -91,9 +92,10 @@ class Application:
         self.store = new_store()
         self.relations = Relations(self.store)
         self.discovery = Discovery(client, self.relations)
+        self.work_dir = WorkDir(settings.work_dir)
         self.kind = kind or Kind(
             settings.kind_command,
-            work_dir=settings.work_dir,
+            work_dir=self.work_dir,
             create_timeout_seconds=settings.create_timeout_seconds,
             delete_timeout_seconds=settings.delete_timeout_seconds,
         )
@@ -196,14 +198,14 @@ class Application:
         """
         self.engine_heartbeat.touch()
         self.resync_heartbeat.touch()
-        self.kind.remove_leftovers()
+        self.work_dir.remove_leftovers()
         await self.cache.relist()
         # A hanging engine must not block the start: the liveness probe would restart the provider for ever.
         with suppress(TimeoutError):
             async with asyncio.timeout(INVENTORY_SECONDS):
                 await self.engine_watch.refresh()
         async with AsyncExitStack() as stack:
-            stack.callback(self.kind.close)
+            stack.callback(self.work_dir.close)
             stack.push_async_callback(self._end_commands)
             loops = supervised(
                 ("workers", self._work()),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, KIND_CLUSTERS
 from capk.engine.kind import Kind
+from capk.engine.workdir import WorkDir
 from capk.errors import ApiError, CommandMissing
 from capk.kindconfig.config import kind_config
 from test.chaos.counters import Counters
@@ -69,7 +70,8 @@ async def test_any_text_stays_one_argument_and_one_value(tmp_path: Path, name: s
     recorder.write_text(RECORDER)
     recorder.chmod(stat.S_IRWXU)
     (tmp_path / "seen.json").unlink(missing_ok=True)
-    kind = Kind([str(recorder)], work_dir=tmp_path / "work")
+    work_dir = WorkDir(tmp_path / "work")
+    kind = Kind([str(recorder)], work_dir=work_dir)
     spec = {"kubeadmConfigPatches": [patch], "nodes": [{"role": "worker", "labels": {label: label}}]}
     config = kind_config(spec, cluster_name=name)
     try:
@@ -79,7 +81,7 @@ async def test_any_text_stays_one_argument_and_one_value(tmp_path: Path, name: s
         assert "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name + patch + label)
         return
     finally:
-        kind.close()
+        work_dir.close()
     arguments, document = json.loads((tmp_path / "seen.json").read_text())
     assert arguments[:2] == ["create", "cluster"]
     assert arguments[2:5] == [f"--name={name}", "--config=-", "--wait=0s"]

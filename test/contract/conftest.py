@@ -9,13 +9,15 @@ import pytest
 
 from capk.engine.containers import Containers
 from capk.engine.kind import Kind
+from capk.engine.workdir import WorkDir
 from test.contract.engines import BIN, FAKE_KIND, KINDS, REAL, RELEASES, USERS_KUBECONFIG, Engine
 
 
 @pytest.fixture(scope="session", params=[*REAL, FAKE_KIND])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     home = tmp_path_factory.mktemp(f"home-{request.param}")
-    work_dir = tmp_path_factory.mktemp("work")
+    folder = tmp_path_factory.mktemp("work")
+    work_dir = WorkDir(folder)
     (home / ".kube").mkdir()
     for name in ("config", "other"):
         (home / ".kube" / name).write_text(USERS_KUBECONFIG)
@@ -31,12 +33,12 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         Containers(["docker"] if is_real else [*local, "engine"], environment=environment),
         os.environ.get("KIND_NODE_IMAGE") if is_real else None,
         home,
-        work_dir,
+        folder,
         environment,
     )
     yield engine
     asyncio.run(_delete(engine))
-    engine.kind.close()
+    work_dir.close()
 
 
 async def _delete(engine: Engine) -> None:

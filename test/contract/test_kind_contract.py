@@ -18,6 +18,7 @@ from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.nodelogs import last_words, node_logs
 from capk.engine.progress import Step
+from capk.engine.workdir import WorkDir
 from capk.errors import CommandFailed
 from test.contract.engines import KINDS, REAL, USERS_KUBECONFIG, Engine, config
 from test.contract.workload import authority, get, server
@@ -352,9 +353,10 @@ PROVIDER = """
 import asyncio, json, sys
 from pathlib import Path
 from capk.engine.kind import Kind
+from capk.engine.workdir import WorkDir
 
 command, work_dir, environment, name, config, image = json.load(sys.stdin)
-kind = Kind(command, work_dir=Path(work_dir), environment=environment)
+kind = Kind(command, work_dir=WorkDir(Path(work_dir)), environment=environment)
 asyncio.run(kind.create_cluster(name, config, image=image, on_step=lambda step: print(step.reason.value, flush=True)))
 """
 
@@ -381,7 +383,7 @@ async def test_killed_provider_leaves_no_command_and_nothing_that_delete_cannot_
     await engine.kind.delete_cluster(name)
     assert name not in await engine.kind.clusters()
     assert await nodes_of(engine, name) == []
-    assert Kind(engine.kind.command, work_dir=engine.work_dir).remove_leftovers() == 1
+    assert WorkDir(engine.work_dir).remove_leftovers() == 1
 
 
 def commands_about(name: str) -> list[str]:
@@ -400,7 +402,7 @@ def commands_about(name: str) -> list[str]:
 @pytest.mark.parametrize("program", REAL)
 async def test_engine_that_is_down_is_told_apart_from_no_clusters(program, tmp_path):
     down = {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
-    kind = Kind([str(KINDS[program])], work_dir=tmp_path, environment=down)
+    kind = Kind([str(KINDS[program])], work_dir=WorkDir(tmp_path), environment=down)
     containers = Containers(["docker"], environment=down)
     for call in (kind.clusters(), containers.nodes()):
         assert (await failure_of(call)).reason is Reason.ENGINE_UNREACHABLE

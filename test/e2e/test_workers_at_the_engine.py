@@ -14,6 +14,7 @@ from capk.engine.containers import Containers, Node
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
+from capk.engine.workdir import WorkDir
 from capk.errors import InvalidSpec
 from capk.kindconfig import yamlio
 from capk.manager.operations.workers import Joined, Workers
@@ -84,7 +85,7 @@ class Place:
 
     def _workers(self) -> Workers:
         containers = Containers(self.kind.engine_command)
-        inventory = Inventory(Kind(self.kind.command, work_dir=self.folder / "work"), containers)
+        inventory = Inventory(Kind(self.kind.command, work_dir=WorkDir(self.folder / "work")), containers)
         return Workers(containers, inventory, FailureLogs(self.folder / "logs"))
 
     async def _nodes(self) -> list[Node]:

@@ -14,6 +14,7 @@ from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
+from capk.engine.workdir import WorkDir
 from capk.errors import CapkError
 from capk.kindconfig import yamlio
 from capk.manager.facts import failure_of
@@ -35,7 +36,7 @@ class Place:
     def __init__(self, home: Home, folder: Path) -> None:
         self.home = home
         self.containers = Containers([*FAKE_KIND, "engine"])
-        self.inventory = Inventory(Kind(FAKE_KIND, work_dir=folder / "work"), self.containers)
+        self.inventory = Inventory(Kind(FAKE_KIND, work_dir=WorkDir(folder / "work")), self.containers)
         self.workers = Workers(self.containers, self.inventory, FailureLogs(folder / "logs"))
 
     @property

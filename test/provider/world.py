@@ -147,12 +147,6 @@ class FakeKind:
         self.kubeconfigs: list[CommandError | None] = []
         self.text = kubeconfig()
 
-    def remove_leftovers(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        pass
-
     async def version(self) -> str:
         return "v0.33.0"
 

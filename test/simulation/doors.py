@@ -38,13 +38,6 @@ class SimulatedKind:
         self._create_timeout_seconds = create_timeout_seconds
         self._delete_timeout_seconds = delete_timeout_seconds
 
-    def remove_leftovers(self) -> int:
-        """There are no files."""
-        return 0
-
-    def close(self) -> None:
-        """Nothing is open."""
-
     async def version(self) -> str:
         """Return kind's version."""
         self._on_call("version", "")

@@ -10,6 +10,7 @@ import yaml
 
 from capk.api.names import Reason
 from capk.engine.kind import Kind
+from capk.engine.workdir import WorkDir
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.33.0"
@@ -60,9 +61,9 @@ def script(tmp_path):
 
 @pytest.fixture
 def kind(script, tmp_path):
-    kind = Kind([str(script.path)], work_dir=tmp_path / "work", environment={"KIND_EXPERIMENTAL_PROVIDER": "podman"})
-    yield kind
-    kind.close()
+    work_dir = WorkDir(tmp_path / "work")
+    yield Kind([str(script.path)], work_dir=work_dir, environment={"KIND_EXPERIMENTAL_PROVIDER": "podman"})
+    work_dir.close()
     assert list((tmp_path / "work").rglob("*")) == []
 
 
@@ -141,7 +142,7 @@ async def test_failed_create_tells_all_that_kind_printed_and_leaves_no_file(kind
 
 async def test_create_past_its_deadline_is_ended(script, tmp_path):
     script.behave('echo " • Preparing nodes 📦  ..." >&2; exec sleep 600')
-    kind = Kind([str(script.path)], work_dir=tmp_path / "work", create_timeout_seconds=0.5)
+    kind = Kind([str(script.path)], work_dir=WorkDir(tmp_path / "work"), create_timeout_seconds=0.5)
     steps = []
     with pytest.raises(CommandTimedOut):
         await kind.create_cluster("dev", {}, on_step=steps.append)
@@ -187,7 +188,7 @@ async def test_delete_goes_on_until_no_node_is_left(kind, script, monkeypatch):
 async def test_nodes_that_never_go_are_a_failure(script, tmp_path, monkeypatch):
     monkeypatch.setattr("capk.engine.kind.PAUSE_SECONDS", 0.01)
     script.behave('[ "$1" = delete ] || echo dev-control-plane')
-    kind = Kind([str(script.path)], work_dir=tmp_path / "work", delete_timeout_seconds=1)
+    kind = Kind([str(script.path)], work_dir=WorkDir(tmp_path / "work"), delete_timeout_seconds=1)
     with pytest.raises(CommandTimedOut) as failure:
         await kind.delete_cluster("dev")
     assert "dev-control-plane" in failure.value.output
@@ -256,4 +257,4 @@ async def test_environment_of_the_provider_reaches_kind(kind, script, monkeypatc
 
 async def test_missing_kind_is_told(tmp_path):
     with pytest.raises(CommandMissing, match="No such file"):
-        await Kind(["/no/such/kind"], work_dir=tmp_path).version()
+        await Kind(["/no/such/kind"], work_dir=WorkDir(tmp_path)).version()
