@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final
 
+from capk.engine.place import SHARED
 from capk.engine.progress import Step
 from capk.errors import CapkError
 
@@ -24,7 +25,7 @@ QUIET_SECONDS: Final = 2.0
 
 
 class Lane(StrEnum):
-    """Kinds of operations; each lane has its own limit, so one never waits for another."""
+    """Kinds of operations; each lane of a pool has its own limit, so one never waits for another."""
 
     CREATE = "create"
     WORKER = "worker"
@@ -64,6 +65,7 @@ class _Operation:
     key: Hashable
     work: Callable[[Callable[[Step], None]], Awaitable[Any]]
     state: OperationState
+    pool: str
     due: float
     """When it may be announced next, by the loop's clock."""
     step: Step | None = None
@@ -82,7 +84,8 @@ class _Queue:
 class Lanes:
     """The lanes and their background operations, at most one operation per key.
 
-    limits: how many run concurrently in each lane; the others wait in order of arrival.
+    limits: how many run concurrently in each lane of a pool; the others wait in order of arrival. A pool is the engines
+    that share these limits; see `capk.engine.place`.
     on_change: called with the key one second after the request, one second after the start, at new steps after that (at
     most every 2 s), and at the end.
     clock: seconds; only for `ended_at`.
@@ -97,7 +100,9 @@ class Lanes:
         first_seconds: float = FIRST_SECONDS,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
-        self._queues = {lane: _Queue(limit) for lane, limit in limits.items()}
+        self._limits = dict(limits)
+        self._queues: dict[tuple[Lane, str], _Queue] = {}
+        """Only those that have operations: a pool may vanish."""
         self._operations: dict[Hashable, _Operation] = {}
         self._on_change = on_change
         self._clock = clock
@@ -111,11 +116,13 @@ class Lanes:
         lane: Lane,
         work: Callable[[Callable[[Step], None]], Awaitable[Any]],
         *,
+        pool: str = SHARED,
         name: str = "",
     ) -> OperationState:
         """Queue work in its lane, unless the key has an operation that has not ended; return the operation's state.
 
         work: its argument is a function that reports steps. It is complete before the last `on_change`.
+        pool: of the engine that the work is for.
         name: of the operation, for logs and metrics.
         """
         latest = self._operations.get(key)
@@ -124,11 +131,12 @@ class Lanes:
         if self._stopped:
             raise RuntimeError("lanes have been stopped")
         due = asyncio.get_running_loop().time() + self._first_seconds
-        operation = _Operation(key, work, OperationState(lane, name or lane.value), due)
+        operation = _Operation(key, work, OperationState(lane, name or lane.value), pool, due)
         self._operations[key] = operation
         self._announce_when_due(operation)
-        self._queues[lane].waiting.append(operation)
-        self._fill(lane)
+        queue = self._queues.setdefault((lane, pool), _Queue(self._limits[lane]))
+        queue.waiting.append(operation)
+        self._fill(queue)
         return operation.state
 
     def get(self, key: Hashable) -> OperationState | None:
@@ -137,8 +145,9 @@ class Lanes:
         return operation.state if operation else None
 
     def count(self, lane: Lane) -> tuple[int, int]:
-        """Return the numbers of queued and running operations of a lane."""
-        return len(self._queues[lane].waiting), self._queues[lane].running
+        """Return the numbers of queued and running operations of a lane, in all pools."""
+        queues = [queue for (one, _), queue in self._queues.items() if one is lane]
+        return sum(len(queue.waiting) for queue in queues), sum(queue.running for queue in queues)
 
     def forget(self, key: Hashable) -> None:
         """Drop a key; an unfinished operation is dropped when it ends."""
@@ -156,7 +165,9 @@ class Lanes:
         if operation is None or operation.state.done:
             return
         if operation.task is None:
-            self._queues[operation.state.lane].waiting.remove(operation)
+            lane = operation.state.lane
+            self._queues[lane, operation.pool].waiting.remove(operation)
+            self._drop_if_empty(lane, operation.pool)
             self._end(operation, cancelled=True)
         elif not queued_only and not operation.task.cancelling():
             operation.task.cancel()
@@ -171,8 +182,12 @@ class Lanes:
         if tasks := [operation.task for operation in unfinished if operation.task]:
             await asyncio.wait(tasks)
 
-    def _fill(self, lane: Lane) -> None:
-        queue = self._queues[lane]
+    def _drop_if_empty(self, lane: Lane, pool: str) -> None:
+        queue = self._queues.get((lane, pool))
+        if queue and not queue.waiting and not queue.running:
+            del self._queues[lane, pool]
+
+    def _fill(self, queue: _Queue) -> None:
         while queue.waiting and queue.running < queue.limit:
             operation = queue.waiting.popleft()
             queue.running += 1
@@ -209,7 +224,8 @@ class Lanes:
 
     def _ended(self, operation: _Operation, task: asyncio.Task[Any]) -> None:
         lane = operation.state.lane
-        self._queues[lane].running -= 1
+        queue = self._queues[lane, operation.pool]
+        queue.running -= 1
         if task.cancelled():
             self._end(operation, cancelled=True)
         elif error := task.exception():
@@ -219,7 +235,8 @@ class Lanes:
             self._end(operation, error=failed)
         else:
             self._end(operation, result=task.result())
-        self._fill(lane)
+        self._fill(queue)
+        self._drop_if_empty(lane, operation.pool)
 
     def _end(self, operation: _Operation, **outcome: Any) -> None:
         operation.state = replace(

@@ -111,6 +111,32 @@ async def test_lane_is_bounded_and_first_come_first_served(lanes):
     assert lanes.count(Lane.CREATE) == (0, 0)
 
 
+async def test_full_lane_of_one_pool_does_not_hold_up_another(lanes):
+    first, second, elsewhere, waiting = Work(), Work(), Work(), Work()
+    for number, work in enumerate((first, second, waiting)):
+        lanes.start(number, Lane.CREATE, work)
+    lanes.start("elsewhere", Lane.CREATE, elsewhere, pool="remote")
+    await ticks()
+    assert elsewhere.began.is_set()
+    assert not waiting.began.is_set()
+    assert lanes.count(Lane.CREATE) == (1, 3)
+    elsewhere.go.set()
+    await ticks()
+    assert not waiting.began.is_set()
+    assert lanes.count(Lane.CREATE) == (1, 2)
+
+
+async def test_nothing_is_kept_of_a_pool_without_operations(lanes):
+    work, cancelled = Work(), Work()
+    lanes.start("ends", Lane.DELETE, work, pool="remote")
+    lanes.start("cancelled", Lane.DELETE, cancelled, pool="remote")
+    lanes.cancel("cancelled")
+    work.go.set()
+    await ticks()
+    assert lanes.count(Lane.DELETE) == (0, 0)
+    assert not lanes._queues
+
+
 async def test_deletion_does_not_wait_behind_creations(lanes):
     for n in range(5):
         lanes.start(n, Lane.CREATE, Work())
@@ -354,7 +380,7 @@ def test_any_history_keeps_the_lane_bounded_and_loses_nothing(history):
             active = state is not None and not state.done
             if action == "start" and not active:
                 works[key] = Work()
-                lanes.start(key, Lane.CREATE, works[key])
+                lanes.start(key, Lane.CREATE, works[key], pool=f"pool {key % 2}")
             elif action in ("end", "fail") and key in works:
                 works[key].failure = ValueError("broken") if action == "fail" else None
                 works[key].go.set()
@@ -362,13 +388,16 @@ def test_any_history_keeps_the_lane_bounded_and_loses_nothing(history):
                 lanes.cancel(key)
             await ticks()
             states = [lanes.get(key) for key in works]
-            running = [state for state in states if state.running]
-            queued = [state for state in states if state.queued]
+            running, queued = ([state for state in states if getattr(state, name)] for name in ("running", "queued"))
             assert lanes.count(Lane.CREATE) == (len(queued), len(running))
-            assert len(running) <= 2
-            assert not queued or len(running) == 2
             assert all(state.running + state.queued + state.done == 1 for state in states)
+            for pool in range(2):
+                states = [lanes.get(key) for key in works if key % 2 == pool]
+                running = [state for state in states if state.running]
+                assert len(running) <= 2
+                assert len(running) == 2 or not any(state.queued for state in states)
         await lanes.stop()
+        assert not lanes._queues
         assert all(lanes.get(key).done for key in works)
         assert all(changes[key] for key in works)
 
