@@ -5,6 +5,7 @@ a small part of the volume, which deletions need as well. Node logs may contain 
 only the provider's user can read them.
 """
 
+import copy
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 KIND_OUTPUT: Final = "kind.log"
 """The output of kind itself."""
@@ -55,6 +56,17 @@ class FailureLogs:
         self._total_bytes = total_bytes
         self._free_bytes = free_bytes
         self._warned: set[str] = set()
+        self._suffix = ""
+        """No name of a kind cluster contains an `@`."""
+
+    def at(self, key: str) -> Self:
+        """Return the same logs for the kind clusters of another engine, which may have the same names.
+
+        key: of the place of that engine; see `capk.engine.place`.
+        """
+        other = copy.copy(self)
+        other._suffix = f"@{key}"
+        return other
 
     def begin(self, name: str, output: str, config: str | None = None) -> Path | None:
         """Return a new directory for a cluster's logs, with kind's own output in it; it replaces the previous one.
@@ -128,7 +140,7 @@ class FailureLogs:
         self._make_room(place, 0)
 
     def _place(self, name: str) -> Path | None:
-        return self._directory / name if _NAME.fullmatch(name) else None
+        return self._directory / f"{name}{self._suffix}" if _NAME.fullmatch(name) else None
 
     def _limit(self, size: int) -> int:
         """Return the limit in bytes: `size`, or less if the volume has little free space."""

@@ -14,7 +14,7 @@ SHARED: Final = "shared"
 class Place:
     """Where an engine is. Names of kind clusters are unique per place.
 
-    key: the same for as long as the place exists, whatever else of it changes; lower-case letters, digits, `-` and `.`.
+    key: the same for as long as the place exists, whatever else of it changes; at most 50 of `a-z0-9.-`.
     endpoint: which address of its kind clusters Cluster API gets.
     host_paths: paths of the engine's machine that nodes may mount, including everything below them.
     variables: the environment of kind and of the engine's command, added to that of the provider.

@@ -105,6 +105,19 @@ def test_a_new_failure_replaces_the_last_one_and_success_drops_it(tmp_path):
     assert not place.exists()
 
 
+def test_kind_clusters_of_one_name_on_two_engines_have_logs_of_their_own(tmp_path):
+    logs = logs_in(tmp_path, keep=2)
+    other = logs.at("remote")
+    fail(logs, "dev", 20)
+    elsewhere = fail(other, "dev", 10)
+    assert kept(tmp_path) == {"dev", elsewhere.name}
+    logs.drop("dev")
+    assert kept(tmp_path) == {elsewhere.name}
+    fail(logs, "dev", 2)
+    fail(other, "next", 1)
+    assert len(kept(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "dev/../../x", "x/y", "/", "\0", "Dev", "a b", "x" * 300])
 def test_name_never_becomes_a_path(tmp_path, name):
     logs = logs_in(tmp_path / "failed")

@@ -369,7 +369,7 @@ async def test_stop_ends_the_processes_of_the_work(lanes, tmp_path):
     assert file.exists()
 
 
-@given(st.lists(st.tuples(st.sampled_from(["start", "end", "fail", "cancel"]), st.integers(0, 4)), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from(["start", "end", "fail", "cancel"]), st.integers(0, 6)), max_size=40))
 def test_any_history_keeps_the_lane_bounded_and_loses_nothing(history):
     async def play() -> None:
         changes = Counter()
