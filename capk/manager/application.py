@@ -19,6 +19,7 @@ from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.lanes import Lane, Lanes
+from capk.engine.place import SHARED
 from capk.engine.workdir import WorkDir
 from capk.errors import Unreachable
 from capk.kube.client import KubeClient
@@ -126,7 +127,7 @@ class Application:
             wait_seconds=float(settings.wait_for_nodes_seconds),
             delete_seconds=settings.delete_timeout_seconds,
             still_wanted=Gate(self.store, self.relations).still_wanted,
-            needed_by_others=self.relations.addresses_of_others,
+            needed_by_others=partial(self.relations.addresses_of_others, SHARED),
         )
         self.records = Records(executor.carry_out, self.lanes, metrics, policy, clock)
         self.health = HealthMonitor(
@@ -273,7 +274,7 @@ class Application:
         self._wake_all()
 
     def _wake_names(self, cluster_names: Iterable[str]) -> None:
-        for key in self.relations.keys_for_names(cluster_names):
+        for key in self.relations.keys_for_names(SHARED, cluster_names):
             self.queue.add(key)
 
     def _wake_all(self) -> None:

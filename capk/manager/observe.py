@@ -6,6 +6,7 @@ from dataclasses import replace
 from capk.api import names
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
 from capk.engine.inventory import Inventory
+from capk.engine.place import SHARED
 from capk.errors import ApiError, NotFound
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.registries import AUTHORITY_KEY
@@ -187,7 +188,7 @@ class Observer:
 
     def _needed_by_others(self, name: str, engine: EngineFacts) -> frozenset[str]:
         planes = sum(node.role == CONTROL_PLANE for node in engine.nodes or ())
-        return self._relations.addresses_of_others(name) if planes > 1 else frozenset()
+        return self._relations.addresses_of_others(SHARED, name) if planes > 1 else frozenset()
 
     async def _access(self, infrastructure: KINDCluster | None) -> Access | None:
         """Return what was read of a kind cluster that is known to be the object's: it may be read to find that out."""

@@ -4,12 +4,13 @@ The store keeps them up to date, so they are complete before the first decision.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, KINDMachine, Object, OwnerCluster
+from capk.engine.place import SHARED
 from capk.manager.machines import Machines
 from capk.plan.claims import Claim, claim_of, cluster_name, holds_name, inherits_first, precedes
 from capk.plan.repair import needed_addresses
@@ -20,14 +21,19 @@ class Relations:
     """Indexes of the objects in the store.
 
     core_version: the server's preferred version of Cluster API's objects; None if Cluster API is not installed.
+    place_of: returns the key of the place of a KINDCluster's kind cluster; see `capk.manager.placement`.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, place_of: Callable[[KINDCluster], str] = lambda cluster: SHARED) -> None:
         self.core_version: str | None = None
         self.machines = Machines(store)
         self._store = store
+        self._place_of = place_of
         self._claims: dict[Key, Claim | None] = {}
         self._names: dict[Key, str] = {}
+        self._places: dict[Key, str] = {}
+        self._at: dict[str, set[Key]] = defaultdict(set)
+        """Key of a place -> the KINDClusters whose kind clusters are there."""
         self._wanted_by: dict[str, set[Key]] = defaultdict(set)
         self._uids: dict[Key, str] = {}
         self._alive: set[str] = set()
@@ -52,10 +58,14 @@ class Relations:
         """Return the KINDClusters that want a kind cluster of one of these names."""
         return {key for name in cluster_names for key in self._wanted_by.get(name, ())}
 
+    def places(self) -> set[str]:
+        """Return the keys of the places where KINDClusters have, or want, their kind clusters."""
+        return set(self._at)
+
     def rival(self, cluster: KINDCluster) -> str | None:
         """Return the KINDCluster that has precedence for this one's name, as `namespace/name`."""
         own = self.claim(cluster.key)
-        for key in sorted(self._wanted_by.get(self.name(cluster.key), set()) - {cluster.key}):
+        for key in sorted(self._competitors(cluster.key)):
             raw = self._store.get(key)
             other, claim = KINDCluster(raw), self.claim(key)
             has_owner = other.owner_cluster_reference is not None
@@ -72,8 +82,7 @@ class Relations:
         wanted = set(ids) - {cluster.uid}
         if wanted & self._alive:
             return True
-        name = self.name(cluster.key)
-        others = self._wanted_by.get(name, set()) - {cluster.key}
+        others = self._competitors(cluster.key) & self._at.get(self._places.get(cluster.key, ""), set())
         claims = [claim for key in others if (claim := self.claim(key))]
         return any(claim.uid in wanted for claim in claims) if ids else bool(claims)
 
@@ -81,9 +90,9 @@ class Relations:
         """Return whether an object has a claim to what was made for one of these objects."""
         return any(claim is not None and claim.uid in uids for claim in self._claims.values())
 
-    def addresses_of_others(self, name: str) -> frozenset[str]:
-        """Return the addresses that control planes of all other kind clusters need."""
-        others = (self._store.get(key) for key in self._store.keys(names.KIND_CLUSTERS) if self.name(key) != name)
+    def addresses_of_others(self, place: str, name: str) -> frozenset[str]:
+        """Return the addresses that control planes of all other kind clusters at that place need."""
+        others = (self._store.get(key) for key in self._at.get(place, ()) if self.name(key) != name)
         return frozenset().union(*(needed_addresses(KINDCluster(raw)) for raw in others if raw))
 
     def owner(self, current: Object) -> OwnerCluster | None:
@@ -125,7 +134,7 @@ class Relations:
             return {current.key}
         if resource is names.KIND_MACHINES:
             return self.machines.keys_for_event(KINDMachine(raw))
-        rivals = self.keys_wanting([self.name(current.key)])
+        rivals = self._competitors(current.key)
         related = {current.key} | self.siblings(current.key)
         workers = {key for cluster in self._kindclusters(related, current) for key in self.workers(cluster)}
         return related | rivals | workers
@@ -143,10 +152,28 @@ class Relations:
         """Return the KINDMachines of a KINDCluster."""
         return {machine.key for machine in self.machines.of(cluster)}
 
-    def keys_for_names(self, cluster_names: Iterable[str]) -> set[Key]:
-        """Return what a change of kind clusters of these names affects: KINDClusters and their KINDMachines."""
-        keys = self.keys_wanting(cluster_names)
+    def keys_for_names(self, place: str, cluster_names: Iterable[str]) -> set[Key]:
+        """Return what a change of kind clusters of these names affects: KINDClusters there, and their KINDMachines."""
+        keys = {key for key in self.keys_wanting(cluster_names) if self._places[key] == place}
         return keys | {key for cluster in self._kindclusters(keys) for key in self.workers(cluster)}
+
+    def keys_at(self, place: str) -> set[Key]:
+        """Return what a change of the engine at that place affects."""
+        keys = self._at.get(place, set())
+        workers = {key for cluster in self._kindclusters(keys) for key in self.workers(cluster)}
+        return keys | workers | {sibling for key in keys for sibling in self.siblings(key)}
+
+    def _competitors(self, key: Key) -> set[Key]:
+        """Return the other KINDClusters that cannot have their kind clusters beside this one's.
+
+        Either the kind clusters would have one name on one engine, or their Secrets one name in a namespace.
+        """
+        place, name = self._places.get(key), self.name(key)
+        return {
+            other
+            for other in self._wanted_by.get(name, set()) - {key}
+            if self._places[other] == place or other.namespace == key.namespace
+        }
 
     def _kindclusters(self, keys: Iterable[Key], current: Object | None = None) -> list[KINDCluster]:
         """Return the KINDClusters with these keys; current: an object that the store may not have any more."""
@@ -191,6 +218,8 @@ class Relations:
         if (uid := self._claim_ids.pop(key, None)) is not None:
             _discard(self._claiming, uid, key)
         self._claims.pop(key, None)
+        if (place := self._places.pop(key, None)) is not None:
+            _discard(self._at, place, key)
         if raw is None:
             return
         cluster = KINDCluster(raw)
@@ -199,6 +228,8 @@ class Relations:
             self._claiming[cluster.claim_id].add(key)
         self._claims[key] = claim = self._valid_claim(cluster)
         self._names[key] = name = cluster_name(cluster, claim)
+        self._places[key] = place = self._place_of(cluster)
+        self._at[place].add(key)
         self._wanted_by[name].add(key)
 
     def _valid_claim(self, cluster: KINDCluster) -> Claim | None:

@@ -7,6 +7,7 @@ import pytest
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.api.objects import Key, KINDCluster
+from capk.engine.place import SHARED
 from capk.manager.cache import new_store
 from capk.manager.relations import Relations
 from test.unit.plan.builders import kindcluster
@@ -20,7 +21,7 @@ OWNED = {
 class World:
     def __init__(self) -> None:
         self.store = new_store()
-        self.relations = Relations(self.store)
+        self.relations = Relations(self.store, lambda cluster: cluster.labels.get("place", SHARED))
         self._version = 100
 
     def put(
@@ -113,6 +114,52 @@ def test_name_that_was_changed_frees_the_old_one(world: World) -> None:
     world.put(spec={"clusterName": "new"})
     assert world.relations.keys_wanting(["old"]) == set()
     assert world.relations.keys_wanting(["new"]) == {key}
+
+
+class TestPlaces:
+    """Two KINDClusters with one name and labels that name the places of their kind clusters."""
+
+    ELDER = {"creationTimestamp": "2020-01-01T00:00:00Z"}
+    REMOTE = {"labels": {"place": "remote"}}
+
+    def both(self, world: World, **elder: Any) -> tuple[Key, Key]:
+        """Return a KINDCluster at the shared place, and an older one of the same name elsewhere."""
+        elder = {"namespace": "others", **self.ELDER, **self.REMOTE, **elder}
+        return world.put("dev"), world.put("elder", spec={"clusterName": "dev"}, **elder)
+
+    def test_kind_clusters_of_one_name_on_two_engines_do_not_compete(self, world: World) -> None:
+        here, there = self.both(world)
+        assert world.rival(here) is None
+        assert world.relations.keys_for_names(SHARED, ["dev"]) == {here}
+        assert world.relations.keys_for_names("remote", ["dev"]) == {there}
+        assert there not in world.relations.keys_for_event(KIND_CLUSTERS, world.store.get(here))
+
+    def test_name_is_unique_on_every_engine(self, world: World) -> None:
+        here, there = self.both(world)
+        beside = world.put("beside", spec={"clusterName": "dev"}, namespace="third", **self.REMOTE)
+        assert world.rival(beside) == "others/elder"
+        assert world.rival(here) is world.rival(there) is None
+        assert world.relations.keys_at("remote") == {there, beside}
+
+    def test_name_is_unique_in_a_namespace_because_of_the_secrets(self, world: World) -> None:
+        here, there = self.both(world, namespace="default")
+        assert world.rival(here) == "default/elder"
+        assert there in world.relations.keys_for_event(KIND_CLUSTERS, world.store.get(here))
+
+    def test_claim_elsewhere_does_not_hold_the_name_here(self, world: World) -> None:
+        here, _ = self.both(world, claim="dev")
+        assert not world.relations.is_held(KINDCluster(world.store.get(here)), ())
+        world.put("elder", spec={"clusterName": "dev"}, namespace="others", claim="dev")
+        assert world.relations.is_held(KINDCluster(world.store.get(here)), ())
+
+    def test_change_of_the_place_frees_the_name_there(self, world: World) -> None:
+        here, there = self.both(world)
+        world.put("elder", spec={"clusterName": "dev"}, namespace="others", **self.ELDER)
+        assert world.rival(here) == "others/elder"
+        assert world.relations.places() == {SHARED}
+        world.drop(there)
+        world.drop(here)
+        assert world.relations.places() == set()
 
 
 class TestEvents:

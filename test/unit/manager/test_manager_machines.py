@@ -4,6 +4,7 @@ from typing import Any
 
 from capk.api import names
 from capk.api.objects import Key, KINDMachine
+from capk.engine.place import SHARED
 from capk.manager.cache import new_store
 from capk.manager.relations import Relations
 from test.unit.plan.builders import MACHINE_UID, NODE, begun_machine, kindcluster, kindmachine, owner_cluster
@@ -68,7 +69,7 @@ def test_events_concern_the_machines_of_a_kindcluster_and_the_other_way_round() 
     made = relations(machine)
     assert made.keys_for_event(names.KIND_MACHINES, machine.raw) == {MACHINE, CLUSTER}
     assert made.keys_for_event(names.KIND_CLUSTERS, cluster.raw) == {CLUSTER, MACHINE}
-    assert made.keys_for_names(["dev"]) == {CLUSTER, MACHINE}
+    assert made.keys_for_names(SHARED, ["dev"]) == {CLUSTER, MACHINE}
     assert made.siblings(MACHINE) == {CLUSTER}
     owner = owner_cluster("dev").raw
     assert MACHINE in made.keys_for_event(names.CLUSTERS, owner)
