@@ -21,6 +21,7 @@ from capk.engine.kind import Build, Kind
 from capk.engine.progress import Step
 from capk.engine.workdir import WorkDir
 from capk.manager import process
+from capk.manager.engines import Commands
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 
 STEPS = (
@@ -105,7 +106,7 @@ def main() -> None:
     """Run the command line of `capk` with this engine."""
     engine = FreeEngine()
     kind = FreeKind(engine, Path(os.environ["BENCH_ENGINE"]))
-    process.run_provider = partial(process.run_provider, kind=kind, containers=engine)
+    process.run_provider = partial(process.run_provider, commands=lambda place: Commands(kind, engine))
     cli.main()
 
 

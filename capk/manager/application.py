@@ -2,24 +2,20 @@
 
 import asyncio
 import logging
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Self
 
 import kopf
 
 from capk.api import names
-from capk.api.endpoint import EndpointMode
 from capk.api.objects import Key
-from capk.engine.containers import Containers, chosen_engine
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
-from capk.engine.kind import Kind
 from capk.engine.lanes import Lane, Lanes
-from capk.engine.place import SHARED
+from capk.engine.place import SHARED, Place
 from capk.engine.workdir import WorkDir
 from capk.errors import Unreachable
 from capk.kube.client import KubeClient
@@ -32,13 +28,14 @@ from capk.manager.controllers import (
     KINDMachineController,
 )
 from capk.manager.discovery import Discovery
-from capk.manager.enginewatch import EngineWatch
+from capk.manager.engines import INVENTORY_SECONDS, Commands, CommandsAt, Engines, ExecutorAt, commands_at, shared_place
 from capk.manager.executor import Executor
 from capk.manager.facts import ready_reason
 from capk.manager.gate import Gate
 from capk.manager.observe import ForeignSecrets, Observer
 from capk.manager.observemachines import MachineObserver
 from capk.manager.operations.kubesystem import Ask
+from capk.manager.placement import Placement
 from capk.manager.reconcile import Reconciler
 from capk.manager.records import Records
 from capk.manager.relations import Relations
@@ -57,8 +54,6 @@ log = logging.getLogger(__name__)
 
 RECONCILE_SECONDS = 240.0
 """Deadline of a reconcile, which waits only for the API server, never for kind; after that it is retried."""
-INVENTORY_SECONDS = 60.0
-"""How long the engine watch waits for an inventory; a longer one continues, and the next round waits for it."""
 LANES = {Lane.DELETE: 8, Lane.REPAIR: 4, Lane.READ: 8, Lane.WAIT: 256}
 """How many operations run in parallel, per lane; waiting costs only one connection attempt per second."""
 
@@ -72,12 +67,15 @@ class Application:
         client: KubeClient,
         metrics: Metrics,
         *,
-        kind: Kind | None = None,
-        containers: Containers | None = None,
+        commands: CommandsAt | None = None,
+        placement: Placement | None = None,
         ask: Ask = ask_workload,
         ask_health: AskHealth | None = None,
     ) -> None:
-        """Wire the parts. kind, containers, ask, ask_health: everything that does input and output, for tests."""
+        """Wire the parts.
+
+        commands, ask, ask_health: everything that does input and output, for tests. placement: where kind clusters are.
+        """
         clock = asyncio.get_running_loop().time
         self.settings, self.client, self.metrics = settings, client, metrics
         self.ready = StartupCheck("the first list of all objects and the first inventory of the engine")
@@ -91,18 +89,10 @@ class Application:
         self.queue: WorkQueue[Key] = WorkQueue(observer=metrics)
         self._kopf_has_logged_in = False
         self.store = new_store()
-        self.relations = Relations(self.store)
+        placement = placement or Placement(shared_place(settings))
+        self.relations = Relations(self.store, lambda cluster: placement.of(cluster).key)
         self.discovery = Discovery(client, self.relations)
         self.work_dir = WorkDir(settings.work_dir)
-        self.kind = kind or Kind(
-            settings.kind_command,
-            work_dir=self.work_dir,
-            create_timeout_seconds=settings.create_timeout_seconds,
-            delete_timeout_seconds=settings.delete_timeout_seconds,
-        )
-        self.containers = containers or Containers(chosen_engine(settings.engine_command, os.environ))
-        self.inventory = Inventory(self.kind, self.containers)
-        self.engine_watch = EngineWatch(self.inventory, metrics, wake=self._wake_names, wake_all=self._wake_all)
         self.lanes = Lanes(
             {Lane.CREATE: settings.max_concurrent_creates, Lane.WORKER: settings.max_concurrent_workers, **LANES},
             on_change=self._operation_changed,
@@ -110,26 +100,19 @@ class Application:
         )
         for lane in Lane:
             metrics.watch_lane(lane.value, partial(self.lanes.count, lane))
-        endpoint = EndpointMode.INTERNAL if settings.gives_internal_endpoint else EndpointMode.EXTERNAL
-        policy = Policy(
-            endpoint=endpoint,
-            default_image=settings.node_image,
-            wait_seconds=settings.wait_for_nodes_seconds,
-            allowed_host_paths=settings.host_paths,
+        policy = Policy(default_image=settings.node_image, wait_seconds=settings.wait_for_nodes_seconds)
+        self.engines = Engines(
+            placement,
+            commands=commands or partial(commands_at, settings, self.work_dir),
+            executor=self._executors(ask),
+            policy=policy,
+            metrics=metrics,
+            period_seconds=settings.inventory_period_seconds,
+            wake=self._wake_names,
+            wake_all=self._wake_place,
+            on_round=self._after_inventory,
         )
-        executor = Executor(
-            self.kind,
-            self.containers,
-            self.inventory,
-            FailureLogs(settings.log_dir),
-            ask,
-            endpoint=endpoint,
-            wait_seconds=float(settings.wait_for_nodes_seconds),
-            delete_seconds=settings.delete_timeout_seconds,
-            still_wanted=Gate(self.store, self.relations).still_wanted,
-            needed_by_others=partial(self.relations.addresses_of_others, SHARED),
-        )
-        self.records = Records(executor.carry_out, self.lanes, metrics, policy, clock)
+        self.records = Records(self.lanes, metrics, policy, clock)
         self.health = HealthMonitor(
             period_seconds=settings.health_period_seconds,
             on_change=self._operation_changed,
@@ -150,29 +133,26 @@ class Application:
         observer = Observer(
             store=self.store,
             client=client,
-            inventory=self.inventory,
-            lists_nodes=self.containers.command is not None,
+            engines=self.engines,
             relations=self.relations,
             discovery=self.discovery,
             records=self.records,
             health=self.health,
-            policy=policy,
             foreign=foreign,
         )
         machines = MachineObserver(
             observer,
             store=self.store,
             client=client,
-            engine_name=self.containers.engine,
+            engines=self.engines,
             relations=self.relations,
             records=self.records,
-            policy=policy,
             found=self.cache.on_found,
         )
         controllers = (
-            KINDClusterController(observer, self.discovery, self.records, self.health),
+            KINDClusterController(observer, self.engines, self.discovery, self.records, self.health),
             KINDControlPlaneController(observer),
-            KINDMachineController(machines),
+            KINDMachineController(machines, self.engines),
             KINDConfigController(machines),
         )
         self.reconciler = Reconciler(
@@ -183,8 +163,8 @@ class Application:
             foreign=foreign,
             recorder=EventRecorder(client, "capk"),
             metrics=metrics,
-            refresh=self.engine_watch.refresh_within,
             on_written=self.cache.on_written,
+            on_gone=self._drop_unused_engines,
         )
 
     def __copy__(self) -> Self:
@@ -193,7 +173,7 @@ class Application:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Fill the cache, take an inventory, then run the workers; on exit no child process is left.
+        """Fill the cache, look at the shared engine, then run the workers; on exit no child process is left.
 
         Raises CapkError with the cause if one of the loops fails.
         """
@@ -202,15 +182,13 @@ class Application:
         self.work_dir.remove_leftovers()
         await self.cache.relist()
         # A hanging engine must not block the start: the liveness probe would restart the provider for ever.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(INVENTORY_SECONDS):
-                await self.engine_watch.refresh()
+        await self.engines.look(self.engines.shared)
         async with AsyncExitStack() as stack:
             stack.callback(self.work_dir.close)
             stack.push_async_callback(self._end_commands)
             loops = supervised(
                 ("workers", self._work()),
-                ("watch on the container engine", self._repeat_engine()),
+                ("watch on the container engine", self.engines.run()),
                 ("resync", self._repeat_resync()),
                 ("watch on workload API servers", self.health.run()),
             )
@@ -221,7 +199,7 @@ class Application:
 
     async def _end_commands(self) -> None:
         """End all commands concurrently: a leader that has lost its lease has only a few seconds."""
-        await asyncio.gather(self.lanes.stop(), self.inventory.stop())
+        await asyncio.gather(self.lanes.stop(), self.engines.stop())
 
     async def kopf_connection(self) -> kopf.AiohttpSession:
         """Return our client's connection for kopf, which calls this to log in and after each 401 response."""
@@ -238,14 +216,26 @@ class Application:
             observe=lambda key, outcome, seconds: self.metrics.reconciled(key.kind, outcome, seconds),
         )
 
-    def _repeat_engine(self) -> Coroutine[Any, Any, None]:
-        return repeat(
-            "inventory of the container engine",
-            self._refresh_inventory,
-            seconds=self.settings.inventory_period_seconds,
-            deadline_seconds=INVENTORY_SECONDS,
-            on_round=self.engine_heartbeat.touch,
-        )
+    def _executors(self, ask: Ask) -> ExecutorAt:
+        """Return what makes the executors of all places, which share their logs."""
+        settings, still_wanted = self.settings, Gate(self.store, self.relations).still_wanted
+        logs = FailureLogs(settings.log_dir)
+
+        def executor(place: Place, commands: Commands, inventory: Inventory) -> Executor:
+            return Executor(
+                place,
+                commands.kind,
+                commands.containers,
+                inventory,
+                logs if place.key == SHARED else logs.at(place.key),
+                ask,
+                wait_seconds=float(settings.wait_for_nodes_seconds),
+                delete_seconds=settings.delete_timeout_seconds,
+                still_wanted=still_wanted,
+                needed_by_others=partial(self.relations.addresses_of_others, place.key),
+            )
+
+        return executor
 
     def _repeat_resync(self) -> Coroutine[Any, Any, None]:
         return repeat(
@@ -256,8 +246,8 @@ class Application:
             on_round=self.resync_heartbeat.touch,
         )
 
-    async def _refresh_inventory(self) -> None:
-        await self.engine_watch.refresh()
+    def _after_inventory(self) -> None:
+        self.engine_heartbeat.touch()
         self.metrics.counted(Counter(ready_reason(obj) for obj in self.store.values(names.KIND_CLUSTERS)))
 
     async def _resync(self) -> None:
@@ -269,12 +259,23 @@ class Application:
             raise
         self.metrics.last_resync.set_to_current_time()
         # kind may have been replaced by another release meanwhile.
-        self.inventory.kind_version = None
+        self.engines.expire_versions()
+        self._drop_unused_engines()
         self.foreign.expire()
         self._wake_all()
 
-    def _wake_names(self, cluster_names: Iterable[str]) -> None:
-        for key in self.relations.keys_for_names(SHARED, cluster_names):
+    def _drop_unused_engines(self) -> None:
+        self.engines.keep(self.relations.places() | self.records.places())
+
+    def _wake_names(self, place: str, cluster_names: Iterable[str]) -> None:
+        for key in self.relations.keys_for_names(place, cluster_names):
+            self.queue.add(key)
+
+    def _wake_place(self, place: str) -> None:
+        if place == SHARED:
+            # Objects without a KINDCluster may concern it too.
+            self._wake_all()
+        for key in self.relations.keys_at(place):
             self.queue.add(key)
 
     def _wake_all(self) -> None:

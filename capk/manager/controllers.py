@@ -7,6 +7,7 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key
 from capk.manager.discovery import Discovery
+from capk.manager.engines import Engine, Engines
 from capk.manager.facts import health_target
 from capk.manager.observe import Observer
 from capk.manager.observemachines import MachineObserver
@@ -45,6 +46,10 @@ class Controller(ABC, Generic[State]):
         """
         return None
 
+    def engine(self, observed: State) -> Engine | None:
+        """Return the engine that a decision rests on, and that its operation is for; None if it rests on none."""
+        return None
+
     def watch_health(self, observed: State) -> None:
         """Start or stop the probes of the workload cluster's API server; only a KINDCluster has one."""
         return
@@ -60,8 +65,11 @@ class KINDClusterController(Controller[Observed]):
     resource = names.KIND_CLUSTERS
     finalizer = names.KIND_CLUSTER_FINALIZER
 
-    def __init__(self, observer: Observer, discovery: Discovery, records: Records, health: HealthMonitor) -> None:
+    def __init__(
+        self, observer: Observer, engines: Engines, discovery: Discovery, records: Records, health: HealthMonitor
+    ) -> None:
         self._observer = observer
+        self._engines = engines
         self._discovery = discovery
         self._records = records
         self._health = health
@@ -78,9 +86,14 @@ class KINDClusterController(Controller[Observed]):
         """Make certain that Cluster API is absent before an object is created without an owner (C5)."""
         return await self._discovery.confirm_absence() if needs_no_owner(observed) else None
 
+    def engine(self, observed: Observed) -> Engine:
+        """Return the engine of its kind cluster."""
+        return self._engines.of_cluster(observed.object)
+
     def cancel_workers(self, observed: Observed) -> None:
         """Cancel every join of its kind cluster, queued or running."""
-        self._records.cancel_joins(observed.cluster_name, observed.workers.under_way)
+        place = self.engine(observed).place.key
+        self._records.cancel_joins(place, observed.cluster_name, observed.workers.under_way)
 
     def watch_health(self, observed: Observed) -> None:
         """Probe the API server of the kind cluster only while the cluster runs."""
@@ -128,8 +141,9 @@ class KINDMachineController(Controller[MachineObserved]):
     resource = names.KIND_MACHINES
     finalizer = names.KIND_MACHINE_FINALIZER
 
-    def __init__(self, observer: MachineObserver) -> None:
+    def __init__(self, observer: MachineObserver, engines: Engines) -> None:
         self._observer = observer
+        self._engines = engines
 
     async def observe(self, key: Key) -> MachineObserved | None:
         """Return what is known of a KINDMachine; None if it is gone."""
@@ -138,6 +152,11 @@ class KINDMachineController(Controller[MachineObserved]):
     def decide(self, observed: MachineObserved) -> Plan:
         """Return the plan for a KINDMachine."""
         return kindmachine.decide(observed)
+
+    def engine(self, observed: MachineObserved) -> Engine | None:
+        """Return the engine of its KINDCluster's kind cluster."""
+        infrastructure = observed.infrastructure
+        return self._engines.of_cluster(infrastructure.object) if infrastructure else None
 
 
 class KINDConfigController(Controller[ConfigObserved]):

@@ -12,8 +12,26 @@ from capk.runtime.metrics import Metrics
 log = logging.getLogger(__name__)
 
 
+class KindVersions:
+    """Announces which kind answers: one command leads to all engines."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._announced: str | None = None
+
+    def announce(self, version: str | None) -> None:
+        """Announce the version that an inventory has seen, if it is a new one; None or empty: it saw none."""
+        if not version or version == self._announced:
+            return
+        self._announced = version
+        self._metrics.show_kind_version(version)
+        log.info("kind is %s.", version)
+        if note := version_note(version):
+            log.warning(note)
+
+
 class EngineWatch:
-    """Takes inventories of the engine, each for all objects.
+    """Takes inventories of one engine, each for all objects whose kind clusters are there.
 
     wake: called with the names of the kind clusters that have changed. wake_all: called when the engine starts or
     stops answering, or is another engine.
@@ -23,16 +41,17 @@ class EngineWatch:
         self,
         inventory: Inventory,
         metrics: Metrics,
+        versions: KindVersions,
         *,
         wake: Callable[[Iterable[str]], None],
         wake_all: Callable[[], None],
     ) -> None:
         self._inventory = inventory
         self._metrics = metrics
+        self._versions = versions
         self._wake = wake
         self._wake_all = wake_all
         self._announced: Snapshot | None = None
-        self._announced_version: str | None = None
 
     async def refresh(self) -> None:
         """Take an inventory, and queue the objects for which something has changed since the last one."""
@@ -44,7 +63,7 @@ class EngineWatch:
         passed = [*([before] if before else []), *self._inventory.take_published(), after]
         outcome = "failed" if after.error else "ok"
         self._metrics.inventory_seconds.labels(outcome).observe(time.monotonic() - began)
-        self._announce_version()
+        self._versions.announce(self._inventory.kind_version)
         if before is None or any(map(_concerns_all, passed, passed[1:])):
             if after.error:
                 log.warning("The container engine does not answer: %s", after.error)
@@ -60,16 +79,6 @@ class EngineWatch:
         except TimeoutError:
             return False
         return True
-
-    def _announce_version(self) -> None:
-        version = self._inventory.kind_version
-        if not version or version == self._announced_version:
-            return
-        self._announced_version = version
-        self._metrics.show_kind_version(version)
-        log.info("kind is %s.", version)
-        if note := version_note(version):
-            log.warning(note)
 
 
 def _concerns_all(before: Snapshot, after: Snapshot) -> bool:

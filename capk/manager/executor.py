@@ -5,11 +5,11 @@ Each request is one operation and runs outside the reconcile workers, perhaps mi
 
 from collections.abc import Callable
 
-from capk.api.endpoint import EndpointMode
 from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
+from capk.engine.place import Place
 from capk.engine.progress import Step
 from capk.manager.operations.access import AccessReader
 from capk.manager.operations.creation import Creation
@@ -36,17 +36,17 @@ StillWanted = Callable[[Record, OperationRequest], bool]
 
 
 class Executor:
-    """Carries out requests with the kind command and the container engine behind it."""
+    """Carries out requests at one place, with the kind command and the container engine behind it."""
 
     def __init__(
         self,
+        place: Place,
         kind: Kind,
         containers: Containers,
         inventory: Inventory,
         logs: FailureLogs,
         ask: Ask,
         *,
-        endpoint: EndpointMode,
         wait_seconds: float,
         delete_seconds: float,
         still_wanted: StillWanted,
@@ -57,12 +57,15 @@ class Executor:
         wait_seconds: time limit for a kind cluster to answer after a restart.
         delete_seconds: time limit for the removal of a kind cluster.
         """
+        self.place = place
         removal = Removal(kind, containers, delete_seconds=delete_seconds)
         self._still_wanted = still_wanted
         self._creation = Creation(kind, containers, inventory, logs, removal)
         self._deletion = Deletion(kind, containers, inventory, logs, removal)
         self._repair = Repair(containers, inventory, needed_by_others)
-        self._access = AccessReader(kind, containers, inventory, ask, endpoint=endpoint, wait_seconds=wait_seconds)
+        self._access = AccessReader(
+            kind, containers, inventory, ask, endpoint=place.endpoint, wait_seconds=wait_seconds
+        )
         self._workers = Workers(containers, inventory, logs)
         self._renewal = Renewal(containers, inventory, self._access.run)
 

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 from capk.api import names
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
-from capk.engine.inventory import Inventory
-from capk.engine.place import SHARED
 from capk.errors import ApiError, NotFound
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
+from capk.manager.engines import Engine, Engines
 from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
 from capk.manager.records import Record, Records
 from capk.manager.relations import Relations
@@ -25,7 +24,6 @@ from capk.plan.observed import (
     ControlPlaneObserved,
     EngineFacts,
     Observed,
-    Policy,
     Workers,
 )
 from capk.plan.ownership import Ownership, leads_to_own, ownership
@@ -47,24 +45,20 @@ class Observer:
         *,
         store: Store,
         client: KubeApi,
-        inventory: Inventory,
-        lists_nodes: bool,
+        engines: Engines,
         relations: Relations,
         discovery: Discovery,
         records: Records,
         health: HealthMonitor,
-        policy: Policy,
         foreign: "ForeignSecrets",
     ) -> None:
         self._store = store
         self._client = client
-        self._inventory = inventory
-        self._lists_nodes = lists_nodes
+        self._engines = engines
         self._relations = relations
         self._discovery = discovery
         self._records = records
         self._health = health
-        self._policy = policy
         self._foreign = foreign
 
     async def kindcluster(self, key: Key) -> Observed | None:
@@ -74,8 +68,9 @@ class Observer:
             return None
         cluster = KINDCluster(raw)
         owner = await self._owner(cluster)
-        name = self._name(cluster)
-        engine = engine_facts(self._inventory.latest, name, lists_nodes=self._lists_nodes)
+        where = self._engines.of_cluster(cluster)
+        name = self._name(cluster, where)
+        engine = engine_facts(where.inventory.latest, name, lists_nodes=where.containers.command is not None)
         record = self._records.of(cluster)
         self._records.stored(cluster)
         health = health_facts(
@@ -91,7 +86,7 @@ class Observer:
         observed = Observed(
             object=cluster,
             now=now(),
-            policy=self._policy,
+            policy=where.policy,
             cluster_api_installed=self._relations.core_version is not None,
             owner=owner,
             control_plane=self._relations.control_plane_of(owner),
@@ -99,7 +94,7 @@ class Observer:
             copies_claim=self._relations.copies_claim(key),
             cluster_name=name,
             rival=self._relations.rival(cluster),
-            is_being_removed=self._is_being_removed(cluster, name),
+            is_being_removed=self._is_being_removed(cluster, where.place.key, name),
             is_held=self._relations.is_held(cluster, ids_of(engine)),
             engine=engine,
             operation=self._records.operation(cluster.uid),
@@ -115,13 +110,13 @@ class Observer:
             unedited_kube_system_uid=record.unedited_kube_system_uid,
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
             health=health,
-            needed_by_others=self._needed_by_others(name, engine),
+            needed_by_others=self._needed_by_others(where.place.key, name, engine),
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals={**self._control_plane_refusals(owner), **self._records.refusals(record)},
             held_back=self._records.held_back(record),
             contested=self._records.contested(record),
-            workers=self._workers(cluster, name, engine),
+            workers=self._workers(cluster, where.place.key, name, engine),
         )
         return replace(
             observed, authorities=await read_authorities(self._client, key.namespace, awaited_authorities(observed))
@@ -141,7 +136,7 @@ class Observer:
         return ControlPlaneObserved(
             object=control_plane,
             now=now(),
-            policy=self._policy,
+            policy=(self._engines.of_cluster(infrastructure) if infrastructure else self._engines.shared).policy,
             owner=owner,
             infrastructure=infrastructure,
             cluster_name=name,
@@ -158,12 +153,12 @@ class Observer:
         if record.completed is not None and record.request is None and not record.addresses and has_answered:
             record.addresses = first_addresses(engine, Mark(record.uid, record.completed))
 
-    def _is_being_removed(self, cluster: KINDCluster, name: str) -> bool:
+    def _is_being_removed(self, cluster: KINDCluster, place: str, name: str) -> bool:
         claim = self._relations.claim(cluster.key)
         inherits = claim is not None and claim.uid != cluster.uid
-        return claim is not None and inherits and self._records.is_being_removed(claim.uid, name)
+        return claim is not None and inherits and self._records.is_being_removed(claim.uid, place, name)
 
-    def _workers(self, cluster: KINDCluster, name: str, engine: EngineFacts) -> Workers:
+    def _workers(self, cluster: KINDCluster, place: str, name: str, engine: EngineFacts) -> Workers:
         machines = self._relations.machines.of(cluster)
         records = {machine.uid: self._records.find(machine.uid) for machine in machines}
         joined = {uid: record.joined for uid, record in records.items() if record}
@@ -171,24 +166,24 @@ class Observer:
         def is_wanted(join: AddWorker) -> bool:
             return not self._relations.is_held(cluster, {join.mark.uid})
 
-        under_way = frozenset(self._records.joining(name, is_wanted))
+        under_way = frozenset(self._records.joining(place, name, is_wanted))
         return workers_of(name, engine.nodes or (), machines, joined=joined, under_way=under_way)
 
-    def _name(self, cluster: KINDCluster) -> str:
+    def _name(self, cluster: KINDCluster, engine: Engine) -> str:
         """Return the name of the object's kind cluster; during a deletion, marks override the name.
 
         Otherwise an edited claim would leave a kind cluster behind.
         """
-        name = self._relations.name(cluster.key)
-        if not cluster.is_deleting or self._inventory.latest is None:
+        name, latest = self._relations.name(cluster.key), engine.inventory.latest
+        if not cluster.is_deleting or latest is None:
             return name
-        clusters = self._inventory.latest.clusters
+        clusters = latest.clusters
         own = sorted(one for one, entry in clusters.items() if bears_mark(entry, cluster.uid))
         return name if name in own else next(iter(own), name)
 
-    def _needed_by_others(self, name: str, engine: EngineFacts) -> frozenset[str]:
+    def _needed_by_others(self, place: str, name: str, engine: EngineFacts) -> frozenset[str]:
         planes = sum(node.role == CONTROL_PLANE for node in engine.nodes or ())
-        return self._relations.addresses_of_others(SHARED, name) if planes > 1 else frozenset()
+        return self._relations.addresses_of_others(place, name) if planes > 1 else frozenset()
 
     async def _access(self, infrastructure: KINDCluster | None) -> Access | None:
         """Return what was read of a kind cluster that is known to be the object's: it may be read to find that out."""

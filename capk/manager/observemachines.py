@@ -8,11 +8,12 @@ from capk.api.names import Resource
 from capk.api.objects import Key, KINDCluster, KINDConfig, KINDMachine, Object, OwnerCluster, OwnerMachine
 from capk.errors import ApiError, NotFound
 from capk.kube.protocol import KubeApi
+from capk.manager.engines import Engines
 from capk.manager.facts import now
 from capk.manager.observe import Observer
 from capk.manager.records import Records
 from capk.manager.relations import Relations
-from capk.plan.observed import ConfigObserved, MachineObserved, Policy
+from capk.plan.observed import ConfigObserved, MachineObserved
 from capk.runtime.store import Store
 
 Found = Callable[[Resource, Mapping[str, Any]], None]
@@ -28,20 +29,17 @@ class MachineObserver:
         *,
         store: Store,
         client: KubeApi,
-        engine_name: str,
+        engines: Engines,
         relations: Relations,
         records: Records,
-        policy: Policy,
         found: Found,
     ) -> None:
-        """Take the parts; engine_name: docker, podman or nerdctl."""
         self._observer = observer
         self._store = store
         self._client = client
-        self._engine_name = engine_name
+        self._engines = engines
         self._relations = relations
         self._records = records
-        self._policy = policy
         self._found = found
 
     async def kindmachine(self, key: Key) -> MachineObserved | None:
@@ -61,14 +59,15 @@ class MachineObserver:
             if cluster is None and others:
                 return None
             cluster = cluster or self._relations.named_by(machine)
+        engine = self._engines.of_cluster(cluster) if cluster else self._engines.shared
         infrastructure = await self._observer.kindcluster(cluster.key) if cluster else None
         record = self._records.of(machine)
         owner_machine, unreadable = await self._machine(machine)
         return MachineObserved(
             object=machine,
             now=now(),
-            policy=self._policy,
-            engine_name=self._engine_name,
+            policy=engine.policy,
+            engine_name=engine.containers.engine,
             machine=owner_machine,
             unreadable=unreadable,
             owner=infrastructure.owner if infrastructure and machine.is_standalone else owner,

@@ -15,7 +15,7 @@ from capk.errors import ApiError, Conflict, NotFound
 from capk.kindconfig.kubeconfig import secret_digest
 from capk.kube.protocol import KubeApi
 from capk.manager.objectwriter import ObjectWriter, Written
-from capk.manager.records import Record, Records
+from capk.manager.records import Executing, Record, Records
 from capk.manager.secretwriter import ForeignSecret, SecretWriter
 from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, PROVIDER_ID, REMOVAL, REPLICAS, SECRET
 from capk.plan.plan import AddWorker, Create, Plan
@@ -56,10 +56,16 @@ class PlanWriter:
         self._on_written = on_written
 
     async def carry_out(
-        self, current: Object, secrets: Mapping[str, SecretFacts], plan: Plan, record: Record
+        self,
+        current: Object,
+        secrets: Mapping[str, SecretFacts],
+        plan: Plan,
+        record: Record,
+        executor: Executing | None,
     ) -> tuple[Mapping[str, Any], bool]:
         """Carry out a plan except its status, part by part: a refused part does not stop the others.
 
+        executor: of the engine that the plan rests on; None if it rests on none, so that it has no operation.
         Return the updated object, and whether the refusals have changed, which changes the status too.
         """
         if plan.cancel_operation or plan.cancel_queued:
@@ -77,8 +83,9 @@ class PlanWriter:
         if plan.identity:
             raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
         is_claimed = CLAIM not in self._records.refusals(record)
-        if plan.operation is not None and (is_claimed or not isinstance(plan.operation, Create | AddWorker)):
-            self._records.start(record, plan.operation)
+        may_start = is_claimed or not isinstance(plan.operation, Create | AddWorker)
+        if plan.operation is not None and executor is not None and may_start:
+            self._records.start(record, plan.operation, executor)
         for secret in plan.secrets:
             part = f"{SECRET} {secret['metadata']['name']}"
             if self._records.is_throttled(record, part):

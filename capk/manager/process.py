@@ -13,13 +13,12 @@ import kopf
 
 from capk.api import names
 from capk.api.rights import LEASE
-from capk.engine.containers import Containers
-from capk.engine.kind import Kind
 from capk.engine.workdir import private_directory
 from capk.errors import CapkError
 from capk.kube.client import KubeClient
 from capk.kube.lease import hold_lease
 from capk.manager.application import Application
+from capk.manager.engines import CommandsAt
 from capk.manager.handlers import HANDLERS, kopf_settings
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
@@ -32,10 +31,10 @@ STUCK_SECONDS = 300.0
 """Longer than the deadline of a reconcile: after that, the workers themselves hang."""
 
 
-async def run_provider(settings: Settings, *, kind: Kind | None = None, containers: Containers | None = None) -> None:
+async def run_provider(settings: Settings, *, commands: CommandsAt | None = None) -> None:
     """Run the provider until SIGTERM or SIGINT.
 
-    kind, containers: instead of the commands in the settings, for measurements.
+    commands: instead of those in the settings, for measurements.
     Raises CapkError if it cannot start or one of its tasks failed, LostLease if another replica may be the leader now.
     The supervisor restarts the process whatever the cause (K29).
     """
@@ -46,7 +45,7 @@ async def run_provider(settings: Settings, *, kind: Kind | None = None, containe
     async with AsyncExitStack() as stack:
         client = await _connect(settings, metrics)
         stack.push_async_callback(client.close)
-        app = Application(settings, client, metrics, kind=kind, containers=containers)
+        app = Application(settings, client, metrics, commands=commands)
         await stack.enter_async_context(_probes(settings, app, metrics))
         if settings.leader_elect:
             own_client = await _connect(settings, metrics)

@@ -1,7 +1,7 @@
 """One reconcile of one object: observe, decide, carry out, always in this order (docs/kopf.md, "The pattern")."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from capk.api.objects import Key
@@ -9,6 +9,7 @@ from capk.kube.protocol import KubeApi
 from capk.kube.recorder import EventRecorder
 from capk.manager.announcer import Announcer
 from capk.manager.controllers import Controller
+from capk.manager.engines import Engine
 from capk.manager.objectwriter import ObjectWriter, Written
 from capk.manager.observe import ForeignSecrets
 from capk.manager.planwriter import Observation, PlanWriter
@@ -25,9 +26,6 @@ REFRESH_SECONDS: Final = 2.0
 LATE_SECONDS: Final = 120.0
 """How late an answer of the engine still counts; after that, the provider asks again."""
 
-Refresh = Callable[[float], Coroutine[Any, Any, bool]]
-"""Takes an inventory of the engine; returns whether it was complete within that many seconds."""
-
 
 class Reconciler:
     """Reconciles objects: brings each closer to its spec."""
@@ -42,13 +40,13 @@ class Reconciler:
         foreign: ForeignSecrets,
         recorder: EventRecorder,
         metrics: Metrics,
-        refresh: Refresh,
         on_written: Written,
+        on_gone: Callable[[], None],
     ) -> None:
-        """Take the parts; controllers: one per kind."""
+        """Take the parts; controllers: one per kind. on_gone: called when an object is gone and its work has ended."""
         self._controllers = {controller.resource.kind: controller for controller in controllers}
         self._records = records
-        self._refresh = refresh
+        self._on_gone = on_gone
         objects = ObjectWriter(client, Announcer(recorder, metrics), on_written)
         secrets = SecretWriter(client, foreign)
         self._writers = {
@@ -78,6 +76,8 @@ class Reconciler:
             if observed is None:
                 self._inventories.pop(key, None)
             abandoned = await self._vanished.end_work(key, observed.object.uid if observed else None)
+            if observed is None:
+                self._on_gone()
             return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
     async def _round(self, key: Key, observed: Observation) -> float | None:
@@ -91,7 +91,8 @@ class Reconciler:
         if not plan.refresh:
             self._inventories.pop(key, None)
         else:
-            if not await self._take_inventory(key):
+            engine = controller.engine(current)
+            if engine and not await self._take_inventory(key, engine):
                 return REFRESH_SECONDS
             current, plan = await self._decide(key)
         return await self._execute(key, current, plan) if current else None
@@ -102,14 +103,14 @@ class Reconciler:
         observed = await controller.observe(key)
         return observed, controller.decide(observed) if observed else Plan()
 
-    async def _take_inventory(self, key: Key) -> bool:
+    async def _take_inventory(self, key: Key, engine: Engine) -> bool:
         """Return whether an inventory is complete that began after the object needed it, in this reconcile or before.
 
         If each reconcile began another one, an engine that is slower than a worker's patience would never finish.
         """
         inventory = self._inventories.pop(key, None)
         if inventory is None:
-            inventory = asyncio.create_task(self._refresh(LATE_SECONDS), name=f"inventory for {key}")
+            inventory = asyncio.create_task(engine.watch.refresh_within(LATE_SECONDS), name=f"inventory for {key}")
         await asyncio.wait([inventory], timeout=REFRESH_SECONDS)
         if not inventory.done():
             self._inventories[key] = inventory
@@ -121,7 +122,9 @@ class Reconciler:
         if plan.cancel_workers:
             self._controllers[key.kind].cancel_workers(observed)
         writer, record = self._writers[key.kind], self._records.of(observed.object)
-        raw, refusals_changed = await writer.carry_out(observed.object, observed.secrets, plan, record)
+        engine = self._controllers[key.kind].engine(observed)
+        executor = engine.executor if engine else None
+        raw, refusals_changed = await writer.carry_out(observed.object, observed.secrets, plan, record, executor)
         if refusals_changed:
             again, plan = await self._decide(key)
             raw = again.object.raw if again else raw

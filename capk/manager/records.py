@@ -6,12 +6,13 @@ A record survives a change of operation and is dropped with its object, however 
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from capk.api.objects import Key, KINDCluster, Object, OwnerMachine
 from capk.engine.lanes import Lane, Lanes
+from capk.engine.place import Place
 from capk.engine.progress import Step
 from capk.errors import CommandError
 from capk.manager.facts import failure_of
@@ -28,6 +29,8 @@ from capk.plan.plan import (
     StartNodes,
 )
 from capk.runtime.metrics import Metrics
+
+T = TypeVar("T")
 
 ACCESS_SECONDS: Final = 60.0
 """How long kubeconfigs stay in memory: long enough to write everything. They can be read again."""
@@ -106,6 +109,17 @@ class _Writes:
     until: float
 
 
+class Executing(Protocol):
+    """Carries out requests at one place; see `capk.manager.executor`."""
+
+    @property
+    def place(self) -> Place:
+        """Where it does so."""
+
+    async def carry_out(self, record: "Record", request: OperationRequest, on_step: Callable[[Step], None]) -> Outcome:
+        """Carry out a request; return what came of it."""
+
+
 @dataclass
 class Record:
     """The provider's memory of one object."""
@@ -114,6 +128,8 @@ class Record:
     uid: str
     request: OperationRequest | None = None
     """Of the running or queued operation."""
+    executor: Executing | None = None
+    """Of the latest operation: what it has left is at that place, whatever the object asks for by now."""
     goals: dict[Goal, _Goal] = field(default_factory=dict)
     refusals: dict[str, _Refusal] = field(default_factory=dict)
     writes: dict[str, _Writes] = field(default_factory=dict)
@@ -150,31 +166,26 @@ class Record:
     """Whether the object is gone and the rest of its kind cluster is being removed."""
 
 
-CarryOut = Callable[[Record, OperationRequest, Callable[[Step], None]], Awaitable[Outcome]]
-"""Carries out a request; see `capk.manager.executor`."""
-
-
 class Records:
     """The records of all objects, by uid: a later object of the same name has its own."""
 
     def __init__(
         self,
-        carry_out: CarryOut,
         lanes: Lanes,
         metrics: Metrics,
         policy: Policy,
         clock: Callable[[], float],
     ) -> None:
-        self._carry_out = carry_out
         self._lanes = lanes
         self._metrics = metrics
         self._policy = policy
         self._clock = clock
         self._records: dict[str, Record] = {}
         self._uids: dict[Key, set[str]] = defaultdict(set)
-        self._joins: dict[str, AddWorker] = {}
-        """Joins that have not ended when last looked at, by uid; also those of forgotten objects."""
-        self._removals: dict[str, Delete] = {}
+        self._joins: dict[str, tuple[str, AddWorker]] = {}
+        """Joins that have not ended when last looked at, with the keys of their places, by uid; also those of forgotten
+        objects."""
+        self._removals: dict[str, tuple[str, Delete]] = {}
         """Removals for the deletion of an object, likewise."""
 
     def of(self, current: Object) -> Record:
@@ -195,23 +206,28 @@ class Records:
     def __len__(self) -> int:
         return len(self._records)
 
-    def start(self, record: Record, request: OperationRequest) -> None:
-        """Carry out the request in the background, in its lane; do nothing if the object has an operation."""
+    def start(self, record: Record, request: OperationRequest, executor: Executing) -> None:
+        """Carry out the request in the background, in its lane; do nothing if the object has an operation.
+
+        executor: at the place of the kind cluster; the operation stays there, whatever becomes of the object.
+        """
         latest = self._lanes.get(record.uid)
         if latest is not None and not latest.done:
             return
         lane = Lane.WAIT if isinstance(request, ReadAccess) and request.await_answer else LANES[type(request)]
-        record.request = request
+        record.request, record.executor = request, executor
+        place = executor.place
         if isinstance(request, Create | Delete):
             record.completed, record.addresses = None, {}
         if isinstance(request, Delete) and request.goal is Goal.GONE:
-            self._removals[record.uid] = request
+            self._removals[record.uid] = place.key, request
         if isinstance(request, AddWorker | RemoveWorker):
             record.joined = ""
         # The lane of a join whose object has vanished goes on with the removal of its remains.
         self._joins.pop(record.uid, None)
         if isinstance(request, AddWorker):
-            record.unfinished = self._joins[record.uid] = request
+            record.unfinished = request
+            self._joins[record.uid] = place.key, request
         if isinstance(request, Create):
             record.unfinished = request
             # Facts about a previous kind cluster do not apply to the new one.
@@ -229,7 +245,7 @@ class Records:
                 on_step(step)
 
             try:
-                result = await self._carry_out(record, request, report)
+                result = await executor.carry_out(record, request, report)
                 outcome = "ok"
                 self._succeeded(record, request, result, began)
             except Withdrawn:
@@ -247,7 +263,7 @@ class Records:
                 record.request = None
                 self._metrics.operation_seconds.labels(lane.value, outcome).observe(self._clock() - began)
 
-        self._lanes.start(record.uid, lane, work, name=f"{type(request).__name__} {request.name}")
+        self._lanes.start(record.uid, lane, work, pool=place.pool, name=f"{type(request).__name__} {request.name}")
 
     def operation(self, uid: str) -> OperationFacts | None:
         """Return the running or queued operation."""
@@ -256,29 +272,37 @@ class Records:
             return None
         return OperationFacts(record.request, state.queued, state.announced, state.step.reason if state.step else None)
 
-    def joining(self, cluster_name: str, is_wanted: Callable[[AddWorker], bool] = lambda join: True) -> dict[str, str]:
+    def joining(
+        self, place: str, cluster_name: str, is_wanted: Callable[[AddWorker], bool] = lambda join: True
+    ) -> dict[str, str]:
         """Return the nodes that join that kind cluster, or wait for it: name of the node -> uid of its KINDMachine.
 
-        is_wanted: leaves out joins of another KINDCluster that wants the same name.
+        place: the key of its place. is_wanted: leaves out joins of another KINDCluster that wants the same name.
         """
-        states = {uid: self._lanes.get(uid) for uid in self._joins}
-        self._joins = {uid: join for uid, join in self._joins.items() if (state := states[uid]) and not state.done}
-        return {join.node: uid for uid, join in self._joins.items() if join.name == cluster_name and is_wanted(join)}
+        self._joins = self._unfinished(self._joins)
+        at_place = {uid: join for uid, (key, join) in self._joins.items() if key == place}
+        return {join.node: uid for uid, join in at_place.items() if join.name == cluster_name and is_wanted(join)}
 
-    def cancel_joins(self, cluster_name: str, nodes: Collection[str]) -> None:
+    def cancel_joins(self, place: str, cluster_name: str, nodes: Collection[str]) -> None:
         """Cancel the joins of these nodes of a kind cluster, queued or running."""
-        for node, uid in self.joining(cluster_name).items():
+        for node, uid in self.joining(place, cluster_name).items():
             if node in nodes:
                 self.cancel(uid)
 
-    def is_being_removed(self, claimed: str, name: str) -> bool:
+    def is_being_removed(self, claimed: str, place: str, name: str) -> bool:
         """Return whether a removal is queued, or runs, of the kind cluster of that name that was made for a uid.
 
-        claimed: the uid in the marks, or the id of an adopted container.
+        claimed: the uid in the marks, or the id of an adopted container. place: the key of its place.
         """
-        states = {uid: self._lanes.get(uid) for uid in self._removals}
-        self._removals = {uid: one for uid, one in self._removals.items() if (state := states[uid]) and not state.done}
-        return any(one.name == name and claimed in one.uids | one.container_ids for one in self._removals.values())
+        self._removals = self._unfinished(self._removals)
+        return any(
+            (key, one.name) == (place, name) and claimed in one.uids | one.container_ids
+            for key, one in self._removals.values()
+        )
+
+    def places(self) -> set[str]:
+        """Return the keys of the places that running and queued operations are for."""
+        return {one.executor.place.key for one in self._records.values() if one.request and one.executor}
 
     def goals(self, record: Record) -> dict[Goal, GoalFacts]:
         """Return the outcome per goal; forget those that have been quiet for long enough.
@@ -403,6 +427,11 @@ class Records:
             _forget_access(record)
         self._lanes.cancel(uid)
         self._lanes.forget(uid)
+
+    def _unfinished(self, operations: Mapping[str, T]) -> dict[str, T]:
+        """Return the operations, by uid, that have not ended."""
+        states = {uid: self._lanes.get(uid) for uid in operations}
+        return {uid: one for uid, one in operations.items() if (state := states[uid]) and not state.done}
 
     def _succeeded(self, record: Record, request: OperationRequest, result: Outcome, began: float) -> None:
         latest = record.goals.get(request.goal)

@@ -60,7 +60,7 @@ class VanishedObjects:
             # Only this record shows that the kind cluster is complete, until the object is back and can be written.
             self._health.forget(record.uid)
             return HIDDEN_SECONDS
-        if removal is None or is_hidden:
+        if removal is None or record.executor is None or is_hidden:
             # Nothing is left to remove, or the object only left this provider's watch filter.
             self.forget(record.uid)
             return None
@@ -69,7 +69,7 @@ class VanishedObjects:
         if gone and (remaining := self._records.retry_delay(gone.attempts) - gone.seconds_ago) > 0:
             return remaining
         log.warning("The object vanished before its containers were complete, or removed. Removing what is left.")
-        self._records.start(record, removal)
+        self._records.start(record, removal, record.executor)
         return None
 
     def _pending_removal(self, record: Record) -> Delete | RemoveWorker | None:

@@ -166,7 +166,7 @@ class TestSilence:
             world.add()
             await world.ready()
             world.engine.down = trouble("Cannot connect to the Docker daemon", "docker", "ps")
-            await app.inventory.refresh()
+            await app.engines.shared.inventory.refresh()
             world.engine.down = None
             world.annotate(ADOPT="x")
             await asyncio.sleep(0.5)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from capk.engine.inventory import Inventory
-from capk.manager.enginewatch import EngineWatch
+from capk.manager.enginewatch import EngineWatch, KindVersions
 from capk.runtime.metrics import Metrics
 from test.provider.world import Engine, FakeContainers, FakeKind, trouble
 
@@ -18,9 +18,11 @@ class World:
         self.kind, self.containers = FakeKind(self.engine), FakeContainers(self.engine, ("docker",))
         self.inventory = Inventory(self.kind, self.containers)
         self.woken: list[set[str] | str] = []
+        metrics = Metrics()
         self.watch = EngineWatch(
             self.inventory,
-            Metrics(),
+            metrics,
+            KindVersions(metrics),
             wake=lambda found: self.woken.append(set(found)),
             wake_all=lambda: self.woken.append("all"),
         )

@@ -223,7 +223,7 @@ async def test_one_listing_without_the_cluster_neither_ends_its_deletion_nor_mak
 async def list_nothing_once(world: World, app: Application) -> None:
     there = dict(world.engine.containers)
     world.engine.containers.clear()
-    await app.inventory.refresh()
+    await app.engines.shared.inventory.refresh()
     world.engine.containers.update(there)
 
 

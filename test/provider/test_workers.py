@@ -7,6 +7,7 @@ import pytest
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONFIGS, KIND_MACHINES, MACHINES
+from capk.engine.place import SHARED
 from capk.errors import Denied, Forbidden
 from test.provider.world import World, quiet, trouble
 
@@ -58,7 +59,7 @@ class TestJoin:
             await asyncio.sleep(60)
             assert not app.store.keys(KIND_MACHINES)
             assert {record.key.kind for record in app.records._records.values()} == {"KINDCluster", "KINDControlPlane"}
-            assert app.records.joining("dev") == {}
+            assert app.records.joining(SHARED, "dev") == {}
 
     async def test_failed_join_and_its_next_attempt_leave_the_kindcluster_ready(self, world):
         world.containers.joins = [trouble("failed to join the worker: no route to host", "docker", "exec")]

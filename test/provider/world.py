@@ -35,6 +35,7 @@ from capk.engine.command import Output
 from capk.engine.containers import Node, Sibling
 from capk.errors import ApiError, CommandError, CommandFailed, Forbidden
 from capk.manager.application import Application
+from capk.manager.engines import Commands
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
@@ -447,8 +448,7 @@ class World:
             self.settings,
             cast(Any, self.kube),
             Metrics(),
-            kind=cast(Any, self.kind),
-            containers=cast(Any, self.containers),
+            commands=lambda place: cast(Any, Commands(self.kind, self.containers)),
             ask=self._ask,
             ask_health=self._ask_health,
         )

@@ -12,6 +12,7 @@ from capk.api.names import Resource
 from capk.errors import LostLease, Unreachable
 from capk.kube.lease import hold_lease
 from capk.manager.application import Application
+from capk.manager.engines import Commands
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from test.simulation.apiserver import ApiClient, Watch
@@ -249,8 +250,7 @@ def _application(provider: Provider) -> Application:
         settings,
         client,
         Metrics(),
-        kind=kind,
-        containers=containers,
+        commands=lambda place: Commands(kind, containers),
         ask=world.workload.ask,
         ask_health=world.workload.ask_health,
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from capk.api.endpoint import EndpointMode
 from capk.api.objects import Key
 from capk.engine.containers import Node
 from capk.engine.failurelogs import FailureLogs
@@ -17,6 +16,7 @@ from capk.manager.executor import Executor
 from capk.manager.operations.addresses import MOST_PLACEHOLDERS
 from capk.manager.records import Record
 from capk.plan.plan import StartNodes
+from test.unit.manager.places import HERE
 
 pytestmark = pytest.mark.virtual_time
 
@@ -118,12 +118,12 @@ class Engine:
 
 def executor(engine: Engine, directory: Path, others: frozenset[str] = frozenset()) -> Executor:
     return Executor(
+        HERE,
         engine,
         engine,
         Inventory(engine, engine),
         FailureLogs(directory),
         None,
-        endpoint=EndpointMode.EXTERNAL,
         wait_seconds=1.0,
         delete_seconds=60.0,
         still_wanted=lambda record, request: True,

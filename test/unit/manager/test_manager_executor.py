@@ -11,7 +11,6 @@ from unittest.mock import AsyncMock
 import pytest
 import yaml
 
-from capk.api.endpoint import EndpointMode
 from capk.api.objects import Key
 from capk.diagnosis.failures import classify
 from capk.engine.command import Output
@@ -26,6 +25,7 @@ from capk.manager.operations.creation import LOGS_SECONDS
 from capk.manager.records import Record, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.plan import Create, Delete, Goal, StartNodes
+from test.unit.manager.places import HERE
 
 pytestmark = pytest.mark.virtual_time
 
@@ -125,12 +125,12 @@ def executor(
     inventory: Inventory | None = None,
 ) -> Executor:
     return Executor(
+        HERE,
         engine,
         engine,
         inventory or Inventory(engine, engine),
         FailureLogs(directory),
         None,
-        endpoint=EndpointMode.EXTERNAL,
         wait_seconds=1.0,
         delete_seconds=60.0,
         still_wanted=still_wanted,

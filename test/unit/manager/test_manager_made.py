@@ -12,6 +12,7 @@ from capk.manager.records import ACCESS_SECONDS, Made, Record, Records
 from capk.plan.observed import CreationFacts, Policy, Validity
 from capk.plan.plan import OperationRequest, ReadAccess
 from capk.runtime.metrics import Metrics
+from test.unit.manager.places import HERE
 from test.unit.manager.test_manager_executor import CREATE
 from test.unit.plan.builders import ACCESS, NOW, kindcluster
 
@@ -21,14 +22,17 @@ pytestmark = pytest.mark.virtual_time
 async def after(result: Any, request: OperationRequest = CREATE) -> tuple[Records, Record]:
     """Return records, and the record of an object, after an operation with this result."""
 
-    async def carry_out(*_: Any) -> Any:
-        return result
+    class Executor:
+        place = HERE
+
+        async def carry_out(self, *_: Any) -> Any:
+            return result
 
     clock = asyncio.get_running_loop().time
     lanes = Lanes(dict.fromkeys(Lane, 1), on_change=lambda uid: None, clock=clock)
-    records = Records(carry_out, lanes, Metrics(), Policy(), clock)
+    records = Records(lanes, Metrics(), Policy(), clock)
     record = records.of(kindcluster())
-    records.start(record, request)
+    records.start(record, request, Executor())
     await asyncio.sleep(1)
     return records, record
 

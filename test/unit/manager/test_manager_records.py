@@ -13,6 +13,7 @@ from capk.api import names
 from capk.api.names import Reason
 from capk.api.objects import KINDCluster
 from capk.engine.lanes import Lane, Lanes
+from capk.engine.place import SHARED
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
 from capk.manager.records import (
@@ -30,6 +31,7 @@ from capk.plan.joining import join_request
 from capk.plan.observed import Access, Policy, retry_delay
 from capk.plan.plan import Goal, OperationRequest, ReadAccess, RemoveWorker, StartNodes
 from capk.runtime.metrics import Metrics
+from test.unit.manager.places import HERE
 from test.unit.plan.builders import MACHINE_UID, NODE, create_request, kindcluster, observe_machine, removal
 from test.unit.virtual_time import now
 
@@ -44,6 +46,8 @@ FAILED = CommandFailed(["kind", "create", "cluster"], "ERROR: something new", 1)
 
 class Executor:
     """Waits for a second, then returns the test's answer, or raises it if it is an exception."""
+
+    place = HERE
 
     def __init__(self) -> None:
         self.answer: Any = None
@@ -64,7 +68,7 @@ class World:
         self.executor = Executor()
         self.changes: list[Any] = []
         self.lanes = Lanes(dict.fromkeys(Lane, limit), on_change=self.changes.append, clock=now)
-        self.records = Records(self.executor.carry_out, self.lanes, Metrics(), POLICY, now)
+        self.records = Records(self.lanes, Metrics(), POLICY, now)
 
     def record(self, uid: str = "one") -> Record:
         return self.records.of(seen(uid))
@@ -72,7 +76,7 @@ class World:
     async def run(self, request: OperationRequest, answer: Any = None, uid: str = "one") -> Record:
         """Carry out a request to its end."""
         record, self.executor.answer = self.record(uid), answer
-        self.records.start(record, request)
+        self.records.start(record, request, self.executor)
         await asyncio.sleep(self.executor.seconds + 0.5)
         return record
 
@@ -94,9 +98,9 @@ async def world() -> World:
 class TestOperation:
     async def test_running_operation_goes_on_whatever_else_is_asked_for(self, world):
         record = world.record()
-        world.records.start(record, CREATE)
+        world.records.start(record, CREATE, world.executor)
         await asyncio.sleep(0.5)
-        world.records.start(record, READ)
+        world.records.start(record, READ, world.executor)
         running = world.records.operation("one")
         assert (running.request, running.queued) == (CREATE, False)
         await asyncio.sleep(1)
@@ -107,37 +111,37 @@ class TestOperation:
         """A failed read must not count as a failed creation."""
         record = world.record()
         world.executor.answer = FAILED
-        world.records.start(record, CREATE)
-        world.records.start(record, READ)
+        world.records.start(record, CREATE, world.executor)
+        world.records.start(record, READ, world.executor)
         await asyncio.sleep(2)
         assert set(world.records.goals(record)) == {Goal.UP}
         assert world.records.goals(record)[Goal.UP].request == CREATE
 
     async def test_operation_that_waits_for_its_turn_says_so(self):
         world = World(limit=1)
-        world.records.start(world.record("one"), CREATE)
-        world.records.start(world.record("two"), CREATE)
+        world.records.start(world.record("one"), CREATE, world.executor)
+        world.records.start(world.record("two"), CREATE, world.executor)
         assert world.records.operation("two").queued
         await asyncio.sleep(1.5)
         assert not world.records.operation("two").queued
 
     async def test_step_is_announced_with_the_operation(self, world):
         world.executor.seconds = 5.0
-        world.records.start(world.record(), CREATE)
+        world.records.start(world.record(), CREATE, world.executor)
         await asyncio.sleep(2)
         running = world.records.operation("one")
         assert (running.announced, running.step) == (True, Reason.PREPARING_NODES)
 
     async def test_wait_for_an_answer_takes_no_place_from_those_who_work(self, world):
-        world.records.start(world.record(), ReadAccess("dev", await_answer=True))
+        world.records.start(world.record(), ReadAccess("dev", await_answer=True), world.executor)
         await asyncio.sleep(0.5)
         assert world.lanes.count(Lane.WAIT) == (0, 1)
         assert world.lanes.count(Lane.READ) == (0, 0)
 
     async def test_cancelled_before_its_turn_it_is_over_and_counts_for_nothing(self):
         world = World(limit=1)
-        world.records.start(world.record("one"), CREATE)
-        world.records.start(world.record("two"), CREATE)
+        world.records.start(world.record("one"), CREATE, world.executor)
+        world.records.start(world.record("two"), CREATE, world.executor)
         world.records.cancel("two", queued_only=True)
         assert world.records.operation("two") is None
         assert world.record("two").request is None
@@ -146,7 +150,7 @@ class TestOperation:
         assert world.attempts(Goal.UP, "two") is None
 
     async def test_cancelled_while_it_runs_it_counts_for_nothing(self, world):
-        world.records.start(world.record(), CREATE)
+        world.records.start(world.record(), CREATE, world.executor)
         await asyncio.sleep(0.5)
         world.records.cancel("one", queued_only=True)
         assert world.records.operation("one") is not None
@@ -378,7 +382,7 @@ class TestForget:
         assert world.records.find("one") is None
 
     async def test_running_operation_ends_with_its_record(self, world):
-        world.records.start(world.record(), CREATE)
+        world.records.start(world.record(), CREATE, world.executor)
         await asyncio.sleep(0.5)
         world.records.forget("one")
         await asyncio.sleep(2)
@@ -402,7 +406,7 @@ class TestForget:
             uid = f"uid-{number}"
             record = world.record(uid)
             world.records.refused(record, "claim", "no")
-            world.records.start(record, READ)
+            world.records.start(record, READ, world.executor)
             await asyncio.sleep(0.02 if number % 2 else 0)
             world.records.forget(uid)
         await asyncio.sleep(1)
@@ -427,7 +431,7 @@ class TestWorker:
     async def test_joined_container_is_known_until_the_next_operation_on_the_node(self, world):
         record = await world.run(JOIN, Joined("w1"))
         assert (record.joined, record.unfinished, world.attempts(Goal.JOINED)) == ("w1", None, 0)
-        world.records.start(record, CLEAN_UP)
+        world.records.start(record, CLEAN_UP, world.executor)
         assert record.joined == ""
 
     async def test_join_that_failed_or_was_cancelled_is_unfinished_until_it_is_cleaned_up(self, world):
@@ -435,7 +439,7 @@ class TestWorker:
         assert record.unfinished == JOIN
         await world.run(CLEAN_UP)
         assert record.unfinished is None
-        world.records.start(record, JOIN)
+        world.records.start(record, JOIN, world.executor)
         await asyncio.sleep(0.5)
         world.records.cancel("one")
         await asyncio.sleep(0.5)
@@ -456,14 +460,14 @@ class TestWorker:
 
     async def test_joins_of_a_kind_cluster_are_known_and_cancelled_by_its_name(self):
         world = World(limit=1)
-        world.records.start(world.record("one"), JOIN)
-        world.records.start(world.record("two"), replace(JOIN, node="dev-two"))
-        world.records.start(world.record("three"), replace(JOIN, name="other", node="other-one"))
-        assert world.records.joining("dev") == {NODE: "one", "dev-two": "two"}
-        world.records.cancel_joins("dev", {NODE, "dev-two", "other-one"})
+        world.records.start(world.record("one"), JOIN, world.executor)
+        world.records.start(world.record("two"), replace(JOIN, node="dev-two"), world.executor)
+        world.records.start(world.record("three"), replace(JOIN, name="other", node="other-one"), world.executor)
+        assert world.records.joining(SHARED, "dev") == {NODE: "one", "dev-two": "two"}
+        world.records.cancel_joins(SHARED, "dev", {NODE, "dev-two", "other-one"})
         await asyncio.sleep(0.1)
-        assert world.records.joining("dev") == {}
-        assert world.records.joining("other") == {"other-one": "three"}
+        assert world.records.joining(SHARED, "dev") == {}
+        assert world.records.joining(SHARED, "other") == {"other-one": "three"}
 
     async def test_join_of_a_forgotten_object_is_under_way_until_its_end(self, world):
         async def slow(record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Any:
@@ -472,10 +476,10 @@ class TestWorker:
             finally:
                 await asyncio.sleep(3)
 
-        world.records._carry_out = slow
-        world.records.start(world.record(), JOIN)
+        world.executor.carry_out = slow
+        world.records.start(world.record(), JOIN, world.executor)
         await asyncio.sleep(1)
         world.records.forget("one")
-        assert world.records.joining("dev") == {NODE: "one"}
+        assert world.records.joining(SHARED, "dev") == {NODE: "one"}
         await asyncio.sleep(4)
-        assert world.records.joining("dev") == {}
+        assert world.records.joining(SHARED, "dev") == {}

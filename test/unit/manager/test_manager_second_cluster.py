@@ -12,6 +12,7 @@ from capk.manager.records import Made, Record, Records
 from capk.plan.observed import Access, Policy
 from capk.plan.plan import OperationRequest, ReadAccess
 from capk.runtime.metrics import Metrics
+from test.unit.manager.places import HERE
 from test.unit.plan.builders import create_request, kindcluster
 from test.unit.virtual_time import now
 
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.virtual_time
 
 class Engine:
     """Answers each request a second later."""
+
+    place = HERE
 
     def __init__(self) -> None:
         self.answer: Any = None
@@ -32,18 +35,18 @@ class Engine:
 async def test_new_cluster_is_not_taken_for_the_one_that_was_lost():
     engine = Engine()
     lanes = Lanes(dict.fromkeys(Lane, 1), on_change=lambda _: None, clock=now)
-    records = Records(engine.carry_out, lanes, Metrics(), Policy(), now)
+    records = Records(lanes, Metrics(), Policy(), now)
     record = records.of(kindcluster())
 
     async def run(request: OperationRequest, answer: Any) -> None:
         engine.answer = answer
-        records.start(record, request)
+        records.start(record, request, engine)
         await asyncio.sleep(2)
 
     await run(create_request(), Made("sha256:first", "first"))
     await run(ReadAccess("dev"), Access(external="first", internal="first"))
     assert record.access is not None
-    records.start(record, create_request())
+    records.start(record, create_request(), engine)
     assert (record.access, record.made, record.external, record.access_timer) == (None, None, None, None)
     await run(create_request(), Made("sha256:second", "second"))
     assert (record.access, record.made, record.external) == (None, "sha256:second", "second")

@@ -1,0 +1,205 @@
+"""All container engines that this process drives: one for each place where a KINDCluster has its kind cluster."""
+
+import asyncio
+import os
+import weakref
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, NamedTuple
+
+from capk.api.endpoint import EndpointMode
+from capk.api.objects import KINDCluster
+from capk.engine.containers import Containers, chosen_engine
+from capk.engine.inventory import Inventory
+from capk.engine.kind import Kind
+from capk.engine.place import SHARED, Place
+from capk.engine.workdir import WorkDir
+from capk.manager.enginewatch import EngineWatch, KindVersions
+from capk.manager.executor import Executor
+from capk.manager.placement import Placement
+from capk.plan.observed import Policy
+from capk.runtime import logs
+from capk.runtime.metrics import Metrics
+from capk.runtime.workers import repeat
+from capk.settings import Settings
+
+INVENTORY_SECONDS: Final = 60.0
+"""How long the engine watch waits for an inventory; a longer one continues, and the next round waits for it."""
+
+
+class Commands(NamedTuple):
+    """The commands that lead to the engine at one place."""
+
+    kind: Kind
+    containers: Containers
+
+
+CommandsAt = Callable[[Place], Commands]
+"""Returns the commands for a place."""
+
+
+ExecutorAt = Callable[[Place, Commands, Inventory], Executor]
+"""Returns what carries out the operations at a place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """The engine at one place. policy: the settings for decisions about its kind clusters."""
+
+    place: Place
+    kind: Kind
+    containers: Containers
+    inventory: Inventory
+    watch: EngineWatch
+    executor: Executor
+    policy: Policy
+
+
+def shared_place(settings: Settings) -> Place:
+    """Return the place of the provider's own engine."""
+    endpoint = EndpointMode.INTERNAL if settings.gives_internal_endpoint else EndpointMode.EXTERNAL
+    return Place(SHARED, endpoint, settings.host_paths)
+
+
+def commands_at(settings: Settings, work_dir: WorkDir, place: Place) -> Commands:
+    """Return the commands for a place. Settings name the engine's command only for the provider's own engine."""
+    kind = Kind(
+        settings.kind_command,
+        work_dir=work_dir,
+        environment=place.environment,
+        create_timeout_seconds=settings.create_timeout_seconds,
+        delete_timeout_seconds=settings.delete_timeout_seconds,
+    )
+    chosen = settings.engine_command if place.key == SHARED else None
+    command = chosen_engine(chosen, {**os.environ, **place.environment})
+    return Commands(kind, Containers(command, environment=place.environment))
+
+
+class Engines:
+    """The engines by place. Each has a watch of its own, so that none waits for another."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        *,
+        commands: CommandsAt,
+        executor: ExecutorAt,
+        policy: Policy,
+        metrics: Metrics,
+        period_seconds: float,
+        wake: Callable[[str, Iterable[str]], None],
+        wake_all: Callable[[str], None],
+        on_round: Callable[[], None],
+    ) -> None:
+        """Take the parts.
+
+        period_seconds: interval between two inventories of an engine. wake: called with the key of a place and the
+        names of kind clusters there that have changed. wake_all: called with the key of a place whose engine starts or
+        stops answering, or is another one. on_round: called after each round of the watch on the shared engine.
+        """
+        self._placement = placement
+        self._commands = commands
+        self._executor = executor
+        self._policy = policy
+        self._metrics = metrics
+        self._period_seconds = period_seconds
+        self._wake = wake
+        self._wake_all = wake_all
+        self._on_round = on_round
+        self._versions = KindVersions(metrics)
+        self._engines: dict[str, Engine] = {}
+        self._new: asyncio.Queue[Engine] = asyncio.Queue()
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._inventories: weakref.WeakSet[Inventory] = weakref.WeakSet()
+        """Also those of dropped engines that an operation still uses."""
+
+    @property
+    def shared(self) -> Engine:
+        """The provider's own engine."""
+        return self.of(self._placement.shared)
+
+    def of_cluster(self, cluster: KINDCluster) -> Engine:
+        """Return the engine of a KINDCluster's kind cluster."""
+        return self.of(self._placement.of(cluster))
+
+    def of(self, place: Place) -> Engine:
+        """Return the engine at a place, and watch it from now on.
+
+        If the place has changed, its engine is replaced. Operations go on with the one that they began with.
+        """
+        engine = self._engines.get(place.key)
+        if engine is None or engine.place != place:
+            self.drop(place.key)
+            engine = self._engines[place.key] = self._make(place)
+            self._new.put_nowait(engine)
+        return engine
+
+    def drop(self, key: str) -> None:
+        """Stop watching the engine at the place with that key, and forget it."""
+        self._engines.pop(key, None)
+        if watch := self._watches.pop(key, None):
+            watch.cancel()
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Drop the engines at all places but these and the shared one."""
+        for key in self._engines.keys() - keys - {SHARED}:
+            self.drop(key)
+
+    def expire_versions(self) -> None:
+        """Have each engine's next inventory ask for the version of kind, which may have been replaced."""
+        for engine in self._engines.values():
+            engine.inventory.kind_version = None
+
+    async def look(self, engine: Engine) -> None:
+        """Take an inventory of an engine, but wait only so long for it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INVENTORY_SECONDS):
+                await engine.watch.refresh()
+
+    async def run(self) -> None:
+        """Watch the engines until cancelled. If the watch on one of them fails, all end. Raises an ExceptionGroup."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                engine = await self._new.get()
+                key = engine.place.key
+                if self._engines.get(key) is engine:
+                    self._watches[key] = group.create_task(self._watch(engine), name=f"watch on the engine {key}")
+
+    async def stop(self) -> None:
+        """End all inventories, with their processes."""
+        await asyncio.gather(*(inventory.stop() for inventory in list(self._inventories)))
+
+    def _make(self, place: Place) -> Engine:
+        commands = self._commands(place)
+        inventory = Inventory(commands.kind, commands.containers)
+        self._inventories.add(inventory)
+        return Engine(
+            place,
+            commands.kind,
+            commands.containers,
+            inventory,
+            EngineWatch(
+                inventory,
+                self._metrics,
+                self._versions,
+                wake=partial(self._wake, place.key),
+                wake_all=partial(self._wake_all, place.key),
+            ),
+            self._executor(place, commands, inventory),
+            replace(self._policy, endpoint=place.endpoint, allowed_host_paths=place.host_paths),
+        )
+
+    async def _watch(self, engine: Engine) -> None:
+        is_shared = engine.place.key == SHARED
+        with logs.context(**({} if is_shared else {"engine": engine.place.key})):
+            if not is_shared:
+                await self.look(engine)
+            await repeat(
+                "inventory of the container engine",
+                engine.watch.refresh,
+                seconds=self._period_seconds,
+                deadline_seconds=INVENTORY_SECONDS,
+                on_round=self._on_round if is_shared else lambda: None,
+            )
