@@ -164,7 +164,7 @@ class Application:
             recorder=EventRecorder(client, "capk"),
             metrics=metrics,
             on_written=self.cache.on_written,
-            on_gone=self._drop_unused_engines,
+            on_forgotten=self._drop_unused_engines,
         )
 
     def __copy__(self) -> Self:

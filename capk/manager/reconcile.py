@@ -41,12 +41,11 @@ class Reconciler:
         recorder: EventRecorder,
         metrics: Metrics,
         on_written: Written,
-        on_gone: Callable[[], None],
+        on_forgotten: Callable[[], None],
     ) -> None:
-        """Take the parts; controllers: one per kind. on_gone: called when an object is gone and its work has ended."""
+        """Take the parts; controllers: one per kind. on_forgotten: called after an object has been forgotten."""
         self._controllers = {controller.resource.kind: controller for controller in controllers}
         self._records = records
-        self._on_gone = on_gone
         objects = ObjectWriter(client, Announcer(recorder, metrics), on_written)
         secrets = SecretWriter(client, foreign)
         self._writers = {
@@ -62,9 +61,9 @@ class Reconciler:
             for kind, controller in self._controllers.items()
         }
         resources = {kind: controller.resource for kind, controller in self._controllers.items()}
-        self._vanished = VanishedObjects(client, records, health, resources)
-        self._inventories: dict[Key, asyncio.Task[bool]] = {}
-        """Inventories that were incomplete at the end of a reconcile."""
+        self._vanished = VanishedObjects(client, records, health, resources, on_forgotten)
+        self._inventories: dict[Key, tuple[Engine, asyncio.Task[bool]]] = {}
+        """Inventories that were incomplete at the end of a reconcile, each with its engine."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Reconcile the object once; return the seconds until the next reconcile, None for the next event.
@@ -76,8 +75,6 @@ class Reconciler:
             if observed is None:
                 self._inventories.pop(key, None)
             abandoned = await self._vanished.end_work(key, observed.object.uid if observed else None)
-            if observed is None:
-                self._on_gone()
             return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
     async def _round(self, key: Key, observed: Observation) -> float | None:
@@ -106,14 +103,16 @@ class Reconciler:
     async def _take_inventory(self, key: Key, engine: Engine) -> bool:
         """Return whether an inventory is complete that began after the object needed it, in this reconcile or before.
 
-        If each reconcile began another one, an engine that is slower than a worker's patience would never finish.
+        If each reconcile began another one, an engine that is slower than a worker's patience would never finish. And
+        if each waited, the objects of one such engine would keep all workers busy.
         """
-        inventory = self._inventories.pop(key, None)
-        if inventory is None:
+        is_late = any(one is engine and not task.done() for one, task in self._inventories.values())
+        asked, inventory = self._inventories.pop(key, (None, None))
+        if inventory is None or asked is not engine:
             inventory = asyncio.create_task(engine.watch.refresh_within(LATE_SECONDS), name=f"inventory for {key}")
-        await asyncio.wait([inventory], timeout=REFRESH_SECONDS)
+        await asyncio.wait([inventory], timeout=0.0 if is_late else REFRESH_SECONDS)
         if not inventory.done():
-            self._inventories[key] = inventory
+            self._inventories[key] = engine, inventory
             return False
         return await inventory
 

@@ -1,7 +1,7 @@
 """Ends the work for objects that have vanished: stops what runs for them, and removes what it has left."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from capk.api.names import Reason, Resource
@@ -25,13 +25,19 @@ class VanishedObjects:
     """The records of objects that no longer exist, or no longer match the watch's selector."""
 
     def __init__(
-        self, client: KubeApi, records: Records, health: HealthMonitor, resources: Mapping[str, Resource]
+        self,
+        client: KubeApi,
+        records: Records,
+        health: HealthMonitor,
+        resources: Mapping[str, Resource],
+        on_forgotten: Callable[[], None],
     ) -> None:
-        """Take the parts; resources: those that are reconciled, by kind."""
+        """Take the parts; resources: those that are reconciled, by kind. on_forgotten: called after each `forget`."""
         self._client = client
         self._records = records
         self._health = health
         self._resources = resources
+        self._on_forgotten = on_forgotten
 
     async def end_work(self, key: Key, uid: str | None) -> float | None:
         """End the work for previous objects with this key; return the seconds until the next reconcile.
@@ -104,3 +110,4 @@ class VanishedObjects:
         """Drop everything that is known of an object."""
         self._health.forget(uid)
         self._records.forget(uid)
+        self._on_forgotten()

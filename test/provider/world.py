@@ -33,9 +33,11 @@ from capk.api.objects import KINDMachine
 from capk.api.rights import Access, needed
 from capk.engine.command import Output
 from capk.engine.containers import Node, Sibling
+from capk.engine.place import Place
 from capk.errors import ApiError, CommandError, CommandFailed, Forbidden
 from capk.manager.application import Application
 from capk.manager.engines import Commands
+from capk.manager.placement import Placement
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
@@ -434,7 +436,12 @@ class World:
         self.data = Answer(200, "HTTP 200", f'{{"metadata": {{"uid": "{DATA_UID}"}}}}'.encode())
         """Their answers to anonymous users about the data in their etcd."""
         self.kube_system_uid = KUBE_SYSTEM_UID
+        self.placement: Placement | None = None
+        """Instead of that of the product."""
         self._app: Application | None = None
+
+    def _commands(self, place: Place) -> Commands:
+        return Commands(cast(Any, self.kind), cast(Any, self.containers))
 
     @property
     def app(self) -> Application:
@@ -448,7 +455,8 @@ class World:
             self.settings,
             cast(Any, self.kube),
             Metrics(),
-            commands=lambda place: cast(Any, Commands(self.kind, self.containers)),
+            commands=self._commands,
+            placement=self.placement,
             ask=self._ask,
             ask_health=self._ask_health,
         )
