@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from capk.api import names
+from capk.engine.workdir import private_directory
 from capk.errors import CapkError
 from capk.redaction import redact
 from test.simulation.apiserver import ApiClient, ApiServer
@@ -63,7 +64,7 @@ class World:
         self.options = options
         self.folder = folder
         self.outside = folder / "outside"
-        self.work_dir = folder / "work"
+        self.work_dir = private_directory(folder / "work", explicit=True)
         self.rng = Random(f"world {seed}")
         self.api = ApiServer(self.stream("api"), options.core or None)
         self.core = CoreController(self.api, self.stream("core"))
