@@ -13,7 +13,7 @@ from capk.api import names
 from capk.api.names import Reason
 from capk.api.objects import KINDCluster
 from capk.engine.lanes import Lane, Lanes
-from capk.engine.place import SHARED
+from capk.engine.place import SHARED, Place
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
 from capk.manager.records import (
@@ -31,7 +31,7 @@ from capk.plan.joining import join_request
 from capk.plan.observed import Access, Policy, retry_delay
 from capk.plan.plan import Goal, OperationRequest, ReadAccess, RemoveWorker, StartNodes
 from capk.runtime.metrics import Metrics
-from test.unit.manager.places import HERE
+from test.unit.manager.places import ELSEWHERE, HERE
 from test.unit.plan.builders import MACHINE_UID, NODE, create_request, kindcluster, observe_machine, removal
 from test.unit.virtual_time import now
 
@@ -47,9 +47,8 @@ FAILED = CommandFailed(["kind", "create", "cluster"], "ERROR: something new", 1)
 class Executor:
     """Waits for a second, then returns the test's answer, or raises it if it is an exception."""
 
-    place = HERE
-
-    def __init__(self) -> None:
+    def __init__(self, place: Place = HERE) -> None:
+        self.place = place
         self.answer: Any = None
         self.seconds = 1.0
         self.done: list[OperationRequest] = []
@@ -468,6 +467,20 @@ class TestWorker:
         await asyncio.sleep(0.1)
         assert world.records.joining(SHARED, "dev") == {}
         assert world.records.joining(SHARED, "other") == {"other-one": "three"}
+
+    async def test_operations_on_two_engines_with_one_name_are_told_apart(self, world):
+        elsewhere = Executor(ELSEWHERE)
+        world.records.start(world.record("one"), JOIN, world.executor)
+        world.records.start(world.record("two"), JOIN, elsewhere)
+        world.records.start(world.record("three"), removal(Goal.GONE), elsewhere)
+        assert world.records.joining(SHARED, "dev") == {NODE: "one"}
+        assert world.records.joining(ELSEWHERE.key, "dev") == {NODE: "two"}
+        removed = next(iter(removal(Goal.GONE).uids))
+        assert world.records.is_being_removed(removed, ELSEWHERE.key, "dev")
+        assert not world.records.is_being_removed(removed, SHARED, "dev")
+        assert world.records.places() == {SHARED, ELSEWHERE.key}
+        await asyncio.sleep(2)
+        assert world.records.places() == set()
 
     async def test_join_of_a_forgotten_object_is_under_way_until_its_end(self, world):
         async def slow(record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Any:
