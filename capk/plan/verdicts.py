@@ -5,6 +5,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindconfig.advice import replicas_warnings
 from capk.kindconfig.config import CONTROL_PLANE
+from capk.kindconfig.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.dataloss import has_lost_its_data, noted_kube_system_uid
 from capk.plan.dueoperation import needs_access
@@ -33,9 +34,27 @@ def created_verdict(observed: Observed) -> Verdict:
         return false(Reason.WRITE_REFUSED, message)
     if not has_lost_its_data(observed):
         made = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
-        warnings = (*advice(observed), *replicas_warnings(observed.wanted_control_planes, len(made)))
+        replicas = replicas_warnings(observed.wanted_control_planes, len(made))
+        warnings = (*advice(observed), *replicas, moved_port_warning(observed))
         return true(Reason.CREATED, " ".join(filter(None, (*warnings, observed.creation.not_ready))))
     return false(Reason.DATA_LOST, _loss(observed))
+
+
+def moved_port_warning(observed: Observed) -> str:
+    """Return a warning if the engine publishes another port than the endpoint that the object holds for good."""
+    cluster, access = observed.object, observed.access
+    networking = cluster.spec.get("networking") or {}
+    if networking.get("apiServerPort") != -1 or not cluster.endpoint:
+        return ""
+    stored = str((cluster.status.get("endpoints") or {}).get("external") or "")
+    now, noted = server_url(*access.external_endpoint) if access else stored, server_url(*cluster.endpoint)
+    # An endpoint with another host is the one within kind's network, or a choice of the user.
+    if now == noted or now.rpartition(":")[0] != noted.rpartition(":")[0]:
+        return ""
+    return (
+        f"spec.controlPlaneEndpoint is {noted}, but spec.networking.apiServerPort is -1: since its last start the API "
+        f"server is at {now}. The Secrets and status.endpoints follow, spec.controlPlaneEndpoint cannot change."
+    )
 
 
 def _loss(observed: Observed) -> str:
@@ -65,7 +84,7 @@ def api_server_verdict(observed: Observed) -> Verdict | None:
         message = (
             f"The API server of the workload cluster does not answer: {health.said}. Its node containers run. Check "
             "the logs of kube-apiserver and etcd in the control-plane node, and the free space on the engine's disk. "
-            "If the provider has moved, check that it can reach that address."
+            f"If the provider has moved, check that it can reach that address.{_balancer_hint(observed)}"
         )
         return false(Reason.NOT_ANSWERING, message)
     if is_known or not (health.answers is False or access):
@@ -76,6 +95,15 @@ def api_server_verdict(observed: Observed) -> Verdict | None:
         f"{': ' + said if said else ''}. Readiness depends on the container engine only."
     )
     return Verdict("Unknown", Reason.NOT_REACHABLE, message)
+
+
+def _balancer_hint(observed: Observed) -> str:
+    if not any(node.is_load_balancer for node in observed.engine.nodes or ()):
+        return ""
+    return (
+        " A load balancer that kind v0.32 or earlier created loses its configuration when it restarts. If that is the "
+        "cause, delete the object and create it again with a later kind."
+    )
 
 
 def registries_verdict(observed: Observed) -> Verdict | None:

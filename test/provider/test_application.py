@@ -1,13 +1,15 @@
 """The provider as a whole, in virtual time: its loops, its start, and what it costs at rest."""
 
 import asyncio
+import copy
 import logging
+from dataclasses import replace
 
 import kubernetes_validate
 import pytest
 
 from capk.api import names
-from capk.api.names import SECRETS
+from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.engine.containers import UnreadableAnswer
 from capk.errors import CapkError, Unreachable
 from test.provider.world import NO_ANSWER, World, kubeconfig, now, quiet, trouble
@@ -75,6 +77,25 @@ class TestRest:
             assert not app.relations._names
             assert not app.store.keys(SECRETS)
 
+    async def test_nothing_is_kept_of_what_was_moved_away_or_never_had_a_finalizer(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running() as app:
+            world.add("moved")
+            await world.ready("moved")
+            assert app.records.find(world.get("moved")["metadata"]["uid"]).access is not None
+            world.annotate("moved", DELETE_FOR_MOVE="")
+            world.add("paused", annotations={names.PAUSED_ANNOTATION: ""})
+            world.add("refused", spec={"clusterName": "a" * 80})
+            await asyncio.sleep(5)
+            assert not world.get("refused")["metadata"].get("finalizers")
+            for name in ("moved", "paused", "refused"):
+                world.vanish(name)
+            await asyncio.sleep(5)
+            assert len(app.records) == 0
+            assert not app.lanes._operations
+            assert not app.health._watched
+        assert len(world.engine.containers) == 1
+
 
 class TestLoops:
     async def test_half_a_line_from_the_engine_is_a_condition_until_it_answers(self, tmp_path):
@@ -136,6 +157,22 @@ class TestLoops:
             await asyncio.sleep(120)
             assert world.reason() == "Ready"
 
+    async def test_api_server_that_is_away_for_hours_ends_neither_the_provider_nor_a_creation(self, tmp_path):
+        world = World(tmp_path)
+        world.kind.create_seconds = 5000.0
+        async with world.running() as app:
+            world.add()
+            await world.creating()
+            outage = Unreachable("list", "kindclusters", 0, "no route to host")
+            world.kube.refuse = lambda *_: outage
+            world.kube.fail = [outage] * 100_000
+            for _ in range(120):
+                await asyncio.sleep(60)
+                assert (app.engine_heartbeat(), app.resync_heartbeat(), app.lag()) == (None, None, None)
+            world.kube.refuse, world.kube.fail = None, []
+            await world.ready()
+        assert len(world.engine.called("create")) == 1
+
     async def test_engine_that_hangs_holds_no_object_up(self, tmp_path):
         """A worker waits two seconds for any call of the engine."""
         world = World(tmp_path, capi="v1beta2")
@@ -180,6 +217,48 @@ class TestLoops:
             await asyncio.sleep(8)
             assert "See the provider's log" in world.condition("ClusterCreated")[2]
         assert [record for record in caplog.records if record.exc_info and "a bug of ours" in record.getMessage()]
+
+
+class TestStatus:
+    async def test_reason_of_a_newer_release_is_replaced_and_hides_nothing(self, tmp_path):
+        """A rollback finds conditions with reasons that the older release does not know."""
+        world = World(tmp_path, capi="v1beta2")
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+        for kind in (KIND_CLUSTERS, KIND_CONTROL_PLANES):
+            status = copy.deepcopy(world.get(resource=kind)["status"])
+            for condition in status["conditions"]:
+                condition |= {"status": "False", "reason": "ReasonOfANewerRelease"}
+            world.kube.edit(kind, "dev", {"status": status})
+        world.engine.down = trouble("Cannot connect to the Docker daemon", "docker", "ps")
+        async with world.running():
+            await asyncio.sleep(60)
+            assert world.reason() == "EngineUnreachable"
+            world.engine.down = None
+            await world.ready()
+            await world.until(lambda: world.condition("Available", resource=KIND_CONTROL_PLANES)[0] == "True")
+
+
+class TestPort:
+    async def test_port_that_changes_at_each_start_reaches_secret_and_status_and_is_warned_of(self, tmp_path):
+        world = World(tmp_path)
+        networking = {"apiServerPort": -1, "apiServerAddress": "127.0.0.1"}
+        async with world.running():
+            world.add(spec={"standalone": True, "networking": networking})
+            await world.ready()
+            assert world.condition("ClusterCreated")[2] == ""
+            world.kind.text = kubeconfig("https://127.0.0.1:40999")
+            (container_id, node), *_ = world.engine.containers.items()
+            again = replace(node, started_at="later", api_port=("127.0.0.1", 40999))
+            world.engine.containers[container_id] = again
+            await asyncio.sleep(60)
+            assert world.read("dev-config")["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:40999"
+            assert world.get()["status"]["endpoints"]["external"] == "https://127.0.0.1:40999"
+            assert world.get()["spec"]["controlPlaneEndpoint"]["port"] == 40001
+            assert world.reason() == "Ready"
+            assert "https://127.0.0.1:40999" in world.condition("ClusterCreated")[2]
+            assert await quiet(world, 500) == 0
 
 
 class TestKubeconfigs:
@@ -243,6 +322,29 @@ class TestReadiness:
             assert max(starts) - began < 20
             assert {world.condition("Ready", f"c{number:02}")[0] for number in range(12)} == {"False"}
             assert world.condition("APIServerAvailable", "c00")[:2] == ("False", "NotAnswering")
+
+    async def test_dead_api_server_is_shown_on_both_objects_and_nothing_is_done_to_its_nodes(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2", health_period_seconds=30.0)
+        answer = world.answer
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            await asyncio.sleep(120)
+            world.engine.calls.clear()
+            world.answer = NO_ANSWER
+            assert await world.until(lambda: world.reason() == "NotAnswering") <= 61
+            await asyncio.sleep(3)
+            assert "connection refused" in world.condition("APIServerAvailable")[2]
+            assert world.condition("Available", resource=KIND_CONTROL_PLANES)[0] == "False"
+            writes = len(world.kube.writes)
+            await asyncio.sleep(3600)
+            assert len(world.kube.writes) == writes
+            assert world.engine.calls == []
+            world.answer = answer
+            assert await world.until(lambda: world.reason() == "Ready") <= 61
+            await asyncio.sleep(3)
+            assert world.condition("Available", resource=KIND_CONTROL_PLANES)[0] == "True"
+            assert {call for call, *_ in world.engine.calls} <= {"kubeconfig"}
 
     async def test_api_server_that_was_never_reached_leaves_readiness_to_the_engine(self, tmp_path):
         world = World(tmp_path)

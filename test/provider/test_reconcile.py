@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,29 @@ class TestRefusals:
             await asyncio.sleep(60)
             assert set(world.engine.containers) == nodes
             world.kube.refuse = None
+            await world.ready()
+        assert len(world.engine.called("create")) == 1
+        assert world.engine.called("remove") == []
+
+    @pytest.mark.parametrize("said", ["data: Forbidden: field is immutable", "type: Invalid value: field is immutable"])
+    async def test_secret_that_can_no_longer_be_changed_is_told_and_costs_no_cluster(self, tmp_path, said):
+        world = World(tmp_path)
+
+        def refuse(verb: str, resource: Any, name: str, body: Any) -> ApiError | None:
+            is_ours = resource is SECRETS and verb == "patch"
+            return ApiError(verb, "secrets default/dev-config", 422, said) if is_ours else None
+
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.refuse = refuse
+            world.kube.edit(SECRETS, "dev-config", {"immutable": True, "type": "other", "data": {"config": "eA=="}})
+            await world.until(lambda: world.reason() == "WriteRefused", 120)
+            assert said in world.condition("KubeconfigAvailable")[2]
+        async with world.running():
+            await asyncio.sleep(900)
+            assert world.reason() == "WriteRefused"
+            del world.kube.objects["secrets", "default", "dev-config"]
             await world.ready()
         assert len(world.engine.called("create")) == 1
         assert world.engine.called("remove") == []
@@ -277,10 +301,11 @@ class TestForeignSecrets:
             del world.kube.objects["secrets", "default", "dev-config"]
             assert await world.until(lambda: world.reason() == "Ready") < 300
 
-    async def test_copy_that_a_user_made_of_our_secret_outlives_the_object(self, tmp_path):
+    @pytest.mark.parametrize("policy", ["Delete", "Retain"])
+    async def test_copy_that_a_user_made_of_our_secret_outlives_the_object(self, tmp_path, policy):
         world = World(tmp_path)
         async with world.running():
-            world.add()
+            world.add(spec={"deletionPolicy": policy})
             await world.ready()
             backup = copy.deepcopy(world.kube.find(SECRETS, "dev-config"))
             labels = backup["metadata"]["labels"]
@@ -360,6 +385,21 @@ class TestControlPlane:
             await asyncio.sleep(6 * 660)
             assert world.kube.written(KIND_CLUSTERS) == writes
             assert len(world.engine.called("kubeconfig")) == reads
+
+    async def test_control_plane_that_is_paused_from_the_start_is_named_once_and_nothing_flaps(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2")
+        async with world.running():
+            world.add_owned(control_plane=False)
+            reference = {"controlPlaneRef": {"kind": "KINDControlPlane", "name": "dev"}}
+            world.kube.edit(CLUSTERS, "dev", {"spec": reference})
+            world.add_control_plane(annotations={names.PAUSED_ANNOTATION: ""})
+            await asyncio.sleep(120)
+            assert world.condition("KubeconfigAvailable")[:2] == ("False", "WaitingForControlPlane")
+            writes = world.kube.written(KIND_CLUSTERS)
+            await asyncio.sleep(6 * 660)
+            assert world.kube.written(KIND_CLUSTERS) == writes
+            world.kube.edit(KIND_CONTROL_PLANES, "dev", {"metadata": {"annotations": {names.PAUSED_ANNOTATION: None}}})
+            await world.ready()
 
     @pytest.mark.rule("C18", "C46")
     async def test_number_of_control_planes_is_written_once_and_nothing_follows(self, tmp_path):
@@ -851,6 +891,28 @@ class TestCreation:
             await world.ready()
         assert len(world.engine.called("create")) == 1
         assert [record for record in caplog.records if record.exc_info] == []
+
+    async def test_nodes_that_are_listed_before_their_marks_are_no_conflict(self, tmp_path):
+        """An engine may list a container before its mounts, and stop one in between."""
+        world = World(tmp_path, inventory_period_seconds=1.0)
+        world.kind.create_seconds = 60.0
+        nodes = world.containers.nodes
+
+        async def unmarked():
+            return [replace(node, mark=None, running=False) for node in await nodes()]
+
+        async with world.running():
+            world.add(spec={"nodes": [{"role": "control-plane"}] * 3})
+            await world.creating()
+            world.containers.nodes = unmarked
+            for _ in range(40):
+                await asyncio.sleep(1)
+                world.annotate(ADOPT=None)
+                assert world.reason() == "Creating"
+            world.containers.nodes = nodes
+            await world.ready()
+        assert "NameConflict" not in world.history()
+        assert len(world.engine.called("create")) == 1
 
     async def test_restart_in_the_middle_of_a_creation_begins_it_again(self, tmp_path):
         world = World(tmp_path)

@@ -738,6 +738,27 @@ class TestRunning:
         )
         assert decide(observe(fixed, engine=RUNNING, access=ACCESS)).endpoint is None
 
+    @pytest.mark.parametrize(
+        ("port", "endpoint", "warns"),
+        [
+            (-1, ("127.0.0.1", 40001), True),
+            (-1, ("127.0.0.1", 40999), False),
+            (-1, ("dev-control-plane", 6443), False),
+            (0, ("127.0.0.1", 40001), False),
+        ],
+    )
+    def test_endpoint_that_a_changing_port_has_left_behind_is_named(self, port, endpoint, warns) -> None:
+        spec = {
+            "networking": {"apiServerPort": port},
+            "controlPlaneEndpoint": dict(zip(("host", "port"), endpoint, strict=True)),
+        }
+        there = replace(ACCESS, external_endpoint=("127.0.0.1", 40999))
+        seen = settled(kindcluster(spec, annotations=COMPLETE, finalizers=FINALIZER), access=there)
+        assert ("https://127.0.0.1:40999" in message(seen.object.status, Condition.CLUSTER_CREATED)) is warns
+        assert condition(seen.object.status, Condition.READY) == ("True", Reason.READY)
+        # Also when the kubeconfigs have been forgotten.
+        assert decide(seen).status == seen.object.status
+
     @pytest.mark.rule("C14", "C26")
     def test_owned_cluster_keeps_cluster_apis_kubeconfig_secret(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER, owner="prod")
@@ -899,6 +920,13 @@ class TestHealth:
         silent = apply(dead, decide(dead))
         back = decide(replace(silent, health=HealthFacts(answers=True, reached=True))).status
         assert condition(back, Condition.READY) == ("True", Reason.READY)
+
+    def test_silent_api_server_behind_a_load_balancer_may_need_a_newer_kind(self) -> None:
+        balancer = node("dev-external-load-balancer", mark=None)
+        several = EngineFacts(was_listed=True, exists=True, nodes=(node(), node("dev-control-plane2"), balancer))
+        dead = decide(replace(settled(engine=several), health=self.DEAD)).status
+        assert "kind v0.32 or earlier" in message(dead, Condition.READY)
+        assert "load balancer" not in message(decide(replace(settled(), health=self.DEAD)).status, Condition.READY)
 
     def test_kubeconfig_is_read_where_only_it_tells_whom_to_ask(self) -> None:
         """After a restart of the provider, without a list of containers."""
