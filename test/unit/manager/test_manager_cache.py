@@ -105,6 +105,16 @@ async def test_own_write_does_not_wake_its_writer_and_wakes_its_relatives(world)
     assert world.woken == [(Key("KINDCluster", "default", "waits"), 0.0)]
 
 
+async def test_own_secret_does_not_wake_the_object_that_it_was_written_for(world):
+    """Otherwise a Secret that something else changes each time would be written without a pause."""
+    world.event(None, 100)
+    world.woken.clear()
+    world.cache.on_written(SECRETS, raw_of(SECRETS, resourceVersion="101"), DEV)
+    assert world.woken == []
+    world.cache.on_written(SECRETS, raw_of(SECRETS, resourceVersion="102"), Key("KINDControlPlane", "default", "dev"))
+    assert world.woken == [(DEV, 0.0)]
+
+
 async def test_secret_that_comes_or_goes_frees_its_name(world):
     world.event("DELETED", 100, SECRETS, name="other")
     assert ("default", "other") in world.freed
