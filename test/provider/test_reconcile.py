@@ -395,9 +395,10 @@ class TestControlPlane:
             world.add_control_plane(annotations={names.PAUSED_ANNOTATION: ""})
             await asyncio.sleep(120)
             assert world.condition("KubeconfigAvailable")[:2] == ("False", "WaitingForControlPlane")
-            writes = world.kube.written(KIND_CLUSTERS)
+            writes, reads = world.kube.written(KIND_CLUSTERS), len(world.engine.called("kubeconfig"))
             await asyncio.sleep(6 * 660)
             assert world.kube.written(KIND_CLUSTERS) == writes
+            assert len(world.engine.called("kubeconfig")) == reads
             world.kube.edit(KIND_CONTROL_PLANES, "dev", {"metadata": {"annotations": {names.PAUSED_ANNOTATION: None}}})
             await world.ready()
 

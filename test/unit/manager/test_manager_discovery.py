@@ -43,6 +43,14 @@ async def test_absence_takes_two_answers_some_seconds_apart():
     assert (relations.core_version, server.asked) == (None, 2)
 
 
+async def test_two_answers_in_quick_succession_take_nothing_back():
+    """Both may come from an API server that has just started."""
+    discovery, relations, _ = asking("v1beta2", None)
+    for _ in range(3):
+        await discovery.ask()
+    assert relations.core_version == "v1beta2"
+
+
 async def test_second_answer_that_it_is_there_counts():
     discovery, relations, _ = asking(None, "v1beta2")
     await asyncio.sleep(await discovery.confirm_absence())

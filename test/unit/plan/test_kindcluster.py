@@ -886,8 +886,10 @@ class TestRunning:
         assert isinstance(decide(replace(begun, engine=NOTHING_THERE, operation=None)).operation, Create)
 
     @pytest.mark.rule("C10")
-    def test_recreated_cluster_keeps_the_port_of_its_endpoint(self) -> None:
-        done = settled(kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, finalizers=FINALIZER))
+    @pytest.mark.parametrize("networking", [{}, {"apiServerPort": 0}])
+    def test_recreated_cluster_keeps_the_port_of_its_endpoint(self, networking) -> None:
+        spec = {"recreatePolicy": "Always", "networking": networking}
+        done = settled(kindcluster(spec, annotations=COMPLETE, finalizers=FINALIZER))
         plan = decide(replace(done, engine=NOTHING_THERE))
         assert plan.operation.config["networking"]["apiServerPort"] == ACCESS.external_endpoint[1]
 
