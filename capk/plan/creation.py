@@ -19,7 +19,7 @@ from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_fil
 from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, Observed, OperationFacts
-from capk.plan.ownership import Ownership, has_only_workers, own_uids, ownership, unmarked_ids, was_completed
+from capk.plan.ownership import Ownership, has_no_control_plane, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 from capk.plan.status import false, kindcluster_status, queued
 
@@ -57,9 +57,9 @@ def plan_creation(observed: Observed) -> Plan | None:
     is_complete = was_completed(observed)
     if owned is Ownership.UNSEEN and not is_complete:
         return Plan(refresh=True, requeue_seconds=1.0)
-    if owned is Ownership.OURS and is_complete and has_only_workers(observed):
-        # A second listing has to agree, because the cleanup removes them.
-        return replace(_clean_up(observed), refresh=True) if observed.object.recreates else _lost(observed)
+    if is_complete and has_no_control_plane(observed):
+        # A second listing has to agree, because the cleanup removes the rest.
+        return replace(_clean_up_rest(observed), refresh=True) if observed.object.recreates else _lost(observed)
     if owned is not Ownership.ABSENT and (is_complete or _is_adopted(observed)):
         return None
     if owned is not Ownership.ABSENT:
@@ -96,6 +96,14 @@ def _clean_up(observed: Observed) -> Plan:
         operation=removal,
         status=_waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind."),
     )
+
+
+def _clean_up_rest(observed: Observed) -> Plan:
+    """Remove what is left of a complete kind cluster, unless a control plane is listed by then."""
+    plan = _clean_up(observed)
+    if not isinstance(plan.operation, Delete):
+        return plan
+    return replace(plan, operation=replace(plan.operation, without_control_plane=True))
 
 
 def _start(observed: Observed) -> Plan:
@@ -343,9 +351,11 @@ def _is_announced(observed: Observed, reason: Reason) -> bool:
 
 
 def _missing(observed: Observed) -> dict[str, Any]:
+    gone = "All control-plane nodes of the" if observed.engine.exists else "The"
     message = (
-        f'The kind cluster "{observed.cluster_name}" was deleted outside this object, and its data is gone. '
-        "Delete the object, or set spec.recreatePolicy to Always to get a new, empty cluster."
+        f'{gone} kind cluster "{observed.cluster_name}" {"were" if observed.engine.exists else "was"} deleted outside '
+        "this object, and its data is gone. Delete the object, or set spec.recreatePolicy to Always to get a new, "
+        "empty cluster."
     )
     gone = {Condition.NODES_RUNNING: false(Reason.MISSING, "There is no kind cluster.")}
     status = _waiting(observed, Reason.MISSING, message, gone)

@@ -185,11 +185,14 @@ def is_adopted(observed: Observed) -> bool:
     )
 
 
-def has_only_workers(observed: Observed) -> bool:
-    """Return whether nothing is left of the kind cluster but workers that were added later, which kind cannot bring
-    back to life."""
-    nodes = _nodes(observed)
-    return bool(nodes) and all(node.machine and node.role != CONTROL_PLANE for node in nodes)
+def has_no_control_plane(observed: Observed) -> bool:
+    """Return whether the rest of the object's kind cluster has no control plane: the etcd went with the last one, and
+    nothing brings it back to life."""
+    owned = ownership(observed)
+    if owned not in (Ownership.OURS, Ownership.MIXED, Ownership.LEFTOVER):
+        return False
+    own = [node for node in observed.engine.nodes or () if owned is not Ownership.MIXED or is_own(observed, node)]
+    return bool(own) and all(node.role != CONTROL_PLANE for node in own)
 
 
 def _nodes(observed: Observed) -> list[NodeFacts]:

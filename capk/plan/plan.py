@@ -82,6 +82,8 @@ class Delete:
     """Id of the engine that must answer: to any other one, the containers are gone already. Empty: it is unknown."""
     is_shared: bool = False
     """Whether someone else may have containers of that name: then nothing is removed by the name alone."""
+    without_control_plane: bool = False
+    """Whether the kind cluster is removed only because no control plane of it is left: if one is listed, it stays."""
 
 
 @dataclass(frozen=True)

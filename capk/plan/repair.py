@@ -36,13 +36,14 @@ def stopped_nodes(observed: Observed) -> list[NodeFacts]:
     ]
 
 
-def stopped_entry_points(observed: Observed) -> list[str]:
-    """Return the containers that publish the API server if none of them runs, otherwise none."""
-    nodes = observed.engine.nodes or ()
-    entries = [node for node in nodes if node.is_load_balancer] or [
-        node for node in nodes if node.role == CONTROL_PLANE
-    ]
-    return [] if any(node.running for node in entries) else sorted(node.name for node in entries)
+def has_lost_its_load_balancer(observed: Observed) -> bool:
+    """Return whether the load balancer was removed, whose port is the endpoint of several control planes.
+
+    kind cannot create another one, and health does not show it: each control plane publishes a port of its own.
+    """
+    if not needs_addresses(observed) or ownership(observed) is not Ownership.OURS:
+        return False
+    return not any(node.is_load_balancer for node in observed.engine.nodes or ())
 
 
 def misplaced_nodes(observed: Observed) -> list[NodeFacts]:

@@ -4,7 +4,7 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindconfig.advice import replicas_warnings
-from capk.kindconfig.config import CONTROL_PLANE
+from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.dataloss import has_lost_its_data, noted_kube_system_uid
@@ -14,8 +14,8 @@ from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
 from capk.plan.plan import Goal
 from capk.plan.renewal import expiry_verdict
 from capk.plan.repair import (
+    has_lost_its_load_balancer,
     misplaced_nodes,
-    stopped_entry_points,
     stopped_nodes,
     was_reached,
 )
@@ -75,9 +75,6 @@ def api_server_verdict(observed: Observed) -> Verdict | None:
     """Return the verdict on the workload cluster's API server; None if nothing new is known."""
     health, access = observed.health, observed.access
     is_known = was_reached(observed)
-    if (stopped := stopped_entry_points(observed)) and not stopped_nodes(observed):
-        message = f"{', '.join(stopped)} does not run and belongs to someone else. Ask its owner to start it."
-        return false(Reason.NOT_ANSWERING, message)
     if health.answers or (health.answers is None and access and access.answered):
         return true(Reason.ANSWERING)
     if health.answers is False and is_known:
@@ -130,6 +127,13 @@ def registries_verdict(observed: Observed) -> Verdict | None:
 
 def nodes_verdict(observed: Observed) -> Verdict:
     """Return whether all nodes run, with the addresses that they need."""
+    if has_lost_its_load_balancer(observed):
+        message = (
+            f"The container {observed.cluster_name}-{LOAD_BALANCER} was removed, but not through this object. No "
+            "kubeconfig leads to the kind cluster any more, and kind cannot create another load balancer. Save what "
+            "you need through the ports of the control-plane containers, then delete the object."
+        )
+        return false(Reason.MISSING, message)
     due = [*stopped_nodes(observed), *misplaced_nodes(observed)]
     if not due and observed.engine.restarted:
         waiting = "Nodes were restarted. Waiting for the kind cluster's API server."

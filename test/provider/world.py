@@ -161,6 +161,8 @@ class FakeKind:
             suffix = "" if number[node["role"]] == 1 else str(number[node["role"]])
             mark = node["extraMounts"][-1]["containerPath"].rpartition("/")[2]
             self.engine.run_node(f"{name}-{node['role']}{suffix}", name, mark=mark)
+        if number["control-plane"] > 1:
+            self.engine.run_node(f"{name}-external-load-balancer", name)
         await asyncio.sleep(self.create_seconds)
         if self.creates and (error := self.creates.pop(0)) is not None:
             raise error

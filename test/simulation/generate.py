@@ -130,6 +130,10 @@ KINDS: Final[dict[str, tuple[float, Maker]]] = {
     "stranger-creates": (1, _one("stranger-creates", workers=(0, 1), instantly=(True, False))),
     "stranger-makes-node": (0.8, _one("stranger-makes-node", role=("control-plane", "worker"))),
     "stranger-deletes": (1.2, _one("stranger-deletes")),
+    "stranger-deletes-role": (
+        0.7,
+        _one("stranger-deletes", role=("control-plane", "control-plane", "external-load-balancer")),
+    ),
     "stop-nodes": (1, _stop_nodes),
     "occupy": (0.4, _other("occupy", address=("172.18.0.2", "172.18.0.3", "172.18.0.4"))),
     "engine": (3, _engine),

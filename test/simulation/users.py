@@ -243,10 +243,10 @@ def stranger_makes_node(life: Life, name: str, role: str = "control-plane") -> N
 
 
 @action("stranger-deletes")
-def stranger_deletes(life: Life, name: str, only: str | None = None) -> None:
-    """A user removes a kind cluster, or one container of it, by hand."""
+def stranger_deletes(life: Life, name: str, only: str | None = None, role: str | None = None) -> None:
+    """A user removes a kind cluster, one container of it, or all of a role, by hand."""
     for container in life.world.engine.of(name, unlisted=True):
-        if only in (None, container.name):
+        if only in (None, container.name) and role in (None, container.role):
             life.world.engine.remove(container, "user")
 
 

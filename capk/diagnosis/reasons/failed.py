@@ -18,9 +18,10 @@ PAGES: Final = (
     ),
     Page(
         Reason.MISSING,
-        "The kind cluster, or the container of a worker, is gone, and its data with it.",
-        "It was deleted, but not through the object: for example with `kind delete cluster`. `kubectl get "
-        "kindclusters` still shows the version and the endpoint that it had.",
+        "The kind cluster, the last of its control planes, its load balancer, or the container of a worker is gone.",
+        "It was deleted, but not through the object: for example with `kind delete cluster`, or with `docker rm`. "
+        "Without a control plane, the data is lost too. `kubectl get kindclusters` still shows the version and the "
+        "endpoint that the kind cluster had.",
         "For a kind cluster, delete the object, or set `spec.recreatePolicy: Always` to get a new, empty cluster. For "
         "a worker, delete its Machine, as a MachineHealthCheck does: a MachineDeployment creates a new one.",
     ),

@@ -8,7 +8,7 @@ from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Snapshot
 from capk.engine.kind import Kind
 from capk.errors import CommandFailed, CommandTimedOut
-from capk.kindconfig.config import LOAD_BALANCER
+from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
 from capk.manager.operations.listing import list_nodes
 from capk.manager.records import Withdrawn
 from capk.plan.marks import Mark
@@ -79,9 +79,12 @@ def removable(nodes: Iterable[Node], request: Delete) -> list[Node]:
     """Return the containers that a removal may remove, from a current listing.
 
     A container without a mark is removed only by its id, and only if no foreign container has the same cluster name.
+    Raises Withdrawn if a control plane is there of which the decision knew nothing.
     """
     nodes = list(nodes)
     marked = [node for node in nodes if _matches(Mark.parse(node.mark), request)]
+    if request.without_control_plane and any(node.role == CONTROL_PLANE for node in marked):
+        raise Withdrawn
     named = [node for node in nodes if node.mark is None and node.container_id in request.container_ids]
     proven = {node.container_id for node in (*marked, *named)}
     is_shared = any(node.container_id not in proven for node in nodes if node.role != LOAD_BALANCER)

@@ -990,13 +990,13 @@ class TestHealth:
         request = decide(replace(settled(), engine=mixed)).operation
         assert request == StartNodes("dev", (balancer.name,), container_ids=frozenset({"c1"}))
 
-    def test_api_server_behind_a_strangers_stopped_node_is_not_available(self) -> None:
-        theirs = node(mark=None, running=False)
+    @pytest.mark.parametrize("running", [True, False])
+    def test_control_plane_of_a_stranger_does_not_make_up_for_the_own_one(self, running: bool) -> None:
+        theirs = node(mark=None, running=running)
         mixed = EngineFacts(was_listed=True, exists=True, nodes=(theirs, node("dev-worker")))
         plan = decide(replace(settled(), engine=mixed))
         assert plan.operation is None
-        assert condition(plan.status, Condition.API_SERVER_AVAILABLE) == ("False", Reason.NOT_ANSWERING)
-        assert "dev-control-plane" in message(plan.status, Condition.READY)
+        assert condition(plan.status, Condition.READY) == ("False", Reason.MISSING)
 
     def test_api_server_that_was_never_reached_leaves_readiness_to_the_engine(self) -> None:
         unreached = replace(ACCESS, answered=False, kube_system_uid=None)

@@ -92,6 +92,7 @@ class TestCreation:
 class TestRunning:
     def said(self, replicas: int | None, made: int) -> str:
         names = ["dev-control-plane", *(f"dev-control-plane{number}" for number in range(2, made + 1))]
+        names += ["dev-external-load-balancer"] if made > 1 else []
         nodes = [node(name, container_id=name) for name in names]
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, owner="dev")
         engine = EngineFacts(was_listed=True, exists=True, nodes=tuple(nodes))
