@@ -1,5 +1,6 @@
 """Writes finalizers, annotations, spec and status of an object, guarded by its version; nothing if nothing differs."""
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -12,6 +13,8 @@ from capk.errors import ApiError, NotFound
 from capk.kube.jsonpatches import metadata_patch, status_patch
 from capk.kube.protocol import KubeApi
 from capk.manager.announcer import Announcer
+
+log = logging.getLogger(__name__)
 
 _DECISIVE: Final = (
     names.CLAIM_ANNOTATION,
@@ -26,14 +29,18 @@ _DECISIVE: Final = (
 Written = Callable[[Resource, Mapping[str, Any], Key], None]
 """Called with every object after it was written, and with the key of the object that it was written for."""
 
+Count = Callable[[str, str, str], bool]
+"""Called with uid, version before and version after each write; returns whether to warn of a contest."""
+
 
 class ObjectWriter:
     """Writes objects, reports each written one to the cache, and announces its transitions."""
 
-    def __init__(self, client: KubeApi, announcer: Announcer, on_written: Written) -> None:
+    def __init__(self, client: KubeApi, announcer: Announcer, on_written: Written, count: Count) -> None:
         self._client = client
         self._announcer = announcer
         self._on_written = on_written
+        self._count = count
 
     async def patch(self, resource: Resource, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
         """Write finalizer, annotations or spec if they differ; return the updated object.
@@ -45,7 +52,7 @@ class ObjectWriter:
             return raw
         metadata = raw["metadata"]
         answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], patch)
-        self._on_written(resource, answer, Object(answer).key)
+        self._written(resource, metadata, answer)
         if dropped := _dropped(Object(answer), **changes):
             message = f"it dropped {', '.join(dropped)} without an error; a mutating webhook may be the cause"
             raise ApiError("patch", resource.plural, HTTPStatus.UNPROCESSABLE_ENTITY, message)
@@ -74,9 +81,18 @@ class ObjectWriter:
         answer = await self._client.patch(
             resource, metadata["namespace"], metadata["name"], patch, subresource="status"
         )
-        self._on_written(resource, answer, Object(answer).key)
+        self._written(resource, metadata, answer)
         await self._announcer.announce(answer, raw, status)
         return answer
+
+    def _written(self, resource: Resource, before: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        self._on_written(resource, answer, Object(answer).key)
+        if self._count(before["uid"], before["resourceVersion"], answer["metadata"]["resourceVersion"]):
+            log.warning(
+                "Something else changes this object each time the provider has written it, so the provider waits ever "
+                "longer between its writes. Does a second provider manage it, perhaps with another container engine? "
+                "Run providers with --leader-elect, or give each its own --namespace or --watch-filter."
+            )
 
 
 def _dropped(

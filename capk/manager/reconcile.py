@@ -46,7 +46,7 @@ class Reconciler:
         """Take the parts; controllers: one per kind. on_forgotten: called after an object has been forgotten."""
         self._controllers = {controller.resource.kind: controller for controller in controllers}
         self._records = records
-        objects = ObjectWriter(client, Announcer(recorder, metrics), on_written)
+        objects = ObjectWriter(client, Announcer(recorder, metrics), on_written, records.object_written)
         secrets = SecretWriter(client, foreign)
         self._writers = {
             kind: PlanWriter(
@@ -78,6 +78,8 @@ class Reconciler:
             return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
     async def _round(self, key: Key, observed: Observation) -> float | None:
+        if (wait := self._records.contest_wait(observed.object.uid)) > 0:
+            return wait
         controller = self._controllers[key.kind]
         if (wait := await controller.confirm(observed)) is None:
             current, plan = observed, controller.decide(observed)

@@ -38,6 +38,9 @@ RECHECK_SECONDS: Final = 12 * 3600.0
 """Interval between reads without another cause: only they show certificates that were renewed inside a node."""
 FREE_WRITES: Final = 10
 """Number of writes of a Secret without a pause: users edit it, and each edit is reverted immediately."""
+FREE_REPLIES: Final = 12
+"""Number of writes of an object without a pause that each follow a write by someone else: users edit it, and Cluster
+API's core sets references and labels."""
 CHANGED_WRITE: Final = 5
 """Weight of a write that the API server stored differently: the next one will be stored differently too."""
 FORGET_SECONDS: Final = 60.0
@@ -134,6 +137,10 @@ class Record:
     refusals: dict[str, _Refusal] = field(default_factory=dict)
     writes: dict[str, _Writes] = field(default_factory=dict)
     """Secrets that were written recently."""
+    version: str = ""
+    """The version of the object after the last write by this process."""
+    replies: _Writes | None = None
+    """Writes of the object that each followed a write by someone else."""
     made: str | None = None
     """Identity of a complete kind cluster until the object holds it."""
     completed: int | None = None
@@ -404,6 +411,30 @@ class Records:
         """Return the parts that were written repeatedly because something else changes them each time."""
         since = self._clock() - FORGET_SECONDS
         return frozenset(part for part, one in record.writes.items() if one.times > FREE_WRITES and one.until > since)
+
+    def object_written(self, uid: str, before: str, after: str) -> bool:
+        """Record that an object was written; return whether its next reconcile has to wait, for the first time.
+
+        before, after: its versions. Another controller that undoes each write would otherwise be undone in its turn,
+        many times a second and without an end: for example a second provider, which has another container engine.
+        """
+        record = self._records.get(uid)
+        if record is None or before == after:
+            return False
+        is_reply = record.version not in ("", before)
+        record.version = after
+        if not is_reply:
+            return False
+        now, last = self._clock(), record.replies
+        times = (last.times if last and now < last.until + FORGET_SECONDS else 0) + 1
+        excess = max(times - FREE_REPLIES, 0)
+        record.replies = _Writes(times, now + retry_delay(excess, self._policy))
+        return excess == 1
+
+    def contest_wait(self, uid: str) -> float:
+        """Return the seconds until the object may be reconciled; 0 unless something else changes it again and again."""
+        record = self._records.get(uid)
+        return max(record.replies.until - self._clock(), 0.0) if record and record.replies else 0.0
 
     def retry_delay(self, attempts: int) -> float:
         """Return the seconds to wait after that many attempts."""
