@@ -78,8 +78,8 @@ class Reconciler:
             return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
     async def _round(self, key: Key, observed: Observation) -> float | None:
-        if (wait := self._records.contest_wait(observed.object.uid)) > 0:
-            return wait
+        if (pause := self._records.contest_wait(observed.object.uid)) > 0:
+            return pause
         controller = self._controllers[key.kind]
         if (wait := await controller.confirm(observed)) is None:
             current, plan = observed, controller.decide(observed)

@@ -314,12 +314,13 @@ class Records:
     def goals(self, record: Record) -> dict[Goal, GoalFacts]:
         """Return the outcome per goal; forget those that have been quiet for long enough.
 
-        A removal that succeeded is kept: it alone proves that nothing is left, if another engine answers later.
+        A removal that succeeded is kept: it alone proves that nothing is left, if another engine answers later. A
+        renewal is kept because certificates may expire soon after it too.
         """
         now = self._clock()
         for goal, latest in list(record.goals.items()):
             quiet = FORGET_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
-            if latest.error is None and goal is not Goal.GONE and now - latest.ended_at > quiet:
+            if latest.error is None and goal not in (Goal.GONE, Goal.RENEWED) and now - latest.ended_at > quiet:
                 del record.goals[goal]
         return {
             goal: GoalFacts(

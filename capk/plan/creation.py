@@ -351,11 +351,11 @@ def _is_announced(observed: Observed, reason: Reason) -> bool:
 
 
 def _missing(observed: Observed) -> dict[str, Any]:
-    gone = "All control-plane nodes of the" if observed.engine.exists else "The"
+    cluster = f'kind cluster "{observed.cluster_name}"'
+    lost = f"All control-plane nodes of the {cluster} were" if observed.engine.exists else f"The {cluster} was"
     message = (
-        f'{gone} kind cluster "{observed.cluster_name}" {"were" if observed.engine.exists else "was"} deleted outside '
-        "this object, and its data is gone. Delete the object, or set spec.recreatePolicy to Always to get a new, "
-        "empty cluster."
+        f"{lost} deleted outside this object, and its data is gone. "
+        "Delete the object, or set spec.recreatePolicy to Always to get a new, empty cluster."
     )
     gone = {Condition.NODES_RUNNING: false(Reason.MISSING, "There is no kind cluster.")}
     status = _waiting(observed, Reason.MISSING, message, gone)

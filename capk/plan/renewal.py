@@ -5,13 +5,16 @@ import shlex
 from capk.api.conditions import format_time
 from capk.api.names import Reason
 from capk.kindconfig.config import CONTROL_PLANE
-from capk.kindconfig.expiry import RENEW_COMMAND, expires_soon
+from capk.kindconfig.expiry import CLIENT_CERTIFICATE_LIFETIME, RENEW_COMMAND, expires_soon
 from capk.plan.observed import Observed, Validity
 from capk.plan.plan import Goal, RenewCertificates
 from capk.plan.status import Verdict, false, true
 
 AGAIN_SECONDS = 3600.0
 """Interval after a failed renewal: weeks of validity are left."""
+
+LEAST_SECONDS, MOST_SECONDS = 600.0, 86400.0
+"""Limits of the interval after a successful renewal, which is half of the new certificates' lifetime."""
 
 
 def renewal_request(observed: Observed) -> RenewCertificates | None:
@@ -25,11 +28,19 @@ def renewal_request(observed: Observed) -> RenewCertificates | None:
 
 
 def renewal_wait(observed: Observed) -> float:
-    """Return the seconds until the renewal may start."""
+    """Return the seconds until the renewal may start.
+
+    Another renewal does not help if the new certificates expire soon too: the clocks of provider and engine differ, or
+    root in the node has issued them.
+    """
     facts = observed.goals.get(Goal.RENEWED)
-    if facts is None or facts.failure is None:
+    if facts is None:
         return 0.0
-    return max(observed.remaining(Goal.RENEWED), AGAIN_SECONDS - facts.seconds_ago)
+    if facts.failure is not None:
+        return max(observed.remaining(Goal.RENEWED), AGAIN_SECONDS - facts.seconds_ago)
+    lifetime = observed.validity.lifetime if observed.validity else None
+    half = (lifetime or CLIENT_CERTIFICATE_LIFETIME).total_seconds() / 2
+    return min(max(half, LEAST_SECONDS), MOST_SECONDS) - facts.seconds_ago
 
 
 def expiry_verdict(observed: Observed) -> Verdict | None:
@@ -40,8 +51,13 @@ def expiry_verdict(observed: Observed) -> Verdict | None:
     ends, has_ended = format_time(validity.not_after), validity.not_after <= observed.now
     failure = observed.failure(Goal.RENEWED)
     if failure is None and observed.engine.lists_nodes:
-        renewing = f"The client certificate of the kubeconfigs expired at {ends}. The provider renews it."
-        return false(Reason.CERTIFICATE_EXPIRED, renewing) if has_ended else None
+        next_step = (
+            "It was renewed just before: compare the clocks of the provider's and of the container engine's machine."
+            if renewal_wait(observed) > 0
+            else "The provider renews it."
+        )
+        expired = f"The client certificate of the kubeconfigs expired at {ends}. {next_step}"
+        return false(Reason.CERTIFICATE_EXPIRED, expired) if has_ended else None
     message = (
         f"The client certificate of the kubeconfigs {'expired' if has_ended else 'expires'} at {ends}, and the "
         f"provider could not renew it: {failure.message if failure else 'no container engine command is available.'} "

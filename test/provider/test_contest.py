@@ -1,4 +1,4 @@
-"""Nobody makes the provider write the same again and again: another provider, or a controller that undoes its writes."""
+"""Nobody makes the provider write the same again and again: neither another provider nor one who undoes its writes."""
 
 import asyncio
 import copy

@@ -19,6 +19,7 @@ from capk.errors import CommandFailed
 from capk.manager.records import (
     ACCESS_SECONDS,
     FORGET_SECONDS,
+    FREE_REPLIES,
     FREE_WRITES,
     RECHECK_SECONDS,
     Joined,
@@ -29,10 +30,10 @@ from capk.manager.records import (
 )
 from capk.plan.joining import join_request
 from capk.plan.observed import Access, Policy, retry_delay
-from capk.plan.plan import Goal, OperationRequest, ReadAccess, RemoveWorker, StartNodes
+from capk.plan.plan import Goal, OperationRequest, ReadAccess, RemoveWorker, RenewCertificates, StartNodes
 from capk.runtime.metrics import Metrics
 from test.unit.manager.places import ELSEWHERE, HERE
-from test.unit.plan.builders import MACHINE_UID, NODE, create_request, kindcluster, observe_machine, removal
+from test.unit.plan.builders import MACHINE_UID, NODE, NOW, create_request, kindcluster, observe_machine, removal
 from test.unit.virtual_time import now
 
 pytestmark = pytest.mark.virtual_time
@@ -219,11 +220,55 @@ class TestGoals:
         await asyncio.sleep(7 * 86400)
         assert world.records.goals(world.record())[Goal.GONE].failure is None
 
+    async def test_renewal_is_never_forgotten(self, world):
+        """Otherwise certificates that expire soon all the same would be renewed every minute."""
+        await world.run(RenewCertificates("dev", ("dev-control-plane",), NOW))
+        await asyncio.sleep(7 * 86400)
+        assert world.attempts(Goal.RENEWED) == 1
+
     async def test_failure_is_never_forgotten_while_it_is_the_last_word(self, world):
         await world.run(CREATE, FAILED)
         await asyncio.sleep(7 * 86400)
         record = world.record()
         assert world.records.goals(record)[Goal.UP].failure is not None
+
+
+class TestContest:
+    """`object_written` is called with the version that was overwritten and the new one."""
+
+    def write(self, world: World, before: int, after: int) -> bool:
+        return world.records.object_written("one", str(before), str(after))
+
+    async def test_own_writes_in_a_row_never_wait(self, world):
+        world.record()
+        for version in range(100):
+            assert not self.write(world, version, version + 1)
+        assert world.records.contest_wait("one") == 0.0
+
+    async def test_writes_that_each_follow_one_by_someone_else_wait_ever_longer(self, world):
+        world.record()
+        waits, warnings = [], 0
+        for version in range(0, 40, 2):
+            warnings += self.write(world, version, version + 1)
+            waits.append(world.records.contest_wait("one"))
+            await asyncio.sleep(waits[-1])
+        # The first one follows nothing that is known.
+        assert waits[: FREE_REPLIES + 1] == [0.0] * (FREE_REPLIES + 1)
+        assert waits[FREE_REPLIES + 1 : FREE_REPLIES + 5] == pytest.approx([5, 10, 20, 40])
+        assert warnings == 1
+        await asyncio.sleep(POLICY.retry_limit_seconds + FORGET_SECONDS)
+        self.write(world, 100, 101)
+        assert world.records.contest_wait("one") == 0.0
+
+    async def test_write_that_changes_nothing_does_not_count(self, world):
+        world.record()
+        for version in range(0, 100, 2):
+            self.write(world, version, version)
+        assert world.records.contest_wait("one") == 0.0
+
+    async def test_object_without_a_record_never_waits(self, world):
+        assert not self.write(world, 1, 2)
+        assert world.records.contest_wait("one") == 0.0
 
 
 class TestMade:

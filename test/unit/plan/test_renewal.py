@@ -10,7 +10,7 @@ from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.events import event_of, warning_of
 from capk.plan.kindcluster import decide
-from capk.plan.observed import Validity
+from capk.plan.observed import GoalFacts, Validity
 from capk.plan.plan import Goal, ReadAccess, RenewCertificates
 from test.unit.plan.builders import (
     NOW,
@@ -65,6 +65,23 @@ class TestRequest:
         assert decide(replace(tried, secrets={})).operation == ReadAccess("dev")
         later = seen(SOON, goals=failed(renewal(SOON), CAUSE, attempts=1, seconds_ago=3601.0))
         assert decide(later).operation == renewal(SOON)
+
+    @pytest.mark.parametrize(
+        ("lifetime", "seconds"),
+        [(YEAR, 86400.0), (timedelta(hours=2), 3600.0), (timedelta(seconds=1), 600.0), (-YEAR, 600.0), (None, 86400.0)],
+    )
+    def test_certificates_that_expire_soon_after_a_renewal_are_not_renewed_again_and_again(
+        self, lifetime, seconds
+    ) -> None:
+        """The clock of the provider may be ahead, and root in a node issues what certificates it likes."""
+        over = Validity(NOW - timedelta(days=1), lifetime)
+        renewed = seen(over, goals={Goal.RENEWED: GoalFacts(1, seconds - 1, None, renewal(over))})
+        plan = decide(renewed)
+        assert plan.operation is None
+        assert plan.requeue_seconds == pytest.approx(1.0)
+        assert "compare the clocks" in message(plan.status, Condition.READY)
+        later = replace(renewed, goals={Goal.RENEWED: GoalFacts(1, seconds + 1, None, renewal(over))})
+        assert decide(later).operation == renewal(over)
 
 
 class TestVerdict:
