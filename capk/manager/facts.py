@@ -20,6 +20,7 @@ from capk.kindconfig.kubeconfig import BadKubeconfig, secret_digest, server_url
 from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.plan.marks import Mark
 from capk.plan.observed import EngineFacts, HealthFacts, NodeFacts, Observed
+from capk.workload.answer import EXPIRED
 from capk.workload.connection import Target
 from capk.workload.health import Health
 
@@ -132,6 +133,7 @@ def health_facts(
         answers=answers,
         reached=health.ever_answered,
         said=unanswered_because if is_silent else health.said,
+        has_expired=EXPIRED in health.said,
         is_doubted=doubted is not None and (proven_at is None or proven_at < doubted),
     )
 

@@ -32,7 +32,8 @@ def due_operation(observed: Observed) -> tuple[OperationRequest | None, float | 
     renewal = renewal_request(observed)
     if renewal and renewal_wait(observed) <= 0:
         return renewal, None
-    if observed.access is None and (observed.recheck or needs_access(observed) or _is_back(observed)):
+    is_due = observed.recheck or needs_access(observed) or _is_back(observed) or _may_be_renewed(observed)
+    if observed.access is None and is_due:
         return read_when_due(observed)
     if _may_have_lost_its_data(observed):
         return read_when_due(observed)
@@ -43,6 +44,11 @@ def _is_back(observed: Observed) -> bool:
     """Return whether the API server answers again after an outage: its data and certificates may have changed."""
     stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
     return bool(observed.health.answers) and stored is not None and stored["status"] == "False"
+
+
+def _may_be_renewed(observed: Observed) -> bool:
+    """Return whether the certificates have expired while no provider looked: only a kubeconfig shows when to renew."""
+    return observed.validity is None and observed.health.has_expired
 
 
 def _may_have_lost_its_data(observed: Observed) -> bool:

@@ -135,6 +135,7 @@ class HealthFacts:
     answers: whether it answers; None while unknown. reached: whether the provider has ever reached it.
     said: its last answer, or why there was none; one line. is_watched: whether the provider probes it.
     is_doubted: whether its data may have changed since the kubeconfig was last read: its etcd may have been emptied.
+    has_expired: whether its certificate has expired, as after a year in which its machine was switched off.
     """
 
     answers: bool | None = None
@@ -142,6 +143,7 @@ class HealthFacts:
     said: str = ""
     is_watched: bool = True
     is_doubted: bool = False
+    has_expired: bool = False
 
 
 @dataclass(frozen=True)

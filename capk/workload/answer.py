@@ -17,6 +17,8 @@ from capk.workload.response import Response
 
 MOST_WORDS: Final = 200
 """Characters of `Answer.said`."""
+EXPIRED: Final = "certificate has expired"
+"""In `Answer.said` if the server's certificate has: OpenSSL's words."""
 _MOST_LOOKED_AT: Final = 4096
 _VERSION: Final = re.compile(r"v[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}[0-9A-Za-z.+-]{0,32}")
 _OUR_TROUBLE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})

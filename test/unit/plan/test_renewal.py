@@ -10,7 +10,7 @@ from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.events import event_of, warning_of
 from capk.plan.kindcluster import decide
-from capk.plan.observed import GoalFacts, Validity
+from capk.plan.observed import GoalFacts, HealthFacts, Validity
 from capk.plan.plan import Goal, ReadAccess, RenewCertificates
 from test.unit.plan.builders import (
     NOW,
@@ -125,3 +125,15 @@ class TestVerdict:
         plan = decide(seen(SOON, engine=unlisted))
         assert plan.operation is None
         assert "kubeadm certs renew all" in message(plan.status, Condition.KUBECONFIG_AVAILABLE)
+
+
+class TestExpiryThatNobodySaw:
+    def test_kubeconfig_is_read_if_the_api_server_has_an_expired_certificate(self) -> None:
+        health = HealthFacts(answers=False, reached=True, said="certificate has expired", has_expired=True)
+        expired = seen(None, access=None, health=health)
+        assert decide(expired).operation == ReadAccess("dev")
+        assert decide(replace(expired, validity=OVER)).operation == renewal(OVER)
+
+    def test_api_server_that_is_silent_for_another_cause_costs_no_reading(self) -> None:
+        health = HealthFacts(answers=False, reached=True, said="connection refused")
+        assert decide(seen(None, access=None, health=health)).operation is None

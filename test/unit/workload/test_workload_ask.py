@@ -4,17 +4,23 @@ import asyncio
 import json
 import os
 import socket
+import ssl
 import tempfile
 import unicodedata
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from capk.kindconfig.kubeconfig import parse
+from capk.manager.facts import health_facts
 from capk.workload import ask as asking
+from capk.workload.answer import EXPIRED
 from capk.workload.ask import ask, kube_system_uid, server_version
 from capk.workload.connection import Target
+from capk.workload.health import Health, judge
 from capkdev.certificates import Authority
 from capkdev.fakekind.kubeconfig import render as render_kubeconfig
 from test.unit.workload.hostile import Server, http
@@ -182,6 +188,20 @@ async def test_certificate_of_another_authority_is_not_accepted(server: Server) 
     answer = await ask(Target(server.url, Authority("kubernetes").certificate.decode()), "/readyz")
     assert answer.said.startswith("its certificate is not accepted: ")
     assert not server.requests
+
+
+async def test_certificate_that_has_expired_is_recognised() -> None:
+    authority, ended = trustme.CA(), datetime(2020, 1, 2, tzinfo=UTC)
+    pair = authority.issue_cert("127.0.0.1", not_before=ended - timedelta(days=1), not_after=ended)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    pair.configure_cert(context)
+    listening = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    port = listening.sockets[0].getsockname()[1]
+    answer = await ask(Target(f"https://127.0.0.1:{port}", authority.cert_pem.bytes().decode()), "/readyz")
+    listening.close()
+    assert EXPIRED in answer.said
+    health = judge(Health(None, True, 0, "", 0.0), answer, 1.0)
+    assert health_facts(health).has_expired
 
 
 async def test_certificate_for_another_name_is_not_accepted_unless_it_is_wanted(server: Server) -> None:

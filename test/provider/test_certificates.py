@@ -1,0 +1,101 @@
+"""Certificates that expired while no provider ran are renewed soon, and none is renewed again and again."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+
+from capk.engine.command import Output
+from capk.manager import observe
+from capk.workload.answer import Answer
+from test.provider.world import World, kubeconfig
+
+pytestmark = pytest.mark.virtual_time
+
+START = datetime(2026, 6, 1, tzinfo=UTC)
+YEAR = timedelta(days=365)
+AUTHORITY = trustme.CA()
+EXPIRED = Answer(0, "its certificate is not accepted: certificate has expired")
+
+
+class Clocks:
+    """The clock of the engine's machine, which issues certificates, and that of the provider."""
+
+    def __init__(self) -> None:
+        self.passed = timedelta()
+        self.provider_is_ahead = timedelta()
+
+    def engine(self) -> datetime:
+        return START + self.passed + timedelta(seconds=asyncio.get_running_loop().time())
+
+    def provider(self) -> datetime:
+        return self.engine() + self.provider_is_ahead
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    clocks = Clocks()
+    monkeypatch.setattr(observe, "now", clocks.provider)
+    return clocks
+
+
+def issued(begins: datetime, lifetime: timedelta) -> str:
+    """Return a kubeconfig whose client certificate was issued at that time."""
+    pair = AUTHORITY.issue_cert("admin", not_before=begins, not_after=begins + lifetime)
+    document = yaml.safe_load(kubeconfig())
+    encoded = [
+        base64.b64encode(pem).decode()
+        for pem in (AUTHORITY.cert_pem.bytes(), pair.cert_chain_pems[0].bytes(), pair.private_key_pem.bytes())
+    ]
+    document["clusters"][0]["cluster"]["certificate-authority-data"] = encoded[0]
+    document["users"][0]["user"] = {"client-certificate-data": encoded[1], "client-key-data": encoded[2]}
+    return str(yaml.safe_dump(document))
+
+
+def on_renewal(world: World, renew: Callable[[], None]) -> None:
+    """Have kubeadm do that when the provider renews the certificates."""
+    run = world.containers.run
+
+    async def renewing(node: str, command: Sequence[str], **options: Any) -> Output:
+        if "renew" in command:
+            renew()
+        return await run(node, command, **options)
+
+    world.containers.run = renewing  # type: ignore[method-assign]
+
+
+async def test_certificates_that_expired_while_everything_was_off_are_renewed_within_minutes(tmp_path, clocks):
+    world = World(tmp_path)
+    world.kind.text = issued(START, YEAR)
+    async with world.running():
+        world.add()
+        await world.ready()
+    clocks.passed, answer, world.answer = timedelta(days=400), world.answer, EXPIRED
+
+    def renew() -> None:
+        world.kind.text, world.answer = issued(clocks.engine(), YEAR), answer
+
+    on_renewal(world, renew)
+    async with world.running():
+        await world.until(lambda: world.engine.called("kubeadm certs renew") != [], 300)
+        await asyncio.sleep(120)
+        assert world.reason() == "Ready"
+
+
+@pytest.mark.parametrize("lifetime", [YEAR, timedelta(minutes=1)], ids=["clocks differ", "root issues short ones"])
+async def test_new_certificates_that_expire_soon_are_not_renewed_again_and_again(tmp_path, clocks, lifetime):
+    world = World(tmp_path)
+    world.kind.text = issued(START, lifetime)
+    on_renewal(world, lambda: setattr(world.kind, "text", issued(clocks.engine(), lifetime)))
+    async with world.running():
+        world.add()
+        await asyncio.sleep(60)
+        clocks.provider_is_ahead = timedelta(days=360)
+        world.annotate(ADOPT="whatever wakes it")
+        await asyncio.sleep(3600)
+        assert 1 <= len(world.engine.called("kubeadm certs renew")) <= 8
