@@ -190,6 +190,8 @@ SHAPES: Final = (
     ),
 )
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""Control characters such as line breaks and the beginning of escape sequences, and marks of the writing direction."""
 _BREAK: Final = re.compile(r"(\r?\n|\\{1,7}n)")
 """The end of a line, also in text that is quoted in JSON."""
 _BLOCK_WORDS: Final = (*_KEY_WORDS, "auth")
@@ -212,6 +214,16 @@ def redact(text: str) -> str:
         if any(word in folded for word in shape.words):
             text = shape.expression.sub(shape.replacement, text)
     return text
+
+
+def one_line(text: str) -> str:
+    """Return a text of any origin as one line, as `visible` does, without space around it."""
+    return visible(text).strip()
+
+
+def visible(text: str) -> str:
+    """Return a text with spaces in place of line breaks and of what would control a terminal or reorder its signs."""
+    return _CONTROL.sub(" ", text)
 
 
 def _without_blocks(text: str, folded: str) -> str:

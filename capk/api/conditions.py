@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from capk.redaction import one_line
+
 MESSAGE_LIMIT: Final = 10_000
 """Maximum characters of a message. If core's copy of it reaches 10240, every patch of the Cluster fails (C4)."""
 
@@ -72,12 +74,13 @@ def transition_time(condition: Mapping[str, Any]) -> datetime | None:
 
 
 def fit_message(message: str) -> str:
-    """Return the message as the API server will store it: cut to the limit, without characters that JSON cannot carry.
+    """Return the message as the API server will store it: one line, cut to the limit, that JSON can carry.
 
+    What programs print may hold escape sequences, which would reach the terminals of people through kubectl.
     Output in odd encodings has lone surrogates. The API server would replace them, so that the stored message would
     always differ from ours.
     """
-    text = message.encode("utf-8", errors="replace").decode("utf-8").strip()
+    text = one_line(message.encode("utf-8", errors="replace").decode("utf-8"))
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - len(_CUT)].rstrip() + _CUT
 
 

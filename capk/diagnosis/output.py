@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from capk.redaction import redact
+from capk.redaction import redact, visible
 
 MAX_OUTPUT: Final = 128 * 1024
 """Characters at the end of an output that are searched: the kept tails of both streams."""
@@ -87,7 +87,7 @@ def clean(text: str) -> str:
     """Return text as one line, without parts that differ from run to run."""
     for pattern, instead in _VARYING:
         text = pattern.sub(instead, text)
-    return " ".join(text.split())
+    return " ".join(visible(text).split())
 
 
 def cause(output: Output) -> str:

@@ -6,12 +6,13 @@ Sources: moby api/types/container, podman libpod/define/container_inspect.go, ne
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
-from capk.api.names import CLAIM_MOUNT_FOLDER, INFRASTRUCTURE_GROUP, MACHINE_CONTAINER_LABEL
+from capk.api.names import CLAIM_MOUNT_FOLDER, CLUSTER_NAME, INFRASTRUCTURE_GROUP, MACHINE_CONTAINER_LABEL
 
 KIND_CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 ROLE_LABEL: Final = "io.x-k8s.kind.role"
@@ -122,17 +123,19 @@ def documents(printed: str) -> dict[str, Document]:
 
 
 def node(document: Document, network: str) -> Node | None:
-    """Return the node of a container; None if the container belongs to no kind cluster.
+    """Return the node of a container; None if it belongs to no kind cluster, or to one with a name that no object has.
 
+    Anyone can run a container with any labels. One of them must not hide all nodes.
     network: the name of kind's network. Raises Unreadable.
     """
     config, state = _mapping(document.get("Config"), "Config"), _mapping(document.get("State"), "State")
     labels = _mapping(config.get("Labels"), "Labels")
-    if not (cluster := _text(labels.get(KIND_CLUSTER_LABEL), KIND_CLUSTER_LABEL, MAX_LABEL)):
+    cluster = _text(labels.get(KIND_CLUSTER_LABEL), KIND_CLUSTER_LABEL, sys.maxsize)
+    if not CLUSTER_NAME.fullmatch(cluster):
         return None
     if not isinstance(running := state.get("Running"), bool):
         raise Unreadable("State.Running is missing or not a boolean")
-    role = _text(labels.get(ROLE_LABEL), ROLE_LABEL, MAX_LABEL)
+    role = _text(labels.get(ROLE_LABEL), ROLE_LABEL, sys.maxsize)[:MAX_LABEL]
     addresses = _node_addresses(document, network)
     return Node(
         name=name(document),

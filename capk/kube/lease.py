@@ -180,7 +180,7 @@ class _Lease:
             return await self._renew()
         if self._holder and not self._is_expired():
             return False
-        transitions = int(self._observed["spec"].get("leaseTransitions") or 0) + 1
+        transitions = int(self._spec.get("leaseTransitions") or 0) + 1
         try:
             await self._write({**self._claim(), "acquireTime": _micro_time(), "leaseTransitions": transitions})
         except Conflict:
@@ -221,11 +221,16 @@ class _Lease:
         return {"holderIdentity": self._identity, "leaseDurationSeconds": duration, "renewTime": _micro_time()}
 
     @property
+    def _spec(self) -> Mapping[str, Any]:
+        """Of the observed Lease, which may have none: a person can create it."""
+        return self._observed.get("spec") or {}
+
+    @property
     def _holder(self) -> str:
-        return str(self._observed["spec"].get("holderIdentity") or "")
+        return str(self._spec.get("holderIdentity") or "")
 
     def _is_expired(self) -> bool:
-        duration = float(self._observed["spec"].get("leaseDurationSeconds") or self._times.duration)
+        duration = float(self._spec.get("leaseDurationSeconds") or self._times.duration)
         return _now() > self._observed_at + duration
 
     async def _pause(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from capk.api.names import EVENTS
 from capk.errors import ApiError, Conflict, NotFound
 from capk.kube.protocol import KubeApi
-from capk.redaction import redact
+from capk.redaction import one_line, redact
 
 EventType = Literal["Normal", "Warning"]
 
@@ -49,7 +49,7 @@ class EventRecorder:
 
     async def record(self, obj: Mapping[str, Any], type_: EventType, reason: str, message: str) -> None:
         """Record an Event of the object; a failure is logged, never raised."""
-        event = self._event(obj, type_, reason, redact(message)[:MESSAGE_LIMIT])
+        event = self._event(obj, type_, reason, one_line(redact(message))[:MESSAGE_LIMIT])
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._write(event)
@@ -95,7 +95,8 @@ class EventRecorder:
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
             "metadata": {
-                "name": f"{metadata['name'][:_NAME_LIMIT]}.{digest}",
+                # The API server accepts no name with a part that ends with a hyphen or is empty.
+                "name": f"{metadata['name'][:_NAME_LIMIT].rstrip('-.')}.{digest}",
                 "namespace": metadata["namespace"],
             },
             "involvedObject": {

@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from capk.redaction import redact
+from capk.redaction import redact, visible
 
 
 class LogFormat(StrEnum):
@@ -70,12 +70,20 @@ def _add_context(record: logging.LogRecord) -> bool:
 
 
 class _TextFormatter(logging.Formatter):
-    """One line: the message, then the keys of the record. A traceback follows below."""
+    """One line: the message, then the keys of the record. A traceback follows below, indented.
+
+    Messages quote what others write. So nothing in them looks like another line, or controls the terminal.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line without traceback."""
         keys = "".join(f" {key}={value}" for key, value in record.__dict__.items() if key not in _STANDARD)
-        return super().formatMessage(record) + keys
+        # First without secrets: the line breaks between the name of a secret and its value matter.
+        return visible(redact(super().formatMessage(record) + keys))
+
+    def formatException(self, ei: Any) -> str:
+        """Return the traceback, indented: no line of it looks like a line of the log."""
+        return "\n".join(f"  {visible(line)}" for line in super().formatException(ei).splitlines())
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line and the traceback, without secrets.

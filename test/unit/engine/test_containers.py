@@ -415,7 +415,6 @@ class TestUnreadable:
             changed(Config=[]),
             changed(Config__Labels=["x"]),
             changed(Config__Labels={"io.x-k8s.kind.cluster": 5}),
-            changed(Config__Labels={"io.x-k8s.kind.cluster": LONG}),
             changed(Config__Labels={"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": []}),
             changed(Config__Image=LONG),
             changed(Config__Image={}),
@@ -442,6 +441,17 @@ class TestUnreadable:
         with pytest.raises(UnreadableAnswer, match="cannot be read") as failure:
             await containers.nodes()
         assert len(failure.value.output) < 200
+
+    @pytest.mark.parametrize("name", [LONG, "-x", "../x", "a b", "x\n", "X", "\x1b[2J"])
+    async def test_container_labelled_with_a_name_that_no_object_can_have_hides_no_node(self, docker, containers, name):
+        labelled = changed(Id=B, Name="/strange", Config__Labels={"io.x-k8s.kind.cluster": name})
+        docker.has(inspected(), labelled)
+        assert [node.name for node in await containers.nodes()] == ["dev-worker"]
+
+    async def test_container_labelled_with_an_endless_role_hides_no_node(self, docker, containers):
+        labels = {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": LONG}
+        docker.has(inspected(), changed(Id=B, Name="/strange", Config__Labels=labels))
+        assert sorted(len(node.role) for node in await containers.nodes()) == [len("worker"), 255]
 
     async def test_message_repeats_nothing_that_the_engine_printed(self, docker, containers):
         docker.says("ps", f"{A}\n")

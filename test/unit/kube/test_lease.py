@@ -46,6 +46,16 @@ def test_free_lease_is_taken_at_once_and_released() -> None:
     virtually(body)
 
 
+def test_lease_that_a_person_created_without_a_spec_is_taken() -> None:
+    async def body(kube: RecordingKube) -> None:
+        kube.put(LEASES, {"metadata": {"name": "capk", "namespace": "capk-system"}})
+        async with hold(kube):
+            assert now() < 3
+            assert spec(kube)["holderIdentity"] == "a"
+
+    virtually(body)
+
+
 def test_lease_satisfies_the_schema_of_kubernetes() -> None:
     async def body(kube: RecordingKube) -> None:
         async with hold(kube):

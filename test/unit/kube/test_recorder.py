@@ -1,4 +1,5 @@
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -148,3 +149,21 @@ async def test_forgotten_event_is_counted_on_all_the_same(kube: RecordingKube) -
     for message in "abcabc":
         await recorder.record(DEV, "Normal", "Created", message)
     assert [event["count"] for event in events(kube)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("end", ["-", ".", "-.-"])
+async def test_name_that_is_cut_at_a_hyphen_makes_a_valid_event_name(
+    kube: RecordingKube, recorder: EventRecorder, end: str
+) -> None:
+    name = f"{'a' * (200 - len(end))}{end}bcd"
+    await recorder.record({**DEV, "metadata": {**DEV["metadata"], "name": name}}, "Normal", "Created", "")
+    (event,) = events(kube)
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", event["metadata"]["name"])
+
+
+async def test_message_is_one_line_that_does_not_control_a_terminal(
+    kube: RecordingKube, recorder: EventRecorder
+) -> None:
+    await recorder.record(DEV, "Warning", "WriteRefused", "no\x1b]0;x\x07\nreally")
+    (event,) = events(kube)
+    assert event["message"] == "no ]0;x really"

@@ -90,3 +90,31 @@ def test_configuring_again_does_not_double_lines(stream: io.StringIO) -> None:
 def test_unknown_format_or_level_is_refused(format: str, level: str, stream: io.StringIO) -> None:
     with pytest.raises(ValueError, match=r"xml|LOUD"):
         logs.configure(format, level, stream)
+
+
+FORGED = "2026-01-01 00:00:00,000 ERROR   capk.kube: all clusters were deleted"
+
+
+@pytest.mark.parametrize("control", ["\n", "\r\n", "\x1b[2K\x1b[1A", "\x9b2J", "\u2028", "\x1b]0;title\x07", "\u202e"])
+def test_what_others_write_is_neither_a_line_of_its_own_nor_controls_the_terminal(
+    control: str, stream: io.StringIO
+) -> None:
+    logs.configure("text", "INFO", stream)
+    logging.getLogger("capk.test").warning("refused: %s", f"a{control}{FORGED}", extra={"key": f"a{control}b"})
+    try:
+        raise ValueError(f"a{control}{FORGED}")
+    except ValueError:
+        logging.getLogger("capk.test").exception("failed")
+    first, second, *traceback = stream.getvalue().splitlines()
+    assert "refused: a" in first
+    assert "failed" in second
+    assert traceback
+    assert all(line.startswith("  ") for line in traceback)
+    assert not {*stream.getvalue()} & {"\x1b", "\x9b", "\x07", "\u202e", "\u2028", "\r"}
+
+
+def test_secret_on_a_line_below_its_name_is_removed_before_the_lines_are_joined(stream: io.StringIO) -> None:
+    logs.configure("text", "INFO", stream)
+    logging.getLogger("capk.test").warning("webhook: %s", "spec:\n  password: |\n    correct horse battery\n  name: x")
+    assert "horse" not in stream.getvalue()
+    assert "name: x" in stream.getvalue()
