@@ -40,6 +40,7 @@ PASSED_ON: Final = (
 Source: kind pkg/cluster/internal/providers/*/provision.go and common/proxy.go.
 """
 
+_ROLE: Final = re.compile(r"[a-z][a-z-]{0,62}")
 _API_ROLES: Final = ("control-plane", "external-load-balancer")
 _DESKTOP_LABEL: Final = f"desktop.docker.io/ports/{API_PORT}"
 """For kind, this label overrides the published port (GetAPIServerEndpoint of its providers)."""
@@ -62,7 +63,7 @@ class Unreadable(Exception):
 class Node:
     """One node container, or the load balancer in front of several control planes.
 
-    role: control-plane, worker or external-load-balancer.
+    role: control-plane, worker or external-load-balancer; empty for a label that is not a word.
     address: the first of `addresses`; empty while it is stopped.
     started_at: when the container last started, in the engine's format, only for comparison; empty if the engine does
     not report it (nerdctl before 2.0).
@@ -135,12 +136,12 @@ def node(document: Document, network: str) -> Node | None:
         return None
     if not isinstance(running := state.get("Running"), bool):
         raise Unreadable("State.Running is missing or not a boolean")
-    role = _text(labels.get(ROLE_LABEL), ROLE_LABEL, sys.maxsize)[:MAX_LABEL]
+    role = _text(labels.get(ROLE_LABEL), ROLE_LABEL, sys.maxsize)
     addresses = _node_addresses(document, network)
     return Node(
         name=name(document),
         cluster=cluster,
-        role=role,
+        role=role if _ROLE.fullmatch(role) else "",
         running=running,
         container_id=_text(document.get("Id", document.get("ID")), "Id", MAX_LABEL),
         address=next(iter(addresses), ""),

@@ -1,14 +1,15 @@
 """Build the status of a complete kind cluster from its verdicts, nodes and endpoints."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from capk.api.names import Condition
-from capk.kindconfig.config import CONTROL_PLANE, role_of
+from capk.kindconfig.config import CONTROL_PLANE, WORKER, role_of
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.dataloss import due_etcd
 from capk.plan.duewrites import standing_refusals
 from capk.plan.observed import NodeFacts, Observed
-from capk.plan.ownership import is_described, made_by
+from capk.plan.ownership import is_described, is_own, made_by
 from capk.plan.repair import (
     known_addresses,
     needs_addresses,
@@ -25,6 +26,9 @@ from capk.plan.verdicts import (
     nodes_verdict,
     registries_verdict,
 )
+
+MOST_NODES: Final = 256
+"""Limit of status.nodes in the CRD. A status with more would be refused, and the old one stay for good."""
 
 
 def running_status(observed: Observed) -> dict[str, Any]:
@@ -77,12 +81,24 @@ def _nodes(observed: Observed) -> list[dict[str, str]]:
     if observed.engine.nodes is not None:
         # Containers of workers that are still joining may stop, or go again.
         joined = (node for node in observed.engine.nodes if node.name not in observed.workers.joining)
-        nodes = sorted(joined, key=lambda node: node.name)
+        nodes = sorted(_most_important(observed, joined), key=lambda node: node.name)
         addresses = zip(nodes, _addresses(observed, nodes), strict=True)
         return [_entry(observed, node, address) for node, address in addresses]
     if observed.access is not None and observed.access.nodes:
         return [{"name": name, "role": role_of(name, observed.cluster_name)} for name in sorted(observed.access.nodes)]
     return list(observed.object.status.get("nodes") or ())
+
+
+def _most_important(observed: Observed, nodes: Iterable[NodeFacts]) -> list[NodeFacts]:
+    """Return as many nodes as the API server accepts in a status: anyone can run containers with our cluster's label.
+
+    A repair needs the addresses of the control planes, so these come first.
+    """
+
+    def rank(node: NodeFacts) -> tuple[bool, bool, str]:
+        return not is_own(observed, node), node.role == WORKER, node.name
+
+    return sorted(nodes, key=rank)[:MOST_NODES]
 
 
 def _entry(observed: Observed, node: NodeFacts, address: str) -> dict[str, str]:

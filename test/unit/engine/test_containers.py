@@ -448,10 +448,11 @@ class TestUnreadable:
         docker.has(inspected(), labelled)
         assert [node.name for node in await containers.nodes()] == ["dev-worker"]
 
-    async def test_container_labelled_with_an_endless_role_hides_no_node(self, docker, containers):
-        labels = {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": LONG}
+    @pytest.mark.parametrize("role", [LONG, "\ud800", "a b", "\x1b[2J", "x\n"])
+    async def test_container_labelled_with_an_odd_role_hides_no_node(self, docker, containers, role):
+        labels = {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": role}
         docker.has(inspected(), changed(Id=B, Name="/strange", Config__Labels=labels))
-        assert sorted(len(node.role) for node in await containers.nodes()) == [len("worker"), 255]
+        assert {node.name: node.role for node in await containers.nodes()} == {"dev-worker": "worker", "strange": ""}
 
     async def test_message_repeats_nothing_that_the_engine_printed(self, docker, containers):
         docker.says("ps", f"{A}\n")
