@@ -44,6 +44,8 @@ _ROLE: Final = re.compile(r"[a-z][a-z-]{0,62}")
 _API_ROLES: Final = ("control-plane", "external-load-balancer")
 _DESKTOP_LABEL: Final = f"desktop.docker.io/ports/{API_PORT}"
 """For kind, this label overrides the published port (GetAPIServerEndpoint of its providers)."""
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
+"""A host in that label."""
 _UNKNOWN_NETWORK: Final = "unknown-"
 """nerdctl does not report network names; it invents them from the interfaces, such as unknown-eth0."""
 _DOCUMENTS: Final = json.JSONDecoder()
@@ -291,7 +293,7 @@ def _api_port(document: Document, labels: Document) -> tuple[str, int] | None:
     # An image can set this label, so an invalid one must not hide all nodes.
     label = labels.get(_DESKTOP_LABEL)
     host, _, port = (label if isinstance(label, str) and len(label) <= MAX_LABEL else "").rpartition(":")
-    if host and _is_port(port):
+    if _HOST.fullmatch(host) and _is_port(port):
         return host.strip("[]"), int(port)
     ports = _mapping(_settings(document).get("Ports"), "Ports")
     for binding in _list(ports.get(API_PORT), "a port"):

@@ -58,7 +58,7 @@ def of_response(response: Response) -> Answer:
 
 
 def of_error(error: Exception, timeout_seconds: float) -> Answer:
-    """Return the answer for a request that failed with a TimeoutError, OSError or ValueError."""
+    """Return the answer for a request that failed, in most cases with a TimeoutError, OSError or ValueError."""
     is_ours = isinstance(error, OSError) and error.errno in _OUR_TROUBLE
     return Answer(0, plain(_cause(error, timeout_seconds)), is_our_trouble=is_ours)
 

@@ -30,7 +30,8 @@ async def ask_on(connection: Connection, path: str) -> Answer:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return of_response(await _get(connection, path))
-    except (OSError, ValueError, OverflowError) as error:
+    except Exception as error:
+        # Whatever a hostile server or address causes: an exception here would end the provider.
         return of_error(error, TIMEOUT_SECONDS)
 
 

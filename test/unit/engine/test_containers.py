@@ -338,7 +338,10 @@ class TestApiPort:
         ports = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}]}
         assert await self.port(docker, ports, Config={"Labels": labels}) == ("10.0.1.7", 6443)
 
-    @pytest.mark.parametrize("label", ["x" * 300 + ":6443", {"a": "b"}, "10.0.1.7", ":"])
+    @pytest.mark.parametrize(
+        "label",
+        ["x" * 300 + ":6443", {"a": "b"}, "10.0.1.7", ":", "x\0y:6443", "x y:6443", "u@x:6443", "x/y:6443", "[x]:6443"],
+    )
     async def test_label_of_an_image_that_makes_no_sense_hides_no_node(self, docker, label):
         labels = {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": "control-plane"}
         labels["desktop.docker.io/ports/6443/tcp"] = label

@@ -190,6 +190,17 @@ async def test_certificate_of_another_authority_is_not_accepted(server: Server) 
     assert not server.requests
 
 
+@pytest.mark.parametrize("host", ["x\0y", "a..b", "a" * 300, ".x", "%41", "[fe80::1%25lo]", "ä", "", "127.0.0.1:1:"])
+@pytest.mark.parametrize("name", [None, "", ".", "x\0y"])
+async def test_address_that_makes_no_sense_is_an_answer_and_not_the_end_of_the_provider(
+    host: str, name: str | None
+) -> None:
+    """The label of an image may name the address, and an exception would end the watch on all API servers."""
+    answer = await ask(Target(f"https://{host}:1", Authority("x").certificate.decode(), name), "/readyz")
+    assert not answer.came
+    assert answer.said
+
+
 async def test_certificate_that_has_expired_is_recognised() -> None:
     authority, ended = trustme.CA(), datetime(2020, 1, 2, tzinfo=UTC)
     pair = authority.issue_cert("127.0.0.1", not_before=ended - timedelta(days=1), not_after=ended)
