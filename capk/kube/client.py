@@ -109,8 +109,12 @@ class KubeClient:
             # Items of built-in kinds have no `kind` field.
             items += (as_body(resource, item) for item in answer.get("items") or ())
             metadata = answer.get("metadata") or {}
+            if not str(metadata.get("resourceVersion", "")).isdecimal():
+                # What a list lacks counts as gone, so an answer of a proxy must not pass for one.
+                cause = "the response is not a list of objects. Check that the address is an API server's"
+                raise Unreachable("list", resource.plural, 0, cause)
             if not (rest := metadata.get("continue")):
-                return Listing(items, str(metadata.get("resourceVersion", "")))
+                return Listing(items, str(metadata["resourceVersion"]))
             query = {**query, "continue": rest}
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -433,9 +433,14 @@ class Records:
         return excess == 1
 
     def contest_wait(self, uid: str) -> float:
-        """Return the seconds until the object may be reconciled; 0 unless something else changes it again and again."""
+        """Return the seconds until the object may be reconciled; 0 unless something else changes it again and again.
+
+        A kind cluster that has just been created does not wait: only this process knows that it is complete.
+        """
         record = self._records.get(uid)
-        return max(record.replies.until - self._clock(), 0.0) if record and record.replies else 0.0
+        if record is None or record.replies is None or record.made is not None:
+            return 0.0
+        return max(record.replies.until - self._clock(), 0.0)
 
     def retry_delay(self, attempts: int) -> float:
         """Return the seconds to wait after that many attempts."""

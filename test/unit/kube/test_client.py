@@ -200,6 +200,14 @@ async def test_list_gives_items_their_kind(api: ApiServer, client: KubeClient) -
     ]
 
 
+@pytest.mark.parametrize("body", [{}, {"items": []}, {"metadata": {"resourceVersion": ""}, "items": []}, {"ok": True}])
+async def test_answer_of_a_proxy_is_no_empty_list(api: ApiServer, client: KubeClient, body: Any) -> None:
+    """Every object that a list lacks counts as gone."""
+    api.answers = [answer(200, body)]
+    with pytest.raises(Unreachable, match="not a list"):
+        await client.list(KIND_CLUSTERS)
+
+
 async def test_list_is_put_together_from_its_pages(api: ApiServer, client: KubeClient) -> None:
     page = {"metadata": {"resourceVersion": "77", "continue": "t/0"}, "items": [{"metadata": {"name": "a"}}]}
     last = {"metadata": {"resourceVersion": "77"}, "items": [{"metadata": {"name": "b", "managedFields": [{}]}}]}

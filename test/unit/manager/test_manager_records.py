@@ -260,6 +260,14 @@ class TestContest:
         self.write(world, 100, 101)
         assert world.records.contest_wait("one") == 0.0
 
+    async def test_identity_of_a_new_kind_cluster_does_not_wait(self, world):
+        record = await world.run(CREATE, Made("sha256:aaaa", "kubeconfig"))
+        for version in range(0, 60, 2):
+            self.write(world, version, version + 1)
+        assert world.records.contest_wait("one") == 0.0
+        record.made = None
+        assert world.records.contest_wait("one") > 0.0
+
     async def test_write_that_changes_nothing_does_not_count(self, world):
         world.record()
         for version in range(0, 100, 2):
