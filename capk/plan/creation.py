@@ -16,10 +16,19 @@ from capk.kindconfig.checks import check_published_address
 from capk.kindconfig.config import CONTROL_PLANE, check_cluster_name, kind_config, with_control_planes
 from capk.kindconfig.images import image_version, node_image
 from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
+from capk.plan.dueoperation import read_when_due
 from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, Observed, OperationFacts
-from capk.plan.ownership import Ownership, has_no_control_plane, own_uids, ownership, unmarked_ids, was_completed
+from capk.plan.ownership import (
+    Ownership,
+    has_begun_here,
+    has_no_control_plane,
+    own_uids,
+    ownership,
+    unmarked_ids,
+    was_completed,
+)
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 from capk.plan.status import false, kindcluster_status, queued
 
@@ -57,6 +66,8 @@ def plan_creation(observed: Observed) -> Plan | None:
     is_complete = was_completed(observed)
     if owned is Ownership.UNSEEN and not is_complete:
         return Plan(refresh=True, requeue_seconds=1.0)
+    if owned is Ownership.UNPROVEN and not has_begun_here(observed):
+        return _prove(observed)
     if is_complete and has_no_control_plane(observed):
         # A second listing has to agree, because the cleanup removes the rest.
         return replace(_clean_up_rest(observed), refresh=True) if observed.object.recreates else _lost(observed)
@@ -68,6 +79,15 @@ def plan_creation(observed: Observed) -> Plan | None:
     if is_complete and not observed.object.recreates:
         return _lost(observed)
     return _start(observed)
+
+
+def _prove(observed: Observed) -> Plan:
+    """Read the kubeconfig before anything is said of a kind cluster that only annotations call the object's."""
+    operation, requeue = read_when_due(observed)
+    failure = observed.failure(Goal.ACCESS)
+    message = f"Cannot prove whose the kind cluster is: {failure.message}" if failure else "Reading the kubeconfig."
+    status = _waiting(observed, Reason.KUBECONFIG_UNAVAILABLE if failure else Reason.NOT_PROVISIONED, message)
+    return Plan(operation=operation, requeue_seconds=requeue, status=status)
 
 
 def _lost(observed: Observed) -> Plan:

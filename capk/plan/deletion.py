@@ -8,7 +8,7 @@ from capk.api.names import KIND_CLUSTER_FINALIZER, Condition, Reason
 from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.engineid import another_engine
 from capk.plan.observed import FINALIZER, REMOVAL, Observed
-from capk.plan.ownership import Ownership, own_uids, ownership, unmarked_ids, was_completed
+from capk.plan.ownership import Ownership, has_begun_here, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess
 from capk.plan.secrets import own_among
 from capk.plan.status import Verdict, kindcluster_status
@@ -51,9 +51,10 @@ def plan_deletion(observed: Observed) -> Plan:
         case Ownership.UNSEEN:
             return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
         case Ownership.UNPROVEN if not isinstance(_last_request(observed), ReadAccess):
-            # Its fingerprint proves whether it is still ours. If it cannot be read, the claim decides.
+            # Its fingerprint proves whether it is still ours. If it cannot be read, the claim decides, unless another
+            # object claims the name too, or nothing but annotations shows that it was ever ours.
             return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=_deleting(observed))
-        case Ownership.UNPROVEN if observed.is_held:
+        case Ownership.UNPROVEN if observed.is_held or not has_begun_here(observed):
             return _prove(observed)
         case _:
             return _delete(observed, settle_seconds=SETTLE_SECONDS if may_appear else 0.0)
@@ -109,8 +110,14 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
 
 
 def _prove(observed: Observed) -> Plan:
-    """Read the kubeconfig again: another object claims the name too, so the claim proves nothing."""
-    remaining, status = observed.remaining(Goal.GONE), _deleting(observed)
+    """Read the kubeconfig again, because the claim proves nothing."""
+    remaining, status, failure = observed.remaining(Goal.GONE), _deleting(observed), observed.failure(Goal.GONE)
+    if failure is not None:
+        message = (
+            f'{failure.message} Only the kubeconfig proves whether the kind cluster "{observed.cluster_name}" belongs '
+            "to this object. The provider retries. To leave that cluster alone, set spec.deletionPolicy to Retain."
+        )
+        status = _deleting(observed, Verdict("True", failure.reason, message))
     if remaining > 0:
         return Plan(status=status, requeue_seconds=remaining)
     return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=status)

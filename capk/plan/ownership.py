@@ -8,10 +8,28 @@ container. If the engine cannot list containers, the claim and the fingerprint o
 from enum import Enum, auto
 
 from capk.api import names
-from capk.api.names import Reason
+from capk.api.conditions import find
+from capk.api.names import Condition, Reason
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
 from capk.plan.plan import Goal
+
+_BEFORE_A_CREATION = frozenset(
+    {
+        Reason.UNKNOWN,
+        Reason.QUEUED,
+        Reason.MISSING,
+        Reason.NAME_CONFLICT,
+        Reason.INVALID_CONFIG,
+        Reason.WRITE_REFUSED,
+        Reason.NOT_PROVISIONED,
+        Reason.KUBECONFIG_UNAVAILABLE,
+        Reason.WAITING_FOR_CLUSTER,
+        Reason.WAITING_FOR_CONTROL_PLANE,
+        Reason.WAITING_FOR_CONFIG_MAP,
+    }
+)
+"""Reasons of the condition ClusterCreated that an object may have without any creation."""
 
 
 class Ownership(Enum):
@@ -166,10 +184,22 @@ def _by_claim(observed: Observed) -> Ownership:
         # creation, it may be of someone else's kind cluster, and kind would remove that with ours.
         failure = observed.failure(Goal.UP)
         is_shared = failure is not None and failure.reason is Reason.NAME_CONFLICT
-        return Ownership.FOREIGN if observed.is_held or is_shared else Ownership.OURS
+        is_proven = has_begun_here(observed) and not (observed.is_held or is_shared)
+        return Ownership.OURS if is_proven else Ownership.FOREIGN
     if observed.access is None:
         return Ownership.UNPROVEN
     return Ownership.OURS if observed.access.fingerprint == cluster.identity else Ownership.FOREIGN
+
+
+def has_begun_here(observed: Observed) -> bool:
+    """Return whether memory or status shows that a creation for this object has begun.
+
+    Annotations show nothing: anyone who may create an object can write the claim to a stranger's kind cluster.
+    """
+    if observed.is_unfinished or observed.made is not None or observed.completed is not None:
+        return True
+    created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
+    return observed.object.is_provisioned or (created is not None and created["reason"] not in _BEFORE_A_CREATION)
 
 
 def is_adopted(observed: Observed) -> bool:

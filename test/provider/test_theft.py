@@ -240,3 +240,45 @@ async def test_copied_owner_reference_deletes_no_secret_of_the_cluster(tmp_path)
         world.delete("copy")
         await world.until(lambda: world.get("copy") is None)
         assert world.kube.find(SECRETS, "dev-kubeconfig")["metadata"]["uid"] == before
+
+
+FORGERIES = [
+    {"CLAIM": "dev"},
+    {"CLAIM": "dev", "IDENTITY": ""},
+    {"CLAIM": "dev", "IDENTITY": "", "ATTEMPT": "1"},
+    {"CLAIM": "dev", "IDENTITY": "unread", "ATTEMPT": "1"},
+    {"CLAIM": "dev", "IDENTITY": "sha256:forged"},
+    {"CLAIM": "dev", "IDENTITY": "sha256:forged", "CLAIM_ID": "uid-of-nobody"},
+]
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["it runs", "it is stopped"])
+@pytest.mark.parametrize("forged", FORGERIES, ids=str)
+async def test_without_an_engine_command_no_annotation_deletes_the_cluster_of_a_person(tmp_path, forged, readable):
+    """That no object claims: a person made it with kind."""
+    world = World(tmp_path, engine_lists=False)
+    if not readable:
+        world.kind.kubeconfigs = [trouble("ERROR: the container is not running")] * 1000
+    async with world.running():
+        theirs = world.engine.run_node("dev-control-plane")
+        await asyncio.sleep(20)
+        put_thief(world, **forged)
+        await asyncio.sleep(120)
+        assert world.condition("ClusterCreated", "thief", "tenant")[0] == "False"
+        assert stolen(world) == []
+        world.delete("thief", "tenant")
+        await asyncio.sleep(600)
+        assert world.engine.called("delete") == []
+        assert list(world.engine.containers) == [theirs]
+
+
+async def test_without_an_engine_command_the_rest_of_an_interrupted_creation_is_removed_after_a_restart(tmp_path):
+    """The status shows that it began."""
+    world = World(tmp_path, engine_lists=False)
+    async with world.killed():
+        world.add()
+        await world.creating()
+        await asyncio.sleep(2)
+    async with world.running():
+        await world.ready()
+        assert world.engine.called("delete")

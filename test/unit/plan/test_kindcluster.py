@@ -337,9 +337,18 @@ class TestOthersClusters:
         assert decide(observe(cluster, engine=unmarked, access=ACCESS)).operation == removal(Goal.GONE)
         other = replace(ACCESS, fingerprint="sha256:other")
         assert decide(observe(cluster, engine=unmarked, access=other)).remove_finalizer
-        # If it cannot be read, the claim decides.
-        unread = observe(cluster, engine=unmarked, goals=failed(proof, ENGINE_DOWN))
-        assert decide(unread).operation == removal(Goal.GONE)
+        # If it cannot be read, the claim decides, but only if the status shows a creation.
+        unread = observe(cluster, engine=unmarked, goals=failed(proof, ENGINE_DOWN, seconds_ago=1.0))
+        waiting = decide(unread)
+        assert waiting.operation is None
+        assert "Only the kubeconfig proves" in message(waiting.status, Condition.DELETING)
+        shown = kindcluster(
+            annotations=COMPLETE,
+            finalizers=FINALIZER,
+            deletionTimestamp="2030-01-01T11:00:00Z",
+            status={"initialization": {"provisioned": True}, "clusterName": "dev"},
+        )
+        assert decide(replace(unread, object=shown)).operation == removal(Goal.GONE)
 
     def test_proof_is_not_interrupted_by_what_wakes_the_object_meanwhile(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
