@@ -46,14 +46,16 @@ from capk.runtime.tasks import supervised
 from capk.runtime.workers import repeat, run_workers
 from capk.runtime.workqueue import WorkQueue
 from capk.settings import Settings
-from capk.workload.ask import ask as ask_workload
 from capk.workload.health import Ask as AskHealth
 from capk.workload.health import HealthMonitor
+from capk.workload.pool import ConnectionPool
 
 log = logging.getLogger(__name__)
 
 RECONCILE_SECONDS = 240.0
 """Deadline of a reconcile, which waits only for the API server, never for kind; after that it is retried."""
+KEPT_SECONDS = 3.0
+"""How long the connection of an operation to a workload API server stays open for its next question."""
 LANES = {Lane.DELETE: 8, Lane.REPAIR: 4, Lane.READ: 8, Lane.WAIT: 256}
 """How many operations run in parallel, per lane; waiting costs only one connection attempt per second."""
 
@@ -69,7 +71,7 @@ class Application:
         *,
         commands: CommandsAt | None = None,
         placement: Placement | None = None,
-        ask: Ask = ask_workload,
+        ask: Ask | None = None,
         ask_health: AskHealth | None = None,
     ) -> None:
         """Wire the parts.
@@ -101,10 +103,11 @@ class Application:
         for lane in Lane:
             metrics.watch_lane(lane.value, partial(self.lanes.count, lane))
         policy = Policy(default_image=settings.node_image, wait_seconds=settings.wait_for_nodes_seconds)
+        self._connections = ConnectionPool(keep_seconds=KEPT_SECONDS)
         self.engines = Engines(
             placement,
             commands=commands or partial(commands_at, settings, self.work_dir),
-            executor=self._executors(ask),
+            executor=self._executors(ask or self._connections.ask),
             policy=policy,
             metrics=metrics,
             period_seconds=settings.inventory_period_seconds,
@@ -185,6 +188,7 @@ class Application:
         await self.engines.look(self.engines.shared)
         async with AsyncExitStack() as stack:
             stack.callback(self.work_dir.close)
+            stack.callback(self._connections.close)
             stack.push_async_callback(self._end_commands)
             loops = supervised(
                 ("workers", self._work()),

@@ -32,12 +32,14 @@ class Answer:
     said: the answer, or why the request failed; one line of at most MOST_WORDS characters, without secrets.
     body: as received, at most 64 KiB; empty unless the status is 200.
     is_our_trouble: this process could not send the request, for example because it has too many open files.
+    is_tls_failure: the connection failed in TLS, because of a certificate or of the login.
     """
 
     status: int
     said: str
     body: bytes = field(default=b"", repr=False)
     is_our_trouble: bool = False
+    is_tls_failure: bool = False
 
     @property
     def came(self) -> bool:
@@ -60,7 +62,8 @@ def of_response(response: Response) -> Answer:
 def of_error(error: Exception, timeout_seconds: float) -> Answer:
     """Return the answer for a request that failed, in most cases with a TimeoutError, OSError or ValueError."""
     is_ours = isinstance(error, OSError) and error.errno in _OUR_TROUBLE
-    return Answer(0, plain(_cause(error, timeout_seconds)), is_our_trouble=is_ours)
+    said = plain(_cause(error, timeout_seconds))
+    return Answer(0, said, is_our_trouble=is_ours, is_tls_failure=isinstance(error, ssl.SSLError))
 
 
 def plain(text: str) -> str:

@@ -1,9 +1,12 @@
 """A pool of connections to API servers: keeps one for each between requests."""
 
+import asyncio
 import resource
 import sys
+from functools import partial
 from typing import Final
 
+from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.answer import Answer
 from capk.workload.ask import ask_on
 from capk.workload.connection import Connection, Target
@@ -32,43 +35,60 @@ running too, /readyz returns 200 all the time, connections stay open, and this p
 """
 
 
+_Key = tuple[Target, Kubeconfig | None]
+
+
 class ConnectionPool:
-    """Keeps one connection to each API server that answered; about 54 KiB each.
+    """Keeps one connection to each API server that answered, for each login; about 54 KiB each.
 
     kube-apiserver closes a connection that is idle for 90 s, a load balancer perhaps sooner. It is then replaced.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        """most: maximum number of kept connections; None for half of the files that the process may have open."""
-        self._most = _half_of_open_files() if most is None else most
-        self._idle: dict[Target, Connection] = {}
+    def __init__(self, most: int | None = None, keep_seconds: float | None = None) -> None:
+        """Keep no connection yet.
 
-    async def ask(self, target: Target, path: str) -> Answer:
-        """Return an API server's answer to an anonymous user, on the kept connection or a new one."""
-        connection = self._idle.pop(target, None) or Connection(target)
+        most: maximum number of kept connections; None for half of the files that the process may have open.
+        keep_seconds: how long a connection is kept after its first request; None for until the server closes it.
+        """
+        self._most = _half_of_open_files() if most is None else most
+        self._keep_seconds = keep_seconds
+        self._idle: dict[_Key, Connection] = {}
+
+    async def ask(self, target: Target, path: str, login: Kubeconfig | None = None) -> Answer:
+        """Return an API server's answer, on the connection that was kept for this login or on a new one.
+
+        login: adds a client certificate or a token; None asks as an anonymous user.
+        """
+        connection = self._idle.pop((target, login), None) or Connection(target, login)
         try:
             answer = await ask_on(connection, path)
         except BaseException:
             connection.close()
             raise
-        self._keep(target, connection)
+        self._keep((target, login), connection)
         return answer
 
-    def _keep(self, target: Target, connection: Connection) -> None:
-        if connection.is_open and target not in self._idle and len(self._idle) < self._most:
-            self._idle[target] = connection
-        else:
+    def _keep(self, key: _Key, connection: Connection) -> None:
+        if not connection.is_open or key in self._idle or len(self._idle) >= self._most:
             connection.close()
+            return
+        self._idle[key] = connection
+        if self._keep_seconds is not None:
+            asyncio.get_running_loop().call_later(self._keep_seconds, partial(self._expire, key, connection))
 
-    def drop(self, target: Target) -> None:
-        """Close the kept connection to an API server, if there is one."""
-        if connection := self._idle.pop(target, None):
+    def _expire(self, key: _Key, connection: Connection) -> None:
+        if self._idle.get(key) is connection:
+            self.drop(*key)
+
+    def drop(self, target: Target, login: Kubeconfig | None = None) -> None:
+        """Close the connection to an API server that was kept for this login, if there is one."""
+        if connection := self._idle.pop((target, login), None):
             connection.close()
 
     def close(self) -> None:
         """Close all kept connections."""
-        for target in list(self._idle):
-            self.drop(target)
+        for key in list(self._idle):
+            self.drop(*key)
 
 
 def _half_of_open_files() -> int:

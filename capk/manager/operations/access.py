@@ -1,6 +1,7 @@
 """The operation `ReadAccess`: read the kubeconfigs of a kind cluster and ask its API server what only it knows."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Final
 
 from capk.api.endpoint import EndpointMode
@@ -18,6 +19,7 @@ from capk.plan.plan import ReadAccess
 from capk.workload.answer import Answer, version_in
 from capk.workload.connection import Target
 
+VERSION: Final = "/version"
 ANSWER_SECONDS: Final = 1.0
 """Interval between two requests to an API server that is starting."""
 
@@ -66,7 +68,7 @@ class AccessReader:
         internal = server_url(endpoint, API_PORT)
         server = internal if self._endpoint is EndpointMode.INTERNAL else external
         target = Target(server, kubeconfig.authority)
-        answer = await self._await_answer(target, self._wait_seconds if request.await_answer else 0.0)
+        answer = await self._await_answer(target, kubeconfig, self._wait_seconds if request.await_answer else 0.0)
         if request.await_answer:
             # If the provider never reached it, waiting longer would not help.
             self._inventory.answered(request.name)
@@ -112,17 +114,24 @@ class AccessReader:
         balancer = f"{name}-{LOAD_BALANCER}"
         return balancer if balancer in names else f"{name}-{CONTROL_PLANE}"
 
-    async def _await_answer(self, target: Target, wait_seconds: float) -> Answer:
+    async def _await_answer(self, target: Target, login: Kubeconfig, wait_seconds: float) -> Answer:
         clock = asyncio.get_running_loop().time
         deadline = clock() + wait_seconds
         while True:
-            answer = await self._ask(target, "/version", None)
+            answer = await self._ask_version(target, login)
             if answer.came or clock() >= deadline:
                 return answer
             await asyncio.sleep(ANSWER_SECONDS)
 
-    async def _kube_system_uid(self, name: str, target: Target, login: Kubeconfig) -> str | None:
-        return await kube_system_uid(self._ask, self._containers, name, target, login)
+    async def _ask_version(self, target: Target, login: Kubeconfig) -> Answer:
+        """Ask with the login, because the next question needs it too and can then use the same connection.
+
+        Anonymous users may read the version too. They are not affected by a login that the API server refuses, for
+        example because its certificate has expired.
+        """
+        answer = await self._ask(target, VERSION, login)
+        is_refused = answer.is_tls_failure or (answer.came and answer.status != HTTPStatus.OK)
+        return await self._ask(target, VERSION, None) if is_refused else answer
 
     def _version_of_image(self, name: str) -> str | None:
         """Return the version in the tag of the control plane's image, for when the API server does not answer."""

@@ -6,13 +6,21 @@ from dataclasses import replace
 
 import pytest
 
+from capk.kindconfig.kubeconfig import parse
+from capk.workload.ask import KUBE_SYSTEM
 from capk.workload.pool import HEALTH_PATH, ConnectionPool
+from capkdev.fakekind.kubeconfig import render
 from test.unit.workload.hostile import Server, http
 
 
 @pytest.fixture
 def pool() -> ConnectionPool:
     return ConnectionPool()
+
+
+def kubeconfig_of_administrator(server: Server) -> str:
+    pair = server.authority.issue_client("kubernetes-admin", "system:masters")
+    return render("dev", server.url, (server.authority.certificate, *pair))
 
 
 async def test_one_connection_carries_all_questions(server: Server, pool: ConnectionPool) -> None:
@@ -90,6 +98,33 @@ async def test_no_more_connections_are_kept_than_allowed(server: Server) -> None
     for target in (server.target, other) * 2:
         assert (await pool.ask(target, HEALTH_PATH)).is_alive
     assert server.connections == 3
+    pool.close()
+
+
+async def test_connection_of_a_login_carries_no_questions_of_anonymous_users(
+    server: Server, pool: ConnectionPool
+) -> None:
+    server.reply = http("ok")
+    login = parse(kubeconfig_of_administrator(server))
+    for user in (login, None, login):
+        assert (await pool.ask(server.target, KUBE_SYSTEM, user)).is_alive
+    assert ["kubernetes-admin" in client for client in server.clients] == [True, False]
+    pool.drop(server.target, login)
+    await pool.ask(server.target, KUBE_SYSTEM, login)
+    assert server.connections == 3
+    pool.close()
+
+
+@pytest.mark.parametrize(("keep_seconds", "connections"), [(0.0, 2), (600.0, 1)])
+async def test_connection_is_kept_for_the_time_that_its_user_wants(
+    server: Server, keep_seconds: float, connections: int
+) -> None:
+    server.reply = http("ok")
+    pool = ConnectionPool(keep_seconds=keep_seconds)
+    for _ in range(2):
+        assert (await pool.ask(server.target, HEALTH_PATH)).is_alive
+        await asyncio.sleep(0.001)
+    assert server.connections == connections
     pool.close()
 
 
