@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from capk.api import names
 from capk.engine.containers import engine_command
 from capk.errors import ApiError, CapkError
 from capk.kindconfig.images import image_version
+from capkdev.files import remove_tree
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.engines import EngineChoice, answers, choose_engine, earlier_choice
 from capkdev.managementcluster.options import LEADER_ELECTION, Options
@@ -57,9 +59,10 @@ def up() -> None:
     began = time.monotonic()
     choice = _choice()
     _say("1", f"What creates kind clusters: {choice.why}.")
-    _run(sys.executable, "-m", "capk", "doctor", "--machine-only", *choice.provider_arguments)
-    _say("2", "A local management cluster: API server, Cluster API's core controller and this provider.")
-    management = _management(choice)
+    management = _management_for(choice)
+    with _starting(management):
+        _run(sys.executable, "-m", "capk", "doctor", "--machine-only", *choice.provider_arguments)
+        _say("2", "A local management cluster: API server, Cluster API's core controller and this provider.")
     rest = management.rest()
     _apply_all(rest, choice)
     _say("4", "What the provider reports meanwhile:")
@@ -87,7 +90,8 @@ def down() -> None:
         return
     if not management.is_running:
         console.print("The management cluster is not running. Starting it again to delete its clusters.")
-        _management(_choice())
+        with _starting(management := _management_for(_choice())):
+            pass
     rest = management.rest()
     _restore_definitions(rest, management)
     for path in (_path(names.CLUSTERS), _path(names.KIND_CLUSTERS)):
@@ -145,13 +149,28 @@ def bring_kind(root: Path) -> None:
         )
 
 
-def _management(choice: EngineChoice) -> LocalManagementCluster:
-    management = LocalManagementCluster(DIRECTORY, Options(provider=[*choice.provider_arguments, *LEADER_ELECTION]))
+def _management_for(choice: EngineChoice) -> LocalManagementCluster:
+    return LocalManagementCluster(DIRECTORY, Options(provider=[*choice.provider_arguments, *LEADER_ELECTION]))
+
+
+@contextmanager
+def _starting(management: LocalManagementCluster) -> Iterator[None]:
+    """Start the management cluster beside the body, unless it runs; if the body fails, leave nothing that was new."""
     if management.is_running:
+        yield
         console.print("   That of an earlier quickstart is still running.", style="dim")
-    else:
-        management.start(on_progress=lambda message: console.print(f"   {message}", style="dim"))
-    return management
+        return
+    is_first = not management.directory.exists()
+    management.begin()
+    try:
+        yield
+    except BaseException:
+        management.stop()
+        if is_first:
+            # The next quickstart chooses again what creates kind clusters.
+            remove_tree(management.directory)
+        raise
+    management.await_ready(on_progress=lambda message: console.print(f"   {message}", style="dim"))
 
 
 def _apply_all(rest: Rest, choice: EngineChoice) -> None:

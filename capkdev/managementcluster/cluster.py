@@ -72,6 +72,11 @@ class LocalManagementCluster:
         on_progress: called with each step.
         Raises ManagementClusterFailed.
         """
+        self.begin(attached=attached)
+        self.await_ready(on_progress)
+
+    def begin(self, *, attached: bool = False) -> None:
+        """Begin to start the management cluster; `await_ready` waits for the end. Raises ManagementClusterFailed."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with processes.exclusive(self.directory):
             if self.is_running:
@@ -81,7 +86,6 @@ class LocalManagementCluster:
             self._options(attached=attached).save(self.directory)
             State("starting").save(self.directory)
             self._spawn(attached=attached)
-        self._await_ready(on_progress)
 
     def stop(self) -> None:
         """Stop all processes of the management cluster, and keep its data for the next start."""
@@ -107,7 +111,11 @@ class LocalManagementCluster:
         # Without a wait: the lock of its pid file shows its end.
         child.returncode = 0
 
-    def _await_ready(self, on_progress: Callable[[str], None]) -> None:
+    def await_ready(self, on_progress: Callable[[str], None] = lambda message: None) -> None:
+        """Return when the management cluster is ready; on_progress is called with each step.
+
+        Raises ManagementClusterFailed.
+        """
         deadline, said = time.monotonic() + START_SECONDS, ""
         while (state := self.state).phase == "starting" and time.monotonic() < deadline:
             if state.message and state.message != said:

@@ -1,6 +1,7 @@
 """Cluster API's core manager as a local process, with its definitions, webhooks and certificates."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +32,11 @@ class CoreManager:
         """Address of /readyz."""
         return f"http://127.0.0.1:{self._health_port}"
 
-    def prepare(self, rest: Rest) -> None:
-        """Install definitions and webhooks that refer to the core manager, and its serving certificate."""
+    def prepare(self, rest: Rest, others: Iterable[manifests.Manifest] = ()) -> None:
+        """Install definitions and webhooks that refer to the core manager, and its serving certificate.
+
+        others: further definitions, which the API server begins to serve meanwhile.
+        """
         place = self.directory / _WEBHOOKS
         place.mkdir(mode=0o700, exist_ok=True)
         authority = Authority("capkdev-webhooks")
@@ -45,7 +49,7 @@ class CoreManager:
             for definition in manifests.load(find_manifest("cluster-api-crds.yaml", self.binaries))
         ]
         webhooks = manifests.load(find_manifest("cluster-api-webhooks.yaml", self.binaries))
-        install.install_definitions(rest, [manifests.labelled(item, "cluster-api") for item in definitions])
+        install.install_definitions(rest, [*others, *(manifests.labelled(item, "cluster-api") for item in definitions)])
         install.install_webhooks(rest, manifests.with_webhooks_at(webhooks, self._server, authority.certificate))
 
     def command(self) -> list[str]:

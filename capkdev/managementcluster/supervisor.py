@@ -86,14 +86,13 @@ class Supervisor:
         self._save("starting", "starting etcd and kube-apiserver")
         rest = self._start_control_plane()
         self._save("starting", "installing definitions")
-        if self.options.definitions:
-            install.install_definitions(rest, manifests.own_definitions())
-        if self.options.core:
-            self._save("starting", "starting the Cluster API core manager")
-            self._start_core(rest)
-        if self.options.provider is not None:
-            self._save("starting", "starting the provider")
-            self._start_provider(self.options.provider)
+        own = manifests.own_definitions() if self.options.definitions else []
+        core = CoreManager(self.directory, self._binaries) if self.options.core else None
+        if core:
+            core.prepare(rest, own)
+        else:
+            install.install_definitions(rest, own)
+        self._start_controllers(core, self.options.provider)
 
     def _start_control_plane(self) -> Rest:
         place = self.directory / "control-plane"
@@ -107,13 +106,21 @@ class Supervisor:
         write_private(self.directory / "kubeconfig", text.encode())
         return control_plane.rest()
 
-    def _start_core(self, rest: Rest) -> None:
-        core = CoreManager(self.directory, self._binaries)
-        core.prepare(rest)
-        self._launch(Member(CORE_MANAGER, str(self.directory), core.health), core.command())
-        core.await_ready()
+    def _start_controllers(self, core: CoreManager | None, provider: Sequence[str] | None) -> None:
+        """Start core manager and provider together, because each spends its first second on its own."""
+        if core:
+            self._launch(Member(CORE_MANAGER, str(self.directory), core.health), core.command())
+        address = "" if provider is None else self._launch_provider(provider)
+        if core:
+            self._save("starting", "starting the Cluster API core manager")
+            core.await_ready()
+        if provider is not None:
+            self._save("starting", "starting the provider")
+            if "--health-addr" not in provider:
+                await_ready(self.directory, PROVIDER, address)
 
-    def _start_provider(self, arguments: Sequence[str]) -> None:
+    def _launch_provider(self, arguments: Sequence[str]) -> str:
+        """Start the provider and return the address of its probes."""
         address = f"127.0.0.1:{free_port()}"
         member = Member(PROVIDER, str(self.directory), f"http://{address}")
         command = [
@@ -122,8 +129,7 @@ class Supervisor:
             *("--work-dir", str(self.directory / "work"), "--endpoint", "external", *arguments),
         ]
         self._launch(member, command)
-        if "--health-addr" not in arguments:
-            await_ready(self.directory, PROVIDER, member.address)
+        return member.address
 
     def _launch(self, member: Member, command: Sequence[str]) -> None:
         def start() -> None:

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import typer
 
 from capkdev.managementcluster import engines
+from capkdev.managementcluster.cluster import LocalManagementCluster
 from hack import quickstart
 
 MAKEFILE = "bin/kind: pin\n\t@mkdir -p bin; cp pin bin/kind\n"
@@ -80,3 +82,39 @@ def test_engine_that_hangs_does_not_hold_the_quickstart_up(
     script(docker, "exec sleep 600")  # longer than a test may take
     quickstart.bring_kind(root)
     assert not (root / "bin").exists()
+
+
+class Management(LocalManagementCluster):
+    """A management cluster that starts no processes."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.calls: list[str] = []
+
+    def begin(self, **_: object) -> None:
+        self.directory.mkdir(exist_ok=True)
+        self.calls.append("begin")
+
+    def await_ready(self, *_: object, **__: object) -> None:
+        self.calls.append("await_ready")
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
+def test_management_cluster_starts_while_the_machine_is_checked(tmp_path: Path) -> None:
+    management = Management(tmp_path / "quickstart")
+    with quickstart._starting(management):
+        management.calls.append("check")
+    assert management.calls == ["begin", "check", "await_ready"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_check_that_fails_leaves_nothing_of_a_first_start(tmp_path: Path, is_first: bool) -> None:
+    management = Management(tmp_path / "quickstart")
+    if not is_first:
+        management.directory.mkdir()
+    with pytest.raises(typer.Exit), quickstart._starting(management):
+        raise typer.Exit(1)
+    assert management.calls == ["begin", "stop"]
+    assert management.directory.exists() is not is_first
