@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from bench.results import Row
-from bench.rig import Object, Provider, Rig, wait_until
+from bench.rig import Object, Provider, Rig, show_cluster_info, wait_until
 from bench.usage import Usage, resident_mib
 from capk.api.names import KIND_CLUSTERS
 from capkdev.binaries import BinaryMissing, find_binary
@@ -139,6 +139,8 @@ def _create(rig: Rig, documents: Path) -> float:
 def _capk(flags: tuple[str, ...], rig: Rig, *, free: bool) -> Iterator[Provider]:
     # Workload clusters have an API server of their own, so that their work is not counted as the management cluster's.
     with LocalManagementCluster(rig.directory / "workload", Options(core=False, definitions=False)) as workload:
+        with workload.rest() as rest:
+            show_cluster_info(rest)
         rig.reset_engine(workload.kubeconfig)
         command = [sys.executable, "-m", "bench.freeengine" if free else "capk"]
         with rig.provider(*flags, command=command) as provider:

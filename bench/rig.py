@@ -104,6 +104,8 @@ class Rig:
 
     def __enter__(self) -> Self:
         self.management.start(attached=True)
+        with self.management.rest() as rest:
+            show_cluster_info(rest)
         self.reset_engine()
         return self
 
@@ -206,6 +208,25 @@ class Rig:
                 rest._connection.sock.shutdown(2)
             thread.join(5)
             rest.close()
+
+
+def show_cluster_info(rest: Rest) -> None:
+    """Create the ConfigMap that kubeadm lets anonymous users read, so that an API server answers for kind clusters.
+
+    Without it, the provider doubts the data of each kind cluster and reads its kubeconfig again.
+    """
+    name, path, rbac = "cluster-info", "namespaces/kube-public", "rbac.authorization.k8s.io"
+    metadata = {"name": name}
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name], "verbs": ["get"]}
+    anyone = {"apiGroup": rbac, "kind": "User", "name": "system:anonymous"}
+    role = {"apiGroup": rbac, "kind": "Role", "name": name}
+    # The API server creates this namespace too, but perhaps later.
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-public"}}
+    rest.apply(f"/api/v1/{path}", namespace, "bench")
+    rest.request("POST", f"/api/v1/{path}/configmaps", {"metadata": metadata, "data": {}})
+    rest.request("POST", f"/apis/{rbac}/v1/{path}/roles", {"metadata": metadata, "rules": [rule]})
+    binding = {"metadata": metadata, "roleRef": role, "subjects": [anyone]}
+    rest.request("POST", f"/apis/{rbac}/v1/{path}/rolebindings", binding)
 
 
 def kindcluster(name: str, **spec: object) -> Object:

@@ -126,11 +126,23 @@ def test_sources_that_are_not_installed_have_no_version(monkeypatch: pytest.Monk
     assert CliRunner().invoke(app, ["--version"]).stdout == "capk unknown\n"
 
 
-def test_help_loads_nothing_that_only_the_provider_needs() -> None:
-    heavy = ("asyncio", "kopf", "kubernetes", "aiohttp", "cryptography", "yaml", "prometheus_client", "rich")
-    script = f"import sys, capk.cli; print([name for name in {heavy!r} if name in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert loaded.strip() == "[]"
+HEAVY = ("asyncio", "ssl", "kopf", "kubernetes", "aiohttp", "cryptography", "yaml", "jsonpatch", "prometheus_client")
+OURS = ("manager", "plan", "engine", "workload", "runtime", "doctor", "diagnosis", "kindconfig", "explain")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "doctor --help", "explain --help", "--version"])
+def test_help_loads_nothing_that_only_a_running_command_needs(arguments: str) -> None:
+    script = f"""
+import atexit, sys
+from capk.cli import main
+unwanted = {[*HEAVY, *(f"capk.{name}" for name in OURS), *(["rich"] if arguments == "--version" else [])]}
+atexit.register(lambda: print("loaded:", *(name for name in unwanted if name in sys.modules)))
+main()
+"""
+    command = [sys.executable, "-c", script, *arguments.split()]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1].strip() == "loaded:"
+    assert len(printed.splitlines()) > 1
 
 
 def test_every_option_is_explained_in_sentences_and_in_a_group() -> None:
