@@ -45,14 +45,19 @@ class Gate:
 
     def _is_worker_wanted(self, machine: KINDMachine, request: AddWorker | RemoveWorker) -> bool:
         cluster = self._relations.machines.infrastructure(machine)
+        leads_there = cluster is not None and self._relations.name(cluster.key) == request.name
+        is_edited = cluster is not None and not leads_there
+        if is_edited:
+            # The label, or the Cluster's reference, leads elsewhere: the Cluster with the container has to be paused.
+            cluster = self._relations.named_by(machine) or cluster
         # The label of a standalone one may name any Cluster.
-        named = None if machine.is_standalone else self._relations.machines.owner(machine)
+        named = None if machine.is_standalone or is_edited else self._relations.machines.owner(machine)
         owner = named or (self._relations.owner(cluster) if cluster else None)
         if self._is_left_alone(machine, owner):
             return False
         if isinstance(request, RemoveWorker):
             return machine.is_deleting or request.goal is not Goal.LEFT
-        is_going = machine.is_deleting or cluster is None or cluster.is_deleting
+        is_going = machine.is_deleting or not leads_there or cluster is None or cluster.is_deleting
         return not is_going and machine.stored_machine_id == request.machine
 
     def _is_left_alone(self, current: Object, owner: OwnerCluster | None) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from capk.api import names
 from capk.api.objects import Key, KINDCluster, KINDMachine, Object, OwnerCluster
+from capk.plan.machines import node_name
 from capk.runtime.store import Store
 
 _LABELLED: Final = "core-cluster"
@@ -67,13 +68,23 @@ class Machines:
 
     def is_copy(self, machine: KINDMachine) -> bool:
         """Return whether a KINDMachine holds the machine id of another existing one, as a copied manifest does."""
+        return bool(self._originals(machine))
+
+    def shares_node(self, machine: KINDMachine, cluster_name: str) -> bool:
+        """Return whether the KINDMachine whose machine id it has copied has a node of the same name in the cluster."""
+        node = node_name(cluster_name, machine.name)
+        namesakes = (other for other in self._originals(machine) if other.namespace == machine.namespace)
+        return any(node_name(cluster_name, other.name) == node for other in namesakes)
+
+    def _originals(self, machine: KINDMachine) -> list[KINDMachine]:
+        """Return the KINDMachines that come first for its machine id: the one with that uid, or else the older ones."""
         stored = machine.stored_machine_id
         if stored is None or stored == machine.uid:
-            return False
-        if self._store.find(_UID, stored):
-            return True
+            return []
+        if keys := self._store.find(_UID, stored):
+            return [KINDMachine(self._store.get(key)) for key in keys]
         others = (KINDMachine(self._store.get(key)) for key in self._store.find(_STORED_ID, stored))
-        return any(_age(other) < _age(machine) for other in others if other.uid != machine.uid)
+        return [other for other in others if other.uid != machine.uid and _age(other) < _age(machine)]
 
     def has_id(self, key: Key, machine_id: str) -> bool:
         """Return whether the KINDMachine with that key has, or holds, that machine id; others may have copied it."""

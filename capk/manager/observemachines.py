@@ -1,6 +1,7 @@
 """Gathers the observed state of KINDMachines and KINDConfigs. Decides nothing, writes nothing."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from capk.api import names
@@ -13,6 +14,7 @@ from capk.manager.facts import now
 from capk.manager.observe import Observer
 from capk.manager.records import Records
 from capk.manager.relations import Relations
+from capk.plan.machines import has_its_node_in
 from capk.plan.observed import ConfigObserved, MachineObserved
 from capk.runtime.store import Store
 
@@ -43,35 +45,29 @@ class MachineObserver:
         self._found = found
 
     async def kindmachine(self, key: Key) -> MachineObserved | None:
-        """Return the observed state of a KINDMachine.
-
-        None if it is gone, or if its KINDCluster is left to another provider.
-        """
+        """Return the observed state of a KINDMachine; None if it is gone."""
         raw = self._store.get(key)
         if raw is None:
             return None
         machine = KINDMachine(raw)
         owner = None if machine.is_standalone else await self._owner(machine)
         cluster = self._relations.machines.infrastructure(machine)
-        if cluster is None and machine.is_deleting:
-            others = await self._list_kindclusters(machine)
+        unserved = ""
+        if cluster is None and (machine.is_deleting or names.WATCH_FILTER_LABEL in machine.labels):
+            listed = await self._list_kindclusters(machine)
             cluster = self._relations.machines.infrastructure(machine)
-            if cluster is None and others:
-                return None
-            cluster = cluster or self._relations.named_by(machine)
-        engine = self._engines.of_cluster(cluster) if cluster else self._engines.shared
-        infrastructure = await self._observer.kindcluster(cluster.key) if cluster else None
+            unserved = listed[0].name if listed and cluster is None else ""
         record = self._records.of(machine)
         owner_machine, unreadable = await self._machine(machine)
-        return MachineObserved(
+        observed = MachineObserved(
             object=machine,
             now=now(),
-            policy=engine.policy,
-            engine_name=engine.containers.engine,
+            policy=self._engines.shared.policy,
+            engine_name=self._engines.shared.containers.engine,
             machine=owner_machine,
             unreadable=unreadable,
-            owner=infrastructure.owner if infrastructure and machine.is_standalone else owner,
-            infrastructure=infrastructure,
+            owner=owner,
+            unserved=unserved,
             is_copy=self._relations.machines.is_copy(machine),
             joined=record.joined,
             operation=self._records.operation(machine.uid),
@@ -79,6 +75,37 @@ class MachineObserver:
             refusals=self._records.refusals(record),
             held_back=self._records.held_back(record),
         )
+        return await self._at_its_container(await self._with(observed, cluster), cluster)
+
+    async def _with(self, observed: MachineObserved, cluster: KINDCluster | None) -> MachineObserved:
+        """Return the observation of the machine as a worker of that KINDCluster."""
+        infrastructure = await self._observer.kindcluster(cluster.key) if cluster else None
+        if cluster is None or infrastructure is None:
+            return observed
+        machine, engine = observed.object, self._engines.of_cluster(cluster)
+        return replace(
+            observed,
+            policy=engine.policy,
+            engine_name=engine.containers.engine,
+            infrastructure=infrastructure,
+            owner=infrastructure.owner if machine.is_standalone else observed.owner,
+            shares_node=self._relations.machines.shares_node(machine, infrastructure.cluster_name),
+        )
+
+    async def _at_its_container(self, observed: MachineObserved, cluster: KINDCluster | None) -> MachineObserved:
+        """Return the observation as a worker of the KINDCluster whose kind cluster has the machine's container.
+
+        It is another one if someone has edited the label that names the Cluster, or the Cluster's reference. The
+        provider id leads there, and the container itself has to prove the rest.
+        """
+        other = self._relations.named_by(observed.object)
+        if observed.unserved or other is None or (cluster is not None and other.key == cluster.key):
+            return observed
+        found = await self._with(observed, other)
+        if found.infrastructure is None:
+            return observed
+        is_awaited = cluster is None and observed.object.is_deleting
+        return replace(found, owner=found.infrastructure.owner) if is_awaited or has_its_node_in(found) else observed
 
     async def kindconfig(self, key: Key) -> ConfigObserved | None:
         """Return the observed state of a KINDConfig; None if it is gone."""

@@ -28,6 +28,7 @@ _ORDINARY = {
     (Condition.WORKER_JOINED, Reason.WAITING_FOR_MACHINE): "",
     (Condition.DELETING, Reason.DELETING): "",
     (Condition.DELETING, Reason.REMOVING_NODE): "",
+    (Condition.DELETING, Reason.WAITING_FOR_INFRASTRUCTURE): "",
     (Condition.PAUSED, Reason.PAUSED): "",
     (Condition.AVAILABLE, Reason.AVAILABLE): "The workload cluster is ready for use.",
 }

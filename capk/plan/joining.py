@@ -11,7 +11,7 @@ from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.images import image_version, parse_version, same_version
 from capk.kindconfig.patches import kubeadm_documents
 from capk.plan.creation import check_mounts
-from capk.plan.machines import joined_ids, machine_id, node_of, own_container, provider_id, was_joined
+from capk.plan.machines import has_lost_its_node, joined_ids, machine_id, node_of, own_container, provider_id
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, MachineObserved, NodeFacts, Observed, OperationFacts
 from capk.plan.ownership import Ownership, is_own, leads_to_own, own_uids, ownership
@@ -31,7 +31,7 @@ def plan_join(observed: MachineObserved) -> Plan:
     assert infrastructure is not None
     if infrastructure.object.is_deleting:
         return _waiting(observed, Reason.WAITING_FOR_INFRASTRUCTURE, _unready(infrastructure) or "")
-    if was_joined(observed) and not infrastructure.object.recreates:
+    if has_lost_its_node(observed) and not infrastructure.object.recreates:
         return _missing(observed)
     if message := _unready(infrastructure):
         return _waiting(observed, Reason.WAITING_FOR_INFRASTRUCTURE, message)
@@ -56,8 +56,10 @@ def progress(observed: MachineObserved, operation: OperationFacts) -> dict[str, 
 
 
 def missing_kindcluster(observed: MachineObserved) -> str:
-    """Return which KINDCluster does not exist, as far as that is known."""
+    """Return which KINDCluster does not exist, or is not served, as far as that is known."""
     machine = observed.object
+    if observed.unserved:
+        return unserved_kindcluster(observed)
     if machine.is_standalone:
         return (
             f"KINDCluster {machine.kindcluster_name}, which spec.clusterName names, does not exist in namespace "
@@ -66,6 +68,15 @@ def missing_kindcluster(observed: MachineObserved) -> str:
     if observed.owner is None:
         return f"Cluster {machine.core_cluster_name or 'of this Machine'} does not exist."
     return f"The KINDCluster of Cluster {observed.owner.name} does not exist yet."
+
+
+def unserved_kindcluster(observed: MachineObserved) -> str:
+    """Return why the provider cannot use a KINDCluster that exists."""
+    return (
+        f"KINDCluster {observed.unserved} exists, but this provider does not serve it, because its label "
+        f"{names.WATCH_FILTER_LABEL} has another value than that of this KINDMachine, or is missing. Give both objects "
+        "the same label."
+    )
 
 
 def _unready(infrastructure: Observed) -> str:

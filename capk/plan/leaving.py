@@ -7,6 +7,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.engineid import another_engine
+from capk.plan.joining import unserved_kindcluster
 from capk.plan.machines import container_in_the_way, has_joined, machine_id, node_of, own_container, was_joined
 from capk.plan.observed import FINALIZER, MachineObserved, NodeFacts
 from capk.plan.ownership import Ownership, own_uids, ownership
@@ -27,6 +28,9 @@ def plan_removal(observed: MachineObserved) -> Plan:
         return Plan(cancel_operation=operation is not None)
     if operation is not None:
         return Plan(cancel_operation=operation.request.goal is not Goal.LEFT, status=_deleting(observed))
+    if observed.unserved:
+        message = f"{unserved_kindcluster(observed)} The deletion continues then."
+        return Plan(status=_deleting(observed, Verdict("True", Reason.WAITING_FOR_INFRASTRUCTURE, message)))
     if _goes_with_its_cluster(observed) or observed.infrastructure is None:
         return _finish(observed)
     engine = observed.infrastructure.engine

@@ -10,7 +10,8 @@ from hashlib import sha256
 
 from capk.api.objects import KINDMachine
 from capk.plan.observed import MachineObserved, NodeFacts, Workers
-from capk.plan.ownership import own_uids
+from capk.plan.ownership import Ownership, own_uids, ownership
+from capk.plan.plan import Goal
 
 LONGEST_NAME = 63
 """Characters of a host name."""
@@ -49,6 +50,18 @@ def machine_id(observed: MachineObserved) -> str:
     return stored or observed.object.uid
 
 
+def has_its_node_in(observed: MachineObserved) -> bool:
+    """Return whether the observed kind cluster has the machine's container, whatever labels and references say.
+
+    Also if it was just removed, so that the deletion ends there, or if the containers are not listed yet.
+    """
+    infrastructure, left = observed.infrastructure, observed.goals.get(Goal.LEFT)
+    if infrastructure is None:
+        return False
+    was_removed = left is not None and left.request is not None and left.request.name == infrastructure.cluster_name
+    return own_container(observed) is not None or was_removed or ownership(infrastructure) is Ownership.UNSEEN
+
+
 def containers_named(observed: MachineObserved) -> list[NodeFacts]:
     """Return the containers of the kind cluster with the name of the machine's node; an engine allows one."""
     infrastructure = observed.infrastructure
@@ -71,13 +84,23 @@ def _is_own(observed: MachineObserved, node: NodeFacts) -> bool:
         return False
     # Only the provider writes a status: it proves the container of a moved object that has lost its machine id.
     is_recorded = bool(node.machine) and node.container_id == observed.object.status.get("containerID")
-    # The uid cannot be edited: it proves the container whatever the annotation holds.
-    return node.machine in (machine_id(observed), observed.object.uid) or is_recorded
+    # The uid cannot be edited: it proves the container whatever the annotation holds. A copied id proves it too if the
+    # original's node has another name: the object that has the name was moved, and its copy is older.
+    stored = None if observed.shares_node else observed.object.stored_machine_id
+    return node.machine in (machine_id(observed), observed.object.uid, stored or observed.object.uid) or is_recorded
 
 
 def joined_ids(observed: MachineObserved) -> frozenset[str]:
-    """Return the ids of the container that has joined, by annotation, status and memory."""
-    stored = frozenset[str]() if observed.is_copy else observed.object.joined_containers
+    """Return the ids of the container that has joined, by annotation, status and memory.
+
+    The annotation of a copied manifest names the container of the original, which has another name.
+    """
+    machine, container = observed.object, own_container(observed)
+    nodes = (observed.infrastructure.engine.nodes or ()) if observed.infrastructure else ()
+    others = {node.container_id for node in nodes if node.name != node_of(observed)}
+    stored = machine.joined_containers - others
+    if observed.is_copy:
+        stored &= {container.container_id} if container else frozenset()
     return stored | ({observed.joined} if observed.joined else frozenset())
 
 
@@ -89,6 +112,17 @@ def has_joined(observed: MachineObserved, container: NodeFacts) -> bool:
 def was_joined(observed: MachineObserved) -> bool:
     """Return whether a node of this machine has ever joined."""
     return observed.object.is_provisioned or bool(joined_ids(observed))
+
+
+def has_lost_its_node(observed: MachineObserved) -> bool:
+    """Return whether a node of this very object has joined: if it has no container, someone has removed it.
+
+    An object with the annotations of a former one was moved, restored, or applied again from a saved manifest. If the
+    former one's container is gone, this one lets its node join like any new object.
+    """
+    machine = observed.object
+    is_recorded = machine.stored_machine_id == machine.uid and bool(joined_ids(observed))
+    return machine.is_provisioned or bool(observed.joined) or is_recorded
 
 
 def workers_of(

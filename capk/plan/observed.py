@@ -392,11 +392,17 @@ class MachineObserved(_WithGoals):
     KINDCluster. None only if it certainly does not exist."""
     infrastructure: Observed | None = None
     """Observation of the KINDCluster that the Cluster references, or that spec.clusterName names in the same namespace,
-    as for a decision about that KINDCluster. None only if it certainly does not exist: a KINDMachine that is deleted
-    then goes without a look at the engine."""
+    as for a decision about that KINDCluster; of the one that has the machine's container, if these lead elsewhere. None
+    only if it certainly does not exist, or if it is `unserved`: a KINDMachine that is deleted then goes without a look
+    at the engine."""
+    unserved: str = ""
+    """A KINDCluster of the machine that exists, but that this provider does not serve, because of its watch filter."""
     is_copy: bool = False
     """Whether the annotations hold the machine id of another KINDMachine that exists: the one with that uid, or, if
     there is none, an older one with the same annotation. A manifest was copied."""
+    shares_node: bool = False
+    """Whether that other KINDMachine has a node of the same name in the same kind cluster: dev-w1 and w1 both have
+    dev-w1."""
     joined: str = ""
     """Id of the container that an AddWorker of this process has joined, as that operation returned it; kept at least
     until the annotation holds it."""

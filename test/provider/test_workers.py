@@ -322,6 +322,106 @@ class TestEditedReferences:
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
             assert world.engine.kubernetes_nodes == set()
 
+    @pytest.mark.parametrize("paused", [False, True])
+    async def test_label_of_another_cluster_changes_nothing_for_a_node_that_has_joined(self, world, paused):
+        """Cluster API writes the label again; until then the container proves whose worker it is."""
+        async with world.running():
+            await up(world)
+            await other_cluster(world)
+            world.kube.edit(CLUSTERS, "other", {"spec": {"paused": paused}})
+            edit = {"metadata": {"labels": {names.CORE_CLUSTER_NAME_LABEL: "other"}}}
+            world.kube.edit(KIND_MACHINES, "dev-w1", edit)
+            await asyncio.sleep(60)
+            assert world.reason("dev-w1", resource=KIND_MACHINES) == "Ready"
+            assert world.machine().provider_id == "kind://docker/dev/dev-w1"
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert sorted(node.name for node in world.engine.of()) == ["dev-control-plane"]
+            assert len(world.engine.called("remove")) == 1
+
+    async def test_copied_provider_id_does_not_lead_away_from_the_own_cluster(self, world):
+        async with world.running():
+            await up(world)
+            await other_cluster(world)
+            world.add_machine(
+                "other-w1",
+                labels={names.CORE_CLUSTER_NAME_LABEL: "other"},
+                spec={"providerID": "kind://docker/dev/dev-w1"},
+            )
+            await world.joined("other-w1")
+            assert world.machine("other-w1").provider_id == "kind://docker/other/other-w1"
+
+
+class TestMovedBesideItsCopy:
+    async def test_moved_machine_keeps_its_container_and_the_copy_gets_its_own(self, world):
+        """Someone has applied a saved manifest under another name, and then `clusterctl move` moves the original."""
+        async with world.running():
+            await up(world)
+            former, saved = world.node().container_id, world.machine().metadata
+            kept = {key: saved[key] for key in ("namespace", "labels", "annotations")}
+            world.kube.put(KIND_MACHINES, {"metadata": {**kept, "name": "dev-copy", "ownerReferences": []}, "spec": {}})
+            moved = {**kept, "name": "dev-w1", "ownerReferences": saved["ownerReferences"]}
+            world.kube.edit(
+                KIND_MACHINES, "dev-w1", {"metadata": {"annotations": {names.DELETE_FOR_MOVE_ANNOTATION: ""}}}
+            )
+            world.vanish("dev-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(5)
+            world.kube.put(KIND_MACHINES, {"metadata": moved, "spec": {}})
+            await world.joined()
+            await asyncio.sleep(60)
+            assert world.node().container_id == former
+            assert len(world.engine.called("run")) == 1
+            adopt = {"metadata": {"labels": None}, "spec": {"clusterName": "dev"}}
+            world.kube.edit(KIND_MACHINES, "dev-copy", adopt)
+            await world.joined("dev-w1", "dev-copy")
+            assert len(world.engine.called("run")) == 2
+
+    async def test_saved_manifest_that_is_applied_after_the_deletion_is_a_new_worker(self, world):
+        async with world.running():
+            await up(world)
+            saved = world.machine().metadata
+            again = {key: saved[key] for key in ("name", "namespace", "labels", "annotations", "ownerReferences")}
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            world.kube.put(KIND_MACHINES, {"metadata": again, "spec": {}})
+            await world.joined()
+            assert len(world.engine.called("run")) == 2
+
+
+class TestWatchFilter:
+    @pytest.fixture
+    def world(self, tmp_path):
+        return World(tmp_path, capi="v1beta2", watch_filter="blue")
+
+    async def test_kindcluster_without_the_label_is_named_as_the_cause(self, world):
+        label = {names.WATCH_FILTER_LABEL: "blue"}
+        async with world.running():
+            world.add(spec={"standalone": True}, labels=label)
+            world.add_standalone_machine(labels=label)
+            await world.ready()
+            await world.joined()
+            world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": {names.WATCH_FILTER_LABEL: None}}})
+            world.kube.edit(KIND_MACHINES, "dev-w1", {"metadata": {"annotations": {"touched": ""}}})
+            await asyncio.sleep(5)
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(60)
+            status, reason, message = world.condition("Deleting", "dev-w1", resource=KIND_MACHINES)
+            assert (status, reason) == ("True", "WaitingForInfrastructure")
+            assert message.startswith("KINDCluster dev exists, but this provider does not serve it")
+            assert world.node()
+            world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": label}})
+            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+
+    async def test_new_machine_waits_with_that_cause(self, world):
+        async with world.running():
+            world.add(spec={"standalone": True})
+            world.add_standalone_machine(labels={names.WATCH_FILTER_LABEL: "blue"})
+            await world.until(lambda: world.reason("dev-w1", resource=KIND_MACHINES) == "WaitingForInfrastructure")
+            message = world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[2]
+            assert "does not serve it" in message
+            assert await quiet(world, 500) == 0
+
 
 class TestOtherEngine:
     @pytest.mark.parametrize("seconds", [0.5, 5, 60])
@@ -641,3 +741,12 @@ async def up(world, *machines):
         world.add_machine(name)
     await world.ready()
     await world.joined(*machines)
+
+
+async def other_cluster(world):
+    """Create another Cluster, named other, and wait until its KINDCluster is Ready."""
+    references = {"infrastructureRef": {"kind": "KINDCluster", "name": "other"}}
+    made = world.kube.put(CLUSTERS, {"metadata": {"name": "other", "namespace": "default"}, "spec": references})
+    reference = {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "name": "other", "uid": made["metadata"]["uid"]}
+    world.add("other", ownerReferences=[reference], spec={"kubernetesVersion": "v1.36.1"})
+    await world.ready("other")

@@ -31,11 +31,20 @@ def infrastructure_of(life: Life, obj: Body) -> Body | None:
 def container_of(life: Life, obj: Body) -> Container | None:
     """Return the container of a KINDMachine on any engine."""
     recorded = (obj.get("status") or {}).get("containerID")
-    known = identities(obj)
-    for container in life.world.engine.everywhere():
-        if container.is_added and (container.machine in known or container.id == recorded):
-            return container
-    return None
+    known, name = identities(obj), _node_of(life, obj)
+    found = [
+        container
+        for container in life.world.engine.everywhere()
+        if container.is_added and (container.machine in known or container.id == recorded)
+    ]
+    # Of two with a copied id, the name shows whose each is.
+    return next((one for one in found if one.name == name), None if name else next(iter(found), None))
+
+
+def _node_of(life: Life, obj: Body) -> str:
+    """Return the name of the node; empty without a KINDCluster."""
+    infrastructure = infrastructure_of(life, obj)
+    return node_name(wanted_name(life, infrastructure), obj["metadata"]["name"]) if infrastructure else ""
 
 
 def is_untouched(life: Life, obj: Body) -> bool:
@@ -70,7 +79,7 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         if not container.running:
             yield "its container does not run"
         return
-    taken = world.engine.named(node_name(wanted_name(life, infrastructure), obj["metadata"]["name"]))
+    taken = world.engine.named(_node_of(life, obj))
     if taken is not None and taken is not container:
         yield "a container of someone else has its name"
     if _was_joined(obj) and infrastructure["spec"].get("recreatePolicy") != "Always":
@@ -79,9 +88,10 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
 
 
 def _is_shared(life: Life, obj: Body) -> bool:
-    """Return whether another object holds its machine id: a moved object is younger than its copy, which keeps it."""
+    """Return whether another object holds its machine id and has a node of the same name."""
     others = (one for one in life.world.api.all(names.KIND_MACHINES) if one is not obj)
-    return any(identities(obj) & identities(one) for one in others)
+    node = _node_of(life, obj)
+    return any(identities(obj) & identities(one) and _node_of(life, one) == node for one in others)
 
 
 def _unready(life: Life, infrastructure: Body) -> Iterator[str]:
@@ -106,7 +116,8 @@ def _unready(life: Life, infrastructure: Body) -> Iterator[str]:
 def _was_joined(obj: Body) -> bool:
     initialization = (obj.get("status") or {}).get("initialization") or {}
     annotations = obj["metadata"].get("annotations") or {}
-    return bool(initialization.get("provisioned")) or names.JOINED_CONTAINER_ANNOTATION in annotations
+    is_own = annotations.get(names.MACHINE_ID_ANNOTATION) == obj["metadata"]["uid"]
+    return bool(initialization.get("provisioned")) or (is_own and names.JOINED_CONTAINER_ANNOTATION in annotations)
 
 
 def _status_of(life: Life, obj: Body) -> str:

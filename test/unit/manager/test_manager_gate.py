@@ -171,6 +171,26 @@ def test_nothing_is_done_for_a_machine_that_others_hold(request_: Any) -> None:
     assert not worker_wanted(request_, paused=True, cluster={}, **going)
 
 
+def test_edited_label_neither_redirects_a_join_nor_holds_a_removal() -> None:
+    """The label leads to a paused Cluster; the request was made for the kind cluster of another one."""
+    store = new_store()
+    relations = Relations(store)
+    store.put(names.KIND_CLUSTERS, kindcluster(owner="dev").raw)
+    store.put(names.KIND_CLUSTERS, kindcluster(owner="prod", name="prod", uid="another").raw)
+    for name, paused in (("dev", False), ("prod", True)):
+        owner = owner_cluster(name, paused=paused).raw
+        references = {"infrastructureRef": {"kind": "KINDCluster", "name": name}}
+        metadata = {**owner["metadata"], "resourceVersion": "1"}
+        store.put(names.CLUSTERS, {**owner, "metadata": metadata, "spec": {**owner["spec"], **references}})
+    gate, labels = Gate(store, relations), {names.CORE_CLUSTER_NAME_LABEL: "prod"}
+    spec = {"providerID": f"kind://docker/dev/{NODE}"}
+    for request, metadata in ((LEAVE, GOING), (JOIN, {})):
+        machine = begun_machine(spec, labels=labels, **metadata)
+        store.clear(names.KIND_MACHINES)
+        store.put(names.KIND_MACHINES, machine.raw)
+        assert gate.still_wanted(Record(machine.key, MACHINE_UID), request) is (request is LEAVE)
+
+
 def test_container_of_a_vanished_machine_goes_unless_another_object_has_its_id() -> None:
     assert worker_wanted(LEAVE, vanished=True)
     assert not worker_wanted(JOIN, vanished=True)

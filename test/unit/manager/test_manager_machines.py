@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from capk.api import names
 from capk.api.objects import Key, KINDMachine
 from capk.engine.place import SHARED
@@ -96,3 +98,19 @@ def test_of_several_objects_with_a_machine_id_the_oldest_has_it() -> None:
     made = relations(moved, copy)
     assert (made.machines.is_copy(moved), made.machines.is_copy(copy)) == (False, True)
     assert made.keys_for_event(names.KIND_MACHINES, moved.raw) >= {MACHINE, copy.key}
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "shares"),
+    [
+        (NODE.removeprefix("dev-"), "default", True),
+        ("copy", "default", False),
+        (NODE.removeprefix("dev-"), "elsewhere", False),
+    ],
+)
+def test_copy_may_have_a_node_of_the_same_name(name: str, namespace: str, shares: bool) -> None:
+    original = kindmachine()
+    copy = kindmachine(name=name, namespace=namespace, uid="two", annotations=STORED)
+    machines = relations(original, copy).machines
+    assert (machines.is_copy(copy), machines.shares_node(copy, "dev")) == (True, shares)
+    assert not machines.shares_node(original, "dev")

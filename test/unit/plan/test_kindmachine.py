@@ -535,6 +535,13 @@ class TestJoined:
         plan = decide(observe_machine(alone, infrastructure=cluster_with()))
         assert said(plan).endswith("Delete this KINDMachine.")
 
+    def test_saved_manifest_that_is_applied_again_is_a_new_worker(self) -> None:
+        """Its annotations name the container of the object that was deleted."""
+        saved = joined_machine(uid="new-uid", status={})
+        plan = decide(observe_machine(saved, infrastructure=cluster_with()))
+        assert isinstance(plan.operation, AddWorker)
+        assert plan.refresh, "the listing may be old: the object may also have been moved or restored"
+
     def test_worker_comes_back_with_a_kind_cluster_that_is_created_again(self) -> None:
         cluster = kindcluster({"recreatePolicy": "Always"}, annotations=COMPLETE, status=UP)
         away = cluster_with(cluster=cluster, engine=NOTHING_THERE)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from capk.plan.machines import node_name, own_container, workers_of
+from capk.plan.machines import has_joined, node_name, own_container, was_joined, workers_of
 from capk.plan.observed import Workers
 from test.unit.plan.builders import (
     JOINED,
@@ -68,10 +68,24 @@ class TestOwnership:
         moved = joined_machine(uid="new-uid", status={})
         assert own_container(observe_machine(moved, infrastructure=cluster_with(worker()))) == worker()
 
-    def test_copy_of_a_machine_has_no_container(self) -> None:
-        copy = kindmachine(uid="copy", annotations=JOINED)
-        observed = observe_machine(copy, infrastructure=cluster_with(worker()), is_copy=True)
+    def test_copy_whose_node_has_the_name_of_the_originals_has_no_container(self) -> None:
+        copy = kindmachine(uid="copy", name=NODE.removeprefix("dev-"), annotations=JOINED)
+        observed = observe_machine(copy, infrastructure=cluster_with(worker()), is_copy=True, shares_node=True)
         assert own_container(observed) is None
+        assert not was_joined(observed)
+
+    def test_machine_that_was_moved_beside_its_copy_keeps_its_container(self) -> None:
+        moved = joined_machine(uid="new-uid", status={})
+        observed = observe_machine(moved, infrastructure=cluster_with(worker()), is_copy=True)
+        assert own_container(observed) == worker()
+        assert has_joined(observed, worker())
+
+    @pytest.mark.parametrize("is_copy", [True, False])
+    def test_container_of_another_name_is_none_that_a_copy_has_lost(self, is_copy: bool) -> None:
+        copy = kindmachine(uid="copy", name="copy", annotations=JOINED)
+        observed = observe_machine(copy, infrastructure=cluster_with(worker()), is_copy=is_copy)
+        assert own_container(observed) is None
+        assert not was_joined(observed)
 
     def test_status_proves_the_container_of_a_machine_that_lost_its_annotations(self) -> None:
         bare = joined_machine(uid="new-uid", annotations={})
