@@ -5,15 +5,19 @@ from typing import Any
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
+from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.engineid import another_engine
 from capk.plan.joining import unserved_kindcluster
 from capk.plan.machines import container_in_the_way, has_joined, machine_id, node_of, own_container, was_joined
-from capk.plan.observed import FINALIZER, MachineObserved, NodeFacts
-from capk.plan.ownership import Ownership, own_uids, ownership
+from capk.plan.observed import FINALIZER, MachineObserved, NodeFacts, Observed
+from capk.plan.ownership import Ownership, leads_to_own, own_uids, ownership
 from capk.plan.plan import Goal, Plan, RemoveWorker
 from capk.plan.status import Verdict, machine_status
 
+NODE_ATTEMPTS = 4
+"""How often the provider tries to delete the Node of a standalone machine whose API server does not answer: it may be
+starting. After that the Node stays, because the deletion of the object must end."""
 _OF_WHOLE_NODES = frozenset({Reason.JOINED, Reason.MISSING, Reason.STARTING_NODES, Reason.NODES_STOPPED})
 """Reasons of the condition WorkerJoined while no join is under way."""
 
@@ -95,6 +99,8 @@ def _remove(observed: MachineObserved, container: NodeFacts | None) -> Plan:
     drains = _drains(observed, container)
     message = f"{'Draining and removing' if drains else 'Removing'} node {node}."
     status = _deleting(observed, Verdict("True", Reason.REMOVING_NODE, message))
+    last = observed.goals.get(Goal.LEFT)
+    attempts = last.attempts if last is not None and last.failure is not None else 0
     if failure := observed.failure(Goal.LEFT):
         remaining = observed.remaining(Goal.LEFT)
         retried = Verdict("True", Reason.DELETION_FAILED, f"{failure.message} The provider retries the deletion.")
@@ -107,10 +113,20 @@ def _remove(observed: MachineObserved, container: NodeFacts | None) -> Plan:
         container.machine if container else machine_id(observed),
         uids=own_uids(infrastructure),
         drain=drains,
+        must_delete_node=observed.object.is_standalone and attempts < NODE_ATTEMPTS - 1,
+        control_planes=_control_planes(infrastructure),
         settle_seconds=SETTLE_SECONDS if container is None and _may_appear(observed) else 0.0,
         engine=infrastructure.engine.id,
     )
     return Plan(operation=removal, status=status)
+
+
+def _control_planes(infrastructure: Observed) -> frozenset[str]:
+    """Return the containers of the control planes, if nobody else has any in the kind cluster."""
+    if ownership(infrastructure) not in (Ownership.OURS, Ownership.MIXED) or not leads_to_own(infrastructure):
+        return frozenset()
+    nodes = infrastructure.engine.nodes or ()
+    return frozenset(node.container_id for node in nodes if node.role == CONTROL_PLANE)
 
 
 def _drains(observed: MachineObserved, container: NodeFacts | None) -> bool:

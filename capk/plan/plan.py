@@ -193,6 +193,10 @@ class RemoveWorker:
     settle_seconds: float = 0.0
     """How long no container may appear before the removal is complete: the engine may still be adding the one of a
     cancelled join."""
+    must_delete_node: bool = False
+    """Whether it fails as long as the Node cannot be deleted: without Cluster API nothing else deletes it later."""
+    control_planes: frozenset[str] = field(default=frozenset(), compare=False)
+    """Containers of the control planes, which need no mark: those of an adopted kind cluster have none."""
     spared: frozenset[str] = frozenset()
     """Containers that stay all the same: those of `AddWorker.joined`."""
     engine: str = ""

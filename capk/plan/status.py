@@ -1,13 +1,14 @@
 """Build a status from the verdicts of a decision: conditions, their summary and the history (C17, C18, C20)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from capk.api.conditions import Status, find, set_condition
 from capk.api.names import PAUSED_ANNOTATION, Condition, Reason
 from capk.api.objects import Object, OwnerCluster
+from capk.plan.machines import was_joined
 from capk.plan.observed import GoalFacts, MachineObserved, Observed
 
 HISTORY_LIMIT = 20
@@ -90,7 +91,7 @@ def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdi
     is_answering = infrastructure is not None and infrastructure.engine.answers
     answers = {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if is_answering else {}
     after = _with_verdicts(before, unobserved | RUNS_FREELY | answers | dict(verdicts), machine.generation, now)
-    summary = {Condition.READY: _summary(after, _MACHINE_PARTS)}
+    summary = {Condition.READY: _machine_summary(observed, after)}
     status = {
         **machine.status,
         **({"clusterName": infrastructure.cluster_name} if infrastructure else {}),
@@ -99,6 +100,16 @@ def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdi
         "observedGeneration": machine.generation,
     }
     return {field: value for field, value in status.items() if value is not None and value != []}
+
+
+def _machine_summary(observed: MachineObserved, conditions: Sequence[Mapping[str, Any]]) -> Verdict:
+    """Return Ready of a KINDMachine: Unknown if its node has joined, and the engine cannot be asked about it.
+
+    False would let a MachineHealthCheck replace all workers, whose containers may well run.
+    """
+    summary, engine = _summary(conditions, _MACHINE_PARTS), find(conditions, Condition.ENGINE_AVAILABLE)
+    is_unseen = engine is not None and engine["status"] == "False" and summary.reason == engine["reason"]
+    return replace(summary, status="Unknown") if is_unseen and was_joined(observed) else summary
 
 
 def queued(message: str, last: GoalFacts | None) -> Verdict:

@@ -84,18 +84,21 @@ class Workers:
     ) -> None:
         """Remove the container of one machine, then its Node; either may be gone.
 
-        Raises CommandError if the container cannot be removed; Withdrawn as soon as the object does not want it.
-        Errors of the drain and of the removal of the Node are logged: the control plane may be gone as well.
+        Raises CommandError if the container cannot be removed, or the Node while it `must_delete_node`; Withdrawn as
+        soon as the object does not want it. Other errors of the drain and of the removal of the Node are logged: the
+        control plane may be gone as well.
         """
         nodes = await list_nodes(self._containers, request.name)
-        is_there = bool(_proven(nodes, request.node, request.machine, request.uids))
-        control_plane = _marked_control_plane(nodes, request.uids, is_there=is_there)
+        own = _proven(nodes, request.node, request.machine, request.uids)
+        control_plane = _own_control_plane(nodes, request, is_there=bool(own))
         on_step(Step(Reason.REMOVING_NODE, f"Removing node {request.node}"))
-        if request.drain and is_there and control_plane:
+        # Without a kubelet no Pod would end.
+        if request.drain and control_plane and any(node.running for node in own):
             await self._best_effort(self._nodes.drain(control_plane, request.node), "drain", request.node)
         left = await self._remove_containers(request, still_wanted)
         if control_plane and not _is_taken(left, request.node):
-            await self._best_effort(self._nodes.delete_node(control_plane, request.node), "delete", request.node)
+            deletion = self._nodes.delete_node(control_plane, request.node)
+            await (deletion if request.must_delete_node else self._best_effort(deletion, "delete", request.node))
         if request.goal is Goal.LEFT:
             self._logs.drop(request.node)
         check_engine(await self._inventory.refresh(), request)
@@ -206,15 +209,16 @@ def _observed_control_plane(nodes: Iterable[Node], request: AddWorker) -> str:
     return running[own[0]]
 
 
-def _marked_control_plane(nodes: Iterable[Node], uids: Collection[str], *, is_there: bool) -> str:
-    """Return the id of a running control plane with one of the marks; empty if there is none.
+def _own_control_plane(nodes: Iterable[Node], request: RemoveWorker, *, is_there: bool) -> str:
+    """Return the id of a running control plane of the machine's kind cluster; empty if there is none.
 
     is_there: whether the machine's own container proves whose kind cluster it is. Then a control plane without a mark
-    counts too: that of an adopted kind cluster has none.
+    counts too, as does one of the decision: that of an adopted kind cluster has none.
     """
     for node in nodes:
         mark = Mark.parse(node.mark)
-        is_ours = mark.uid in uids if mark else is_there
+        is_known = is_there or node.container_id in request.control_planes
+        is_ours = mark.uid in request.uids if mark else is_known
         if node.role == CONTROL_PLANE and node.running and is_ours:
             return node.container_id
     return ""

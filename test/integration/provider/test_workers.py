@@ -12,6 +12,7 @@ from test.integration.provider.journeys import Place, clusterctl, generated, kub
 
 TEMPLATES = Path(__file__).parents[3] / "templates"
 DEPLOYMENTS = Resource("cluster.x-k8s.io", "v1beta2", "machinedeployments", "MachineDeployment")
+MACHINE_SETS = Resource("cluster.x-k8s.io", "v1beta2", "machinesets", "MachineSet")
 HEALTH_CHECKS = Resource("cluster.x-k8s.io", "v1beta2", "machinehealthchecks", "MachineHealthCheck")
 NAME = "crew"
 WORKERS = f"{NAME}-workers"
@@ -82,6 +83,14 @@ def test_autoscaler_finds_the_machine_of_each_node(crew: Place, tmp_path: Path) 
     assert len(listed) == len({one.rpartition("/")[2] for one in listed}) == 5
 
 
+@pytest.mark.rule("C58")
+def test_node_gets_the_role_label_of_its_machine(crew: Place, tmp_path: Path) -> None:
+    names = await_workers(crew, 2)
+    look = ("get", "nodes", "--selector=node-role.kubernetes.io/worker", "--output=name")
+    secret = crew.get(SECRETS, f"{NAME}-kubeconfig")
+    eventually(lambda: kubectl(secret, tmp_path, *look).split() == [f"node/{name}" for name in names], 60, 0.5)
+
+
 def test_nothing_is_written_while_nothing_changes(crew: Place) -> None:
     unchanged(lambda: crew.resource_versions(NAME), 9)
 
@@ -113,6 +122,23 @@ def test_change_of_the_template_replaces_the_machines(crew: Place) -> None:
     [machine] = machines(crew)
     assert machine["spec"]["labels"] == labels
     assert [node.name for node in crew.kind_cluster(NAME).nodes if node.role == "worker"] == await_workers(crew, 1)
+
+
+@pytest.mark.rule("C57")
+def test_machine_of_a_version_above_the_control_planes_is_not_created(crew: Place) -> None:
+    """Core compares with the version in the status of the KINDControlPlane."""
+    former = await_workers(crew, 1)
+    later = f"v1.{int(crew.version.split('.')[1]) + 1}.0"
+    crew.patch(DEPLOYMENTS, WORKERS, {"spec": {"template": {"spec": {"version": later}}}})
+
+    def refused() -> bool:
+        found = [condition(one, "ScalingUp") for one in crew.api.list(MACHINE_SETS, crew.namespace)]
+        return any("preflight check" in str(one.get("message")) and crew.version in str(one) for one in found)
+
+    eventually(refused, 60, 0.25)
+    assert await_workers(crew, 1) == former
+    crew.patch(DEPLOYMENTS, WORKERS, {"spec": {"template": {"spec": {"version": crew.version}}}})
+    assert await_workers(crew, 1) == former
 
 
 def test_failed_worker_is_replaced_by_a_health_check(crew: Place) -> None:

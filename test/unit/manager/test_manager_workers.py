@@ -273,6 +273,29 @@ def test_adopted_control_plane_without_a_mark_is_asked_for_a_proven_worker(place
     assert place.engine.steps == ["remove", DELETE_NODE]
 
 
+def test_adopted_control_plane_of_the_decision_is_asked_without_a_worker(place: Place) -> None:
+    place.engine.listed = [node(mark="")]
+    place.remove()
+    assert place.engine.steps == []
+    place.remove(control_planes=frozenset({CONTROL_PLANE}))
+    assert place.engine.steps == [DELETE_NODE]
+
+
+def test_node_that_must_go_is_a_failure_if_the_api_server_does_not_answer(place: Place) -> None:
+    place.engine.listed.append(worker())
+    place.engine.failing[DELETE_NODE] = failed("connection refused")
+    with pytest.raises(CommandError):
+        place.remove(must_delete_node=True)
+    assert names(place) == ["rec-control-plane"]
+    place.remove()
+
+
+def test_stopped_node_is_not_drained(place: Place) -> None:
+    place.engine.listed.append(worker(running=False))
+    place.remove(drain=True)
+    assert place.engine.steps == ["remove", DELETE_NODE]
+
+
 def test_removal_waits_for_a_container_that_the_engine_may_still_create(place: Place) -> None:
     async def whole() -> None:
         asyncio.get_running_loop().call_later(4, lambda: place.engine.listed.append(worker()))

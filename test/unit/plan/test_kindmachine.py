@@ -19,6 +19,7 @@ from capk.plan.observed import CLAIM, FINALIZER, PROVIDER_ID, EngineFacts, Machi
 from capk.plan.plan import AddWorker, Create, Goal, Plan, RemoveWorker
 from test.unit.plan.builders import (
     COMPLETE,
+    IDENTITY,
     JOINED,
     MACHINE_FINALIZER,
     MACHINE_UID,
@@ -242,13 +243,29 @@ class TestWaiting:
         plan = decide(observe_machine(infrastructure=cluster_with(engine=engine)))
         assert plan.operation is None
 
-    @pytest.mark.parametrize("machine", [kindmachine(), joined_machine()])
-    def test_engine_that_does_not_answer_is_reported(self, machine: Any) -> None:
-        engine = EngineFacts(was_listed=True, failure=NO_ENGINE, exists=True, nodes=(node(),))
+    @pytest.mark.parametrize(
+        ("machine", "ready"),
+        [(kindmachine(), "False"), (joined_machine(), "Unknown"), (joined_machine(uid="moved", status={}), "Unknown")],
+    )
+    def test_engine_that_does_not_answer_is_reported(self, machine: Any, ready: str) -> None:
+        """A node that has joined may well run: a MachineHealthCheck must not replace it."""
+        engine = EngineFacts(was_listed=True, failure=NO_ENGINE, exists=True, nodes=(node(), worker()))
         plan = decide(observe_machine(machine, infrastructure=cluster_with(engine=engine)))
         assert plan.operation is None
         assert verdict(plan, Condition.ENGINE_AVAILABLE) == ("False", "EngineUnreachable")
-        assert verdict(plan, Condition.READY) == ("False", "EngineUnreachable")
+        assert verdict(plan, Condition.READY) == (ready, "EngineUnreachable")
+        assert said(plan, Condition.READY) == "docker does not answer"
+
+    def test_worker_that_stops_while_the_engine_does_not_answer_has_stopped_since_it_answers(self) -> None:
+        """The deadlines of a MachineHealthCheck count from the last transition."""
+        silent = EngineFacts(was_listed=True, failure=NO_ENGINE, exists=True, nodes=(node(), worker()))
+        observed = observe_machine(joined_machine(), infrastructure=cluster_with(engine=silent))
+        observed = applied(observed, decide(observed))
+        later = NOW + timedelta(minutes=10)
+        plan = decide(replace(observed, infrastructure=cluster_with(worker(running=False)), now=later))
+        assert plan.status is not None
+        (ready,) = [one for one in plan.status["conditions"] if one["type"] == Condition.READY]
+        assert (ready["status"], ready["lastTransitionTime"]) == ("False", later.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def test_engine_that_was_not_asked_yet_is_waited_for_without_a_status(self) -> None:
         assert decide(observe_machine(infrastructure=cluster_with(engine=EngineFacts()))) == Plan(requeue_seconds=1.0)
@@ -260,6 +277,8 @@ class TestWaiting:
         plan = decide(observe_machine(machine, infrastructure=cluster_with(cluster=cluster, engine=engine)))
         assert (plan.operation, plan.remove_finalizer) == (None, False)
         assert verdict(plan, Condition.ENGINE_AVAILABLE) == ("False", "EngineChanged")
+        is_kept = machine.is_provisioned and not machine.is_deleting
+        assert verdict(plan, Condition.READY)[0] == ("Unknown" if is_kept else "False")
 
     def test_containers_that_are_not_listed_yet_are_asked_for(self) -> None:
         unseen = EngineFacts(was_listed=True, exists=True)
@@ -591,13 +610,38 @@ class TestDeletion:
     def test_provider_drains_a_standalone_node(self, annotations: Mapping[str, str], drains: bool) -> None:
         annotations = {**JOINED, **annotations}
         machine = joined_machine({"clusterName": "dev"}, owned=False, annotations=annotations, **DELETED)
-        assert self.gone(machine, worker()).operation == removal(drain=drains)
+        assert self.gone(machine, worker()).operation == removal(drain=drains, must_delete_node=True)
 
     def test_standalone_node_whose_container_is_gone_is_removed_from_the_workload_cluster(self) -> None:
         machine = joined_machine({"clusterName": "dev"}, owned=False, **DELETED)
-        assert self.gone(machine).operation == removal()
+        assert self.gone(machine).operation == removal(must_delete_node=True)
         assert self.gone(machine, goals=ended(removal())).remove_finalizer
         assert self.gone(joined_machine(**DELETED)).remove_finalizer, "core removes the Node of a Machine"
+
+    def test_node_that_cannot_be_deleted_is_left_in_the_end(self) -> None:
+        """The API server may be starting, or gone for good."""
+        machine = joined_machine({"clusterName": "dev"}, owned=False, **DELETED)
+        refused = Failure(Reason.COMMAND_FAILED, "connection refused")
+
+        def after(attempts: int) -> Any:
+            goals = failed(removal(must_delete_node=True), refused, attempts=attempts, seconds_ago=999)
+            return self.gone(machine, goals=goals).operation
+
+        assert [after(attempts).must_delete_node for attempts in range(1, 5)] == [True, True, False, False]
+
+    def test_control_planes_of_an_adopted_cluster_are_known_without_a_mark(self) -> None:
+        """If the worker's container is gone too, nothing else proves where its Node is."""
+        machine = joined_machine({"clusterName": "dev"}, owned=False, **DELETED)
+        claim = {names.CLAIM_ANNOTATION: "dev", names.CLAIM_ID_ANNOTATION: "c1", names.IDENTITY_ANNOTATION: IDENTITY}
+        adopted = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None),))
+        infrastructure = cluster_with(cluster=kindcluster(annotations=claim, status=UP), engine=adopted)
+        plan = self.gone(machine, infrastructure=infrastructure)
+        assert isinstance(plan.operation, RemoveWorker)
+        assert plan.operation.control_planes == {"c1"}
+        foreign = replace(adopted, nodes=(node(mark="another"),))
+        plan = self.gone(machine, infrastructure=cluster_with(engine=foreign))
+        assert isinstance(plan.operation, RemoveWorker)
+        assert plan.operation.control_planes == frozenset()
 
     @pytest.mark.rule("C53")
     def test_join_that_runs_is_cancelled_and_its_late_container_awaited(self) -> None:
