@@ -122,7 +122,7 @@ def _remove(observed: MachineObserved, container: NodeFacts | None) -> Plan:
 
 
 def _control_planes(infrastructure: Observed) -> frozenset[str]:
-    """Return the containers of the control planes, if nobody else has any in the kind cluster."""
+    """Return the containers of the control planes, if all of them are the KINDCluster's own."""
     if ownership(infrastructure) not in (Ownership.OURS, Ownership.MIXED) or not leads_to_own(infrastructure):
         return frozenset()
     nodes = infrastructure.engine.nodes or ()

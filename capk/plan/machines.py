@@ -51,7 +51,7 @@ def machine_id(observed: MachineObserved) -> str:
 
 
 def has_its_node_in(observed: MachineObserved) -> bool:
-    """Return whether the observed kind cluster has the machine's container, whatever labels and references say.
+    """Return whether the observed kind cluster has the machine's container, whatever labels and references lead to.
 
     Also if it was just removed, so that the deletion ends there, or if the containers are not listed yet.
     """

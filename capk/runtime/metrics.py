@@ -34,7 +34,7 @@ class Metrics:
         self._kind = Info("capk_kind", "The version of the kind command.", registry=self.registry)
         self.creation_step_seconds = Histogram(
             "capk_creation_step_seconds",
-            "Duration of a step of a kind cluster's creation.",
+            "Duration of a step of a kind cluster's creation, or of a worker's join.",
             ("step",),
             buckets=_CREATION_BUCKETS,
             registry=self.registry,

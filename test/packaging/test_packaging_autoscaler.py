@@ -43,6 +43,7 @@ def test_deployment_names_its_cluster_and_template(deployment: dict[str, Any]) -
     assert spec["selector"] == {"matchLabels": {}}  # core fills it in
 
 
+@pytest.mark.rule("C56")
 def test_page_names_the_annotations_that_the_autoscaler_reads() -> None:
     page = (ROOT / "docs" / "workers.md").read_text()
     assert [name for name in sorted(BOUNDS | CAPACITY) if name not in page] == []

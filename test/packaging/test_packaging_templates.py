@@ -1,6 +1,7 @@
 """The cluster templates and the ClusterClass: variables, flavors and references that fit together."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,16 @@ def patterns_of(schema: Mapping[str, Any]) -> set[str]:
 def test_class_allows_as_many_nodes_as_a_kindcluster_may_have() -> None:
     most = variable("controlPlaneCount")["maximum"] + variable("workerCount")["maximum"]
     assert most <= field("nodes")["maxItems"]
+
+
+@pytest.mark.parametrize("name", ["controlPlaneCount", "workerCount"])
+def test_deprecated_variable_names_the_release_that_removes_it(name: str) -> None:
+    found = re.search(r"Deprecated: release (\d+\.\d+\.\d+) removes it", variable(name)["description"])
+    assert found, "the description is what users of the class see"
+    page = (ROOT / "docs" / "install.md").read_text()
+    assert f"| `{name}` | none | {found[0]}." in page
+    current = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert tuple(map(int, found[1].split("."))) > tuple(map(int, current.split("."))), "the release has come: remove it"
 
 
 MIRROR = ("registries", "mirrors", "[]")

@@ -133,7 +133,8 @@ def test_machine_of_a_version_above_the_control_planes_is_not_created(crew: Plac
 
     def refused() -> bool:
         found = [condition(one, "ScalingUp") for one in crew.api.list(MACHINE_SETS, crew.namespace)]
-        return any("preflight check" in str(one.get("message")) and crew.version in str(one) for one in found)
+        words = f"ControlPlane version ({crew.version.removeprefix('v')})"
+        return any(words in str(one.get("message")) and "preflight check failed" in one["message"] for one in found)
 
     eventually(refused, 60, 0.25)
     assert await_workers(crew, 1) == former
