@@ -209,6 +209,13 @@ MACHINE_KINDS: Final[dict[str, tuple[float, MachineMaker]]] = {
     "machine-replace": (1, _worker("machine-replace")),
     "machine-copy": (0.7, lambda rng, cluster, name: {"do": "machine-copy", "name": name, "to": f"{name}-copy"}),
     "machine-move": (1, _worker("machine-move", after=(2, 30))),
+    "machine-relabel": (
+        0.5,
+        lambda rng, cluster, name: {
+            **_one("machine-relabel", seconds=(2, 20, 90))(rng, name),
+            "to": rng.choice((*NAMES, "nowhere")),
+        },
+    ),
     "machine-pause": (1, _worker("pause", kind="kindmachines", seconds=(5, 60, 600))),
     "forge-machine-id": (0.4, _forged({names.MACHINE_ID_ANNOTATION: "$UID:OTHER"})),
     "strip-machine-id": (0.3, _forged({names.MACHINE_ID_ANNOTATION: None})),

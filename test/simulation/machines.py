@@ -109,6 +109,22 @@ def machine_annotate(life: Life, name: str, annotations: Mapping[str, str | None
         life.world.api.edit(names.KIND_MACHINES, NAMESPACE, name, patch)
 
 
+@action("machine-relabel")
+def machine_relabel(life: Life, name: str, to: str, seconds: float = 20.0) -> None:
+    """Someone edits the label that names the Cluster; Cluster API writes it again after a while."""
+    obj = life.world.api.find(names.KIND_MACHINES, NAMESPACE, name)
+    before = ((obj or {"metadata": {}})["metadata"].get("labels") or {}).get(names.CORE_CLUSTER_NAME_LABEL)
+    if before is not None:
+        _label(life, name, to)
+        life.later(seconds, _label, life, name, before)
+
+
+def _label(life: Life, name: str, cluster: str) -> None:
+    if life.world.api.find(names.KIND_MACHINES, NAMESPACE, name):
+        labels = {"labels": {names.CORE_CLUSTER_NAME_LABEL: cluster}}
+        life.world.api.edit(names.KIND_MACHINES, NAMESPACE, name, {"metadata": labels})
+
+
 def _expanded(life: Life, value: str | None) -> str | None:
     if value is None or not value.startswith("$UID:"):
         return value
