@@ -27,6 +27,8 @@ from capk.plan.ownership import Ownership, ownership
 from capk.plan.plan import AddWorker, Plan
 from capk.plan.status import Verdict, false, machine_status, paused_status, true
 
+CLONED_SECONDS = 30.0
+"""How long an object that was created from a template waits silently for its Machine, which core creates after it."""
 REFUSED_SECONDS = 60.0
 """Interval between reads of a Machine that the API server refuses: no event shows that it allows them."""
 
@@ -82,10 +84,15 @@ def await_machine(observed: MachineObserved) -> Plan | None:
         message = f"The API server refuses to hand out the Machine that owns this KINDMachine: {observed.unreadable}"
         return replace(_not_joined(observed, Reason.WAITING_FOR_MACHINE, message), requeue_seconds=REFUSED_SECONDS)
     age = (observed.now - machine.created_at).total_seconds()
-    if 0 <= age < FRESH_SECONDS and not machine.status:
-        return Plan(requeue_seconds=FRESH_SECONDS - age + 0.1)
+    is_cloned = names.CLONED_FROM_ANNOTATION in machine.annotations
+    patience = CLONED_SECONDS if is_cloned else FRESH_SECONDS
+    if 0 <= age < patience and not machine.status:
+        return Plan(requeue_seconds=patience - age + 0.1)
     message = (
-        "No Machine owns this KINDMachine. A MachineDeployment creates both from a KINDMachineTemplate. "
+        "No Machine owns this KINDMachine, although it was created from a KINDMachineTemplate. Cluster API creates its "
+        "Machine a moment later; if it does not, see the conditions of the MachineSet."
+        if is_cloned
+        else "No Machine owns this KINDMachine. A MachineDeployment creates both from a KINDMachineTemplate. "
         "Delete this object, or set spec.clusterName to the name of a KINDCluster to use it without a Machine."
     )
     return _not_joined(observed, Reason.WAITING_FOR_MACHINE, message)

@@ -187,6 +187,17 @@ class TestWaiting:
         assert plan.status is None
         assert plan.requeue_seconds == pytest.approx(2.1)
 
+    def test_object_from_a_template_waits_longer_and_is_not_to_be_deleted(self) -> None:
+        """A busy core creates the Machine seconds after its KINDMachine."""
+        cloned = {names.CLONED_FROM_ANNOTATION: "dev-workers"}
+        new = kindmachine(owned=False, annotations=cloned, creationTimestamp=(NOW - timedelta(seconds=10)).isoformat())
+        plan = decide(observe_machine(new, machine=None))
+        assert (plan.status, plan.requeue_seconds) == (None, pytest.approx(20.1))
+        plan = decide(observe_machine(kindmachine(owned=False, annotations=cloned), machine=None))
+        assert verdict(plan) == ("False", "WaitingForMachine")
+        assert "Delete this object" not in said(plan)
+        assert "conditions of the MachineSet" in said(plan)
+
     @pytest.mark.rule("C52")
     def test_machine_that_names_its_kindcluster_needs_no_owner(self) -> None:
         plan = decide(observe_machine(kindmachine(**ALONE), infrastructure=cluster_with()))
