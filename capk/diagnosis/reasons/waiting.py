@@ -21,8 +21,10 @@ PAGES: Final = (
     Page(
         Reason.WAITING_FOR_INFRASTRUCTURE,
         "A KINDControlPlane or a KINDMachine waits for its kind cluster.",
-        "The KINDCluster of the same Cluster has not finished creating the kind cluster.",
-        "Read the conditions of that KINDCluster.",
+        "The KINDCluster has not finished creating the kind cluster, does not exist, or lacks the label that the "
+        "provider's `--watch-filter` requires.",
+        "Read the message, and the conditions of that KINDCluster. If the message names the label, give both objects the "
+        "same one.",
     ),
     Page(
         Reason.WAITING_FOR_MACHINE,
