@@ -10,7 +10,8 @@ PAGES: Final = (
     Page(
         Reason.ENGINE_UNREACHABLE,
         "The container engine does not answer.",
-        "It is not running, it hangs, or the provider may not use its socket.",
+        "It is not running, it hangs, or the provider may not use its socket. `Ready` of a KINDMachine whose node has "
+        "joined is Unknown meanwhile, because the node may run.",
         "Start the engine. Check `DOCKER_HOST`, the docker context, and the permissions of the socket. The provider "
         "continues when the engine answers.",
     ),
