@@ -189,8 +189,8 @@ _RESOURCES: Final = (
             "not enough disk space",
         ),
         Reason.OUT_OF_DISK,
-        "The disk of the container engine is full. Free space, for example by removing unused images and volumes "
-        "(`docker system prune`, `podman system prune`).",
+        "The disk of the container engine is full. Free space, for example by removing unused images "
+        "(`docker image prune --all`, `podman image prune --all`). `system prune` would also remove stopped nodes.",
     ),
     _pattern(
         ("cannot allocate memory", "out of memory", "oomkilled"),

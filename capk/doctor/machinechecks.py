@@ -58,7 +58,8 @@ def disk(facts: Facts) -> Finding:
     if free is None:
         return skipped(DISK, "The free space of the engine's disk cannot be measured from here.")
     found = f"{_gib(free)} free in {info.data_root}." if info and info.data_root else f"{_gib(free)} free."
-    remedy = "Free space, for example with `docker system prune` or `podman system prune`."
+    # `system prune` would remove the containers of stopped kind clusters, and their data.
+    remedy = "Free space, for example with `docker image prune --all` or `podman image prune --all`."
     if free < LEAST_DISK:
         return failure(DISK, found, remedy, Reason.OUT_OF_DISK)
     return warning(DISK, found, remedy, Reason.OUT_OF_DISK) if free < LITTLE_DISK else ok(DISK, found)

@@ -41,7 +41,8 @@ PAGES: Final = (
         Reason.OUT_OF_DISK,
         "The disk of the container engine is full.",
         "Images, volumes and clusters have used it up.",
-        "Free space, for example with `docker system prune`.",
+        "Free space, for example with `docker image prune --all`. Do not use `docker system prune` while nodes are "
+        "stopped: it removes stopped containers, and with them the data of their kind clusters.",
     ),
     Page(
         Reason.OUT_OF_MEMORY,

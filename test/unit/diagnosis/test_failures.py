@@ -50,7 +50,7 @@ def create(output: str) -> Failure:
         ("get-clusters-engine-missing", Reason.ENGINE_UNREACHABLE, "cannot find the command docker"),
         ("engine-ps-engine-down", Reason.ENGINE_UNREACHABLE, "does not answer. Start it"),
         ("engine-image-inspect-engine-down", Reason.ENGINE_UNREACHABLE, "does not answer. Start it"),
-        ("create-disk-full", Reason.OUT_OF_DISK, "docker system prune"),
+        ("create-disk-full", Reason.OUT_OF_DISK, "docker image prune"),
         ("create-inotify-limit", Reason.INOTIFY_LIMIT, "sysctl fs.inotify.max_user_instances=512"),
         ("create-out-of-memory", Reason.OUT_OF_MEMORY, "memory ran out"),
         ("create-deleted-meanwhile", Reason.OUT_OF_MEMORY, "the node's container was removed meanwhile"),
