@@ -177,7 +177,7 @@ def test_deletion_of_the_cluster_takes_everything_along(crew: Place) -> None:
 
 def test_standalone_machine_joins_and_leaves(place: Place) -> None:
     place.create(standalone("lone"), standalone_machine("helper", "lone"))
-    place.await_condition("helper", resource=KIND_MACHINES)
+    place.await_condition("helper", resource=KIND_MACHINES, seconds=180)
     assert [node.name for node in place.kind_cluster("lone").nodes] == ["lone-control-plane", "lone-helper"]
     place.delete(KIND_MACHINES, "helper")
     place.await_gone("helper", KIND_MACHINES)
