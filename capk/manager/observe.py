@@ -167,7 +167,8 @@ class Observer:
             return not self._relations.is_held(cluster, {join.mark.uid})
 
         under_way = frozenset(self._records.joining(place, name, is_wanted))
-        return workers_of(name, engine.nodes or (), machines, joined=joined, under_way=under_way)
+        leaving = self._records.leaving(place, name)
+        return workers_of(name, engine.nodes or (), machines, joined=joined, under_way=under_way, leaving=leaving)
 
     def _name(self, cluster: KINDCluster, engine: Engine) -> str:
         """Return the name of the object's kind cluster; during a deletion, marks override the name.

@@ -194,6 +194,8 @@ class Records:
         objects."""
         self._removals: dict[str, tuple[str, Delete]] = {}
         """Removals for the deletion of an object, likewise."""
+        self._leaves: dict[str, tuple[str, RemoveWorker]] = {}
+        """The same of workers."""
 
     def of(self, current: Object) -> Record:
         """Return the record of an object, creating it if there is none."""
@@ -232,6 +234,8 @@ class Records:
             record.joined = ""
         # The lane of a join whose object has vanished goes on with the removal of its remains.
         self._joins.pop(record.uid, None)
+        if isinstance(request, RemoveWorker):
+            self._leaves[record.uid] = place.key, request
         if isinstance(request, AddWorker):
             record.unfinished = request
             self._joins[record.uid] = place.key, request
@@ -289,6 +293,14 @@ class Records:
         self._joins = self._unfinished(self._joins)
         at_place = {uid: join for uid, (key, join) in self._joins.items() if key == place}
         return {join.node: uid for uid, join in at_place.items() if join.name == cluster_name and is_wanted(join)}
+
+    def leaving(self, place: str, cluster_name: str) -> frozenset[str]:
+        """Return the names of the nodes that are being removed from that kind cluster, or wait for it.
+
+        place: the key of its place.
+        """
+        self._leaves = self._unfinished(self._leaves)
+        return frozenset(one.node for key, one in self._leaves.values() if (key, one.name) == (place, cluster_name))
 
     def cancel_joins(self, place: str, cluster_name: str, nodes: Collection[str]) -> None:
         """Cancel the joins of these nodes of a kind cluster, queued or running."""

@@ -132,11 +132,13 @@ def workers_of(
     *,
     joined: Mapping[str, str],
     under_way: frozenset[str],
+    leaving: frozenset[str] = frozenset(),
 ) -> Workers:
     """Return what decisions about a KINDCluster need to know of its machines.
 
     machines: the KINDMachines of this KINDCluster. joined: container ids that this process has joined, by the uid of
-    the KINDMachine. under_way: names of nodes for which an AddWorker is queued or running.
+    the KINDMachine. under_way: names of nodes for which an AddWorker is queued or running. leaving: the same for a
+    RemoveWorker.
     A container whose KINDMachine does not exist any more counts as a complete node.
     """
     by_node = {node_name(cluster_name, machine.name): machine for machine in machines}
@@ -152,4 +154,5 @@ def workers_of(
         names={node: machine.name for node, machine in by_node.items()},
         joining=frozenset(node.name for node in nodes if is_joining(node)),
         under_way=under_way,
+        leaving=leaving | {name for name, machine in by_node.items() if machine.is_deleting},
     )

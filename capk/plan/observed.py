@@ -232,11 +232,13 @@ class Workers:
     names: name of the KINDMachine, by the name of its node container.
     joining: node containers that are no complete nodes yet: see `capk.plan.machines.workers_of`.
     under_way: node containers for which an AddWorker is queued or running.
+    leaving: node containers whose KINDMachine is being deleted, or for which a RemoveWorker is queued or running.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     joining: frozenset[str] = frozenset()
     under_way: frozenset[str] = frozenset()
+    leaving: frozenset[str] = frozenset()
 
 
 class _HasGoals(Protocol):

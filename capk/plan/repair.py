@@ -26,11 +26,12 @@ def stopped_nodes(observed: Observed) -> list[NodeFacts]:
     """Return the nodes that do not run; if the cluster is only partly ours, only our own.
 
     The load balancer, which has no mark, belongs to the control planes. A container is listed as stopped for seconds
-    before it first runs: those of workers that join are left to their KINDMachine.
+    before it first runs, and podman stops one for seconds before it removes it: those of workers that join or leave are
+    left to their KINDMachine.
     """
     is_mixed, has_balancer = ownership(observed) is Ownership.MIXED, leads_to_own(observed)
-    joining = observed.workers.joining
-    stopped = (node for node in observed.engine.nodes or () if not node.running and node.name not in joining)
+    away = observed.workers.joining | {node.name for node in observed.engine.nodes or () if _is_leaving(observed, node)}
+    stopped = (node for node in observed.engine.nodes or () if not node.running and node.name not in away)
     return [
         node for node in stopped if not is_mixed or is_own(observed, node) or (node.is_load_balancer and has_balancer)
     ]
@@ -44,6 +45,11 @@ def has_lost_its_load_balancer(observed: Observed) -> bool:
     if not needs_addresses(observed) or ownership(observed) is not Ownership.OURS:
         return False
     return not any(node.is_load_balancer for node in observed.engine.nodes or ())
+
+
+def _is_leaving(observed: Observed, node: NodeFacts) -> bool:
+    """Return whether a worker is being removed; a KINDMachine may have the name of a node that kind created."""
+    return bool(node.machine) and node.name in observed.workers.leaving
 
 
 def misplaced_nodes(observed: Observed) -> list[NodeFacts]:

@@ -303,6 +303,31 @@ class TestWhoseContainer:
             assert len(world.engine.called("run")) == 1
 
 
+class TestSlowRemoval:
+    @pytest.mark.parametrize("vanishes", [False, True])
+    async def test_container_that_is_stopped_to_be_removed_is_not_started(self, world, vanishes):
+        """podman stops a container, for ten seconds, before it removes it."""
+        remove = world.containers.remove
+
+        async def slowly(container_ids):
+            world.engine.stop_nodes(*container_ids)
+            await asyncio.sleep(40)
+            await remove(container_ids)
+
+        async with world.running():
+            await up(world)
+            world.containers.remove = slowly
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(1)
+            if vanishes:
+                world.vanish("dev-w1", resource=KIND_MACHINES)
+            await world.until(lambda: len(world.engine.of()) == 1)
+            await asyncio.sleep(5)
+            assert not world.engine.called("start")
+            assert not {"StartingNodes", "NodesStopped"} & set(world.history())
+            assert world.reason() == "Ready"
+
+
 class TestEditedReferences:
     @pytest.mark.parametrize(
         ("resource", "name", "edit"),

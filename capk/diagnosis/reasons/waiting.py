@@ -23,8 +23,8 @@ PAGES: Final = (
         "A KINDControlPlane or a KINDMachine waits for its kind cluster.",
         "The KINDCluster has not finished creating the kind cluster, does not exist, or lacks the label that the "
         "provider's `--watch-filter` requires.",
-        "Read the message, and the conditions of that KINDCluster. If the message names the label, give both objects the "
-        "same one.",
+        "Read the message, and the conditions of that KINDCluster. If the message names the label, give both objects "
+        "the same one.",
     ),
     Page(
         Reason.WAITING_FOR_MACHINE,

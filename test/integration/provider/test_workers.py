@@ -145,27 +145,29 @@ def test_machine_of_a_version_above_the_control_planes_is_not_created(crew: Plac
 def test_failed_worker_is_replaced_by_a_health_check(crew: Place) -> None:
     """Its container is removed by hand."""
     [former] = await_workers(crew, 1)
-    health_check = {
-        "apiVersion": HEALTH_CHECKS.api_version,
-        "kind": HEALTH_CHECKS.kind,
-        "metadata": {"name": NAME},
-        "spec": {
-            "clusterName": NAME,
-            "selector": {"matchLabels": {"cluster.x-k8s.io/deployment-name": WORKERS}},
-            "checks": {
-                "unhealthyMachineConditions": [
-                    {"type": "InfrastructureReady", "status": "False", "timeoutSeconds": 1},
-                ]
-            },
-        },
-    }
     crew.stop_node(former, "rm --force")
     crew.await_condition(former, "WorkerJoined", "Missing", resource=KIND_MACHINES)
-    crew.create(health_check)
+    crew.create(health_check())
     crew.await_gone(former, MACHINES)
     # Its timeout is shorter than a join.
     crew.delete(HEALTH_CHECKS, NAME)
     assert await_workers(crew, 1) != [former]
+
+
+def test_health_check_replaces_no_worker_while_the_engine_does_not_answer(crew: Place) -> None:
+    """The API server of the kind cluster goes on, so that core acts on what our objects show."""
+    [former] = await_workers(crew, 1)
+    crew.kind.answer(False)
+    try:
+        crew.await_condition(former, "Ready", "EngineUnreachable", "Unknown", resource=KIND_MACHINES)
+        crew.await_condition(former, "InfrastructureReady", status="Unknown", resource=MACHINES)
+        crew.create(health_check())
+        crew.await_condition(former, "HealthCheckSucceeded", status="True", resource=MACHINES)
+        unchanged(lambda: crew.get(MACHINES, former)["metadata"].get("deletionTimestamp"), 4)
+        crew.delete(HEALTH_CHECKS, NAME)
+    finally:
+        crew.kind.answer(True)
+    assert await_workers(crew, 1) == [former]
 
 
 def test_deletion_of_the_cluster_takes_everything_along(crew: Place) -> None:
@@ -183,6 +185,22 @@ def test_standalone_machine_joins_and_leaves(place: Place) -> None:
     place.await_gone("helper", KIND_MACHINES)
     assert [node.name for node in place.kind_cluster("lone").nodes] == ["lone-control-plane"]
     place.delete(KIND_CLUSTERS, "lone")
+
+
+def health_check() -> Object:
+    """Return a MachineHealthCheck that replaces a worker as soon as its infrastructure is not ready."""
+    return {
+        "apiVersion": HEALTH_CHECKS.api_version,
+        "kind": HEALTH_CHECKS.kind,
+        "metadata": {"name": NAME},
+        "spec": {
+            "clusterName": NAME,
+            "selector": {"matchLabels": {"cluster.x-k8s.io/deployment-name": WORKERS}},
+            "checks": {
+                "unhealthyMachineConditions": [{"type": "InfrastructureReady", "status": "False", "timeoutSeconds": 1}]
+            },
+        },
+    }
 
 
 def standalone_machine(name: str, cluster: str) -> Object:

@@ -117,3 +117,9 @@ class TestWorkersOfACluster:
     def test_machines_are_named_by_their_nodes(self) -> None:
         short = kindmachine(name="x")
         assert self.known(joined_machine(), short).names == {NODE: NODE, "dev-x": "x"}
+
+    def test_node_leaves_while_its_object_is_deleted_or_its_removal_runs(self) -> None:
+        going = joined_machine(deletionTimestamp="2030-01-01T11:00:00Z")
+        assert self.known(going).leaving == {NODE}
+        assert self.known(joined_machine()).leaving == frozenset()
+        assert self.known(leaving=frozenset({NODE})).leaving == {NODE}
