@@ -32,7 +32,14 @@ OWN = {
     *(".State.Pid", ".State.StartedAt", ".State.ConmonPid", ".GraphDriver.Data", ".NetworkSettings", ".Mounts"),
     f".Config.Labels.{MACHINE_CONTAINER_LABEL}",
     *(".Config.CreateCommand", ".Config.Annotations.io.kubernetes.cri-o.Created", ".OCIConfigPath", ".StaticDir"),
-    *(".ConmonPidFile", ".PidFile", ".State.ConmonPidFile", ".State.PidFile", ".State.CgroupPath"),
+    *(
+        ".HostConfig.LogConfig.Path",
+        ".ConmonPidFile",
+        ".PidFile",
+        ".State.ConmonPidFile",
+        ".State.PidFile",
+        ".State.CgroupPath",
+    ),
 }
 """What two containers of one configuration do not share."""
 
@@ -200,8 +207,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
     return {next((own for own in OWN if path == own or path.startswith(f"{own}.")), path) for path in paths}
 
 
-VOLUME = re.compile("^[0-9a-f]{64}:")
-"""The beginning of a mount of an anonymous volume, in a list of podman's."""
+NAMED = re.compile("^[0-9a-f]{64}:|(?<=^HOSTNAME=).*")
+"""In lists of podman: the volume at the beginning of a mount, and the name of the host."""
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -209,4 +216,4 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         for key, inner in value.items():
             yield from flat(inner, f"{path}.{key}")
     else:
-        yield path, sorted(VOLUME.sub("", str(one)) for one in value) if isinstance(value, list) else value
+        yield path, sorted(NAMED.sub("", str(one)) for one in value) if isinstance(value, list) else value
