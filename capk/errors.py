@@ -26,6 +26,9 @@ from collections.abc import Sequence
 class CapkError(Exception):
     """Base class of the errors that this package raises."""
 
+    left_nothing = False
+    """Whether a failed creation is proven to have left no container on its engine."""
+
 
 class InvalidSpec(CapkError):
     """The object requests something that is not possible.

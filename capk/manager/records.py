@@ -14,7 +14,7 @@ from capk.api.objects import Key, KINDCluster, Object, OwnerMachine
 from capk.engine.lanes import Lane, Lanes
 from capk.engine.place import Place
 from capk.engine.progress import Step
-from capk.errors import CommandError
+from capk.errors import CapkError, CommandError
 from capk.manager.facts import failure_of
 from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
 from capk.plan.plan import (
@@ -341,6 +341,7 @@ class Records:
                 failure=failure_of(latest.error),
                 request=latest.request,
                 logs=latest.error.logs if isinstance(latest.error, CommandError) else "",
+                left_nothing=isinstance(latest.error, CapkError) and latest.error.left_nothing,
             )
             for goal, latest in record.goals.items()
         }

@@ -82,8 +82,9 @@ def restored_annotations(observed: Observed) -> dict[str, str | None]:
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:
-    """Return the claim again if the object's annotations were replaced; the marks have proven the owner."""
-    if observed.claim is not None or not observed.engine.nodes:
+    """Return the claim again if the object's annotations were replaced; marks or fingerprint have proven the owner."""
+    is_compared = observed.access is not None and observed.access.fingerprint == observed.object.identity
+    if observed.claim is not None or not (observed.engine.nodes or is_compared):
         return {}
     return {
         names.CLAIM_ANNOTATION: observed.cluster_name,

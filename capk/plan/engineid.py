@@ -6,8 +6,10 @@ If another engine does not list a kind cluster, the cluster is not gone. Creatin
 from capk.api import names
 from capk.api.names import Reason
 from capk.diagnosis.failures import Failure
+from capk.plan.marks import Mark
 from capk.plan.observed import NodeFacts, Observed
-from capk.plan.ownership import is_adopted, is_own
+from capk.plan.ownership import is_adopted, is_own, was_completed
+from capk.plan.plan import Create, Goal
 
 _SHOWN = 20
 
@@ -24,13 +26,33 @@ def another_engine(observed: Observed) -> Failure | None:
         return None
     if any(_is_latest(observed, node) for node in engine.nodes or ()) or is_adopted(observed):
         return None
+    if _has_left_nothing(observed):
+        return None
     answering = engine.id[:_SHOWN] or "one without an id"
+    where = "is" if was_completed(observed) else "was not completed, and may have left containers,"
     return Failure(
         Reason.ENGINE_CHANGED,
-        f"The kind cluster is on the container engine {known[:_SHOWN]}, but {answering} answers. Point the "
+        f"The kind cluster {where} on the container engine {known[:_SHOWN]}, but {answering} answers. Point the "
         "provider to the former engine (its context, DOCKER_HOST or --engine-command). If it is gone for good, "
         f"remove the annotation {names.ENGINE_ANNOTATION} from the KINDCluster.",
     )
+
+
+def _has_left_nothing(observed: Observed) -> bool:
+    """Return whether the object's last creation is proven to have left no container on the engine of the annotation.
+
+    Earlier creations have not left any there either: each began on the engine of the one before it.
+    """
+    cluster, last = observed.object, observed.goals.get(Goal.UP)
+    if last is None or not last.left_nothing or not isinstance(last.request, Create):
+        return False
+    return last.request.engine == cluster.engine_id and last.request.mark == Mark(cluster.uid, cluster.attempt)
+
+
+def released_engine(observed: Observed) -> dict[str, str | None]:
+    """Return the annotation to remove if nothing is on its engine: only memory shows that until then."""
+    is_due = observed.object.engine_id is not None and _has_left_nothing(observed)
+    return {names.ENGINE_ANNOTATION: None} if is_due else {}
 
 
 def _has_cluster(observed: Observed) -> bool:

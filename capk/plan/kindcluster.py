@@ -13,8 +13,9 @@ from capk.errors import InvalidSpec
 from capk.kindconfig.config import check_cluster_name
 from capk.plan import creation, deletion
 from capk.plan.adoption import adopt
+from capk.plan.dueoperation import read_when_due
 from capk.plan.duewrites import due_identity
-from capk.plan.engineid import another_engine
+from capk.plan.engineid import another_engine, released_engine
 from capk.plan.observed import CLAIM, Observed
 from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
 from capk.plan.plan import Create, Plan
@@ -42,7 +43,7 @@ _COPIED = (
 def decide(observed: Observed) -> Plan:
     """Return the next plan for a KINDCluster."""
     plan = next((plan for step in _STEPS if (plan := step(observed)) is not None), None)
-    return hold_move(observed, drop_copied_claim(observed, plan or keep_running(observed)))
+    return hold_move(observed, release_engine(observed, drop_copied_claim(observed, plan or keep_running(observed))))
 
 
 def leave_to_others(observed: Observed) -> Plan | None:
@@ -98,6 +99,14 @@ def drop_copied_claim(observed: Observed, plan: Plan) -> Plan:
         return plan
     copied: dict[str, str | None] = {name: None for name in _COPIED if name in cluster.annotations}
     return replace(plan, annotations={**copied, **plan.annotations})
+
+
+def release_engine(observed: Observed, plan: Plan) -> Plan:
+    """Remove the engine annotation after a creation that failed and left nothing: any engine may make the next one."""
+    is_left_alone = observed.is_paused or observed.object.is_externally_managed or observed.object.is_deleted_for_move
+    if is_left_alone or CLAIM in observed.held_back:
+        return plan
+    return replace(plan, annotations={**released_engine(observed), **plan.annotations})
 
 
 def delete(observed: Observed) -> Plan | None:
@@ -181,7 +190,13 @@ def await_own_engine(observed: Observed) -> Plan | None:
 
 def leave_others_alone(observed: Observed) -> Plan | None:
     """Never change a kind cluster that was not created for this object, whatever its name (C21)."""
-    if ownership(observed) is not Ownership.FOREIGN:
+    announced = find(observed.object.conditions, Condition.CLUSTER_CREATED)
+    is_announced = announced is not None and announced["reason"] == Reason.NAME_CONFLICT
+    owned = ownership(observed)
+    if owned is Ownership.UNPROVEN and is_announced:
+        # It was not ours when its fingerprint was last compared, which is not kept in memory for long.
+        return Plan(operation=read_when_due(observed)[0])
+    if owned is not Ownership.FOREIGN:
         return None
     if adoptable_as(observed):
         return adopt(observed)
@@ -189,10 +204,9 @@ def leave_others_alone(observed: Observed) -> Plan | None:
     unfinished = observed.object.claimed_name and not was_completed(observed)
     released = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION) if unfinished else ()
     verdicts = {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, _conflict(observed))}
-    announced = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return Plan(
         # The owner may just have deleted that cluster to free the name for this object.
-        refresh=announced is None or announced["reason"] != Reason.NAME_CONFLICT,
+        refresh=not is_announced,
         annotations=dict.fromkeys(released),
         status=kindcluster_status(observed, verdicts),
     )

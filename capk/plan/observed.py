@@ -119,6 +119,7 @@ class GoalFacts:
     attempts: how many have ended since the goal was last reached.
     seconds_ago: since the last one ended. failure: why it failed; None if it succeeded.
     request: the request of that operation. logs: directory with the logs of the failure.
+    left_nothing: whether a failed creation is proven to have left no container on its engine.
     """
 
     attempts: int
@@ -126,6 +127,7 @@ class GoalFacts:
     failure: Failure | None = None
     request: OperationRequest | None = None
     logs: str = ""
+    left_nothing: bool = False
 
 
 @dataclass(frozen=True)

@@ -177,9 +177,10 @@ def _owns_config_secret(observed: Observed) -> bool:
 
 def _by_claim(observed: Observed) -> Ownership:
     cluster = observed.object
-    if observed.claim is None:
+    is_unread = cluster.identity in (None, names.UNREAD)
+    if observed.claim is None and (is_unread or not _was_provisioned(observed)):
         return Ownership.FOREIGN
-    if cluster.identity in (None, names.UNREAD):
+    if is_unread:
         # With two claims and no fingerprint, nothing proves which claim is forged. If a container was in the way of the
         # creation, it may be of someone else's kind cluster, and kind would remove that with ours.
         failure = observed.failure(Goal.UP)
@@ -200,6 +201,12 @@ def has_begun_here(observed: Observed) -> bool:
         return True
     created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
     return observed.object.is_provisioned or (created is not None and created["reason"] not in _BEFORE_A_CREATION)
+
+
+def _was_provisioned(observed: Observed) -> bool:
+    """Return whether the status, which only the provider writes, shows a creation for this object under that name."""
+    cluster = observed.object
+    return cluster.completed_attempt is not None and cluster.provisioned_name == observed.cluster_name
 
 
 def is_adopted(observed: Observed) -> bool:

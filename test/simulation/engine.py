@@ -103,6 +103,10 @@ class Container:
         return bool(self.machine)
 
 
+SETTLE_SECONDS: Final = 5.0
+"""Maximum time that the provider needs to know that nothing is left of a creation that has failed."""
+
+
 @dataclass
 class Trouble:
     """Faults of engine calls, each until a virtual time."""
@@ -150,6 +154,10 @@ class SimulatedEngine:
         """Placeholders: id -> its address, and the kind cluster that it helps to start."""
         self.removals: list[tuple[float, str, str]] = []
         self.number = 1
+        self.touched: dict[str, float] = {}
+        """Kind cluster -> when kind last ended on it, or a container of it was last removed."""
+        self.left_early: set[tuple[int, str]] = set()
+        """Engines and kind clusters whose creation had just failed when another engine began to answer."""
         self.has_crashed = False
         """Whether listings have raised an error outside the contract."""
         self._ids = 0
@@ -160,6 +168,7 @@ class SimulatedEngine:
         """Let another, empty engine answer, or the first one again; the first one's containers keep running."""
         if away != (self.number == 1):
             return
+        self.left_early |= {(self.number, one) for one, at in self.touched.items() if now() - at < SETTLE_SECONDS}
         self.number = 2 if away else 1
         self.containers, self._elsewhere = self._elsewhere, self.containers
         self._past.clear()
@@ -218,6 +227,7 @@ class SimulatedEngine:
             port = self._ports
         birth = Birth(len(self.births) + 1, cluster, maker, port, control_planes)
         self.births.append(birth)
+        self.left_early.discard((self.number, cluster))
         return birth
 
     def make(
@@ -268,6 +278,7 @@ class SimulatedEngine:
         if container.id in self.containers:
             self.on_remove(container, who)
             self.removals.append((now(), container.cluster, who))
+            self.touched[container.cluster] = now()
             del self.containers[container.id]
 
     def hold(self, cluster: str) -> tuple[str, str]:

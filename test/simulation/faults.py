@@ -83,6 +83,9 @@ def restart_engine(life: Life, order: str = "names", come_back: bool = True, sec
 @action("another-engine")
 def another_engine(life: Life, seconds: float = 300.0) -> None:
     """The engine's command uses another engine temporarily, as after `docker context use`."""
+    if not life.world.options.lists:
+        # Without a container engine there is only the fake kind, which has no context to switch.
+        return
     if any(one.doing == "create" for one in life.world.kind.running):
         # A kind cluster that is split between two engines cannot be repaired.
         return

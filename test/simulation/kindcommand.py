@@ -92,6 +92,7 @@ class KindCommand:
     def _ended(self, process: KindProcess, task: asyncio.Task[Any]) -> None:
         process.is_alive = False
         self.running.remove(process)
+        self.engine.touched[process.name] = now()
         if not task.cancelled():
             task.exception()
 

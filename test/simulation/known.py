@@ -5,12 +5,7 @@ Each entry gives the reason. `python -m test.simulation --everything` excludes n
 
 from typing import Final
 
-NOT_YET: Final[frozenset[str]] = frozenset(
-    {
-        # Without a list of containers nothing proves the owner of incomplete nodes; only the fake kind runs this way.
-        "world:lists",
-    }
-)
+NOT_YET: Final[frozenset[str]] = frozenset()
 """Kinds of steps of `generate.KINDS`, and `world:` with an option of the world."""
 SILENT: Final[frozenset[str]] = frozenset()
 """Checks of `invariants.CHECKS`."""

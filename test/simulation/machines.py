@@ -147,9 +147,12 @@ def worker(life: Life, node: str, how: str) -> None:
 
 @action("stranger-makes-worker")
 def stranger_makes_worker(life: Life, cluster: str, node: str, machine: str = "") -> None:
-    """A user creates a container with the name of a worker; machine: also with that label."""
+    """A user creates a container with the name of a worker; machine: also with that label.
+
+    Without a container engine nobody can: the fake kind has no command that adds a container to a kind cluster.
+    """
     engine = life.world.engine
-    if engine.named(node) is None:
+    if life.world.options.lists and engine.named(node) is None:
         birth = engine.begin(cluster, FOREIGN, 0, 1)
         engine.start(engine.make(birth, node, WORKER, None, "kindest/node:v1.37.0", machine=machine))
 

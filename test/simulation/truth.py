@@ -83,6 +83,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         kubeconfig = f"{owner['metadata']['name']}-kubeconfig"
         if world.api.find(names.SECRETS, metadata["namespace"], kubeconfig) is None:
             yield "nobody writes its kubeconfig"
+    if birth is None and _may_have_left_containers(life, obj, name):
+        yield "its last creation may have left containers on another engine"
     if birth is None:
         if name in world.lost and obj["spec"].get("recreatePolicy") != "Always":
             yield "its kind cluster was removed"
@@ -210,7 +212,7 @@ def _problem(life: Life, obj: Body) -> str | None:
             return None
         if (birth := life.world.birth_of(obj)) and life.world.engine.is_elsewhere(birth):
             return None
-        if _is_unknowable(life, obj):
+        if _is_unknowable(life, obj) or _may_have_left_containers(life, obj, wanted_name(life, obj)):
             return None
         return f"{label} is still there, long after its deletion: {said(conditions)}"
     why = obstacle(life, obj)
@@ -234,6 +236,13 @@ def _is_unknowable(life: Life, obj: Body) -> bool:
     removers = [who for _, cluster, who in life.world.engine.removals if cluster == wanted_name(life, obj)]
     is_elsewhere = annotations.get(names.ENGINE_ANNOTATION) not in (None, f"engine-{life.world.engine.number}")
     return is_elsewhere and bool(removers) and current is not None and removers[-1] != current.id
+
+
+def _may_have_left_containers(life: Life, obj: Body, name: str) -> bool:
+    """Return whether the object's last creation had just failed when another engine began to answer."""
+    engine, stored = life.world.engine, (obj["metadata"].get("annotations") or {}).get(names.ENGINE_ANNOTATION)
+    doubted = {f"engine-{number}" for number, cluster in engine.left_early if cluster == name}
+    return stored in doubted and stored != f"engine-{engine.number}"
 
 
 def _wrong_secret(life: Life, obj: Body) -> str | None:

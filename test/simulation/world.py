@@ -257,7 +257,10 @@ class World:
         if birth.reported is None or birth.empties or birth.cluster in self.lost or not self.engine.answers(birth):
             return False
         when, by = birth.reported
-        is_stored = bool((owner.get("status") or {}).get("initialization", {}).get("provisioned"))
+        status = owner.get("status") or {}
+        # The status of an object whose kind cluster is made again describes the former one until it is written.
+        is_of_birth = birth.maker == f"{owner['metadata']['uid']}.{status.get('attempt')}"
+        is_stored = is_of_birth and bool(status.get("initialization", {}).get("provisioned"))
         return is_stored or by == who or (when < now() - 120 and self.is_calm_since(now() - when))
 
     def _adopted_births(self) -> set[int]:

@@ -15,7 +15,7 @@ from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.nodelogs import last_words, node_logs
 from capk.engine.progress import Step
-from capk.errors import CommandError, NamesNotResolved
+from capk.errors import CapkError, CommandError, NamesNotResolved
 from capk.kindconfig import yamlio
 from capk.kindconfig.config import LOAD_BALANCER
 from capk.kindconfig.kubeconfig import BadKubeconfig, parse
@@ -53,8 +53,15 @@ class Creation:
     async def run(self, request: Create, on_step: Callable[[Step], None]) -> Made:
         """Create a kind cluster with its files, and return what was made.
 
-        Raises CommandError, NamesNotResolved.
+        Raises CommandError, NamesNotResolved; with `left_nothing` where that is proven.
         """
+        try:
+            return await self._run(request, on_step)
+        except CapkError as error:
+            error.left_nothing = await self._has_left_nothing(request)
+            raise
+
+    async def _run(self, request: Create, on_step: Callable[[Step], None]) -> Made:
         await self._check_names(request)
         files, warnings = NodeFiles(self._containers, request), [""]
 
@@ -97,6 +104,14 @@ class Creation:
                     settle_seconds=FAILED_SETTLE_SECONDS,
                 )
             raise
+
+    async def _has_left_nothing(self, request: Create) -> bool:
+        """Return whether the engine of a failed creation lists nothing of that name: another one may answer by now."""
+        if not request.engine:
+            return False
+        snapshot = await self._inventory.refresh()
+        is_of_engine = snapshot.error is None and snapshot.engine_id == request.engine
+        return is_of_engine and request.name not in snapshot.clusters
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:
         """Keep the logs of a failed creation; an error here never stops the cleanup."""

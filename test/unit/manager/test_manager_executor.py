@@ -19,7 +19,7 @@ from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT, FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
 from capk.engine.nodelogs import NODE_LOGS
-from capk.errors import AddressTaken, CommandFailed, CommandTimedOut, NamesNotResolved
+from capk.errors import AddressTaken, CapkError, CommandFailed, CommandTimedOut, NamesNotResolved
 from capk.manager.executor import Executor
 from capk.manager.operations.creation import LOGS_SECONDS
 from capk.manager.records import Record, Withdrawn
@@ -306,6 +306,44 @@ class TestNodeLogs:
         assert sum(map(len, files_of(error).values())) <= 4 << 20
         # Only as much is read as can be kept.
         assert ("run", "dev-worker7") not in engine.calls
+
+
+class TestNothingLeft:
+    """A failed creation reports whether it is proven to have left nothing on its engine."""
+
+    async def fails(self, engine: Engine, directory: Path, *, answers: str = "one") -> CapkError:
+        engine.engine_id = AsyncMock(return_value=answers)
+        with pytest.raises(CapkError) as caught:
+            await executor(engine, directory).carry_out(RECORD, replace(CREATE, engine="one"), lambda step: None)
+        return caught.value
+
+    async def test_nothing_is_left_where_its_engine_lists_nothing_of_that_name(self, tmp_path):
+        engine = Engine(container("other-control-plane", cluster="other"))
+        engine.makes = [container("dev-control-plane")]
+        assert (await self.fails(engine, tmp_path)).left_nothing
+
+    async def test_another_engine_that_lists_nothing_proves_nothing(self, tmp_path):
+        assert not (await self.fails(Engine(), tmp_path, answers="other")).left_nothing
+
+    async def test_containers_that_stay_are_left(self, tmp_path):
+        engine = Engine()
+        engine.makes = [container("dev-control-plane")]
+        engine.remove = AsyncMock(side_effect=CommandTimedOut(["docker", "rm"], "", 60))
+        assert not (await self.fails(engine, tmp_path)).left_nothing
+
+    async def test_listing_that_fails_proves_nothing(self, tmp_path):
+        engine = Engine()
+        engine.clusters = AsyncMock(side_effect=CommandTimedOut(["kind", "get", "clusters"], "", 10))
+        assert not (await self.fails(engine, tmp_path)).left_nothing
+
+    async def test_creation_that_did_not_begin_leaves_nothing(self, tmp_path):
+        engine = Engine()
+        engine.resolves = False
+        request = replace(CREATE, engine="one", config={**CONFIG, "nodes": CONFIG["nodes"] * 2})
+        engine.engine_id = AsyncMock(return_value="one")
+        with pytest.raises(NamesNotResolved) as caught:
+            await executor(engine, tmp_path).carry_out(RECORD, request, lambda step: None)
+        assert caught.value.left_nothing
 
 
 class TestRemoval:

@@ -130,10 +130,16 @@ def running_operation(request: OperationRequest, **facts: Any) -> OperationFacts
 
 
 def failed(
-    request: OperationRequest, failure: Any, *, attempts: int = 1, seconds_ago: float = 0.0, logs: str = ""
+    request: OperationRequest,
+    failure: Any,
+    *,
+    attempts: int = 1,
+    seconds_ago: float = 0.0,
+    logs: str = "",
+    left_nothing: bool = False,
 ) -> Any:
     """Return a goal whose last operation failed."""
-    return {request.goal: GoalFacts(attempts, seconds_ago, failure, request, logs)}
+    return {request.goal: GoalFacts(attempts, seconds_ago, failure, request, logs, left_nothing)}
 
 
 def ended(request: OperationRequest, *, attempts: int = 0, seconds_ago: float = 0.0) -> Any:

@@ -1,14 +1,18 @@
 """Another container engine behind the same command: one engine's clusters are not created on or missed from another."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
 from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
+from capk.diagnosis.failures import Failure
 from capk.plan.events import event_of
 from capk.plan.kindcluster import decide
+from capk.plan.marks import Mark
+from capk.plan.observed import Observed
 from capk.plan.plan import Create, Delete, Goal
 from test.unit.plan.builders import (
     ACCESS,
@@ -20,7 +24,9 @@ from test.unit.plan.builders import (
     UID,
     apply,
     condition,
+    create_request,
     ended,
+    failed,
     kindcluster,
     message,
     node,
@@ -145,6 +151,57 @@ class TestAnotherEngine:
         plan = decide(observe(claimed({"clusterName": "second"}, annotations), engine=OTHER))
         assert isinstance(plan.operation, Create)
         assert plan.annotations[names.ENGINE_ANNOTATION] == "other"
+
+
+class TestFailedCreation:
+    """A creation has failed on one engine, and another one answers."""
+
+    FAILURE = Failure(Reason.PORT_CONFLICT, "Host port 80 is taken.")
+    CLAIM: ClassVar = {**ON_ONE, names.IDENTITY_ANNOTATION: "", names.ATTEMPT_ANNOTATION: "2"}
+
+    def seen(self, engine=OTHER, *, attempt=2, on="one", left_nothing=True, seconds_ago=999.0, **metadata) -> Observed:
+        last = replace(create_request(), mark=Mark(UID, attempt), engine=on)
+        goals = failed(last, self.FAILURE, seconds_ago=seconds_ago, left_nothing=left_nothing)
+        return observe(claimed(annotations=self.CLAIM, **metadata), engine=engine, goals=goals)
+
+    @pytest.mark.rule("C21")
+    def test_next_one_may_be_made_by_another_engine_if_nothing_was_left(self) -> None:
+        plan = decide(self.seen())
+        assert isinstance(plan.operation, Create)
+        assert plan.annotations[names.ENGINE_ANNOTATION] == "other"
+
+    @pytest.mark.parametrize("engine", [OTHER, replace(NOTHING_THERE, id="one")], ids=["another", "its own"])
+    def test_it_gives_its_engine_back_for_a_restart_of_the_provider(self, engine) -> None:
+        waiting = self.seen(engine, seconds_ago=0.0)
+        plan = decide(waiting)
+        assert plan.annotations == {names.ENGINE_ANNOTATION: None}
+        assert condition(plan.status, Condition.READY) == ("False", Reason.PORT_CONFLICT)
+        after = apply(waiting, plan)
+        assert decide(after).annotations == {}
+        assert isinstance(decide(replace(after, goals={})).operation, Create)
+
+    @pytest.mark.rule("C7")
+    def test_pause_leaves_the_annotation(self) -> None:
+        paused = self.seen(seconds_ago=0.0)
+        annotations = {**paused.object.annotations, names.PAUSED_ANNOTATION: ""}
+        assert decide(replace(paused, object=claimed(annotations=annotations))).annotations == {}
+
+    @pytest.mark.rule("C23")
+    def test_deletion_ends_if_nothing_was_left(self) -> None:
+        assert isinstance(decide(self.seen(**GOING)).operation, Delete)
+
+    @pytest.mark.rule("C21", "C23")
+    @pytest.mark.parametrize(
+        "facts", [{"left_nothing": False}, {"attempt": 1}, {"on": "third"}], ids=["unproven", "earlier", "elsewhere"]
+    )
+    def test_what_it_may_have_left_is_waited_for(self, facts) -> None:
+        plan = decide(self.seen(**facts))
+        assert (plan.operation, plan.annotations) == (None, {})
+        assert condition(plan.status, Condition.ENGINE_AVAILABLE) == ("False", Reason.ENGINE_CHANGED)
+        assert "may have left containers" in message(plan.status, Condition.ENGINE_AVAILABLE)
+        deletion = decide(self.seen(**facts, **GOING))
+        assert deletion.operation is None
+        assert not deletion.remove_finalizer
 
 
 class TestStoredId:

@@ -350,6 +350,39 @@ class TestOthersClusters:
         )
         assert decide(replace(unread, object=shown)).operation == removal(Goal.GONE)
 
+    def test_claim_that_was_taken_off_is_proven_by_the_fingerprint_if_containers_are_unknown(self) -> None:
+        """The status shows under which name the provider has made a kind cluster for the object."""
+        unmarked = EngineFacts(was_listed=True, exists=True, nodes=None, lists_nodes=False)
+        done = {"clusterName": "dev", "attempt": 1, "initialization": {"provisioned": True}}
+        going = {"finalizers": FINALIZER, "deletionTimestamp": "2030-01-01T11:00:00Z"}
+
+        def seen(status=done, identity=IDENTITY, access=ACCESS, **metadata):
+            annotations = {names.IDENTITY_ANNOTATION: identity}
+            cluster = kindcluster({"clusterName": "dev"}, annotations=annotations, status=status, **metadata)
+            return observe(cluster, engine=unmarked, access=access)
+
+        assert decide(seen()).annotations.items() >= CLAIMED.items()
+        assert decide(seen(access=None)).annotations == {}
+        assert decide(seen(access=None, **going)).operation == ReadAccess("dev", goal=Goal.GONE)
+        assert decide(seen(**going)).operation == removal(Goal.GONE)
+        for facts in ({"status": {}}, {"status": {**done, "clusterName": "other"}}, {"identity": ""}):
+            assert decide(seen(**facts, **going)).operation is None
+            assert CLAIMED.keys().isdisjoint(decide(seen(**facts)).annotations)
+        theirs = replace(ACCESS, fingerprint="sha256:other")
+        assert decide(seen(access=theirs, **going)).operation is None
+
+    @pytest.mark.rule("C19")
+    def test_name_that_was_in_conflict_stays_so_while_the_fingerprint_is_read_again(self) -> None:
+        unmarked = EngineFacts(was_listed=True, exists=True, nodes=None, lists_nodes=False)
+        theirs = observe(
+            kindcluster(annotations=COMPLETE), engine=unmarked, access=replace(ACCESS, fingerprint="sha256:other")
+        )
+        conflict = decide(theirs)
+        assert condition(conflict.status, Condition.READY) == ("False", Reason.NAME_CONFLICT)
+        forgotten = replace(apply(theirs, conflict), access=None)
+        assert decide(forgotten).status is None
+        assert decide(forgotten).operation == ReadAccess("dev")
+
     def test_proof_is_not_interrupted_by_what_wakes_the_object_meanwhile(self) -> None:
         cluster = kindcluster(annotations=COMPLETE, finalizers=FINALIZER, deletionTimestamp="2030-01-01T11:00:00Z")
         unmarked = EngineFacts(was_listed=True, exists=True, nodes=None, lists_nodes=False)
