@@ -270,6 +270,8 @@ class Reason(StrEnum):
     """The client certificate of the kubeconfigs has expired and could not be renewed; the message gives the remedy."""
     WRITE_REFUSED = "WriteRefused"
     """The API server of the management cluster rejects a write of the provider; the message quotes it."""
+    NOT_RECONCILED = "NotReconciled"
+    """Reconciles of the object keep failing, for example because the API server refuses to hand out its Cluster."""
     CONTESTED = "Contested"
     """Another writer changes a Secret each time the provider has written it."""
     ADDRESS_TAKEN = "AddressTaken"

@@ -168,6 +168,8 @@ class Application:
             metrics=metrics,
             on_written=self.cache.on_written,
             on_forgotten=self._drop_unused_engines,
+            find=self.store.get,
+            clock=clock,
         )
 
     def __copy__(self) -> Self:

@@ -153,14 +153,29 @@ class PlanWriter:
             changed.append(part)
             return None
         except ApiError as error:
-            if not error.is_refusal:
+            if not (error.is_refusal or self._lasts(record, part, error)):
                 raise
-            self._records.refused(record, part, error.message)
+            self._records.refused(record, part, _words(error))
             changed.append(part)
             return None
         if self._records.accepted(record, part):
             changed.append(part)
         return answer
+
+    def _lasts(self, record: Record, part: str, error: ApiError) -> bool:
+        """Return whether the API server has answered like this for long: then it counts as a refusal.
+
+        A conflict is normal, and the next reconcile knows the newer object. Without any answer, nothing else can be
+        written either.
+        """
+        return error.status != 0 and self._records.failed_again(record, part)
+
+
+def _words(error: ApiError) -> str:
+    """Return the server's message, and what it means if the server does not refuse by itself."""
+    if isinstance(error, Conflict):
+        return f"each try conflicts with another write ({error.message}). Find out what else writes it"
+    return error.message
 
 
 def _identity(plan: Plan, raw: Mapping[str, Any]) -> dict[str, str | None]:

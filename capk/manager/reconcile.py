@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from capk.api.objects import Key
+from capk.errors import LostLease
 from capk.kube.protocol import KubeApi
 from capk.kube.recorder import EventRecorder
 from capk.manager.announcer import Announcer
@@ -15,6 +16,7 @@ from capk.manager.observe import ForeignSecrets
 from capk.manager.planwriter import Observation, PlanWriter
 from capk.manager.records import Record, Records
 from capk.manager.secretwriter import SecretWriter
+from capk.manager.troubles import Find, Troubles
 from capk.manager.vanished import VanishedObjects
 from capk.plan.plan import Plan
 from capk.runtime import logs
@@ -42,6 +44,8 @@ class Reconciler:
         metrics: Metrics,
         on_written: Written,
         on_forgotten: Callable[[], None],
+        find: Find,
+        clock: Callable[[], float],
     ) -> None:
         """Take the parts; controllers: one per kind. on_forgotten: called after an object has been forgotten."""
         self._controllers = {controller.resource.kind: controller for controller in controllers}
@@ -62,6 +66,7 @@ class Reconciler:
         }
         resources = {kind: controller.resource for kind, controller in self._controllers.items()}
         self._vanished = VanishedObjects(client, records, health, resources, on_forgotten)
+        self._troubles = Troubles(resources, find=find, objects=objects, recorder=recorder, clock=clock)
         self._inventories: dict[Key, tuple[Engine, asyncio.Task[bool]]] = {}
         """Inventories that were incomplete at the end of a reconcile, each with its engine."""
 
@@ -71,11 +76,22 @@ class Reconciler:
         Raises ApiError if a write failed; the next reconcile starts from the state at that time.
         """
         with logs.context(**{key.kind: f"{key.namespace}/{key.name}"}):
-            observed = await self._controllers[key.kind].observe(key)
-            if observed is None:
-                self._inventories.pop(key, None)
-            abandoned = await self._vanished.end_work(key, observed.object.uid if observed else None)
-            return _soonest(abandoned, await self._round(key, observed) if observed else None)
+            try:
+                seconds = await self._reconcile(key)
+            except LostLease:
+                raise
+            except Exception as error:
+                await self._troubles.failed(key, error)
+                raise
+            self._troubles.over(key)
+            return seconds
+
+    async def _reconcile(self, key: Key) -> float | None:
+        observed = await self._controllers[key.kind].observe(key)
+        if observed is None:
+            self._inventories.pop(key, None)
+        abandoned = await self._vanished.end_work(key, observed.object.uid if observed else None)
+        return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
     async def _round(self, key: Key, observed: Observation) -> float | None:
         if (pause := self._records.contest_wait(observed.object.uid)) > 0:

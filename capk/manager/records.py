@@ -43,6 +43,9 @@ FREE_REPLIES: Final = 12
 API's core sets references and labels."""
 CHANGED_WRITE: Final = 5
 """Weight of a write that the API server stored differently: the next one will be stored differently too."""
+FAILURES_IN_A_ROW: Final = 4
+LASTING_SECONDS: Final = 30.0
+"""A write that failed so often and for so long is not one that another writer was just quicker with."""
 FORGET_SECONDS: Final = 60.0
 """The outcome of a goal is forgotten after twice its back-off plus this time without an operation."""
 
@@ -107,6 +110,13 @@ class _Refusal:
 
 
 @dataclass(frozen=True)
+class _Failing:
+    times: int
+    since: float
+    latest: float
+
+
+@dataclass(frozen=True)
 class _Writes:
     times: int
     until: float
@@ -135,6 +145,8 @@ class Record:
     """Of the latest operation: what it has left is at that place, whatever the object asks for by now."""
     goals: dict[Goal, _Goal] = field(default_factory=dict)
     refusals: dict[str, _Refusal] = field(default_factory=dict)
+    failing: dict[str, _Failing] = field(default_factory=dict)
+    """Parts whose latest writes failed for a cause that mostly passes, such as a conflict."""
     writes: dict[str, _Writes] = field(default_factory=dict)
     """Secrets that were written recently."""
     version: str = ""
@@ -381,8 +393,17 @@ class Records:
         attempts = before.attempts + 1 if before else 1
         record.refusals[part] = _Refusal(words, attempts, self._clock() + retry_delay(attempts, self._policy))
 
+    def failed_again(self, record: Record, part: str) -> bool:
+        """Record that a write failed for a cause that mostly passes, such as a conflict; return whether it lasts."""
+        now, before = self._clock(), record.failing.get(part)
+        if before is None or now - before.latest > FORGET_SECONDS + 2 * self._policy.retry_limit_seconds:
+            before = _Failing(0, now, now)
+        record.failing[part] = failing = _Failing(before.times + 1, before.since, now)
+        return failing.times >= FAILURES_IN_A_ROW and now - failing.since >= LASTING_SECONDS
+
     def accepted(self, record: Record, part: str) -> bool:
         """Record that the API server has stored a part; return whether it had been refused."""
+        record.failing.pop(part, None)
         return record.refusals.pop(part, None) is not None
 
     def refusals(self, record: Record) -> dict[str, str]:

@@ -12,6 +12,7 @@ from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.kindconfig.config import CONTROL_PLANE, MOST_CONTROL_PLANES
 from capk.kindconfig.images import same_version
+from capk.plan.kindcluster import FRESH_SECONDS
 from capk.plan.observed import REPLICAS, SECRET, ControlPlaneObserved
 from capk.plan.plan import Plan
 from capk.plan.secrets import FOREIGN_SECONDS, differs, is_as_written, kubeconfig_secret_name, wanted_kubeconfig_secret
@@ -28,8 +29,10 @@ def decide(observed: ControlPlaneObserved) -> Plan:
         return Plan()
     if observed.is_paused:
         return Plan(status=paused_status(control_plane, observed.owner, observed.now))
-    if control_plane.is_deleting or observed.owner is None:
+    if control_plane.is_deleting:
         return Plan()
+    if observed.owner is None:
+        return _await_owner(observed)
     secrets = _secrets(observed)
     status = _status(observed, secret_follows=bool(secrets))
     return Plan(
@@ -38,6 +41,21 @@ def decide(observed: ControlPlaneObserved) -> Plan:
         status=status,
         requeue_seconds=FOREIGN_SECONDS if _is_foreign(observed) else None,
     )
+
+
+def _await_owner(observed: ControlPlaneObserved) -> Plan:
+    """Report that no Cluster owns the object, like a KINDCluster: most get their Cluster quickly."""
+    control_plane, reference = observed.object, observed.object.owner_cluster_reference
+    age = (observed.now - control_plane.created_at).total_seconds()
+    if 0 <= age < FRESH_SECONDS and not control_plane.status:
+        return Plan(requeue_seconds=FRESH_SECONDS - age + 0.1)
+    if reference is None:
+        message = "No Cluster owns this KINDControlPlane. Create a Cluster whose controlPlaneRef names it."
+    else:
+        message = f"Cluster {reference['name']}, which owns this KINDControlPlane, does not exist. Create it again."
+    verdicts = RUNS_FREELY | {Condition.AVAILABLE: false(Reason.WAITING_FOR_CLUSTER, message)}
+    status = {**control_plane.status, "observedGeneration": control_plane.generation}
+    return Plan(status=conditions_only(status, verdicts, generation=control_plane.generation, now=observed.now))
 
 
 def _secrets(observed: ControlPlaneObserved) -> tuple[dict[str, Any], ...]:
@@ -129,7 +147,8 @@ def _available(observed: ControlPlaneObserved, *, has_secret: bool) -> Verdict:
             f"spec.version is {wanted}, but the kind cluster runs {running}, and kind cannot upgrade a cluster. Create "
             f"a new Cluster with a node image that runs {wanted}, move the workloads, and delete this one.",
         )
-    return true(Reason.AVAILABLE)
+    words = "" if observed.object.replicas is not None else observed.refusals.get(REPLICAS, "")
+    return true(Reason.AVAILABLE, words and f"The API server refuses spec.replicas: {words}")
 
 
 def _refused_before(observed: ControlPlaneObserved) -> Verdict | None:

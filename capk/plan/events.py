@@ -59,6 +59,7 @@ _PROBLEMS = frozenset(
         Reason.KUBECONFIG_UNAVAILABLE,
         Reason.NOT_ANSWERING,
         Reason.WRITE_REFUSED,
+        Reason.NOT_RECONCILED,
         Reason.CONTESTED,
         Reason.CERTIFICATE_EXPIRED,
         Reason.UNSUPPORTED_VERSION_CHANGE,
@@ -90,7 +91,8 @@ def warning_of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Ev
 def event_of(condition: Mapping[str, Any]) -> Event | None:
     """Return the Event for a condition that has just changed; None if the change is not worth one."""
     kind, reason, message = condition["type"], condition["reason"], condition.get("message") or ""
-    if kind == Condition.READY:
+    if kind == Condition.READY and reason != Reason.NOT_RECONCILED:
+        # It repeats another condition.
         return None
     if reason in _PROBLEMS:
         return Event("Warning", reason, message)

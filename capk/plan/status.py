@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from capk.api.conditions import Status, find, set_condition
-from capk.api.names import PAUSED_ANNOTATION, Condition, Reason
+from capk.api.names import KIND_CONFIGS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION, Condition, Reason, Resource
 from capk.api.objects import Object, OwnerCluster
 from capk.plan.machines import was_joined
 from capk.plan.observed import GoalFacts, MachineObserved, Observed
@@ -131,6 +131,24 @@ def paused_status(current: Object, owner: OwnerCluster | None, now: datetime) ->
     causes += [f"{type(current).__name__} has the {PAUSED_ANNOTATION} annotation"] if current.is_paused else []
     verdict = true(Reason.PAUSED, ", ".join(causes))
     return conditions_only(current.status, {Condition.PAUSED: verdict}, generation=current.generation, now=now)
+
+
+def unreconciled_status(resource: Resource, current: Object, cause: str, now: datetime) -> dict[str, Any]:
+    """Return the stored status of an object whose reconciles keep failing, with the cause in its summary.
+
+    The other conditions keep what was true when they were written: nothing newer is known.
+    """
+    verdict = Verdict("Unknown", Reason.NOT_RECONCILED, unreconciled_message(cause))
+    summary = Condition.AVAILABLE if resource is KIND_CONTROL_PLANES else Condition.READY
+    verdicts = {summary: verdict}
+    if current.is_deleting and resource is not KIND_CONFIGS:
+        verdicts[Condition.DELETING] = replace(verdict, status="True")
+    return conditions_only(current.status, verdicts, generation=current.generation, now=now)
+
+
+def unreconciled_message(cause: str) -> str:
+    """Return the message about reconciles that keep failing; cause: a clause without a full stop."""
+    return f"The provider tries again and again, but cannot go on: {cause}. Run `capk doctor` to check its rights."
 
 
 def conditions_only(

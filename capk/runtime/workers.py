@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from capk.errors import ApiError, CommandError, Conflict, LostLease
 from capk.runtime.workqueue import WorkQueue
@@ -16,6 +16,9 @@ ReconcileObserver = Callable[[K, Outcome, float], None]
 """Called after every reconcile with key, outcome and duration in seconds."""
 
 log = logging.getLogger(__name__)
+
+CONFLICTS_IN_A_ROW: Final = 4
+"""So many conflicts in a row have a cause that does not pass by itself."""
 
 
 async def run_workers(
@@ -106,7 +109,7 @@ async def _reconcile_once(
         raise
     except Exception as error:
         outcome = _outcome(error, is_late=limit.expired())
-        _log_failure(key, error, outcome, is_first=queue.failures(key) == 0)
+        _log_failure(key, error, outcome, before=queue.failures(key))
         queue.add_rate_limited(key)
         return outcome
     queue.forget(key)
@@ -124,17 +127,18 @@ def _outcome(error: Exception, *, is_late: bool) -> Outcome:
     return "unreachable" if isinstance(error, ApiError) else "error"
 
 
-def _log_failure(key: Hashable, error: Exception, outcome: Outcome, *, is_first: bool) -> None:
-    if outcome == "conflict":
+def _log_failure(key: Hashable, error: Exception, outcome: Outcome, *, before: int) -> None:
+    """Log why a reconcile failed; before: how many have failed in a row before it."""
+    if outcome == "conflict" and before < CONFLICTS_IN_A_ROW:
         # The object was newer than our copy, which is normal for a few writes in a thousand (K22).
         log.debug("%s: %s; reconciling again", key, error)
-    elif outcome == "unreachable":
+    elif outcome in ("conflict", "unreachable"):
         log.warning("%s: %s; trying again", key, error)
     elif outcome == "timeout":
         log.error("%s: the reconcile was cancelled at its deadline; trying again", key)
     else:
         # The same failure again has the same traceback.
-        log.error("%s: %s: %s; trying again", key, type(error).__name__, error, exc_info=error if is_first else None)
+        log.error("%s: %s: %s; trying again", key, type(error).__name__, error, exc_info=None if before else error)
 
 
 def _now() -> float:

@@ -78,7 +78,8 @@ class Watch:
 class Fault:
     """A temporary fault of requests.
 
-    kind: error (rejected, nothing done), lost (done, but the answer is lost), slow, admission (writes are rejected).
+    kind: error (rejected, nothing done), lost (done, but the answer is lost), slow, admission (writes are rejected),
+    conflict (writes are rejected with a conflict that is not the object's own state).
     share: of the requests. until: virtual time of its end.
     """
 
@@ -483,7 +484,8 @@ class _Request:
             client._on_write(plural, json.dumps(self._body))
         latency = client._rng.uniform(0.001, 0.012)
         for fault in client._api.faults:
-            if not fault.hits(verb, plural) or (fault.kind == "admission" and self._body is None):
+            is_of_writes = fault.kind in ("admission", "conflict")
+            if not fault.hits(verb, plural) or (is_of_writes and self._body is None):
                 continue
             if fault.kind == "slow":
                 latency += fault.seconds

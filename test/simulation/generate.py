@@ -273,6 +273,38 @@ MACHINE_KINDS: Final[dict[str, tuple[float, MachineMaker]]] = {
 }
 
 
+SHARE_WITH_CONFLICTS: Final = 0.2
+"""Share of the lives in which the API server answers writes with conflicts that have no cause in the objects."""
+
+
+def _conflict(rng: Random) -> Step:
+    plural = rng.choice(
+        ("kindclusters", "kindclusters", "secrets", "secrets", "kindcontrolplanes", "kindmachines", None)
+    )
+    verbs = rng.choice(((), (), ("create",), ("patch",), ("delete",)))
+    return {
+        "do": "api",
+        "kind": "conflict",
+        "status": 409,
+        "message": "Operation cannot be fulfilled: the object has been modified; please apply your changes to the "
+        "latest version and try again",
+        "share": rng.choice((0.3, 1.0, 1.0)),
+        "seconds": rng.choice((5, 60, 700, 1500)),
+        "plural": plural,
+        "verbs": list(verbs),
+    }
+
+
+def _conflicts(rng: Random, end: float) -> list[Step]:
+    """Return steps with conflicts, from numbers of their own: they do not change the others of a seed."""
+    if rng.random() >= SHARE_WITH_CONFLICTS:
+        return []
+    steps = [{"at": round(rng.uniform(0, end), 2), **_conflict(rng)} for _ in range(rng.choice((1, 1, 2, 3)))]
+    # A fault ends with the last step: a lasting one gives the provider the time to report it.
+    lasting = max(step["at"] + step["seconds"] for step in steps)
+    return [*steps, {"at": round(lasting, 2), "do": "wait"}]
+
+
 def options(rng: Random) -> Options:
     """Return the options of a world."""
     return Options(
@@ -306,6 +338,8 @@ def script(seed: int, *, without: frozenset[str] = frozenset()) -> Script:
         name = rng.choice(NAMES[: len(steps)])
         steps.append({"at": round(at, 2), **KINDS[kind][1](rng, name)})
     steps += _machines(Random(f"machines {seed}"), sorted({step["name"] for step in first}), without)
+    if "conflict" not in without:
+        steps += _conflicts(Random(f"conflicts {seed}"), end=at + 20)
     return Script(seed, _without(chosen, without), tuple(steps))
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any, Final
 
 from capk.api import names
-from capk.api.names import Condition
+from capk.api.names import Condition, Reason
 from capk.manager.process import STUCK_SECONDS
 from capk.runtime.probes import moving_queue
 from test.simulation.clock import now
@@ -14,7 +14,7 @@ from test.simulation.identities import leak
 from test.simulation.life import Life
 from test.simulation.machinetruth import machine_lies, unsettled_machines
 from test.simulation.objects import Body
-from test.simulation.truth import is_left_alone, name_of, unsettled
+from test.simulation.truth import is_left_alone, name_of, said, unsettled
 
 SAMPLE_SECONDS: Final = 15.0
 HEALTH_SECONDS: Final = 30.0
@@ -23,6 +23,8 @@ LATE_SECONDS: Final = 2 * HEALTH_SECONDS + 90.0
 """Maximum delay of Ready: two periods, the deadlines of the requests, and a write."""
 DATA_SECONDS: Final = 2 * HEALTH_SECONDS + 330.0
 """Maximum time until an empty etcd is noticed: a period, a back-off, and a read."""
+SILENT_SECONDS: Final = 450.0
+"""Maximum time without a word about an object that is not Ready: a creation, and the longest back-off."""
 REFUSED_SECONDS: Final = 330.0
 """Maximum wait of the provider before it repeats a write that the API server has rejected many times."""
 WINDOW_SECONDS: Final = 600.0
@@ -44,6 +46,7 @@ class Watcher:
     def __init__(self, checks: frozenset[str]) -> None:
         self._checks = checks
         self._wrong_since: dict[tuple[str, str], float] = {}
+        self._silent_since: dict[str, float] = {}
         self._excused_until = 0.0
         """Until when the provider could not observe or write."""
 
@@ -57,6 +60,8 @@ class Watcher:
         """Check everything now."""
         if "ready" in self._checks:
             self._look_at_readiness(life)
+        if "silence" in self._checks:
+            self._look_at_silence(life)
         if "probes" in self._checks:
             _look_at_probes(life)
         if "budget" in self._checks:
@@ -69,7 +74,7 @@ class Watcher:
         if not _is_calm(life):
             life.world.disturbed_at = now()
             self._excused_until = max(self._excused_until, now())
-        if any(fault.kind == "admission" for fault in life.world.api.faults):
+        if any(fault.kind in ("admission", "conflict") for fault in life.world.api.faults):
             self._excused_until = now() + REFUSED_SECONDS
         wrong = {lie: late for obj in life.world.api.all(names.KIND_CLUSTERS) for lie, late in _lies(life, obj)}
         wrong |= {
@@ -81,6 +86,41 @@ class Watcher:
         for lie, since in self._wrong_since.items():
             if now() - max(since, self._excused_until) > wrong[lie]:
                 life.world.violate(lie[1])
+
+    def _look_at_silence(self, life: Life) -> None:
+        """Check that an object that is not as its user wants it has a condition with a cause, or at least an Event."""
+        if life.deployment.current is None:
+            self._silent_since.clear()
+        silent = {obj["metadata"]["uid"]: obj for obj in _objects(life) if not _says_why(life, obj)}
+        self._silent_since = {uid: self._silent_since.get(uid, now()) for uid in silent}
+        for uid, since in self._silent_since.items():
+            if now() - since > SILENT_SECONDS:
+                obj = silent[uid]
+                words = said(life.world.conditions(obj))
+                life.world.violate(f"{obj['kind']} {name_of(obj)} says nothing of its trouble for long: {words}")
+
+
+def _objects(life: Life) -> list[Body]:
+    kinds = (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES, names.KIND_MACHINES)
+    return [obj for kind in kinds for obj in life.world.api.all(kind) if not is_left_alone(life, obj)]
+
+
+def _says_why(life: Life, obj: Body) -> bool:
+    """Return whether an object is well, or a condition has the cause; if none can be written, an Event."""
+    conditions = life.world.conditions(obj)
+    is_going = bool(obj["metadata"].get("deletionTimestamp"))
+    if is_going and not obj["metadata"].get("finalizers"):
+        return True
+    summary = conditions.get(Condition.AVAILABLE if obj["kind"] == names.KIND_CONTROL_PLANES.kind else Condition.READY)
+    if summary and summary["status"] == "True" and not is_going:
+        return True
+    explained = conditions.get(Condition.DELETING) if is_going else summary
+    if explained and explained["status"] != ("False" if is_going else "True") and explained.get("message"):
+        return True
+    uid = obj["metadata"]["uid"]
+    events = [event for event in life.world.api.all(names.EVENTS) if event["involvedObject"]["uid"] == uid]
+    blind = any(fault.until > now() and fault.hits("create", "events") for fault in life.world.api.faults)
+    return blind or any(event["reason"] == Reason.NOT_RECONCILED for event in events)
 
 
 def _look_at_probes(life: Life) -> None:
@@ -232,5 +272,5 @@ def _holds_secret(root: Any) -> bool:
     return False
 
 
-CHECKS: Final = frozenset({"ready", "probes", "budget", "crash", "settle", "rest", "memory"})
+CHECKS: Final = frozenset({"ready", "silence", "probes", "budget", "crash", "settle", "rest", "memory"})
 """All checks besides those that `world` makes immediately."""

@@ -134,6 +134,14 @@ PAGES: Final = (
         "Change the quota, the policy or the role; `capk doctor` checks the rights. The provider tries again.",
     ),
     Page(
+        Reason.NOT_RECONCILED,
+        "The provider can do nothing for the object, so nothing newer is known of it.",
+        "The management cluster's API server refuses to hand out what a decision needs, such as the owner Cluster, or "
+        "does not take the status. The message quotes it. If not even the status can be written, an Event has it.",
+        "Correct the role, the policy or the API server; `capk doctor` checks the rights. The provider tries again, at "
+        "least every five minutes.",
+    ),
+    Page(
         Reason.UNSUPPORTED_VERSION_CHANGE,
         "`spec.version` differs from the version that runs.",
         "A kind cluster cannot change its Kubernetes version.",

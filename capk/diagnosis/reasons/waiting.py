@@ -10,7 +10,8 @@ PAGES: Final = (
         Reason.WAITING_FOR_CLUSTER,
         "No Cluster owns the object yet.",
         "Cluster API is installed, so the provider waits for a Cluster that refers to the object.",
-        "Create a Cluster whose `infrastructureRef` names the object, or set `spec.standalone: true`.",
+        "Create a Cluster whose `infrastructureRef` names the KINDCluster, or whose `controlPlaneRef` names the "
+        "KINDControlPlane. A KINDCluster with `spec.standalone: true` needs none.",
     ),
     Page(
         Reason.WAITING_FOR_CONTROL_PLANE,

@@ -350,6 +350,19 @@ class TestOthersClusters:
         )
         assert decide(replace(unread, object=shown)).operation == removal(Goal.GONE)
 
+    @pytest.mark.rule("C21")
+    def test_kind_cluster_that_is_being_removed_for_an_earlier_object_is_awaited(self) -> None:
+        """It would be Ready for a last moment, and Missing after it."""
+        restored = kindcluster(annotations={**COMPLETE, names.CLAIM_ID_ANNOTATION: "uid-before"}, finalizers=FINALIZER)
+        engine = replace(RUNNING, nodes=(node(mark="uid-before.1"),))
+        waiting = observe(restored, engine=engine, access=ACCESS, is_being_removed=True)
+        plan = decide(waiting)
+        assert condition(plan.status, Condition.READY) == ("False", Reason.CLEANING_UP)
+        assert (plan.operation, plan.annotations, plan.secrets) == (None, {}, ())
+        assert 0 < plan.requeue_seconds <= 1
+        taken = decide(replace(waiting, is_being_removed=False))
+        assert condition(taken.status, Condition.READY) == ("True", Reason.READY)
+
     def test_claim_that_was_taken_off_is_proven_by_the_fingerprint_if_containers_are_unknown(self) -> None:
         """The status shows under which name the provider has made a kind cluster for the object."""
         unmarked = EngineFacts(was_listed=True, exists=True, nodes=None, lists_nodes=False)

@@ -1,0 +1,85 @@
+"""Shows in an object why its reconciles keep failing: otherwise only the log of the provider would."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from capk.api.names import Reason, Resource
+from capk.api.objects import Key, Object
+from capk.errors import ApiError
+from capk.kube.recorder import EventRecorder
+from capk.manager.facts import now
+from capk.manager.objectwriter import ObjectWriter
+from capk.plan.status import unreconciled_message, unreconciled_status
+
+PATIENCE_SECONDS: Final = 30.0
+FAILURES_IN_A_ROW: Final = 4
+"""A reconcile that failed so often and for so long is worth a word: most causes are over with the next try."""
+
+Find = Callable[[Key], Mapping[str, Any] | None]
+"""Returns the object with that key as the cache has it."""
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    times: int
+    since: float
+
+
+class Troubles:
+    """The objects whose last reconciles have failed."""
+
+    def __init__(
+        self,
+        resources: Mapping[str, Resource],
+        *,
+        find: Find,
+        objects: ObjectWriter,
+        recorder: EventRecorder,
+        clock: Callable[[], float],
+    ) -> None:
+        """Take the parts; resources: those that are reconciled, by kind."""
+        self._resources = resources
+        self._find = find
+        self._objects = objects
+        self._recorder = recorder
+        self._clock = clock
+        self._known: dict[Key, _Trouble] = {}
+
+    def over(self, key: Key) -> None:
+        """Forget that the reconciles of an object have failed."""
+        self._known.pop(key, None)
+
+    async def failed(self, key: Key, error: Exception) -> None:
+        """Record that a reconcile failed; if that lasts, show the cause in the object, or in an Event."""
+        before = self._known.get(key, _Trouble(0, self._clock()))
+        self._known[key] = trouble = _Trouble(before.times + 1, before.since)
+        if trouble.times < FAILURES_IN_A_ROW or self._clock() - trouble.since < PATIENCE_SECONDS:
+            return
+        raw = self._find(key)
+        if raw is None:
+            self.over(key)
+        elif not _is_left_alone(Object(raw)):
+            await self._show(key, raw, _cause(error))
+
+    async def _show(self, key: Key, raw: Mapping[str, Any], cause: str) -> None:
+        resource = self._resources[key.kind]
+        status = unreconciled_status(resource, Object(raw), cause, now())
+        try:
+            await self._objects.write_status(resource, raw, status)
+        except ApiError:
+            # It is the status that cannot be written: an Event is what is left.
+            with suppress(ApiError):
+                await self._recorder.record(raw, "Warning", Reason.NOT_RECONCILED, unreconciled_message(cause))
+
+
+def _cause(error: Exception) -> str:
+    """Return what people need; the text of any other error is for the log alone."""
+    if isinstance(error, ApiError):
+        return f"{error}"
+    return f"an internal error ({type(error).__name__}), with its traceback in the log of the provider"
+
+
+def _is_left_alone(current: Object) -> bool:
+    return current.is_paused or current.is_externally_managed or current.is_deleted_for_move
