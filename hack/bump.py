@@ -124,10 +124,10 @@ def locked_module(go_mod: str, package: str) -> tuple[str, str]:
 
 def programs(catalogue: Catalogue, sources: Sources) -> list[Pin]:
     """Return the pins of all Go modules in tools/, and of Go itself."""
-    modules = {name: (module.path, module.version) for name, module in catalogue.modules.items()}
+    modules = {}
     for go_mod in sorted(catalogue.folder.glob("*/go.mod")):
         text = go_mod.read_text()
-        package = re.search(r"^tool (\S+)$", text, re.MULTILINE)
+        package = re.search(r"^(?:tool|require) ([^\s(]+)", text, re.MULTILINE)
         modules[go_mod.parent.name] = locked_module(text, package[1] if package else "")
     there = sources.modules(sorted({"go", *(path for path, _ in modules.values())})) or {}
 

@@ -11,7 +11,7 @@ test-older-core: venv tools-test $(OLDER_CORE)/core-manager ## Run the provider 
 
 $(OLDER_CORE)/core-manager: tools/older-core/go.mod tools/older-core/go.sum | $(BIN)/kubectl $(BIN)/go
 	mkdir -p $(OLDER_CORE)/manifests
-	config=$$(cd tools/older-core && go list -m -f '{{.Dir}}' sigs.k8s.io/cluster-api)/config && \
+	config=$(call MODULE,older-core,sigs.k8s.io/cluster-api)/config && \
 		kubectl kustomize $$config/crd >$(OLDER_CORE)/manifests/cluster-api-crds.yaml && \
 		kubectl kustomize $$config/webhook >$(OLDER_CORE)/manifests/cluster-api-webhooks.yaml
 	cd tools/older-core && CGO_ENABLED=0 go build -ldflags "-s -w" -o $@ sigs.k8s.io/cluster-api

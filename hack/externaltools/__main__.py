@@ -8,11 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hack.externaltools.catalogue import Catalogue, Program, load
+from hack.externaltools.catalogue import Program, load
 from hack.externaltools.command import ToolError, console
 from hack.externaltools.download import Unavailable, fetch
 from hack.externaltools.golang import Go
-from hack.externaltools.manifests import render
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,24 +34,12 @@ def bring_program(program: Program, go: Go, *, build: bool) -> str:
     return f"{program.version}, {how}"
 
 
-def bring_manifests(catalogue: Catalogue, go: Go) -> str:
-    """Render the manifests with the kubectl in the folder, and return their sources."""
-    cluster_api, cert_manager = (catalogue.modules[name] for name in ("cluster-api", "cert-manager"))
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=go.bin) as scratch:
-        folders = go.module(cluster_api), go.module(cert_manager)
-        made = render(go.bin / "kubectl", *folders, cluster_api.version, Path(scratch))
-        (go.bin / "manifests").mkdir(exist_ok=True)
-        for file in sorted(made.iterdir()):
-            os.replace(file, go.bin / "manifests" / file.name)
-    return f"rendered from Cluster API {cluster_api.version} and cert-manager {cert_manager.version}"
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Install one tool and return the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     catalogue = load(ROOT / "tools")
     parser = argparse.ArgumentParser(prog="hack.externaltools", description=__doc__)
-    parser.add_argument("name", choices=["go", *catalogue.programs, "manifests"])
+    parser.add_argument("name", choices=["go", *catalogue.programs])
     parser.add_argument("--bin", type=Path, default=ROOT / "bin", help="the folder to fill (default: %(default)s)")
     parser.add_argument("--build", action="store_true", help="build from source even if there is a release binary")
     options = parser.parse_args(argv)
@@ -61,8 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.name == "go":
             how = f"a link to {go.command().readlink()}"
-        elif options.name == "manifests":
-            how = bring_manifests(catalogue, go)
         else:
             how = bring_program(catalogue.programs[options.name], go, build=options.build)
     except ToolError as error:

@@ -45,22 +45,12 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Module:
-    """A Go module that is used only for its files; sum is its go.sum hash."""
-
-    path: str
-    version: str
-    sum: str
-
-
-@dataclass(frozen=True)
 class Catalogue:
     """All pins. folder: of versions.toml and the locked modules. go: the oldest usable Go."""
 
     folder: Path
     go: str
     programs: dict[str, Program]
-    modules: dict[str, Module]
 
 
 def load(folder: Path) -> Catalogue:
@@ -70,7 +60,6 @@ def load(folder: Path) -> Catalogue:
         folder=folder,
         go=document["go"],
         programs={name: _program(name, **fields) for name, fields in document["programs"].items()},
-        modules={name: Module(**fields) for name, fields in document["modules"].items()},
     )
 
 

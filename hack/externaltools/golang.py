@@ -1,6 +1,5 @@
 """Builds a program from the Go module proxy, with the locked versions in tools/NAME."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.externaltools.catalogue import Catalogue, Module, Program, parse_version
+from hack.externaltools.catalogue import Catalogue, Program, parse_version
 from hack.externaltools.command import ToolError, run
 
 _USUAL_PLACES = ("/usr/local/go/bin", "/usr/lib/go/bin", "/opt/homebrew/bin")
@@ -41,21 +40,8 @@ class Go:
     def build(self, program: Program, output: Path) -> None:
         """Compile the program to the output path."""
         arguments = ["build", "-v", "-ldflags", program.link_flags(), "-o", str(output), program.package]
-        self._run(arguments, f"building {program.name} {program.version}", self.catalogue.folder / program.name)
-
-    def module(self, module: Module) -> Path:
-        """Download a module and return its read-only folder."""
-        name = f"{module.path}@{module.version}"
-        answer = json.loads(self._run(["mod", "download", "-json", name], f"downloading {name}", self.catalogue.folder))
-        if answer["Sum"] != module.sum:
-            raise ToolError(
-                f"the module {name} has the sum {answer['Sum']}, not {module.sum}",
-                "If the version was changed on purpose, put the new sum into tools/versions.toml.",
-            )
-        return Path(answer["Dir"])
-
-    def _run(self, arguments: list[str], task: str, folder: Path) -> str:
-        return run([str(self.command()), *arguments], task, cwd=folder, env=_environment())
+        task, folder = f"building {program.name} {program.version}", self.catalogue.folder / program.name
+        run([str(self.command()), *arguments], task, cwd=folder, env=_environment())
 
     def _places(self) -> Iterator[Path]:
         folders = [str(self.bin), *os.environ.get("PATH", "").split(os.pathsep), *_USUAL_PLACES]

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -20,15 +19,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hack.bump import locked_module
 from hack.externaltools import __main__ as tools
 from hack.externaltools import command, golang
-from hack.externaltools.catalogue import Catalogue, Module, Program, Release, load, parse_version
+from hack.externaltools.catalogue import Catalogue, Program, Release, load, parse_version
 from hack.externaltools.command import ToolError
 from hack.externaltools.download import Unavailable, fetch, published_checksum
 from hack.externaltools.golang import Go
-from hack.externaltools.manifests import render
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = load(ROOT / "tools")
@@ -76,7 +75,7 @@ def test_previous_kind_is_of_the_minor_version_before_the_pinned_one() -> None:
 
 def test_everything_of_cluster_api_has_one_version() -> None:
     versions = {CATALOGUE.programs[name].version for name in ("core-manager", "clusterctl", "capd")}
-    assert versions == {CATALOGUE.modules["cluster-api"].version}
+    assert len(versions) == 1
     for name in ("core-manager", "clusterctl", "capd"):
         go_mod = (ROOT / "tools" / name / "go.mod").read_text()
         assert f"sigs.k8s.io/cluster-api/api => sigs.k8s.io/cluster-api/api {versions.copy().pop()}" in go_mod
@@ -276,7 +275,7 @@ class Bench:
     def toolchain(self) -> Go:
         if self.go:
             script(self.folder / "go" / "go", self.go)
-        return Go(Catalogue(self.folder / "tools", "1.26.0", {"thing": self.program}, {}), self.bin)
+        return Go(Catalogue(self.folder / "tools", "1.26.0", {"thing": self.program}), self.bin)
 
     def path(self, *folders: str) -> None:
         """Look for Go only in these folders."""
@@ -396,50 +395,6 @@ def test_missing_go_is_explained_when_the_package_does_not_come_either(bench: Be
     assert list(bench.bin.iterdir()) == []
 
 
-def test_module_with_another_sum_is_refused(bench: Bench) -> None:
-    answer = json.dumps({"Dir": "/somewhere", "Sum": "h1:other="})
-    bench.go = f"#!/bin/sh\n[ \"$1\" = version ] && echo go1.26.4 && exit\necho '{answer}'\n"
-    with pytest.raises(ToolError, match="has the sum h1:other=, not h1:pinned="):
-        bench.toolchain.module(Module("example.org/m", "v1.0.0", "h1:pinned="))
-    assert bench.toolchain.module(Module("example.org/m", "v1.0.0", "h1:other=")) == Path("/somewhere")
-
-
-# --- manifests ----------------------------------------------------------------------------------------------------
-
-
-def kustomized(folder: Path, kubectl: Path) -> Path:
-    config = folder / "capi" / "core" / "config"
-    for part in ("crd", "webhook", "default"):
-        (config / part).mkdir(parents=True)
-        (config / part / "kustomization.yaml").write_text(f"# {part}\n")
-        (config / part).chmod(0o555)
-    (folder / "capi" / "metadata.yaml").write_text("kind: Metadata\n")
-    crds = folder / "cm" / "deploy" / "crds"
-    crds.mkdir(parents=True)
-    (crds / "b.yaml").write_text("kind: B\n\n")
-    (crds / "a.yaml").write_text("kind: A")
-    (crds / "README.md").write_text("no manifest")
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    return render(kubectl, folder / "capi", folder / "cm", "v1.14.2", scratch)
-
-
-def test_manifests_are_rendered_from_read_only_modules(tmp_path: Path) -> None:
-    made = kustomized(tmp_path, script(tmp_path / "kubectl", '#!/bin/sh\ncat "$2/kustomization.yaml"\n'))
-    assert (made / "cluster-api-crds.yaml").read_text() == "# crd\n"
-    assert (made / "cluster-api-webhooks.yaml").read_text() == "# webhook\n"
-    assert (made / "cert-manager-crds.yaml").read_text() == "kind: A\n---\nkind: B\n"
-    released = json.loads((made / "cluster-api-components.yaml").read_text())
-    assert released["resources"] == ["../default"]
-    assert released["images"][0]["newName"] == "registry.k8s.io/cluster-api/cluster-api-controller"
-    assert released["images"][0]["newTag"] == "v1.14.2"
-
-
-def test_manifests_show_what_kubectl_could_not_do(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="core/config/crd of Cluster API failed:\nno such command"):
-        kustomized(tmp_path, script(tmp_path / "kubectl", "#!/bin/sh\necho no such command >&2; exit 1\n"))
-
-
 # --- interruptions, output, make ----------------------------------------------------------------------------------
 
 
@@ -493,37 +448,64 @@ def test_failure_is_printed_with_what_to_do(
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with a complete bin/ and its own pins."""
+    """A checkout with a complete bin/ and its own pins. Scripts replace its programs, go with two modules."""
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     for name in ("Makefile", "hack", "requirements", "pyproject.toml", "capkdev"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / ".installed").touch()
-    made = 'case "$1" in manifests) mkdir -p bin/$1; touch bin/$1/cluster-api-webhooks.yaml;; *) touch "bin/$1";; esac'
+    config = tmp_path / "modules" / "cluster-api@v1.14.2" / "core" / "config"
+    for part in ("crd", "webhook", "default"):
+        (config / part).mkdir(parents=True)
+        (config / part / "kustomization.yaml").write_text(f"# {part}\n")
+    (config.parents[1] / "metadata.yaml").write_text("kind: Metadata\n")
+    crds = tmp_path / "modules" / "cert-manager@v1.21.2" / "deploy" / "crds"
+    crds.mkdir(parents=True)
+    (crds / "b.yaml").write_text("---\nkind: B\n")
+    (crds / "a.yaml").write_text("---\nkind: A\n")
+    (crds / "README.md").write_text("no manifest")
+    for folder in (*config.iterdir(), config):
+        folder.chmod(0o555)
+    script(tmp_path / "kubectl", f'#!/bin/sh\necho "${{2##*/}}" >>{tmp_path}/rendered; cat "$2/kustomization.yaml"\n')
+    script(tmp_path / "go", f'#!/bin/sh\n[ "$1" = mod ] || echo {tmp_path}/modules/"${{5##*/}}"@*\n')
+    made = 'if [ -f "$1" ]; then cp "$1" bin/; else touch "bin/$1"; fi'
     script(tmp_path / "bring", f'#!/bin/sh\nmkdir -p bin; echo "bring $1"; {made}\n')
     brought(tmp_path)
     return tmp_path
 
 
+def make(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Let make install the tools with a command that only touches or copies them."""
+    command = ["make", "--silent", "tools", "BRING=./bring"]
+    return subprocess.run(command, cwd=folder, text=True, capture_output=True, check=False)
+
+
 def brought(folder: Path) -> list[str]:
-    """Let make install the tools with a command that only touches them, and return the requested ones."""
-    printed = subprocess.check_output(["make", "--silent", "tools", "BRING=./bring"], cwd=folder, text=True)
-    return re.findall(r"^bring (.*)$", printed, re.MULTILINE)
+    """Return what make installs or renders."""
+    (folder / "rendered").write_text("")
+    done = make(folder)
+    assert done.returncode == 0, done.stderr
+    return [*re.findall(r"^bring (.*)$", done.stdout, re.MULTILINE), *(folder / "rendered").read_text().split()]
+
+
+RENDERED = ["crd", "webhook", "released"]
 
 
 def test_make_knows_every_tool(checkout: Path) -> None:
     shutil.rmtree(checkout / "bin")
     # Only `make bench` compares with CAPD.
     programs = CATALOGUE.programs.keys() - {"capd"}
-    assert sorted(brought(checkout)) == sorted(["go", *programs, "manifests"])
+    assert sorted(brought(checkout)) == sorted(["go", *programs, *RENDERED])
 
 
 @pytest.mark.parametrize(
     ("changed", "missing"),
     [
         ("kind/go.sum", ["kind"]),
-        ("kubectl/go.mod", ["kubectl", "manifests"]),
-        ("versions.toml", ["manifests"]),
+        ("kubectl/go.mod", ["kubectl", *RENDERED]),
+        ("core-manager/go.sum", ["core-manager", *RENDERED]),
+        ("cert-manager/go.sum", []),
+        ("versions.toml", []),
     ],
 )
 def test_make_brings_what_is_outdated_and_nothing_else(changed: str, missing: list[str], checkout: Path) -> None:
@@ -538,3 +520,49 @@ def test_checkout_that_renews_all_files_outdates_nothing(checkout: Path) -> None
     for file in (checkout / "tools").rglob("*"):
         os.utime(file, (later, later))
     assert brought(checkout) == []
+
+
+# --- manifests ----------------------------------------------------------------------------------------------------
+
+
+def test_manifests_are_rendered_from_read_only_modules(checkout: Path) -> None:
+    made = checkout / "bin" / "manifests"
+    assert (made / "cluster-api-crds.yaml").read_text() == "# crd\n"
+    assert (made / "cluster-api-webhooks.yaml").read_text() == "# webhook\n"
+    assert (made / "cluster-api-metadata.yaml").read_text() == "kind: Metadata\n"
+    assert (made / "cert-manager-crds.yaml").read_text() == "---\nkind: A\n---\nkind: B\n"
+    released = yaml.safe_load((made / "cluster-api-components.yaml").read_text())
+    assert released["resources"] == ["../default"]
+    assert released["images"][0]["newName"] == "registry.k8s.io/cluster-api/cluster-api-controller"
+    assert released["images"][0]["newTag"] == "v1.14.2"
+
+
+def test_manifests_of_a_changed_module_are_rendered_again(checkout: Path) -> None:
+    crds = checkout / "modules" / "cert-manager@v1.21.2" / "deploy" / "crds"
+    (crds / "b.yaml").write_text("---\nkind: C\n")
+    file = checkout / "tools" / "cert-manager" / "go.sum"
+    file.write_text(f"{file.read_text()}\n")
+    brought(checkout)
+    assert (checkout / "bin" / "manifests" / "cert-manager-crds.yaml").read_text() == "---\nkind: A\n---\nkind: C\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "missing"),
+    [("kubectl", "cluster-api-crds.yaml"), ("go", "cluster-api-metadata.yaml"), ("go", "cert-manager-crds.yaml")],
+)
+def test_manifests_show_what_a_program_could_not_do_and_are_missing(checkout: Path, program: str, missing: str) -> None:
+    shutil.rmtree(checkout / "bin")
+    script(checkout / program, "#!/bin/sh\necho no such command >&2; exit 1\n")
+    done = make(checkout)
+    assert done.returncode != 0
+    assert "no such command" in done.stderr
+    assert not (checkout / "bin" / "manifests" / missing).exists()
+
+
+def test_content_of_the_modules_of_the_manifests_is_locked() -> None:
+    for name, module in (
+        ("core-manager", "sigs.k8s.io/cluster-api"),
+        ("cert-manager", "github.com/cert-manager/cert-manager"),
+    ):
+        version = locked_module((ROOT / "tools" / name / "go.mod").read_text(), module)[1]
+        assert f"{module} {version} h1:" in (ROOT / "tools" / name / "go.sum").read_text()

