@@ -10,7 +10,7 @@ from time import monotonic
 
 from bench.blocking import BlockingController
 from bench.results import Row
-from bench.rig import ENGINE, KIND_CLUSTER_PATH, Object, Rig, is_ready, kindcluster, wait_until
+from bench.rig import ENGINE, KIND_CLUSTER_PATH, Rig, kindcluster, wait_until
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 from capkdev.managementcluster.engines import EngineChoice
 
@@ -52,16 +52,7 @@ def _rows(rig: Rig, engine: str, controller: str, sizes: list[int]) -> Iterator[
 def life(rig: Rig, size: int, mark: str) -> float:
     """Create, await and delete so many; return the seconds from apply to the last Ready. mark: part of the names."""
     names = [f"bench-{os.getpid()}-{mark}{size}-{number}" for number in range(size)]
-    ready: set[str] = set()
-    gone: set[str] = set()
-
-    def seen(type: str, obj: Object) -> None:
-        if type == "DELETED":
-            gone.add(obj["metadata"]["name"])
-        elif is_ready(obj):
-            ready.add(obj["metadata"]["name"])
-
-    with rig.watching(seen):
+    with rig.lives() as (ready, gone):
         began = monotonic()
         rig.all_at_once(names, lambda rest, name: rest.request("POST", KIND_CLUSTER_PATH, kindcluster(name)))
         wait_until(lambda: ready.issuperset(names), f"{len(names)} Ready")

@@ -209,6 +209,21 @@ class Rig:
             thread.join(5)
             rest.close()
 
+    @contextmanager
+    def lives(self, path: str = KIND_CLUSTER_PATH) -> Iterator[tuple[set[str], set[str]]]:
+        """Collect the names of objects that became Ready, and of those that went, during the body of the `with`."""
+        ready: set[str] = set()
+        gone: set[str] = set()
+
+        def seen(type: str, obj: Object) -> None:
+            if type == "DELETED":
+                gone.add(obj["metadata"]["name"])
+            elif is_ready(obj):
+                ready.add(obj["metadata"]["name"])
+
+        with self.watching(seen, path):
+            yield ready, gone
+
 
 def show_cluster_info(rest: Rest) -> None:
     """Create the ConfigMap that kubeadm lets anonymous users read, so that an API server answers for kind clusters.

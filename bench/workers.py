@@ -3,11 +3,12 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 from bench.results import Row
-from bench.rig import KIND_CLUSTER_PATH, Object, Rig, is_ready, kindcluster, wait_until
+from bench.rig import KIND_CLUSTER_PATH, Object, Rig, kindcluster, wait_until
 from capk.api.names import KIND_MACHINES
 from capkdev.managementcluster.engines import EngineChoice
 
@@ -33,25 +34,20 @@ def workers(rounds: int, choice: EngineChoice | None) -> Iterator[Row]:
                 yield {"workers": count, "round": number, "joined_s": round(joined, 2), "left_s": round(left, 2)}
 
 
-class _cluster:
+@contextmanager
+def _cluster(rig: Rig, name: str) -> Iterator[None]:
     """A kind cluster with one control-plane node, during the block."""
-
-    def __init__(self, rig: Rig, name: str) -> None:
-        self._rig, self._name = rig, name
-
-    def __enter__(self) -> None:
-        ready: list[Object] = []
-        with self._rig.watching(lambda type, obj: ready.append(obj) if is_ready(obj) else None):
-            with self._rig.management.rest() as rest:
-                rest.request("POST", KIND_CLUSTER_PATH, kindcluster(self._name, standalone=True))
-            wait_until(lambda: ready, f"{self._name} Ready")
-
-    def __exit__(self, *_: object) -> None:
-        gone: list[Object] = []
-        with self._rig.watching(lambda type, obj: gone.append(obj) if type == "DELETED" else None):
-            with self._rig.management.rest() as rest:
-                rest.request("DELETE", f"{KIND_CLUSTER_PATH}/{self._name}")
-            wait_until(lambda: gone, f"{self._name} gone")
+    with rig.lives() as (ready, _):
+        with rig.management.rest() as rest:
+            rest.request("POST", KIND_CLUSTER_PATH, kindcluster(name, standalone=True))
+        wait_until(lambda: ready, f"{name} Ready")
+    try:
+        yield
+    finally:
+        with rig.lives() as (_, gone):
+            with rig.management.rest() as rest:
+                rest.request("DELETE", f"{KIND_CLUSTER_PATH}/{name}")
+            wait_until(lambda: gone, f"{name} gone")
 
 
 def _life(rig: Rig, cluster: str, names: list[str]) -> tuple[float, float]:
@@ -59,16 +55,7 @@ def _life(rig: Rig, cluster: str, names: list[str]) -> tuple[float, float]:
 
     A removal includes the drain, because nothing else drains a node without Cluster API.
     """
-    ready: set[str] = set()
-    gone: set[str] = set()
-
-    def seen(type: str, obj: Object) -> None:
-        if type == "DELETED":
-            gone.add(obj["metadata"]["name"])
-        elif is_ready(obj):
-            ready.add(obj["metadata"]["name"])
-
-    with rig.watching(seen, MACHINE_PATH):
+    with rig.lives(MACHINE_PATH) as (ready, gone):
         began = monotonic()
         rig.all_at_once(names, lambda rest, name: rest.request("POST", MACHINE_PATH, _machine(name, cluster)))
         wait_until(lambda: ready.issuperset(names), f"{len(names)} joined")

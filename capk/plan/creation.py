@@ -24,9 +24,8 @@ from capk.plan.ownership import (
     Ownership,
     has_begun_here,
     has_no_control_plane,
-    own_uids,
     ownership,
-    unmarked_ids,
+    removal_of_rest,
     was_completed,
 )
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
@@ -104,16 +103,9 @@ def _clean_up(observed: Observed) -> Plan:
         return Plan(cancel_workers=True, requeue_seconds=WORKERS_SECONDS)
     if (remaining := observed.remaining(Goal.UP)) > 0:
         return _after_failure(observed, remaining)
-    removal = Delete(
-        observed.cluster_name,
-        Goal.UP,
-        uids=own_uids(observed),
-        container_ids=unmarked_ids(observed),
-        up_to_attempt=observed.object.attempt,
-    )
     return Plan(
         add_finalizer=True,
-        operation=removal,
+        operation=removal_of_rest(observed),
         status=_waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind."),
     )
 

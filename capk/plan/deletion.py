@@ -1,6 +1,6 @@
 """Decide how to delete a KINDCluster: first its kind cluster, then its Secrets, then the finalizer (C23, C24)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +11,12 @@ from capk.plan.observed import FINALIZER, REMOVAL, Observed
 from capk.plan.ownership import Ownership, has_begun_here, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess
 from capk.plan.secrets import own_among
-from capk.plan.status import Verdict, kindcluster_status
+from capk.plan.status import AWAITS_ENGINE, Verdict, blocked_deletion, kindcluster_status, true
 
 SETTLE_SECONDS = 10.0
 """How long after a cancelled creation the engine may still add one of its containers, because it copies a volume."""
+
+_DELETING = {Condition.DELETING: true(Reason.DELETING, "Deleting the kind cluster.")}
 
 
 def plan_deletion(observed: Observed) -> Plan:
@@ -40,8 +42,7 @@ def plan_deletion(observed: Observed) -> Plan:
         # This holds whichever engine answers now.
         return _finish_deletion(observed)
     if failure := another_engine(observed):
-        unavailable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
-        return Plan(status=_deleting(observed, Verdict("True", failure.reason, failure.message), unavailable))
+        return Plan(status=_deleting(observed, blocked_deletion(failure)))
     may_appear = is_unfinished or _may_still_appear(observed)
     match ownership(observed):
         case Ownership.ABSENT if not may_appear:
@@ -92,7 +93,7 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
     if failure and isinstance(_last_request(observed), Delete):
         remaining = observed.remaining(Goal.GONE)
         message = f"{failure.message} The provider retries the deletion."
-        status = _deleting(observed, Verdict("True", Reason.DELETION_FAILED, message))
+        status = _deleting(observed, {Condition.DELETING: true(Reason.DELETION_FAILED, message)})
         if remaining > 0:
             return Plan(status=status, requeue_seconds=remaining)
     else:
@@ -117,7 +118,7 @@ def _prove(observed: Observed) -> Plan:
             f'{failure.message} Only the kubeconfig proves whether the kind cluster "{observed.cluster_name}" belongs '
             "to this object. The provider retries. To leave that cluster alone, set spec.deletionPolicy to Retain."
         )
-        status = _deleting(observed, Verdict("True", failure.reason, message))
+        status = _deleting(observed, {Condition.DELETING: true(failure.reason, message)})
     if remaining > 0:
         return Plan(status=status, requeue_seconds=remaining)
     return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=status)
@@ -127,9 +128,7 @@ def _await_engine(observed: Observed) -> Plan:
     failure = observed.engine.failure
     if failure is None:
         return Plan(requeue_seconds=1.0)
-    message = f"{failure.message} The deletion continues when the engine answers."
-    unreachable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
-    return Plan(status=_deleting(observed, Verdict("True", failure.reason, message), unreachable))
+    return Plan(status=_deleting(observed, blocked_deletion(failure, AWAITS_ENGINE)))
 
 
 def _finish_absent(observed: Observed) -> Plan:
@@ -156,13 +155,8 @@ def _refused(observed: Observed, secrets: Collection[str]) -> dict[str, Any] | N
     if not refused:
         return None
     message = f"Nothing else is left to do, but the API server refuses {'; '.join(refused)}. The provider retries."
-    return _deleting(observed, Verdict("True", Reason.WRITE_REFUSED, message))
+    return _deleting(observed, {Condition.DELETING: true(Reason.WRITE_REFUSED, message)})
 
 
-def _deleting(
-    observed: Observed,
-    verdict: Verdict | None = None,
-    more: dict[Condition, Verdict] | None = None,
-) -> dict[str, Any]:
-    verdict = verdict or Verdict("True", Reason.DELETING, "Deleting the kind cluster.")
-    return kindcluster_status(observed, {Condition.DELETING: verdict} | (more or {}), ready=False)
+def _deleting(observed: Observed, verdicts: Mapping[Condition, Verdict] = _DELETING) -> dict[str, Any]:
+    return kindcluster_status(observed, verdicts, ready=False)

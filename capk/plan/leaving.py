@@ -1,5 +1,6 @@
 """Decide how to delete a KINDMachine: first its container and its Node, then the finalizer (C53)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from capk.api import names
@@ -13,13 +14,15 @@ from capk.plan.machines import container_in_the_way, has_joined, machine_id, nod
 from capk.plan.observed import FINALIZER, MachineObserved, NodeFacts, Observed
 from capk.plan.ownership import Ownership, leads_to_own, own_uids, ownership
 from capk.plan.plan import Goal, Plan, RemoveWorker
-from capk.plan.status import Verdict, machine_status
+from capk.plan.status import AWAITS_ENGINE, Verdict, blocked_deletion, machine_status, true
 
 NODE_ATTEMPTS = 4
 """How often the provider tries to delete the Node of a standalone machine whose API server does not answer: it may be
 starting. After that the Node stays, because the deletion of the object must end."""
 _OF_WHOLE_NODES = frozenset({Reason.JOINED, Reason.MISSING, Reason.STARTING_NODES, Reason.NODES_STOPPED})
 """Reasons of the condition WorkerJoined while no join is under way."""
+
+_DELETING = {Condition.DELETING: true(Reason.DELETING, "Removing the node.")}
 
 
 def plan_removal(observed: MachineObserved) -> Plan:
@@ -34,15 +37,14 @@ def plan_removal(observed: MachineObserved) -> Plan:
         return Plan(cancel_operation=operation.request.goal is not Goal.LEFT, status=_deleting(observed))
     if observed.unserved:
         message = f"{unserved_kindcluster(observed)} The deletion continues then."
-        return Plan(status=_deleting(observed, Verdict("True", Reason.WAITING_FOR_INFRASTRUCTURE, message)))
+        return Plan(status=_deleting(observed, {Condition.DELETING: true(Reason.WAITING_FOR_INFRASTRUCTURE, message)}))
     if _goes_with_its_cluster(observed) or observed.infrastructure is None:
         return _finish(observed)
     engine = observed.infrastructure.engine
     if not engine.answers:
         return _await_engine(observed)
     if failure := another_engine(observed.infrastructure):
-        unavailable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
-        return Plan(status=_deleting(observed, Verdict("True", failure.reason, failure.message), unavailable))
+        return Plan(status=_deleting(observed, blocked_deletion(failure)))
     if ownership(observed.infrastructure) is Ownership.UNSEEN:
         return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
     container = own_container(observed)
@@ -98,13 +100,13 @@ def _remove(observed: MachineObserved, container: NodeFacts | None) -> Plan:
     node = node_of(observed)
     drains = _drains(observed, container)
     message = f"{'Draining and removing' if drains else 'Removing'} node {node}."
-    status = _deleting(observed, Verdict("True", Reason.REMOVING_NODE, message))
+    status = _deleting(observed, {Condition.DELETING: true(Reason.REMOVING_NODE, message)})
     last = observed.goals.get(Goal.LEFT)
     attempts = last.attempts if last is not None and last.failure is not None else 0
     if failure := observed.failure(Goal.LEFT):
         remaining = observed.remaining(Goal.LEFT)
-        retried = Verdict("True", Reason.DELETION_FAILED, f"{failure.message} The provider retries the deletion.")
-        status = _deleting(observed, retried)
+        message = f"{failure.message} The provider retries the deletion."
+        status = _deleting(observed, {Condition.DELETING: true(Reason.DELETION_FAILED, message)})
         if remaining > 0:
             return Plan(status=status, requeue_seconds=remaining)
     removal = RemoveWorker(
@@ -141,9 +143,7 @@ def _await_engine(observed: MachineObserved) -> Plan:
     failure = observed.infrastructure.engine.failure
     if failure is None:
         return Plan(requeue_seconds=1.0)
-    message = f"{failure.message} The deletion continues when the engine answers."
-    unreachable = {Condition.ENGINE_AVAILABLE: Verdict("False", failure.reason, failure.message)}
-    return Plan(status=_deleting(observed, Verdict("True", failure.reason, message), unreachable))
+    return Plan(status=_deleting(observed, blocked_deletion(failure, AWAITS_ENGINE)))
 
 
 def _finish(observed: MachineObserved) -> Plan:
@@ -155,12 +155,9 @@ def _finish(observed: MachineObserved) -> Plan:
     )
     return Plan(
         remove_finalizer=FINALIZER not in observed.held_back,
-        status=_deleting(observed, Verdict("True", Reason.WRITE_REFUSED, message)) if words else None,
+        status=_deleting(observed, {Condition.DELETING: true(Reason.WRITE_REFUSED, message)}) if words else None,
     )
 
 
-def _deleting(
-    observed: MachineObserved, verdict: Verdict | None = None, more: dict[Condition, Verdict] | None = None
-) -> dict[str, Any]:
-    verdict = verdict or Verdict("True", Reason.DELETING, "Removing the node.")
-    return machine_status(observed, {Condition.DELETING: verdict} | (more or {}))
+def _deleting(observed: MachineObserved, verdicts: Mapping[Condition, Verdict] = _DELETING) -> dict[str, Any]:
+    return machine_status(observed, verdicts)

@@ -12,7 +12,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.observed import NodeFacts, Observed
-from capk.plan.plan import Goal
+from capk.plan.plan import Delete, Goal
 
 _BEFORE_A_CREATION = frozenset(
     {
@@ -92,6 +92,17 @@ def unmarked_ids(observed: Observed) -> frozenset[str]:
     if ownership(observed) not in (Ownership.OURS, Ownership.LEFTOVER):
         return frozenset()
     return frozenset(node.container_id for node in observed.engine.nodes or () if node.mark is None)
+
+
+def removal_of_rest(observed: Observed) -> Delete:
+    """Return the removal of every container of this object up to its current attempt, before a new creation."""
+    return Delete(
+        observed.cluster_name,
+        Goal.UP,
+        uids=own_uids(observed),
+        container_ids=unmarked_ids(observed),
+        up_to_attempt=observed.object.attempt,
+    )
 
 
 def adoptable_as(observed: Observed) -> str | None:

@@ -13,8 +13,8 @@ from capk.plan.duewrites import (
 )
 from capk.plan.engineid import missing_engine_id
 from capk.plan.observed import CLAIM, Observed
-from capk.plan.ownership import own_uids, unmarked_ids
-from capk.plan.plan import Delete, Goal, OperationRequest, Plan, ReadAccess
+from capk.plan.ownership import removal_of_rest
+from capk.plan.plan import Goal, OperationRequest, Plan, ReadAccess
 from capk.plan.runningstatus import running_status
 from capk.plan.secrets import (
     FOREIGN_SECONDS,
@@ -70,16 +70,9 @@ def _start_over(observed: Observed) -> Plan:
     if observed.workers.under_way:
         return Plan(cancel_workers=True, requeue_seconds=WORKERS_SECONDS)
     begin: dict[str, str | None] = {names.IDENTITY_ANNOTATION: ""}
-    removal = Delete(
-        observed.cluster_name,
-        Goal.UP,
-        uids=own_uids(observed),
-        container_ids=unmarked_ids(observed),
-        up_to_attempt=observed.object.attempt,
-    )
     # The nodes' addresses belong to the lost cluster, and its creation no longer counts.
     status = {field: value for field, value in running_status(observed).items() if field not in ("nodes", "attempt")}
     if observed.object.completed_attempt is not None:
         # This comes first: after a restart during the removal, the attempt would make the rest look complete.
         return Plan(status=status, requeue_seconds=0.0)
-    return Plan(annotations=begin, operation=removal, status=status)
+    return Plan(annotations=begin, operation=removal_of_rest(observed), status=status)

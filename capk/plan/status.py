@@ -8,6 +8,7 @@ from typing import Any
 from capk.api.conditions import Status, find, set_condition
 from capk.api.names import KIND_CONFIGS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION, Condition, Reason, Resource
 from capk.api.objects import Object, OwnerCluster
+from capk.diagnosis.failures import Failure
 from capk.plan.machines import was_joined
 from capk.plan.observed import GoalFacts, MachineObserved, Observed
 
@@ -47,6 +48,15 @@ def false(reason: Reason, message: str = "") -> Verdict:
     return Verdict("False", reason, message)
 
 
+def blocked_deletion(failure: Failure, hint: str = "") -> dict[Condition, Verdict]:
+    """Return the verdicts of a deletion that cannot continue without the engine; hint: what it waits for."""
+    return {
+        Condition.DELETING: Verdict("True", failure.reason, f"{failure.message} {hint}".rstrip()),
+        Condition.ENGINE_AVAILABLE: false(failure.reason, failure.message),
+    }
+
+
+AWAITS_ENGINE = "The deletion continues when the engine answers."
 UNKNOWN = Verdict("Unknown", Reason.UNKNOWN, "Not observed yet.")
 UNEVENTFUL = frozenset(
     {Reason.NOT_PAUSED, Reason.NOT_DELETING, Reason.ENGINE_ANSWERS, Reason.ANSWERING, Reason.UNKNOWN}
