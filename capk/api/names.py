@@ -63,7 +63,6 @@ def machines(version: str) -> Resource:
 
 KIND_CLUSTER_FINALIZER: Final = "kindcluster.infrastructure.cluster.x-k8s.io"
 """Set before the first external resource exists, removed when none is left (C8, C23)."""
-KIND_CONTROL_PLANE_FINALIZER: Final = "kindcontrolplane.controlplane.cluster.x-k8s.io"
 KIND_MACHINE_FINALIZER: Final = "kindmachine.infrastructure.cluster.x-k8s.io"
 """Set before the container of a worker exists, removed when it is gone (C53)."""
 

@@ -128,18 +128,6 @@ def with_control_planes(spec: Mapping[str, Any], wanted: int | None) -> Mapping[
     return {**spec, "nodes": [*(spec.get("nodes") or [plain]), *[plain] * (wanted - listed)]}
 
 
-def node_names(spec: Mapping[str, Any], cluster_name: str) -> list[str]:
-    """Return the names of the containers that kind creates for the spec: its nodes in order, then the load balancer.
-
-    Source: kind pkg/cluster/internal/providers/common/namer.go.
-    """
-    roles = _roles(spec)
-    if roles.count(CONTROL_PLANE) > 1:
-        roles.append(LOAD_BALANCER)
-    numbers = [roles[: index + 1].count(role) for index, role in enumerate(roles)]
-    return [f"{cluster_name}-{role}{number if number > 1 else ''}" for role, number in zip(roles, numbers, strict=True)]
-
-
 def role_of(node_name: str, cluster_name: str) -> str:
     """Return the role of a container that kind has named; empty where the name is not one of kind's."""
     role = node_name.removeprefix(f"{cluster_name}-").rstrip("0123456789")

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from capk.kindconfig.kubeconfig import Kubeconfig
-from capk.workload.answer import Answer, of_error, of_response, uid_in, version_in
+from capk.workload.answer import Answer, of_error, of_response
 from capk.workload.connection import Connection, Target
 from capk.workload.response import Response
 
@@ -33,26 +33,6 @@ async def ask_on(connection: Connection, path: str) -> Answer:
     except Exception as error:
         # Whatever a hostile server or address causes: an exception here would end the provider.
         return of_error(error, TIMEOUT_SECONDS)
-
-
-async def server_version(server: str, authority: str) -> str | None:
-    """Return the Kubernetes version, as in v1.36.3; None without an answer of this form.
-
-    server: URL of the API server. authority: the certificates that its own must chain to, PEM.
-
-    Asks without credentials: anonymous users may read the version unless this was disabled.
-    """
-    return version_in((await ask(Target(server, authority), "/version")).body)
-
-
-async def kube_system_uid(kubeconfig: Kubeconfig, server: str) -> str | None:
-    """Return the uid of the namespace kube-system; None if it cannot be read.
-
-    It is created once in the life of an etcd, so another uid with the same certificates means that the data was lost.
-    server: URL of the API server, at an address that we know.
-    """
-    target = Target(server, kubeconfig.authority)
-    return uid_in((await ask(target, KUBE_SYSTEM, kubeconfig)).body)
 
 
 async def _get(connection: Connection, path: str) -> Response:

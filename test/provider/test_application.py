@@ -28,7 +28,7 @@ class TestRest:
             await world.ready()
             assert await quiet(world, 500) == 0
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
         assert world.engine.containers == {}
 
     async def test_owned_cluster_comes_up_and_costs_nothing_at_rest(self, tmp_path):

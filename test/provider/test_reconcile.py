@@ -312,7 +312,7 @@ class TestForeignSecrets:
             backup["metadata"] = {"name": "my-backup", "namespace": "default", "labels": labels}
             world.kube.put(SECRETS, backup)
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
             await asyncio.sleep(1)
             assert world.kube.find(SECRETS, "my-backup")
             assert world.kube.find(SECRETS, "dev-config") is None
@@ -500,7 +500,7 @@ class TestNames:
             assert (world.reason(), world.reason("forged", "tenant")) == ("Ready", "NameConflict")
             marks = {node.mark for node in world.engine.of("dev")}
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
             assert not marks & {node.mark for node in world.engine.of("dev")}
             assert len(world.engine.called("remove")) >= 1
 
@@ -528,7 +528,7 @@ class TestNames:
             assert world.reason() == "Ready"
             assert len(world.engine.called("create")) == 1
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
             assert world.engine.containers == {}
 
     async def test_object_restored_from_its_own_manifest_is_created_again(self, tmp_path):
@@ -538,7 +538,7 @@ class TestNames:
             await world.ready()
             saved = copy.deepcopy(world.get())
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
             await asyncio.sleep(20)
             kept = {key: saved["metadata"][key] for key in ("annotations", "finalizers")}
             world.add(spec=saved["spec"], **kept)
@@ -696,7 +696,7 @@ class TestVanished:
             with world.engine.switched():
                 await asyncio.sleep(60)
                 world.kube.refuse = None
-                await world.until(lambda: world.get() is None)
+                await world.gone()
 
     async def test_removal_for_a_vanished_object_is_tried_again_while_a_namesake_rests(self, tmp_path):
         world = World(tmp_path, sync_period_seconds=36000)
@@ -730,7 +730,7 @@ class TestVanished:
                 world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": {names.WATCH_FILTER_LABEL: value}}})
                 await asyncio.sleep(5)
             world.delete()
-            assert await world.until(lambda: world.get() is None) < 20
+            assert await world.gone() < 20
 
     async def test_deletion_goes_on_after_a_moment_out_of_the_watch_filter(self, tmp_path):
         """If its removal counted as that of an object which is gone, each attempt would end before it began."""
@@ -745,7 +745,7 @@ class TestVanished:
             for label in (None, "blue"):
                 world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": {names.WATCH_FILTER_LABEL: label}}})
                 await asyncio.sleep(1)
-            await world.until(lambda: world.get() is None)
+            await world.gone()
             assert world.engine.of("dev") == []
             assert len(world.engine.called("remove")) == 2
 
@@ -959,7 +959,7 @@ class TestStrangers:
             await asyncio.sleep(120)
             assert list(world.engine.containers) == [theirs]
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
             assert list(world.engine.containers) == [theirs]
 
     @pytest.mark.rule("C21")
@@ -1004,7 +1004,7 @@ class TestStrangers:
             for number in range(6):
                 await asyncio.sleep(0.5)
                 world.annotate(KUBE_SYSTEM=str(number))
-            await world.until(lambda: world.get() is None)
+            await world.gone()
             assert list(world.engine.containers) == [theirs]
 
     @pytest.mark.rule("C21")
@@ -1019,7 +1019,7 @@ class TestStrangers:
             await (world.ready() if when == "when it is ready" else world.creating())
             world.annotate(CLAIM=str(victim))
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
         assert (victim / "thesis.txt").exists()
         assert world.engine.containers == {}
 
@@ -1037,7 +1037,7 @@ class TestStrangers:
             world.kind.kubeconfigs = []
             await world.ready()
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
         assert world.engine.containers == {}
 
     async def test_cluster_that_bears_the_mark_of_another_object_is_adopted_only_by_naming_it(self, tmp_path):
@@ -1058,7 +1058,7 @@ class TestDeletion:
             world.add()
             await world.creating()
             world.delete()
-            assert await world.until(lambda: world.get() is None) < 30
+            assert await world.gone() < 30
         assert world.engine.containers == {}
 
     async def test_claim_that_was_stripped_makes_no_deletion_leak(self, tmp_path):
@@ -1069,7 +1069,7 @@ class TestDeletion:
         world.annotate(CLAIM=None, CLAIM_ID=None, IDENTITY=None)
         world.delete()
         async with world.running():
-            await world.until(lambda: world.get() is None)
+            await world.gone()
         assert world.engine.containers == {}
 
     async def test_ruins_of_an_interrupted_creation_are_not_retained(self, tmp_path):
@@ -1078,7 +1078,7 @@ class TestDeletion:
             world.add(spec={"deletionPolicy": "Retain"})
             await world.creating()
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
         assert world.engine.containers == {}
 
     async def test_container_that_comes_to_light_after_a_crash_is_removed(self, tmp_path):
@@ -1092,7 +1092,7 @@ class TestDeletion:
         world.delete()
         async with world.running():
             asyncio.get_running_loop().call_later(3, lambda: world.engine.run_node("dev-worker", mark=mark))
-            await world.until(lambda: world.get() is None)
+            await world.gone()
         assert world.engine.containers == {}
 
     async def test_deletions_on_an_engine_that_hangs_hold_nobody_up(self, tmp_path):
@@ -1126,4 +1126,4 @@ class TestDeletion:
             assert len(world.engine.called("remove")) < 15
             assert "something new" in world.condition("Deleting")[2]
             world.containers.removes = []
-            await world.until(lambda: world.get() is None)
+            await world.gone()

@@ -60,7 +60,7 @@ async def test_deletion_of_what_was_restored_from_the_middle_of_a_creation_remov
     restore(world, backup)
     async with world.running():
         world.delete()
-        await world.until(lambda: world.get() is None)
+        await world.gone()
         assert world.engine.containers == containers
 
 

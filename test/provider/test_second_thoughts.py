@@ -40,7 +40,7 @@ async def test_cluster_that_came_to_be_retained_while_its_removal_waited_stays(t
         world.delete()
         await asyncio.sleep(2)
         world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"deletionPolicy": "Retain"}})
-        await world.until(lambda: world.get() is None)
+        await world.gone()
         assert len(world.engine.of("dev")) == 1
 
 
@@ -190,7 +190,7 @@ async def test_container_of_an_ended_creation_goes_though_the_annotations_hide_t
         world.annotate(**edit)
         await asyncio.sleep(1)
         world.delete()
-        await world.until(lambda: world.get() is None)
+        await world.gone()
         await asyncio.sleep(60)
         assert world.engine.of() == []
 
@@ -216,7 +216,7 @@ async def test_one_listing_without_the_cluster_neither_ends_its_deletion_nor_mak
         assert len(world.engine.called("create")) == 1
         await list_nothing_once(world, app)
         world.delete()
-        await world.until(lambda: world.get() is None)
+        await world.gone()
         assert world.engine.containers == {}
 
 

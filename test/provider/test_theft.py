@@ -154,7 +154,7 @@ async def test_without_an_engine_command_nothing_is_removed_where_a_container_wa
         await world.until(lambda: world.reason() == "NameConflict")
         if end == "it is deleted":
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
         elif end == "it vanishes":
             world.vanish()
         await asyncio.sleep(900)
@@ -169,7 +169,7 @@ async def test_containers_go_though_the_claim_names_another_cluster(tmp_path):
         await world.ready()
         world.annotate(CLAIM="another")
         world.delete()
-        await world.until(lambda: world.get() is None)
+        await world.gone()
         assert world.engine.containers == {}
 
 
@@ -194,7 +194,7 @@ async def test_removal_of_a_half_made_cluster_whose_attempt_is_not_known_does_no
         assert len(looks) < 60
         assert "a later attempt" in world.condition("Ready")[2]
         world.delete()
-        await world.until(lambda: world.get() is None)
+        await world.gone()
         assert world.engine.containers == {}
 
 

@@ -35,7 +35,7 @@ class TestJoin:
             assert world.engine.kubernetes_nodes == {"dev-w1"}
             assert await quiet(world, 500) == 0
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [one.name for one in world.engine.of()] == ["dev-control-plane"]
             assert world.engine.kubernetes_nodes == set()
             await asyncio.sleep(5)
@@ -150,7 +150,7 @@ class TestJoin:
             await asyncio.sleep(10)
             assert world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[1] == "EngineUnsupported"
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
 
     async def test_config_is_complete_from_the_start(self, world):
         async with world.running():
@@ -175,7 +175,7 @@ class TestWhoseContainer:
             await asyncio.sleep(100)
             world.engine.stop_nodes(stranger)
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert stranger in world.engine.containers
             assert not world.engine.called("remove")
 
@@ -222,7 +222,7 @@ class TestWhoseContainer:
             await world.joined()
             assert world.machine().stored_machine_id == world.node().machine == world.machine().uid
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
 
     async def test_copy_of_a_manifest_does_not_take_the_container_of_the_original(self, world):
@@ -233,7 +233,7 @@ class TestWhoseContainer:
             world.add_machine("dev-w2", annotations=dict(stored))
             await world.joined("dev-w2")
             world.delete("dev-w2", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w2", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w2", resource=KIND_MACHINES)
             assert [node.container_id for node in world.engine.of() if node.machine] == [container]
 
     async def test_copy_of_an_owner_reference_makes_no_second_container_for_one_machine(self, world):
@@ -274,7 +274,7 @@ class TestWhoseContainer:
             await asyncio.sleep(300)
             assert len(world.engine.called("run")) == 1
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
 
     async def test_worker_that_an_old_listing_lacks_is_not_replaced(self, world):
         async with world.running():
@@ -343,7 +343,7 @@ class TestEditedReferences:
             world.kube.edit(resource, name, edit)
             await asyncio.sleep(5)
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
             assert world.engine.kubernetes_nodes == set()
 
@@ -456,7 +456,7 @@ class TestOtherEngine:
             with world.engine.switched():
                 world.delete("dev-w1", resource=KIND_MACHINES)
                 await asyncio.sleep(seconds)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
 
     async def test_join_of_a_vanished_object_is_cleaned_up_once_its_engine_answers(self, world):
@@ -485,7 +485,7 @@ class TestPause:
             assert world.condition("Paused", "dev-w2", resource=KIND_MACHINES)[0] == "True"
             world.kube.edit(CLUSTERS, "dev", {"spec": {"paused": False}})
             await world.joined("dev-w2")
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of() if node.machine] == ["dev-w2"]
 
     async def test_queued_join_of_a_paused_machine_does_not_begin(self, tmp_path):
@@ -523,10 +523,10 @@ class TestKindclusterThatGoes:
         async with world.running():
             await up(world)
             world.delete()
-            await world.until(lambda: world.get() is None)
+            await world.gone()
             assert world.engine.containers == {}
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
 
     async def test_deletion_of_another_object_of_the_name_ends_no_join(self, world):
         world.containers.join_seconds = 20
@@ -555,7 +555,7 @@ class TestKindclusterThatGoes:
             world.delete()
             for name in ("dev-w1", "dev-w2"):
                 world.delete(name, resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w2", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w2", resource=KIND_MACHINES)
             await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None and world.get() is None)
             assert sorted(node.name for node in world.engine.of()) == ["dev-control-plane", "dev-w1"]
 
@@ -611,7 +611,7 @@ class TestKill:
             assert len(world.engine.of()) == 2
             assert world.engine.kubernetes_nodes == {"dev-w1"}
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
 
     @pytest.mark.parametrize("tenths", range(0, 10, 2))
@@ -622,7 +622,7 @@ class TestKill:
             world.delete("dev-w1", resource=KIND_MACHINES)
             await asyncio.sleep(tenths / 10)
         async with world.running():
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
 
     async def test_late_container_of_a_killed_join_is_removed(self, world):
@@ -638,7 +638,7 @@ class TestKill:
             world.delete("dev-w1", resource=KIND_MACHINES)
             await asyncio.sleep(1)
             world.engine.containers[late.container_id] = replace(late, running=True)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
 
 
@@ -723,7 +723,7 @@ class TestStandalone:
             await world.joined()
             assert await quiet(world, 500) == 0
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert world.engine.called("kubectl drain")
             assert world.engine.kubernetes_nodes == set()
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
@@ -745,7 +745,7 @@ class TestStandalone:
             await world.ready()
             await world.joined()
             world.delete("dev-w1", resource=KIND_MACHINES)
-            await world.until(lambda: world.get("dev-w1", resource=KIND_MACHINES) is None)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
 
     async def test_machine_of_another_namespace_is_none_of_the_clusters(self, world):

@@ -576,6 +576,10 @@ class World:
         assert found is not None
         return yaml.safe_load(base64.b64decode(next(iter(found["data"].values()))))
 
+    async def gone(self, name: str = "dev", *, resource: Resource = KIND_CLUSTERS) -> float:
+        """Wait until an object is gone; return the seconds that it took."""
+        return await self.until(lambda: self.get(name, resource=resource) is None)
+
     async def until(self, said: Callable[[], bool], seconds: float = 600.0) -> float:
         """Wait until a condition holds; return the seconds that it took, or fail."""
         began = now()

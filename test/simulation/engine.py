@@ -120,7 +120,6 @@ class Trouble:
     disagree: float = 0.0
     """Listings of containers are older than kind's."""
     full_disk: float = 0.0
-    addresses_taken: float = 0.0
 
     def end(self) -> None:
         """End all faults."""

@@ -49,10 +49,6 @@ class Options:
     speed: float = 1.0
 
 
-class Violation(Exception):
-    """An invariant does not hold."""
-
-
 class World:
     """Everything outside the provider.
 

@@ -15,16 +15,17 @@ from capk.kindconfig.config import (
     control_plane_count,
     kind_config,
     name_limit,
-    node_names,
     role_of,
     with_control_planes,
 )
 from capk.kindconfig.registries import containerd_patches
+from capkdev.fakekind.nodes import planned_nodes
 from test.unit.characters import matches, texts
 
 ROLES = st.lists(st.sampled_from(["control-plane", "worker", None]), max_size=12).map(
     lambda roles: [{} if role is None else {"role": role} for role in roles]
 )
+POSSIBLE_ROLES = ROLES.filter(lambda nodes: not nodes or control_plane_count({"nodes": nodes}) > 0)
 SPECS = st.fixed_dictionaries(
     {},
     optional={
@@ -273,6 +274,13 @@ def test_patch_that_contradicts_the_service_domain_is_reported() -> None:
 # --- names ---
 
 
+def node_names(spec: Mapping[str, Any], cluster: str) -> list[str]:
+    """Return the names that the fake kind gives, which the contract test compares with the real one."""
+    nodes = [{"role": node.get("role", "control-plane"), "image": ""} for node in spec["nodes"] or [{}]]
+    networking = {"apiServerAddress": "127.0.0.1", "apiServerPort": 0}
+    return [node.name for node in planned_nodes({"name": cluster, "networking": networking, "nodes": nodes})]
+
+
 @pytest.mark.parametrize(
     ("roles", "names"),
     [
@@ -292,11 +300,11 @@ def test_patch_that_contradicts_the_service_domain_is_reported() -> None:
         ),
     ],
 )
-def test_nodes_are_named_as_kind_names_them(roles: list[str | None], names: list[str]) -> None:
+def test_fake_kind_names_nodes_as_kind_does(roles: list[str | None], names: list[str]) -> None:
     assert node_names({"nodes": [{"role": role} if role else {} for role in roles]}, "dev") == names
 
 
-@given(nodes=ROLES)
+@given(nodes=POSSIBLE_ROLES)
 def test_node_names_are_unique_and_fit_a_host_name_at_the_limit(nodes: list[dict[str, str]]) -> None:
     spec = {"nodes": nodes}
     names = node_names(spec, "n" * name_limit(spec))
@@ -309,7 +317,7 @@ def test_name_limit_depends_on_the_control_planes(control_planes: int, limit: in
     assert name_limit({"nodes": [{}] * control_planes}) == limit
 
 
-@given(nodes=ROLES, cluster=st.sampled_from(["dev", "dev-worker", "a.b", "control-plane"]))
+@given(nodes=POSSIBLE_ROLES, cluster=st.sampled_from(["dev", "dev-worker", "a.b", "control-plane"]))
 def test_role_of_a_node_is_read_off_its_name(nodes: list[dict[str, str]], cluster: str) -> None:
     spec = {"nodes": nodes}
     roles = [role_of(name, cluster) for name in node_names(spec, cluster)]

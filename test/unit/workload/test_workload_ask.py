@@ -17,8 +17,8 @@ import trustme
 from capk.kindconfig.kubeconfig import parse
 from capk.manager.facts import health_facts
 from capk.workload import ask as asking
-from capk.workload.answer import EXPIRED
-from capk.workload.ask import ask, kube_system_uid, server_version
+from capk.workload.answer import EXPIRED, uid_in, version_in
+from capk.workload.ask import KUBE_SYSTEM, ask
 from capk.workload.connection import Target
 from capk.workload.health import Health, judge
 from capkdev.certificates import Authority
@@ -29,7 +29,11 @@ UID = "0b7c4c0e-9d1c-4a73-9c3f-3f6d0a1f5a55"
 
 
 async def version(server: Server) -> str | None:
-    return await server_version(server.url, server.authority.certificate.decode())
+    return version_in((await ask(server.target, "/version")).body)
+
+
+async def kube_system_uid(server: Server, **user: str) -> str | None:
+    return uid_in((await ask(server.target, KUBE_SYSTEM, login(server, **user))).body)
 
 
 async def test_version_is_asked_as_anonymous_user(server: Server) -> None:
@@ -303,14 +307,14 @@ def login(server: Server, **user: str) -> Any:
 
 async def test_uid_of_kube_system_is_asked_with_the_client_certificate(server: Server) -> None:
     server.reply = http(json.dumps({"kind": "Namespace", "metadata": {"name": "kube-system", "uid": UID.upper()}}))
-    assert await kube_system_uid(login(server), server.url) == UID
+    assert await kube_system_uid(server) == UID
     assert server.requests[0].startswith("GET /api/v1/namespaces/kube-system HTTP/1.1\r\n")
     assert "kubernetes-admin" in server.clients[0]
 
 
 async def test_uid_of_kube_system_is_asked_with_the_token(server: Server) -> None:
     server.reply = http(json.dumps({"metadata": {"uid": UID}}))
-    assert await kube_system_uid(login(server, token="abc.def"), server.url) == UID
+    assert await kube_system_uid(server, token="abc.def") == UID
     assert "\r\nAuthorization: Bearer abc.def\r\n" in server.requests[0]
     assert server.clients == [""]
 
@@ -331,7 +335,7 @@ async def test_uid_of_kube_system_is_asked_with_the_token(server: Server) -> Non
 )
 async def test_uid_of_another_form_is_none(server: Server, body: str) -> None:
     server.reply = http(body)
-    assert await kube_system_uid(login(server), server.url) is None
+    assert await kube_system_uid(server) is None
 
 
 @pytest.mark.parametrize("has_memory_files", [True, False])
@@ -343,5 +347,5 @@ async def test_client_key_leaves_no_file(
     if not has_memory_files:
         monkeypatch.delattr(os, "memfd_create", raising=False)
     server.reply = http(json.dumps({"metadata": {"uid": UID}}))
-    assert await kube_system_uid(login(server), server.url) == UID
+    assert await kube_system_uid(server) == UID
     assert not list((tmp_path / "temporary").iterdir())
