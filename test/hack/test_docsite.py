@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hack.docsite import rewritten
+from hack.docsite import published, rewritten
 
 DOCS = Path("docs")
 
@@ -31,6 +31,23 @@ _Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 )
 def test_links_out_of_docs_lead_to_the_repository(page: str, link: str, changed: str):
     assert rewritten(f"See [it]({link}).", page, "https://x/y") == f"See [it]({changed})."
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("See [`capk/cli.py`](../capk/cli.py).", "See `capk/cli.py`."),
+        ("[a[0]](../x.py#L1), [b](api.md), [c](https://x)", "a[0], [b](api.md), [c](https://x)"),
+    ],
+)
+def test_links_out_of_docs_are_text_while_the_repository_has_no_address(text: str, shown: str):
+    assert rewritten(text, "install.md", None) == shown
+
+
+def test_repository_has_no_address_while_its_owner_is_a_placeholder():
+    project = '[project.urls]\nHomepage = "https://github.com/{}/cluster-api-provider-kind"'
+    assert published(project.format("OWNER")) is None
+    assert published(project.format("someone")) == "https://github.com/someone/cluster-api-provider-kind"
 
 
 def test_navigation_has_every_page():

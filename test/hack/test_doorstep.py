@@ -48,11 +48,20 @@ def test_help_groups_every_target_and_has_no_colours_where_nobody_looks():
 
 
 def test_metadata_names_the_places_of_the_project():
-    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= project["urls"].keys()
-    assert (
-        yaml.safe_load(Path("mkdocs.yml").read_text().split("docs_dir")[0])["repo_url"] == project["urls"]["Homepage"]
-    )
+    urls = tomllib.loads(Path("pyproject.toml").read_text())["project"]["urls"]
+    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= urls.keys()
+    assert all(url.startswith(urls["Homepage"]) for url in urls.values())
+
+
+def test_address_of_the_repository_has_one_source_and_one_copy():
+    home = tomllib.loads(Path("pyproject.toml").read_text())["project"]["urls"]["Homepage"]
+    files = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.split()
+    address = re.compile(r"https://github\.com/[\w-]+/cluster-api-provider-kind\b")
+    found = {
+        file: set(address.findall(Path(file).read_text(errors="ignore"))) for file in files if Path(file).is_file()
+    }
+    mentioned = {file: addresses for file, addresses in found.items() if addresses and not file.startswith("test/")}
+    assert mentioned == {"pyproject.toml": {home}, "docs/install.md": {home}}
 
 
 def test_changelog_begins_with_what_is_unreleased():
