@@ -1,109 +1,34 @@
-"""The real clusterctl with a local management cluster and a repository from hack/release.py. No network.
+"""What clusterctl does with a release of the provider, on one management cluster."""
 
-It has only an API server: no pod runs, and deleted namespaces stay Terminating.
-"""
-
-import contextlib
-import json
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from capk.api.names import Resource
-from capkdev import processes
-from capkdev.managementcluster.cluster import LocalManagementCluster
-from capkdev.managementcluster.coremanager import CoreManager
-from capkdev.managementcluster.options import CORE_MANAGER, Options
-from test.integration.api import connected, eventually
-from test.integration.documented import commands, run_commands
-from test.integration.provider_process import StartProvider
-from test.integration.repository import CORE, Repository
+from test.integration.clusterctl import ManagementCluster, empty, generate, initialise
 
 ROOT = Path(__file__).parents[2]
-BIN = ROOT / "bin"
-DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 FLAVORS = ["", "development", "ha", "ports", "registry", "standalone", "topology"]
-OFFLINE = {"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "GOPROXY": "off"}
-INIT = ["init", "--core", f"cluster-api:{CORE}", "--bootstrap", "-", "--control-plane", "-"]
 
-
-@dataclass(frozen=True)
-class ManagementCluster:
-    """A management cluster and the repository that clusterctl uses with it."""
-
-    kubeconfig: Path
-    repository: Repository
-
-    def clusterctl(self, *arguments: str, **variables: str) -> str:
-        """Run clusterctl and return its output; variables go into its environment."""
-        return self.attempt("clusterctl", "--config", str(self.repository.configuration), *arguments, **variables)
-
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        return self.attempt("kubectl", *arguments, stdin=stdin)
-
-    def get(self, *arguments: str) -> dict[str, Any]:
-        return json.loads(self.kubectl("get", "-o", "json", *arguments))
-
-    def attempt(self, command: str, *arguments: str, stdin: str | None = None, **variables: str) -> str:
-        environment = {**os.environ, **OFFLINE, "KUBECONFIG": str(self.kubeconfig), **variables}
-        return run(BIN / command, *arguments, input=stdin, env=environment)
-
-
-def run(*command: str | Path, **options: Any) -> str:
-    """Run a command and return its standard output; an AssertionError has all its output.
-
-    options: those of subprocess.run; `input` is a text.
-    """
-    words = [str(word) for word in command]
-    result = subprocess.run(words, capture_output=True, text=True, timeout=180, **options)
-    assert result.returncode == 0, f"{command[0]} failed:\n{result.stdout}\n{result.stderr}"
-    return result.stdout
-
-
-@pytest.fixture
-def empty_cluster(tmp_path: Path) -> Iterator[ManagementCluster]:
-    """A management cluster without Cluster API."""
-    yield from managements(tmp_path)
+Generate = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagementCluster]:
     """A management cluster after `clusterctl init`."""
-    for one in managements(tmp_path_factory.mktemp("initialised")):
+    with empty(tmp_path_factory.mktemp("initialised")) as one:
         initialise(one)
         yield one
 
 
-def managements(folder: Path) -> Iterator[ManagementCluster]:
-    repository = Repository(folder / "repository")
-    repository.folder.mkdir()
-    repository.write("v0.1.0", "v0.2.0")
-    with LocalManagementCluster(folder / "management", Options(core=False, definitions=False)) as management:
-        one = ManagementCluster(management.kubeconfig, repository)
-        # clusterctl considers cert-manager installed if its kinds are served.
-        one.kubectl("apply", "--server-side", "-f", str(BIN / "manifests" / "cert-manager-crds.yaml"))
-        yield one
-
-
-def initialise(cluster: ManagementCluster) -> None:
-    cluster.clusterctl(*INIT, "--infrastructure", "kind:v0.1.0", CLUSTER_TOPOLOGY="true")
-    # No process serves core's webhooks here.
-    for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
-        cluster.kubectl("delete", kind, "--all")
-
-
-def generate(cluster: ManagementCluster, flavor: str, *arguments: str, name: str = "dev") -> str:
-    chosen = ["--flavor", flavor] if flavor else []
-    version = ["--kubernetes-version", "v1.37.0"]
-    return cluster.clusterctl("generate", "cluster", name, *version, *chosen, *arguments)
+@pytest.fixture(scope="module")
+def generated(cluster: ManagementCluster) -> Generate:
+    """Returns the output of `generate` for a flavor and arguments; several tests look at the same one."""
+    return cache(lambda flavor, *arguments: generate(cluster, flavor, *arguments))
 
 
 def deployment(documents: str) -> dict[str, Any]:
@@ -224,25 +149,35 @@ def test_topology_brings_its_class_and_honours_the_counts(cluster: ManagementClu
     assert objects["ClusterClass"]["spec"] == source["spec"]
 
 
+def counts(control_planes: int | None, workers: int | None) -> list[str]:
+    options = {"--control-plane-machine-count": control_planes, "--worker-machine-count": workers}
+    return [word for option, count in options.items() if count is not None for word in (option, str(count))]
+
+
+THREE_OF_EACH = counts(3, 3)
+FIVE_AND_TEN = counts(5, 10)
+
+
 @pytest.mark.rule("C37", "C46")
-@pytest.mark.parametrize(("flavor", "asked", "made"), [("", None, 1), ("", 3, 3), ("ha", None, 3), ("ha", 5, 5)])
+@pytest.mark.parametrize(
+    ("flavor", "asked", "made"), [("", [], 1), ("", THREE_OF_EACH, 3), ("ha", [], 3), ("ha", FIVE_AND_TEN, 5)]
+)
 def test_count_of_control_planes_becomes_the_replicas(
-    cluster: ManagementCluster, flavor: str, asked: int | None, made: int
+    generated: Generate, flavor: str, asked: list[str], made: int
 ) -> None:
-    counts = ["--control-plane-machine-count", str(asked)] if asked else []
-    objects = {one["kind"]: one for one in yaml.load_all(generate(cluster, flavor, *counts), yaml.CSafeLoader)}
+    objects = {one["kind"]: one for one in yaml.load_all(generated(flavor, *asked), yaml.CSafeLoader)}
     assert objects["KINDControlPlane"]["spec"]["replicas"] == made
 
 
 @pytest.mark.rule("C37")
 @pytest.mark.parametrize(
-    ("flavor", "asked", "made"), [("", None, 0), ("", 3, 3), ("ha", None, 1), ("ha", 3, 3), ("ha", 10, 10)]
+    ("flavor", "asked", "made"),
+    [("", [], 0), ("", THREE_OF_EACH, 3), ("ha", [], 1), ("ha", counts(None, 3), 3), ("ha", FIVE_AND_TEN, 10)],
 )
 def test_count_of_workers_becomes_the_replicas_of_their_deployment(
-    cluster: ManagementCluster, flavor: str, asked: int | None, made: int
+    generated: Generate, flavor: str, asked: list[str], made: int
 ) -> None:
-    counts = ["--worker-machine-count", str(asked)] if asked else []
-    objects = {one["kind"]: one for one in yaml.safe_load_all(generate(cluster, flavor, *counts))}
+    objects = {one["kind"]: one for one in yaml.load_all(generated(flavor, *asked), yaml.CSafeLoader)}
     assert objects["MachineDeployment"]["spec"]["replicas"] == made
 
 
@@ -254,71 +189,20 @@ def test_describe_shows_infrastructure_and_control_plane(cluster: ManagementClus
 
 
 @pytest.mark.rule("C34", "C36")
-def test_upgrade_keeps_clusters_and_delete_removes_all_but_them(empty_cluster: ManagementCluster) -> None:
-    initialise(empty_cluster)
-    empty_cluster.kubectl("apply", "-f", "-", stdin=generate(empty_cluster, "standalone"))
-    before = empty_cluster.get("kindcluster", "dev")["metadata"]["uid"]
+def test_upgrade_keeps_clusters_and_delete_removes_all_but_them(cluster: ManagementCluster) -> None:
+    """Comes last: the other tests need the version that it replaces, and then removes."""
+    cluster.kubectl("apply", "-f", "-", stdin=generate(cluster, "standalone"))
+    before = cluster.get("kindcluster", "dev")["metadata"]["uid"]
 
-    plan = empty_cluster.clusterctl("upgrade", "plan")
+    plan = cluster.clusterctl("upgrade", "plan")
     assert re.search(r"infrastructure-kind +capkind-system +InfrastructureProvider +v0\.1\.0 +v0\.2\.0", plan)
-    empty_cluster.clusterctl("upgrade", "apply", "--infrastructure", "kind:v0.2.0")
-    manager = empty_cluster.get("deployment", "capkind-controller-manager", "-n", "capkind-system")
+    cluster.clusterctl("upgrade", "apply", "--infrastructure", "kind:v0.2.0")
+    manager = cluster.get("deployment", "capkind-controller-manager", "-n", "capkind-system")
     assert manager["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":v0.2.0")
-    assert empty_cluster.get("kindcluster", "dev")["metadata"]["uid"] == before
+    assert cluster.get("kindcluster", "dev")["metadata"]["uid"] == before
 
-    empty_cluster.clusterctl("delete", "--infrastructure", "kind")
-    assert empty_cluster.get("kindcluster", "dev")["metadata"]["uid"] == before
+    cluster.clusterctl("delete", "--infrastructure", "kind")
+    assert cluster.get("kindcluster", "dev")["metadata"]["uid"] == before
     kinds = "deployments,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,providers"
-    left = empty_cluster.get(kinds, "-A", "-l", "cluster.x-k8s.io/provider=infrastructure-kind")
+    left = cluster.get(kinds, "-A", "-l", "cluster.x-k8s.io/provider=infrastructure-kind")
     assert left["items"] == []
-
-
-@pytest.mark.rule("C34", "C35")
-def test_journey_of_the_readme_works_word_for_word(
-    empty_cluster: ManagementCluster, provider: StartProvider, tmp_path: Path
-) -> None:
-    """Deployments create no pods here, so local processes replace core's and the provider's."""
-    configuration = tmp_path / "config" / "cluster-api" / "clusterctl.yaml"
-    configuration.parent.mkdir(parents=True)
-    shutil.copy(empty_cluster.repository.configuration, configuration)
-    variables = {**OFFLINE, "XDG_CONFIG_HOME": str(tmp_path / "config"), "CLUSTER_TOPOLOGY": "true"}
-    [script] = commands("clusterctl")
-    init, _, rest = script.partition("\n")
-    run_commands(init, empty_cluster.kubeconfig, tmp_path, **variables)
-
-    management = LocalManagementCluster(empty_cluster.kubeconfig.parent)
-    with core_of(management), connected(management) as api:
-        process = provider(management, "default")
-        # The fake kind has only one version, for any node image.
-        version = api.rest.request("GET", "/version")["gitVersion"]
-        printed = run_commands(rest.replace("v1.37.0", version), management.kubeconfig, tmp_path, **variables)
-    assert "cluster.cluster.x-k8s.io/dev condition met" in printed
-    assert re.search(r"^Cluster default/dev .* True +Available", printed, re.MULTILINE), printed
-    assert re.search(r"^dev-control-plane +Ready", printed, re.MULTILINE), printed
-    assert process.home.names() == []
-
-    # No garbage collector runs here; elsewhere it deletes what the Cluster owns.
-    empty_cluster.kubectl("delete", "kindmachinetemplates", "--all")
-    empty_cluster.clusterctl("delete", "--infrastructure", "kind", "--include-crd")
-    ours = ["crd,clusterroles,providers", "-A", "-l", "cluster.x-k8s.io/provider=infrastructure-kind"]
-    eventually(lambda: empty_cluster.get(*ours)["items"] == [])
-
-
-@contextlib.contextmanager
-def core_of(management: LocalManagementCluster) -> Iterator[None]:
-    """Run the core manager of a Deployment, and send conversions and webhooks to it."""
-    core = CoreManager(management.directory)
-    with connected(management) as api:
-        for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
-            api.rest.request("DELETE", f"/apis/admissionregistration.k8s.io/v1/{kind}")
-        # A conversion webhook with a Service must not have a URL too.
-        for definition in api.list(DEFINITIONS, selector="cluster.x-k8s.io/provider%3Dcluster-api"):
-            api.patch(DEFINITIONS, "", definition["metadata"]["name"], {"spec": {"conversion": None}})
-        core.prepare(api.rest)
-    child = processes.start(management.directory, CORE_MANAGER, core.command())
-    try:
-        core.await_ready()
-        yield
-    finally:
-        processes.end(management.directory, CORE_MANAGER)
-        child.wait()

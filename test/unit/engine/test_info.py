@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capk.engine.info import EngineInfo, UnreadableInfo, read
+from test.unit.characters import texts
 
 DOCKER = {
     "ID": "XD4P:O7RC:IFC3",
@@ -67,7 +68,7 @@ def test_client_without_an_engine_is_quoted() -> None:
     assert "Cannot connect" in failure.value.refusal
 
 
-@given(st.text(max_size=200) | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
+@given(texts(max_size=200) | st.recursive(st.none() | texts() | st.integers(), st.lists).map(json.dumps))
 def test_whatever_is_printed_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(UnreadableInfo):
         assert isinstance(read(text), EngineInfo)
