@@ -28,13 +28,16 @@ quickstart: venv tools-test $(BIN)/clusterctl ## Install everything and create a
 quickstart-down: venv ## Remove everything that the quickstart created
 	@python -m hack.quickstart down
 
+# For API servers of tests: a seventh less processor time, for 300 MB each.
+FEWER_COLLECTIONS = GOGC=400
+
 .PHONY: test
 test: venv lint tools ## Run all local tests (six minutes; no container engine needed)
 	pytest -q -n 2 test/unit
 	@# Whatever is left goes to the worker that has nothing to do: one test of the lives is as long as a hundred others.
 	pytest -q -n 2 --dist worksteal test/simulation test/provider test/capkdev
 	@# Three processes on two cores, because they often wait; in this order, so that no long file comes last.
-	pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
+	$(FEWER_COLLECTIONS) pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
 
 ##@ Run the provider against the current kubeconfig
 
@@ -59,11 +62,11 @@ test-unit: venv ## Run the unit tests (half a minute)
 
 .PHONY: test-integration
 test-integration: venv tools ## Run the provider against a real API server and Cluster API's core; tests in TESTS
-	pytest -q $(or $(TESTS),test/contract test/integration --ignore=test/integration/docs) -m "not e2e"
+	$(FEWER_COLLECTIONS) pytest -q $(or $(TESTS),test/contract test/integration --ignore=test/integration/docs) -m "not e2e"
 
 .PHONY: test-docs
 test-docs: venv tools ## Run the commands of README and docs word for word
-	pytest -q -n 2 --dist loadfile test/integration/docs
+	$(FEWER_COLLECTIONS) pytest -q -n 2 --dist loadfile test/integration/docs
 
 .PHONY: test-e2e
 test-e2e: venv tools ## Run the end-to-end tests with the real kind on a container engine
