@@ -232,13 +232,15 @@ class Lanes:
             failed = error if isinstance(error, Exception) else RuntimeError(repr(error))
             if not isinstance(failed, CapkError):
                 log.error("%s failed with an unexpected error: %r", operation.state.name, failed, exc_info=error)
-            self._end(operation, error=failed)
+            self._end(operation, error=failed.with_traceback(None))
         else:
             self._end(operation, result=task.result())
         self._fill(queue)
         self._drop_if_empty(lane, operation.pool)
 
     def _end(self, operation: _Operation, **outcome: Any) -> None:
+        # The task has the traceback too, which keeps all that the operation had read: it may be secret.
+        operation.task = None
         operation.state = replace(
             operation.state, queued=False, running=False, done=True, ended_at=self._clock(), **outcome
         )

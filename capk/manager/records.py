@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
 from capk.api.objects import Key, KINDCluster, Object, OwnerMachine
+from capk.diagnosis.failures import Failure
 from capk.engine.lanes import Lane, Lanes
 from capk.engine.place import Place
 from capk.engine.progress import Step
@@ -99,7 +100,10 @@ class _Goal:
     attempts: int
     ended_at: float
     request: OperationRequest
-    error: Exception | None = None
+    failure: Failure | None = None
+    """Not the exception: its traceback keeps all that the operation had read, and its output is long."""
+    logs: str = ""
+    left_nothing: bool = False
 
 
 @dataclass(frozen=True)
@@ -278,8 +282,11 @@ class Records:
                     record.unfinished = None
                     record.goals.pop(Goal.GONE, None)
                     record.goals.pop(Goal.LEFT, None)
+            except CapkError as error:
+                self._failed(record, request, error)
             except Exception as error:
                 self._failed(record, request, error)
+                # Nobody expected it, so the lanes log it with its traceback.
                 raise
             finally:
                 steps.end()
@@ -344,16 +351,16 @@ class Records:
         now = self._clock()
         for goal, latest in list(record.goals.items()):
             quiet = FORGET_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
-            if latest.error is None and goal not in (Goal.GONE, Goal.RENEWED) and now - latest.ended_at > quiet:
+            if latest.failure is None and goal not in (Goal.GONE, Goal.RENEWED) and now - latest.ended_at > quiet:
                 del record.goals[goal]
         return {
             goal: GoalFacts(
                 attempts=latest.attempts,
                 seconds_ago=now - latest.ended_at,
-                failure=failure_of(latest.error),
+                failure=latest.failure,
                 request=latest.request,
-                logs=latest.error.logs if isinstance(latest.error, CommandError) else "",
-                left_nothing=isinstance(latest.error, CapkError) and latest.error.left_nothing,
+                logs=latest.logs,
+                left_nothing=latest.left_nothing,
             )
             for goal, latest in record.goals.items()
         }
@@ -531,7 +538,9 @@ class Records:
     def _failed(self, record: Record, request: OperationRequest, error: Exception) -> None:
         latest = record.goals.get(request.goal)
         attempts = (latest.attempts if latest and not _asks_for_other(request, latest.request) else 0) + 1
-        record.goals[request.goal] = _Goal(attempts, self._clock(), request, error)
+        logs = error.logs if isinstance(error, CommandError) else ""
+        left_nothing = isinstance(error, CapkError) and error.left_nothing
+        record.goals[request.goal] = _Goal(attempts, self._clock(), request, failure_of(error), logs, left_nothing)
 
     def _drop_later(self, record: Record) -> None:
         """Forget the kubeconfigs after a while, because they hold keys."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -336,6 +337,28 @@ class TestAccess:
         gc.collect()
         assert gone() is None
         assert record.access_timer is None
+
+    @pytest.mark.rule("C14")
+    @pytest.mark.parametrize("kind", [CommandFailed, RuntimeError])
+    async def test_failed_operation_keeps_nothing_of_what_it_had_read(self, world, kind, monkeypatch):
+        """Neither the secrets among it, nor megabytes for each of a thousand objects."""
+
+        class Text(str):
+            """Can be referenced weakly."""
+
+        async def fail(*_: Any) -> Any:
+            text = Text("a kubeconfig")
+            references.append(weakref.ref(text))
+            raise kind(["kind"], str(text), 1) if kind is CommandFailed else kind("unexpected")
+
+        # pytest keeps what was logged.
+        monkeypatch.setattr(logging.getLogger("capk.engine.lanes"), "disabled", True)
+        references: list[Any] = []
+        world.executor.carry_out = fail
+        record = await world.run(READ)
+        assert world.records.goals(record)[Goal.ACCESS].failure is not None
+        gc.collect()
+        assert references[0]() is None
 
     async def test_text_of_the_creation_goes_when_it_has_been_read(self, world):
         record = await world.run(CREATE, Made("sha256:aaaa", "text"))
