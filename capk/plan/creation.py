@@ -147,6 +147,9 @@ def _start(observed: Observed) -> Plan:
     if CLAIM in observed.held_back and (refusal := observed.refusals.get(CLAIM)):
         message = f"The API server refuses the claim that must be stored before kind starts: {refusal}"
         return Plan(status=_waiting(observed, Reason.WRITE_REFUSED, message))
+    if not observed.engine.lists_nodes and not has_begun_here(observed):
+        # Without marks, only the status shows after a restart that the rest of a creation is the object's.
+        return Plan(status=_waiting(observed, Reason.CREATING, ""), requeue_seconds=0.0)
     claim: dict[str, str | None] = {
         names.CLAIM_ANNOTATION: request.name,
         names.CLAIM_ID_ANNOTATION: cluster.uid,

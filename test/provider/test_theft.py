@@ -273,12 +273,12 @@ async def test_without_an_engine_command_no_annotation_deletes_the_cluster_of_a_
 
 
 async def test_without_an_engine_command_the_rest_of_an_interrupted_creation_is_removed_after_a_restart(tmp_path):
-    """The status shows that it began."""
+    """The status shows that it began, also in its first second."""
     world = World(tmp_path, engine_lists=False)
     async with world.killed():
         world.add()
-        await world.creating()
-        await asyncio.sleep(2)
+        await world.until(lambda: world.engine.called("create") != [])
+        await asyncio.sleep(0.3)
     async with world.running():
         await world.ready()
         assert world.engine.called("delete")
