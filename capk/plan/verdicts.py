@@ -4,13 +4,14 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindconfig.advice import replicas_warnings
-from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
+from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER, node_names
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.creation import advice
 from capk.plan.dataloss import has_lost_its_data, noted_kube_system_uid
 from capk.plan.dueoperation import needs_access
 from capk.plan.duewrites import standing_refusals
 from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
+from capk.plan.ownership import Ownership, made_by, ownership
 from capk.plan.plan import Goal
 from capk.plan.renewal import expiry_verdict
 from capk.plan.repair import (
@@ -140,12 +141,27 @@ def nodes_verdict(observed: Observed) -> Verdict:
         failure = observed.failure(Goal.ACCESS)
         return false(Reason.STARTING_NODES, f"{waiting} {failure.message}" if failure else waiting)
     if not due:
-        return true(Reason.RUNNING)
+        return true(Reason.RUNNING, _removed_nodes_warning(observed))
     listed = ", ".join(sorted(node.name for node in due))
     if failure := observed.failure(Goal.REPAIRED):
         reason = Reason.ADDRESS_TAKEN if failure.reason is Reason.ADDRESS_TAKEN else Reason.NODES_STOPPED
         return false(reason, f"Could not start {listed}: {failure.message}")
     return false(Reason.STARTING_NODES, f"Starting stopped nodes: {listed}.")
+
+
+def _removed_nodes_warning(observed: Observed) -> str:
+    """Return a warning if nodes that the spec lists were removed by hand; the others may work without them.
+
+    Nothing is known of a kind cluster that was adopted, or has no marks.
+    """
+    if ownership(observed) is not Ownership.OURS or made_by(observed) is None or observed.engine.nodes is None:
+        return ""
+    there = {node.name for node in observed.engine.nodes}
+    removed = [name for name in node_names(observed.object.spec, observed.cluster_name) if name not in there]
+    if not removed:
+        return ""
+    listed = ", ".join(removed)
+    return f"Removed, but not through this object: {listed}. kind cannot add nodes; a new kind cluster has them again."
 
 
 def kubeconfig_verdict(observed: Observed) -> Verdict:

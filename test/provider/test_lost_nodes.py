@@ -89,3 +89,17 @@ class TestWithoutLoadBalancer:
             await asyncio.sleep(1800)
             assert world.reason() == "Missing"
             assert len(world.engine.of()) == 3
+
+
+@pytest.mark.parametrize("name", ["dev-worker2", "dev-control-plane2"])
+async def test_node_that_the_cluster_can_do_without_is_named_and_costs_no_readiness(tmp_path, name):
+    world = World(tmp_path)
+    async with world.running():
+        world.add(spec={"nodes": [*SEVERAL, {"role": "worker"}, {"role": "worker"}]})
+        await world.ready()
+        assert world.condition("NodesRunning") == ("True", "Running", "")
+        del world.engine.containers[world.node(name).container_id]
+        await world.until(lambda: name in world.condition("NodesRunning")[2], 60)
+        await asyncio.sleep(600)
+        assert world.condition("NodesRunning")[0] == "True"
+        assert world.reason() == "Ready"
