@@ -9,7 +9,7 @@ from test.simulation.engine import FOREIGN, Container
 from test.simulation.life import Life
 from test.simulation.machines import identities
 from test.simulation.objects import Body
-from test.simulation.truth import EITHER, UNTOUCHED, is_left_alone, name_of, owner_of, said, wanted_name
+from test.simulation.truth import EITHER, UNTOUCHED, is_left_alone, is_made_for, name_of, owner_of, said, wanted_name
 
 
 def cluster_of(life: Life, obj: Body) -> Body | None:
@@ -71,9 +71,12 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if infrastructure is None:
         yield "there is no KINDCluster"
         return
+    birth = world.birth_of(infrastructure)
+    if name_of(infrastructure) in world.forged and not (birth and is_made_for(birth, infrastructure)):
+        # With an edited claim it loses what was made for the object before it.
+        yield EITHER
     container = container_of(life, obj)
     if container is not None and container.has_joined:
-        birth = world.birth_of(infrastructure)
         if birth is not container.birth or world.engine.is_elsewhere(birth):
             yield EITHER
         if not container.running:
