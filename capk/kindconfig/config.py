@@ -128,6 +128,16 @@ def with_control_planes(spec: Mapping[str, Any], wanted: int | None) -> Mapping[
     return {**spec, "nodes": [*(spec.get("nodes") or [plain]), *[plain] * (wanted - listed)]}
 
 
+def node_names(spec: Mapping[str, Any], cluster_name: str) -> list[str]:
+    """Return the names of the nodes that kind creates for the spec, in order, without the load balancer.
+
+    Source: kind pkg/cluster/internal/providers/common/namer.go.
+    """
+    roles = _roles(spec)
+    numbers = [roles[: index + 1].count(role) for index, role in enumerate(roles)]
+    return [f"{cluster_name}-{role}{number if number > 1 else ''}" for role, number in zip(roles, numbers, strict=True)]
+
+
 def role_of(node_name: str, cluster_name: str) -> str:
     """Return the role of a container that kind has named; empty where the name is not one of kind's."""
     role = node_name.removeprefix(f"{cluster_name}-").rstrip("0123456789")
