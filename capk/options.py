@@ -81,9 +81,9 @@ WorkloadEndpoint = Annotated[
     Endpoint,
     _option(
         ENGINE,
-        "Address of a workload cluster that Cluster API gets: that of the node container on the engine's network "
-        "(internal), or the published port on the engine's machine (external). auto means internal if the provider "
-        "runs in a pod, otherwise external.",
+        "Address of a workload cluster that the provider reports to Cluster API: that of the node container on the "
+        "engine's network (internal), or the published port on the engine's machine (external). auto means internal if "
+        "the provider runs in a pod, otherwise external.",
     ),
 ]
 AllowedHostPaths = Annotated[
@@ -115,7 +115,7 @@ MaxConcurrentWorkers = Annotated[
     int,
     _option(
         LIMITS,
-        "Maximum number of nodes of KINDMachines that join in parallel. The others wait in a queue.",
+        "Maximum number of workers (KINDMachines) that join in parallel. The others wait in a queue.",
         metavar="NUMBER",
     ),
 ]
@@ -123,7 +123,7 @@ CreateTimeout = Annotated[
     str, _duration(LIMITS, "Maximum time for one creation, before the provider cleans up and tries again.")
 ]
 DeleteTimeout = Annotated[str, _duration(LIMITS, "Maximum time for one deletion, before the provider tries again.")]
-Workers = Annotated[int, _option(LIMITS, "Number of objects reconciled in parallel.", metavar="NUMBER")]
+Workers = Annotated[int, _option(LIMITS, "Maximum number of objects reconciled in parallel.", metavar="NUMBER")]
 SyncPeriod = Annotated[str, _duration(LIMITS, "Interval between full resyncs, which reconcile every object.")]
 InventoryPeriod = Annotated[str, _duration(LIMITS, "Interval between inventories of the container engine.")]
 HealthPeriod = Annotated[

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from capkdev.managementcluster.cluster import LocalManagementCluster
 
 app = typer.Typer(
-    help="A local management cluster: processes on this machine, without a container engine.", no_args_is_help=True
+    help="Run a local management cluster as processes on this machine, without a container engine.",
+    no_args_is_help=True,
 )
 
 DIRECTORY = Path(".capk")
