@@ -141,8 +141,8 @@ def run(
 
 @app.command(
     help="Check whether the provider can work here, and recommend what to do.\n\n"
-    "Run it where the provider runs, with the same values of the options that both commands have. It changes nothing. The exit status is "
-    "1 if a check failed, and 0 otherwise, with or without warnings."
+    "Run it where the provider runs, with the same values of the options that both commands have. It changes nothing. "
+    "The exit status is 1 if a check failed, and 0 otherwise, with or without warnings."
 )
 def doctor(
     machine_only: Annotated[bool, typer.Option("--machine-only", help="Skip the management cluster.")] = False,
