@@ -17,14 +17,16 @@ from capk.plan.secrets import (
 
 
 def due_identity(observed: Observed) -> str | None:
-    """Return the fingerprint if the object lacks it or holds an edited one that the marks disprove."""
+    """Return the fingerprint if the object lacks it or holds an edited one that the marks, or memory, disprove."""
     current = observed.object.identity
     if IDENTITY in observed.held_back or corrected_etcd(observed):
         return None
     if current in (None, names.UNREAD):
         known = observed.access.fingerprint if observed.access else observed.made
+    elif observed.access and observed.engine.nodes:
+        known = observed.access.fingerprint
     else:
-        known = observed.access.fingerprint if observed.access and observed.engine.nodes else None
+        known = observed.made if observed.made != names.UNREAD else None
     return known if known != current else None
 
 

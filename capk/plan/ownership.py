@@ -215,9 +215,10 @@ def has_begun_here(observed: Observed) -> bool:
 
 
 def _was_provisioned(observed: Observed) -> bool:
-    """Return whether the status, which only the provider writes, shows a creation for this object under that name."""
+    """Return whether memory or status, which only the provider writes, shows a creation for this object and name."""
     cluster = observed.object
-    return cluster.completed_attempt is not None and cluster.provisioned_name == observed.cluster_name
+    is_stored = cluster.completed_attempt is not None and cluster.provisioned_name == observed.cluster_name
+    return is_stored or observed.completed is not None
 
 
 def is_adopted(observed: Observed) -> bool:

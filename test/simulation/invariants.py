@@ -89,7 +89,8 @@ class Watcher:
 
     def _look_at_silence(self, life: Life) -> None:
         """Check that an object that is not as its user wants it has a condition with a cause, or at least an Event."""
-        if life.deployment.current is None:
+        provider = life.deployment.current
+        if provider is None or not provider.is_leading:
             self._silent_since.clear()
         silent = {obj["metadata"]["uid"]: obj for obj in _objects(life) if not _says_why(life, obj)}
         self._silent_since = {uid: self._silent_since.get(uid, now()) for uid in silent}

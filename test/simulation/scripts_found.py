@@ -361,6 +361,22 @@ SCRIPTS: Final[dict[str, Script]] = {
         sync_period_seconds=120.0,
         inventory_period_seconds=5.0,
     ),
+    "an identity that is edited during a creation is corrected, without a list of containers": _script(
+        7513,
+        (3.72, _apply("dev", nodes=_TWO)),
+        (9, {"do": "annotate", "name": "dev", "annotations": {_IDENTITY: "sha256:0000"}}),
+        (400, _expect("dev", ready=True)),
+        lists=False,
+        speed=3.0,
+    ),
+    "a claim that is edited during a creation leaves no kind cluster behind, without a list of containers": _script(
+        140,
+        (3.85, _apply("dev", nodes=_TWO, recreatePolicy="Always")),
+        (9, {"do": "annotate", "name": "dev", "annotations": {_CLAIM: "prod"}}),
+        (400, _expect("dev", ready=True)),
+        (400, {"do": "delete", "name": "dev"}),
+        lists=False,
+    ),
     "a status of the former kind cluster does not make the unfinished next one complete": _script(
         700429,
         (4.08, {"do": "apply", "name": "prod", "spec": {"nodes": _TWO, "recreatePolicy": "Always"}, "owned": True}),

@@ -234,9 +234,12 @@ def stranger_creates(life: Life, name: str, workers: int = 0, instantly: bool = 
 
 @action("stranger-makes-node")
 def stranger_makes_node(life: Life, name: str, role: str = "control-plane") -> None:
-    """A user creates one node first: one container of that kind cluster is theirs, complete and running."""
+    """A user creates one node first: one container of that kind cluster is theirs, complete and running.
+
+    Without a container engine nobody can: the fake kind has no command that adds a container to a kind cluster.
+    """
     engine = life.world.engine
-    if engine.named(f"{name}-{role}") is None:
+    if life.world.options.lists and engine.named(f"{name}-{role}") is None:
         birth = engine.begin(name, FOREIGN, 0, 1)
         birth.is_up = True
         engine.start(engine.make(birth, f"{name}-{role}", role, None, "kindest/node:v1.37.0"))

@@ -378,11 +378,19 @@ class TestOthersClusters:
         assert decide(seen(access=None)).annotations == {}
         assert decide(seen(access=None, **going)).operation == ReadAccess("dev", goal=Goal.GONE)
         assert decide(seen(**going)).operation == removal(Goal.GONE)
+        made_here = observe(seen(status={}).object, engine=unmarked, access=ACCESS, completed=1)
+        assert decide(made_here).annotations.items() >= CLAIMED.items()
         for facts in ({"status": {}}, {"status": {**done, "clusterName": "other"}}, {"identity": ""}):
             assert decide(seen(**facts, **going)).operation is None
             assert CLAIMED.keys().isdisjoint(decide(seen(**facts)).annotations)
         theirs = replace(ACCESS, fingerprint="sha256:other")
         assert decide(seen(access=theirs, **going)).operation is None
+
+    def test_identity_that_was_edited_during_the_creation_is_corrected_from_memory(self) -> None:
+        unmarked = EngineFacts(was_listed=True, exists=True, nodes=None, lists_nodes=False)
+        edited = kindcluster(annotations={**COMPLETE, names.IDENTITY_ANNOTATION: "sha256:0000"}, finalizers=FINALIZER)
+        assert decide(observe(edited, engine=unmarked, made=IDENTITY)).identity == IDENTITY
+        assert decide(observe(edited, engine=unmarked, made=names.UNREAD)).identity is None
 
     @pytest.mark.rule("C19")
     def test_name_that_was_in_conflict_stays_so_while_the_fingerprint_is_read_again(self) -> None:
