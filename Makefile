@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BIN):$(PATH)
 # Set in many containers. Without bytecode, each start of Python or pytest compiles its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
--include hack/tools.mk hack/docs.mk hack/release.mk hack/chaos.mk hack/oldercore.mk hack/bench.mk
+-include hack/tools.mk hack/docs.mk hack/release.mk hack/chaos.mk hack/autoscaler.mk hack/oldercore.mk hack/bench.mk
 
 ##@ Start here
 
