@@ -41,6 +41,8 @@ KIND_MACHINES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindmachines", "
 KIND_MACHINE_TEMPLATES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindmachinetemplates", "KINDMachineTemplate")
 KIND_CONFIGS: Final = Resource(BOOTSTRAP_GROUP, VERSION, "kindconfigs", "KINDConfig")
 KIND_CONFIG_TEMPLATES: Final = Resource(BOOTSTRAP_GROUP, VERSION, "kindconfigtemplates", "KINDConfigTemplate")
+KIND_ENGINE_CLASSES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindengineclasses", "KINDEngineClass")
+"""Of the whole management cluster, not of a namespace."""
 RECONCILED: Final = (KIND_CLUSTERS, KIND_CONTROL_PLANES, KIND_MACHINES, KIND_CONFIGS)
 """The resources that the provider reconciles. `capk.manager.controllers` has a class for each."""
 CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
@@ -102,6 +104,12 @@ ENGINE_ANNOTATION: Final = f"{PREFIX}/engine"
 
 It distinguishes another engine behind the same command (a context, DOCKER_HOST) from one that has lost the cluster.
 The user removes the annotation if that engine is gone for good."""
+ENGINE_CLASS_ANNOTATION: Final = f"{PREFIX}/engine-class"
+"""Name of the KINDEngineClass whose engine holds the claimed kind cluster; written with the claim.
+
+It counts for objects without spec.engine: another class may be the default one later."""
+DEFAULT_CLASS_ANNOTATION: Final = f"{PREFIX}/is-default-class"
+"""On a KINDEngineClass, set by the administrator to "true": KINDClusters without spec.engine use it."""
 ENGINE_ID: Final = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
 ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 """Set by the user to "true": take over the existing kind cluster of that name, deletion included.
@@ -147,7 +155,7 @@ class Condition(StrEnum):
     CLUSTER_CREATED = "ClusterCreated"
     """KINDCluster: the kind cluster was created completely; during the creation, the reason is kind's step."""
     ENGINE_AVAILABLE = "EngineAvailable"
-    """KINDCluster: the kind command and the container engine behind it answer."""
+    """KINDCluster, KINDMachine, KINDEngineClass: the kind command and the container engine behind it answer."""
     NODES_RUNNING = "NodesRunning"
     """KINDCluster: the containers of all nodes run."""
     KUBECONFIG_AVAILABLE = "KubeconfigAvailable"
@@ -247,6 +255,10 @@ class Reason(StrEnum):
     """The container engine does not answer; the provider continues when it does."""
     ENGINE_UNSUPPORTED = "EngineUnsupported"
     """The installed release of kind cannot read what this version of the container engine prints."""
+    ENGINE_CLASS_NOT_FOUND = "EngineClassNotFound"
+    """The KINDEngineClass that the object needs does not exist, or cannot be used yet. Create or correct it."""
+    ENGINE_NOT_ALLOWED = "EngineNotAllowed"
+    """The KINDEngineClass does not allow another kind cluster of this namespace."""
     ENGINE_CHANGED = "EngineChanged"
     """A different container engine answers; the provider waits for the one that holds the kind cluster."""
     KIND_COMMAND_MISSING = "KindCommandMissing"

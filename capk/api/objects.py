@@ -239,6 +239,16 @@ class KINDCluster(Object):
         return etcd.get("kubeSystemUID") or None if authority and etcd.get("authority") == authority else None
 
     @property
+    def engine_class_name(self) -> str:
+        """spec.engine.className: the KINDEngineClass that the user chose; empty if none."""
+        return str((self.spec.get("engine") or {}).get("className") or "")
+
+    @property
+    def used_engine_class(self) -> str:
+        """status.engine.className: the KINDEngineClass of the existing kind cluster; only the provider writes it."""
+        return str((self.status.get("engine") or {}).get("className") or "")
+
+    @property
     def engine_id(self) -> str | None:
         """Id of the container engine that holds the kind cluster; None if unknown."""
         found = self.annotations.get(names.ENGINE_ANNOTATION, "")

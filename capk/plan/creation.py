@@ -12,11 +12,13 @@ from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.errors import InvalidSpec
 from capk.kindconfig.advice import warnings_of
+from capk.kindconfig.certificatenames import with_certificate_names
 from capk.kindconfig.checks import check_published_address
 from capk.kindconfig.config import CONTROL_PLANE, check_cluster_name, kind_config, with_control_planes
 from capk.kindconfig.images import image_version, node_image
 from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
 from capk.plan.dueoperation import read_when_due
+from capk.plan.engineclass import not_allowed_status
 from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, Observed, OperationFacts
@@ -129,6 +131,8 @@ def _start(observed: Observed) -> Plan:
     if observed.owner and observed.owner.is_deleting:
         message = f"Cluster {observed.owner.name} is being deleted."
         return Plan(status=_waiting(observed, Reason.WAITING_FOR_CLUSTER, message))
+    if observed.engine_refusal:
+        return Plan(status=not_allowed_status(observed, observed.engine_refusal))
     if observed.authorities.missing:
         return _await_config_maps(observed)
     try:
@@ -267,6 +271,7 @@ def creation_request(observed: Observed) -> Create:
         generation=cluster.generation,
         files=hosts_files(cluster.spec, observed.authorities.texts),
         engine=observed.engine.id,
+        ports=observed.policy.ports,
     )
 
 
@@ -281,10 +286,11 @@ def _image_and_config(observed: Observed) -> tuple[str | None, dict[str, Any]]:
             f"is {version}, but the KINDControlPlane requests {wanted}; set only the KINDControlPlane's spec.version",
         )
     image = _image(observed)
-    spec = with_control_planes(cluster.spec, observed.wanted_control_planes)
+    spec = _with_engine_address(observed, with_control_planes(cluster.spec, observed.wanted_control_planes))
     check_cluster_name(observed.cluster_name, spec)
-    is_external = observed.policy.endpoint is EndpointMode.EXTERNAL
-    check_published_address(spec, owned=observed.owner is not None, external=is_external)
+    # The endpoint host of a class can be reached although the API servers listen on all addresses.
+    is_published = observed.policy.endpoint is EndpointMode.EXTERNAL and not observed.policy.endpoint_host
+    check_published_address(spec, owned=observed.owner is not None, external=is_published)
     config = kind_config(
         spec,
         cluster_name=observed.cluster_name,
@@ -293,7 +299,27 @@ def _image_and_config(observed: Observed) -> tuple[str | None, dict[str, Any]]:
         version=wanted,
     )
     check_host_paths(spec, observed.policy.allowed_host_paths)
-    return image, _with_known_port(observed, config)
+    return image, _with_known_port(observed, _with_engine_names(observed, config))
+
+
+def _with_engine_address(observed: Observed, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the spec with the address that the KINDEngineClass gives to API servers. Raises InvalidSpec."""
+    networking = spec.get("networking") or {}
+    if not observed.policy.api_server_address:
+        return spec
+    if networking.get("apiServerAddress"):
+        # The API server accepts that only without spec.engine, where the class is the default one.
+        raise InvalidSpec(
+            "spec.networking.apiServerAddress",
+            f"cannot be set, because KINDEngineClass {observed.engine_class} gives the address; leave it out",
+        )
+    return {**spec, "networking": {**networking, "apiServerAddress": observed.policy.api_server_address}}
+
+
+def _with_engine_names(observed: Observed, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration with a certificate for the host under which clients reach the API server."""
+    address, host = observed.policy.api_server_address, observed.policy.endpoint_host
+    return config if host in ("", address) else with_certificate_names(config, [address, host])
 
 
 def _next_attempt(cluster: KINDCluster) -> int:

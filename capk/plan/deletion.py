@@ -6,12 +6,13 @@ from typing import Any
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, Condition, Reason
 from capk.plan.creation import WORKERS_SECONDS
+from capk.plan.engineclass import is_proven_own
 from capk.plan.engineid import another_engine
 from capk.plan.observed import FINALIZER, REMOVAL, Observed
 from capk.plan.ownership import Ownership, has_begun_here, own_uids, ownership, unmarked_ids, was_completed
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess
 from capk.plan.secrets import own_among
-from capk.plan.status import AWAITS_ENGINE, Verdict, blocked_deletion, kindcluster_status, true
+from capk.plan.status import AWAITS_CLASS, AWAITS_ENGINE, Verdict, blocked_deletion, kindcluster_status, true
 
 SETTLE_SECONDS = 10.0
 """How long after a cancelled creation the engine may still add one of its containers, because it copies a volume."""
@@ -41,6 +42,9 @@ def plan_deletion(observed: Observed) -> Plan:
     if _was_removed(observed) and ownership(observed) in (Ownership.ABSENT, Ownership.FOREIGN):
         # This holds whichever engine answers now.
         return _finish_deletion(observed)
+    if observed.engine_refusal and not is_proven_own(observed):
+        # Annotations that lead to the kind cluster of someone else must not delete it on an engine that is not allowed.
+        return _finish_absent(observed)
     if failure := another_engine(observed):
         return Plan(status=_deleting(observed, blocked_deletion(failure)))
     may_appear = is_unfinished or _may_still_appear(observed)
@@ -128,7 +132,8 @@ def _await_engine(observed: Observed) -> Plan:
     failure = observed.engine.failure
     if failure is None:
         return Plan(requeue_seconds=1.0)
-    return Plan(status=_deleting(observed, blocked_deletion(failure, AWAITS_ENGINE)))
+    is_classless = failure.reason is Reason.ENGINE_CLASS_NOT_FOUND
+    return Plan(status=_deleting(observed, blocked_deletion(failure, AWAITS_CLASS if is_classless else AWAITS_ENGINE)))
 
 
 def _finish_absent(observed: Observed) -> Plan:

@@ -75,8 +75,12 @@ def _is_latest(observed: Observed, node: NodeFacts) -> bool:
 
 
 def claimed_engine(observed: Observed) -> dict[str, str | None]:
-    """Return the engine annotation that is stored with a claim."""
-    return {names.ENGINE_ANNOTATION: observed.engine.id or None}
+    """Return the annotations about the engine that are stored with a claim."""
+    engine: dict[str, str | None] = {names.ENGINE_ANNOTATION: observed.engine.id or None}
+    is_stored = names.ENGINE_CLASS_ANNOTATION in observed.object.annotations
+    if observed.engine_class or is_stored:
+        engine[names.ENGINE_CLASS_ANNOTATION] = observed.engine_class or None
+    return engine
 
 
 def corrected_engine(observed: Observed) -> dict[str, str | None]:

@@ -47,6 +47,8 @@ _PROBLEMS = frozenset(
         Reason.ENGINE_UNREACHABLE,
         Reason.ENGINE_UNSUPPORTED,
         Reason.ENGINE_CHANGED,
+        Reason.ENGINE_CLASS_NOT_FOUND,
+        Reason.ENGINE_NOT_ALLOWED,
         Reason.KIND_COMMAND_MISSING,
         Reason.OUT_OF_DISK,
         Reason.OUT_OF_MEMORY,

@@ -15,6 +15,7 @@ from capk.plan import creation, deletion
 from capk.plan.adoption import adopt
 from capk.plan.dueoperation import read_when_due
 from capk.plan.duewrites import due_identity
+from capk.plan.engineclass import is_proven_own, not_allowed_status
 from capk.plan.engineid import another_engine, released_engine
 from capk.plan.observed import CLAIM, Observed
 from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
@@ -36,6 +37,7 @@ _COPIED = (
     names.IDENTITY_ANNOTATION,
     names.KUBE_SYSTEM_ANNOTATION,
     names.ENGINE_ANNOTATION,
+    names.ENGINE_CLASS_ANNOTATION,
 )
 """Annotations that describe the kind cluster of one object and are wrong on another object."""
 
@@ -188,6 +190,16 @@ def await_own_engine(observed: Observed) -> Plan | None:
     return Plan(status=kindcluster_status(observed, verdicts))
 
 
+def check_engine_allowed(observed: Observed) -> Plan | None:
+    """Do nothing on an engine whose class does not allow the object, unless the object has a kind cluster there.
+
+    Annotations and the adoption of a kind cluster of someone else must not lead around the class.
+    """
+    if observed.engine_refusal is None or is_proven_own(observed):
+        return None
+    return Plan(status=not_allowed_status(observed, observed.engine_refusal))
+
+
 def leave_others_alone(observed: Observed) -> Plan | None:
     """Never change a kind cluster that was not created for this object, whatever its name (C21)."""
     announced = find(observed.object.conditions, Condition.CLUSTER_CREATED)
@@ -243,6 +255,7 @@ _STEPS: tuple[Callable[[Observed], Plan | None], ...] = (
     check_name,
     await_engine,
     await_own_engine,
+    check_engine_allowed,
     await_removal,
     yield_to_rival,
     leave_others_alone,

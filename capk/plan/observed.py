@@ -21,6 +21,7 @@ from capk.api.objects import (
 )
 from capk.diagnosis.failures import Failure
 from capk.kindconfig.config import LOAD_BALANCER
+from capk.kindconfig.ports import PortRange
 from capk.plan.claims import Claim
 from capk.plan.marks import Mark
 from capk.plan.plan import Goal, OperationRequest
@@ -40,6 +41,12 @@ class Policy:
     default_image: str | None = None
     allowed_host_paths: tuple[str, ...] = ("/",)
     """Paths of the engine's host that nodes may mount, including everything below them."""
+    api_server_address: str = ""
+    """IP address of the engine's machine on which API servers listen, if the KINDEngineClass gives it, not the spec."""
+    endpoint_host: str = ""
+    """Where clients reach these API servers; empty: at the address that kind reports."""
+    ports: PortRange | None = None
+    """Ports of the engine's machine for those that a spec leaves open; None: kind chooses them."""
     wait_seconds: int = 120
     """How long kind waits for its control plane nodes to be Ready; 0: it does not wait."""
     retry_base_seconds: float = 5.0
@@ -287,6 +294,10 @@ class Observed(_WithGoals):
     """Whether the kind cluster that it claims is being removed for an object that is gone."""
     is_held: bool = False
     """Whether the kind cluster of that name belongs to another existing KINDCluster, whichever has precedence."""
+    engine_class: str = ""
+    """Name of the KINDEngineClass of its engine: see `capk.plan.engineclass`; empty for the provider's own engine."""
+    engine_refusal: Failure | None = None
+    """Why nothing new may be created for the object on that engine."""
     engine: EngineFacts = EngineFacts()
     operation: OperationFacts | None = None
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from capk.kindconfig.ports import PortRange
 from capk.plan.marks import Mark
 
 
@@ -45,6 +46,9 @@ class Create:
     """Files for every node, in the order to write them: absolute path -> content."""
     engine: str = ""
     """Id of the engine that the decision rests on; empty if it has none."""
+    ports: PortRange | None = None
+    """Where kind runs on another machine than the engine: ports of the engine's machine for those that are left open.
+    The executor chooses them, so that a retry is like the attempt before."""
     goal: Goal = Goal.UP
 
     def is_like(self, other: object) -> bool:

@@ -57,6 +57,10 @@ def blocked_deletion(failure: Failure, hint: str = "") -> dict[Condition, Verdic
 
 
 AWAITS_ENGINE = "The deletion continues when the engine answers."
+AWAITS_CLASS = (
+    "The deletion continues when the class is there again. With spec.deletionPolicy Retain, the kind cluster stays on its "
+    "engine."
+)
 UNKNOWN = Verdict("Unknown", Reason.UNKNOWN, "Not observed yet.")
 UNEVENTFUL = frozenset(
     {Reason.NOT_PAUSED, Reason.NOT_DELETING, Reason.ENGINE_ANSWERS, Reason.ANSWERING, Reason.UNKNOWN}
@@ -85,6 +89,7 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
     status = {
         **cluster.status,
         "clusterName": observed.cluster_name,
+        "engine": {"className": observed.engine_class} if observed.engine_class else None,
         **fields,
         "conditions": after,
         "observedGeneration": cluster.generation,

@@ -5,7 +5,7 @@ from typing import Any
 
 from capk.api import names
 from capk.api.names import Resource
-from hack.crds import bootstrap, kindcluster, kindcontrolplane, kindmachine
+from hack.crds import bootstrap, kindcluster, kindcontrolplane, kindengineclass, kindmachine
 from hack.crds.schema import Schema, record
 
 Column = dict[str, Any]
@@ -98,6 +98,16 @@ def all_definitions() -> list[Schema]:
             spec=bootstrap.template_spec(),
             columns=[_AGE],
         ),
+        _definition(
+            names.KIND_ENGINE_CLASSES,
+            "kec",
+            """KINDEngineClass describes a container engine that KINDClusters may use instead of the provider's own one,
+            and who may use it. It belongs to the administrator of the management cluster.""",
+            spec=kindengineclass.spec(),
+            status=kindengineclass.status(),
+            columns=_kindengineclass_columns(),
+            scope="Cluster",
+        ),
     ]
 
 
@@ -111,6 +121,7 @@ def _definition(
     status: Schema | None = None,
     scale: Schema | None = None,
     rules: Sequence[Schema] = (),
+    scope: str = "Namespaced",
 ) -> Schema:
     scalable = {"scale": scale} if scale else {}
     subresources: Schema = {"subresources": {"status": {}, **scalable}} if status else {}
@@ -128,7 +139,7 @@ def _definition(
                 "shortNames": [short_name],
                 "categories": ["cluster-api"],
             },
-            "scope": "Namespaced",
+            "scope": scope,
             "versions": [
                 {
                     "name": resource.version,
@@ -177,6 +188,7 @@ def _kindcluster_columns() -> list[Column]:
         _AGE,
         _column("Owner", _OWNER, "The Cluster that it belongs to.", wide=True),
         _column("Image", ".status.image", "Node image.", wide=True),
+        _column("Engine", ".status.engine.className", "KINDEngineClass of its container engine.", wide=True),
         _column("Internal", ".status.endpoints.internal", "API server, from kind's container network.", wide=True),
         _column("Paused", _condition("Paused", "status"), "Whether the provider does nothing for it.", wide=True),
         _column(
@@ -229,4 +241,16 @@ def _kindmachine_columns() -> list[Column]:
             type_="date",
             wide=True,
         ),
+    ]
+
+
+def _kindengineclass_columns() -> list[Column]:
+    default = names.DEFAULT_CLASS_ANNOTATION.replace(".", r"\.")
+    return [
+        _column("Host", ".spec.docker.host", "Address of the Docker engine."),
+        _column("Ready", _condition("Ready", "status"), "Whether the engine can be used."),
+        _column("Reason", _condition("Ready", "reason"), "Why it can be used or not."),
+        _column("Clusters", ".status.clusters", "KINDClusters that use it.", type_="integer"),
+        _column("Default", f".metadata.annotations.{default}", "Whether KINDClusters without spec.engine use it."),
+        _AGE,
     ]

@@ -1,6 +1,7 @@
 """KINDCluster and KINDClusterTemplate: one spec, with and without the fields of a single cluster."""
 
 from hack.crds import kindconfig
+from hack.crds.kindengineclass import CLASS_NAME
 from hack.crds.kindnodes import image
 from hack.crds.kindregistries import registries
 from hack.crds.kubernetesversion import version
@@ -120,6 +121,13 @@ def root_rules() -> list[Schema]:
             at=".spec.controlPlaneEndpoint",
             reason="FieldValueForbidden",
         ),
+        rule(
+            same("engine", fields["engine"]),
+            """cannot change, be added or be removed: the kind cluster may exist on the engine already. Delete this
+            object and create it again with the other engine""",
+            at=".spec.engine",
+            reason="FieldValueForbidden",
+        ),
         *(_fixed(field, meaning, fields[field]) for field, meaning in _FIXED_AT_CREATION.items()),
     ]
 
@@ -138,6 +146,18 @@ def _configuration() -> dict[str, Schema]:
         ),
         **kindconfig.fields(),
         "registries": registries(),
+        "engine": record(
+            """The container engine of the kind cluster. Without it, the kind cluster is on the engine of the default
+            KINDEngineClass, otherwise on the provider's own one. Cannot change.""",
+            {
+                "className": text(
+                    "Name of a KINDEngineClass that allows the namespace.",
+                    max_length=253,
+                    rules=[rule(f"self.matches(r'{CLASS_NAME}')", "must be the name of a KINDEngineClass")],
+                )
+            },
+            required=["className"],
+        ),
         "deletionPolicy": choice(
             """What happens to the kind cluster when this object is deleted: `Delete` (the default) removes it,
             `Retain` leaves it running.""",
@@ -193,7 +213,17 @@ def spec() -> Schema:
     return record(
         "The desired kind cluster. Every field is optional: `{}` gives one node with kind's default image.",
         {**own, **_configuration()},
-        rules=[*kindconfig.rules(), _passing_port_rule()],
+        rules=[*kindconfig.rules(), _engine_address_rule(), _passing_port_rule()],
+    )
+
+
+def _engine_address_rule() -> Schema:
+    """Return the rule that the address of the API server is the engine's matter."""
+    return rule(
+        "!has(self.engine) || !has(self.networking) || !has(self.networking.apiServerAddress)",
+        """cannot be set together with engine, because the KINDEngineClass gives the address. Leave out
+        networking.apiServerAddress""",
+        at=".networking.apiServerAddress",
     )
 
 
@@ -225,6 +255,7 @@ def template_spec() -> Schema:
         _configuration(),
         rules=[
             *kindconfig.rules(),
+            _engine_address_rule(),
             rule(
                 f"!({_PASSING_PORT})",
                 f"""cannot be -1 in a template, because the port then changes at each start and the endpoint of a
@@ -291,6 +322,10 @@ def status() -> Schema:
             "clusterName": report("Name of the kind cluster, as `kind get clusters` lists it."),
             "kubernetesVersion": report("Kubernetes version that the control plane reports."),
             "image": report("Node image that the kind cluster was created from; empty for kind's default."),
+            "engine": record(
+                "The container engine, if it is not the provider's own one.",
+                {"className": report("Name of its KINDEngineClass.")},
+            ),
             "nodes": listing("Containers of the kind cluster.", node, max_items=256, keys=["name"]),
             "endpoints": record(
                 "Addresses of the API server.",

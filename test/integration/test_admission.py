@@ -29,6 +29,7 @@ RESOURCES = {
         names.KIND_MACHINE_TEMPLATES,
         names.KIND_CONFIGS,
         names.KIND_CONFIG_TEMPLATES,
+        names.KIND_ENGINE_CLASSES,
     )
 }
 
@@ -44,7 +45,8 @@ def table(file: str) -> list[Any]:
 
 def path(manifest: Mapping[str, Any], *, with_name: bool = False) -> str:
     resource = RESOURCES[manifest["kind"]]
-    collection = f"/apis/{resource.api_version}/namespaces/default/{resource.plural}"
+    namespace = "" if resource is names.KIND_ENGINE_CLASSES else "namespaces/default/"
+    collection = f"/apis/{resource.api_version}/{namespace}{resource.plural}"
     return f"{collection}/{manifest['metadata']['name']}" if with_name else collection
 
 
@@ -127,6 +129,11 @@ def test_kindmachine_is_judged_at_admission(api: ApiServer, case: Mapping[str, A
 @pytest.mark.parametrize("case", table("templates.yaml"))
 def test_template_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
     judge(api, case["kind"], case)
+
+
+@pytest.mark.parametrize("case", table("kindengineclass.yaml"))
+def test_engine_class_is_judged_at_admission(api: ApiServer, case: Mapping[str, Any]) -> None:
+    judge(api, "KINDEngineClass", case)
 
 
 def test_a_machine_has_64_mounts_and_no_more(api: ApiServer) -> None:
@@ -403,6 +410,15 @@ def test_policies_and_standalone_can_always_change(stored: Any) -> None:
     assert_accepted(cluster.change_spec(deletionPolicy=None, recreatePolicy="Never", standalone=None))
 
 
+def test_engine_cannot_change_whether_the_cluster_exists_or_not(stored: Any) -> None:
+    engine = {"className": "lab"}
+    cluster, without = stored("KINDCluster", {"engine": engine}), stored("KINDCluster")
+    assert_refused(cluster.change_spec(engine={"className": "other"}), "spec.engine", "cannot change")
+    assert_refused(cluster.change_spec(engine=None), "spec.engine", "create it again with the other engine")
+    assert_refused(without.change_spec(engine=engine), "spec.engine", "cannot change, be added or be removed")
+    assert_accepted(cluster.change_spec(engine=engine, deletionPolicy="Retain"))
+
+
 def test_cluster_name_cannot_change_once_set(stored: Any) -> None:
     cluster = stored("KINDCluster", {"clusterName": "one"})
     assert_refused(cluster.change_spec(clusterName="two"), "spec.clusterName", "cannot change once set")
@@ -658,13 +674,14 @@ def test_server_side_apply_settles_at_once(api: ApiServer, stored: Any) -> None:
         (
             "KINDCluster",
             ["Name", "Cluster", "Ready", "Reason", "Version", "Endpoint", "Age"],
-            ["Owner", "Image", "Internal", "Paused", "Since"],
+            ["Owner", "Image", "Engine", "Internal", "Paused", "Since"],
         ),
         (
             "KINDControlPlane",
             ["Name", "Cluster", "Initialized", "Available", "Version", "Age"],
             ["Reason", "Wanted", "Replicas", "Paused"],
         ),
+        ("KINDEngineClass", ["Name", "Host", "Ready", "Reason", "Clusters", "Default", "Age"], []),
     ],
 )
 def test_kubectl_get_shows_what_people_look_for(api: ApiServer, kind: str, columns: list[str], wide: list[str]) -> None:

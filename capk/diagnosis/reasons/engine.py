@@ -10,10 +10,27 @@ PAGES: Final = (
     Page(
         Reason.ENGINE_UNREACHABLE,
         "The container engine does not answer.",
-        "It is not running, it hangs, or the provider may not use its socket. `Ready` of a KINDMachine whose node has "
-        "joined is Unknown meanwhile, because the node may run.",
-        "Start the engine. Check `DOCKER_HOST`, the docker context, and the permissions of the socket. The provider "
-        "continues when the engine answers.",
+        "It is not running, it hangs, or the provider may not use its socket. Or the Secret of a KINDEngineClass does "
+        "not hold the keys to its engine. `Ready` of a KINDMachine whose node has joined is Unknown meanwhile, because "
+        "the node may run.",
+        "Start the engine. Check `DOCKER_HOST`, the docker context, and the permissions of the socket; for the engine "
+        "of a KINDEngineClass, its `spec.docker` and its Secret. The provider continues when the engine answers.",
+    ),
+    Page(
+        Reason.ENGINE_CLASS_NOT_FOUND,
+        "The KINDEngineClass of the object cannot be used.",
+        "`spec.engine.className` names a class that does not exist, or that names no engine. A provider that runs with "
+        "`--namespace` reads no classes.",
+        "Create or correct the class. `kubectl get kindengineclasses` lists the existing ones. To use another, delete "
+        "the object and create it again.",
+        (Reason.ENGINE_NOT_ALLOWED,),
+    ),
+    Page(
+        Reason.ENGINE_NOT_ALLOWED,
+        "The KINDEngineClass does not allow another kind cluster of this namespace.",
+        "Its `namespaceSelector` does not select the namespace, or the namespace has as many kind clusters as "
+        "`limits.clustersPerNamespace` allows. Existing kind clusters continue to run.",
+        "Ask the administrator to label the namespace or to raise the limit, or delete another kind cluster.",
     ),
     Page(
         Reason.ENGINE_UNSUPPORTED,

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from capk.api.names import UNREAD
 from capk.diagnosis.byhand import unmarked
@@ -19,6 +19,7 @@ from capk.errors import CapkError, CommandError, NamesNotResolved
 from capk.kindconfig import yamlio
 from capk.kindconfig.config import LOAD_BALANCER
 from capk.kindconfig.kubeconfig import BadKubeconfig, parse
+from capk.kindconfig.ports import with_ports
 from capk.manager.operations.listing import list_nodes
 from capk.manager.operations.nodefiles import NodeFiles
 from capk.manager.operations.removal import Removal, of_attempt
@@ -90,7 +91,7 @@ class Creation:
         try:
             return await self._kind.create_cluster(
                 request.name,
-                request.config,
+                self._with_ports(request),
                 wait_seconds=request.wait_seconds,
                 retain=True,
                 on_step=on_step,
@@ -112,6 +113,15 @@ class Creation:
         snapshot = await self._inventory.refresh()
         is_of_engine = snapshot.error is None and snapshot.engine_id == request.engine
         return is_of_engine and request.name not in snapshot.clusters
+
+    def _with_ports(self, request: Create) -> Mapping[str, Any]:
+        """Return the configuration with the ports that it leaves open, if kind cannot choose them."""
+        if request.ports is None:
+            return request.config
+        latest = self._inventory.latest
+        nodes = (node for entry in (latest.clusters.values() if latest else ()) for node in entry.nodes or ())
+        taken = {node.api_port[1] for node in nodes if node.api_port}
+        return with_ports(request.config, request.ports, seed=str(request.mark), taken=taken)
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:
         """Keep the logs of a failed creation; an error here never stops the cleanup."""

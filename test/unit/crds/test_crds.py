@@ -49,10 +49,11 @@ def test_no_other_crd_lies_around() -> None:
 @EVERY_CRD
 def test_crd_is_named_as_cluster_api_computes_it(crd: dict[str, Any]) -> None:
     names = crd["spec"]["names"]
-    assert crd["metadata"]["name"] == f"{names['kind'].lower()}s.{crd['spec']['group']}"
+    ending = "es" if names["kind"].endswith("s") else "s"
+    assert crd["metadata"]["name"] == f"{names['kind'].lower()}{ending}.{crd['spec']['group']}"
     assert names["listKind"] == f"{names['kind']}List"
     assert names["categories"] == ["cluster-api"]
-    assert crd["spec"]["scope"] == "Namespaced"
+    assert crd["spec"]["scope"] == ("Cluster" if names["kind"] == "KINDEngineClass" else "Namespaced")
 
 
 @pytest.mark.rule("C1", "C40")
