@@ -25,8 +25,10 @@ ARG KIND_VERSION=v0.33.0
 RUN kind version && kind version | grep -qF "kind ${KIND_VERSION} " && docker --version
 
 FROM ${BASE_IMAGE}
-# The first process of a container inherits orphaned processes, for example those of a killed kind, and has to reap them.
-RUN apt-get -qq update && apt-get -qq install --no-install-recommends tini >/dev/null \
+# tini: the first process of a container inherits orphaned processes, for example those of a killed kind, and has to reap them.
+# openssh-client: docker reaches the engine of a KINDEngineClass with ssh://, and ssh refuses to run for a user without a name.
+RUN apt-get -qq update && apt-get -qq install --no-install-recommends tini openssh-client >/dev/null \
+ && echo 'capk:x:65532:65532::/var/run/capk:/usr/sbin/nologin' >> /etc/passwd \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf /var/log/apt /var/log/dpkg.log
 # Contains nothing that builds or installs, so an intruder finds no pip.
 RUN python3 -c "import importlib.util as u, pathlib, shutil; \

@@ -51,6 +51,8 @@ SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 EVENTS: Final = Resource("", "v1", "events", "Event")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
+CLUSTER_WIDE: Final = (KIND_ENGINE_CLASSES, NAMESPACES)
+"""The resources without a namespace that the provider watches, unless it manages one namespace only."""
 
 
 def clusters(version: str) -> Resource:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from capk.api.endpoint import EndpointMode
+from capk.kindconfig.ports import PortRange
 
 SHARED: Final = "shared"
 """Key and pool of the place of the provider's own engine, which its command line and environment choose."""
@@ -19,6 +20,9 @@ class Place:
     host_paths: paths of the engine's machine that nodes may mount, including everything below them.
     variables: the environment of kind and of the engine's command, added to that of the provider.
     pool: the engines whose operations share the limits of the lanes.
+    address: IP address of the engine's machine on which API servers listen; empty: the spec decides, or kind.
+    endpoint_host: where clients reach these API servers; empty: at the address that kind reports.
+    ports: of the engine's machine, for those that a spec leaves open; None: kind chooses them.
     """
 
     key: str
@@ -26,6 +30,9 @@ class Place:
     host_paths: tuple[str, ...]
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     pool: str = SHARED
+    address: str = ""
+    endpoint_host: str = ""
+    ports: PortRange | None = None
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -68,6 +68,10 @@ class RemoteFiles:
             "PATH": f"{self._ssh_command(directory, ssh)}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
 
+    def names(self) -> list[str]:
+        """Return the names of the classes that have files."""
+        return list(self._directories)
+
     def drop(self, name: str) -> None:
         """Remove the files of an engine; none are fine. Its commands must have ended, or they fail."""
         _, stack = self._directories.pop(name, (None, None))

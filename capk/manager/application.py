@@ -16,6 +16,7 @@ from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.lanes import Lane, Lanes
 from capk.engine.place import SHARED, Place
+from capk.engine.remote import RemoteFiles
 from capk.engine.workdir import WorkDir
 from capk.errors import Unreachable
 from capk.kube.client import KubeClient
@@ -25,9 +26,11 @@ from capk.manager.controllers import (
     KINDClusterController,
     KINDConfigController,
     KINDControlPlaneController,
+    KINDEngineClassController,
     KINDMachineController,
 )
 from capk.manager.discovery import Discovery
+from capk.manager.engineclasses import EngineClasses, class_key
 from capk.manager.engines import INVENTORY_SECONDS, Commands, CommandsAt, Engines, ExecutorAt, commands_at, shared_place
 from capk.manager.executor import Executor
 from capk.manager.facts import ready_reason
@@ -70,13 +73,12 @@ class Application:
         metrics: Metrics,
         *,
         commands: CommandsAt | None = None,
-        placement: Placement | None = None,
         ask: Ask | None = None,
         ask_health: AskHealth | None = None,
     ) -> None:
         """Wire the parts.
 
-        commands, ask, ask_health: everything that does input and output, for tests. placement: where kind clusters are.
+        commands, ask, ask_health: everything that does input and output, for tests.
         """
         clock = asyncio.get_running_loop().time
         self.settings, self.client, self.metrics = settings, client, metrics
@@ -91,10 +93,21 @@ class Application:
         self.queue: WorkQueue[Key] = WorkQueue(observer=metrics)
         self._kopf_has_logged_in = False
         self.store = new_store()
-        placement = placement or Placement(shared_place(settings))
-        self.relations = Relations(self.store, lambda cluster: placement.of(cluster).key)
-        self.discovery = Discovery(client, self.relations)
         self.work_dir = WorkDir(settings.work_dir)
+        self.remote_files = RemoteFiles(self.work_dir)
+        self.classes = classes = EngineClasses(
+            self.store,
+            client,
+            self.remote_files,
+            namespace=settings.lease_namespace,
+            managed=settings.namespace,
+            clock=clock,
+            kept=lambda uid: self.records.kept_place(uid),
+            changed=self._wake_place,
+        )
+        self.relations = Relations(self.store, lambda cluster: placement.key_of(cluster))
+        placement = Placement(shared_place(settings), classes, self.relations.claim)
+        self.discovery = Discovery(client, self.relations)
         self.lanes = Lanes(
             {Lane.CREATE: settings.max_concurrent_creates, Lane.WORKER: settings.max_concurrent_workers, **LANES},
             on_change=self._operation_changed,
@@ -137,6 +150,7 @@ class Application:
             store=self.store,
             client=client,
             engines=self.engines,
+            placement=placement,
             relations=self.relations,
             discovery=self.discovery,
             records=self.records,
@@ -153,7 +167,8 @@ class Application:
             found=self.cache.on_found,
         )
         controllers = (
-            KINDClusterController(observer, self.engines, self.discovery, self.records, self.health),
+            KINDClusterController(observer, self.engines, placement, self.discovery, self.records, self.health),
+            KINDEngineClassController(self.store, classes, self.engines, self.relations),
             KINDControlPlaneController(observer),
             KINDMachineController(machines, self.engines),
             KINDConfigController(machines),
@@ -191,6 +206,7 @@ class Application:
         async with AsyncExitStack() as stack:
             stack.callback(self.work_dir.close)
             stack.callback(self._connections.close)
+            stack.callback(self.remote_files.close)
             stack.push_async_callback(self._end_commands)
             loops = supervised(
                 ("workers", self._work()),
@@ -271,7 +287,9 @@ class Application:
         self._wake_all()
 
     def _drop_unused_engines(self) -> None:
-        self.engines.keep(self.relations.places() | self.records.places())
+        running = self.records.places()
+        self.engines.keep(self.relations.places() | self.classes.places() | running)
+        self.classes.tidy(running)
 
     def _wake_names(self, place: str, cluster_names: Iterable[str]) -> None:
         for key in self.relations.keys_for_names(place, cluster_names):
@@ -281,11 +299,12 @@ class Application:
         if place == SHARED:
             # Objects without a KINDCluster may concern it too.
             self._wake_all()
-        for key in self.relations.keys_at(place):
+        chosen = class_key(place)
+        for key in self.relations.keys_at(place) | ({chosen} if chosen else set()):
             self.queue.add(key)
 
     def _wake_all(self) -> None:
-        for resource in names.RECONCILED:
+        for resource in (names.KIND_ENGINE_CLASSES, *names.RECONCILED):
             for key in self.store.keys(resource):
                 self.queue.add(key)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from capk.api import names
 from capk.api.names import Resource
@@ -10,7 +10,7 @@ from capk.api.objects import Key, Object, OwnerCluster
 from capk.errors import NotFound
 from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
-from capk.manager.facts import project_secret
+from capk.manager.facts import project_namespace, project_secret
 from capk.manager.machines import INDEXES
 from capk.manager.relations import Relations
 from capk.runtime.probes import WatchLag
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 SETTLE_SECONDS = 0.1
 """How long a change of a known object waits for the next one, so that a burst of edits costs one reconcile."""
 
+_SPARSE: Final = (names.CLUSTERS, names.NAMESPACES)
+"""Kinds of which so little is kept that most changes change nothing here."""
+
 Wake = Callable[[Key, float], None]
 """Queues an object for a reconcile after that many seconds."""
 
@@ -31,6 +34,7 @@ def new_store() -> Store:
     store = Store()
     store.project(names.CLUSTERS, OwnerCluster.project)
     store.project(names.SECRETS, project_secret)
+    store.project(names.NAMESPACES, project_namespace)
     store.index(names.SECRET_CLUSTER_LABEL, _cluster_label)
     for name, values in INDEXES.items():
         store.index(name, values)
@@ -75,7 +79,7 @@ class Cache:
         concerned = self._concerned(resource, obj)
         if not self._store.apply_event(resource, type, obj):
             return
-        if resource is names.CLUSTERS and self._store.get(itself) == before:
+        if resource in _SPARSE and self._store.get(itself) == before:
             # Core reports progress in the status of a Cluster, of which nothing is kept.
             return
         for key in concerned | self._concerned(resource, obj):
@@ -87,12 +91,14 @@ class Cache:
 
         writer: the object that it was written for, which is being reconciled.
         """
+        # The answer to the removal of a finalizer removes the object, with what it was related to.
+        concerned = self._concerned(resource, obj)
         is_newer = self._store.put(resource, obj)
         self._lag.expect(resource.kind, _version(obj))
         if not is_newer:
             # The watch was faster, or the API server dropped unknown fields and changed nothing.
             return
-        for key in self._concerned(resource, obj) - {_key(resource, obj), writer}:
+        for key in (concerned | self._concerned(resource, obj)) - {_key(resource, obj), writer}:
             self._wake(key, 0.0)
 
     def on_found(self, resource: Resource, obj: Mapping[str, Any]) -> None:
@@ -105,7 +111,9 @@ class Cache:
         """List everything: only a list shows what vanished while a watch was down (K27). Raises ApiError."""
         await self._discovery.settle()
         version = self._relations.core_version
-        watched = [*names.RECONCILED, names.SECRETS]
+        # Classes and namespaces first: objects of the store need them.
+        cluster_wide = () if self._settings.namespace else names.CLUSTER_WIDE
+        watched = [*cluster_wide, *names.RECONCILED, names.SECRETS]
         for resource in [*watched, *([names.clusters(version)] if version else [])]:
             await self._relist_kind(resource)
         if version is None:

@@ -4,20 +4,26 @@ from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from capk.api import names
+from capk.api.engineclasses import KINDEngineClass
 from capk.api.names import Resource
 from capk.api.objects import Key
 from capk.manager.discovery import Discovery
+from capk.manager.engineclasses import EngineClasses, place_key
 from capk.manager.engines import Engine, Engines
-from capk.manager.facts import health_target
+from capk.manager.facts import engine_facts, health_target, now
 from capk.manager.observe import Observer
 from capk.manager.observemachines import MachineObserver
+from capk.manager.placement import Placement
 from capk.manager.planwriter import Observation
 from capk.manager.records import Records
-from capk.plan import bootstrap, controlplane, kindcluster, kindmachine
+from capk.manager.relations import Relations
+from capk.plan import bootstrap, controlplane, kindcluster, kindengineclass, kindmachine
 from capk.plan.creation import needs_no_owner
-from capk.plan.observed import ConfigObserved, ControlPlaneObserved, MachineObserved, Observed
+from capk.plan.kindengineclass import ClassObserved
+from capk.plan.observed import ConfigObserved, ControlPlaneObserved, EngineFacts, MachineObserved, Observed
 from capk.plan.plan import Plan
 from capk.plan.repair import was_ever_reached
+from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
 
 State = TypeVar("State", bound=Observation)
@@ -66,10 +72,17 @@ class KINDClusterController(Controller[Observed]):
     finalizer = names.KIND_CLUSTER_FINALIZER
 
     def __init__(
-        self, observer: Observer, engines: Engines, discovery: Discovery, records: Records, health: HealthMonitor
+        self,
+        observer: Observer,
+        engines: Engines,
+        placement: Placement,
+        discovery: Discovery,
+        records: Records,
+        health: HealthMonitor,
     ) -> None:
         self._observer = observer
         self._engines = engines
+        self._placement = placement
         self._discovery = discovery
         self._records = records
         self._health = health
@@ -86,13 +99,13 @@ class KINDClusterController(Controller[Observed]):
         """Make certain that Cluster API is absent before an object is created without an owner (C5)."""
         return await self._discovery.confirm_absence() if needs_no_owner(observed) else None
 
-    def engine(self, observed: Observed) -> Engine:
+    def engine(self, observed: Observed) -> Engine | None:
         """Return the engine of its kind cluster."""
         return self._engines.of_cluster(observed.object)
 
     def cancel_workers(self, observed: Observed) -> None:
         """Cancel every join of its kind cluster, queued or running."""
-        place = self.engine(observed).place.key
+        place = self._placement.key_of(observed.object)
         self._records.cancel_joins(place, observed.cluster_name, observed.workers.under_way)
 
     def watch_health(self, observed: Observed) -> None:
@@ -116,6 +129,40 @@ class KINDClusterController(Controller[Observed]):
             ever_answered=answered or was_ever_reached(cluster),
             unanswered_at=self._records.of(cluster).unanswered_at,
         )
+
+
+class KINDEngineClassController(Controller[ClassObserved]):
+    """KINDEngineClasses: each describes an engine, and nothing is created for it."""
+
+    resource = names.KIND_ENGINE_CLASSES
+
+    def __init__(self, store: Store, classes: EngineClasses, engines: Engines, relations: Relations) -> None:
+        self._store = store
+        self._classes = classes
+        self._engines = engines
+        self._relations = relations
+
+    async def observe(self, key: Key) -> ClassObserved | None:
+        """Return what is known of a KINDEngineClass, after its Secret was read if that is due; None if it is gone."""
+        raw = self._store.get(key)
+        if raw is None:
+            self._classes.forget(key.name)
+            return None
+        engine_class = KINDEngineClass(raw)
+        await self._classes.read(engine_class)
+        place = self._classes.place(key.name)
+        facts = engine_facts(self._engines.of(place).inventory.latest, "", lists_nodes=True) if place else EngineFacts()
+        return ClassObserved(
+            object=engine_class,
+            now=now(),
+            clusters=self._relations.count_at(place_key(key.name)),
+            failure=self._classes.failure(key.name) or facts.failure,
+            answers=facts.answers,
+        )
+
+    def decide(self, observed: ClassObserved) -> Plan:
+        """Return the plan for a KINDEngineClass."""
+        return kindengineclass.decide(observed)
 
 
 class KINDControlPlaneController(Controller[ControlPlaneObserved]):

@@ -29,6 +29,10 @@ INVENTORY_SECONDS: Final = 60.0
 """How long the engine watch waits for an inventory; a longer one continues, and the next round waits for it."""
 
 
+_TARGETS: Final = ("--context", "-c", "--host", "-H")
+"""Options of docker that override DOCKER_HOST."""
+
+
 class Commands(NamedTuple):
     """The commands that lead to the engine at one place."""
 
@@ -72,9 +76,34 @@ def commands_at(settings: Settings, work_dir: WorkDir, place: Place) -> Commands
         create_timeout_seconds=settings.create_timeout_seconds,
         delete_timeout_seconds=settings.delete_timeout_seconds,
     )
-    chosen = settings.engine_command if place.key == SHARED else None
-    command = chosen_engine(chosen, {**os.environ, **place.environment})
-    return Commands(kind, Containers(command, environment=place.environment))
+    return Commands(kind, Containers(_engine_command(settings, place), environment=place.environment))
+
+
+def _engine_command(settings: Settings, place: Place) -> tuple[str, ...] | None:
+    """Return the command for the engine at a place.
+
+    The settings name it for the provider's own engine. For any other, it is the same if it is one for that kind of
+    engine, and if its arguments do not lead back to the provider's own.
+    """
+    if place.key == SHARED:
+        return chosen_engine(settings.engine_command, os.environ)
+    wanted, own = place.environment.get("KIND_EXPERIMENTAL_PROVIDER", ""), settings.engine_command or ()
+    names_another = any(word.partition("=")[0] in _TARGETS for word in own)
+    if own and Containers(own).engine == wanted and not names_another:
+        return own
+    return (wanted,) if wanted else chosen_engine(None, {**os.environ, **place.environment})
+
+
+def policy_at(place: Place, policy: Policy) -> Policy:
+    """Return the settings for decisions about kind clusters at a place."""
+    return replace(
+        policy,
+        endpoint=place.endpoint,
+        allowed_host_paths=place.host_paths,
+        api_server_address=place.address,
+        endpoint_host=place.endpoint_host,
+        ports=place.ports,
+    )
 
 
 class Engines:
@@ -120,9 +149,15 @@ class Engines:
         """The provider's own engine."""
         return self.of(self._placement.shared)
 
-    def of_cluster(self, cluster: KINDCluster) -> Engine:
-        """Return the engine of a KINDCluster's kind cluster."""
-        return self.of(self._placement.of(cluster))
+    def of_cluster(self, cluster: KINDCluster) -> Engine | None:
+        """Return the engine of a KINDCluster's kind cluster; None if it cannot be used, see `Placement.failure`."""
+        place = self._placement.of(cluster)
+        return self.of(place) if place else None
+
+    def policy_of(self, cluster: KINDCluster | None) -> Policy:
+        """Return the settings for decisions about a KINDCluster; None: without one."""
+        engine = self.of_cluster(cluster) if cluster else self.shared
+        return engine.policy if engine else self._policy
 
     def of(self, place: Place) -> Engine:
         """Return the engine at a place, and watch it from now on.
@@ -188,7 +223,7 @@ class Engines:
                 wake_all=partial(self._wake_all, place.key),
             ),
             self._executor(place, commands, inventory),
-            replace(self._policy, endpoint=place.endpoint, allowed_host_paths=place.host_paths),
+            policy_at(place, self._policy),
         )
 
     async def _watch(self, engine: Engine) -> None:

@@ -64,7 +64,13 @@ class Executor:
         self._deletion = Deletion(kind, containers, inventory, logs, removal)
         self._repair = Repair(containers, inventory, needed_by_others)
         self._access = AccessReader(
-            kind, containers, inventory, ask, endpoint=place.endpoint, wait_seconds=wait_seconds
+            kind,
+            containers,
+            inventory,
+            ask,
+            endpoint=place.endpoint,
+            endpoint_host=place.endpoint_host,
+            wait_seconds=wait_seconds,
         )
         self._workers = Workers(containers, inventory, logs)
         self._renewal = Renewal(containers, inventory, self._access.run)

@@ -91,6 +91,13 @@ def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def project_namespace(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the store keeps of a Namespace: its labels."""
+    metadata = raw.get("metadata") or {}
+    kept = ("name", "uid", "labels")
+    return {"kind": "Namespace", "metadata": {field: metadata[field] for field in kept if field in metadata}}
+
+
 def authority_in(data: Mapping[str, str]) -> str:
     """Return the certificate authority in the data of our Secret, in base64; empty if none is found.
 
@@ -163,6 +170,8 @@ def _endpoint(observed: Observed) -> tuple[str, int] | None:
     if observed.policy.endpoint is EndpointMode.INTERNAL:
         return (ends[0].name, API_PORT) if ends else None
     published = next((node.api_port for node in ends if node.api_port), None)
+    if published and observed.policy.endpoint_host:
+        return observed.policy.endpoint_host, published[1]
     return published or (observed.access.external_endpoint if observed.access else None)
 
 

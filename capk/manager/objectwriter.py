@@ -51,7 +51,7 @@ class ObjectWriter:
         if patch is None:
             return raw
         metadata = raw["metadata"]
-        answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], patch)
+        answer = await self._client.patch(resource, metadata.get("namespace"), metadata["name"], patch)
         self._written(resource, metadata, answer)
         if dropped := _dropped(Object(answer), **changes):
             message = f"it dropped {', '.join(dropped)} without an error; a mutating webhook may be the cause"
@@ -79,7 +79,7 @@ class ObjectWriter:
             return raw
         metadata = raw["metadata"]
         answer = await self._client.patch(
-            resource, metadata["namespace"], metadata["name"], patch, subresource="status"
+            resource, metadata.get("namespace"), metadata["name"], patch, subresource="status"
         )
         self._written(resource, metadata, answer)
         await self._announcer.announce(answer, raw, status)

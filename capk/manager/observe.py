@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from capk.api import names
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, Object, OwnerCluster, SecretFacts
@@ -12,6 +13,7 @@ from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
 from capk.manager.engines import Engine, Engines
 from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
+from capk.manager.placement import Placement
 from capk.manager.records import Record, Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
@@ -46,6 +48,7 @@ class Observer:
         store: Store,
         client: KubeApi,
         engines: Engines,
+        placement: Placement,
         relations: Relations,
         discovery: Discovery,
         records: Records,
@@ -55,6 +58,7 @@ class Observer:
         self._store = store
         self._client = client
         self._engines = engines
+        self._placement = placement
         self._relations = relations
         self._discovery = discovery
         self._records = records
@@ -68,9 +72,9 @@ class Observer:
             return None
         cluster = KINDCluster(raw)
         owner = await self._owner(cluster)
-        where = self._engines.of_cluster(cluster)
+        where, place = self._engines.of_cluster(cluster), self._placement.key_of(cluster)
         name = self._name(cluster, where)
-        engine = engine_facts(where.inventory.latest, name, lists_nodes=where.containers.command is not None)
+        engine = self._engine_facts(cluster, where, name)
         record = self._records.of(cluster)
         self._records.stored(cluster)
         health = health_facts(
@@ -86,7 +90,7 @@ class Observer:
         observed = Observed(
             object=cluster,
             now=now(),
-            policy=where.policy,
+            policy=self._engines.policy_of(cluster),
             cluster_api_installed=self._relations.core_version is not None,
             owner=owner,
             control_plane=self._relations.control_plane_of(owner),
@@ -94,8 +98,10 @@ class Observer:
             copies_claim=self._relations.copies_claim(key),
             cluster_name=name,
             rival=self._relations.rival(cluster),
-            is_being_removed=self._is_being_removed(cluster, where.place.key, name),
+            is_being_removed=self._is_being_removed(cluster, place, name),
             is_held=self._relations.is_held(cluster, ids_of(engine)),
+            engine_class=self._placement.class_of(cluster),
+            engine_refusal=self._placement.refusal(cluster, partial(self._relations.first_at_place, cluster)),
             engine=engine,
             operation=self._records.operation(cluster.uid),
             goals=self._records.goals(record),
@@ -110,13 +116,13 @@ class Observer:
             unedited_kube_system_uid=record.unedited_kube_system_uid,
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
             health=health,
-            needed_by_others=self._needed_by_others(where.place.key, name, engine),
+            needed_by_others=self._needed_by_others(place, name, engine),
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
             refusals={**self._control_plane_refusals(owner), **self._records.refusals(record)},
             held_back=self._records.held_back(record),
             contested=self._records.contested(record),
-            workers=self._workers(cluster, where.place.key, name, engine),
+            workers=self._workers(cluster, place, name, engine),
         )
         return replace(
             observed, authorities=await read_authorities(self._client, key.namespace, awaited_authorities(observed))
@@ -136,7 +142,7 @@ class Observer:
         return ControlPlaneObserved(
             object=control_plane,
             now=now(),
-            policy=(self._engines.of_cluster(infrastructure) if infrastructure else self._engines.shared).policy,
+            policy=self._engines.policy_of(infrastructure),
             owner=owner,
             infrastructure=infrastructure,
             cluster_name=name,
@@ -170,12 +176,17 @@ class Observer:
         leaving = self._records.leaving(place, name)
         return workers_of(name, engine.nodes or (), machines, joined=joined, under_way=under_way, leaving=leaving)
 
-    def _name(self, cluster: KINDCluster, engine: Engine) -> str:
+    def _engine_facts(self, cluster: KINDCluster, engine: Engine | None, name: str) -> EngineFacts:
+        if engine is None:
+            return EngineFacts(failure=self._placement.failure(cluster))
+        return engine_facts(engine.inventory.latest, name, lists_nodes=engine.containers.command is not None)
+
+    def _name(self, cluster: KINDCluster, engine: Engine | None) -> str:
         """Return the name of the object's kind cluster; during a deletion, marks override the name.
 
         Otherwise an edited claim would leave a kind cluster behind.
         """
-        name, latest = self._relations.name(cluster.key), engine.inventory.latest
+        name, latest = self._relations.name(cluster.key), engine.inventory.latest if engine else None
         if not cluster.is_deleting or latest is None:
             return name
         clusters = latest.clusters

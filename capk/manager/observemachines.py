@@ -18,6 +18,9 @@ from capk.plan.machines import has_its_node_in
 from capk.plan.observed import ConfigObserved, MachineObserved
 from capk.runtime.store import Store
 
+DOCKER = "docker"
+"""The engine of every KINDEngineClass."""
+
 Found = Callable[[Resource, Mapping[str, Any]], None]
 """Called with an object that was read before its watch delivered it."""
 
@@ -85,8 +88,8 @@ class MachineObserver:
         machine, engine = observed.object, self._engines.of_cluster(cluster)
         return replace(
             observed,
-            policy=engine.policy,
-            engine_name=engine.containers.engine,
+            policy=self._engines.policy_of(cluster),
+            engine_name=engine.containers.engine if engine else DOCKER,
             infrastructure=infrastructure,
             owner=infrastructure.owner if machine.is_standalone else observed.owner,
             shares_node=self._relations.machines.shares_node(machine, infrastructure.cluster_name),

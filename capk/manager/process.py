@@ -19,7 +19,7 @@ from capk.kube.client import KubeClient
 from capk.kube.lease import hold_lease
 from capk.manager.application import Application
 from capk.manager.engines import CommandsAt
-from capk.manager.handlers import HANDLERS, kopf_settings
+from capk.manager.handlers import handlers, kopf_settings
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
 from capk.runtime.openfiles import raise_open_files
@@ -145,7 +145,7 @@ async def _watch(app: Application) -> None:
     tasks = await kopf.spawn_tasks(
         identity=_identity(),  # type: ignore[arg-type]  # a NewType that kopf does not export
         ready_flag=started,
-        registry=HANDLERS,
+        registry=handlers(cluster_wide=namespace is None),
         settings=chosen,
         memo=app,
         standalone=True,

@@ -75,7 +75,7 @@ class Reconciler:
 
         Raises ApiError if a write failed; the next reconcile starts from the state at that time.
         """
-        with logs.context(**{key.kind: f"{key.namespace}/{key.name}"}):
+        with logs.context(**{key.kind: f"{key.namespace}/{key.name}".lstrip("/")}):
             try:
                 seconds = await self._reconcile(key)
             except LostLease:

@@ -338,6 +338,17 @@ class Records:
             for key, one in self._removals.values()
         )
 
+    def kept_place(self, uid: str) -> str | None:
+        """Return the key of the place of the creation that this process has started for an object, or has completed.
+
+        None if there was none. Annotations of the object may be edited meanwhile.
+        """
+        record = self._records.get(uid)
+        if record is None or record.executor is None:
+            return None
+        has_begun = record.made is not None or record.completed is not None or isinstance(record.unfinished, Create)
+        return record.executor.place.key if has_begun else None
+
     def places(self) -> set[str]:
         """Return the keys of the places that running and queued operations are for."""
         return {one.executor.place.key for one in self._records.values() if one.request and one.executor}

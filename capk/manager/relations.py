@@ -11,8 +11,9 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, KINDMachine, Object, OwnerCluster
 from capk.engine.place import SHARED
+from capk.manager.engineclasses import class_key, place_key
 from capk.manager.machines import Machines
-from capk.plan.claims import Claim, claim_of, cluster_name, holds_name, inherits_first, precedes
+from capk.plan.claims import Claim, claim_of, cluster_name, comes_first, holds_name, inherits_first, precedes
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
 
@@ -28,7 +29,7 @@ class Relations:
         self.core_version: str | None = None
         self.machines = Machines(store)
         self._store = store
-        self._place_of = place_of
+        self.place_of = place_of
         self._claims: dict[Key, Claim | None] = {}
         self._names: dict[Key, str] = {}
         self._places: dict[Key, str] = {}
@@ -41,6 +42,8 @@ class Relations:
         self._claiming: dict[str, set[Key]] = defaultdict(set)
         """Id in the claim of another object -> the objects that hold that claim, valid or not."""
         store.listen(names.KIND_CLUSTERS, self._changed)
+        store.listen(names.KIND_ENGINE_CLASSES, lambda key: self._choose_again(None))
+        store.listen(names.NAMESPACES, lambda key: self._choose_again(key.name))
 
     def claim(self, key: Key) -> Claim | None:
         """Return the claim of a KINDCluster, if it is valid."""
@@ -61,6 +64,20 @@ class Relations:
     def places(self) -> set[str]:
         """Return the keys of the places where KINDClusters have, or want, their kind clusters."""
         return set(self._at)
+
+    def count_at(self, place: str) -> int:
+        """Return how many KINDClusters have, or want, their kind clusters at that place."""
+        return len(self._at.get(place, ()))
+
+    def first_at_place(self, cluster: KINDCluster) -> int:
+        """Return how many KINDClusters of the namespace come before this one at its place: see `comes_first`."""
+        own, installed = self.claim(cluster.key), self.core_version is not None
+        others = self._at.get(self._places.get(cluster.key, ""), set()) - {cluster.key}
+        return sum(
+            comes_first(cluster, own, KINDCluster(raw), self.claim(key), cluster_api_installed=installed)
+            for key in others
+            if key.namespace == cluster.namespace and (raw := self._store.get(key))
+        )
 
     def rival(self, cluster: KINDCluster) -> str | None:
         """Return the KINDCluster that has precedence for this one's name, as `namespace/name`."""
@@ -132,12 +149,17 @@ class Relations:
             return self._referenced(OwnerCluster(raw)) | self.machines.of_cluster(current)
         if resource is names.KIND_CONFIGS:
             return {current.key}
+        if resource is names.KIND_ENGINE_CLASSES:
+            return {current.key} | self.keys_at(place_key(current.name))
+        if resource is names.NAMESPACES:
+            return {key for key in self._places if key.namespace == current.name}
         if resource is names.KIND_MACHINES:
             return self.machines.keys_for_event(KINDMachine(raw))
         rivals = self._competitors(current.key)
         related = {current.key} | self.siblings(current.key)
         workers = {key for cluster in self._kindclusters(related, current) for key in self.workers(cluster)}
-        return related | rivals | workers
+        chosen = class_key(self._places.get(current.key, ""))
+        return related | rivals | workers | ({chosen} if chosen else set())
 
     def named_by(self, machine: KINDMachine) -> KINDCluster | None:
         """Return the KINDCluster in the namespace whose kind cluster the provider id of a KINDMachine names.
@@ -211,6 +233,13 @@ class Relations:
         for other in {other for uid in uids if uid for other in self._claiming.get(uid, ())} - {key}:
             self._recompute(other)
 
+    def _choose_again(self, namespace: str | None) -> None:
+        """Update the places of KINDClusters, which may depend on the classes, and on the labels of their namespaces."""
+        for key in tuple(self._places):
+            raw = self._store.get(key) if namespace in (None, key.namespace) else None
+            if raw and self.place_of(KINDCluster(raw)) != self._places[key]:
+                self._recompute(key)
+
     def _recompute(self, key: Key) -> None:
         raw = self._store.get(key)
         if (name := self._names.pop(key, None)) is not None:
@@ -228,7 +257,7 @@ class Relations:
             self._claiming[cluster.claim_id].add(key)
         self._claims[key] = claim = self._valid_claim(cluster)
         self._names[key] = name = cluster_name(cluster, claim)
-        self._places[key] = place = self._place_of(cluster)
+        self._places[key] = place = self.place_of(cluster)
         self._at[place].add(key)
         self._wanted_by[name].add(key)
 

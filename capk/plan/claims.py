@@ -78,6 +78,28 @@ def precedes(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, othe
     return rank(other, others_claim) < rank(cluster, claim)
 
 
+def comes_first(
+    cluster: KINDCluster,
+    claim: Claim | None,
+    other: KINDCluster,
+    others_claim: Claim | None,
+    *,
+    cluster_api_installed: bool,
+) -> bool:
+    """Return whether `other` comes before an object where a namespace may have only so many kind clusters on an engine.
+
+    Every claim comes first, because a kind cluster exists or is being created. Of objects without one, those that may
+    claim come in the order of their age, so that objects of the same moment do not exceed the limit together.
+    """
+    if other.is_externally_managed or other.is_deleted_for_move:
+        return False
+    if others_claim is not None or other.is_provisioned:
+        return True
+    has_owner = other.owner_cluster_reference is not None
+    may = holds_name(other, None, has_owner=has_owner, cluster_api_installed=cluster_api_installed)
+    return claim is None and not cluster.is_provisioned and may and precedes(cluster, None, other, None)
+
+
 def inherits_first(cluster: KINDCluster, other: KINDCluster) -> bool:
     """Return whether `other` has precedence for a claim that both copied: its status shows the cluster, or it is older.
 

@@ -16,6 +16,8 @@ CLUSTERS = "clusters"
 """Directory in the home with one directory per cluster."""
 CONTAINERS = "containers"
 """File in a cluster's directory: the ids of its node containers, one per line."""
+HOSTS = "hosts"
+"""Directory in the home with one home per engine that DOCKER_HOST names."""
 NO_CLUSTERS = "No kind clusters found."
 
 _VERSION = ["version"]
@@ -42,11 +44,12 @@ def version() -> str:
 
 
 def home(environment: dict[str, str]) -> str:
-    """Return the directory in CAPK_LOCAL_KIND_HOME, otherwise the user's."""
-    if chosen := environment.get(HOME_VARIABLE):
-        return os.path.abspath(chosen)
+    """Return the directory in CAPK_LOCAL_KIND_HOME, otherwise the user's; below it for an engine on another machine."""
     state = environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(state, "capk", "fake-kind")
+    chosen = os.path.abspath(environment.get(HOME_VARIABLE) or os.path.join(state, "capk", "fake-kind"))
+    scheme, _, host = environment.get("DOCKER_HOST", "").partition("://")
+    is_remote = scheme == "ssh" or (scheme == "tcp" and environment.get("DOCKER_TLS_VERIFY"))
+    return os.path.join(chosen, HOSTS, host) if is_remote else chosen
 
 
 def cluster_names(directory: str) -> list[str]:

@@ -105,6 +105,7 @@ def all_definitions() -> list[Schema]:
             and who may use it. It belongs to the administrator of the management cluster.""",
             spec=kindengineclass.spec(),
             status=kindengineclass.status(),
+            rules=kindengineclass.root_rules(),
             columns=_kindengineclass_columns(),
             scope="Cluster",
         ),

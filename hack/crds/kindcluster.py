@@ -1,7 +1,7 @@
 """KINDCluster and KINDClusterTemplate: one spec, with and without the fields of a single cluster."""
 
 from hack.crds import kindconfig
-from hack.crds.kindengineclass import CLASS_NAME
+from hack.crds.kindengineclass import CLASS_NAME, MOST_OF_A_NAME
 from hack.crds.kindnodes import image
 from hack.crds.kindregistries import registries
 from hack.crds.kubernetesversion import version
@@ -152,7 +152,7 @@ def _configuration() -> dict[str, Schema]:
             {
                 "className": text(
                     "Name of a KINDEngineClass that allows the namespace.",
-                    max_length=253,
+                    max_length=MOST_OF_A_NAME,
                     rules=[rule(f"self.matches(r'{CLASS_NAME}')", "must be the name of a KINDEngineClass")],
                 )
             },

@@ -5,6 +5,8 @@ from hack.crds.schema import Schema, choice, integer, listing, mapping, record, 
 from hack.crds.status import conditions, observed_generation
 
 CLASS_NAME = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$"
+MOST_OF_A_NAME = 40
+"""Directories with logs of failed creations have the class in their names."""
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST = rf"(?:{_NAME}(?:\.{_NAME})*|\[[0-9A-Fa-f:.]+\])"
 _PORT = r":[0-9]{1,5}"
@@ -37,6 +39,16 @@ def spec() -> Schema:
     )
 
 
+def root_rules() -> list[Schema]:
+    """Return the CEL rules of the KINDEngineClass as a whole."""
+    return [
+        rule(
+            f"self.metadata.name.size() <= {MOST_OF_A_NAME}",
+            f"the name must have at most {MOST_OF_A_NAME} characters; choose a shorter one",
+        )
+    ]
+
+
 def _namespace_selector() -> Schema:
     """Return the schema of a label selector, as Kubernetes defines it."""
     expression = record(
@@ -61,7 +73,7 @@ def _namespace_selector() -> Schema:
     )
     return record(
         """Namespaces whose KINDClusters may use the engine, by their labels. Without it no namespace may; `{}` selects
-        every one. Whoever may create a KINDCluster there is root on the engine's machine.""",
+        every one. Everyone who may create a KINDCluster there is root on the engine's machine.""",
         {
             "matchLabels": mapping(
                 "Labels that a namespace must have, with these values.",

@@ -9,6 +9,7 @@ from capk.api.names import (
     KIND_CLUSTERS,
     KIND_CONFIGS,
     KIND_CONTROL_PLANES,
+    KIND_ENGINE_CLASSES,
     KIND_MACHINES,
     MACHINES,
     SECRETS,
@@ -16,7 +17,7 @@ from capk.api.names import (
 )
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from test.integration.api import CLUSTERS, Object, connected, eventually
+from test.integration.api import CLUSTERS, Object, condition, connected, eventually
 from test.integration.documented import commands, run_commands
 from test.integration.provider.journeys import (
     SHORT_PERIODS,
@@ -43,6 +44,12 @@ from test.integration.service_account import (
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
 ROLE = "capkind-system-manager"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nZGVy\n-----END CERTIFICATE-----\n"
+ENGINE_CLASS = {
+    "apiVersion": KIND_ENGINE_CLASSES.api_version,
+    "kind": "KINDEngineClass",
+    "metadata": {"name": "lab"},
+    "spec": {"docker": {"host": "tcp://127.0.0.1:1", "secretRef": {"name": "missing"}}},
+}
 NOBODY = {
     "apiVersion": CLUSTERS.api_version,
     "kind": "Cluster",
@@ -108,6 +115,8 @@ def live(place: Place) -> None:
     place.create(*worker("owned-worker"))
     place.await_condition("owned-worker", resource=KIND_MACHINES)
     place.await_condition("owned-worker", resource=KIND_CONFIGS)
+    place.create(ENGINE_CLASS)
+    eventually(lambda: condition(place.api.find(KIND_ENGINE_CLASSES, "", "lab"), "Ready")["status"] == "False")
 
     place.delete(SECRETS, "owned-config")
     eventually(lambda: place.find(SECRETS, "owned-config"))

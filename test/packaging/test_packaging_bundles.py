@@ -142,11 +142,12 @@ def test_metadata_and_labels_of_the_crds_name_the_same_contract(default_bundle: 
 def test_names_of_the_crds_are_those_that_core_computes(default_bundle: Bundle) -> None:
     crds = {one["spec"]["names"]["kind"]: one for one in default_bundle.of_kind("CustomResourceDefinition")}
     kinds = {"KINDCluster", "KINDConfig", "KINDControlPlane", "KINDMachine"}
-    assert set(crds) == kinds | {f"{kind}Template" for kind in kinds}
+    assert set(crds) == kinds | {f"{kind}Template" for kind in kinds} | {"KINDEngineClass"}
     for kind, crd in crds.items():
-        assert crd["metadata"]["name"] == f"{kind.lower()}s.{crd['spec']['group']}"
+        ending, scope = ("es", "Cluster") if kind == "KINDEngineClass" else ("s", "Namespaced")
+        assert crd["metadata"]["name"] == f"{kind.lower()}{ending}.{crd['spec']['group']}"
         assert crd["spec"]["names"]["listKind"] == f"{kind}List"
-        assert crd["spec"]["scope"] == "Namespaced"
+        assert crd["spec"]["scope"] == scope
 
 
 @pytest.mark.rule("C28", "C39")
@@ -160,6 +161,7 @@ def test_provider_has_no_right_to_anything_else(each_bundle: Bundle) -> None:
     assert {(group, resource) for group, resource, _ in rules(each_bundle)} == {
         ("", "configmaps"),
         ("", "events"),
+        ("", "namespaces"),
         ("", "secrets"),
         ("apiextensions.k8s.io", "customresourcedefinitions"),
         ("bootstrap.cluster.x-k8s.io", "kindconfigs"),
@@ -173,6 +175,8 @@ def test_provider_has_no_right_to_anything_else(each_bundle: Bundle) -> None:
         ("infrastructure.cluster.x-k8s.io", "kindclusters"),
         ("infrastructure.cluster.x-k8s.io", "kindclusters/finalizers"),
         ("infrastructure.cluster.x-k8s.io", "kindclusters/status"),
+        ("infrastructure.cluster.x-k8s.io", "kindengineclasses"),
+        ("infrastructure.cluster.x-k8s.io", "kindengineclasses/status"),
         ("infrastructure.cluster.x-k8s.io", "kindmachines"),
         ("infrastructure.cluster.x-k8s.io", "kindmachines/status"),
     }

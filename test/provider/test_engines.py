@@ -1,49 +1,37 @@
-"""One provider and two engines: that of the provider, and another one for KINDClusters with a label."""
+"""One provider and two engines: that of the provider, and that of a class."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from capk.api.endpoint import EndpointMode
-from capk.api.names import KIND_CLUSTERS, KIND_MACHINES
-from capk.api.objects import KINDCluster
-from capk.engine.place import SHARED, Place
+from capk.api.names import DEFAULT_CLASS_ANNOTATION, KIND_MACHINES
+from capk.engine.place import SHARED
 from capk.errors import CapkError
-from capk.manager.engines import Commands, shared_place
-from capk.manager.placement import Placement
-from test.provider.world import Engine, FakeContainers, FakeKind, World, now, trouble
+from capk.manager.engineclasses import place_key
+from test.provider.classworld import ADDRESS, ON_LAB, ClassWorld
+from test.provider.world import now, trouble
 
 pytestmark = pytest.mark.virtual_time
 
-REMOTE = Place("remote", EndpointMode.INTERNAL, (), pool="remote")
-THERE = {"namespace": "others", "labels": {"place": "remote"}}
-"""Metadata of a KINDCluster whose kind cluster is on the other engine."""
+THERE: dict[str, Any] = {"namespace": "others", "spec": ON_LAB}
+"""Of a KINDCluster whose kind cluster is on the other engine."""
+REMOTE = place_key("lab")
+NO_NAMESPACE = ""
+"""The class itself belongs to none."""
 
 
-class ByLabel(Placement):
-    """Leaves the place to the label of a KINDCluster."""
-
-    def of(self, cluster: KINDCluster) -> Place:
-        return REMOTE if cluster.labels.get("place") == REMOTE.key else self.shared
-
-
-class TwoEngines(World):
+class TwoEngines(ClassWorld):
     """`engine`, `kind` and `containers` are the provider's own; `remote` is the other engine."""
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         super().__init__(directory, **settings)
-        self.remote = Engine()
-        self.remote.id = "engine-9"
-        self.remote_kind = FakeKind(self.remote)
-        self.remote_containers = FakeContainers(self.remote, ("docker",))
-        self.placement = ByLabel(shared_place(self.settings))
-
-    def _commands(self, place: Place) -> Commands:
-        if place.key != REMOTE.key:
-            return super()._commands(place)
-        return Commands(cast(Any, self.remote_kind), cast(Any, self.remote_containers))
+        self.remote, self.remote_kind, self.remote_containers = self.lab, self.lab_kind, self.lab_containers
+        self.add_namespace("others", kind="allowed")
+        self.add_namespace("third", kind="allowed")
+        self.offer()
 
     def hang(self) -> None:
         """Have the other engine answer no question any more."""
@@ -83,7 +71,7 @@ class TestTwoEngines:
         async with world.running():
             world.add(**THERE)
             await world.ready("dev", "others")
-            world.add("dev", "third", labels=THERE["labels"])
+            world.add("dev", "third", spec=ON_LAB)
             await world.until(lambda: world.reason("dev", "third") == "NameConflict")
             assert len(world.remote.called("create")) == 1
 
@@ -92,11 +80,11 @@ class TestTwoEngines:
         async with world.running():
             world.add(spec=spec)
             world.add(**THERE)
-            world.add("mounts", spec=spec, **THERE)
+            world.add("mounts", "others", spec={**spec, **ON_LAB})
             await world.ready()
             await world.ready("dev", "others")
             assert world.get()["spec"]["controlPlaneEndpoint"]["host"] == "127.0.0.1"
-            assert world.get("dev", "others")["spec"]["controlPlaneEndpoint"]["host"] == "dev-control-plane"
+            assert world.get("dev", "others")["spec"]["controlPlaneEndpoint"]["host"] == ADDRESS
             assert world.reason("mounts", "others") == "InvalidConfig"
 
     async def test_worker_joins_on_the_engine_of_its_cluster(self, world):
@@ -123,7 +111,7 @@ class TestTwoEngines:
             app.queue.add = seen.append  # type: ignore[method-assign]
             world.remote.stop_nodes()
             await asyncio.sleep(30)
-            assert {key.namespace for key in seen} == {"others"}
+            assert {key.namespace for key in seen} == {"others", NO_NAMESPACE}
 
 
 class TestTrouble:
@@ -181,6 +169,7 @@ class TestTrouble:
         world = TwoEngines(tmp_path, max_concurrent_creates=1)
         world.remote_kind.create_seconds = 500
         async with world.running():
+            await world.until(lambda: world.class_ready()[0] == "True")
             world.add("slow", **THERE)
             world.add("waits", **THERE)
             await world.until(lambda: world.reason("waits", "others") == "Queued")
@@ -202,29 +191,32 @@ class TestTrouble:
 
 
 class TestLife:
-    async def test_engine_is_watched_as_long_as_an_object_has_its_place(self, world):
+    async def test_engine_is_watched_as_long_as_its_class_exists(self, world):
         async with world.running() as app:
-            await asyncio.sleep(1)
-            assert watches() == {SHARED}
             world.add(**THERE)
             await world.ready("dev", "others")
-            assert watches() == {SHARED, REMOTE.key}
             world.delete("dev", "others")
+            await world.until(lambda: world.get("dev", "others") is None)
+            assert watches() == {SHARED, REMOTE}
+            world.remove_class()
             await world.until(lambda: watches() == {SHARED}, 60)
             assert set(app.engines._engines) == {SHARED}
+            world.add_class()
             world.add("next", **THERE)
             await world.ready("next", "others")
-            assert watches() == {SHARED, REMOTE.key}
+            assert watches() == {SHARED, REMOTE}
 
     async def test_operation_stays_on_the_engine_that_it_was_queued_for(self, tmp_path):
         world = TwoEngines(tmp_path, max_concurrent_creates=1)
         world.remote_kind.create_seconds = 50
+        world.edit_class({"metadata": {"annotations": {DEFAULT_CLASS_ANNOTATION: "true"}}})
         async with world.running():
             world.add("first", **THERE)
             await asyncio.sleep(1)
-            world.add(**THERE)
-            await world.until(lambda: world.reason("dev", "others") == "Queued")
-            world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": {"place": ""}}}, "others")
+            world.add()
+            await world.until(lambda: world.reason() == "Queued")
+            world.edit_class({"metadata": {"annotations": {DEFAULT_CLASS_ANNOTATION: "false"}}})
+            world.annotate(ENGINE_CLASS=None)
             await world.until(lambda: len(world.remote.called("create", "dev")) == 1)
             assert world.engine.called("create", "dev") == []
 
@@ -236,17 +228,15 @@ class TestLife:
             await world.until(lambda: world.remote.of("dev") != [])
             world.vanish("dev", "others")
             await world.until(lambda: world.remote.of("dev") == [])
-            await world.until(lambda: watches() == {SHARED}, 60)
             assert len(world.engine.of("dev")) == 1
 
     async def test_engine_is_replaced_if_its_place_has_changed(self, world):
-        elsewhere = Place(REMOTE.key, EndpointMode.INTERNAL, (), (("DOCKER_HOST", "tcp://other:2376"),), REMOTE.pool)
         async with world.running() as app:
-            former = app.engines.of(REMOTE)
-            assert app.engines.of(REMOTE) is former
-            engine = app.engines.of(elsewhere)
+            await world.until(lambda: world.class_ready()[0] == "True")
+            former = app.engines.of(world.lab_places[0])
+            assert app.engines.of(world.lab_places[0]) is former
+            engine = app.engines.of(replace(world.lab_places[0], address="10.0.0.8"))
             assert engine is not former
             await asyncio.sleep(1)
-            assert watches() == {SHARED, REMOTE.key}
-            assert former.inventory.latest is None
+            assert watches() == {SHARED, REMOTE}
             assert engine.inventory.latest is not None

@@ -37,7 +37,6 @@ from capk.engine.place import Place
 from capk.errors import ApiError, CommandError, CommandFailed, Forbidden
 from capk.manager.application import Application
 from capk.manager.engines import Commands
-from capk.manager.placement import Placement
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
@@ -46,7 +45,7 @@ from capkdev.certificates import Authority
 from test.provider.workercalls import files_of_node, requested_node
 from test.unit.recording_kube import RecordingKube, merge
 
-WATCHED = {resource.plural: resource for resource in (*names.RECONCILED, SECRETS, CLUSTERS)}
+WATCHED = {resource.plural: resource for resource in (*names.CLUSTER_WIDE, *names.RECONCILED, SECRETS, CLUSTERS)}
 RIGHTS = frozenset(needed())
 NO_ANSWER = Answer(0, "connection refused")
 KUBE_SYSTEM_UID = "0c1e3c1e-0000-4000-8000-000000000001"
@@ -438,8 +437,6 @@ class World:
         self.data = Answer(200, "HTTP 200", f'{{"metadata": {{"uid": "{DATA_UID}"}}}}'.encode())
         """Their answers to anonymous users about the data in their etcd."""
         self.kube_system_uid = KUBE_SYSTEM_UID
-        self.placement: Placement | None = None
-        """Instead of that of the product."""
         self._app: Application | None = None
 
     def _commands(self, place: Place) -> Commands:
@@ -458,7 +455,6 @@ class World:
             cast(Any, self.kube),
             Metrics(),
             commands=self._commands,
-            placement=self.placement,
             ask=self._ask,
             ask_health=self._ask_health,
         )

@@ -35,17 +35,19 @@ class AccessReader:
         ask: Ask,
         *,
         endpoint: EndpointMode,
+        endpoint_host: str = "",
         wait_seconds: float,
     ) -> None:
         """Take the parts that do input and output.
 
-        wait_seconds: time limit for a kind cluster to answer after a restart.
+        endpoint_host: see `Place`. wait_seconds: time limit for a kind cluster to answer after a restart.
         """
         self._kind = kind
         self._containers = containers
         self._inventory = inventory
         self._ask = ask
         self._endpoint = endpoint
+        self._endpoint_host = endpoint_host
         self._wait_seconds = wait_seconds
 
     async def run(self, record: Record, request: ReadAccess) -> Access:
@@ -63,7 +65,9 @@ class AccessReader:
             # It was read by a name. What is done with it is decided by a listing that begins after it was read.
             await self._inventory.refresh()
         kubeconfig = parse(text)
-        external = server_url(kubeconfig.host, kubeconfig.port)
+        # For an API server that listens on all addresses, kind names none of them.
+        host = self._endpoint_host or kubeconfig.host
+        external = server_url(host, kubeconfig.port)
         # kind's name of the container, not the address in the node's kubeconfig, which is untrusted.
         internal = server_url(endpoint, API_PORT)
         server = internal if self._endpoint is EndpointMode.INTERNAL else external
@@ -76,7 +80,7 @@ class AccessReader:
             external=render(kubeconfig, server=external, name=request.name),
             internal=render(kubeconfig, server=internal, name=request.name),
             fingerprint=kubeconfig.fingerprint,
-            external_endpoint=(kubeconfig.host, kubeconfig.port),
+            external_endpoint=(host, kubeconfig.port),
             internal_endpoint=(endpoint, API_PORT),
             authority=kubeconfig.authority,
             not_after=kubeconfig.not_after,

@@ -35,3 +35,18 @@ def test_repeated_call_loads_nothing_that_takes_time() -> None:
     code = "import sys; before = set(sys.modules); import capkdev.fakekind.listing; print(*set(sys.modules) - before)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert set(loaded) <= {"capkdev", "capkdev.fakekind", "capkdev.fakekind.listing"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_elsewhere"),
+    [
+        ({}, False),
+        ({"DOCKER_HOST": "unix:///run/docker.sock"}, False),
+        ({"DOCKER_HOST": "tcp://10.0.0.7:2376"}, False),
+        ({"DOCKER_HOST": "tcp://10.0.0.7:2376", "DOCKER_TLS_VERIFY": "1"}, True),
+        ({"DOCKER_HOST": "ssh://kind@10.0.0.7"}, True),
+    ],
+)
+def test_engine_on_another_machine_has_clusters_of_its_own(variables: dict[str, str], is_elsewhere: bool) -> None:
+    own = listing.home({listing.HOME_VARIABLE: "/home"})
+    assert (listing.home({listing.HOME_VARIABLE: "/home", **variables}) != own) is is_elsewhere

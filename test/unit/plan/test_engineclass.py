@@ -180,6 +180,17 @@ def test_running_cluster_goes_on_when_its_namespace_is_no_longer_allowed() -> No
     assert isinstance(plan.operation, Delete)
 
 
+@pytest.mark.parametrize(
+    "proof", [{"attempt": 1}, {"initialization": {"provisioned": True}}], ids=["created", "adopted"]
+)
+def test_status_proves_that_a_cluster_is_the_objects_own_while_no_mark_is_listed(proof: dict[str, Any]) -> None:
+    status = {**proof, "engine": {"className": "lab"}, "clusterName": "dev"}
+    cluster = kindcluster(ON_LAB, annotations=COMPLETE, status=status, finalizers=FINALIZER)
+    unlisted = EngineFacts(was_listed=True, exists=True)
+    allowed = decide(observe(cluster, engine=unlisted, engine_class="lab"))
+    assert decide(observe(cluster, engine=unlisted, engine_class="lab", engine_refusal=REFUSED)) == allowed
+
+
 def test_lost_cluster_is_not_created_again_where_the_namespace_is_no_longer_allowed() -> None:
     status = {"attempt": 1, "engine": {"className": "lab"}, "clusterName": "dev"}
     cluster = kindcluster({**ON_LAB, "recreatePolicy": "Always"}, annotations=COMPLETE, status=status)
