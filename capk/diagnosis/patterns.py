@@ -147,6 +147,26 @@ _ENGINE: Final = (
         "`docker context use`.",
     ),
     _pattern(
+        ("host key verification failed",),
+        Reason.ENGINE_UNREACHABLE,
+        "ssh does not accept the host key of the engine's machine. If the key is the right one, put it into "
+        "known_hosts of the Secret of the KINDEngineClass, or of the user that the provider runs as.",
+    ),
+    _pattern(
+        ("permission denied (publickey",),
+        Reason.ENGINE_UNREACHABLE,
+        "The engine's machine does not accept the ssh key. Add its public key to authorized_keys of the user in the "
+        "address, or correct ssh-privatekey in the Secret of the KINDEngineClass.",
+    ),
+    _pattern(
+        (("x509: ", r"(?P<why>[^\n]{1,200})"), ("remote error: tls: ", r"(?P<why>[^\n]{1,200})")),
+        Reason.ENGINE_UNREACHABLE,
+        "The provider and the engine do not accept each other's certificates: {why}. The certificate of the engine "
+        "must name the host of its address. Correct it, or ca.crt, tls.crt and tls.key in the Secret of the "
+        "KINDEngineClass (DOCKER_CERT_PATH for the provider's own engine).",
+        after=("error during connect", "failed to connect to the docker api", "cannot connect to the docker daemon"),
+    ),
+    _pattern(
         (
             "cannot connect to the docker daemon",
             "failed to connect to the docker api",

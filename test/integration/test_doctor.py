@@ -50,7 +50,7 @@ def test_account_of_the_provider_passes_every_check(management: LocalManagementC
     leading = ("--leader-elect", f"--leader-election-namespace={NAMESPACE}")
     status, found = doctor(account_kubeconfig(management), tmp_path, *leading)
     assert status == 0
-    assert found["CRDs"]["found"] == "The 8 CRDs of this release are installed."
+    assert found["CRDs"]["found"] == "The 9 CRDs of this release are installed."
     assert {found[check]["status"] for check in ("API server", "CRDs", "permissions", "Cluster API")} == {"ok"}
     assert "v1beta2" in found["Cluster API"]["found"]
     assert found["kind command"]["status"] == "warning"

@@ -679,3 +679,57 @@ def test_long_message_keeps_the_hint():
     message = classify(CommandMissing(["kind", "version"], "x" * 5000)).message
     assert len(message) <= MAX_MESSAGE
     assert message.endswith(DOCTOR_HINT)
+
+
+LISTING = (
+    "using docker due to KIND_EXPERIMENTAL_PROVIDER\n"
+    'ERROR: failed to list clusters: command "docker ps -a" failed with error: exit status 1\n\n'
+    'Command Output: error during connect: Get "{url}/v1.50/containers/json?all=1": '
+)
+OVER_SSH = LISTING.format(url="http://docker.example.com") + (
+    "command [ssh -o ConnectTimeout=30 -T -l kind -- 10.0.0.7 docker system dial-stdio] has exited with exit status "
+    "255, make sure the URL is valid, and Docker 18.09 or later is installed on the remote host: stderr="
+)
+OVER_TLS = LISTING.format(url="https://10.0.0.7:2376")
+
+
+@pytest.mark.parametrize(
+    ("printed", "part"),
+    [
+        (
+            f"{OVER_SSH}@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@@\n"
+            "Host key for 10.0.0.7 has changed and you have requested strict checking.\n"
+            "Host key verification failed.\n",
+            "ssh does not accept the host key",
+        ),
+        (
+            f"{OVER_SSH}kind@10.0.0.7: Permission denied (publickey,password,keyboard-interactive).\n",
+            "The engine's machine does not accept the ssh key",
+        ),
+        (
+            f"{OVER_TLS}tls: failed to verify certificate: x509: certificate signed by unknown authority\n",
+            "each other's certificates: certificate signed by unknown authority. The certificate of the engine",
+        ),
+        (
+            f"{OVER_TLS}tls: failed to verify certificate: x509: certificate is not valid for any names, but wanted to "
+            "match localhost\n",
+            "wanted to match localhost. The certificate of the engine must name the host",
+        ),
+        (f"{OVER_TLS}remote error: tls: unknown certificate authority\n", "unknown certificate authority"),
+        (f"{OVER_TLS}dial tcp 10.0.0.7:2376: connect: connection refused\n", "does not answer. Start it"),
+    ],
+)
+def test_engine_on_another_machine_that_does_not_let_the_provider_in_is_explained(printed: str, part: str) -> None:
+    """Recorded with docker 28 and OpenSSH 9.2."""
+    failure = classify(CommandFailed(["kind", "get", "clusters"], printed, 1))
+    assert failure.reason is Reason.ENGINE_UNREACHABLE
+    assert part in failure.message
+
+
+def test_certificate_of_a_registry_is_not_taken_for_that_of_the_engine() -> None:
+    printed = (
+        'ERROR: failed to create cluster: failed to pull image "a/b:c": command "docker pull a/b:c" failed with error: '
+        "exit status 1\n\nCommand Output: Error response from daemon: Get https://a/v2/: tls: failed to verify "
+        "certificate: x509: certificate signed by unknown authority"
+    )
+    assert create(printed).reason is Reason.IMAGE_NOT_FOUND
