@@ -57,6 +57,7 @@ def test_init_labels_the_kinds_that_a_move_looks_for(cluster: ManagementCluster)
         "KINDConfigTemplate",
         "KINDControlPlane",
         "KINDControlPlaneTemplate",
+        "KINDEngineClass",
         "KINDMachine",
         "KINDMachineTemplate",
     }
