@@ -171,6 +171,7 @@ class TestTrouble:
         async with world.running():
             await world.until(lambda: world.class_ready()[0] == "True")
             world.add("slow", **THERE)
+            await world.until(lambda: world.remote.called("create", "slow") != [])
             world.add("waits", **THERE)
             await world.until(lambda: world.reason("waits", "others") == "Queued")
             world.add()
@@ -212,7 +213,7 @@ class TestLife:
         world.edit_class({"metadata": {"annotations": {DEFAULT_CLASS_ANNOTATION: "true"}}})
         async with world.running():
             world.add("first", **THERE)
-            await asyncio.sleep(1)
+            await world.until(lambda: world.remote.called("create", "first") != [])
             world.add()
             await world.until(lambda: world.reason() == "Queued")
             world.edit_class({"metadata": {"annotations": {DEFAULT_CLASS_ANNOTATION: "false"}}})
