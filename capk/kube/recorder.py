@@ -97,13 +97,14 @@ class EventRecorder:
             "metadata": {
                 # The API server accepts no name with a part that ends with a hyphen or is empty.
                 "name": f"{metadata['name'][:_NAME_LIMIT].rstrip('-.')}.{digest}",
-                "namespace": metadata["namespace"],
+                # As Kubernetes does for objects that belong to no namespace.
+                "namespace": metadata.get("namespace") or "default",
             },
             "involvedObject": {
                 "apiVersion": obj["apiVersion"],
                 "kind": obj["kind"],
                 "name": metadata["name"],
-                "namespace": metadata["namespace"],
+                "namespace": metadata.get("namespace") or "",
                 "uid": metadata["uid"],
                 "resourceVersion": metadata.get("resourceVersion", ""),
             },

@@ -58,8 +58,8 @@ def blocked_deletion(failure: Failure, hint: str = "") -> dict[Condition, Verdic
 
 AWAITS_ENGINE = "The deletion continues when the engine answers."
 AWAITS_CLASS = (
-    "The deletion continues when the class is there again. With spec.deletionPolicy Retain, the kind cluster stays on its "
-    "engine."
+    "The deletion continues when the class is there again. With spec.deletionPolicy Retain, the kind cluster stays on "
+    "its engine."
 )
 UNKNOWN = Verdict("Unknown", Reason.UNKNOWN, "Not observed yet.")
 UNEVENTFUL = frozenset(

@@ -167,3 +167,12 @@ async def test_message_is_one_line_that_does_not_control_a_terminal(
     await recorder.record(DEV, "Warning", "WriteRefused", "no\x1b]0;x\x07\nreally")
     (event,) = events(kube)
     assert event["message"] == "no ]0;x really"
+
+
+async def test_event_of_an_object_without_a_namespace_is_in_the_default_one(
+    kube: RecordingKube, recorder: EventRecorder
+) -> None:
+    metadata = {key: value for key, value in DEV["metadata"].items() if key != "namespace"}
+    await recorder.record({**DEV, "metadata": metadata}, "Warning", "NotReconciled", "Why.")
+    (event,) = events(kube)
+    assert (event["metadata"]["namespace"], event["involvedObject"]["namespace"]) == ("default", "")
