@@ -170,7 +170,7 @@ def doctor(
             leader_election_namespace=leader_election_namespace or None,
             work_dir=Path(work_dir) if work_dir else None,
         )
-    from capk.doctor.command import examine
+    from capk.doctor.examination import examine
 
     if not examine(settings, machine_only=machine_only, as_json=output is Output.JSON):
         raise typer.Exit(FAILED)

@@ -12,7 +12,7 @@ import yaml
 
 from capk.api.names import CLUSTER_NAME
 from capk.errors import InvalidSpec
-from capk.kindconfig import checks, registries
+from capk.kindconfig import registries, specchecks
 from capk.kindconfig.patches import kubeadm_documents
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
@@ -50,8 +50,8 @@ def kind_config(
     version: the one that the KINDControlPlane requests, None without one; no control-plane node may have another.
     Raises InvalidSpec if the spec contradicts itself, the owner Cluster or the KINDControlPlane.
     """
-    checks.check_published_port(spec, owned=cluster_network is not None)
-    checks.check_node_versions(spec, image=image, version=version)
+    specchecks.check_published_port(spec, owned=cluster_network is not None)
+    specchecks.check_node_versions(spec, image=image, version=version)
     registries.check_containerd_patches(spec)
     network = cluster_network or {}
     config: dict[str, Any] = {"kind": "Cluster", "apiVersion": API_VERSION, "name": cluster_name}

@@ -45,8 +45,8 @@ from capk.manager.relations import Relations
 from capk.plan.observed import Policy
 from capk.runtime.metrics import Metrics
 from capk.runtime.probes import Heartbeat, StartupCheck, WatchLag
+from capk.runtime.queueworkers import repeat, run_workers
 from capk.runtime.tasks import supervised
-from capk.runtime.workers import repeat, run_workers
 from capk.runtime.workqueue import WorkQueue
 from capk.settings import Settings
 from capk.workload.health import Ask as AskHealth

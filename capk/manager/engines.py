@@ -22,7 +22,7 @@ from capk.manager.placement import Placement
 from capk.plan.observed import Policy
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
-from capk.runtime.workers import repeat
+from capk.runtime.queueworkers import repeat
 from capk.settings import Settings
 
 INVENTORY_SECONDS: Final = 60.0

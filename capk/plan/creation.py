@@ -13,10 +13,10 @@ from capk.api.objects import KINDCluster
 from capk.errors import InvalidSpec
 from capk.kindconfig.advice import warnings_of
 from capk.kindconfig.certificatenames import with_certificate_names
-from capk.kindconfig.checks import check_published_address
 from capk.kindconfig.config import CONTROL_PLANE, check_cluster_name, kind_config, with_control_planes
 from capk.kindconfig.images import image_version, node_image
 from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
+from capk.kindconfig.specchecks import check_published_address
 from capk.plan.dueoperation import read_when_due
 from capk.plan.engineclass import not_allowed_status
 from capk.plan.engineid import another_engine, claimed_engine

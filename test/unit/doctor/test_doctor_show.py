@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from capk.api.names import Reason
 from capk.cli import app
-from capk.doctor import command
+from capk.doctor import examination
 from capk.doctor.finding import failure, ok, skipped, warning
 from capk.doctor.show import print_findings, summary, to_json
 from capk.settings import Settings
@@ -82,8 +82,8 @@ class TestCommand:
         async def gather(settings: Settings, *, machine_only: bool) -> None:
             asked.append((settings, machine_only))
 
-        monkeypatch.setattr(command, "gather", gather)
-        monkeypatch.setattr(command, "findings", lambda facts: FINDINGS)
+        monkeypatch.setattr(examination, "gather", gather)
+        monkeypatch.setattr(examination, "findings", lambda facts: FINDINGS)
         return asked
 
     def test_failed_check_ends_with_status_1(self, asked) -> None:
@@ -94,7 +94,7 @@ class TestCommand:
         assert (settings.kind_command, settings.engine_command, machine_only) == (("sh", "-c", "kind"), (), True)
 
     def test_warnings_alone_end_with_status_0(self, asked, monkeypatch) -> None:
-        monkeypatch.setattr(command, "findings", lambda facts: FINDINGS[:2])
+        monkeypatch.setattr(examination, "findings", lambda facts: FINDINGS[:2])
         assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
 
     def test_json_is_the_whole_output(self, asked) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from capk.errors import CommandTimedOut, Conflict, LostLease, Unreachable
-from capk.runtime.workers import every, repeat, run_workers
+from capk.runtime.queueworkers import every, repeat, run_workers
 from capk.runtime.workqueue import WorkQueue
 from test.unit.virtual_time import now, run
 

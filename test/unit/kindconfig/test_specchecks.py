@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from capk.errors import InvalidSpec
-from capk.kindconfig.checks import check_node_versions, check_published_address, check_published_port
+from capk.kindconfig.specchecks import check_node_versions, check_published_address, check_published_port
 
 
 def node(version: str, role: str = "control-plane") -> dict[str, str]:
