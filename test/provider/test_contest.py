@@ -124,3 +124,12 @@ async def test_person_who_edits_now_and_then_is_answered_immediately(tmp_path):
             await world.until(lambda: _is_restored(world, "claim"), 2)
             assert now() - began < 2
             await asyncio.sleep(90)
+
+
+async def test_object_of_two_providers_is_deleted_by_the_one_that_has_its_kind_cluster(tmp_path):
+    async with two_machines(tmp_path) as (first, second):
+        first.add()
+        await asyncio.sleep(1200)
+        first.delete()
+        await first.until(lambda: first.get() is None, 1200)
+        assert [*first.engine.containers, *second.engine.containers] == []
