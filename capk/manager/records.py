@@ -412,12 +412,18 @@ class Records:
         record.refusals[part] = _Refusal(words, attempts, self._clock() + retry_delay(attempts, self._policy))
 
     def failed_again(self, record: Record, part: str) -> bool:
-        """Record that a write failed for a cause that mostly passes, such as a conflict; return whether it lasts."""
+        """Record that a write failed for a cause that mostly passes, such as a conflict; return whether it lasts.
+
+        If it lasts for one part of the object, the others need not find that out one after the other.
+        """
         now, before = self._clock(), record.failing.get(part)
         if before is None or now - before.latest > FORGET_SECONDS + 2 * self._policy.retry_limit_seconds:
             before = _Failing(0, now, now)
-        record.failing[part] = failing = _Failing(before.times + 1, before.since, now)
-        return failing.times >= FAILURES_IN_A_ROW and now - failing.since >= LASTING_SECONDS
+        record.failing[part] = _Failing(before.times + 1, before.since, now)
+        return any(
+            one.times >= FAILURES_IN_A_ROW and one.latest - one.since >= LASTING_SECONDS
+            for one in record.failing.values()
+        )
 
     def accepted(self, record: Record, part: str) -> bool:
         """Record that the API server has stored a part; return whether it had been refused."""

@@ -30,8 +30,8 @@ def conflict(*verbs: str, resource: Resource, field: str = "") -> Any:
     return judge
 
 
-def events_of(world: World) -> list[str]:
-    return [obj["message"] for (plural, _, _), obj in world.kube.objects.items() if plural == EVENTS.plural]
+def all_events(world: World) -> list[dict[str, Any]]:
+    return [obj for (plural, _, _), obj in world.kube.objects.items() if plural == EVENTS.plural]
 
 
 def refuse_reads(world: World, resource: Resource, error: ApiError) -> Callable[[], None]:
@@ -89,6 +89,19 @@ class TestLastingConflict:
             world.kube.refuse = None
             await world.until(lambda: world.get() is None, TEN_MINUTES)
 
+    async def test_on_several_secrets_is_one_condition_and_not_a_change_between_two(self, tmp_path):
+        world = World(tmp_path, capi="v1beta2")
+        async with world.running():
+            world.add_owned(control_plane=False)
+            await world.ready()
+            world.kube.refuse = conflict("delete", resource=SECRETS)
+            world.delete()
+            await world.until(lambda: world.condition("Deleting")[1] == "WriteRefused", TEN_MINUTES)
+            await asyncio.sleep(TEN_MINUTES)
+            assert "Secret dev-config" in world.condition("Deleting")[2]
+            assert "Secret dev-kubeconfig" in world.condition("Deleting")[2]
+            assert "NotReconciled" not in [event["reason"] for event in all_events(world)]
+
     @pytest.mark.rule("C23")
     async def test_on_the_finalizer_is_shown(self, tmp_path):
         world = World(tmp_path)
@@ -105,7 +118,7 @@ class TestLastingConflict:
         world.kube.refuse = conflict("patch", resource=KIND_CLUSTERS, field="/status")
         async with world.running():
             world.add()
-            await world.until(lambda: any(WORDS in message for message in events_of(world)), TEN_MINUTES)
+            await world.until(lambda: any(WORDS in event["message"] for event in all_events(world)), TEN_MINUTES)
             assert await quiet(world, 3000) < 300
             assert any(WORDS in record.message and record.levelname == "WARNING" for record in caplog.records)
             world.kube.refuse = None
