@@ -55,7 +55,7 @@ def plan_deletion(observed: Observed) -> Plan:
             return _finish_absent(observed)
         case Ownership.UNSEEN:
             return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
-        case Ownership.UNPROVEN if not isinstance(_last_request(observed), ReadAccess):
+        case Ownership.UNPROVEN if not (isinstance(_last_request(observed), ReadAccess) or _backs_off(observed)):
             # Its fingerprint proves whether it is still ours. If it cannot be read, the claim decides, unless another
             # object claims the name too, or nothing but annotations shows that it was ever ours.
             return Plan(operation=ReadAccess(observed.cluster_name, goal=Goal.GONE), status=_deleting(observed))
@@ -90,6 +90,11 @@ def _was_removed(observed: Observed) -> bool:
 def _last_request(observed: Observed) -> object:
     gone = observed.goals.get(Goal.GONE)
     return gone.request if gone else None
+
+
+def _backs_off(observed: Observed) -> bool:
+    """Return whether a removal has failed and waits for its next turn: a read in between would shorten the wait."""
+    return observed.failure(Goal.GONE) is not None and observed.remaining(Goal.GONE) > 0
 
 
 def _delete(observed: Observed, *, settle_seconds: float) -> Plan:

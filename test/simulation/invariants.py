@@ -145,7 +145,8 @@ def _lies(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
         return []
     if birth is None or not life.world.engine.answers(birth):
         return [((uid, f"{name_of(obj)} is Ready, but its API server does not answer"), LATE_SECONDS)]
-    if birth.empties:
+    if birth.empties and (life.world.options.lists or not birth.hides_data):
+        # Without a list of containers no restart shows, and the data itself only if anonymous users may read it.
         return [((uid, f"{name_of(obj)} is Ready, but its etcd came back empty"), DATA_SECONDS)]
     return []
 

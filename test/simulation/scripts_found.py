@@ -377,6 +377,16 @@ SCRIPTS: Final[dict[str, Script]] = {
         (400, {"do": "delete", "name": "dev"}),
         lists=False,
     ),
+    "a deletion that fails backs off though its proof is read again, without a list of containers": _script(
+        30750,
+        (2.35, _apply(nodes=_TWO)),
+        (45.09, {"do": "restart"}),
+        (127.9, {"do": "restart-engine", "order": "addresses", "come_back": False, "seconds": 60}),
+        (128, {"do": "delete", "name": "dev"}),
+        (300, _expect(exists=False)),
+        lists=False,
+        reach=False,
+    ),
     "a status of the former kind cluster does not make the unfinished next one complete": _script(
         700429,
         (4.08, {"do": "apply", "name": "prod", "spec": {"nodes": _TWO, "recreatePolicy": "Always"}, "owned": True}),

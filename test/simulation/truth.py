@@ -66,6 +66,9 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     owner = owner_of(life, obj)
     if name_of(obj) in world.forged and not (world.options.lists and birth and is_made_for(birth, obj)):
         yield EITHER
+    if birth and not world.options.lists and not (obj.get("status") or {}).get("initialization"):
+        # Without a list of containers only the status shows a creation, and no status may have been written.
+        yield EITHER
     if f"{metadata['namespace']}/{metadata['name']}" in life.invalid:
         yield "its spec cannot work"
     if owner is None and birth is None and world.api.core_version and not obj["spec"].get("standalone"):

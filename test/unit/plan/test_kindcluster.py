@@ -337,6 +337,12 @@ class TestOthersClusters:
         assert decide(observe(cluster, engine=unmarked, access=ACCESS)).operation == removal(Goal.GONE)
         other = replace(ACCESS, fingerprint="sha256:other")
         assert decide(observe(cluster, engine=unmarked, access=other)).remove_finalizer
+        # A removal that has failed waits for its turn, and is proven again before it.
+        waits = decide(observe(cluster, engine=unmarked, goals=failed(removal(Goal.GONE), ENGINE_DOWN)))
+        assert waits.operation is None
+        assert waits.requeue_seconds > 0
+        its_turn = failed(removal(Goal.GONE), ENGINE_DOWN, seconds_ago=600)
+        assert decide(observe(cluster, engine=unmarked, goals=its_turn)).operation == proof
         # If it cannot be read, the claim decides, but only if the status shows a creation.
         unread = observe(cluster, engine=unmarked, goals=failed(proof, ENGINE_DOWN, seconds_ago=1.0))
         waiting = decide(unread)
