@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from capk.api.names import Reason, Resource
@@ -17,6 +17,10 @@ PATIENCE_SECONDS: Final = 30.0
 FAILURES_IN_A_ROW: Final = 4
 """A reconcile that failed so often and for so long is worth a word: most causes are over with the next try."""
 
+AGAIN_SECONDS: Final = 60.0
+"""How long a word about it lasts. The reconcile may write another status before it fails, which wakes related objects,
+and these wake the object: without a pause, the two statuses would alternate in a hot loop."""
+
 Find = Callable[[Key], Mapping[str, Any] | None]
 """Returns the object with that key as the cache has it."""
 
@@ -25,6 +29,7 @@ Find = Callable[[Key], Mapping[str, Any] | None]
 class _Trouble:
     times: int
     since: float
+    shown_at: float = float("-inf")
 
 
 class Troubles:
@@ -53,10 +58,13 @@ class Troubles:
 
     async def failed(self, key: Key, error: Exception) -> None:
         """Record that a reconcile failed; if that lasts, show the cause in the object, or in an Event."""
-        before = self._known.get(key, _Trouble(0, self._clock()))
-        self._known[key] = trouble = _Trouble(before.times + 1, before.since)
-        if trouble.times < FAILURES_IN_A_ROW or self._clock() - trouble.since < PATIENCE_SECONDS:
+        time = self._clock()
+        before = self._known.get(key, _Trouble(0, time))
+        self._known[key] = trouble = replace(before, times=before.times + 1)
+        is_lasting = trouble.times >= FAILURES_IN_A_ROW and time - trouble.since >= PATIENCE_SECONDS
+        if not is_lasting or time - trouble.shown_at < AGAIN_SECONDS:
             return
+        self._known[key] = replace(trouble, shown_at=time)
         raw = self._find(key)
         if raw is None:
             self.over(key)

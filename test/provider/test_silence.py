@@ -1,6 +1,7 @@
 """What keeps the provider from its work for long is shown in the object, with its cause and the next step."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -254,3 +255,20 @@ class TestControlPlaneWithoutAnOwner:
         async with world.running():
             world.add_control_plane()
             await world.until(lambda: "Cluster dev" in world.condition("Available", resource=KIND_CONTROL_PLANES)[2])
+
+
+async def test_status_that_is_written_before_each_failure_makes_no_loop_with_related_objects(tmp_path):
+    """The two statuses would alternate, and the KINDControlPlane would follow each change and wake the KINDCluster."""
+    world = World(tmp_path, capi="v1beta2")
+    async with world.running():
+        world.add_owned()
+        await world.ready()
+        answers = itertools.count()
+
+        async def fail(*arguments: Any) -> Any:
+            raise Conflict("delete", "secrets", 409, f"{WORDS} {next(answers)}")
+
+        world.app.reconciler._writers["KINDCluster"].finish_deletion = fail  # type: ignore[method-assign]
+        world.delete()
+        await world.until(lambda: world.condition("Deleting")[1] == "NotReconciled", TEN_MINUTES)
+        assert await quiet(world, TEN_MINUTES) < 100

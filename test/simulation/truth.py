@@ -105,7 +105,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if birth.number not in world.workload.reached and (birth.empties or not world.engine.answers(birth)):
         yield EITHER
     if birth.empties:
-        yield "its etcd came back empty"
+        # Without a list of containers no restart shows, and the data itself only if anonymous users may read it.
+        yield EITHER if birth.hides_data and not world.options.lists else "its etcd came back empty"
     if not world.engine.answers(birth):
         yield SILENT
     if any(_is_forestalled(life, one) for one in own):
@@ -275,6 +276,14 @@ def _is_shared(life: Life, cluster: str) -> bool:
     return any(one.birth.maker == FOREIGN for one in life.world.engine.of(cluster))
 
 
+def _is_of_forged(life: Life, container: Container) -> bool:
+    """Return whether the annotations of the object that a container was made for were edited.
+
+    Without a list of containers they prove whose a creation is that no status calls complete.
+    """
+    return life.world.names_of.get(container.birth.maker.partition(".")[0]) in life.world.forged
+
+
 def orphans(life: Life) -> list[str]:
     """Return our containers that belong to no object."""
     world = life.world
@@ -288,6 +297,7 @@ def orphans(life: Life) -> list[str]:
         if container.birth.maker != FOREIGN
         and not (container.role == LOAD_BALANCER and _is_shared(life, container.cluster))
         and not any(uid and container.birth.maker.startswith(uid) for uid in excused)
+        and not (_is_of_forged(life, container) and not world.options.lists)
     ]
     return [f"containers of nobody: {', '.join(sorted(left))}"] if left else []
 
