@@ -71,6 +71,8 @@ class KindCommand:
         self.planned: list[Planned] = []
         self.running: list[KindProcess] = []
         self.fails_to_start: dict[str, int] = {}
+        self.failed_as_planned: set[str] = set()
+        """Kind clusters of which a creation has failed for a cause that has nothing to do with a stranger."""
 
     def start(self, process: KindProcess, work: Any) -> asyncio.Task[Any]:
         """Run kind independently of the process that waits for it."""
@@ -209,6 +211,7 @@ class KindCommand:
             planned.times -= 1
             if planned.times <= 0:
                 self.planned.remove(planned)
+            self.failed_as_planned.add(name)
             raise failure(planned.fixture, name, "create", "cluster", f"--name={name}", "--config=-")
 
     async def delete(self, process: KindProcess, name: str) -> None:

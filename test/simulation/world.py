@@ -204,7 +204,7 @@ class World:
             self._judge_removal_of_worker(container, who)
             return
         # Without a list of containers, nothing shows that someone else's have taken the place of a creation's.
-        is_unknowable = not self.options.lists and container.cluster in self.lost
+        is_unknowable = not self.options.lists and container.cluster in self.lost | self.kind.failed_as_planned
         is_foreign = container.birth.maker == FOREIGN and container.birth.number not in self._adopted_births()
         if is_foreign and not is_unknowable:
             self.violate(f"the provider removed {container.name}, which was not made for an object of ours")
