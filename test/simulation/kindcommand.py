@@ -188,6 +188,7 @@ class KindCommand:
         if self.engine.port_owner(birth):
             raise failure("create-port-allocated", birth.cluster, *command)
         if self.engine.trouble.full_disk > now():
+            self.failed_as_planned.add(birth.cluster)
             raise failure("create-disk-full", birth.cluster, *command)
         try:
             container = self.engine.make(birth, name, role, mark, image, is_listed=self.engine.rng.random() < 0.7)
