@@ -33,6 +33,7 @@ T = TypeVar("T")
 POOL: Final = "remote"
 """Pool of the lanes of all remote engines: each has a machine of its own."""
 _PREFIX: Final = "class-"
+_NEVER: Final = (float("-inf"), None)
 _EARLY_SECONDS: Final = 1.0
 """A reconcile may come a little before its time."""
 
@@ -83,8 +84,8 @@ class EngineClasses:
         self._changed = changed
         self._places: dict[str, Place] = {}
         self._failures: dict[str, Failure] = {}
-        self._read: dict[str, tuple[float, int]] = {}
-        """Class -> when its Secret was last read, and for which generation of the class."""
+        self._read: dict[str, tuple[float, DockerHost | None]] = {}
+        """Class -> when its Secret was last read, and for which engine."""
 
     def class_of(self, cluster: KINDCluster, claim: Claim | None) -> str:
         """Return the class of a KINDCluster, OWN_ENGINE for the provider's own engine. claim: its valid claim."""
@@ -93,8 +94,13 @@ class EngineClasses:
         return chosen_class(cluster, claim, kept=None if kept is None else class_at(kept), default=default)
 
     def place(self, name: str) -> Place | None:
-        """Return the place of a class; None if its engine cannot be used yet."""
-        return self._places.get(name)
+        """Return the place of a class; None if its engine cannot be used yet.
+
+        A class that has changed, or was created again, may allow other namespaces. They must not get on the engine that
+        it described before.
+        """
+        engine_class, (_, docker) = self._get(name), self._read.get(name, _NEVER)
+        return self._places.get(name) if engine_class and engine_class.docker == docker else None
 
     def places(self) -> set[str]:
         """Return the keys of the places of all classes that can be used."""
@@ -125,12 +131,12 @@ class EngineClasses:
     async def read(self, engine_class: KINDEngineClass) -> None:
         """Make the place of a class, if its Secret was not read lately. Raises ApiError if the API server is away."""
         name = engine_class.name
-        at, generation = self._read.get(name, (float("-inf"), 0))
+        at, docker = self._read.get(name, _NEVER)
         period = RETRY_SECONDS if name in self._failures else REFRESH_SECONDS
-        if generation == engine_class.generation and self._clock() - at < period - _EARLY_SECONDS:
+        if docker == engine_class.docker and self._clock() - at < period - _EARLY_SECONDS:
             return
         place, failure = await self._made(engine_class)
-        self._read[name] = self._clock(), engine_class.generation
+        self._read[name] = self._clock(), engine_class.docker
         before = self._places.get(name), self._failures.get(name)
         _set(self._places, name, place)
         _set(self._failures, name, failure)

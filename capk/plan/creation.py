@@ -54,6 +54,9 @@ def _is_outdated(observed: Observed, request: Create) -> bool:
     """Return whether the objects now request another kind cluster than the one that is being created."""
     if observed.control_plane_name and observed.control_plane is None:
         return False
+    if not observed.engine.was_listed:
+        # Without its engine, the address and the ports that the engine's class gives are unknown.
+        return False
     try:
         image, config = _image_and_config(observed)
     except InvalidSpec:

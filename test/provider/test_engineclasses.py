@@ -214,6 +214,36 @@ class TestWhoMay:
             world.edit_class({"spec": {"namespaceSelector": {"matchLabels": None}}})
             await world.ready(namespace="others")
 
+    @pytest.mark.parametrize("is_recreated", [False, True])
+    async def test_class_that_is_opened_together_with_another_host_opens_only_that_one(
+        self, world: ClassWorld, is_recreated: bool
+    ) -> None:
+        world.add_namespace("others")
+        async with world.running():
+            world.offer()
+            await world.until(lambda: world.class_ready()[0] == "True")
+            world.add(namespace="others", spec=ON_LAB)
+            await world.until(lambda: world.reason(namespace="others") == "EngineNotAllowed")
+            get, may_read = world.kube.get, asyncio.Event()
+
+            async def late(resource: Any, namespace: str | None, name: str) -> dict[str, Any]:
+                if resource is SECRETS and name == "lab":
+                    await may_read.wait()
+                return await get(resource, namespace, name)
+
+            world.kube.get = late  # type: ignore[method-assign]
+            other = {"host": "tcp://10.0.0.8:2376"}
+            if is_recreated:
+                world.remove_class()
+                world.add_class(docker=other, selector={})
+            else:
+                world.edit_class({"spec": {"docker": other, "namespaceSelector": {"matchLabels": None}}})
+            await asyncio.sleep(60)
+            assert world.lab.called("create") == []
+            may_read.set()
+            await world.ready(namespace="others")
+            assert world.lab_places[-1].environment["DOCKER_HOST"] == "tcp://10.0.0.8:2376"
+
     async def test_limit_holds_for_objects_of_the_same_moment(self, world: ClassWorld) -> None:
         async with world.running():
             world.offer(limits={"clustersPerNamespace": 2})
@@ -368,6 +398,21 @@ class TestClass:
             assert keys(tmp_path).keys() == before.keys()
             assert world.reason() == "Ready"
             assert len(world.lab_places) == 1
+
+    async def test_creation_goes_on_while_the_keys_of_its_engine_are_missing(self, world: ClassWorld) -> None:
+        world.lab_kind.create_seconds = 120.0
+        async with world.running():
+            world.offer()
+            world.add(spec=ON_LAB)
+            await world.until(lambda: world.lab.called("create") != [])
+            await asyncio.sleep(5)
+            world.edit_class({"spec": {"docker": {"secretRef": {"name": "missing"}}}})
+            await world.until(lambda: world.class_ready()[0] == "False")
+            await asyncio.sleep(60)
+            world.add_secret("missing")
+            await world.ready()
+            assert len(world.lab.called("create")) == 1
+            assert len(world.lab.containers) == 1
 
     async def test_class_with_another_host_drives_another_engine(self, world: ClassWorld) -> None:
         async with world.running():
