@@ -106,7 +106,7 @@ MaxConcurrentCreates = Annotated[
     int | None,
     _option(
         LIMITS,
-        "Maximum number of kind clusters created in parallel. The others wait in a queue.",
+        "Maximum number of kind clusters created in parallel on each engine. The others wait in a queue.",
         metavar="NUMBER",
         show_default="one per core and per GiB of memory, at least 2, within the container's memory limit",
     ),
@@ -115,7 +115,7 @@ MaxConcurrentWorkers = Annotated[
     int,
     _option(
         LIMITS,
-        "Maximum number of workers (KINDMachines) that join in parallel. The others wait in a queue.",
+        "Maximum number of workers (KINDMachines) that join in parallel on each engine. The others wait in a queue.",
         metavar="NUMBER",
     ),
 ]

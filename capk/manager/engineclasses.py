@@ -30,8 +30,6 @@ from capk.runtime.store import Store
 
 T = TypeVar("T")
 
-POOL: Final = "remote"
-"""Pool of the lanes of all remote engines: each has a machine of its own."""
 _PREFIX: Final = "class-"
 _NEVER: Final = (float("-inf"), None)
 _EARLY_SECONDS: Final = 1.0
@@ -194,12 +192,14 @@ def _unreachable(message: str) -> Failure:
 
 
 def _place(name: str, docker: DockerHost, variables: Mapping[str, str]) -> Place:
+    key = place_key(name)
     return Place(
-        place_key(name),
+        key,
         EndpointMode.EXTERNAL,
         docker.host_paths,
         tuple(sorted(variables.items())),
-        POOL,
+        # A pool of its own: operations on an engine that hangs would fill the lanes of a common one.
+        key,
         docker.address,
         docker.endpoint_host,
         PortRange(*docker.ports),

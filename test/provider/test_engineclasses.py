@@ -367,6 +367,18 @@ class TestClass:
             await world.ready()
             await world.until(lambda: world.class_ready()[0] == "True")
 
+    async def test_creation_that_hangs_holds_up_no_other_class(self, tmp_path: Path) -> None:
+        world = ClassWorld(tmp_path, max_concurrent_creates=1)
+        world.lab_kind.create_seconds = 900.0
+        async with world.running():
+            world.offer()
+            world.offer("second", docker={"host": "tcp://10.0.0.9:2376"})
+            world.add("hangs", spec=ON_LAB)
+            await world.until(lambda: world.lab.called("create") != [])
+            world.add("next", spec={"engine": {"className": "second"}})
+            await world.until(lambda: world.reason("next") == "Ready", 60)
+            assert world.reason("hangs") == "Creating"
+
     async def test_missing_secret_is_named_and_noticed_when_it_is_there(self, world: ClassWorld) -> None:
         async with world.running():
             world.add_class()
