@@ -120,7 +120,7 @@ class Application:
         self.engines = Engines(
             placement,
             commands=commands or partial(commands_at, settings, self.work_dir),
-            executor=self._executors(ask or self._connections.ask),
+            executor=self._executors(placement, ask or self._connections.ask),
             policy=policy,
             metrics=metrics,
             period_seconds=settings.inventory_period_seconds,
@@ -238,9 +238,9 @@ class Application:
             observe=lambda key, outcome, seconds: self.metrics.reconciled(key.kind, outcome, seconds),
         )
 
-    def _executors(self, ask: Ask) -> ExecutorAt:
+    def _executors(self, placement: Placement, ask: Ask) -> ExecutorAt:
         """Return what makes the executors of all places, which share their logs."""
-        settings, still_wanted = self.settings, Gate(self.store, self.relations).still_wanted
+        settings, still_wanted = self.settings, Gate(self.store, self.relations, placement.allows).still_wanted
         logs = FailureLogs(settings.log_dir)
 
         def executor(place: Place, commands: Commands, inventory: Inventory) -> Executor:

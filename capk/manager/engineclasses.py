@@ -126,6 +126,11 @@ class EngineClasses:
         before = 0 if engine_class.clusters_per_namespace is None else others()
         return refusal(engine_class, labels, namespace=cluster.namespace, others=before)
 
+    def allows(self, cluster: KINDCluster, name: str) -> bool:
+        """Return whether a class exists and allows the namespace of a KINDCluster."""
+        engine_class, labels = self._get(name), self._labels(cluster.namespace)
+        return engine_class is not None and labels is not None and engine_class.allows(labels)
+
     async def read(self, engine_class: KINDEngineClass) -> None:
         """Make the place of a class, if its Secret was not read lately. Raises ApiError if the API server is away."""
         name = engine_class.name

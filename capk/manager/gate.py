@@ -1,5 +1,7 @@
 """Decides whether an object still wants an operation that was queued for it, possibly minutes ago."""
 
+from collections.abc import Callable
+
 from capk.api.objects import KINDCluster, KINDMachine, Object, OwnerCluster
 from capk.manager.records import Record
 from capk.manager.relations import Relations
@@ -8,11 +10,17 @@ from capk.runtime.store import Store
 
 
 class Gate:
-    """Called when an operation leaves the queue, and again before each removal."""
+    """Called when an operation leaves the queue, and again before each removal.
 
-    def __init__(self, store: Store, relations: Relations) -> None:
+    allows: returns whether a KINDCluster may have a new kind cluster at its place; see `capk.manager.placement`.
+    """
+
+    def __init__(
+        self, store: Store, relations: Relations, allows: Callable[[KINDCluster], bool] = lambda cluster: True
+    ) -> None:
         self._store = store
         self._relations = relations
+        self._allows = allows
 
     def still_wanted(self, record: Record, request: OperationRequest) -> bool:
         """Return whether the request may be carried out now."""
@@ -27,7 +35,8 @@ class Gate:
             return False
         match request:
             case Create(mark=mark):
-                return not cluster.is_deleting and cluster.is_being_created and cluster.attempt == mark.attempt
+                is_current = cluster.is_being_created and cluster.attempt == mark.attempt
+                return is_current and not cluster.is_deleting and self._allows(cluster)
             case RenewCertificates():
                 return not cluster.is_deleting
             case Delete(goal=Goal.GONE, is_of_whole=is_of_whole):

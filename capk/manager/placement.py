@@ -50,6 +50,11 @@ class Placement:
         name = self.class_of(cluster)
         return None if name == OWN_ENGINE else self._classes.failure(name)
 
+    def allows(self, cluster: KINDCluster) -> bool:
+        """Return whether the namespace of a KINDCluster may use the engine at its place, whatever exists there."""
+        name = self.class_of(cluster)
+        return name == OWN_ENGINE or self._classes.allows(cluster, name)
+
     def refusal(self, cluster: KINDCluster, others: Callable[[], int]) -> Failure | None:
         """Return why nothing new may be created for a KINDCluster at its place; None if it may.
 

@@ -244,6 +244,24 @@ class TestWhoMay:
             await world.ready(namespace="others")
             assert world.lab_places[-1].environment["DOCKER_HOST"] == "tcp://10.0.0.8:2376"
 
+    async def test_class_that_is_closed_stops_a_creation_that_waits_for_its_turn(self, tmp_path: Path) -> None:
+        world = ClassWorld(tmp_path, max_concurrent_creates=1)
+        world.add_namespace("others", kind="allowed")
+        world.lab_kind.create_seconds = 120.0
+        async with world.running():
+            world.offer()
+            world.add("first", spec=ON_LAB)
+            await world.until(lambda: world.lab.called("create") != [])
+            world.add(namespace="others", spec=ON_LAB)
+            await world.until(lambda: world.reason(namespace="others") == "Queued")
+            world.kube.edit(NAMESPACES, "others", {"metadata": {"labels": {"kind": None}}}, None)  # type: ignore[arg-type]
+            await world.ready("first")
+            await world.until(lambda: world.reason(namespace="others") == "EngineNotAllowed")
+            await asyncio.sleep(60)
+            assert len(world.lab.called("create")) == 1
+            world.delete(namespace="others")
+            await world.until(lambda: world.get(namespace="others") is None)
+
     async def test_limit_holds_for_objects_of_the_same_moment(self, world: ClassWorld) -> None:
         async with world.running():
             world.offer(limits={"clustersPerNamespace": 2})
