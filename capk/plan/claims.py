@@ -91,9 +91,14 @@ def comes_first(
     Every claim comes first, because a kind cluster exists or is being created. Of objects without one, those that may
     claim come in the order of their age, so that objects of the same moment do not exceed the limit together.
     """
-    if other.is_externally_managed or other.is_deleted_for_move:
+    if other.is_deleted_for_move:
         return False
-    if others_claim is not None or other.is_provisioned:
+    # Users can write the annotation of an external manager, so it hides no kind cluster.
+    if others_claim is not None or (other.is_provisioned and other.used_engine_class):
+        return True
+    if other.is_externally_managed:
+        return False
+    if other.is_provisioned:
         return True
     has_owner = other.owner_cluster_reference is not None
     may = holds_name(other, None, has_owner=has_owner, cluster_api_installed=cluster_api_installed)

@@ -262,6 +262,19 @@ class TestWhoMay:
             world.delete(namespace="others")
             await world.until(lambda: world.get(namespace="others") is None)
 
+    async def test_cluster_that_another_system_is_said_to_manage_still_counts(self, world: ClassWorld) -> None:
+        async with world.running():
+            world.offer(limits={"clustersPerNamespace": 1})
+            world.add(spec=ON_LAB)
+            await world.ready()
+            world.kube.edit(
+                names.KIND_CLUSTERS, "dev", {"metadata": {"annotations": {names.MANAGED_BY_ANNOTATION: "me"}}}
+            )
+            world.add("second", spec=ON_LAB)
+            await world.until(lambda: world.reason("second") == "EngineNotAllowed")
+            await asyncio.sleep(60)
+            assert len(world.lab.called("create")) == 1
+
     async def test_limit_holds_for_objects_of_the_same_moment(self, world: ClassWorld) -> None:
         async with world.running():
             world.offer(limits={"clustersPerNamespace": 2})
