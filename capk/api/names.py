@@ -45,6 +45,8 @@ KIND_ENGINE_CLASSES: Final = Resource(INFRASTRUCTURE_GROUP, VERSION, "kindengine
 """Of the whole management cluster, not of a namespace."""
 RECONCILED: Final = (KIND_CLUSTERS, KIND_CONTROL_PLANES, KIND_MACHINES, KIND_CONFIGS)
 """The resources that the provider reconciles. `capk.manager.controllers` has a class for each."""
+FILTERED: Final = (KIND_ENGINE_CLASSES, *RECONCILED)
+"""The resources whose objects `--watch-filter` selects: two providers would each write their status."""
 CLUSTERS: Final = Resource(CORE_GROUP, "v1beta2", "clusters", "Cluster")
 MACHINES: Final = Resource(CORE_GROUP, "v1beta2", "machines", "Machine")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")

@@ -101,6 +101,7 @@ class Application:
             self.remote_files,
             namespace=settings.lease_namespace,
             managed=settings.namespace,
+            watch_filter=settings.watch_filter,
             clock=clock,
             kept=lambda uid: self.records.kept_place(uid),
             changed=self._wake_place,
@@ -304,7 +305,7 @@ class Application:
             self.queue.add(key)
 
     def _wake_all(self) -> None:
-        for resource in (names.KIND_ENGINE_CLASSES, *names.RECONCILED):
+        for resource in names.FILTERED:
             for key in self.store.keys(resource):
                 self.queue.add(key)
 

@@ -154,7 +154,7 @@ class Cache:
         if self._settings.namespace and Object(obj).namespace != self._settings.namespace:
             return False
         wanted = self._settings.watch_filter
-        is_ours = resource in names.RECONCILED
+        is_ours = resource in names.FILTERED
         return not (wanted and is_ours) or Object(obj).labels.get(names.WATCH_FILTER_LABEL) == wanted
 
 

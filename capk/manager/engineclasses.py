@@ -56,8 +56,9 @@ class EngineClasses:
     """Places of classes, made from what the store has of them and from their Secrets.
 
     namespace: of the Secrets, the provider's own. managed: the only namespace that the provider manages, if it does not
-    manage all; then it knows no classes. kept: returns the key of the place of the creation that this process has
-    started for the object with that uid; None if there was none. changed: called with the key of a changed place.
+    manage all; then it knows no classes. watch_filter: value of the label that classes must have. kept: returns the key
+    of the place of the creation that this process has started for the object with that uid; None if there was none.
+    changed: called with the key of a changed place.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class EngineClasses:
         *,
         namespace: str,
         managed: str | None,
+        watch_filter: str | None,
         clock: Callable[[], float],
         kept: Callable[[str], str | None],
         changed: Callable[[str], None],
@@ -77,6 +79,7 @@ class EngineClasses:
         self._files = files
         self._namespace = namespace
         self._managed = managed
+        self._watch_filter = watch_filter
         self._clock = clock
         self._kept = kept
         self._changed = changed
@@ -112,7 +115,7 @@ class EngineClasses:
         """Return why the engine of a class cannot be used; None if it can, or if its Secret was not read yet."""
         if self._managed is not None:
             return unreadable_class(name, self._managed)
-        return missing_class(name) if self._get(name) is None else self._failures.get(name)
+        return missing_class(name, self._watch_filter) if self._get(name) is None else self._failures.get(name)
 
     def refusal(self, cluster: KINDCluster, name: str, others: Callable[[], int]) -> Failure | None:
         """Return why nothing new may be created for a KINDCluster on the engine of a class; None if it may.

@@ -70,6 +70,6 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     chosen.watching.label_selectors["v1", "secrets"] = names.SECRET_CLUSTER_LABEL
     if settings.watch_filter:
         selector = f"{names.WATCH_FILTER_LABEL}={settings.watch_filter}"
-        for resource in names.RECONCILED:
+        for resource in names.FILTERED:
             chosen.watching.label_selectors[resource.group, resource.plural] = selector
     return chosen

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from capk.api.engineclasses import KINDEngineClass
-from capk.api.names import ENGINE_CLASS_ANNOTATION, Condition, Reason
+from capk.api.names import ENGINE_CLASS_ANNOTATION, WATCH_FILTER_LABEL, Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
 from capk.plan.claims import Claim
@@ -79,11 +79,13 @@ def refusal(
     return None
 
 
-def missing_class(name: str) -> Failure:
-    """Return the failure of an object whose class does not exist."""
+def missing_class(name: str, watch_filter: str | None = None) -> Failure:
+    """Return the failure of an object whose class does not exist, or lacks the label that the provider requires."""
+    label = f" with the label {WATCH_FILTER_LABEL}={watch_filter}" if watch_filter else ""
     return Failure(
         Reason.ENGINE_CLASS_NOT_FOUND,
-        f"KINDEngineClass {name} does not exist. Create it; `kubectl get kindengineclasses` lists the existing ones.",
+        f"KINDEngineClass {name}{label} does not exist. Create it; `kubectl get kindengineclasses` lists the "
+        "existing ones.",
     )
 
 

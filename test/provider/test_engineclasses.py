@@ -359,6 +359,19 @@ class TestMissingClass:
             world.remove_class()
             await world.until(lambda: keys(tmp_path) == {})
 
+    async def test_two_providers_with_different_filters_never_write_to_one_class(self, tmp_path: Path) -> None:
+        world = ClassWorld(tmp_path, watch_filter="blue")
+        label = {"labels": {names.WATCH_FILTER_LABEL: "blue"}}
+        async with world.running():
+            world.offer()
+            world.add(spec=ON_LAB, **label)
+            await world.until(lambda: world.reason() == "EngineClassNotFound")
+            assert "watch-filter=blue" in world.condition("EngineAvailable")[2]
+            await asyncio.sleep(2 * world.settings.sync_period_seconds)
+            assert world.class_status() == {}
+            world.edit_class({"metadata": label})
+            await world.ready()
+
     async def test_provider_of_one_namespace_reads_no_classes(self, tmp_path: Path) -> None:
         world = ClassWorld(tmp_path, namespace="default")
         world.offer()

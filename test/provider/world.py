@@ -333,7 +333,7 @@ class WatchedKube(RecordingKube):
         ours = {names.WATCH_FILTER_LABEL: watch_filter} if watch_filter else {}
         self._selectors = {
             "secrets": {names.SECRET_CLUSTER_LABEL: None},
-            **{resource.plural: ours for resource in names.RECONCILED},
+            **{resource.plural: ours for resource in names.FILTERED},
         }
 
     def put(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
