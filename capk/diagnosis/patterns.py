@@ -287,6 +287,19 @@ _WORKERS: Final = (
 )
 _CONFLICTS: Final = (
     _pattern(
+        # kind itself looks for a free port, on its own machine, only where no port was left to choose.
+        ((":0: bind: cannot", r" assign requested address"),),
+        Reason.PORT_CONFLICT,
+        "The ports of the KINDEngineClass (spec.docker.ports) have no free port left, or networking.apiServerAddress "
+        "is not an address of this machine. Delete a kind cluster, or give the class more ports.",
+    ),
+    _pattern(
+        (("listen tcp", r"4? (?P<address>[0-9A-Fa-f.:\[\]]{2,64}):[0-9]{1,5}: bind: cannot assign requested address"),),
+        Reason.PORT_CONFLICT,
+        "The machine of the container engine has no address {address}, on which API servers are to listen. Correct "
+        "networking.apiServerAddress, or spec.docker.apiServerAddress of the KINDEngineClass.",
+    ),
+    _pattern(
         ("cannot expose privileged port", "bind: permission denied"),
         Reason.PORT_CONFLICT,
         "The container engine is not allowed to publish a host port that low. Choose one above 1023 (nodes[]."

@@ -34,9 +34,10 @@ class Gate:
         if self._is_left_alone(cluster, self._relations.owner(cluster)):
             return False
         match request:
+            case Create() if not self._allows(cluster):
+                return False
             case Create(mark=mark):
-                is_current = cluster.is_being_created and cluster.attempt == mark.attempt
-                return is_current and not cluster.is_deleting and self._allows(cluster)
+                return not cluster.is_deleting and cluster.is_being_created and cluster.attempt == mark.attempt
             case RenewCertificates():
                 return not cluster.is_deleting
             case Delete(goal=Goal.GONE, is_of_whole=is_of_whole):

@@ -234,6 +234,18 @@ def test_warnings_and_stack_traces_are_never_the_cause(last):
             "Host port 443 is taken",
         ),
         (
+            "docker: Error response from daemon: failed to bind host port 192.0.2.7:20001/tcp: listen tcp4 "
+            "192.0.2.7:20001: bind: cannot assign requested address",
+            Reason.PORT_CONFLICT,
+            "has no address 192.0.2.7",
+        ),
+        (
+            "ERROR: failed to create cluster: failed to get port for API server: listen tcp [fd00::7]:0: bind: cannot "
+            "assign requested address",
+            Reason.PORT_CONFLICT,
+            "have no free port left",
+        ),
+        (
             'Error: rootlessport cannot expose privileged port 80, add "net.ipv4.ip_unprivileged_port_start=80"',
             Reason.PORT_CONFLICT,
             "above 1023",
