@@ -105,6 +105,7 @@ _MEMORY: Final = (
     "node takes about 0.5 GB and a worker 0.1 GB."
 )
 _INOTIFY: Final = f"`{inotify.command()}`"
+_CUT_OFF: Final = r"\S{1,100}->\S{1,100}: (read|write): (?P<why>[a-z][a-z /]{1,60})"
 
 _ENGINE: Final = (
     _pattern(
@@ -180,6 +181,13 @@ _ENGINE: Final = (
         Reason.ENGINE_UNREACHABLE,
         "The container engine does not answer. Start it. If it runs on another machine, check DOCKER_HOST or the "
         "docker context. The provider continues when the engine answers.",
+    ),
+    # The engine's client prints it on a line of its own; kubeadm and kubectl put the URL that they asked before it.
+    _pattern(
+        (("\nread tcp ", _CUT_OFF), ("\nwrite tcp ", _CUT_OFF)),
+        Reason.ENGINE_UNREACHABLE,
+        "The connection to the container engine was lost while kind worked: {why}. Check the network to its machine. The "
+        "provider tries again.",
     ),
 )
 _RESOURCES: Final = (
@@ -416,7 +424,7 @@ _CONFIGURATION: Final = (
             "invalid configuration for node",
             "must have at least one control-plane node",
             "failed to parse patches",
-            "failed to generate kubeadm config content",
+            ("failed to generate kubeadm config content: ", "(?!failed to get )"),
             "failed to patch containerd config",
             "unable to resolve absolute path",
             "unknown node role",

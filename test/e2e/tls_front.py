@@ -11,6 +11,7 @@ from pathlib import Path
 from capkdev.certificates import Authority, Pair
 
 BYTES = 64 * 1024
+LINGER_SECONDS = 10
 
 
 class TLSFront:
@@ -55,6 +56,10 @@ class TLSFront:
                 upwards.start()
                 # The engine ends a connection last: a client may close its half and still read.
                 _copy(engine, client)
+                # The half that TLS knows nothing of: a socket that is closed before the client has ended its own half
+                # resets the connection, and the client loses an answer that it has not read yet.
+                socket.socket.shutdown(client, socket.SHUT_WR)
+                upwards.join(LINGER_SECONDS)
 
 
 def engine_socket() -> str:

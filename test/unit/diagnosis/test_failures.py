@@ -195,6 +195,21 @@ def test_warnings_and_stack_traces_are_never_the_cause(last):
             "does not answer",
         ),
         (
+            "ERROR: failed to create cluster: failed to generate kubeadm config content: failed to get kubernetes version "
+            'from node: failed to get file: command "docker exec --privileged dev-control-plane cat /kind/version" failed '
+            "with error: exit status 1\n\nCommand Output: v1.36.3\n"
+            "read tcp 10.0.0.2:60134->10.0.0.7:2376: read: connection reset by peer",
+            Reason.ENGINE_UNREACHABLE,
+            "was lost while kind worked: connection reset by peer",
+        ),
+        (
+            "ERROR: failed to create cluster: failed to generate kubeadm config content: failed to get kubernetes version "
+            'from node: failed to get file: command "docker exec --privileged dev-control-plane cat /kind/version" failed '
+            "with error: exit status 137",
+            Reason.CREATION_FAILED,
+            "failed to get kubernetes version",
+        ),
+        (
             "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock",
             Reason.ENGINE_UNREACHABLE,
             "group docker",
