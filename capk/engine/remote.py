@@ -104,7 +104,12 @@ def _replace(file: Path, content: str, mode: int) -> None:
     if file.is_file() and file.read_text(encoding="utf-8") == content:
         return
     handle, new = tempfile.mkstemp(dir=file.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        os.fchmod(handle, mode)
-        stream.write(content)
-    os.replace(new, file)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            os.fchmod(handle, mode)
+            stream.write(content)
+        os.replace(new, file)
+    except OSError:
+        # On a full disk, each attempt would leave another part of a key.
+        os.unlink(new)
+        raise

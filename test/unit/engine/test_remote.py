@@ -105,3 +105,16 @@ def test_files_of_a_class_that_is_gone_are_removed(remote: RemoteFiles) -> None:
     remote.drop("lab")
     remote.drop("lab")
     assert not directory.exists()
+
+
+def test_failed_write_leaves_no_part_of_a_key(remote: RemoteFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            remote.write("lab", TLS, tls_data())
+    monkeypatch.undo()
+    directory = Path(remote.write("lab", TLS, tls_data())["DOCKER_CERT_PATH"])
+    assert {file.name for file in directory.iterdir()} == {"ca.pem", "cert.pem", "key.pem"}
