@@ -186,8 +186,8 @@ _ENGINE: Final = (
     _pattern(
         (("\nread tcp ", _CUT_OFF), ("\nwrite tcp ", _CUT_OFF)),
         Reason.ENGINE_UNREACHABLE,
-        "The connection to the container engine was lost while kind worked: {why}. Check the network to its machine. The "
-        "provider tries again.",
+        "The connection to the container engine was lost while kind worked: {why}. Check the network to its machine. "
+        "The provider tries again.",
     ),
 )
 _RESOURCES: Final = (
