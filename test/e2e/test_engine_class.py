@@ -52,7 +52,7 @@ def engine_class(front: TLSFront) -> Object:
     return {
         "apiVersion": KIND_ENGINE_CLASSES.api_version,
         "kind": "KINDEngineClass",
-        "metadata": {"name": FILTER},
+        "metadata": {"name": FILTER, "labels": {WATCH_FILTER_LABEL: FILTER}},
         "spec": {"namespaceSelector": {}, "docker": docker},
     }
 

@@ -45,7 +45,7 @@ def engine_class(**spec: object) -> Object:
     return {
         "apiVersion": KIND_ENGINE_CLASSES.api_version,
         "kind": "KINDEngineClass",
-        "metadata": {"name": CLASS},
+        "metadata": {"name": CLASS, "labels": {WATCH_FILTER_LABEL: FILTER}},
         "spec": {"docker": host, "namespaceSelector": {"matchLabels": {"kind-engines": "lab"}}, **spec},
     }
 
