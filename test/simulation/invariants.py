@@ -46,7 +46,7 @@ class Watcher:
     def __init__(self, checks: frozenset[str]) -> None:
         self._checks = checks
         self._wrong_since: dict[tuple[str, str], float] = {}
-        self._silent_since: dict[str, float] = {}
+        self._silent_since: dict[tuple[str, str], float] = {}
         self._excused_until = 0.0
         """Until when the provider could not observe or write."""
 
@@ -92,11 +92,16 @@ class Watcher:
         provider = life.deployment.current
         if provider is None or not provider.is_leading:
             self._silent_since.clear()
-        silent = {obj["metadata"]["uid"]: obj for obj in _objects(life) if not _says_why(life, obj)}
-        self._silent_since = {uid: self._silent_since.get(uid, now()) for uid in silent}
-        for uid, since in self._silent_since.items():
+        # The steps of a creation need no words, unless one of them lasts.
+        silent = {
+            (obj["metadata"]["uid"], _summary(life, obj).get("reason", "")): obj
+            for obj in _objects(life)
+            if not _says_why(life, obj)
+        }
+        self._silent_since = {step: self._silent_since.get(step, now()) for step in silent}
+        for step, since in self._silent_since.items():
             if now() - since > SILENT_SECONDS:
-                obj = silent[uid]
+                obj = silent[step]
                 words = said(life.world.conditions(obj))
                 life.world.violate(f"{obj['kind']} {name_of(obj)} says nothing of its trouble for long: {words}")
 
@@ -106,13 +111,18 @@ def _objects(life: Life) -> list[Body]:
     return [obj for kind in kinds for obj in life.world.api.all(kind) if not is_left_alone(life, obj)]
 
 
+def _summary(life: Life, obj: Body) -> Body:
+    kind = Condition.AVAILABLE if obj["kind"] == names.KIND_CONTROL_PLANES.kind else Condition.READY
+    return life.world.conditions(obj).get(kind, {})
+
+
 def _says_why(life: Life, obj: Body) -> bool:
     """Return whether an object is well, or a condition has the cause; if none can be written, an Event."""
     conditions = life.world.conditions(obj)
     is_going = bool(obj["metadata"].get("deletionTimestamp"))
     if is_going and not obj["metadata"].get("finalizers"):
         return True
-    summary = conditions.get(Condition.AVAILABLE if obj["kind"] == names.KIND_CONTROL_PLANES.kind else Condition.READY)
+    summary = _summary(life, obj)
     if summary and summary["status"] == "True" and not is_going:
         return True
     explained = conditions.get(Condition.DELETING) if is_going else summary
