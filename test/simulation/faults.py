@@ -176,6 +176,10 @@ def restart(life: Life) -> None:
 @action("replace-provider")
 def replace_provider(life: Life, overlap: float = 5.0, hard: bool = True) -> None:
     """Another provider starts; with leader election, the old one continues for a while."""
+    if not (life.world.options.lease or life.world.options.lists):
+        # Without leader election only the marks keep two providers apart, and nothing lists them.
+        life.deployment.restart()
+        return
     overlap = overlap if life.world.options.lease else 0.0
     life.deployment.replace(overlap, hard=hard)
 
