@@ -124,6 +124,11 @@ class Object:
         return names.DELETE_FOR_MOVE_ANNOTATION in self.annotations
 
     @property
+    def is_left_to_others(self) -> bool:
+        """Whether another system manages the object, or `clusterctl move` has created it elsewhere (C6, C25)."""
+        return self.is_externally_managed or self.is_deleted_for_move
+
+    @property
     def owner_cluster_reference(self) -> Mapping[str, Any] | None:
         """The owner reference to a Cluster of any version, `controller` or not; not a topology's Secret (C5, C33)."""
         for reference in self.metadata.get("ownerReferences") or ():

@@ -107,10 +107,6 @@ class EngineClasses:
         """Return the keys of the places of all classes that can be used."""
         return {place.key for place in self._places.values()}
 
-    def keys(self) -> list[Key]:
-        """Return the keys of all classes."""
-        return self._store.keys(names.KIND_ENGINE_CLASSES)
-
     def failure(self, name: str) -> Failure | None:
         """Return why the engine of a class cannot be used; None if it can, or if its Secret was not read yet."""
         if self._managed is not None:

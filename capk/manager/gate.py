@@ -73,4 +73,4 @@ class Gate:
     def _is_left_alone(self, current: Object, owner: OwnerCluster | None) -> bool:
         """Return whether the provider must not act: a pause (C7), another manager (C6) or a move (C25)."""
         is_paused = current.is_paused or (owner is not None and owner.pauses)
-        return is_paused or current.is_externally_managed or current.is_deleted_for_move
+        return is_paused or current.is_left_to_others

@@ -4,44 +4,77 @@ Register only `on.event` handlers: for any other kind, kopf adds annotations or 
 K33).
 """
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import kopf
 
 from capk.api import names
-from capk.api.names import CLUSTERS, SECRETS, Resource
+from capk.api.names import (
+    CLUSTERS,
+    KIND_CLUSTERS,
+    KIND_CONFIGS,
+    KIND_CONTROL_PLANES,
+    KIND_ENGINE_CLASSES,
+    KIND_MACHINES,
+    NAMESPACES,
+    SECRETS,
+)
 from capk.manager.application import Application
 from capk.settings import Settings
-
-
-async def log_in(memo: Application, **_: Any) -> kopf.AiohttpSession:
-    """Give kopf the connection that the provider's own client uses."""
-    return await memo.kopf_connection()
 
 
 def handlers(*, cluster_wide: bool) -> kopf.OperatorRegistry:
     """Return the handlers of a process; cluster_wide: whether it also watches what belongs to no namespace."""
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry)(log_in)
-    for resource in (*names.RECONCILED, *(names.CLUSTER_WIDE if cluster_wide else ())):
-        kopf.on.event(*_selector(resource), id=resource.plural, registry=registry)(_pass_on(resource))
+
+    @kopf.on.login(registry=registry)
+    async def log_in(memo: Application, **_: Any) -> kopf.AiohttpSession:
+        """Give kopf the connection that the provider's own client uses."""
+        return await memo.kopf_connection()
+
+    @kopf.on.event(KIND_CLUSTERS.group, KIND_CLUSTERS.version, KIND_CLUSTERS.plural, registry=registry)
+    async def on_kindcluster(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(KIND_CLUSTERS, event["type"], event["object"])
+
+    @kopf.on.event(
+        KIND_CONTROL_PLANES.group, KIND_CONTROL_PLANES.version, KIND_CONTROL_PLANES.plural, registry=registry
+    )
+    async def on_kindcontrolplane(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(KIND_CONTROL_PLANES, event["type"], event["object"])
+
+    @kopf.on.event(KIND_MACHINES.group, KIND_MACHINES.version, KIND_MACHINES.plural, registry=registry)
+    async def on_kindmachine(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(KIND_MACHINES, event["type"], event["object"])
+
+    @kopf.on.event(KIND_CONFIGS.group, KIND_CONFIGS.version, KIND_CONFIGS.plural, registry=registry)
+    async def on_kindconfig(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(KIND_CONFIGS, event["type"], event["object"])
+
     # Without a version kopf uses the one that the server prefers, which supports old and new cores (K32, C12).
-    kopf.on.event(CLUSTERS.group, CLUSTERS.plural, id=CLUSTERS.plural, registry=registry)(_pass_on(CLUSTERS))
+    @kopf.on.event(CLUSTERS.group, CLUSTERS.plural, registry=registry)
+    async def on_cluster(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(CLUSTERS, event["type"], event["object"])
+
     # The watch has a label selector, see `kopf_settings`: only our own Secrets arrive here.
-    kopf.on.event(*_selector(SECRETS), id=SECRETS.plural, registry=registry)(_pass_on(SECRETS))
+    @kopf.on.event(SECRETS.version, SECRETS.plural, registry=registry)
+    async def on_secret(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(SECRETS, event["type"], event["object"])
+
+    if cluster_wide:
+        _watch_cluster_wide(registry)
     return registry
 
 
-def _selector(resource: Resource) -> tuple[str, ...]:
-    return tuple(part for part in (resource.group, resource.version, resource.plural) if part)
+def _watch_cluster_wide(registry: kopf.OperatorRegistry) -> None:
+    @kopf.on.event(
+        KIND_ENGINE_CLASSES.group, KIND_ENGINE_CLASSES.version, KIND_ENGINE_CLASSES.plural, registry=registry
+    )
+    async def on_kindengineclass(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(KIND_ENGINE_CLASSES, event["type"], event["object"])
 
-
-def _pass_on(resource: Resource) -> Callable[..., Coroutine[Any, Any, None]]:
-    async def pass_on(event: Any, memo: Application, **_: Any) -> None:
-        memo.cache.on_event(resource, event["type"], event["object"])
-
-    return pass_on
+    @kopf.on.event(NAMESPACES.version, NAMESPACES.plural, registry=registry)
+    async def on_namespace(event: Any, memo: Application, **_: Any) -> None:
+        memo.cache.on_event(NAMESPACES, event["type"], event["object"])
 
 
 class _NothingRemembered(kopf.DiffBaseStorage):

@@ -46,7 +46,8 @@ CHANGED_WRITE: Final = 5
 """Weight of a write that the API server stored differently: the next one will be stored differently too."""
 FAILURES_IN_A_ROW: Final = 4
 LASTING_SECONDS: Final = 30.0
-"""A write that failed so often and for so long is not one that another writer was just quicker with."""
+"""A write or a reconcile that failed so often and for so long is worth a word. Most causes are over with the next try:
+another writer was just quicker, for example."""
 FORGET_SECONDS: Final = 60.0
 """The outcome of a goal is forgotten after twice its back-off plus this time without an operation."""
 

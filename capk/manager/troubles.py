@@ -11,11 +11,8 @@ from capk.errors import ApiError
 from capk.kube.recorder import EventRecorder
 from capk.manager.facts import now
 from capk.manager.objectwriter import ObjectWriter
+from capk.manager.records import FAILURES_IN_A_ROW, LASTING_SECONDS
 from capk.plan.status import unreconciled_message, unreconciled_status
-
-PATIENCE_SECONDS: Final = 30.0
-FAILURES_IN_A_ROW: Final = 4
-"""A reconcile that failed so often and for so long is worth a word: most causes are over with the next try."""
 
 AGAIN_SECONDS: Final = 60.0
 """How long a word about it lasts. The reconcile may write another status before it fails, which wakes related objects,
@@ -61,7 +58,7 @@ class Troubles:
         time = self._clock()
         before = self._known.get(key, _Trouble(0, time))
         self._known[key] = trouble = replace(before, times=before.times + 1)
-        is_lasting = trouble.times >= FAILURES_IN_A_ROW and time - trouble.since >= PATIENCE_SECONDS
+        is_lasting = trouble.times >= FAILURES_IN_A_ROW and time - trouble.since >= LASTING_SECONDS
         if not is_lasting or time - trouble.shown_at < AGAIN_SECONDS:
             return
         self._known[key] = replace(trouble, shown_at=time)
@@ -90,4 +87,4 @@ def _cause(error: Exception) -> str:
 
 
 def _is_left_alone(current: Object) -> bool:
-    return current.is_paused or current.is_externally_managed or current.is_deleted_for_move
+    return current.is_paused or current.is_left_to_others

@@ -16,7 +16,7 @@ COMPLETE = {"ready": True, "initialization": {"dataSecretCreated": True}, "dataS
 def decide(observed: ConfigObserved) -> Plan:
     """Return the next plan for a KINDConfig."""
     config, generation, now = observed.object, observed.object.generation, observed.now
-    if config.is_externally_managed or config.is_deleted_for_move or config.is_deleting:
+    if config.is_left_to_others or config.is_deleting:
         return Plan()
     if observed.is_paused:
         return Plan(status=paused_status(config, observed.owner, now))

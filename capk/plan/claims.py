@@ -57,7 +57,7 @@ def cluster_name(cluster: KINDCluster, claim: Claim | None) -> str:
 
 def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cluster_api_installed: bool) -> bool:
     """Return whether an object blocks its name for others: it has claimed it, or may claim it when it becomes free."""
-    if cluster.is_externally_managed or cluster.is_deleted_for_move:
+    if cluster.is_left_to_others:
         return False
     waits = cluster_api_installed and not has_owner and not cluster.spec.get("standalone")
     if claim is not None and (claim.uid == cluster.uid or cluster.is_provisioned or not waits):

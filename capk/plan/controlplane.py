@@ -25,7 +25,7 @@ SELECTOR = "node-role.kubernetes.io/control-plane"
 def decide(observed: ControlPlaneObserved) -> Plan:
     """Return the next plan for a KINDControlPlane."""
     control_plane = observed.object
-    if control_plane.is_externally_managed or control_plane.is_deleted_for_move:
+    if control_plane.is_left_to_others:
         return Plan()
     if observed.is_paused:
         return Plan(status=paused_status(control_plane, observed.owner, observed.now))

@@ -50,7 +50,7 @@ def decide(observed: Observed) -> Plan:
 
 def leave_to_others(observed: Observed) -> Plan | None:
     """Do nothing if another system manages the infrastructure (C6) or `clusterctl move` has moved the object (C25)."""
-    return Plan() if observed.object.is_externally_managed or observed.object.is_deleted_for_move else None
+    return Plan() if observed.object.is_left_to_others else None
 
 
 def stay_paused(observed: Observed) -> Plan | None:
@@ -75,7 +75,7 @@ def hold_move(observed: Observed, plan: Plan) -> Plan:
     """
     cluster, latest = observed.object, observed.operation
     held = cluster.annotations.get(names.BLOCK_MOVE_ANNOTATION)
-    is_left_alone = cluster.is_externally_managed or cluster.is_deleted_for_move or cluster.is_deleting
+    is_left_alone = cluster.is_left_to_others or cluster.is_deleting
     if is_left_alone or CLAIM in observed.held_back:
         return plan
     creates = isinstance(plan.operation, Create) or (latest is not None and isinstance(latest.request, Create))
@@ -93,7 +93,7 @@ def drop_copied_claim(observed: Observed, plan: Plan) -> Plan:
     lives on and must not become the copy's. A creation replaces these annotations in any case.
     """
     cluster = observed.object
-    is_left_alone = observed.is_paused or cluster.is_externally_managed or cluster.is_deleted_for_move
+    is_left_alone = observed.is_paused or cluster.is_left_to_others
     if not observed.copies_claim or is_left_alone or cluster.is_deleting or CLAIM in observed.held_back:
         return plan
     # An object does not lose what the marks prove to be its own because of an edited claim.
@@ -105,7 +105,7 @@ def drop_copied_claim(observed: Observed, plan: Plan) -> Plan:
 
 def release_engine(observed: Observed, plan: Plan) -> Plan:
     """Remove the engine annotation after a creation that failed and left nothing: any engine may make the next one."""
-    is_left_alone = observed.is_paused or observed.object.is_externally_managed or observed.object.is_deleted_for_move
+    is_left_alone = observed.is_paused or observed.object.is_left_to_others
     if is_left_alone or CLAIM in observed.held_back:
         return plan
     return replace(plan, annotations={**released_engine(observed), **plan.annotations})

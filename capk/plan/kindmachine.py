@@ -41,7 +41,7 @@ def decide(observed: MachineObserved) -> Plan:
 
 def leave_to_others(observed: MachineObserved) -> Plan | None:
     """Do nothing if another system manages the object or `clusterctl move` has moved it (C54)."""
-    return Plan() if observed.object.is_externally_managed or observed.object.is_deleted_for_move else None
+    return Plan() if observed.object.is_left_to_others else None
 
 
 def stay_paused(observed: MachineObserved) -> Plan | None:
@@ -214,7 +214,7 @@ def hold_move(observed: MachineObserved, plan: Plan) -> Plan:
     """Block `clusterctl move` while the node joins, because the target could not continue it (C54)."""
     machine, latest = observed.object, observed.operation
     held = machine.annotations.get(names.BLOCK_MOVE_ANNOTATION)
-    is_left_alone = machine.is_externally_managed or machine.is_deleted_for_move or machine.is_deleting
+    is_left_alone = machine.is_left_to_others or machine.is_deleting
     if is_left_alone or CLAIM in observed.held_back:
         return plan
     joins = isinstance(plan.operation, AddWorker) or (latest is not None and isinstance(latest.request, AddWorker))

@@ -43,6 +43,16 @@ def _sets_endpoint(resource: Any, name: str, body: Any) -> bool:
     return resource is KIND_CLUSTERS and "controlPlaneEndpoint" in (body.get("spec") or {})
 
 
+async def waits_quietly_for_its_control_plane(world: World) -> None:
+    """Check that the condition names the control plane, and that more than an hour passes without a write or a read."""
+    await asyncio.sleep(120)
+    assert world.condition("KubeconfigAvailable")[:2] == ("False", "WaitingForControlPlane")
+    writes, reads = world.kube.written(KIND_CLUSTERS), len(world.engine.called("kubeconfig"))
+    await asyncio.sleep(6 * 660)
+    assert world.kube.written(KIND_CLUSTERS) == writes
+    assert len(world.engine.called("kubeconfig")) == reads
+
+
 class TestRefusals:
     async def test_refused_claim_starts_no_creation_and_is_told(self, tmp_path):
         world = World(tmp_path)
@@ -379,12 +389,7 @@ class TestControlPlane:
             await world.ready()
             del world.kube.objects["kindcontrolplanes", "default", "dev"]
             del world.kube.objects["secrets", "default", "dev-kubeconfig"]
-            await asyncio.sleep(120)
-            assert world.condition("KubeconfigAvailable")[:2] == ("False", "WaitingForControlPlane")
-            writes, reads = world.kube.written(KIND_CLUSTERS), len(world.engine.called("kubeconfig"))
-            await asyncio.sleep(6 * 660)
-            assert world.kube.written(KIND_CLUSTERS) == writes
-            assert len(world.engine.called("kubeconfig")) == reads
+            await waits_quietly_for_its_control_plane(world)
 
     async def test_control_plane_that_is_paused_from_the_start_is_named_once_and_nothing_flaps(self, tmp_path):
         world = World(tmp_path, capi="v1beta2")
@@ -393,12 +398,7 @@ class TestControlPlane:
             reference = {"controlPlaneRef": {"kind": "KINDControlPlane", "name": "dev"}}
             world.kube.edit(CLUSTERS, "dev", {"spec": reference})
             world.add_control_plane(annotations={names.PAUSED_ANNOTATION: ""})
-            await asyncio.sleep(120)
-            assert world.condition("KubeconfigAvailable")[:2] == ("False", "WaitingForControlPlane")
-            writes, reads = world.kube.written(KIND_CLUSTERS), len(world.engine.called("kubeconfig"))
-            await asyncio.sleep(6 * 660)
-            assert world.kube.written(KIND_CLUSTERS) == writes
-            assert len(world.engine.called("kubeconfig")) == reads
+            await waits_quietly_for_its_control_plane(world)
             world.kube.edit(KIND_CONTROL_PLANES, "dev", {"metadata": {"annotations": {names.PAUSED_ANNOTATION: None}}})
             await world.ready()
 
