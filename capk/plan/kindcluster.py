@@ -178,8 +178,7 @@ def await_engine(observed: Observed) -> Plan | None:
         return Plan(requeue_seconds=1.0)
     if engine.failure is None:
         return None
-    verdicts = {Condition.ENGINE_AVAILABLE: false(engine.failure.reason, engine.failure.message)}
-    return Plan(status=kindcluster_status(observed, verdicts))
+    return Plan(status=kindcluster_status(observed, {}))
 
 
 def await_own_engine(observed: Observed) -> Plan | None:

@@ -10,7 +10,7 @@ from capk.api.names import KIND_CONFIGS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION,
 from capk.api.objects import Object, OwnerCluster
 from capk.diagnosis.failures import Failure
 from capk.plan.machines import was_joined
-from capk.plan.observed import GoalFacts, MachineObserved, Observed
+from capk.plan.observed import EngineFacts, GoalFacts, MachineObserved, Observed
 
 HISTORY_LIMIT = 20
 """Maximum number of entries in status.history, newest last."""
@@ -82,8 +82,8 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
     cluster, now = observed.object, observed.now
     before = list(cluster.status.get("conditions") or ())
     unobserved = {part: UNKNOWN for part in _PARTS if find(before, part) is None}
-    answers = {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if observed.engine.answers else {}
-    after = _with_verdicts(before, unobserved | RUNS_FREELY | answers | dict(verdicts), cluster.generation, now)
+    engine = _engine_verdict(observed.engine)
+    after = _with_verdicts(before, unobserved | RUNS_FREELY | engine | dict(verdicts), cluster.generation, now)
     after = _with_verdicts(after, {Condition.READY: _summary(after, _PARTS)}, cluster.generation, now)
     history = [*(cluster.status.get("history") or ()), *_transitions(before, after, now)]
     status = {
@@ -103,9 +103,8 @@ def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdi
     machine, now, infrastructure = observed.object, observed.now, observed.infrastructure
     before = list(machine.status.get("conditions") or ())
     unobserved = {part: UNKNOWN for part in _MACHINE_PARTS if find(before, part) is None}
-    is_answering = infrastructure is not None and infrastructure.engine.answers
-    answers = {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if is_answering else {}
-    after = _with_verdicts(before, unobserved | RUNS_FREELY | answers | dict(verdicts), machine.generation, now)
+    engine = _engine_verdict(infrastructure.engine) if infrastructure else {}
+    after = _with_verdicts(before, unobserved | RUNS_FREELY | engine | dict(verdicts), machine.generation, now)
     summary = {Condition.READY: _machine_summary(observed, after)}
     status = {
         **machine.status,
@@ -115,6 +114,13 @@ def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdi
         "observedGeneration": machine.generation,
     }
     return {field: value for field, value in status.items() if value is not None and value != []}
+
+
+def _engine_verdict(engine: EngineFacts) -> dict[Condition, Verdict]:
+    """Return what the last inventory shows, also while an operation runs: on an engine that hangs, it takes long."""
+    if engine.failure is not None:
+        return {Condition.ENGINE_AVAILABLE: false(engine.failure.reason, engine.failure.message)}
+    return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if engine.answers else {}
 
 
 def _machine_summary(observed: MachineObserved, conditions: Sequence[Mapping[str, Any]]) -> Verdict:

@@ -537,6 +537,19 @@ class TestCreation:
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.PREPARING_NODES)
         assert plan.operation is None
 
+    def test_engine_that_stops_answering_during_a_creation_is_shown(self) -> None:
+        """kind waits for such an engine until its time limit, and no step shows it."""
+        operation = running_operation(create_request(), step=Reason.PREPARING_NODES)
+        cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
+        hanging = observe(cluster, engine=EngineFacts(was_listed=True, failure=ENGINE_DOWN), operation=operation)
+        plan = decide(hanging)
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.PREPARING_NODES)
+        for kind in (Condition.ENGINE_AVAILABLE, Condition.READY):
+            assert condition(plan.status, kind) == ("False", Reason.ENGINE_UNREACHABLE)
+        back = decide(replace(apply(hanging, plan), engine=EngineFacts(was_listed=True)))
+        assert condition(back.status, Condition.ENGINE_AVAILABLE) == ("True", Reason.ENGINE_ANSWERS)
+        assert condition(back.status, Condition.READY) == ("False", Reason.PREPARING_NODES)
+
     def test_queued_retry_keeps_why_the_last_attempt_failed(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
         waiting = running_operation(create_request(), queued=True)

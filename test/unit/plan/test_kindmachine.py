@@ -414,6 +414,14 @@ class TestJoin:
         assert (plan.operation, verdict(plan)) == (None, ("False", reason))
         assert decide(observe_machine(operation=replace(operation, announced=False))).status is None
 
+    def test_engine_that_stops_answering_during_a_join_is_shown(self) -> None:
+        silent = EngineFacts(was_listed=True, failure=NO_ENGINE, exists=True, nodes=(node(), worker()))
+        operation = running_operation(addition(), step=Reason.JOINING_NODE)
+        plan = decide(observe_machine(begun_machine(), operation=operation, infrastructure=cluster_with(engine=silent)))
+        assert verdict(plan) == ("False", Reason.JOINING_NODE)
+        for kind in (Condition.ENGINE_AVAILABLE, Condition.READY):
+            assert condition(plan.status, kind) == ("False", NO_ENGINE.reason)
+
     def test_queued_retry_keeps_why_the_last_join_failed(self) -> None:
         goals = failed(addition(), FULL)
         plan = decide(observe_machine(operation=running_operation(addition(), queued=True), goals=goals))
