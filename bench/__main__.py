@@ -1,8 +1,7 @@
 """`python -m bench run` measures, `python -m bench compare` compares two runs."""
 
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,7 @@ from bench.latency import latency
 from bench.overhead import overhead
 from bench.parallel import parallel
 from bench.peers import peers
-from bench.results import KEYS, Row, comparison, document, fits, machine, save, table
+from bench.results import KEYS, Part, Row, comparison, document, fits, load, machine, merged, save, table
 from bench.scale import scale
 from bench.steady import steady
 from bench.takeover import takeover
@@ -53,7 +52,6 @@ def run(
     wanted = parts.replace(",", " ").split()
     if unknown := set(wanted) - KEYS.keys():
         raise typer.BadParameter(f"unknown parts {', '.join(sorted(unknown))}; choose from {', '.join(KEYS)}")
-    facts = machine()
     needs_kind = {"overhead", "creation", "workers"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
     choice = choose_engine() if needs_kind else None
     if choice and choice.is_fake:
@@ -71,13 +69,14 @@ def run(
         "peers": partial(peers, _numbers(peer_sizes), rounds, creates, console.print),
         "workers": partial(workers, rounds, choice),
     }
-    found: dict[str, list[Row]] = {}
+    found: dict[str, Part] = {}
     for part in wanted:
-        found[part] = []
+        rows: list[Row] = []
+        found[part] = Part(machine(), rows)
         for row in measures[part]():
             console.print(f"{part}: {row}", soft_wrap=True, highlight=False)
-            found[part].append(row)
-            save(out, facts, found)
+            rows.append(row)
+            save(out, found)
     _show(found, plots)
 
 
@@ -87,13 +86,14 @@ def compare(
     now: Annotated[Path, typer.Argument(help="Results to compare.")] = Path("out/bench/latest.json"),
 ) -> None:
     """Compare the common rows of two runs: before → after, and the factor."""
-    before, after = json.loads(base.read_text()), json.loads(now.read_text())
-    for fact, value in after["machine"].items():
-        if before["machine"].get(fact) != value:
-            console.print(f"{fact}: {before['machine'].get(fact)} → {value}", highlight=False)
-    for part, rows in after["parts"].items():
-        if rows and before["parts"].get(part):
-            console.print(comparison(part, before["parts"][part], rows))
+    before, after = load(base), load(now)
+    for name in [part for part in after if part in before]:
+        old, new = before[name], after[name]
+        for fact, value in new.machine.items():
+            if old.machine.get(fact) != value:
+                console.print(f"{name}, {fact}: {old.machine.get(fact)} → {value}", highlight=False)
+        if old.rows and new.rows:
+            console.print(comparison(name, old.rows, new.rows))
 
 
 @app.command()
@@ -101,19 +101,20 @@ def figures(
     results: Annotated[Path, typer.Argument(help="Results to write.")] = Path("out/bench/latest.json"),
     directory: Annotated[Path, typer.Option(help="Directory for page and plots.")] = Path("docs/performance"),
 ) -> None:
-    """Write the page of figures and its plots."""
+    """Write the page of figures and its plots; parts that the results lack keep their former figures."""
     from bench.plots import draw
 
-    run = json.loads(results.read_text())
-    directory.mkdir(parents=True, exist_ok=True)
-    drawn = draw(run["parts"], directory)
-    (directory / "figures.md").write_text(document(run["machine"], run["parts"], drawn))
+    kept = directory / "results.json"
+    run = merged(load(kept) if kept.exists() else {}, load(results))
+    save(kept, run)
+    drawn = draw({name: part.rows for name, part in run.items()}, directory)
+    (directory / "figures.md").write_text(document(run, drawn))
 
 
-def _show(found: dict[str, list[Row]], plots: Path) -> None:
-    for part, rows in found.items():
-        if rows:
-            console.print(table(part, rows))
+def _show(run: Mapping[str, Part], plots: Path) -> None:
+    found = {name: part.rows for name, part in run.items() if part.rows}
+    for name, rows in found.items():
+        console.print(table(name, rows))
     for line in fits(found.get("scale", [])):
         console.print(line, highlight=False)
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ mpl.rcParams["svg.hashsalt"] = "capk"
 def draw(parts: Mapping[str, Sequence[Row]], directory: Path) -> list[Path]:
     """Write an SVG file for each part with enough rows, and return the files."""
     drawn = []
-    for part, plot in {"scale": _scale, "parallel": _parallel, "overhead": _overhead}.items():
+    for part, plot in {"scale": _scale, "parallel": _parallel, "overhead": _overhead, "peers": _peers}.items():
         if rows := parts.get(part):
             figure = plot(rows)
             directory.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,19 @@ def _overhead(rows: Sequence[Row]) -> Figure:
     axes.bar([pair - 0.2 for pair in pairs], [row["bare_s"] for row in rows], 0.4, label="kind create cluster")
     axes.bar([pair + 0.2 for pair in pairs], [row["ready_s"] for row in rows], 0.4, label="apply → Ready")
     _label(axes, "pair", "seconds")
+    return figure
+
+
+def _peers(rows: Sequence[Row]) -> Figure:
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    shown = (("cpu_ms_each", "ms of processor time per Cluster"), ("resident_mib", "MiB"), ("seconds", "seconds"))
+    for axes, (column, unit) in zip(figure.subplots(1, len(shown)), shown, strict=True):
+        for provider in dict.fromkeys(row["provider"] for row in rows):
+            found = [row for row in rows if row["provider"] == provider]
+            sizes = sorted({row["objects"] for row in found})
+            middles = [median(row[column] for row in found if row["objects"] == size) for size in sizes]
+            axes.plot(sizes, middles, "o-", label=provider)
+        _label(axes, "Clusters", unit)
     return figure
 
 

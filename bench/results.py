@@ -7,6 +7,7 @@ import re
 import statistics
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,14 @@ KEYS: Final[Mapping[str, Sequence[str]]] = {
 """The parts of the bench, and the columns that identify the rows of each."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """The rows of a part of the bench, and the facts of the machine at its beginning."""
+
+    machine: Mapping[str, Any]
+    rows: Sequence[Row]
+
+
 def machine() -> dict[str, Any]:
     """Return the facts on which figures depend."""
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
@@ -47,10 +56,21 @@ def machine() -> dict[str, Any]:
     }
 
 
-def save(path: Path, machine: Mapping[str, Any], parts: Mapping[str, Sequence[Row]]) -> None:
+def save(path: Path, run: Mapping[str, Part]) -> None:
     """Write a run."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": machine, "parts": parts}, indent=1) + "\n")
+    path.write_text(json.dumps({name: vars(part) for name, part in run.items()}, indent=1) + "\n")
+
+
+def load(path: Path) -> dict[str, Part]:
+    """Read a run."""
+    return {name: Part(**part) for name, part in json.loads(path.read_text()).items()}
+
+
+def merged(kept: Mapping[str, Part], run: Mapping[str, Part]) -> dict[str, Part]:
+    """Return all parts, in the order of the bench: those that a run lacks stay as they were."""
+    found = {**kept, **run}
+    return {name: found[name] for name in KEYS if name in found}
 
 
 def table(title: str, rows: Sequence[Row]) -> Table:
@@ -63,22 +83,26 @@ def table(title: str, rows: Sequence[Row]) -> Table:
     return shown
 
 
-def document(machine: Mapping[str, Any], parts: Mapping[str, Sequence[Row]], drawn: Iterable[Path]) -> str:
+def document(run: Mapping[str, Part], drawn: Iterable[Path]) -> str:
     """Return a run as a page of Markdown; drawn: the plots, beside the page."""
-    facts = f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}"
     lines = [
         "# Figures",
         "",
-        f"Taken at commit {machine['commit']} on {facts}, load before the run {machine['load_before']}.",
-        "Written by `make bench-figures`; [performance.md](../performance.md) explains them.",
+        "Written by `make bench-figures`; [performance.md](../performance.md) explains them. Each part names the code,",
+        "the day and the machine of its run, and the load before it.",
     ]
     plots = {path.stem: path.name for path in drawn}
-    for part, rows in parts.items():
-        if rows:
-            lines += ["", f"## {part.capitalize()}", "", *_markdown(rows)]
-            lines += ["", *(f"- {line}" for line in fits(rows))] if part == "scale" and fits(rows) else []
-            lines += ["", f"![{part}]({plots[part]})"] if part in plots else []
+    for name, part in run.items():
+        if part.rows:
+            lines += ["", f"## {name.capitalize()}", "", _origin(part.machine), "", *_markdown(part.rows)]
+            lines += ["", *(f"- {line}" for line in fits(part.rows))] if name == "scale" and fits(part.rows) else []
+            lines += ["", f"![{name}]({plots[name]})"] if name in plots else []
     return "\n".join(lines) + "\n"
+
+
+def _origin(facts: Mapping[str, Any]) -> str:
+    hardware = f"{facts['cores']} cores ({facts['cpu']}), {facts['memory_gib']} GiB, Python {facts['python']}"
+    return f"Commit {facts['commit']}, {facts['taken'][:10]}, {hardware}, load {facts['load_before']}."
 
 
 def _markdown(rows: Sequence[Row]) -> list[str]:
