@@ -38,7 +38,7 @@ def run(
     at_once: Annotated[str, typer.Option(help="Numbers of KINDClusters of the parallel part.")] = "1 2 4 8",
     real_at_once: Annotated[str, typer.Option(help="The same with the real kind.")] = "1 2 4 8",
     rounds: Annotated[int, typer.Option(help="Rounds of the parts creation, takeover, peers and workers.")] = 3,
-    peer_sizes: Annotated[str, typer.Option(help="Numbers of Clusters of the peers part.")] = "100 300",
+    peer_sizes: Annotated[str, typer.Option(help="Numbers of Clusters of the peers part.")] = "100 300 1000",
     steady_size: int = 1000,
     minutes: Annotated[float, typer.Option(help="Duration of the steady part in minutes.")] = 10,
     latency_size: int = 300,
