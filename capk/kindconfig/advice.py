@@ -8,7 +8,7 @@ from typing import Any
 
 from capk.errors import InvalidSpec
 from capk.kindconfig.images import image_version, parse_version
-from capk.kindconfig.patches import kubeadm_documents, registry_settings
+from capk.kindconfig.patches import PatchReader, registry_settings
 
 _KUBEADM_KINDS = ("ClusterConfiguration", "InitConfiguration", "JoinConfiguration")
 _OTHER_KINDS = {
@@ -60,9 +60,10 @@ def ineffective_patches(spec: Mapping[str, Any], version: str | None) -> list[st
     """
     nodes = spec.get("nodes") or [{}]
     by_node = [_documents(image_version(node.get("image") or "") or version) for node in nodes]
-    sentences = list(_judged(spec, "spec", by_node))
+    reader = PatchReader()
+    sentences = list(_judged(spec, "spec", by_node, reader))
     for index, node in enumerate(nodes):
-        sentences += _judged(node, f"spec.nodes[{index}]", [by_node[index]])
+        sentences += _judged(node, f"spec.nodes[{index}]", [by_node[index]], reader)
     return sentences
 
 
@@ -85,9 +86,9 @@ def _kubeadm_api(version: str | None) -> str:
     return "v1beta3" if minor < 36 else "v1beta4"
 
 
-def _judged(holder: Mapping[str, Any], path: str, nodes: Sequence[Documents]) -> Iterator[str]:
+def _judged(holder: Mapping[str, Any], path: str, nodes: Sequence[Documents], reader: PatchReader) -> Iterator[str]:
     for index, patch in enumerate(holder.get("kubeadmConfigPatches") or ()):
-        for document in kubeadm_documents(patch):
+        for document in reader.documents(patch):
             kind, api = str(document.get("kind") or ""), str(document.get("apiVersion") or "")
             reason = _why_ineffective(kind, api, nodes) or _why_without_arguments(document, api, nodes)
             if reason:

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from capk.errors import InvalidSpec
 from capk.kindconfig import yamlio
 from capk.kindconfig.config import CONTROL_PLANE
-from capk.kindconfig.patches import kubeadm_documents
+from capk.kindconfig.patches import PatchReader
 
 _PATCHES: Final = "kubeadmConfigPatches"
 _KINDS_OWN: Final = ("localhost",)
@@ -19,6 +20,7 @@ def with_certificate_names(config: Mapping[str, Any], names: Sequence[str]) -> d
     the one that kind writes. kind applies the patches of a node after those of the cluster, and kubeadm reads the list
     of the first control plane only: so the new patch goes behind the last one that has a list. A JSON patch of the
     cluster still comes later. Source: kind pkg/cluster/internal/create/actions/config/config.go.
+    Raises InvalidSpec if there are too many patches to find that list.
     """
     nodes = list(config.get("nodes") or ())
     first = next((place for place, node in enumerate(nodes) if node.get("role", CONTROL_PLANE) == CONTROL_PLANE), None)
@@ -37,11 +39,17 @@ def _patched(patched: Mapping[str, Any], listed: Iterable[str]) -> dict[str, Any
 
 def _last_list(patches: Iterable[str]) -> list[str] | None:
     """Return the names that the last of these patches sets; None if none sets any."""
-    found = None
+    found, reader = None, PatchReader()
     for patch in patches:
-        for document in kubeadm_documents(patch):
+        for document in reader.documents(patch):
             server = document.get("apiServer") if document.get("kind") == "ClusterConfiguration" else None
             listed = server.get("certSANs") if isinstance(server, Mapping) else None
             if isinstance(listed, list):
                 found = [name for name in listed if isinstance(name, str)]
+    if reader.has_left_out:
+        raise InvalidSpec(
+            f"spec.{_PATCHES}",
+            "is too long to find the names for the certificate of the API server, to which those of the "
+            "KINDEngineClass are added; shorten the patches",
+        )
     return found

@@ -13,7 +13,7 @@ import yaml
 from capk.api.names import CLUSTER_NAME
 from capk.errors import InvalidSpec
 from capk.kindconfig import registries, specchecks
-from capk.kindconfig.patches import kubeadm_documents
+from capk.kindconfig.patches import PatchReader
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 CONTROL_PLANE, WORKER, LOAD_BALANCER = "control-plane", "worker", "external-load-balancer"
@@ -231,8 +231,9 @@ def _service_domain_patch(domain: str) -> str:
 
 
 def _check_service_domain(patches: Sequence[str], domain: str) -> None:
+    reader = PatchReader()
     for index, patch in enumerate(patches):
-        for document in kubeadm_documents(patch):
+        for document in reader.documents(patch):
             networking = document.get("networking") if document.get("kind") == "ClusterConfiguration" else None
             own = networking.get("dnsDomain") if isinstance(networking, Mapping) else None
             if own and own != domain:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from capk.errors import CapkError, InvalidSpec
 from capk.kindconfig import yamlio
-from capk.kindconfig.patches import kubeadm_documents
+from capk.kindconfig.patches import PatchReader, kubeadm_documents
 
 JOIN_FILE: Final = "/kind/kubeadm.conf"
 """Where kind keeps it in every node. The node image rewrites the node's address in it after a restart."""
@@ -119,7 +119,7 @@ def parse_join(text: str) -> JoinTemplate:
     """
     if len(text) > _MOST_CHARACTERS:
         raise BadJoinConfiguration(f"it is longer than {_MOST_CHARACTERS // 1024} KiB")
-    found = [document for document in kubeadm_documents(text) if document.get("kind") == KIND]
+    found = [document for document in PatchReader().documents(text) if document.get("kind") == KIND]
     if len(found) != 1:
         raise BadJoinConfiguration(f"it has {len(found)} documents of kind {KIND}, instead of one")
     version = _version(found[0])

@@ -17,6 +17,10 @@ from capk.kindconfig import yamlio
 _SEPARATOR = re.compile(r"\n---[^\n]*(?:\n|$)")
 _REGISTRY_PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images")
 _MOST_CHARACTERS = 64 * 1024
+_MOST_SIGNS = 10_000
+"""Of `yamlio.signs`, in all kubeadm patches of one spec together. Reading so many blocks the process for about 50 ms."""
+_SIGNS_OF_A_DOCUMENT = 8
+"""What each document of a patch costs beside its content, in signs."""
 _MOST_DOTS = 128
 """Per line. Time and memory for a dotted key grow with the square of its parts; one of 500 KB exhausts the memory."""
 _REGISTRY_PATH = re.compile(r"/registry(?:/|$)")
@@ -29,6 +33,28 @@ def kubeadm_documents(patch: str) -> list[Mapping[str, Any]]:
     except (yaml.YAMLError, ValueError, RecursionError):
         return []
     return [document for document in loaded if isinstance(document, Mapping)]
+
+
+class PatchReader:
+    """Reads the kubeadm patches of one spec, as long as they are not too much together.
+
+    An object may hold 1.5 MB of them, and is reconciled often. One that is too much counts as empty, and so does every
+    longer one after it.
+    """
+
+    def __init__(self) -> None:
+        self.has_left_out = False
+        """Whether a patch was too much."""
+        self._left = _MOST_SIGNS
+
+    def documents(self, patch: str) -> list[Mapping[str, Any]]:
+        """Return the documents of a kubeadm merge patch; none if it is not YAML, or if it is too much."""
+        cost = yamlio.signs(patch) + _SIGNS_OF_A_DOCUMENT * (1 + patch.count("\n---"))
+        if cost > self._left:
+            self.has_left_out = True
+            return []
+        self._left -= cost
+        return kubeadm_documents(patch)
 
 
 def registry_settings(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -9,7 +9,7 @@ from capk.api.objects import KINDMachine
 from capk.errors import InvalidSpec
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.images import image_version, parse_version, same_version
-from capk.kindconfig.patches import kubeadm_documents
+from capk.kindconfig.patches import PatchReader
 from capk.plan.creation import check_mounts
 from capk.plan.machines import has_lost_its_node, joined_ids, machine_id, node_of, own_container, provider_id
 from capk.plan.marks import Mark
@@ -245,8 +245,13 @@ def _check_image(machine: KINDMachine, running: str | None) -> None:
 
 
 def _check_patches(patches: tuple[str, ...]) -> None:
+    reader = PatchReader()
     for number, patch in enumerate(patches):
-        documents = kubeadm_documents(patch)
+        documents = reader.documents(patch)
+        if reader.has_left_out:
+            raise InvalidSpec(
+                f"spec.kubeadmConfigPatches[{number}]", "is too long, together with the patches before it; shorten them"
+            )
         if not documents or any(document.get("kind") != _JOIN for document in documents):
             raise InvalidSpec(
                 f"spec.kubeadmConfigPatches[{number}]",

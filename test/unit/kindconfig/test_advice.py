@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from capk.kindconfig import patches
+from capk.kindconfig import patches, yamlio
 from capk.kindconfig.advice import ineffective_patches, warnings_of
 
 TABLE = Path(__file__).parents[2] / "fixtures" / "admission" / "configurations.yaml"
@@ -14,6 +14,8 @@ CONFIGURATIONS = [
 OLD = "apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\n"
 NEW = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n"
 ANY = "kind: ClusterConfiguration\n"
+DOUBLING = "\n".join(["x0: &x0 [a]", *(f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}]" for n in range(1, 20))])
+"""Half a million texts in 20 lines, and twice as many with each more line."""
 INLINE = '[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = ["http://mirror:5000"]\n'
 
 
@@ -43,6 +45,8 @@ def test_configuration_of_another_project_is_warned_of_where_it_has_no_effect(ca
         ("kind: ClusterConfig\n", None, False),
         ("apiServer: {}\n", None, False),
         ("- ]", "v1.36.1", True),
+        (f"{DOUBLING}\nkind: *x19\n", "v1.36.1", True),
+        (f"{DOUBLING}\nkind: ClusterConfiguration\napiVersion: *x19\n", "v1.36.1", True),
         ("", "v1.36.1", True),
         (f"---\n{ANY}---\n", "v1.36.1", True),
     ],
@@ -90,6 +94,23 @@ def test_arguments_that_kind_drops_are_warned_of(patch: str, count: int) -> None
     sentences = ineffective_patches({"kubeadmConfigPatches": [patch]}, "v1.36.1")
     assert len(sentences) == count
     assert all("write extraArgs as a list" in one for one in sentences)
+
+
+@pytest.mark.parametrize("patch", ["a\n---\n" * 500, "\n---" * 500, f"a: [{'b,' * 2000}]\n", "- {}\n" * 1000])
+def test_patches_are_read_as_long_as_they_are_not_too_much_together(
+    patch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object may hold 1.5 MB of them, and every reconcile reads them."""
+    read = list[str]()
+    monkeypatch.setattr(yamlio, "load_texts", read.append)
+    nodes = [{"kubeadmConfigPatches": [patch] * 8}] * 64
+    ineffective_patches({"kubeadmConfigPatches": [patch] * 64, "nodes": nodes}, None)
+    assert 0 < 8 * len(read) + sum(map(yamlio.signs, read)) <= 10_000
+
+
+def test_patches_of_a_large_cluster_are_all_read() -> None:
+    nodes = [{"kubeadmConfigPatches": [f"{ANY}a: {{b: {{c: '{n}', d: [e, f, g, h]}}}}\n", OLD]} for n in range(64)]
+    assert len(ineffective_patches({"nodes": nodes}, "v1.36.1")) == 64
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 from typing import Any
 
+import pytest
+
+from capk.errors import InvalidSpec
 from capk.kindconfig.certificatenames import with_certificate_names
 from capk.kindconfig.patches import kubeadm_documents
 
@@ -43,3 +46,8 @@ def test_patches_without_a_list_of_names_count_as_none() -> None:
     config = with_certificate_names({"kubeadmConfigPatches": odd}, ["10.0.0.7"])
     assert names_of(config["kubeadmConfigPatches"][-1:]) == ["localhost", "10.0.0.7"]
     assert config["kubeadmConfigPatches"][:-1] == odd
+
+
+def test_patches_that_are_too_long_to_find_the_users_names_are_refused() -> None:
+    with pytest.raises(InvalidSpec, match=r"spec\.kubeadmConfigPatches: is too long to find the names"):
+        with_certificate_names({"kubeadmConfigPatches": [patch("a.example"), "a: b\n---\n" * 2000]}, ["10.0.0.7"])

@@ -17,6 +17,8 @@ RECORDED = Path(__file__).parents[2] / "fixtures" / "kubeadm"
 TOKEN = "0a1b2c.0a1b2c3d4e5f6a7b"
 WORKER = "kind://docker/rec/rec-w1"
 PATCH = "kind: JoinConfiguration\n"
+DOUBLING = "\n".join(["x0: &x0 [a]", *(f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}]" for n in range(1, 20))])
+"""Half a million texts in 20 lines, and twice as many with each more line."""
 
 
 def recorded(name: str = "v1beta4") -> str:
@@ -148,6 +150,7 @@ def test_patches_are_merged_in_their_order_and_null_removes() -> None:
         (PATCH + "nodeRegistration: {kubeletExtraArgs: {provider-id: x}}", "argument provider-id"),
         (PATCH + "nodeRegistration: {kubeletExtraArgs: {node-ip: 1.2.3.4}}", "argument node-ip"),
         (PATCH + "apiVersion: kubeadm.k8s.io/v1beta3", "leave it out"),
+        (f"{DOUBLING}\n{PATCH}apiVersion: *x19", "is not a YAML document"),
     ],
 )
 def test_patch_that_cannot_be_applied_is_refused_with_its_place(patch: str, message: str) -> None:
@@ -172,6 +175,7 @@ def test_patch_that_cannot_be_applied_is_refused_with_its_place(patch: str, mess
             "skipPhases",
         ),
         ("#" * 300_000, "256 KiB"),
+        (f"{DOUBLING}\n{PATCH}apiVersion: *x19", "0 documents"),
     ],
 )
 def test_unusable_configuration_is_refused_without_quoting_it(text: str, message: str) -> None:

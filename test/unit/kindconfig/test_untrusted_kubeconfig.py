@@ -225,6 +225,14 @@ def test_few_lines_that_unfold_to_gigabytes_cost_nothing() -> None:
         parse("\n".join(doubling))
 
 
+def test_names_that_take_long_to_compare_are_refused() -> None:
+    """They hold the same texts, but no two of their lists are the same list: each more line doubles the time."""
+    chains = [[f"{name}{n}: &{name}{n} [*{name}{n - 1}, *{name}{n - 1}]" for n in range(1, 21)] for name in "ab"]
+    lines = ["kind: Config", "a0: &a0 [dev]", *chains[0], "b0: &b0 [dev]", *chains[1]]
+    with pytest.raises(BadKubeconfig, match="the text is not YAML"):
+        parse("\n".join([*lines, "current-context: *a20", "contexts: [{name: *b20, context: {}}]"]))
+
+
 def test_user_with_a_token_keeps_the_token_alone() -> None:
     document = rebuilt(admin_conf({"token": "abc.def", "tokenFile": "/etc/passwd", "as": "root"}))
     assert document["users"] == [{"name": "kind-dev", "user": {"token": "abc.def"}}]

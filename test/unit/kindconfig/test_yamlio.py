@@ -17,7 +17,7 @@ def test_hundred_levels_are_read():
 
 def test_shallow_and_deep_texts_are_read_alike():
     document = {"name": "dev", "on": "yes", "many": [{"number": "1", "text": f"{number}: ü"} for number in range(2)]}
-    large = {**document, "many": document["many"] * 500}
+    large = {**document, "many": document["many"] * 300}
     assert yamlio.load_texts(yamlio.dump(document)) == document
     assert yamlio.load_texts(yamlio.dump(large)) == large
 
@@ -33,9 +33,35 @@ def test_scalars_stay_the_texts_that_they_are():
     }
 
 
-def test_merges_that_double_with_each_line_are_not_followed():
-    lines = ["x0: &x0 {a: b}", *(f"x{n}: &x{n} {{<<: [*x{n - 1}, *x{n - 1}]}}" for n in range(1, 60))]
-    assert list(yamlio.load_texts("\n".join(lines))["x59"]) == ["<<"]
+def doubling(levels: int, first: str = "{a: b}", form: str = "[*x{0}, *x{0}]") -> str:
+    """Return lines of which each holds the one before it twice, so that the last one holds 2 ** levels values."""
+    lines = [f"x0: &x0 {first}", *(f"x{n}: &x{n} {form.format(n - 1)}" for n in range(1, levels))]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("form", ["[*x{0}, *x{0}]", "{{p: *x{0}, q: *x{0}}}", "{{<<: [*x{0}, *x{0}]}}"])
+def test_aliases_that_double_with_each_line_are_refused(form):
+    """Whoever prints, compares or searches such a document would need longer than the universe has."""
+    with pytest.raises(yaml.YAMLError, match="more than 5000 texts, lists and mappings"):
+        yamlio.load_texts(doubling(60, form=form))
+
+
+def test_long_text_that_aliases_repeat_is_refused():
+    text = f"a: &a {'x' * 10_000}\nb: [{', '.join(['*a'] * 7)}]"
+    with pytest.raises(yaml.YAMLError, match="aliases repeat more than 65536 characters"):
+        yamlio.load_texts(text)
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "&a {b: *a}", "a: *b", "&a [&b [*a]]"])
+def test_alias_of_what_contains_it_or_of_nothing_is_an_error(text):
+    with pytest.raises(yaml.YAMLError):
+        yamlio.load_texts(text)
+
+
+def test_aliases_of_ordinary_size_are_followed():
+    text = "a: &a {v: '3'}\nb: &b [*a, x]\nc: [*a, *b]\n"
+    assert yamlio.load_texts(text)["c"] == [{"v": "3"}, [{"v": "3"}, "x"]]
+    assert len(yamlio.load_texts(doubling(9))["x8"]) == 2
 
 
 def test_fields_keep_their_order():

@@ -51,6 +51,7 @@ FULL = Failure(Reason.OUT_OF_DISK, "the disk is full")
 NO_ENGINE = Failure(Reason.ENGINE_UNREACHABLE, "docker does not answer")
 DELETED = {"deletionTimestamp": NOW.isoformat()}
 ALONE = {"spec": {"clusterName": "dev"}, "owned": False}
+LONG_PATCH = "kind: JoinConfiguration\n---\n" * 250
 RETAINING = kindcluster({"deletionPolicy": "Retain"}, annotations=COMPLETE, status=UP)
 
 
@@ -359,6 +360,7 @@ class TestJoin:
             ({"extraMounts": [{"hostPath": "/etc"}]}, "spec.extraMounts[0].hostPath: /etc is outside the paths"),
             ({"kubeadmConfigPatches": ["kind: X\n"]}, "spec.kubeadmConfigPatches[0]: is not a YAML document with"),
             ({"kubeadmConfigPatches": ["a: [\n"]}, "spec.kubeadmConfigPatches[0]: is not a YAML document with"),
+            ({"kubeadmConfigPatches": [LONG_PATCH] * 16}, "spec.kubeadmConfigPatches[3]: is too long, together with"),
             (
                 {"kubeadmConfigPatches": ["kind: JoinConfiguration\n---\nkind: KubeletConfiguration\n"]},
                 "spec.kubeadmConfigPatches[0]: is not a YAML document with",
