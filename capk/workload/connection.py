@@ -18,11 +18,15 @@ from urllib.parse import urlsplit
 
 from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.clientcertificate import load_login
-from capk.workload.response import BadResponse, Response, read_response
+from capk.workload.response import MOST_BYTES, BadResponse, Response, read_response
 
 _MOST_READS: Final = 256
 """64 KiB arrive in 64 pieces or fewer. A server that sends single bytes wants to waste our processor time."""
 _READ_BYTES: Final = 16 * 1024
+_MOST_HANDSHAKE_BYTES: Final = 16 * 1024
+"""An API server of kind sends 2 KiB. Each certificate of a chain may cost us 10 ms, and a chain may have 75 of them."""
+_MOST_ANSWER_BYTES: Final = 2 * MOST_BYTES
+"""An answer with the frames of TLS around it."""
 _Result = TypeVar("_Result")
 
 
@@ -50,6 +54,8 @@ class Connection:
         self._login = login
         self._socket: socket.socket | None = None
         self._reads = 0
+        self._left = 0
+        """How many more bytes the server may send for the current step."""
 
     @property
     def is_open(self) -> bool:
@@ -80,6 +86,7 @@ class Connection:
         self._socket = None
 
     async def _ask(self, path: str) -> Response:
+        self._left = _MOST_ANSWER_BYTES
         await self._step(self._tls.write, self._request(path))
         data = b""
         while True:
@@ -104,6 +111,8 @@ class Connection:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # Without finite-field Diffie-Hellman: the server may choose groups that cost us a tenth of a second each time.
         context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+        # A second handshake would be one more chain of certificates.
+        context.options |= ssl.OP_NO_RENEGOTIATION
         context.load_verify_locations(cadata=self._target.authority)
         if self._login and self._login.client_key:
             load_login(context, self._login)
@@ -111,6 +120,7 @@ class Connection:
         name = self._target.server_name or host
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self._socket = await _connect(host, port)
+        self._left = _MOST_HANDSHAKE_BYTES
         await self._step(self._tls.do_handshake)
 
     async def _step(self, action: Callable[..., _Result], *arguments: object) -> _Result:
@@ -138,6 +148,9 @@ class Connection:
         data = await asyncio.get_running_loop().sock_recv(self._socket, _READ_BYTES)
         if not data:
             raise ConnectionResetError("the server closed the connection")
+        self._left -= len(data)
+        if self._left < 0:
+            raise BadResponse("the server sends more in TLS than an API server needs")
         self._incoming.write(data)
 
 

@@ -9,6 +9,7 @@ import tempfile
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from capk.manager.facts import health_facts
 from capk.workload import ask as asking
 from capk.workload.answer import EXPIRED, uid_in, version_in
 from capk.workload.ask import KUBE_SYSTEM, ask
-from capk.workload.connection import Target
+from capk.workload.connection import Connection, Target
 from capk.workload.health import Health, judge
 from capkdev.certificates import Authority
 from capkdev.fakekind.kubeconfig import render as render_kubeconfig
@@ -203,6 +204,47 @@ async def test_address_that_makes_no_sense_is_an_answer_and_not_the_end_of_the_p
     answer = await ask(Target(f"https://{host}:1", Authority("x").certificate.decode(), name), "/readyz")
     assert not answer.came
     assert answer.said
+
+
+async def test_chain_of_many_certificates_is_not_verified(tmp_path: Path) -> None:
+    """Each certificate may cost 10 ms, in which nothing else of the provider runs."""
+    authority = Authority("kubernetes")
+    pair = authority.issue_server("kube-apiserver", ["127.0.0.1"])
+    (tmp_path / "server.pem").write_bytes(pair.certificate + authority.certificate * 40 + pair.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    server = Server(authority, reply=http("ok"))
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
+    server.url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    answer = await ask(server.target, "/readyz")
+    listening.close()
+    assert (answer.status, answer.said) == (0, "the server sends more in TLS than an API server needs")
+    assert not server.requests
+
+
+async def test_messages_of_tls_itself_end_at_a_bound() -> None:
+    """Such as new keys: each costs time, none is part of an answer, and they need no end."""
+    received = list[int]()
+
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not writer.is_closing():
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    def never(*_: object) -> None:
+        raise ssl.SSLWantReadError
+
+    listening = await asyncio.start_server(flood, "127.0.0.1", 0)
+    connection = Connection(Target("https://127.0.0.1:1", ""))
+    connection._socket = socket.create_connection(listening.sockets[0].getsockname()[:2])
+    connection._socket.setblocking(False)
+    connection._tls = SimpleNamespace(read=never, write=never)
+    connection._incoming = SimpleNamespace(write=lambda data: received.append(len(data)))
+    connection._outgoing = ssl.MemoryBIO()
+    answer = await asking.ask_on(connection, "/readyz")
+    listening.close()
+    assert answer.said == "the server sends more in TLS than an API server needs"
+    assert sum(received) <= 128 * 1024
 
 
 async def test_certificate_that_has_expired_is_recognised() -> None:
