@@ -4,8 +4,10 @@ Liveness means that a restart would help. It fails if a loop of this process is 
 or the container engine is unavailable: a restart would interrupt running creations and cure nothing.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -31,6 +33,12 @@ class WatchedQueue(Protocol):
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+MOST_CONNECTIONS: Final = 64
+"""Probes and scrapes take milliseconds, so that each of their connections is among the newest."""
+SERIES_SECONDS: Final = 0.25
+"""How long the same series are served. To write them takes some milliseconds, in which nothing else happens."""
+_IDLE_SECONDS: Final = 75.0
+"""How long a connection may be silent."""
 _SHUTDOWN_SECONDS: Final = 1.0
 
 
@@ -137,31 +145,68 @@ class HealthServer:
 
     Each probe answers 200 with `ok`, or 503 with one line per failed check: `name: problem`.
     live, ready: the checks by name. metrics: None disables `/metrics`.
+    It answers everyone. So that nobody can use up the open files of the process, or keep probes from being answered, it
+    closes the oldest connections where there are more than MOST_CONNECTIONS.
     """
 
     def __init__(
-        self, *, live: Mapping[str, Check], ready: Mapping[str, Check], metrics: Exposition | None = None
+        self,
+        *,
+        live: Mapping[str, Check],
+        ready: Mapping[str, Check],
+        metrics: Exposition | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = web.Application()
         self._app.router.add_get("/healthz", _probe(live))
         self._app.router.add_get("/readyz", _probe(ready))
         if metrics is not None:
-            self._app.router.add_get("/metrics", _series(metrics))
+            self._app.router.add_get("/metrics", _series(metrics, clock))
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port; the system chooses one for 0. Raises OSError if the port is taken."""
-        runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runner = runner = web.AppRunner(
+            self._app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=_IDLE_SECONDS,
+        )
         await runner.setup()
-        self._runner = runner
-        await web.TCPSite(runner, host, port).start()
-        return int(runner.addresses[0][1])
+        accept = partial(_accept, runner)
+        self._listening = await asyncio.get_running_loop().create_server(accept, host, port)
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(_opened(self._runner)) if self._runner else 0
 
     async def stop(self) -> None:
         """Stop listening."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+
+def _accept(runner: web.AppRunner) -> asyncio.Protocol:
+    """Return the handler of a new connection, and close the oldest ones if there are too many."""
+    opened = _opened(runner)
+    for oldest in opened[: max(0, len(opened) + 1 - MOST_CONNECTIONS)]:
+        oldest.abort()
+    assert runner.server is not None
+    return runner.server()
+
+
+def _opened(runner: web.AppRunner) -> list[asyncio.Transport]:
+    """Return the open connections, the oldest first."""
+    transports = (handler.transport for handler in (runner.server.connections if runner.server else ()))
+    return [transport for transport in transports if transport is not None and not transport.is_closing()]
 
 
 def _probe(checks: Mapping[str, Check]) -> _Handler:
@@ -174,9 +219,14 @@ def _probe(checks: Mapping[str, Check]) -> _Handler:
     return answer
 
 
-def _series(metrics: Exposition) -> _Handler:
+def _series(metrics: Exposition, clock: Callable[[], float]) -> _Handler:
+    written, series = float("-inf"), (b"", "")
+
     async def answer(_: web.Request) -> web.Response:
-        body, content_type = metrics()
+        nonlocal written, series
+        if (now := clock()) - written >= SERIES_SECONDS:
+            written, series = now, metrics()
+        body, content_type = series
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return answer

@@ -1,10 +1,19 @@
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from capk.runtime.metrics import Metrics
-from capk.runtime.probes import HealthServer, Heartbeat, StartupCheck, WatchLag, moving_queue
+from capk.runtime.probes import (
+    MOST_CONNECTIONS,
+    SERIES_SECONDS,
+    HealthServer,
+    Heartbeat,
+    StartupCheck,
+    WatchLag,
+    moving_queue,
+)
 
 
 class Clock:
@@ -47,6 +56,50 @@ async def test_probes_tell_what_is_wrong(session: aiohttp.ClientSession) -> None
         await server.stop()
     with pytest.raises(aiohttp.ClientConnectionError):
         await session.get(f"http://127.0.0.1:{port}/healthz")
+
+
+async def test_connections_that_stay_neither_use_up_the_files_nor_keep_probes_out(
+    session: aiohttp.ClientSession,
+) -> None:
+    server = HealthServer(live={}, ready={}, metrics=Metrics().exposition)
+    port = await server.start("127.0.0.1", 0)
+    opened = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]()
+    try:
+        for _ in range(5):
+            for _ in range(60):
+                opened.append(await asyncio.open_connection("127.0.0.1", port))
+                opened[-1][1].write(b"GET /healthz HTTP/1.1\r\n")
+            async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+                assert answer.status == 200
+        assert server.connections <= MOST_CONNECTIONS
+        closed = asyncio.gather(*(reader.read() for reader, _ in opened[:200]), return_exceptions=True)
+        assert len(await asyncio.wait_for(closed, 10)) == 200
+    finally:
+        for _, writer in opened:
+            writer.close()
+        await server.stop()
+
+
+async def test_series_are_written_only_so_often_however_often_they_are_read(session: aiohttp.ClientSession) -> None:
+    written = list[int]()
+
+    def exposition() -> tuple[bytes, str]:
+        written.append(1)
+        return b"up 1\n", "text/plain"
+
+    clock = Clock()
+    server = HealthServer(live={}, ready={}, metrics=exposition, clock=clock)
+    port = await server.start("127.0.0.1", 0)
+    try:
+        for _ in range(20):
+            async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                assert await answer.text() == "up 1\n"
+        assert len(written) == 1
+        clock.now += SERIES_SECONDS
+        async with session.get(f"http://127.0.0.1:{port}/metrics"):
+            assert len(written) == 2
+    finally:
+        await server.stop()
 
 
 async def test_metrics_are_served_in_prometheus_format(session: aiohttp.ClientSession) -> None:
