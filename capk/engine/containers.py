@@ -39,8 +39,15 @@ __all__ = [
 
 BATCH: Final = 250
 """Containers inspected in one call; an engine prints about 10 KB per container."""
+MOST_CONTAINERS: Final = 10_000
+"""Maximum number of containers in a listing; no machine runs as many nodes."""
+MOST_VALUES: Final = 300_000
+"""Values in one output of `inspect`, by its commas and brackets. Each may take 200 bytes in memory. A container has
+about 300."""
 MOST_INSPECTIONS: Final = 3
 """Maximum number of calls for one batch, because containers may vanish meanwhile."""
+MOST_OF_INFO: Final = 1 << 20
+"""Bytes of the output of `info`, which has some KB."""
 STOP_SECONDS: Final = 10
 """How long a container may take to end before it is killed; the engines' own default."""
 HOLD_SECONDS: Final = 300
@@ -150,9 +157,8 @@ class Containers:
         """Return all node containers of all kind clusters, running or not, by name; None without an engine."""
         if self.command is None:
             return None
-        found = await self._inspected(f"label={KIND_CLUSTER_LABEL}", "--all")
-        nodes = (self._read(inspection.node, document) for document in found)
-        return sorted((node for node in nodes if node), key=lambda node: node.name)
+        found = await self._inspected(inspection.node, f"label={KIND_CLUSTER_LABEL}", "--all")
+        return sorted((node for node in found if node), key=lambda node: node.name)
 
     async def sibling(self, container_id: str) -> Sibling:
         """Return what a new node has to have in common with an existing one. Also raises UnreadableAnswer."""
@@ -290,12 +296,12 @@ class Containers:
         """
         if self.command is None:
             return {}
-        found = await self._inspected(f"network={self.network}")
-        taken = {}
-        for document in found:
-            name = self._read(lambda document, _: inspection.name(document), document)
-            taken.update(dict.fromkeys(self._read(inspection.addresses_on, document), name))
-        return taken
+
+        def read(document: Document, network: str) -> dict[str, str]:
+            return dict.fromkeys(inspection.addresses_on(document, network), inspection.name(document))
+
+        found = await self._inspected(read, f"network={self.network}")
+        return {address: name for one in found for address, name in one.items()}
 
     async def hold_address(self, cluster: str, image: str) -> tuple[str, str]:
         """Start a placeholder, a container that only occupies the next free address of kind's network.
@@ -325,9 +331,12 @@ class Containers:
         """Remove all placeholders of a kind cluster, including those of another provider process."""
         if self.command is None:
             return
-        found = await self._inspected(f"label={HOLD_LABEL}={cluster}", "--all")
-        held = [one for one in found if self._read(lambda one, _: inspection.holds_address_for(one), one) == cluster]
-        await self.remove([str(one.get("Id", one.get("ID"))) for one in held])
+
+        def read(document: Document, _: str) -> str:
+            return inspection.identity(document) if inspection.holds_address_for(document) == cluster else ""
+
+        found = await self._inspected(read, f"label={HOLD_LABEL}={cluster}", "--all")
+        await self.remove([container for container in found if container])
 
     async def resolves_names(self) -> bool | None:
         """Return whether nodes find each other by name on kind's network; None if the engine does not report it.
@@ -356,7 +365,8 @@ class Containers:
         """Return the engine and the resources of its machine; None without an engine."""
         if self.command is None:
             return None
-        answer = await self._query("info", "--format", "{{json .}}")
+        call = ["info", "--format", "{{json .}}"]
+        answer = await self._run(call, self._query_timeout_seconds, max_stdout=MOST_OF_INFO)
         try:
             return info.read(answer.stdout)
         except UnreadableInfo as error:
@@ -380,24 +390,29 @@ class Containers:
             return False
         return (await self._query(*arguments, check=False)).exit_status == 0
 
-    async def _inspected(self, *listing: str) -> list[Document]:
-        """List and inspect containers; those that vanish in between are left out."""
+    async def _inspected(self, read: Callable[[Document, str], T], *listing: str) -> list[T]:
+        """List and inspect containers, and return what `read` makes of each; those that vanish meanwhile are left out.
+
+        The rest of their descriptions is dropped batch by batch: an engine on another machine may print any amount.
+        """
         ids = await self._ids(*listing)
-        found: list[Document] = []
+        found: list[T] = []
         for start in range(0, len(ids), BATCH):
-            found += await self._inspected_in_parts(ids[start : start + BATCH], listing)
+            found += await self._inspected_in_parts(read, ids[start : start + BATCH], listing)
         return found
 
-    async def _inspected_in_parts(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
+    async def _inspected_in_parts(
+        self, read: Callable[[Document, str], T], ids: Sequence[str], listing: Sequence[str]
+    ) -> list[T]:
         """Inspect containers, in smaller parts if their output is too long: one with many mounts must not hide all."""
         try:
-            return await self._inspected_batch(ids, listing)
+            return [self._read(read, document) for document in await self._inspected_batch(ids, listing)]
         except TooMuchOutput:
             if len(ids) == 1:
                 raise
         half = len(ids) // 2
-        parts = [await self._inspected_in_parts(part, listing) for part in (ids[:half], ids[half:])]
-        return [document for part in parts for document in part]
+        parts = [await self._inspected_in_parts(read, part, listing) for part in (ids[:half], ids[half:])]
+        return [one for part in parts for one in part]
 
     async def _inspected_batch(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
         """Inspect containers.
@@ -423,6 +438,8 @@ class Containers:
         return list(found.values())
 
     def _documents(self, output: command.Output) -> dict[str, Document]:
+        if sum(map(output.stdout.count, "{[,")) > MOST_VALUES:
+            raise TooMuchOutput([*(self.command or ()), "inspect"], f"it printed more than {MOST_VALUES} values", 0)
         try:
             return inspection.documents(output.stdout)
         except Unreadable as error:
@@ -445,6 +462,8 @@ class Containers:
         ids = output.stdout.split()
         if not all(inspection.CONTAINER_ID.fullmatch(container) for container in ids):
             raise UnreadableAnswer([*(self.command or ()), "ps"], "it does not consist of container ids")
+        if len(ids) > MOST_CONTAINERS:
+            raise UnreadableAnswer([*(self.command or ()), "ps"], f"it lists more than {MOST_CONTAINERS} containers")
         return ids
 
     async def _var_volumes(self, container_ids: Sequence[str]) -> list[str]:

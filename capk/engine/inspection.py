@@ -120,9 +120,13 @@ def documents(printed: str) -> dict[str, Document]:
     for array in _arrays(printed):
         for document in _list(array, "the answer"):
             whole = _mapping(document, "a container")
-            identity = _text(whole.get("Id", whole.get("ID")), "Id", 64)
-            found[_matching(CONTAINER_ID, identity, "Id")] = whole
+            found[identity(whole)] = whole
     return found
+
+
+def identity(document: Document) -> str:
+    """Return a container's whole id. Raises Unreadable."""
+    return _matching(CONTAINER_ID, _text(document.get("Id", document.get("ID")), "Id", 64), "Id")
 
 
 def node(document: Document, network: str) -> Node | None:

@@ -13,9 +13,13 @@ from typing import Any, Final, NamedTuple
 from capk.engine import command, progress
 from capk.engine.progress import Step
 from capk.engine.workdir import WorkDir
-from capk.errors import CommandMissing, CommandTimedOut
+from capk.errors import CommandMissing, CommandTimedOut, TooMuchOutput
 from capk.kindconfig import yamlio
 
+MOST_CLUSTERS: Final = 10_000
+"""Maximum number of names in a list; no machine runs as many kind clusters."""
+MOST_OF_AN_ANSWER: Final = 1 << 20
+"""Bytes that kind may print in answer to a question; a kubeconfig has 6 KB."""
 PAUSE_SECONDS: Final = 1.0
 """Interval between two attempts to delete nodes that the engine is still creating."""
 _VERSION: Final = re.compile(r"\b(?P<version>v\d+\.\d+\.\d+\S*)(?: (?P<toolchain>[\w.-]{1,40}))?")
@@ -147,11 +151,11 @@ class Kind:
 
     async def clusters(self) -> list[str]:
         """Return the names of all kind clusters, including incomplete ones, sorted."""
-        return sorted((await self._query("get", "clusters")).split())
+        return await self._list("clusters")
 
     async def nodes(self, name: str) -> list[str]:
         """Return the names of a cluster's node containers, running or not, including its load balancer, sorted."""
-        return sorted((await self._query("get", "nodes", f"--name={name}")).split())
+        return await self._list("nodes", f"--name={name}")
 
     async def kubeconfig(self, name: str, *, internal: bool) -> str:
         """Return a cluster's kubeconfig.
@@ -170,12 +174,20 @@ class Kind:
                 env=self._env(file),
             )
 
+    async def _list(self, *arguments: str) -> list[str]:
+        # An engine on another machine may list anything.
+        listed = (await self._query("get", *arguments)).split(maxsplit=MOST_CLUSTERS)
+        if len(listed) > MOST_CLUSTERS:
+            raise TooMuchOutput([*self.command, "get", *arguments], f"it lists more than {MOST_CLUSTERS} names", 0)
+        return sorted(listed)
+
     async def _query(self, *arguments: str) -> str:
         # Queries neither read nor write a kubeconfig file.
         output = await command.run(
             [*self.command, *arguments],
             timeout_seconds=self._query_timeout_seconds,
             env=self._env(Path(os.devnull)),
+            max_stdout=MOST_OF_AN_ANSWER,
         )
         return output.stdout
 

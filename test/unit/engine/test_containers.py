@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from capk.api.names import CLAIM_MOUNT_FOLDER
-from capk.engine import command
+from capk.engine import command, inspection
 from capk.engine.containers import WRITE_SCRIPT, Containers, Node, UnreadableAnswer, chosen_engine, engine_command
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
@@ -254,6 +254,41 @@ class TestNodes:
             (docker.directory / f"{document['Id']}.json").write_text(json.dumps([document]))
         assert [node.container_id for node in await containers.nodes() or []] == [A, B, C]
         assert len(docker.calls) < 8
+
+    async def test_of_each_description_only_what_is_needed_is_kept(self, docker, containers, monkeypatch):
+        """An engine on another machine may print 8 MiB for each of its calls."""
+        ids, calls = [f"{number:064x}" for number in range(501)], list[int]()
+        docker.has(*(inspected(f"n{number}", id=container) for number, container in enumerate(ids)))
+        read = inspection.node
+
+        def noting(document: dict[str, Any], network: str) -> Node | None:
+            calls.append(len(docker.calls))
+            return read(document, network)
+
+        monkeypatch.setattr(inspection, "node", noting)
+        assert len(await containers.nodes()) == 501
+        assert calls == [2] * 250 + [3] * 250 + [4]
+
+    async def test_engine_that_lists_more_containers_than_any_machine_runs_is_a_failed_command(
+        self, docker, containers
+    ):
+        docker.says("ps", "".join(f"{number:064x}\n" for number in range(10_001)))
+        with pytest.raises(UnreadableAnswer, match="it lists more than 10000 containers"):
+            await containers.nodes()
+        assert len(docker.calls) == 1
+
+    @pytest.mark.parametrize("filling", [[[]], [{}], [1]])
+    async def test_description_of_many_small_values_is_not_read(self, docker, containers, filling, monkeypatch):
+        """In memory they would take more than twenty times as much as in the output."""
+        docker.has(inspected(Filling=filling * 300_000))
+        monkeypatch.setattr(inspection, "documents", lambda printed: pytest.fail("it was read"))
+        with pytest.raises(TooMuchOutput, match="exit status 0"):
+            await containers.nodes()
+
+    async def test_endless_description_of_the_engine_is_not_read(self, docker, containers):
+        docker.path.write_text("#!/bin/sh\nhead -c 1048577 /dev/zero\n")
+        with pytest.raises(TooMuchOutput):
+            await containers.info()
 
     async def test_container_of_an_empty_cluster_name_is_no_node(self, docker, containers):
         docker.has(inspected(Config={"Labels": {"io.x-k8s.kind.cluster": ""}}))

@@ -11,7 +11,7 @@ import yaml
 from capk.api.names import Reason
 from capk.engine.kind import Kind
 from capk.engine.workdir import WorkDir
-from capk.errors import CommandFailed, CommandMissing, CommandTimedOut
+from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.33.0"
 
@@ -209,6 +209,16 @@ async def test_queries(kind, script):
 async def test_no_clusters_is_an_empty_list(kind, script):
     script.print_recording("get-clusters-none")
     assert await kind.clusters() == []
+
+
+@pytest.mark.parametrize("printed", ["seq 10001", "head -c 1048577 /dev/zero"])
+async def test_endless_list_is_a_failed_command(kind, script, printed):
+    """An engine on another machine may list anything, and each name takes many times its length."""
+    script.behave(printed)
+    with pytest.raises(TooMuchOutput):
+        await kind.clusters()
+    with pytest.raises(TooMuchOutput):
+        await kind.nodes("dev")
 
 
 async def test_engine_that_is_down_is_not_the_same_as_no_clusters(kind, script):
