@@ -58,6 +58,8 @@ class RemoteFiles:
             _replace(directory / file, content, 0o600)
         common = {
             **dict.fromkeys(_NOT_INHERITED, ""),
+            # docker would send logins for registries, and the password of a proxy, from the provider's own one.
+            "DOCKER_CONFIG": str(directory),
             "KIND_EXPERIMENTAL_PROVIDER": "docker",
             "DOCKER_HOST": docker.url,
         }

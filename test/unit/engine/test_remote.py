@@ -35,6 +35,16 @@ def test_docker_finds_its_keys_and_nothing_of_the_providers_own_engine(remote: R
     assert variables["KIND_EXPERIMENTAL_PROVIDER"] == "docker"
 
 
+@pytest.mark.parametrize(("docker", "data"), [(TLS, tls_data()), (SSH, ssh_data())])
+def test_logins_and_proxies_of_the_providers_own_docker_are_not_sent_to_another_engine(
+    remote: RemoteFiles, docker: DockerHost, data: dict[str, str]
+) -> None:
+    """docker sends the login for a registry with each pull, and the image is the user's choice."""
+    directory = Path(remote.write("lab", docker, data)["DOCKER_CONFIG"])
+    assert directory.is_dir()
+    assert not (directory / "config.json").exists()
+
+
 def test_only_the_provider_can_read_the_files(remote: RemoteFiles) -> None:
     for name, docker, data in (("a", TLS, tls_data()), ("b", SSH, ssh_data())):
         variables = remote.write(name, docker, data)
