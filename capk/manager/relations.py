@@ -11,9 +11,10 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, KINDCluster, KINDControlPlane, KINDMachine, Object, OwnerCluster
 from capk.engine.place import SHARED
+from capk.manager.claimindex import ClaimIndex
 from capk.manager.engineclasses import class_key, place_key
 from capk.manager.machines import Machines
-from capk.plan.claims import Claim, claim_of, cluster_name, comes_first, holds_name, inherits_first, precedes
+from capk.plan.claims import Claim, cluster_name, comes_first, holds_name, precedes
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
 
@@ -30,28 +31,23 @@ class Relations:
         self.machines = Machines(store)
         self._store = store
         self.place_of = place_of
-        self._claims: dict[Key, Claim | None] = {}
+        self._claims = ClaimIndex(store)
         self._names: dict[Key, str] = {}
         self._places: dict[Key, str] = {}
         self._at: dict[str, set[Key]] = defaultdict(set)
         """Key of a place -> the KINDClusters whose kind clusters are there."""
         self._wanted_by: dict[str, set[Key]] = defaultdict(set)
-        self._uids: dict[Key, str] = {}
-        self._alive: set[str] = set()
-        self._claim_ids: dict[Key, str] = {}
-        self._claiming: dict[str, set[Key]] = defaultdict(set)
-        """Id in the claim of another object -> the objects that hold that claim, valid or not."""
         store.listen(names.KIND_CLUSTERS, self._changed)
         store.listen(names.KIND_ENGINE_CLASSES, lambda key: self._choose_again(None))
         store.listen(names.NAMESPACES, lambda key: self._choose_again(key.name))
 
     def claim(self, key: Key) -> Claim | None:
         """Return the claim of a KINDCluster, if it is valid."""
-        return self._claims.get(key)
+        return self._claims.of(key)
 
     def copies_claim(self, key: Key) -> bool:
         """Return whether a KINDCluster holds the claim of another existing one, as a copied manifest does."""
-        return self._claim_ids.get(key) in self._alive
+        return self._claims.is_copy(key)
 
     def name(self, key: Key) -> str:
         """Return the name of a KINDCluster's kind cluster; empty if there is no such object."""
@@ -97,7 +93,7 @@ class Relations:
         If the engine lists no ids, return whether another object has claimed the name.
         """
         wanted = set(ids) - {cluster.uid}
-        if wanted & self._alive:
+        if wanted & self._claims.alive:
             return True
         others = self._competitors(cluster.key) & self._at.get(self._places.get(cluster.key, ""), set())
         claims = [claim for key in others if (claim := self.claim(key))]
@@ -105,7 +101,7 @@ class Relations:
 
     def is_claimed(self, uids: Collection[str]) -> bool:
         """Return whether an object has a claim to what was made for one of these objects."""
-        return any(claim is not None and claim.uid in uids for claim in self._claims.values())
+        return any(claim is not None and claim.uid in uids for claim in map(self.claim, self._names))
 
     def addresses_of_others(self, place: str, name: str) -> frozenset[str]:
         """Return the addresses that control planes of all other kind clusters at that place need."""
@@ -219,19 +215,8 @@ class Relations:
 
     def _changed(self, key: Key) -> None:
         """Update the indexes after the store has changed or removed a KINDCluster."""
-        raw = self._store.get(key)
-        before, now = self._uids.pop(key, None), KINDCluster(raw).uid if raw else None
-        if now:
-            self._uids[key] = now
-            self._alive.add(now)
-        if before and before != now:
-            self._alive.discard(before)
-        inherited = self._claim_ids.get(key)
-        self._recompute(key)
-        # Claims with this uid may become valid or invalid. If several objects hold one, it is valid for only one.
-        uids = {inherited, self._claim_ids.get(key), *((before, now) if before != now else ())}
-        for other in {other for uid in uids if uid for other in self._claiming.get(uid, ())} - {key}:
-            self._recompute(other)
+        for affected in self._claims.update(key):
+            self._recompute(affected)
 
     def _choose_again(self, namespace: str | None) -> None:
         """Update the places of KINDClusters, which may depend on the classes, and on the labels of their namespaces."""
@@ -244,34 +229,15 @@ class Relations:
         raw = self._store.get(key)
         if (name := self._names.pop(key, None)) is not None:
             _discard(self._wanted_by, name, key)
-        if (uid := self._claim_ids.pop(key, None)) is not None:
-            _discard(self._claiming, uid, key)
-        self._claims.pop(key, None)
         if (place := self._places.pop(key, None)) is not None:
             _discard(self._at, place, key)
         if raw is None:
             return
         cluster = KINDCluster(raw)
-        if cluster.claim_id != cluster.uid:
-            self._claim_ids[key] = cluster.claim_id
-            self._claiming[cluster.claim_id].add(key)
-        self._claims[key] = claim = self._valid_claim(cluster)
-        self._names[key] = name = cluster_name(cluster, claim)
+        self._names[key] = name = cluster_name(cluster, self.claim(key))
         self._places[key] = place = self.place_of(cluster)
         self._at[place].add(key)
         self._wanted_by[name].add(key)
-
-    def _valid_claim(self, cluster: KINDCluster) -> Claim | None:
-        """Return the claim of an object, if valid: of several objects with another's claim, only the first has one."""
-        claim = claim_of(cluster, self._alive.__contains__)
-        if claim is None or claim.uid == cluster.uid:
-            return claim
-        carriers = (self._store.get(key) for key in self._claiming[claim.uid] - {cluster.key})
-        others = (KINDCluster(raw) for raw in carriers if raw)
-        is_anothers = any(
-            inherits_first(cluster, other) and claim_of(other, self._alive.__contains__) == claim for other in others
-        )
-        return None if is_anothers else claim
 
 
 def _discard(index: dict[str, set[Key]], value: str, key: Key) -> None:

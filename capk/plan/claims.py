@@ -14,6 +14,9 @@ from capk.api.objects import KINDCluster
 IsAlive = Callable[[str], bool]
 """Whether a KINDCluster with that uid exists."""
 
+InheritanceRank = tuple[bool, bool, datetime, str, str]
+"""What `inheritance_rank` returns."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -105,17 +108,14 @@ def comes_first(
     return claim is None and not cluster.is_provisioned and may and precedes(cluster, None, other, None)
 
 
-def inherits_first(cluster: KINDCluster, other: KINDCluster) -> bool:
-    """Return whether `other` has precedence for a claim that both copied: its status shows the cluster, or it is older.
+def inheritance_rank(cluster: KINDCluster) -> InheritanceRank:
+    """Return the rank of an object among those that copied one claim; the lowest has precedence.
 
-    Anyone can copy an annotation. Only the provider writes a status.
+    That is the one whose status shows the cluster, or the oldest. Anyone can copy an annotation. Only the provider
+    writes a status.
     """
-
-    def rank(candidate: KINDCluster) -> tuple[bool, bool, datetime, str, str]:
-        is_unseen = not candidate.is_true(Condition.CLUSTER_CREATED)
-        return not candidate.is_provisioned, is_unseen, candidate.created_at, candidate.namespace, candidate.name
-
-    return rank(other) < rank(cluster)
+    is_unseen = not cluster.is_true(Condition.CLUSTER_CREATED)
+    return not cluster.is_provisioned, is_unseen, cluster.created_at, cluster.namespace, cluster.name
 
 
 def _own_names(cluster: KINDCluster) -> set[str]:

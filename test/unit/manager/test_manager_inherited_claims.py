@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from capk.api import names
 from capk.api.names import KIND_CLUSTERS
-from capk.api.objects import Key
+from capk.api.objects import Key, KINDCluster
 from capk.manager.relations import Relations
-from capk.plan.claims import Claim
+from capk.plan.claims import Claim, claim_of, inheritance_rank
 from capk.runtime.store import Store
 
 
@@ -82,3 +84,80 @@ def test_claim_of_a_living_object_counts_for_it_alone(clusters) -> None:
     clusters.put("maker", claim_id="uid-of-maker", age=1)
     assert clusters.claim("maker") == Claim("dev", "uid-of-maker")
     assert clusters.claim("copy") is None
+
+
+class CountingStore(Store):
+    """gets: how often an object was looked up."""
+
+    gets = 0
+
+    def get(self, key: Key) -> Any:
+        self.gets += 1
+        return super().get(key)
+
+
+@pytest.mark.parametrize("has_one_name", [True, False])
+def test_annotations_of_hundreds_of_objects_cost_no_more_with_each_event(has_one_name: bool) -> None:
+    """Everyone who may create a KINDCluster can write the same id into each."""
+    store = CountingStore()
+    relations = Relations(store)
+    for number in range(200):
+        name = "dev" if has_one_name else f"dev-{number}"
+        annotations = {names.CLAIM_ANNOTATION: name, names.CLAIM_ID_ANNOTATION: "former"}
+        metadata = {"name": f"dev-{number}", "namespace": "tenant", "uid": f"uid-{number}", "annotations": annotations}
+        changing = {"resourceVersion": str(number + 1), "creationTimestamp": f"{2200 - number}-01-01T00:00:00Z"}
+        spec = {"clusterName": name}
+        store.gets = 0
+        store.put(KIND_CLUSTERS, {"kind": KIND_CLUSTERS.kind, "metadata": metadata | changing, "spec": spec})
+        assert store.gets < 20
+    claims = [relations.claim(key) for key in store.keys(KIND_CLUSTERS)]
+    assert sum(claim is not None for claim in claims) == (1 if has_one_name else 200)
+
+
+UIDS = ("a", "b", "c", "d")
+
+
+def cluster(name: str, uid: str, claim: str, claim_id: str, provisioned: bool, year: int) -> dict[str, Any]:
+    annotations = {names.CLAIM_ANNOTATION: claim, names.CLAIM_ID_ANNOTATION: claim_id}
+    metadata = {"name": name, "namespace": "default", "uid": uid, "annotations": annotations}
+    status = {"initialization": {"provisioned": provisioned}}
+    metadata["creationTimestamp"] = f"20{year}-01-01T00:00:00Z"
+    return {"kind": KIND_CLUSTERS.kind, "metadata": metadata, "spec": {"clusterName": claim}, "status": status}
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(UIDS),
+        st.builds(
+            lambda uid, *more: cluster(f"of-{uid}", uid, *more),
+            st.sampled_from(UIDS),
+            st.sampled_from(["of-a", "of-b", "of-c"]),
+            st.sampled_from([*UIDS, "gone"]),
+            st.booleans(),
+            st.integers(10, 12),
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(STEPS)
+def test_claims_are_valid_by_the_rule_whatever_comes_and_goes(steps: list[str | dict[str, Any]]) -> None:
+    """The rule: among the existing objects with a claim of an object that is gone, the first in rank has it."""
+    store = Store()
+    relations = Relations(store)
+    for version, step in enumerate(steps, start=1):
+        if isinstance(step, str):
+            if raw := store.get(Key(KIND_CLUSTERS.kind, "default", f"of-{step}")):
+                store.apply_event(KIND_CLUSTERS, "DELETED", raw)
+        else:
+            store.put(KIND_CLUSTERS, {**step, "metadata": {**step["metadata"], "resourceVersion": str(version)}})
+        everyone = [KINDCluster(raw) for raw in store.values(KIND_CLUSTERS)]
+        alive = {one.uid for one in everyone}
+        wanted = {one.key: claim_of(one, alive.__contains__) for one in everyone}
+        for one in everyone:
+            claim = wanted[one.key]
+            rivals = [other for other in everyone if wanted[other.key] == claim]
+            is_first = claim is None or claim.uid == one.uid or one == min(rivals, key=inheritance_rank)
+            assert relations.claim(one.key) == (claim if is_first else None)
+            assert relations.copies_claim(one.key) == (one.claim_id != one.uid and one.claim_id in alive)
