@@ -67,6 +67,8 @@ LOG_LINES: Final = 500
 LOG_BYTES: Final = 1 << 20
 """Limits of the logs of a container, in lines and in bytes: a line may have any length."""
 
+EXEC_BYTES: Final = 1 << 20
+"""Bytes that a command in a node may print; root in the node decides what it prints, and dozens run concurrently."""
 PULL_SECONDS: Final = 900
 """Time limit for pulling an image."""
 MOST_OF_A_NAME: Final = 64
@@ -248,12 +250,14 @@ class Containers:
         """Run a command in a running node and return its output.
 
         node_name: name or id of the container.
-        Also raises CommandFailed if the command itself fails, with status 126 or 127 if it cannot be started.
+        Also raises CommandFailed if the command itself fails, with status 126 or 127 if it cannot be started, or if it
+        prints more than EXEC_BYTES.
         """
         if not self.command:
             raise CommandMissing(["exec", node_name], "no container engine command is available")
         options = ["--interactive"] if stdin is not None else []
-        return await self._run(["exec", *options, node_name, *command], timeout_seconds, stdin=stdin)
+        call = ["exec", *options, node_name, *command]
+        return await self._run(call, timeout_seconds, stdin=stdin, max_stdout=EXEC_BYTES)
 
     async def read(self, node_name: str, command: Sequence[str], *, timeout_seconds: float = 30) -> command.Output:
         """Run a command in a running node that prints secrets: as `run`, but no error holds its standard output."""

@@ -74,6 +74,12 @@ async def test_node_that_prints_without_end_costs_one_heading_and_the_reason(tmp
     assert len(text) < 10_000
 
 
+async def test_node_that_prints_megabytes_does_not_fill_the_memory(tmp_path):
+    """Each of dozens of nodes may do so at the same moment, whatever the script says that it runs."""
+    engine = executable(tmp_path / "engine", "head -c 2000000 /dev/zero")
+    assert len(await node_logs(Containers([str(engine)]), "f00d")) < 10_000
+
+
 async def test_nothing_of_the_object_or_the_node_is_in_the_commands(tmp_path):
     engine = executable(tmp_path / "engine", 'printf "%s|" "$@"')
     text = await node_logs(Containers([str(engine)]), "f00d")
