@@ -26,6 +26,8 @@ MAX_TAIL: Final = 64 * 1024
 """Bytes of output kept for a failure."""
 MAX_STDOUT: Final = 8 * 1024 * 1024
 """Limit of standard output in bytes. More is a failure, because truncated output would be misread."""
+MAX_LINES: Final = 10_000
+"""Lines passed to `on_line`. kind prints some dozens, and the output of a command that failed, which may be endless."""
 MAX_LINE: Final = 4 * 1024
 """Bytes of a line passed to `on_line`; the rest of a longer line is dropped."""
 
@@ -58,7 +60,7 @@ async def run(
     """Run a command and return its output.
 
     env: the whole environment; None passes ours on.
-    on_line: called with each line of standard error as it arrives; must not raise.
+    on_line: called with each of the first MAX_LINES lines of standard error as it arrives; must not raise.
     check: False also returns the output of a failure, with its exit status.
     max_stdout: limit of standard output in bytes; a command that prints more is killed and fails.
     At the deadline and on cancellation, the whole process group gets SIGTERM, 5 s later SIGKILL, and is awaited.
@@ -99,6 +101,7 @@ class _Child:
         self.overflow = False
         self._tail = bytearray()
         self._line = b""
+        self._lines_left = MAX_LINES
         self._on_line = on_line
         self._max_stdout = max_stdout
         self._process: subprocess.Popen[bytes] | None = None
@@ -221,10 +224,12 @@ class _Child:
                 os.killpg(self._process.pid, number)
 
     def _split(self, data: bytes) -> None:
-        if self._on_line is None:
+        if self._on_line is None or not self._lines_left:
             return
         *lines, rest = re.split(rb"[\r\n]+", self._line + data)
         self._line = rest[:MAX_LINE]
+        lines = lines[: self._lines_left]
+        self._lines_left -= len(lines)
         for line in lines:
             if line:
                 self._on_line(_text(line[:MAX_LINE]))

@@ -99,6 +99,14 @@ async def test_lines_arrive_while_the_command_runs(tmp_path):
     assert lines == ["one", "two", "three"]
 
 
+async def test_lines_without_end_are_not_all_looked_at():
+    """kind prints what a failed command in a node has printed, and each line would take time from everything else."""
+    lines = []
+    output = await command.run(shell("seq 50000 >&2"), timeout_seconds=60, on_line=lines.append)
+    assert lines == [str(number) for number in range(1, command.MAX_LINES + 1)]
+    assert output.stderr.endswith("\n50000\n")
+
+
 async def test_failure_holds_status_and_all_that_was_printed():
     with pytest.raises(CommandFailed) as failure:
         await command.run(shell("echo data; sleep 0.05; echo why >&2; exit 3"), timeout_seconds=10)
