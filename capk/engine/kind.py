@@ -130,7 +130,7 @@ class Kind:
                 env=self._env(file),
                 on_line=read,
             )
-            return _content(file)
+            return _beginning(file)
 
     async def delete_cluster(self, name: str) -> None:
         """Delete a kind cluster, or the rest of a cancelled creation; an unknown name is fine.
@@ -195,5 +195,7 @@ class Kind:
         return {**os.environ, **self._environment, "KUBECONFIG": str(kubeconfig)}
 
 
-def _content(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
+def _beginning(file: Path) -> str:
+    """Return the content of a kubeconfig; of a longer file, which a node has filled, too much to be one."""
+    with file.open("rb") as content:
+        return content.read(MOST_OF_AN_ANSWER).decode(errors="replace")

@@ -11,13 +11,14 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.clientcertificate import load_login
+from capk.workload.lookups import Address, Lookups
 from capk.workload.response import MOST_BYTES, BadResponse, Response, read_response
 
 _MOST_READS: Final = 256
@@ -47,11 +48,13 @@ class Connection:
     """A connection to one API server, opened by the first request.
 
     login: adds its client certificate or token to each request; None asks as an anonymous user.
+    lookups: of host names, shared with other connections.
     """
 
-    def __init__(self, target: Target, login: Kubeconfig | None = None) -> None:
+    def __init__(self, target: Target, login: Kubeconfig | None = None, lookups: Lookups | None = None) -> None:
         self._target = target
         self._login = login
+        self._lookups = lookups or Lookups()
         self._socket: socket.socket | None = None
         self._reads = 0
         self._left = 0
@@ -119,9 +122,17 @@ class Connection:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         name = self._target.server_name or host
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
-        self._socket = await _connect(host, port)
+        self._socket = await _connect(await self._addresses(host, port))
         self._left = _MOST_HANDSHAKE_BYTES
         await self._step(self._tls.do_handshake)
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return await self._lookups.addresses(host, port)
+        # An IP address needs no lookup.
+        return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, (host, port))]
 
     async def _step(self, action: Callable[..., _Result], *arguments: object) -> _Result:
         """Run a step of TLS, and pass bytes between it and the socket until it ends."""
@@ -154,11 +165,11 @@ class Connection:
         self._incoming.write(data)
 
 
-async def _connect(host: str, port: int) -> socket.socket:
-    """Return a connected socket, after trying the addresses of a host in the resolver's order."""
+async def _connect(addresses: Sequence[Address]) -> socket.socket:
+    """Return a connected socket, after trying the addresses of a host in their order."""
     loop = asyncio.get_running_loop()
     failure = OSError("the host has no address")
-    for family, address in await _addresses(host, port):
+    for family, address in addresses:
         candidate = socket.socket(family, socket.SOCK_STREAM)
         try:
             candidate.setblocking(False)
@@ -171,13 +182,3 @@ async def _connect(host: str, port: int) -> socket.socket:
             candidate.close()
             raise
     raise failure
-
-
-async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [(family, address) for family, _, _, _, address in found]
-    # An IP address needs no thread of the resolver.
-    return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, (host, port))]

@@ -10,6 +10,7 @@ from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.answer import Answer
 from capk.workload.ask import ask_on
 from capk.workload.connection import Connection, Target
+from capk.workload.lookups import Lookups
 
 HEALTH_PATH: Final = "/readyz?exclude=etcd-readiness"
 """The path that is requested from each API server.
@@ -53,13 +54,14 @@ class ConnectionPool:
         self._most = _half_of_open_files() if most is None else most
         self._keep_seconds = keep_seconds
         self._idle: dict[_Key, Connection] = {}
+        self._lookups = Lookups()
 
     async def ask(self, target: Target, path: str, login: Kubeconfig | None = None) -> Answer:
         """Return an API server's answer, on the connection that was kept for this login or on a new one.
 
         login: adds a client certificate or a token; None asks as an anonymous user.
         """
-        connection = self._idle.pop((target, login), None) or Connection(target, login)
+        connection = self._idle.pop((target, login), None) or Connection(target, login, self._lookups)
         try:
             answer = await ask_on(connection, path)
         except BaseException:

@@ -12,6 +12,7 @@ from capk.api.names import Reason
 from capk.engine.kind import Kind
 from capk.engine.workdir import WorkDir
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
+from capk.kindconfig.kubeconfig import BadKubeconfig, parse
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "kind" / "v0.33.0"
 
@@ -209,6 +210,18 @@ async def test_queries(kind, script):
 async def test_no_clusters_is_an_empty_list(kind, script):
     script.print_recording("get-clusters-none")
     assert await kind.clusters() == []
+
+
+@pytest.mark.parametrize("printed", ["head -c 3000000 /dev/zero", "printf 'a\\377b'"])
+async def test_kubeconfig_that_a_node_has_filled_is_neither_read_whole_nor_the_end_of_the_creation(
+    kind, script, printed
+):
+    """kind passes on what is in admin.conf."""
+    script.behave(f'{printed} >"$file"')
+    text = await kind.create_cluster("dev", {"kind": "Cluster"})
+    assert 0 < len(text) <= 1 << 20
+    with pytest.raises(BadKubeconfig):
+        parse(text)
 
 
 @pytest.mark.parametrize("printed", ["seq 10001", "head -c 1048577 /dev/zero"])

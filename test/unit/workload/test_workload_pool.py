@@ -2,12 +2,17 @@
 
 import asyncio
 import resource
+import socket
+import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from capk.kindconfig.kubeconfig import parse
+from capk.workload import ask as asking
 from capk.workload.ask import KUBE_SYSTEM
+from capk.workload.lookups import MOST_LOOKUPS
 from capk.workload.pool import HEALTH_PATH, ConnectionPool
 from capkdev.fakekind.kubeconfig import render
 from test.unit.workload.hostile import Server, http
@@ -138,3 +143,50 @@ async def test_process_without_a_limit_of_open_files_keeps_connections(
         await pool.ask(server.target, HEALTH_PATH)
     assert server.connections == 1
     pool.close()
+
+
+async def test_name_that_is_never_looked_up_to_the_end_holds_up_no_other(
+    server: Server, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The label of an image may give a host whose name server never answers, and the loop has few threads."""
+    ended, looked_up, real = threading.Event(), list[str](), socket.getaddrinfo
+
+    def look_up(host: str, port: int, *arguments: Any, **options: Any) -> Any:
+        looked_up.append(host)
+        if host == "silent.example":
+            ended.wait(60)
+        return real("127.0.0.1", port, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(asking, "TIMEOUT_SECONDS", 0.05)
+    silent = replace(server.target, server="https://silent.example:6443")
+    port = server.url.rpartition(":")[2]
+    named = replace(server.target, server=f"https://named.example:{port}", server_name="127.0.0.1")
+    server.reply = http("ok")
+    try:
+        for _ in range(2):
+            await asyncio.gather(*(pool.ask(silent, HEALTH_PATH) for _ in range(40)))
+        assert looked_up == ["silent.example"]
+        monkeypatch.setattr(asking, "TIMEOUT_SECONDS", 3.0)
+        assert (await pool.ask(named, HEALTH_PATH)).status == 200
+        async with asyncio.timeout(10):
+            await asyncio.get_running_loop().getaddrinfo("management.example", 443)
+    finally:
+        ended.set()
+        pool.close()
+
+
+async def test_names_that_do_not_fit_beside_others_are_no_failure_of_their_servers(
+    server: Server, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait(60) and [])
+    monkeypatch.setattr(asking, "TIMEOUT_SECONDS", 0.05)
+    try:
+        for number in range(MOST_LOOKUPS):
+            await pool.ask(replace(server.target, server=f"https://silent-{number}.example"), HEALTH_PATH)
+        answer = await pool.ask(replace(server.target, server="https://other.example"), HEALTH_PATH)
+        assert answer.is_our_trouble
+    finally:
+        ended.set()
+        pool.close()
