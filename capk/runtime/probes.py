@@ -145,8 +145,8 @@ class HealthServer:
 
     Each probe answers 200 with `ok`, or 503 with one line per failed check: `name: problem`.
     live, ready: the checks by name. metrics: None disables `/metrics`.
-    It answers everyone who can reach it. With more than MOST_CONNECTIONS, it closes the oldest: they must neither use up
-    the open files of the process nor keep it from answering probes.
+    It answers everyone who can reach it. With more than MOST_CONNECTIONS, it closes the oldest: they must neither use
+    up the open files of the process nor keep it from answering probes.
     """
 
     def __init__(
