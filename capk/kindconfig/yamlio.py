@@ -77,8 +77,8 @@ class _Size:
             case yaml.CollectionEndEvent():
                 self._note(*self._open.pop())
 
-    def _repeat(self, anchor: str) -> None:
-        if anchor not in self._anchors:
+    def _repeat(self, anchor: str | None) -> None:
+        if anchor is None or anchor not in self._anchors:
             raise yaml.YAMLError("it has an alias without a complete value")
         events, characters = self._anchors[anchor]
         self.events += events
