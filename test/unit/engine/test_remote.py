@@ -37,11 +37,11 @@ def test_docker_finds_its_keys_and_nothing_of_the_providers_own_engine(remote: R
 
 @pytest.mark.parametrize(("docker", "data"), [(TLS, tls_data()), (SSH, ssh_data())])
 def test_logins_and_proxies_of_the_providers_own_docker_are_not_sent_to_another_engine(
-    remote: RemoteFiles, docker: DockerHost, data: dict[str, str]
+    remote: RemoteFiles, docker: DockerHost, data: dict[str, str], tmp_path: Path
 ) -> None:
     """docker sends the login for a registry with each pull, and the image is the user's choice."""
     directory = Path(remote.write("lab", docker, data)["DOCKER_CONFIG"])
-    assert directory.is_dir()
+    assert directory.is_relative_to(tmp_path / "work")
     assert not (directory / "config.json").exists()
 
 
