@@ -28,6 +28,8 @@ _WITHOUT_PHASES: Final = "v1beta2"
 """This version cannot skip phases; kind passes a flag instead."""
 
 _MOST_CHARACTERS: Final = 256 * 1024
+_MOST_SIGNS: Final = 50_000
+"""Of `PatchReader`; the text is read once for each join."""
 _MOST_ENTRIES: Final = 128
 _LONGEST: Final = 8 * 1024
 _ENDPOINT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?:[0-9]{1,5}")
@@ -119,7 +121,7 @@ def parse_join(text: str) -> JoinTemplate:
     """
     if len(text) > _MOST_CHARACTERS:
         raise BadJoinConfiguration(f"it is longer than {_MOST_CHARACTERS // 1024} KiB")
-    found = [document for document in PatchReader().documents(text) if document.get("kind") == KIND]
+    found = [document for document in PatchReader(_MOST_SIGNS).documents(text) if document.get("kind") == KIND]
     if len(found) != 1:
         raise BadJoinConfiguration(f"it has {len(found)} documents of kind {KIND}, instead of one")
     version = _version(found[0])

@@ -39,13 +39,13 @@ class PatchReader:
     """Reads the kubeadm patches of one spec, as long as they are not too much together.
 
     An object may hold 1.5 MB of them, and is reconciled often. One that is too much counts as empty, and so does every
-    longer one after it.
+    longer one after it. most: of their signs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST_SIGNS) -> None:
         self.has_left_out = False
         """Whether a patch was too much."""
-        self._left = _MOST_SIGNS
+        self._left = most
 
     def documents(self, patch: str) -> list[Mapping[str, Any]]:
         """Return the documents of a kubeadm merge patch; none if it is not YAML, or if it is too much."""

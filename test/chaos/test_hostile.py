@@ -57,6 +57,7 @@ TRICKS = (
     "yes",
     "0x10",
     "~",
+    "\n".join(["x0: &x0 [a]", *(f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}]" for n in range(1, 41)), "kind: *x40"]),
 )
 
 

@@ -175,6 +175,7 @@ def test_patch_that_cannot_be_applied_is_refused_with_its_place(patch: str, mess
             "skipPhases",
         ),
         ("#" * 300_000, "256 KiB"),
+        (PATCH + "---\na\n" * 10_000, "0 documents"),
         (f"{DOUBLING}\n{PATCH}apiVersion: *x19", "0 documents"),
     ],
 )
