@@ -24,6 +24,7 @@ from capk.engine.inspection import (
     Sibling,
     Unreadable,
 )
+from capk.engine.nodescripts import WRITE_FILE
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
 __all__ = [
@@ -52,16 +53,6 @@ STOP_SECONDS: Final = 10
 """How long a container may take to end before it is killed; the engines' own default."""
 HOLD_SECONDS: Final = 300
 """Lifetime of a placeholder that is not removed, for example because the provider was killed."""
-WRITE_SCRIPT: Final = """set -eu
-mkdir -p -- "$(dirname -- "$1")"
-new=$(mktemp -p "$(dirname -- "$1")")
-trap 'rm -f -- "$new"' EXIT
-cat >"$new"
-[ "$(wc -c <"$new")" -eq "$3" ] || { echo "$1: its content did not arrive whole" >&2; exit 1; }
-chmod -- "$2" "$new"
-mv -f -- "$new" "$1"
-"""
-"""Arguments: path, mode, length in bytes. mktemp creates a file that only its owner can read."""
 
 LOG_LINES: Final = 500
 LOG_BYTES: Final = 1 << 20
@@ -290,7 +281,7 @@ class Containers:
 
         path: absolute. mode: as for chmod.
         """
-        script = ["sh", "-c", WRITE_SCRIPT, "write-file", path, mode, str(len(content.encode()))]
+        script = ["sh", "-c", WRITE_FILE, "write-file", path, mode, str(len(content.encode()))]
         await self.run(node_name, script, stdin=content)
 
     async def occupants(self) -> Mapping[str, str]:

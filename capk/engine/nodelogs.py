@@ -6,31 +6,16 @@ It does not use `kind export logs`, which unpacks an archive from the node. Up t
 that the node chooses.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from capk.engine.containers import Containers
+from capk.engine.nodescripts import NODE_LOGS
 from capk.errors import CommandError
 
 CALL_SECONDS: Final = 20.0
 """Time limit of one command in a node; a node that has just failed may be slow."""
 REASON_LENGTH: Final = 2000
 """Maximum length of a failed command's output, in characters."""
-
-PODS_SCRIPT: Final = """ls -t /var/log/containers/*.log 2>/dev/null | head -n 16 | while read -r file; do
-  echo "--- $file"
-  tail -c 16384 -- "$file"
-done | tail -c 262144
-"""
-"""The ends of the latest container logs."""
-
-NODE_LOGS: Final[Mapping[str, str]] = {
-    "kubelet": "journalctl --no-pager --lines=2000 --unit=kubelet 2>&1 | tail -c 131072",
-    "containerd": "journalctl --no-pager --lines=1000 --unit=containerd 2>&1 | tail -c 65536",
-    "the whole journal": "journalctl --no-pager --lines=500 2>&1 | tail -c 65536",
-    "pods": PODS_SCRIPT,
-}
-"""Heading -> shell script. A normal node prints half a MiB at most; `Containers.run` bounds any other."""
 
 
 async def node_logs(containers: Containers, container: str) -> str:

@@ -17,16 +17,10 @@ from capk.api.names import Reason
 from capk.diagnosis.failures import cause_of
 from capk.engine import command, workerflags
 from capk.engine.containers import Containers, Sibling, UnreadableAnswer
+from capk.engine.nodescripts import JOIN_FILE, READ_REGISTRIES, VERSION_FILE, WRITE_REGISTRIES
 from capk.engine.progress import Step
 from capk.errors import CommandError, CommandFailed, CommandTimedOut, InvalidSpec
-from capk.kindconfig.join import (
-    JOIN_FILE,
-    BadJoinConfiguration,
-    Joining,
-    JoinTemplate,
-    join_configuration,
-    parse_join,
-)
+from capk.kindconfig.join import BadJoinConfiguration, Joining, JoinTemplate, join_configuration, parse_join
 from capk.redaction import REMOVED, redact
 
 START_SECONDS: Final = 30.0
@@ -52,24 +46,6 @@ ADMIN: Final = "--kubeconfig=/etc/kubernetes/admin.conf"
 TOKEN_COMMAND: Final = ("kubeadm", "token", "create", "--ttl=10m", "--usages=authentication,signing", ADMIN)
 JOIN_COMMAND: Final = ("kubeadm", "join", "--config", JOIN_FILE, "--v=6")
 JOURNAL_COMMAND: Final = ("journalctl", "--no-pager", "--lines=40", "--output=cat", "--unit=kubelet")
-VERSION_FILE: Final = "/kind/version"
-"""Where kind's node images have the version of Kubernetes."""
-READ_SCRIPT: Final = """cd /etc/containerd
-folder=$(ls -d certs.d 2>/dev/null || true)
-tar -chf - config.toml $folder | base64
-"""
-"""Prints containerd's configuration and registry files: kind patches them once, in the nodes that it creates."""
-WRITE_SCRIPT: Final = """set -eu
-cd /etc/containerd
-before=$(cksum config.toml 2>/dev/null || true)
-if [ "$1" = all ]; then
-  base64 -d | tar --no-same-owner -xf -
-else
-  base64 -d | tar --no-same-owner --exclude=config.toml -xf -
-fi
-[ "$before" = "$(cksum config.toml 2>/dev/null || true)" ] || systemctl restart containerd
-"""
-"""Argument: `all`, or `registries` to keep the node's own config.toml, which fits its image."""
 
 _TOKEN: Final = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
 _VERSION: Final = re.compile(r"v?(?P<minor>\d{1,3}\.\d{1,3})[\w.+-]{0,100}")
@@ -229,8 +205,10 @@ class NewNode:
     async def _copy_registries(self, *, is_same_image: bool) -> None:
         """Give the node the registry settings of the control plane, before anything is pulled."""
         what = "all" if is_same_image else "registries"
-        read = await self._containers.read(self._control_plane, ["sh", "-c", READ_SCRIPT], timeout_seconds=CALL_SECONDS)
-        await self._run(self.container_id, ["sh", "-c", WRITE_SCRIPT, "write-containerd", what], stdin=read.stdout)
+        read = await self._containers.read(
+            self._control_plane, ["sh", "-c", READ_REGISTRIES], timeout_seconds=CALL_SECONDS
+        )
+        await self._run(self.container_id, ["sh", "-c", WRITE_REGISTRIES, "write-containerd", what], stdin=read.stdout)
 
     async def _new_token(self) -> str:
         read = await self._containers.read(self._control_plane, TOKEN_COMMAND, timeout_seconds=CALL_SECONDS)

@@ -16,8 +16,6 @@ from capk.errors import CapkError, InvalidSpec
 from capk.kindconfig import yamlio
 from capk.kindconfig.patches import PatchReader, kubeadm_documents
 
-JOIN_FILE: Final = "/kind/kubeadm.conf"
-"""Where kind keeps it in every node. The node image rewrites the node's address in it after a restart."""
 KIND: Final = "JoinConfiguration"
 
 _GROUP: Final = "kubeadm.k8s.io/"

@@ -53,10 +53,16 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # One is made for each argument. Without a width, each asks for the terminal's, and imports shutil for that.
+        super().__init__(prog, width=100)
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         # Neither kind nor engines accept abbreviations, and the arguments of `exec` are not ours.
-        super().__init__(**{**settings, "allow_abbrev": False})
+        super().__init__(**{**settings, "allow_abbrev": False, "formatter_class": _Formatter})
 
     def error(self, message: str) -> NoReturn:
         raise KindError(message)
@@ -66,14 +72,20 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("-q", "--quiet", action="store_true", help="silence all stderr output")
     common.add_argument("-v", "--verbosity", type=int, default=0, help="accepted without effect")
-    parser = _Parser(
-        prog="capkdev-fake-kind",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[common],
-    )
+    parser = _Parser(prog="capkdev-fake-kind", description=__doc__, parents=[common])
     parser.add_argument("--version", action="version", version=f"kind version {listing.KIND_VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
+    # Only the wanted half, because a parser takes as long as most calls take for their work.
+    if "engine" in argv[:1]:
+        _add_engine(commands)
+    else:
+        _add_kind(commands, common)
+        commands.add_parser("engine", help="behave like the container engine's command")
+    return parser
+
+
+def _add_kind(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add kind's calls. common: the arguments of all of them."""
     named = _Parser(add_help=False)
     named.add_argument("-n", "--name", default=os.environ.get("KIND_CLUSTER_NAME", ""), help="the cluster name")
     file = _Parser(add_help=False)
@@ -103,15 +115,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add(get, "nodes", _get_nodes, named).add_argument("-A", "--all-clusters", action="store_true")
     add(get, "kubeconfig", _get_kubeconfig, named).add_argument("--internal", action="store_true")
     add(group("export"), "logs", _export_logs, named).add_argument("directory", nargs="?", default="")
-    _add_engine(commands, wanted="engine" in argv[:1])
-    return parser
 
 
-def _add_engine(commands: Any, *, wanted: bool) -> None:
-    """Add the container engine's calls. wanted: whether one of them is called; only then its modules are imported."""
-    if not wanted:
-        commands.add_parser("engine", help="behave like the container engine's command")
-        return
+def _add_engine(commands: Any) -> None:
+    """Add the container engine's calls."""
     from capkdev.fakekind import engine
 
     def run_engine(arguments: argparse.Namespace, home: Home, console: Console) -> None:

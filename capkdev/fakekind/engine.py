@@ -14,10 +14,8 @@ from typing import Any
 
 from capk.errors import ApiError
 from capkdev.fakekind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
-from capkdev.fakekind.images import check_image
-from capkdev.fakekind.listing import CLUSTER_LABEL
+from capkdev.fakekind.listing import CLUSTER_LABEL, ROLE_LABEL
 from capkdev.fakekind.steps import KindError
-from capkdev.fakekind.workers import ROLE_LABEL, add_run, run_container
 
 NETWORK = "kind"
 BOOTED = "[  OK  ] Reached target Multi-User System."
@@ -49,13 +47,28 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     logs = commands.add_parser("logs", help="print the output of a node container, which is one line")
     logs.add_argument("-n", "--tail", help="accepted without effect")
     logs.add_argument("names", nargs=1, metavar="name")
-    add_run(commands)
+    _add_run(commands)
     image = commands.add_parser("image", help="look for a node image")
     image.add_argument("what", choices=["inspect"])
     image.add_argument("names", nargs=1, metavar="image")
     commands.add_parser("pull", help="pull a node image").add_argument("names", nargs=1, metavar="image")
     info = commands.add_parser("info", help="describe the engine")
     info.add_argument("-f", "--format", choices=["json", "{{json .}}"])
+
+
+def _add_run(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add the engine's `run` with the flags that kind gives it for a node."""
+    run = commands.add_parser("run", help="add a node container to a running cluster")
+    for flag in ("--privileged", "--detach", "--tty"):
+        run.add_argument(flag, action="store_true", help="accepted without effect")
+    for flag in ("--hostname", "--restart", "--init", "--cgroupns", "--userns", "--net"):
+        run.add_argument(flag, help="accepted without effect")
+    for flag in ("--security-opt", "--tmpfs", "--sysctl", "--device", "-e"):
+        run.add_argument(flag, action="append", default=[], help="accepted without effect")
+    run.add_argument("--name", required=True)
+    run.add_argument("--label", action="append", default=[])
+    run.add_argument("--volume", action="append", default=[])
+    run.add_argument("image")
 
 
 def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
@@ -79,8 +92,12 @@ def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
             _found(home, arguments.names[0])
             yield BOOTED
         case "run":
+            from capkdev.fakekind.workers import run_container
+
             yield from run_container(home, arguments)
         case "image" | "pull":
+            from capkdev.fakekind.images import check_image
+
             check_image(arguments.names[0], os.environ)
         case "rm":
             yield from _remove(home, arguments.names, force=arguments.force)

@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from capk.engine import worker
-from capk.engine.containers import WRITE_SCRIPT
-from capk.engine.nodelogs import NODE_LOGS, PODS_SCRIPT
-from capk.engine.worker import VERSION_FILE
-from capk.kindconfig.join import JOIN_FILE
+from capk.engine.nodescripts import (
+    JOIN_FILE,
+    NODE_LOGS,
+    PODS_SCRIPT,
+    READ_REGISTRIES,
+    VERSION_FILE,
+    WRITE_FILE,
+    WRITE_REGISTRIES,
+)
 from capkdev.controlplane import API_SERVER, ETCD
 from capkdev.fakekind import workers
 from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Node
@@ -43,9 +47,9 @@ def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
             workers.kubectl(cluster, arguments)
         case ["journalctl", *_]:
             print("-- No entries --")
-        case ["sh", "-c", script, name, path, mode, size] if script == WRITE_SCRIPT:
+        case ["sh", "-c", script, name, path, mode, size] if script == WRITE_FILE:
             _write(files, ["-c", script, name, str(_below(files, path)), mode, size])
-        case ["sh", "-c", script, *_] if script in (worker.READ_SCRIPT, worker.WRITE_SCRIPT):
+        case ["sh", "-c", script, *_] if script in (READ_REGISTRIES, WRITE_REGISTRIES):
             return  # containerd's settings, which no node has here
         case ["sh", "-c", script] if script in NODE_LOGS.values():
             _print_logs(cluster, node, of_pods=script == PODS_SCRIPT)

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from capk.errors import Conflict, NotFound
 from capkdev.fakekind.clusters import CONTROL_PLANE, LOAD_BALANCER, Cluster, Node, now
-from capkdev.fakekind.kindconfig import Config
 
 if TYPE_CHECKING:
+    from capkdev.fakekind.kindconfig import Config
     from capkdev.rest import Rest
 
 API_SERVER_PORT = 6443
 _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
 
 
-def planned_nodes(config: Config) -> list[Node]:
+def planned_nodes(config: "Config") -> list[Node]:
     """Return the nodes of a configuration, and kind's load balancer in front of several control planes.
 
     Source: kind pkg/cluster/internal/providers/common/namer.go, providers/docker/provision.go.

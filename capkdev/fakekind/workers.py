@@ -12,18 +12,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from capk.engine.nodescripts import JOIN_FILE
 from capk.errors import ApiError, NotFound
-from capk.kindconfig.images import default_image, image_version
-from capk.kindconfig.join import JOIN_FILE
 from capkdev.fakekind import nodes
 from capkdev.fakekind.clusters import Cluster, Home, Node, now
-from capkdev.fakekind.images import check_image
-from capkdev.fakekind.listing import CLUSTER_LABEL
+from capkdev.fakekind.listing import CLUSTER_LABEL, ROLE_LABEL
 from capkdev.fakekind.steps import KindError
 
-ROLE_LABEL: Final = "io.x-k8s.kind.role"
 JOIN_SECONDS_VARIABLE: Final = "CAPK_LOCAL_KIND_JOIN_SECONDS"
 """Minimum time of a `kubeadm join` in seconds."""
 _OWN_LABELS: Final = (CLUSTER_LABEL, ROLE_LABEL)
@@ -33,23 +30,10 @@ _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _NOT_OF_A_SPEC: Final = ("/var", "/lib/modules", "/dev/mapper")
 
 
-def add_run(commands: "argparse._SubParsersAction[Any]") -> None:
-    """Add the engine's `run` with the flags that kind gives it for a node."""
-    run = commands.add_parser("run", help="add a node container to a running cluster")
-    for flag in ("--privileged", "--detach", "--tty"):
-        run.add_argument(flag, action="store_true", help="accepted without effect")
-    for flag in ("--hostname", "--restart", "--init", "--cgroupns", "--userns", "--net"):
-        run.add_argument(flag, help="accepted without effect")
-    for flag in ("--security-opt", "--tmpfs", "--sysctl", "--device", "-e"):
-        run.add_argument(flag, action="append", default=[], help="accepted without effect")
-    run.add_argument("--name", required=True)
-    run.add_argument("--label", action="append", default=[])
-    run.add_argument("--volume", action="append", default=[])
-    run.add_argument("image")
-
-
 def run_container(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
     """Add a node container to its cluster and yield its id. Raises KindError with docker's messages."""
+    from capkdev.fakekind.images import check_image
+
     labels = dict(label.partition("=")[::2] for label in arguments.label)
     name = labels.get(CLUSTER_LABEL, "")
     _check_unused(home, arguments.name)
@@ -68,6 +52,8 @@ def run_container(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
 
 def kube_version(node: Node) -> str:
     """Return the Kubernetes version in a node's image, by its tag; that of the default image without a version."""
+    from capk.kindconfig.images import default_image, image_version
+
     return image_version(node.image) or image_version(default_image()) or ""
 
 

@@ -12,9 +12,10 @@ import yaml
 
 from capk.api.names import MACHINE_CONTAINER_LABEL
 from capk.engine.inspection import PASSED_ON, Sibling
-from capk.engine.worker import JOIN_COMMAND, VERSION_FILE
+from capk.engine.nodescripts import JOIN_FILE, VERSION_FILE
+from capk.engine.worker import JOIN_COMMAND
 from capk.engine.workerflags import Container, run_arguments
-from capk.kindconfig.join import JOIN_FILE, Joining, join_configuration, parse_join
+from capk.kindconfig.join import Joining, join_configuration, parse_join
 from test.contract.engines import KINDS, config
 from test.contract.recorder import IMAGE, Recording, record
 

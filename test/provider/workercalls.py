@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from capk.api import names
-from capk.engine import worker
 from capk.engine.inspection import KIND_CLUSTER_LABEL, ROLE_LABEL
-from capk.kindconfig.join import JOIN_FILE
+from capk.engine.nodescripts import JOIN_FILE, VERSION_FILE
 
 KUBEADM: Final = (Path(__file__).parents[1] / "fixtures" / "kubeadm" / "v1beta4.yaml").read_text()
 
@@ -42,5 +41,5 @@ def requested_node(arguments: Sequence[str]) -> RequestedNode:
 
 def files_of_node(paths: Sequence[str], version: str) -> str:
     """Return what `cat` prints in a node that runs that version of Kubernetes."""
-    texts = {worker.VERSION_FILE: version, JOIN_FILE: KUBEADM}
+    texts = {VERSION_FILE: version, JOIN_FILE: KUBEADM}
     return "".join(texts[path] for path in paths)

@@ -37,6 +37,13 @@ def test_repeated_call_loads_nothing_that_takes_time() -> None:
     assert set(loaded) <= {"capkdev", "capkdev.fakekind", "capkdev.fakekind.listing"}
 
 
+def test_calls_of_the_engine_load_neither_yaml_nor_asyncio() -> None:
+    """A worker that joins takes about ten calls, each of which is a new process."""
+    code = "import sys; from capkdev.fakekind import cli, engine, execution; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"asyncio", "yaml", "tomllib"} & set(loaded)
+
+
 @pytest.mark.parametrize(
     ("variables", "is_elsewhere"),
     [

@@ -8,8 +8,8 @@ from typing import Any
 from capk.engine import worker
 from capk.engine.command import Output
 from capk.engine.containers import Containers, Node, Sibling
+from capk.engine.nodescripts import JOIN_FILE, READ_REGISTRIES, VERSION_FILE, WRITE_REGISTRIES
 from capk.errors import CommandError, CommandFailed
-from capk.kindconfig.join import JOIN_FILE
 
 CONTROL_PLANE, NEW = "c" * 64, "d" * 64
 TOKEN = "0a1b2c.0a1b2c3d4e5f6a7b"
@@ -116,7 +116,7 @@ class NodesDouble(Containers):
 
     def _answer(self, node_name: str, command: list[str]) -> str:
         if command[0] == "cat":
-            texts = {JOIN_FILE: self.kubeadm, worker.VERSION_FILE: self.versions[node_name]}
+            texts = {JOIN_FILE: self.kubeadm, VERSION_FILE: self.versions[node_name]}
             return "".join(texts[path] for path in command[1:])
         if command == list(worker.TOKEN_COMMAND):
             return f"{TOKEN}\n"
@@ -126,7 +126,7 @@ class NodesDouble(Containers):
 def _short(command: Sequence[str]) -> str:
     words = [word for word in command if not word.startswith("-")]
     if words[0] == "sh":
-        return {worker.READ_SCRIPT: "read registries", worker.WRITE_SCRIPT: "write registries"}.get(words[1], "script")
+        return {READ_REGISTRIES: "read registries", WRITE_REGISTRIES: "write registries"}.get(words[1], "script")
     return " ".join(words[:2] if words[0] in ("kubeadm", "kubectl") else words[:1])
 
 

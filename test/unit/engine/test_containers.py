@@ -14,7 +14,8 @@ import pytest
 
 from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.engine import command, inspection
-from capk.engine.containers import WRITE_SCRIPT, Containers, Node, UnreadableAnswer, chosen_engine, engine_command
+from capk.engine.containers import Containers, Node, UnreadableAnswer, chosen_engine, engine_command
+from capk.engine.nodescripts import WRITE_FILE
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
 SCRIPT = r"""#!/bin/sh
@@ -709,7 +710,7 @@ class TestExec:
         await containers.write_file("dev-worker", '/a "b"/$(c)', "töp", mode="0600")
         assert (docker.directory / "stdin").read_text() == "töp"
         written = (docker.directory / "calls").read_text()
-        assert written == (f'exec --interactive dev-worker sh -c {WRITE_SCRIPT} write-file /a "b"/$(c) 0600 4\n')
+        assert written == (f'exec --interactive dev-worker sh -c {WRITE_FILE} write-file /a "b"/$(c) 0600 4\n')
 
     @pytest.fixture
     def shell(self, tmp_path):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from capk.engine.containers import LOG_BYTES, LOG_LINES, Containers
-from capk.engine.nodelogs import NODE_LOGS, PODS_SCRIPT, last_words, node_logs
+from capk.engine.nodelogs import last_words, node_logs
+from capk.engine.nodescripts import NODE_LOGS, PODS_SCRIPT
 
 JOURNALS = [script for script in NODE_LOGS.values() if script != PODS_SCRIPT]
 

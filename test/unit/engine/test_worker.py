@@ -6,10 +6,10 @@ import yaml
 from capk.api.names import Reason
 from capk.diagnosis.failures import classify
 from capk.engine.containers import UnreadableAnswer
+from capk.engine.nodescripts import JOIN_FILE
 from capk.engine.progress import Step
 from capk.engine.worker import JOIN_SECONDS, START_SECONDS, Worker, WorkerNodes
 from capk.errors import CommandFailed, CommandTimedOut, InvalidSpec
-from capk.kindconfig.join import JOIN_FILE
 from test.unit.engine.nodes_double import CONTROL_PLANE, NEW, TOKEN, NodesDouble, failed
 from test.unit.virtual_time import now, run
 

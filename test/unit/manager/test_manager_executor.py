@@ -18,7 +18,7 @@ from capk.engine.containers import Node
 from capk.engine.failurelogs import KIND_CONFIG, KIND_OUTPUT, FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
-from capk.engine.nodelogs import NODE_LOGS
+from capk.engine.nodescripts import NODE_LOGS
 from capk.errors import AddressTaken, CapkError, CommandFailed, CommandTimedOut, NamesNotResolved
 from capk.manager.executor import Executor
 from capk.manager.operations.creation import LOGS_SECONDS
