@@ -16,6 +16,7 @@ from capkdev.rest import MERGE_PATCH, Rest
 
 CLUSTERS = Resource("cluster.x-k8s.io", "v1beta2", "clusters", "Cluster")
 NODES = Resource("", "v1", "nodes", "Node")
+LONGEST_INTERVAL_SECONDS = 0.2
 
 Object = dict[str, Any]
 Seen = TypeVar("Seen")
@@ -107,10 +108,12 @@ def condition(seen: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
 def eventually(look: Callable[[], Seen], seconds: float = 60, interval_seconds: float = 0.1) -> Seen:
     """Call `look` until it returns something true, and return that.
 
+    interval_seconds: between two calls at first. It grows with the time that has passed, to LONGEST_INTERVAL_SECONDS:
+    looks would otherwise be most of what the API server does in a test run.
     AssertionError, KeyError, NotFound and Unreachable lead to another call, because a new API server may still be
     setting up the storage of a kind. A timeout shows the last answer.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while True:
         try:
             if seen := look():
@@ -118,9 +121,10 @@ def eventually(look: Callable[[], Seen], seconds: float = 60, interval_seconds: 
             last = f"last answer:\n{yaml.safe_dump(seen)}"
         except (AssertionError, KeyError, NotFound, Unreachable) as failure:
             last = f"last failure: {type(failure).__name__}: {failure}"
-        if time.monotonic() > deadline:
+        passed = time.monotonic() - began
+        if passed > seconds:
             raise AssertionError(f"not within {seconds} s; {last}")
-        time.sleep(interval_seconds)
+        time.sleep(max(interval_seconds, min(passed / 10, LONGEST_INTERVAL_SECONDS)))
 
 
 def _documents(documents: tuple[Mapping[str, Any] | str, ...]) -> list[Object]:
