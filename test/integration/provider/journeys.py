@@ -205,7 +205,7 @@ class SwitchableKind:
     """The fake kind with switches; it records command lines, and the configuration of every creation."""
 
     SCRIPT = """#!/bin/sh
-place=$(dirname "$0")
+place=${0%/*}
 if [ -e "$place/off" ]; then
   echo "ERROR: failed to list clusters: command \\"docker ps\\" failed with error: exit status 1" >&2
   echo "" >&2

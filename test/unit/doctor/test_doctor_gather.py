@@ -15,7 +15,7 @@ from capk.kindconfig.images import default_image, kind_release
 from capk.settings import Settings
 
 ENGINE = """#!/bin/sh
-here=$(dirname "$0")
+here=${0%/*}
 echo "$*" >>"$here/calls"
 case "$1" in
   info) cat "$here/info" ;;
