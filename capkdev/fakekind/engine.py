@@ -14,7 +14,7 @@ from typing import Any
 
 from capk.errors import ApiError
 from capkdev.fakekind.clusters import LOAD_BALANCER, Cluster, Home, Node, now
-from capkdev.fakekind.listing import CLUSTER_LABEL, ROLE_LABEL
+from capkdev.fakekind.listing import CLUSTER_LABEL, ROLE_LABEL, info
 from capkdev.fakekind.steps import KindError
 
 NETWORK = "kind"
@@ -52,8 +52,8 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     image.add_argument("what", choices=["inspect"])
     image.add_argument("names", nargs=1, metavar="image")
     commands.add_parser("pull", help="pull a node image").add_argument("names", nargs=1, metavar="image")
-    info = commands.add_parser("info", help="describe the engine")
-    info.add_argument("-f", "--format", choices=["json", "{{json .}}"])
+    about = commands.add_parser("info", help="describe the engine")
+    about.add_argument("-f", "--format", choices=["json", "{{json .}}"])
 
 
 def _add_run(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -83,7 +83,7 @@ def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
         case "inspect":
             yield from _inspect(home, arguments.names)
         case "info":
-            yield json.dumps({"ID": _engine_id(home), "Name": "capkdev-fake-kind"})
+            yield info(str(home.directory))
         case "exec":
             from capkdev.fakekind.execution import execute
 
@@ -204,10 +204,6 @@ def _found(home: Home, name: str, more: str = "") -> tuple[Cluster, Node]:
 
 def _unknown(name: str) -> str:
     return f"Error response from daemon: No such container: {name}"
-
-
-def _engine_id(home: Home) -> str:
-    return hashlib.sha256(str(home.directory).encode()).hexdigest()
 
 
 def _remove(home: Home, names: Sequence[str], *, force: bool) -> Iterator[str]:

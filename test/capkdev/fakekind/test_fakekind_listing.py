@@ -10,7 +10,8 @@ from capkdev.fakekind import listing
 from capkdev.fakekind.cli import run
 
 PS = ["engine", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={listing.CLUSTER_LABEL}"]
-REPEATED = [["version"], ["get", "clusters"], PS]
+INFO = ["engine", "info", "--format", "{{json .}}"]
+REPEATED = [["version"], ["get", "clusters"], PS, INFO]
 
 
 @pytest.mark.parametrize("names", [[], ["dev", "another"]])
