@@ -154,6 +154,24 @@ def _with_image(nodes: Sequence[Mapping[str, Any]], image: str | None) -> list[d
     return [deepcopy(dict(node)) | {"image": node.get("image") or image} for node in nodes or [{"role": CONTROL_PLANE}]]
 
 
+def ip_versions(spec: Mapping[str, Any], cluster_network: Mapping[str, Any] | None = None) -> tuple[int, ...]:
+    """Return the IP versions of the addresses that nodes have in the kind cluster of a spec, the primary one first.
+
+    cluster_network: as for `kind_config`. If it contradicts the spec, which kind has used, it does not count.
+    Source: kind pkg/cluster/internal/create/actions/config/config.go (the primary service subnet decides the order).
+    """
+    own = spec.get("networking") or {}
+    try:
+        networking = _networking(own, cluster_network or {})
+    except InvalidSpec:
+        networking = dict(own)
+    family = networking.get("ipFamily") or "ipv4"
+    if family != "dual":
+        return (6,) if family == "ipv6" else (4,)
+    primary = _subnets((networking.get("serviceSubnet") or "").partition(",")[0])
+    return (6, 4) if primary and primary[0].version == 6 else (4, 6)
+
+
 def _networking(own: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
     """Return kind's networking: the spec's, completed by the owner Cluster's network.
 

@@ -255,4 +255,5 @@ def _node(node: Node) -> NodeFacts:
         image=node.image,
         started_at=node.started_at,
         api_port=node.api_port,
+        addresses=node.addresses,
     )

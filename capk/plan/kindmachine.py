@@ -15,6 +15,7 @@ from capk.plan import joining, leaving
 from capk.plan.engineid import another_engine
 from capk.plan.kindcluster import FRESH_SECONDS
 from capk.plan.machines import (
+    addresses_of,
     container_in_the_way,
     has_joined,
     node_of,
@@ -171,18 +172,18 @@ def _corrected(observed: MachineObserved, container: NodeFacts) -> dict[str, str
 
 
 def _status(observed: MachineObserved, container: NodeFacts) -> dict[str, Any]:
-    machine, node = observed.object, node_of(observed)
+    machine = observed.object
     # Core copies the provider id and provisioned together (C48, C49).
     is_whole = machine.is_provisioned or machine.provider_id == provider_id(observed)
     provisioned = is_whole or PROVIDER_ID not in observed.refusals
     milestones: dict[str, Any] = {"ready": True, "initialization": {"provisioned": True}} if provisioned else {}
-    internal = [{"type": "InternalIP", "address": container.address}] if container.address else []
     return machine_status(
         observed,
         {Condition.WORKER_JOINED: _joined_verdict(observed, container)},
         **milestones,
-        addresses=[*internal, {"type": "Hostname", "address": node}] if internal else machine.status.get("addresses"),
-        nodeName=node,
+        # A stopped container has none: it most likely gets the same ones again.
+        addresses=addresses_of(observed, container) or machine.status.get("addresses"),
+        nodeName=node_of(observed),
         containerID=container.container_id,
         logs=None,
     )

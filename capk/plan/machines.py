@@ -7,8 +7,10 @@ machine id, and every user of the engine can write labels and marks.
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from ipaddress import ip_address
 
 from capk.api.objects import KINDMachine
+from capk.kindconfig.config import ip_versions
 from capk.plan.observed import MachineObserved, NodeFacts, Workers
 from capk.plan.ownership import Ownership, own_uids, ownership
 from capk.plan.plan import Goal
@@ -42,6 +44,20 @@ def provider_id(observed: MachineObserved) -> str:
     """Return the provider id of the machine's Node, in the form that kind gives to its nodes (C48)."""
     cluster_name = observed.infrastructure.cluster_name if observed.infrastructure else ""
     return f"kind://{observed.engine_name}/{cluster_name}/{node_of(observed)}"
+
+
+def addresses_of(observed: MachineObserved, container: NodeFacts) -> list[dict[str, str]]:
+    """Return the addresses of the machine's Node, as Cluster API lists them; empty if its container has none now.
+
+    The kubelet reports the same ones: those of the IP families of the kind cluster, and the host name (C50).
+    """
+    assert observed.infrastructure is not None
+    there = container.addresses or tuple(filter(None, [container.address]))
+    owner = observed.infrastructure.owner
+    families = ip_versions(observed.infrastructure.object.spec, owner.cluster_network if owner else None)
+    internal = [address for family in families for address in there if ip_address(address).version == family] or there
+    found = [{"type": "InternalIP", "address": address} for address in internal]
+    return [*found, {"type": "Hostname", "address": node_of(observed)}] if found else []
 
 
 def machine_id(observed: MachineObserved) -> str:

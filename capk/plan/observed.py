@@ -77,6 +77,9 @@ class NodeFacts:
     """Host address and port on which the engine publishes its API server."""
     machine: str = ""
     """Id of the KINDMachine that the container was made for, by its label; empty for a node that kind made."""
+    addresses: tuple[str, ...] = ()
+    """All its addresses on kind's network, `address` first. The network gives each container one of either family,
+    whatever families the kind cluster uses."""
 
     @property
     def is_load_balancer(self) -> bool:

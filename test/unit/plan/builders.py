@@ -281,9 +281,12 @@ def worker(
     mark: str | None = UID,
     container_id: str = "w1",
     address: str = "172.18.0.5",
+    ipv6: str = "",
 ) -> NodeFacts:
     """A container that was added to the kind cluster for a machine."""
-    return NodeFacts(name, "worker", running, address, Mark.parse(mark), container_id, machine=machine)
+    addresses = tuple(filter(None, (address, ipv6)))
+    found = NodeFacts(name, "worker", running, address, Mark.parse(mark), container_id, machine=machine)
+    return replace(found, addresses=addresses)
 
 
 def cluster_with(*nodes: NodeFacts, cluster: KINDCluster | None = None, **facts: Any) -> Observed:

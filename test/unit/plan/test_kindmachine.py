@@ -516,6 +516,41 @@ class TestJoined:
         assert plan.status["addresses"][0] == {"type": "InternalIP", "address": "172.18.0.9"}
 
     @pytest.mark.rule("C50")
+    @pytest.mark.parametrize(
+        ("networking", "network", "expected"),
+        [
+            ({}, {}, ["172.18.0.5"]),
+            ({"ipFamily": "ipv6"}, {}, ["fc00::5"]),
+            ({"ipFamily": "dual"}, {}, ["172.18.0.5", "fc00::5"]),
+            ({"ipFamily": "dual", "serviceSubnet": "fd00:2::/112,10.2.0.0/16"}, {}, ["fc00::5", "172.18.0.5"]),
+            ({}, {"pods": {"cidrBlocks": ["10.1.0.0/16", "fd00:1::/56"]}}, ["172.18.0.5", "fc00::5"]),
+            ({}, {"pods": {"cidrBlocks": ["fd00:1::/56"]}}, ["fc00::5"]),
+            # The Cluster was edited later: kind has used the spec.
+            ({"ipFamily": "ipv6"}, {"pods": {"cidrBlocks": ["10.1.0.0/16"]}}, ["fc00::5"]),
+        ],
+    )
+    def test_addresses_are_those_of_the_families_of_the_kind_cluster(
+        self, networking: dict[str, Any], network: dict[str, Any], expected: list[str]
+    ) -> None:
+        spec = {"networking": networking}
+        own = kindcluster(spec=spec, annotations=COMPLETE, finalizers=FINALIZER, status=UP)
+        owner = owner_cluster(clusterNetwork=network)
+        infrastructure = cluster_with(worker(ipv6="fc00::5"), cluster=own, owner=owner)
+        plan = decide(observe_machine(joined_machine(), infrastructure=infrastructure))
+        assert plan.status is not None
+        internal = [{"type": "InternalIP", "address": address} for address in expected]
+        assert plan.status["addresses"] == [*internal, {"type": "Hostname", "address": NODE}]
+
+    @pytest.mark.rule("C50")
+    def test_address_of_an_unexpected_family_is_better_than_none(self) -> None:
+        own = kindcluster(
+            spec={"networking": {"ipFamily": "ipv6"}}, annotations=COMPLETE, finalizers=FINALIZER, status=UP
+        )
+        plan = decide(observe_machine(joined_machine(), infrastructure=cluster_with(worker(), cluster=own)))
+        assert plan.status is not None
+        assert plan.status["addresses"][0] == {"type": "InternalIP", "address": "172.18.0.5"}
+
+    @pytest.mark.rule("C50")
     def test_addresses_of_a_stopped_node_are_kept(self) -> None:
         before = [{"type": "InternalIP", "address": "172.18.0.5"}]
         machine = joined_machine(status={**joined_machine().status, "addresses": before})
