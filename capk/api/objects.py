@@ -333,6 +333,11 @@ class OwnerMachine(Object):
         """spec.version: the Kubernetes version that the node should have."""
         return self.spec.get("version") or None
 
+    @property
+    def cluster_name(self) -> str | None:
+        """spec.clusterName: the Cluster that the Machine belongs to; it never changes."""
+        return self.spec.get("clusterName") or None
+
     def has_as_infrastructure(self, machine: Object) -> bool:
         """Return whether the Machine names this object; a Machine without a name of its own contradicts nothing."""
         name = (self.spec.get("infrastructureRef") or {}).get("name")

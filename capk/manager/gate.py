@@ -59,7 +59,7 @@ class Gate:
         is_edited = cluster is not None and not leads_there
         if is_edited:
             # The label, or the Cluster's reference, leads elsewhere: the Cluster with the container has to be paused.
-            cluster = self._relations.named_by(machine) or cluster
+            cluster = self._relations.kindcluster_named(machine.namespace, request.name) or cluster
         # The label of a standalone one may name any Cluster.
         named = None if machine.is_standalone or is_edited else self._relations.machines.owner(machine)
         owner = named or (self._relations.owner(cluster) if cluster else None)

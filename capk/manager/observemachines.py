@@ -14,7 +14,7 @@ from capk.manager.facts import now
 from capk.manager.observe import Observer
 from capk.manager.records import Records
 from capk.manager.relations import Relations
-from capk.plan.machines import has_its_node_in
+from capk.plan.machines import has_its_node_in, named_clusters
 from capk.plan.observed import ConfigObserved, MachineObserved
 from capk.runtime.store import Store
 
@@ -98,17 +98,22 @@ class MachineObserver:
     async def _at_its_container(self, observed: MachineObserved, cluster: KINDCluster | None) -> MachineObserved:
         """Return the observation as a worker of the KINDCluster whose kind cluster has the machine's container.
 
-        It is another one if someone has edited the label that names the Cluster, or the Cluster's reference. The
-        provider id leads there, and the container itself has to prove the rest.
+        It is another one if someone has edited the label that names the Cluster, or the Cluster's reference. Provider
+        id, operations and status lead there, and the container itself has to prove the rest.
         """
-        other = self._relations.named_by(observed.object)
-        if observed.unserved or other is None or (cluster is not None and other.key == cluster.key):
-            return observed
-        found = await self._with(observed, other)
-        if found.infrastructure is None:
-            return observed
         is_awaited = cluster is None and observed.object.is_deleting
-        return replace(found, owner=found.infrastructure.owner) if is_awaited or has_its_node_in(found) else observed
+        for other in [] if observed.unserved else self._elsewhere(observed, cluster):
+            found = await self._with(observed, other)
+            if found.infrastructure is not None and (is_awaited or has_its_node_in(found)):
+                return replace(found, owner=found.infrastructure.owner)
+        return observed
+
+    def _elsewhere(self, observed: MachineObserved, cluster: KINDCluster | None) -> list[KINDCluster]:
+        """Return the other KINDClusters in whose kind cluster the machine's container may be, the likeliest first."""
+        machine = observed.object
+        named = (self._relations.kindcluster_named(machine.namespace, name) for name in named_clusters(observed))
+        others = {one.key: one for one in named if one is not None and (cluster is None or one.key != cluster.key)}
+        return list(others.values())
 
     async def kindconfig(self, key: Key) -> ConfigObserved | None:
         """Return the observed state of a KINDConfig; None if it is gone."""

@@ -157,14 +157,10 @@ class Relations:
         chosen = class_key(self._places.get(current.key, ""))
         return related | rivals | workers | ({chosen} if chosen else set())
 
-    def named_by(self, machine: KINDMachine) -> KINDCluster | None:
-        """Return the KINDCluster in the namespace whose kind cluster the provider id of a KINDMachine names.
-
-        It is all that is left if a label or a reference was edited; the container itself has to prove the rest.
-        """
-        _, _, path = (machine.provider_id or "").partition("://")
-        keys = self.keys_wanting(path.split("/")[1:2])
-        return next(iter(self._kindclusters(sorted(key for key in keys if key.namespace == machine.namespace))), None)
+    def kindcluster_named(self, namespace: str, cluster_name: str) -> KINDCluster | None:
+        """Return the KINDCluster in a namespace whose kind cluster has, or should have, that name."""
+        keys = sorted(key for key in self.keys_wanting([cluster_name]) if key.namespace == namespace)
+        return next(iter(self._kindclusters(keys)), None)
 
     def workers(self, cluster: KINDCluster) -> set[Key]:
         """Return the KINDMachines of a KINDCluster."""

@@ -29,6 +29,8 @@ def plan_join(observed: MachineObserved) -> Plan:
         return _clean_up(observed, container)
     infrastructure = observed.infrastructure
     assert infrastructure is not None
+    if message := _mislabelled(observed):
+        return _waiting(observed, Reason.WAITING_FOR_INFRASTRUCTURE, message)
     if infrastructure.object.is_deleting:
         return _waiting(observed, Reason.WAITING_FOR_INFRASTRUCTURE, _unready(infrastructure) or "")
     if has_lost_its_node(observed) and not infrastructure.object.recreates:
@@ -76,6 +78,18 @@ def unserved_kindcluster(observed: MachineObserved) -> str:
         f"KINDCluster {observed.unserved} exists, but this provider does not serve it, because its label "
         f"{names.WATCH_FILTER_LABEL} has another value than that of this KINDMachine, or is missing. Give both objects "
         "the same label."
+    )
+
+
+def _mislabelled(observed: MachineObserved) -> str:
+    """Return how the label contradicts the Machine, whose Cluster never changes; empty if it does not."""
+    wanted = observed.machine.cluster_name if observed.machine else None
+    label = observed.object.core_cluster_name
+    if wanted in (None, label):
+        return ""
+    return (
+        f"The label {names.CORE_CLUSTER_NAME_LABEL} names Cluster {label}, but the Machine belongs to Cluster "
+        f"{wanted}. Set the label to {wanted}."
     )
 
 

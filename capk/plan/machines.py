@@ -66,16 +66,30 @@ def machine_id(observed: MachineObserved) -> str:
     return stored or observed.object.uid
 
 
+def named_clusters(observed: MachineObserved) -> list[str]:
+    """Return the kind clusters that may have the machine's container, whatever labels and references lead to.
+
+    Before the provider id is stored, the operations of this process know it, and then the status.
+    """
+    machine, operation = observed.object, observed.operation
+    _, _, path = (machine.provider_id or "").partition("://")
+    requests = [operation.request] if operation else []
+    requests += [facts.request for facts in observed.goals.values() if facts.request]
+    return [*path.split("/")[1:2], *(request.name for request in requests), str(machine.status.get("clusterName", ""))]
+
+
 def has_its_node_in(observed: MachineObserved) -> bool:
     """Return whether the observed kind cluster has the machine's container, whatever labels and references lead to.
 
-    Also if it was just removed, so that the deletion ends there, or if the containers are not listed yet.
+    Also while an operation adds or removes it there, or if it was just removed, so that the deletion ends there, or if
+    the containers are not listed yet.
     """
     infrastructure, left = observed.infrastructure, observed.goals.get(Goal.LEFT)
     if infrastructure is None:
         return False
-    was_removed = left is not None and left.request is not None and left.request.name == infrastructure.cluster_name
-    return own_container(observed) is not None or was_removed or ownership(infrastructure) is Ownership.UNSEEN
+    requests = [observed.operation.request if observed.operation else None, left.request if left else None]
+    is_handled = any(request is not None and request.name == infrastructure.cluster_name for request in requests)
+    return own_container(observed) is not None or is_handled or ownership(infrastructure) is Ownership.UNSEEN
 
 
 def containers_named(observed: MachineObserved) -> list[NodeFacts]:

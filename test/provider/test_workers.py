@@ -225,6 +225,43 @@ class TestWhoseContainer:
             await world.gone("dev-w1", resource=KIND_MACHINES)
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
 
+    @pytest.mark.parametrize("label", ["other", "nowhere", None])
+    async def test_label_edited_during_a_join_does_not_part_a_machine_from_its_container(self, world, label):
+        """Before the provider id is stored, only the join itself knows where the container is."""
+        reasons = set()
+        world.kube.refuse = lambda verb, resource, name, body: _refused_provider_id(verb, body)
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            await other_cluster(world)
+            world.add_machine()
+            await world.until(lambda: bool(world.engine.called("kubeadm join")))
+            world.kube.edit(KIND_MACHINES, "dev-w1", {"metadata": {"labels": {names.CORE_CLUSTER_NAME_LABEL: label}}})
+            for _ in range(300):
+                reasons.add(world.reason("dev-w1", resource=KIND_MACHINES))
+                await asyncio.sleep(0.1)
+        world.kube.refuse = None
+        async with world.running():
+            await world.joined()
+        assert reasons <= {"", "PreparingNode", "JoiningNode", "WriteRefused"}
+        assert world.machine().provider_id == "kind://docker/dev/dev-w1"
+        assert len(world.engine.called("run")) == 1
+
+    async def test_worker_does_not_join_the_cluster_of_an_edited_label(self, world):
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            await other_cluster(world)
+            world.add_machine(labels={names.CORE_CLUSTER_NAME_LABEL: "other"})
+            world.kube.edit(MACHINES, "dev-w1", {"spec": {"clusterName": "dev"}})
+            await asyncio.sleep(30)
+            said = world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)
+            assert said[1] == "WaitingForInfrastructure"
+            assert "Set the label to dev" in said[2]
+            assert not world.engine.called("run")
+            world.kube.edit(KIND_MACHINES, "dev-w1", {"metadata": {"labels": {names.CORE_CLUSTER_NAME_LABEL: "dev"}}})
+            await world.joined()
+
     async def test_copy_of_a_manifest_does_not_take_the_container_of_the_original(self, world):
         async with world.running():
             await up(world)
@@ -766,6 +803,11 @@ async def up(world, *machines):
         world.add_machine(name)
     await world.ready()
     await world.joined(*machines)
+
+
+def _refused_provider_id(verb, body):
+    names_it = verb == "patch" and any(one["path"].startswith("/spec") for one in body if one["op"] != "test")
+    return Denied(verb, "kindmachines", 403, "not today") if names_it and "providerID" in str(body) else None
 
 
 async def other_cluster(world):

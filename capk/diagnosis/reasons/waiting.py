@@ -23,9 +23,9 @@ PAGES: Final = (
         Reason.WAITING_FOR_INFRASTRUCTURE,
         "A KINDControlPlane or a KINDMachine waits for its kind cluster.",
         "The KINDCluster has not finished creating the kind cluster, does not exist, or lacks the label that the "
-        "provider's `--watch-filter` requires.",
-        "Read the message, and the conditions of that KINDCluster. If the message names the label, give both objects "
-        "the same one.",
+        "provider's `--watch-filter` requires. Or someone has edited the label that names the Cluster of a KINDMachine.",
+        "Read the message, and the conditions of that KINDCluster. If the message names a label, set it as the message "
+        "describes.",
     ),
     Page(
         Reason.WAITING_FOR_MACHINE,
