@@ -17,6 +17,7 @@ from capk.kindconfig.config import CONTROL_PLANE, check_cluster_name, kind_confi
 from capk.kindconfig.images import image_version, node_image
 from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
 from capk.kindconfig.specchecks import check_published_address
+from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.dueoperation import read_when_due
 from capk.plan.engineclass import not_allowed_status
 from capk.plan.engineid import another_engine, claimed_engine
@@ -211,7 +212,8 @@ def _after_failure(observed: Observed, remaining: float | None) -> Plan:
     if last.failure is None:
         status = _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
         return Plan(status=status, requeue_seconds=remaining)
-    failed = false(last.failure.reason, " ".join([last.failure.message, *advice(observed)]))
+    words = (last.failure.message, *advice(observed), blocked_move_warning(observed))
+    failed = false(last.failure.reason, " ".join(filter(None, words)))
     status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: failed}, logs=last.logs or None)
     return Plan(status=status, requeue_seconds=remaining)
 

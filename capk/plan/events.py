@@ -73,6 +73,7 @@ _PROBLEMS = frozenset(
 
 _WARNINGS = {
     Condition.CLUSTER_CREATED: "CreatedWithWarnings",
+    Condition.WORKER_JOINED: "JoinedWithWarnings",
     Condition.KUBECONFIG_AVAILABLE: "RenewalFailed",
 }
 """Reasons of the Events for warnings in a condition that is True."""

@@ -10,6 +10,7 @@ from capk.errors import InvalidSpec
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.images import image_version, parse_version, same_version
 from capk.kindconfig.patches import PatchReader
+from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.creation import check_mounts
 from capk.plan.machines import has_lost_its_node, joined_ids, machine_id, node_of, own_container, provider_id
 from capk.plan.marks import Mark
@@ -279,7 +280,8 @@ def _after_failure(observed: MachineObserved, remaining: float | None) -> Plan:
     if last.failure is None:
         status = _status(observed, Reason.CLEANING_UP, "Removing what an interrupted join left behind.")
         return Plan(status=status, requeue_seconds=remaining)
-    failed = {Condition.WORKER_JOINED: false(last.failure.reason, last.failure.message)}
+    words = filter(None, (last.failure.message, blocked_move_warning(observed)))
+    failed = {Condition.WORKER_JOINED: false(last.failure.reason, " ".join(words))}
     return Plan(status=machine_status(observed, failed, logs=last.logs or None), requeue_seconds=remaining)
 
 

@@ -13,6 +13,7 @@ from capk.errors import InvalidSpec
 from capk.kindconfig.config import check_cluster_name
 from capk.plan import creation, deletion
 from capk.plan.adoption import adopt
+from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.dueoperation import read_when_due
 from capk.plan.duewrites import due_identity
 from capk.plan.engineclass import is_proven_own, not_allowed_status
@@ -58,7 +59,7 @@ def stay_paused(observed: Observed) -> Plan | None:
     cluster = observed.object
     if not observed.is_paused:
         return None
-    status = paused_status(cluster, observed.owner, observed.now)
+    status = paused_status(cluster, observed.owner, observed.now, warning=blocked_move_warning(observed))
     if cluster.is_deleting or (observed.made is None and observed.completed is None):
         return Plan(cancel_queued=True, status=status)
     identity = None if observed.made is None else due_identity(observed)

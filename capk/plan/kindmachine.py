@@ -12,6 +12,7 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.plan import joining, leaving
+from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.engineid import another_engine
 from capk.plan.kindcluster import FRESH_SECONDS
 from capk.plan.machines import (
@@ -50,7 +51,7 @@ def stay_paused(observed: MachineObserved) -> Plan | None:
     machine = observed.object
     if not observed.is_paused:
         return None
-    status = paused_status(machine, observed.owner, observed.now)
+    status = paused_status(machine, observed.owner, observed.now, warning=blocked_move_warning(observed))
     return Plan(cancel_queued=True, annotations=_record_of_join(observed), status=status)
 
 
@@ -198,7 +199,7 @@ def _joined_verdict(observed: MachineObserved, container: NodeFacts) -> Verdict:
     if PROVIDER_ID in observed.refusals and machine.provider_id != provider_id(observed):
         message = f"The API server refuses spec.providerID: {observed.refusals[PROVIDER_ID]}"
         return false(Reason.WRITE_REFUSED, message)
-    return true(Reason.JOINED) if container.running else _stopped(observed, container)
+    return true(Reason.JOINED, blocked_move_warning(observed)) if container.running else _stopped(observed, container)
 
 
 def _stopped(observed: MachineObserved, container: NodeFacts) -> Verdict:

@@ -143,14 +143,14 @@ def queued(message: str, last: GoalFacts | None) -> Verdict:
     return false(Reason.QUEUED, message + cause)
 
 
-def paused_status(current: Object, owner: OwnerCluster | None, now: datetime) -> dict[str, Any]:
+def paused_status(current: Object, owner: OwnerCluster | None, now: datetime, *, warning: str = "") -> dict[str, Any]:
     """Return the stored status with the condition Paused, whose message names every cause (C7).
 
-    current: of one of our kinds, whose name is that of its class.
+    current: of one of our kinds, whose name is that of its class. warning: a sentence to add.
     """
     causes = ["Cluster spec.paused is set to true"] if owner and owner.pauses else []
     causes += [f"{type(current).__name__} has the {PAUSED_ANNOTATION} annotation"] if current.is_paused else []
-    verdict = true(Reason.PAUSED, ", ".join(causes))
+    verdict = true(Reason.PAUSED, ". ".join(filter(None, (", ".join(causes), warning))))
     return conditions_only(current.status, {Condition.PAUSED: verdict}, generation=current.generation, now=now)
 
 

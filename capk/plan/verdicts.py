@@ -6,6 +6,7 @@ from capk.api.names import Condition, Reason
 from capk.kindconfig.advice import replicas_warnings
 from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER, node_names
 from capk.kindconfig.kubeconfig import server_url
+from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.creation import advice
 from capk.plan.dataloss import has_lost_its_data, noted_kube_system_uid
 from capk.plan.dueoperation import needs_access
@@ -37,7 +38,8 @@ def created_verdict(observed: Observed) -> Verdict:
         made = [node for node in observed.engine.nodes or () if node.role == CONTROL_PLANE]
         replicas = replicas_warnings(observed.wanted_control_planes, len(made))
         warnings = (*advice(observed), *replicas, moved_port_warning(observed))
-        return true(Reason.CREATED, " ".join(filter(None, (*warnings, observed.creation.not_ready))))
+        late = (observed.creation.not_ready, blocked_move_warning(observed))
+        return true(Reason.CREATED, " ".join(filter(None, (*warnings, *late))))
     return false(Reason.DATA_LOST, _loss(observed))
 
 

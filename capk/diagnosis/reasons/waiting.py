@@ -23,7 +23,8 @@ PAGES: Final = (
         Reason.WAITING_FOR_INFRASTRUCTURE,
         "A KINDControlPlane or a KINDMachine waits for its kind cluster.",
         "The KINDCluster has not finished creating the kind cluster, does not exist, or lacks the label that the "
-        "provider's `--watch-filter` requires. Or someone has edited the label that names the Cluster of a KINDMachine.",
+        "provider's `--watch-filter` requires. Or someone has edited the label of a KINDMachine that leads to its "
+        "Cluster.",
         "Read the message, and the conditions of that KINDCluster. If the message names a label, set it as the message "
         "describes.",
     ),

@@ -81,6 +81,28 @@ class TestGates:
         users = kindcluster(annotations={**COMPLETE, names.BLOCK_MOVE_ANNOTATION: ""}, finalizers=FINALIZER)
         assert names.BLOCK_MOVE_ANNOTATION not in decide(observe(users, engine=RUNNING)).annotations
 
+    @pytest.mark.rule("C30")
+    def test_move_that_waits_for_a_refused_write_is_reported(self) -> None:
+        """Whether the cluster is well, paused for the move, or its creation has failed; and only as long as it waits."""
+        held = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION}
+        refused = {"refusals": {CLAIM: "not today"}, "held_back": frozenset({CLAIM})}
+        made = settled()
+        annotations = {**made.object.annotations, **held}
+        raw = {**made.object.raw, "metadata": {**made.object.metadata, "annotations": annotations}}
+        created = decide(seen_as(made, KINDCluster(raw), **refused)).status
+        assert condition(created, Condition.READY) == ("True", Reason.READY)
+        assert message(created, Condition.CLUSTER_CREATED) == (
+            "`clusterctl move` waits, because the API server refuses to remove the annotation "
+            "clusterctl.cluster.x-k8s.io/block-move: not today"
+        )
+        paused = kindcluster(annotations={**COMPLETE, **held, names.PAUSED_ANNOTATION: ""}, finalizers=FINALIZER)
+        assert message(decide(seen_as(made, paused, **refused)).status, Condition.PAUSED).endswith(": not today")
+        creation = create_request()
+        begun = kindcluster(annotations={**CLAIMED, **held}, finalizers=FINALIZER)
+        tried = observe(begun, goals=failed(creation, Failure(Reason.OUT_OF_DISK, "The disk is full.", retry=False)))
+        assert message(decide(replace(tried, **refused)).status, Condition.CLUSTER_CREATED).endswith(": not today")
+        assert message(decide(replace(made, **refused)).status, Condition.CLUSTER_CREATED) == ""
+
     @pytest.mark.rule("C5")
     def test_no_work_before_an_owner_cluster_is_known(self) -> None:
         plan = decide(observe(cluster_api_installed=True))

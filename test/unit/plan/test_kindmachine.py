@@ -172,6 +172,21 @@ class TestLeftAlone:
         assert decide(observed).annotations == held
         assert decide(replace(observed, owner=owner_cluster(paused=True))).annotations == held
 
+    @pytest.mark.rule("C54")
+    def test_move_that_waits_for_a_refused_write_is_reported(self) -> None:
+        held = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION}
+        refused = {"refusals": {CLAIM: "not today"}, "held_back": frozenset({CLAIM})}
+        machine = joined_machine(annotations={**joined_machine().annotations, **held})
+        joined = decide(observe_machine(machine, infrastructure=cluster_with(worker()), **refused))
+        assert verdict(joined, Condition.READY) == ("True", "Ready")
+        assert said(joined).startswith("`clusterctl move` waits")
+        begun = begun_machine(annotations={**begun_machine().annotations, **held})
+        full = Failure(Reason.OUT_OF_DISK, "The disk is full.", retry=False)
+        failing = decide(observe_machine(begun, goals=failed(addition(), full), **refused))
+        assert said(failing).startswith("The disk is full. `clusterctl move` waits")
+        paused = decide(observe_machine(machine, owner=owner_cluster(paused=True), **refused))
+        assert said(paused, Condition.PAUSED).endswith(": not today")
+
 
 class TestWaiting:
     @pytest.mark.rule("C52")
