@@ -83,7 +83,7 @@ class TestGates:
 
     @pytest.mark.rule("C30")
     def test_move_that_waits_for_a_refused_write_is_reported(self) -> None:
-        """Whether the cluster is well, paused for the move, or its creation has failed; and only as long as it waits."""
+        """Whether the cluster is well, paused for the move, or its creation has failed; only as long as it waits."""
         held = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION}
         refused = {"refusals": {CLAIM: "not today"}, "held_back": frozenset({CLAIM})}
         made = settled()
