@@ -14,6 +14,7 @@ from capk.engine.progress import Step
 from capk.manager.operations.access import AccessReader
 from capk.manager.operations.creation import Creation
 from capk.manager.operations.deletion import Deletion
+from capk.manager.operations.kubelets import Kubelets
 from capk.manager.operations.kubesystem import Ask
 from capk.manager.operations.removal import Removal
 from capk.manager.operations.renewal import Renewal
@@ -28,6 +29,7 @@ from capk.plan.plan import (
     ReadAccess,
     RemoveWorker,
     RenewCertificates,
+    RenewKubelets,
     StartNodes,
 )
 
@@ -74,6 +76,7 @@ class Executor:
         )
         self._workers = Workers(containers, inventory, logs)
         self._renewal = Renewal(containers, inventory, self._access.run)
+        self._kubelets = Kubelets(containers, inventory)
 
     async def carry_out(self, record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Outcome:
         """Carry out the request; return what a creation or a join has made, or how to reach the workload
@@ -95,6 +98,8 @@ class Executor:
                 return await self._access.run(record, request)
             case RenewCertificates():
                 return await self._renewal.run(record, request)
+            case RenewKubelets():
+                await self._kubelets.run(request)
             case AddWorker():
                 return await self._workers.add(request, on_step)
             case RemoveWorker():

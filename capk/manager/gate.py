@@ -5,7 +5,16 @@ from collections.abc import Callable
 from capk.api.objects import KINDCluster, KINDMachine, Object, OwnerCluster
 from capk.manager.records import Record
 from capk.manager.relations import Relations
-from capk.plan.plan import AddWorker, Create, Delete, Goal, OperationRequest, RemoveWorker, RenewCertificates
+from capk.plan.plan import (
+    AddWorker,
+    Create,
+    Delete,
+    Goal,
+    OperationRequest,
+    RemoveWorker,
+    RenewCertificates,
+    RenewKubelets,
+)
 from capk.runtime.store import Store
 
 
@@ -38,7 +47,7 @@ class Gate:
                 return False
             case Create(mark=mark):
                 return not cluster.is_deleting and cluster.is_being_created and cluster.attempt == mark.attempt
-            case RenewCertificates():
+            case RenewCertificates() | RenewKubelets():
                 return not cluster.is_deleting
             case Delete(goal=Goal.GONE, is_of_whole=is_of_whole):
                 return cluster.is_deleting and not (is_of_whole and cluster.retains)

@@ -27,6 +27,7 @@ from capk.plan.plan import (
     ReadAccess,
     RemoveWorker,
     RenewCertificates,
+    RenewKubelets,
     StartNodes,
 )
 from capk.runtime.metrics import Metrics
@@ -57,6 +58,7 @@ LANES: Final[dict[type, Lane]] = {
     StartNodes: Lane.REPAIR,
     ReadAccess: Lane.READ,
     RenewCertificates: Lane.REPAIR,
+    RenewKubelets: Lane.REPAIR,
     AddWorker: Lane.WORKER,
     RemoveWorker: Lane.DELETE,
 }
@@ -65,6 +67,10 @@ LANES: Final[dict[type, Lane]] = {
 _SETTLED_BY_SUCCESS: Final = frozenset({Goal.UP, Goal.GONE, Goal.JOINED, Goal.LEFT})
 """Goals that one success reaches permanently. The others may be lost a moment later, so a success counts as an
 attempt."""
+
+
+_KEPT: Final = frozenset({Goal.GONE, Goal.RENEWED, Goal.KUBELETS})
+"""Goals whose success is not forgotten after a while."""
 
 
 @dataclass(frozen=True)
@@ -358,12 +364,12 @@ class Records:
         """Return the outcome per goal; forget those that have been quiet for long enough.
 
         A removal that succeeded is kept: it alone proves that nothing is left, if another engine answers later. A
-        renewal is kept because certificates may expire soon after it too.
+        renewal is kept because certificates may expire soon after it too, and kubelets rarely explain an outage.
         """
         now = self._clock()
         for goal, latest in list(record.goals.items()):
             quiet = FORGET_SECONDS + 2 * retry_delay(latest.attempts, self._policy)
-            if latest.failure is None and goal not in (Goal.GONE, Goal.RENEWED) and now - latest.ended_at > quiet:
+            if latest.failure is None and goal not in _KEPT and now - latest.ended_at > quiet:
                 del record.goals[goal]
         return {
             goal: GoalFacts(

@@ -7,7 +7,7 @@ from capk.plan.dataloss import has_lost_its_data, known_kube_system_uid, noted_k
 from capk.plan.observed import Observed
 from capk.plan.ownership import describes_another, leads_to_own
 from capk.plan.plan import OperationRequest, ReadAccess
-from capk.plan.renewal import renewal_request, renewal_wait
+from capk.plan.renewal import kubelets_request, kubelets_wait, renewal_request, renewal_wait
 from capk.plan.repair import (
     must_be_asked_first,
     start_request,
@@ -37,7 +37,11 @@ def due_operation(observed: Observed) -> tuple[OperationRequest | None, float | 
         return read_when_due(observed)
     if _may_have_lost_its_data(observed):
         return read_when_due(observed)
-    return None, renewal_wait(observed) if renewal else None
+    kubelets = kubelets_request(observed)
+    if kubelets and kubelets_wait(observed) <= 0:
+        return kubelets, None
+    waits = [renewal_wait(observed)] if renewal else []
+    return None, min([*waits, kubelets_wait(observed)] if kubelets else waits, default=None)
 
 
 def _is_back(observed: Observed) -> bool:

@@ -21,6 +21,8 @@ class Goal(StrEnum):
     """The kubeconfigs are read and stored."""
     RENEWED = "renewed"
     """The certificates of the kind cluster do not expire soon."""
+    KUBELETS = "kubelets"
+    """No kubelet is down because its certificate has expired."""
     GONE = "gone"
     """No container of the kind cluster is left."""
     JOINED = "joined"
@@ -138,6 +140,21 @@ class RenewCertificates:
 
 
 @dataclass(frozen=True)
+class RenewKubelets:
+    """Give another client certificate to each kubelet whose own has expired.
+
+    nodes: those to check, control planes first. authority: the control-plane node that issues the certificates.
+    container_ids: containers of the nodes at the time of the decision.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    authority: str
+    container_ids: frozenset[str] = frozenset()
+    goal: Goal = Goal.KUBELETS
+
+
+@dataclass(frozen=True)
 class AddWorker:
     """Add one worker to a running kind cluster: run its container, and join its node with kubeadm."""
 
@@ -209,7 +226,9 @@ class RemoveWorker:
     """JOINED if it makes room for the next attempt to join: the outcome of the last attempt then still counts."""
 
 
-OperationRequest = Create | Delete | StartNodes | ReadAccess | RenewCertificates | AddWorker | RemoveWorker
+OperationRequest = (
+    Create | Delete | StartNodes | ReadAccess | RenewCertificates | RenewKubelets | AddWorker | RemoveWorker
+)
 """What an operation has to do. `capk.manager.executor` chooses the module for each, `capk.manager.records` its lane."""
 
 

@@ -4,10 +4,12 @@ import shlex
 
 from capk.api.conditions import format_time
 from capk.api.names import Reason
-from capk.kindconfig.config import CONTROL_PLANE
+from capk.kindconfig.config import CONTROL_PLANE, WORKER
 from capk.kindconfig.expiry import CLIENT_CERTIFICATE_LIFETIME, RENEW_COMMAND, expires_soon
 from capk.plan.observed import Observed, Validity
-from capk.plan.plan import Goal, RenewCertificates
+from capk.plan.ownership import Ownership, is_own, leads_to_own, ownership
+from capk.plan.plan import Goal, RenewCertificates, RenewKubelets
+from capk.plan.repair import was_reached
 from capk.plan.status import Verdict, false, true
 
 AGAIN_SECONDS = 3600.0
@@ -41,6 +43,41 @@ def renewal_wait(observed: Observed) -> float:
     lifetime = observed.validity.lifetime if observed.validity else None
     half = (lifetime or CLIENT_CERTIFICATE_LIFETIME).total_seconds() / 2
     return min(max(half, LEAST_SECONDS), MOST_SECONDS) - facts.seconds_ago
+
+
+def kubelets_request(observed: Observed) -> RenewKubelets | None:
+    """Return the check of the kubelets' certificates, if one of them may explain that the API server is silent.
+
+    Also repeat a check that has failed, for the workers. None if not all control planes are known to run, or not all of
+    them are the object's own: the certificates give the rights of a node.
+    """
+    is_silent = observed.health.answers is False and was_reached(observed)
+    if not (is_silent or observed.failure(Goal.KUBELETS)) or not leads_to_own(observed):
+        return None
+    nodes = [node for node in observed.engine.nodes or () if not node.is_load_balancer]
+    planes = sorted((node for node in nodes if node.role == CONTROL_PLANE), key=lambda node: node.name)
+    if not planes or not all(node.running for node in planes):
+        return None
+    is_whole = ownership(observed) is Ownership.OURS
+    workers = [node for node in nodes if node.role == WORKER and (is_whole or is_own(observed, node))]
+    joined = sorted((node for node in workers if node.name not in observed.workers.joining), key=lambda node: node.name)
+    due = [*planes, *(node for node in joined if node.running)]
+    names, ids = tuple(node.name for node in due), frozenset(node.container_id for node in due)
+    return RenewKubelets(observed.cluster_name, names, planes[0].name, ids)
+
+
+def kubelets_wait(observed: Observed) -> float:
+    """Return the seconds until the kubelets' certificates may be checked: an outage mostly has another cause."""
+    facts = observed.goals.get(Goal.KUBELETS)
+    if facts is None:
+        return 0.0
+    return observed.remaining(Goal.KUBELETS) if facts.failure else AGAIN_SECONDS - facts.seconds_ago
+
+
+def kubelets_warning(observed: Observed) -> str:
+    """Return why the kubelets' certificates could not be checked or renewed; empty if there is nothing to report."""
+    failure, words = observed.failure(Goal.KUBELETS), "The provider could not check or renew the kubelets' certificates"
+    return f"{words}: {failure.message}" if failure else ""
 
 
 def expiry_verdict(observed: Observed) -> Verdict | None:

@@ -14,7 +14,7 @@ from capk.plan.duewrites import standing_refusals
 from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
 from capk.plan.ownership import Ownership, made_by, ownership
 from capk.plan.plan import Goal
-from capk.plan.renewal import expiry_verdict
+from capk.plan.renewal import expiry_verdict, kubelets_warning
 from capk.plan.repair import (
     has_lost_its_load_balancer,
     misplaced_nodes,
@@ -86,7 +86,7 @@ def api_server_verdict(observed: Observed) -> Verdict | None:
             "the logs of kube-apiserver and etcd in the control-plane node, and the free space on the engine's disk. "
             f"If the provider has moved, check that it can reach that address.{_balancer_hint(observed)}"
         )
-        return false(Reason.NOT_ANSWERING, message)
+        return false(Reason.NOT_ANSWERING, " ".join(filter(None, (message, kubelets_warning(observed)))))
     if is_known or not (health.answers is False or access):
         return None
     said = health.said or (access.said if access else "")
@@ -143,7 +143,8 @@ def nodes_verdict(observed: Observed) -> Verdict:
         failure = observed.failure(Goal.ACCESS)
         return false(Reason.STARTING_NODES, f"{waiting} {failure.message}" if failure else waiting)
     if not due:
-        return true(Reason.RUNNING, _removed_nodes_warning(observed))
+        warnings = (_removed_nodes_warning(observed), kubelets_warning(observed))
+        return true(Reason.RUNNING, " ".join(filter(None, warnings)))
     listed = ", ".join(sorted(node.name for node in due))
     if failure := observed.failure(Goal.REPAIRED):
         reason = Reason.ADDRESS_TAKEN if failure.reason is Reason.ADDRESS_TAKEN else Reason.NODES_STOPPED

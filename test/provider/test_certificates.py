@@ -11,6 +11,7 @@ import trustme
 import yaml
 
 from capk.engine.command import Output
+from capk.kindconfig.kubelet import INSTALL_COMMAND, READ_COMMAND
 from capk.manager import observe
 from capk.workload.answer import Answer
 from test.provider.world import World, kubeconfig
@@ -99,3 +100,32 @@ async def test_new_certificates_that_expire_soon_are_not_renewed_again_and_again
         world.annotate(ADOPT="whatever wakes it")
         await asyncio.sleep(3600)
         assert 1 <= len(world.engine.called("kubeadm certs renew")) <= 8
+
+
+async def test_kubelets_that_were_off_for_too_long_get_certificates_and_the_cluster_comes_back(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add(spec={"nodes": [{"role": "control-plane"}, {"role": "worker"}]})
+        await world.ready()
+        answer, run, renewed = world.answer, world.containers.run, set()
+        world.answer = Answer(0, "connection refused")
+
+        async def running(node: str, command: Sequence[str], **options: Any) -> Output:
+            if tuple(command) == READ_COMMAND:
+                ended = "" if node in renewed else issued_certificate(START - YEAR)
+                return Output(ended, "")
+            if tuple(command) == INSTALL_COMMAND:
+                renewed.add(node)
+                world.answer = answer
+            return Output(world.kind.text, "") if "user" in command else await run(node, command, **options)
+
+        world.containers.run = running  # type: ignore[method-assign]
+        await world.until(lambda: len(renewed) == 2, 300)
+        await asyncio.sleep(120)
+        assert renewed == {node.container_id for node in world.engine.of()}
+        assert world.reason() == "Ready"
+
+
+def issued_certificate(ends: datetime) -> str:
+    pair = AUTHORITY.issue_cert("node", not_before=ends - YEAR, not_after=ends)
+    return pair.cert_chain_pems[0].bytes().decode()

@@ -5,10 +5,9 @@ from typing import Final
 
 from capk.engine.containers import Containers
 from capk.engine.inventory import Inventory
-from capk.errors import CommandError
 from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindconfig.kubeconfig import BadKubeconfig
-from capk.manager.operations.listing import check_containers
+from capk.manager.operations.listing import check_containers, naming
 from capk.manager.records import Record
 from capk.plan.observed import Access
 from capk.plan.plan import ReadAccess, RenewCertificates
@@ -45,10 +44,5 @@ class Renewal:
 
     async def _run(self, node: str, ids: Mapping[str, str], command: Sequence[str]) -> None:
         """Run a command in a node by its id: all nodes take minutes, and another container may get the name."""
-        container_id = ids.get(node, node)
-        try:
-            await self._containers.run(container_id, command, timeout_seconds=RENEW_SECONDS)
-        except CommandError as error:
-            # People know the container by its name.
-            error.command = [node if word == container_id else word for word in error.command]
-            raise
+        with naming(ids):
+            await self._containers.run(ids.get(node, node), command, timeout_seconds=RENEW_SECONDS)

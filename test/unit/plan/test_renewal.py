@@ -10,8 +10,9 @@ from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.events import event_of, warning_of
 from capk.plan.kindcluster import decide
-from capk.plan.observed import GoalFacts, HealthFacts, Validity
-from capk.plan.plan import Goal, ReadAccess, RenewCertificates
+from capk.plan.observed import GoalFacts, HealthFacts, Validity, Workers
+from capk.plan.plan import Goal, ReadAccess, RenewCertificates, RenewKubelets, StartNodes
+from capk.plan.renewal import kubelets_request
 from test.unit.plan.builders import (
     NOW,
     RUNNING,
@@ -127,6 +128,62 @@ class TestVerdict:
         assert "kubeadm certs renew all" in message(plan.status, Condition.KUBECONFIG_AVAILABLE)
 
 
+class TestKubelets:
+    """A kubelet whose certificate has expired does not start, and without it no API server."""
+
+    SILENT = HealthFacts(answers=False, reached=True, said="connection refused")
+    WORKER = node("dev-worker", container_id="c3")
+    BALANCER = node("dev-external-load-balancer", container_id="c0", mark=None)
+    NODES = replace(RUNNING, nodes=(WORKER, BALANCER, node("dev-control-plane2", container_id="c2"), node()))
+
+    def request(self, *names: str, ids: str = "c1 c2 c3") -> RenewKubelets:
+        every = names or ("dev-control-plane", "dev-control-plane2", "dev-worker")
+        return RenewKubelets("dev", every, "dev-control-plane", frozenset(ids.split()))
+
+    def test_they_are_checked_when_an_api_server_that_was_reached_falls_silent_control_planes_first(self) -> None:
+        assert decide(seen(None, engine=self.NODES, health=self.SILENT)).operation == self.request()
+        assert decide(seen(None, engine=self.NODES, health=HealthFacts(answers=True))).operation is None
+        unreached = seen(None, engine=self.NODES, health=HealthFacts(answers=False))
+        status = {**unreached.object.status, "conditions": []}
+        never = type(unreached.object)({**unreached.object.raw, "metadata": {"name": "dev"}, "status": status})
+        assert kubelets_request(replace(unreached, object=never)) is None
+
+    def test_nodes_that_do_not_run_or_are_still_joining_are_left_out(self) -> None:
+        stopped = replace(self.NODES, nodes=(*self.NODES.nodes[1:], replace(self.WORKER, running=False)))
+        tried = failed(StartNodes("dev", ("dev-worker",), container_ids=frozenset({"c3"})), CAUSE)
+        waiting = decide(seen(None, engine=stopped, health=self.SILENT, goals=tried))
+        assert waiting.operation is None
+        joining = Workers(joining=frozenset({"dev-worker"}))
+        plan = decide(seen(None, engine=self.NODES, health=self.SILENT, workers=joining))
+        assert plan.operation == self.request("dev-control-plane", "dev-control-plane2", ids="c1 c2")
+
+    def test_no_certificate_goes_to_a_container_of_someone_else(self) -> None:
+        strange = node("dev-worker2", container_id="c4", mark="another")
+        mixed = replace(self.NODES, nodes=(*self.NODES.nodes, strange))
+        assert decide(seen(None, engine=mixed, health=self.SILENT)).operation == self.request()
+        planes = replace(self.NODES, nodes=(*self.NODES.nodes, node("dev-control-plane3", mark="another")))
+        assert decide(seen(None, engine=planes, health=self.SILENT)).operation is None
+
+    def test_an_outage_with_another_cause_is_checked_once_an_hour(self) -> None:
+        checked = {Goal.KUBELETS: GoalFacts(1, 600.0, None, self.request())}
+        plan = decide(seen(None, engine=self.NODES, health=self.SILENT, goals=checked))
+        assert (plan.operation, plan.requeue_seconds) == (None, pytest.approx(3000.0))
+        later = {Goal.KUBELETS: GoalFacts(1, 3601.0, None, self.request())}
+        assert decide(seen(None, engine=self.NODES, health=self.SILENT, goals=later)).operation == self.request()
+
+    def test_failure_is_shown_and_tried_again_even_if_only_workers_are_down(self) -> None:
+        tried = failed(self.request(), CAUSE)
+        silent = decide(seen(None, engine=self.NODES, health=self.SILENT, goals=tried)).status
+        words = "The provider could not check or renew the kubelets' certificates: kubeadm is not there."
+        assert message(silent, Condition.READY).endswith(words)
+        again = seen(None, engine=self.NODES, health=HealthFacts(answers=True), goals=tried)
+        status = decide(again).status
+        assert condition(status, Condition.READY) == ("True", Reason.READY)
+        assert message(status, Condition.NODES_RUNNING) == words
+        later = failed(self.request(), CAUSE, seconds_ago=400.0)
+        assert decide(replace(again, goals=later)).operation == self.request()
+
+
 class TestExpiryThatNobodySaw:
     def test_kubeconfig_is_read_if_the_api_server_has_an_expired_certificate(self) -> None:
         health = HealthFacts(answers=False, reached=True, said="certificate has expired", has_expired=True)
@@ -136,4 +193,4 @@ class TestExpiryThatNobodySaw:
 
     def test_api_server_that_is_silent_for_another_cause_costs_no_reading(self) -> None:
         health = HealthFacts(answers=False, reached=True, said="connection refused")
-        assert decide(seen(None, access=None, health=health)).operation is None
+        assert not isinstance(decide(seen(None, access=None, health=health)).operation, ReadAccess)
