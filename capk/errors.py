@@ -8,6 +8,7 @@
         CommandMissing       it could not be started
       AddressTaken           a node cannot get its former address; another container has it
       NamesNotResolved       nodes would not find each other: the engine's network has no DNS
+      NoApiServer            no worker can join: the API server of its kind cluster does not answer
       UnsupportedEngine      the operation has not been proven to work with this container engine
       ApiError               the API server did not carry out a request
         Conflict             another writer changed the object first; read it again
@@ -110,6 +111,17 @@ class NamesNotResolved(CapkError):
     def __init__(self, network: str) -> None:
         super().__init__(f"the container engine's network {network} does not resolve the names of containers")
         self.network = network
+
+
+class NoApiServer(CapkError):
+    """No worker can join a kind cluster whose API server does not answer, asked in its own control-plane node.
+
+    node: name of that container.
+    """
+
+    def __init__(self, cluster: str, node: str) -> None:
+        super().__init__(f"the API server of kind cluster {cluster} does not answer in its own node {node}")
+        self.node = node
 
 
 class UnsupportedEngine(CapkError):

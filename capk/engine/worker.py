@@ -43,10 +43,13 @@ JOIN_WORDS: Final = "failed to join the worker"
 CREATE_WORDS: Final = "failed to create the worker"
 
 ADMIN: Final = "--kubeconfig=/etc/kubernetes/admin.conf"
+READY_COMMAND: Final = ("kubectl", ADMIN, "--request-timeout=10s", "get", "--raw=/readyz")
 TOKEN_COMMAND: Final = ("kubeadm", "token", "create", "--ttl=10m", "--usages=authentication,signing", ADMIN)
 JOIN_COMMAND: Final = ("kubeadm", "join", "--config", JOIN_FILE, "--v=6")
 JOURNAL_COMMAND: Final = ("journalctl", "--no-pager", "--lines=40", "--output=cat", "--unit=kubelet")
 
+_NOT_STARTED: Final = (125, 126, 127)
+"""Exit statuses of `exec` if the command itself did not start."""
 _TOKEN: Final = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
 _VERSION: Final = re.compile(r"v?(?P<minor>\d{1,3}\.\d{1,3})[\w.+-]{0,100}")
 _ANY_ADDRESSES: Final = ("0.0.0.0", "::")
@@ -116,6 +119,20 @@ class WorkerNodes:
         except CommandFailed as error:
             raise CommandFailed(error.command, f"{CREATE_WORDS}: {error.output}", error.exit_status) from error
         return NewNode(self._containers, control_plane, worker, cluster, container_id)
+
+    async def reaches_api_server(self, control_plane: str) -> bool:
+        """Return whether the API server is ready for kubectl in a control plane, where kubeadm reaches it too.
+
+        Raises CommandError if kubectl cannot be started.
+        """
+        try:
+            await self._containers.run(control_plane, READY_COMMAND, timeout_seconds=NODE_SECONDS)
+        except CommandFailed as error:
+            if error.exit_status in _NOT_STARTED:
+                raise
+            log.info("No worker can join yet, because the API server does not answer: %s", cause_of(error))
+            return False
+        return True
 
     async def delete_node(self, control_plane: str, node: str) -> None:
         """Delete a Node; a missing one is fine. Raises CommandError."""

@@ -23,6 +23,7 @@ from capk.manager.operations.workers import Workers
 from capk.manager.records import Outcome, Record, Withdrawn
 from capk.plan.plan import (
     AddWorker,
+    AskApiServer,
     Create,
     Delete,
     OperationRequest,
@@ -82,8 +83,8 @@ class Executor:
         """Carry out the request; return what a creation or a join has made, or how to reach the workload
         cluster.
 
-        Raises CommandError, AddressTaken, NamesNotResolved, UnsupportedEngine, InvalidSpec, BadKubeconfig; Withdrawn if
-        the object no longer wants it.
+        Raises CommandError, AddressTaken, NamesNotResolved, NoApiServer, UnsupportedEngine, InvalidSpec, BadKubeconfig;
+        Withdrawn if the object no longer wants it.
         """
         if not self._still_wanted(record, request):
             raise Withdrawn
@@ -100,6 +101,8 @@ class Executor:
                 return await self._renewal.run(record, request)
             case RenewKubelets():
                 await self._kubelets.run(request)
+            case AskApiServer():
+                await self._workers.ask(request)
             case AddWorker():
                 return await self._workers.add(request, on_step)
             case RemoveWorker():

@@ -13,7 +13,7 @@ from capk.api.objects import SecretFacts
 from capk.diagnosis.failures import Failure, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Entry, Snapshot
-from capk.errors import AddressTaken, CommandError, InvalidSpec, NamesNotResolved, UnsupportedEngine
+from capk.errors import AddressTaken, CommandError, InvalidSpec, NamesNotResolved, NoApiServer, UnsupportedEngine
 from capk.kindconfig.config import API_PORT, CONTROL_PLANE
 from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig, secret_digest, server_url
@@ -225,6 +225,12 @@ def failure_of(error: Exception | None) -> Failure | None:
                 f"`podman network rm {error.network}`."
             )
             return Failure(names.Reason.NODE_NAME_NOT_RESOLVED, f"{_sentence(error)} {remedy}")
+        case NoApiServer():
+            remedy = (
+                "No worker can join until it does; the provider tries again by itself. See the logs of kube-apiserver "
+                "and etcd in that node, and the free space on the engine's disk."
+            )
+            return Failure(names.Reason.NOT_ANSWERING, f"{_sentence(error)} {remedy}")
         case InvalidSpec():
             return Failure(names.Reason.INVALID_CONFIG, f"{error}.", retry=False)
         case UnsupportedEngine():

@@ -7,6 +7,7 @@ from capk.manager.records import Record
 from capk.manager.relations import Relations
 from capk.plan.plan import (
     AddWorker,
+    AskApiServer,
     Create,
     Delete,
     Goal,
@@ -37,6 +38,8 @@ class Gate:
         if raw is None or Object(raw).uid != record.uid:
             # An object that was restored from a backup carries the claim of the one that is gone.
             return record.vanished and self._is_abandoned(record, request)
+        if isinstance(request, AskApiServer):
+            return True
         if isinstance(request, AddWorker | RemoveWorker):
             return self._is_worker_wanted(KINDMachine(raw), request)
         cluster = KINDCluster(raw)

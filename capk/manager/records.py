@@ -20,6 +20,7 @@ from capk.manager.facts import failure_of
 from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
 from capk.plan.plan import (
     AddWorker,
+    AskApiServer,
     Create,
     Delete,
     Goal,
@@ -59,12 +60,13 @@ LANES: Final[dict[type, Lane]] = {
     ReadAccess: Lane.READ,
     RenewCertificates: Lane.REPAIR,
     RenewKubelets: Lane.REPAIR,
+    AskApiServer: Lane.READ,
     AddWorker: Lane.WORKER,
     RemoveWorker: Lane.DELETE,
 }
 """Lanes have their own bounds, so that a deletion never waits for creations."""
 
-_SETTLED_BY_SUCCESS: Final = frozenset({Goal.UP, Goal.GONE, Goal.JOINED, Goal.LEFT})
+_SETTLED_BY_SUCCESS: Final = frozenset({Goal.UP, Goal.GONE, Goal.ANSWERED, Goal.JOINED, Goal.LEFT})
 """Goals that one success reaches permanently. The others may be lost a moment later, so a success counts as an
 attempt."""
 

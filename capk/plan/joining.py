@@ -1,5 +1,6 @@
 """Decide what to do until the node of a KINDMachine has joined: wait, clean up, join, report progress, retry."""
 
+from dataclasses import replace
 from typing import Any
 
 from capk.api import names
@@ -16,9 +17,12 @@ from capk.plan.machines import has_lost_its_node, joined_ids, machine_id, node_o
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, MachineObserved, NodeFacts, Observed, OperationFacts
 from capk.plan.ownership import Ownership, is_own, leads_to_own, own_uids, ownership
-from capk.plan.plan import AddWorker, Goal, OperationRequest, Plan, RemoveWorker
+from capk.plan.plan import AddWorker, AskApiServer, Goal, OperationRequest, Plan, RemoveWorker
+from capk.plan.repair import is_known_to_answer
 from capk.plan.status import false, machine_status, queued
 
+ANSWER_SECONDS = 30.0
+"""How long an answer of the API server counts before a join begins."""
 _JOIN = "JoinConfiguration"
 
 
@@ -162,6 +166,8 @@ def _start(observed: MachineObserved) -> Plan:
             return _after_failure(observed, None)
         if (remaining := observed.remaining(Goal.JOINED)) > 0:
             return _after_failure(observed, remaining)
+    if (question := _question(observed, request)) is not None:
+        return question
     if CLAIM in observed.held_back and (refusal := observed.refusals.get(CLAIM)):
         message = f"The API server refuses what must be stored before the node joins: {refusal}"
         return _waiting(observed, Reason.WRITE_REFUSED, message)
@@ -178,6 +184,22 @@ def _start(observed: MachineObserved) -> Plan:
         annotations=claim,
         operation=request,
     )
+
+
+def _question(observed: MachineObserved, request: AddWorker) -> Plan | None:
+    """Return the plan that finds out whether the API server answers; None if that is known, or was just found out.
+
+    Without it no join can succeed. A provider that has never reached it from where it runs calls its KINDCluster Ready.
+    """
+    assert observed.infrastructure is not None
+    if is_known_to_answer(observed.infrastructure):
+        return None
+    asked = observed.goals.get(Goal.ANSWERED)
+    if asked is not None and asked.failure is None and asked.seconds_ago <= ANSWER_SECONDS:
+        return None
+    if asked is not None and asked.failure is not None and (remaining := observed.remaining(Goal.ANSWERED)) > 0:
+        return replace(_waiting(observed, asked.failure.reason, asked.failure.message), requeue_seconds=remaining)
+    return Plan(operation=AskApiServer(request.name, request.control_planes, request.container_ids))
 
 
 def _is_retry(last: OperationRequest | None, request: AddWorker) -> bool:

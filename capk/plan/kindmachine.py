@@ -26,7 +26,7 @@ from capk.plan.machines import (
 )
 from capk.plan.observed import CLAIM, PROVIDER_ID, MachineObserved, NodeFacts
 from capk.plan.ownership import Ownership, ownership
-from capk.plan.plan import AddWorker, Plan
+from capk.plan.plan import AddWorker, AskApiServer, Plan
 from capk.plan.status import Verdict, false, machine_status, paused_status, true
 
 CLONED_SECONDS = 30.0
@@ -72,6 +72,9 @@ def show_progress(observed: MachineObserved) -> Plan | None:
     operation = observed.operation
     if operation is None:
         return None
+    if isinstance(operation.request, AskApiServer):
+        # It takes a moment, and the condition says what was found out before.
+        return Plan()
     if isinstance(operation.request, AddWorker) and joining.is_pointless(observed):
         return Plan(cancel_operation=True)
     return Plan(status=joining.progress(observed, operation) if operation.announced else None)

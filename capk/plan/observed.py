@@ -425,10 +425,10 @@ class MachineObserved(_WithGoals):
     """Id of the container that an AddWorker of this process has joined, as that operation returned it; kept at least
     until the annotation holds it."""
     operation: OperationFacts | None = None
-    """The object's running or queued AddWorker or RemoveWorker."""
+    """The object's running or queued AskApiServer, AddWorker or RemoveWorker."""
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
-    """Of JOINED and LEFT. A RemoveWorker towards JOINED that succeeds leaves the facts of JOINED unchanged, as a Delete
-    towards UP does."""
+    """Of ANSWERED, JOINED and LEFT. A RemoveWorker towards JOINED that succeeds leaves the facts of JOINED unchanged,
+    as a Delete towards UP does."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """What the API server has refused and not accepted since: CLAIM, PROVIDER_ID, FINALIZER -> its message."""
     held_back: frozenset[str] = frozenset()

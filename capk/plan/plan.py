@@ -27,6 +27,8 @@ class Goal(StrEnum):
     """No container of the kind cluster is left."""
     JOINED = "joined"
     """The node of a KINDMachine has joined the kind cluster; cleaning up after a failed join is part of it."""
+    ANSWERED = "answered"
+    """The API server of its kind cluster answers where the node of a KINDMachine would join."""
     LEFT = "left"
     """The container of a KINDMachine and its Node are gone."""
 
@@ -155,6 +157,19 @@ class RenewKubelets:
 
 
 @dataclass(frozen=True)
+class AskApiServer:
+    """Ask the API server of a kind cluster from within its control plane, before a worker joins.
+
+    control_planes, container_ids: as in `AddWorker`.
+    """
+
+    name: str
+    control_planes: tuple[str, ...]
+    container_ids: frozenset[str]
+    goal: Goal = Goal.ANSWERED
+
+
+@dataclass(frozen=True)
 class AddWorker:
     """Add one worker to a running kind cluster: run its container, and join its node with kubeadm."""
 
@@ -227,7 +242,15 @@ class RemoveWorker:
 
 
 OperationRequest = (
-    Create | Delete | StartNodes | ReadAccess | RenewCertificates | RenewKubelets | AddWorker | RemoveWorker
+    Create
+    | Delete
+    | StartNodes
+    | ReadAccess
+    | RenewCertificates
+    | RenewKubelets
+    | AskApiServer
+    | AddWorker
+    | RemoveWorker
 )
 """What an operation has to do. `capk.manager.executor` chooses the module for each, `capk.manager.records` its lane."""
 

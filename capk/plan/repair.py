@@ -114,6 +114,12 @@ def was_reached(observed: Observed) -> bool:
     return observed.health.reached or was_ever_reached(observed.object)
 
 
+def is_known_to_answer(observed: Observed) -> bool:
+    """Return whether the API server has answered the last request of this provider that can show it."""
+    health, access = observed.health, observed.access
+    return bool(health.answers or (health.answers is None and access and access.answered))
+
+
 def was_ever_reached(cluster: KINDCluster) -> bool:
     """Return whether a provider has ever reached the API server of the workload cluster.
 

@@ -17,6 +17,7 @@ from capk.plan.plan import Goal
 from capk.plan.renewal import expiry_verdict, kubelets_warning
 from capk.plan.repair import (
     has_lost_its_load_balancer,
+    is_known_to_answer,
     misplaced_nodes,
     stopped_nodes,
     was_reached,
@@ -78,7 +79,7 @@ def api_server_verdict(observed: Observed) -> Verdict | None:
     """Return the verdict on the workload cluster's API server; None if nothing new is known."""
     health, access = observed.health, observed.access
     is_known = was_reached(observed)
-    if health.answers or (health.answers is None and access and access.answered):
+    if is_known_to_answer(observed):
         return true(Reason.ANSWERING)
     if health.answers is False and is_known:
         message = (

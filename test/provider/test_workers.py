@@ -9,7 +9,7 @@ from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONFIGS, KIND_MACHINES, MACHINES
 from capk.engine.place import SHARED
 from capk.errors import Denied, Forbidden
-from test.provider.world import World, quiet, trouble
+from test.provider.world import NO_ANSWER, World, quiet, trouble
 
 pytestmark = pytest.mark.virtual_time
 
@@ -121,6 +121,29 @@ class TestJoin:
             assert world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[1] == "WriteRefused"
             assert not world.engine.called("run")
             world.kube.refuse = None
+            await world.joined()
+
+    async def test_worker_waits_at_rest_for_an_api_server_that_answers_nobody(self, world):
+        """The provider never reached it and calls the KINDCluster Ready: only the node itself shows that it is down."""
+        world.answer, run, is_down = NO_ANSWER, world.containers.run, [True]
+
+        async def running(node, command, **options):
+            if is_down[0] and command[0] == "kubectl":
+                raise trouble("The connection to the server was refused", "docker", "exec")
+            return await run(node, command, **options)
+
+        world.containers.run = running
+        async with world.running():
+            world.add_owned(control_plane=False)
+            await world.ready()
+            world.add_machine()
+            await world.until(lambda: world.reason("dev-w1", resource=KIND_MACHINES) == "NotAnswering")
+            assert "tries again by itself" in world.condition("WorkerJoined", "dev-w1", resource=KIND_MACHINES)[2]
+            await asyncio.sleep(600)
+            writes = len(world.kube.writes)
+            await asyncio.sleep(1200)
+            assert (len(world.kube.writes), world.engine.called("run")) == (writes, [])
+            is_down[0] = False
             await world.joined()
 
     async def test_machine_that_must_not_be_read_is_the_reported_cause(self, world, monkeypatch):

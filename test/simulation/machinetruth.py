@@ -90,16 +90,6 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     yield from _unready(life, infrastructure)
 
 
-def tries_in_vain(life: Life, obj: Body) -> bool:
-    """Return whether joins are tried for ever: the provider reaches no API server, and so does not know that it is
-    silent."""
-    infrastructure = infrastructure_of(life, obj)
-    birth = life.world.birth_of(infrastructure) if infrastructure else None
-    is_silent = birth is not None and not life.world.engine.answers(birth)
-    container = container_of(life, obj)
-    return is_silent and not life.world.options.reach and not (container and container.has_joined)
-
-
 def _is_shared(life: Life, obj: Body) -> bool:
     """Return whether another object holds its machine id and has a node of the same name."""
     others = (one for one in life.world.api.all(names.KIND_MACHINES) if one is not obj)

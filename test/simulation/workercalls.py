@@ -133,6 +133,8 @@ class WorkerCalls:
                 await self._reach(node)
             case ["kubeadm", "join", *_]:
                 await _until(spawn(self._kubeadm(node)), ["docker", "exec", node.name, *command], timeout_seconds)
+            case ["kubectl", *_, "get", "--raw=/readyz"]:
+                await self._reach(node)
             case ["kubectl", *_, "delete", "node", name, "--ignore-not-found", "--wait=false"]:
                 await self._reach(node)
                 self._delete_node(node.birth, name)

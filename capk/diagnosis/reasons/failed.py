@@ -103,8 +103,9 @@ PAGES: Final = (
         "It has answered before, and the node containers still run: kube-apiserver or etcd has failed, or the network "
         "has. Or the object was moved to a provider that cannot reach it.",
         "Read the logs of kube-apiserver and etcd in the control-plane node, and check the free space on the engine's "
-        "disk. After a move, let the provider reach the address. If the message names the kubelets' certificates, renew "
-        "them by hand (see below). `Ready` becomes True again by itself.",
+        "disk. After a move, let the provider reach the address. If the message names the certificates of kubelets, "
+        "renew them by hand (see below). `Ready` becomes True again by itself. A KINDMachine whose kind cluster has "
+        "never answered the provider waits with this reason too.",
         (Reason.OUT_OF_DISK, Reason.NOT_REACHABLE),
     ),
     Page(

@@ -20,13 +20,13 @@ from capk.engine.nodelogs import last_words, node_logs
 from capk.engine.progress import Step
 from capk.engine.worker import NewNode, Worker, WorkerNodes
 from capk.engine.workerflags import SUPPORTED
-from capk.errors import CommandError, CommandFailed, CommandTimedOut, UnsupportedEngine
+from capk.errors import CommandError, CommandFailed, CommandTimedOut, NoApiServer, UnsupportedEngine
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.manager.operations.listing import list_nodes
 from capk.manager.operations.removal import check_engine
 from capk.manager.records import Joined, Withdrawn
 from capk.plan.marks import Mark
-from capk.plan.plan import AddWorker, Goal, RemoveWorker
+from capk.plan.plan import AddWorker, AskApiServer, Goal, RemoveWorker
 
 FAILED_SETTLE_SECONDS: Final = 3.0
 """How long no container may appear if the engine did not answer the request for one: it may still copy a volume."""
@@ -51,6 +51,16 @@ class Workers:
         self._inventory = inventory
         self._logs = logs
         self._nodes = WorkerNodes(containers)
+
+    async def ask(self, request: AskApiServer) -> None:
+        """Raise NoApiServer if the API server does not answer in the control plane.
+
+        Also raises CommandError; Withdrawn if a control plane is not the observed one.
+        """
+        nodes = await list_nodes(self._containers, request.name)
+        control_plane = _observed_control_plane(nodes, request)
+        if not await self._nodes.reaches_api_server(control_plane):
+            raise NoApiServer(request.name, next(one.name for one in nodes if one.container_id == control_plane))
 
     async def add(self, request: AddWorker, on_step: Callable[[Step], None]) -> Joined:
         """Join one worker. If that fails or is cancelled, remove its container first, then its Node.
@@ -193,7 +203,7 @@ def _worker(request: AddWorker) -> Worker:
     )
 
 
-def _observed_control_plane(nodes: Iterable[Node], request: AddWorker) -> str:
+def _observed_control_plane(nodes: Iterable[Node], request: AddWorker | AskApiServer) -> str:
     """Return the id of the first running control plane of the decision.
 
     Raises Withdrawn if one of its containers is not there any more: its name may be someone else's by now.

@@ -8,7 +8,7 @@ from capk.diagnosis.failures import classify
 from capk.engine.containers import UnreadableAnswer
 from capk.engine.nodescripts import JOIN_FILE
 from capk.engine.progress import Step
-from capk.engine.worker import JOIN_SECONDS, START_SECONDS, Worker, WorkerNodes
+from capk.engine.worker import JOIN_SECONDS, READY_COMMAND, START_SECONDS, Worker, WorkerNodes
 from capk.errors import CommandFailed, CommandTimedOut, InvalidSpec
 from test.unit.engine.nodes_double import CONTROL_PLANE, NEW, TOKEN, NodesDouble, failed
 from test.unit.virtual_time import now, run
@@ -56,6 +56,17 @@ def test_worker_joins_in_the_order_of_kind_with_a_token_of_its_own() -> None:
     assert written["discovery"]["bootstrapToken"]["token"] == TOKEN
     assert {"name": "node-labels", "value": "tier=front"} in written["nodeRegistration"]["kubeletExtraArgs"]
     assert {"name": "node-ip", "value": "172.18.0.9"} in written["nodeRegistration"]["kubeletExtraArgs"]
+
+
+def test_api_server_is_asked_where_kubeadm_will_ask_it() -> None:
+    engine = NodesDouble()
+    assert run(WorkerNodes(engine).reaches_api_server(CONTROL_PLANE))
+    assert engine.commands == [READY_COMMAND]
+    engine.failing["kubectl get in control plane"] = failed("The connection to the server was refused")
+    assert not run(WorkerNodes(engine).reaches_api_server(CONTROL_PLANE))
+    engine.failing["kubectl get in control plane"] = CommandFailed(["docker", "exec"], "no kubectl", 127)
+    with pytest.raises(CommandFailed):
+        run(WorkerNodes(engine).reaches_api_server(CONTROL_PLANE))
 
 
 def test_no_command_line_holds_the_token() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from capk.api.names import Reason
 from capk.engine.containers import Containers, Node
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.progress import Step
-from capk.errors import CommandError, CommandTimedOut, InvalidSpec, UnsupportedEngine
+from capk.errors import CommandError, CommandTimedOut, InvalidSpec, NoApiServer, UnsupportedEngine
 from capk.manager.facts import failure_of
 from capk.manager.operations.workers import CLEANUP_SECONDS, FAILED_SETTLE_SECONDS, REMOVE_SECONDS, Workers
 from capk.manager.records import Joined, Withdrawn
 from capk.plan.marks import Mark
-from capk.plan.plan import AddWorker, Goal, RemoveWorker
+from capk.plan.plan import AddWorker, AskApiServer, Goal, RemoveWorker
 from test.unit.engine.nodes_double import CONTROL_PLANE, NEW, TOKEN, NodesDouble, failed, node
 from test.unit.virtual_time import now, run
 
@@ -102,6 +103,21 @@ def test_kind_without_an_engine_cannot_add_workers(tmp_path: Path) -> None:
     workers = Workers(Containers(None), Refreshes(), FailureLogs(tmp_path))  # type: ignore[arg-type]
     with pytest.raises(UnsupportedEngine, match="but not with kind alone"):
         run(workers.add(request(), lambda step: None))
+
+
+def test_api_server_that_does_not_answer_is_named_with_its_node_and_costs_no_container(place: Place) -> None:
+    question = AskApiServer("rec", ("rec-control-plane",), frozenset({CONTROL_PLANE}))
+    run(place.workers.ask(question))
+    place.engine.failing["kubectl get in control plane"] = failed("The connection to the server was refused")
+    with pytest.raises(NoApiServer) as silent:
+        run(place.workers.ask(question))
+    failure = failure_of(silent.value)
+    assert failure
+    assert (failure.reason, failure.retry) == (Reason.NOT_ANSWERING, True)
+    assert failure.message.startswith("The API server of kind cluster rec does not answer in its own node rec-control")
+    assert place.engine.steps == ["kubectl get in control plane"] * 2
+    with pytest.raises(Withdrawn):
+        run(place.workers.ask(replace(question, container_ids=frozenset({LATE}))))
 
 
 def test_another_control_plane_than_the_observed_one_withdraws(place: Place) -> None:

@@ -15,6 +15,7 @@ from capk.plan.observed import (
     Access,
     EngineFacts,
     GoalFacts,
+    HealthFacts,
     MachineObserved,
     NodeFacts,
     Observed,
@@ -290,10 +291,10 @@ def worker(
 
 
 def cluster_with(*nodes: NodeFacts, cluster: KINDCluster | None = None, **facts: Any) -> Observed:
-    """A KINDCluster that is up, with a control plane and these nodes."""
+    """A KINDCluster that is up and answers, with a control plane and these nodes."""
     own = cluster or kindcluster(annotations=COMPLETE, finalizers=FINALIZER, status=UP)
     engine = EngineFacts(was_listed=True, exists=True, nodes=(node(), *nodes))
-    return observe(own, **{"engine": engine, **facts})
+    return observe(own, **{"engine": engine, "health": HealthFacts(answers=True, reached=True), **facts})
 
 
 def observe_machine(seen: KINDMachine | None = None, /, **facts: Any) -> MachineObserved:

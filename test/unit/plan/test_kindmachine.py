@@ -15,9 +15,10 @@ from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.joining import join_request
 from capk.plan.kindmachine import decide
 from capk.plan.marks import Mark
-from capk.plan.observed import CLAIM, FINALIZER, PROVIDER_ID, EngineFacts, MachineObserved, Policy
-from capk.plan.plan import AddWorker, Create, Goal, Plan, RemoveWorker
+from capk.plan.observed import CLAIM, FINALIZER, PROVIDER_ID, EngineFacts, HealthFacts, MachineObserved, Policy
+from capk.plan.plan import AddWorker, AskApiServer, Create, Goal, Plan, RemoveWorker
 from test.unit.plan.builders import (
+    ACCESS,
     COMPLETE,
     IDENTITY,
     JOINED,
@@ -496,6 +497,29 @@ class TestFailures:
         for nodes in ((), (worker(),)):
             plan = decide(observe_machine(begun_machine(), goals=goals, infrastructure=cluster_with(*nodes)))
             assert (plan.operation, plan.requeue_seconds) == (None, 5)
+
+    @pytest.mark.parametrize("health", [HealthFacts(answers=False), HealthFacts(), HealthFacts(is_watched=False)])
+    def test_api_server_that_is_not_known_to_answer_is_asked_before_anything_joins(self, health: HealthFacts) -> None:
+        """A provider that never reached it calls the KINDCluster Ready; each join in vain would cost a container."""
+        observed = observe_machine(infrastructure=cluster_with(health=health))
+        question = AskApiServer("dev", ("dev-control-plane",), frozenset({"c1"}))
+        plan = decide(observed)
+        assert (plan.operation, plan.annotations, plan.status) == (question, {}, None)
+        assert decide(replace(observed, operation=running_operation(question))) == Plan()
+        silent = Failure(Reason.NOT_ANSWERING, "The API server does not answer.")
+        waiting = decide(replace(observed, goals=failed(question, silent, attempts=3, seconds_ago=5.0)))
+        assert (waiting.operation, verdict(waiting)) == (None, ("False", "NotAnswering"))
+        assert said(waiting) == "The API server does not answer."
+        assert waiting.requeue_seconds == pytest.approx(15.0)
+        again = decide(replace(observed, goals=failed(question, silent, attempts=3, seconds_ago=25.0)))
+        assert again.operation == question
+        found = decide(replace(observed, goals=ended(question, seconds_ago=1.0)))
+        assert found.operation == addition()
+        assert decide(replace(observed, goals=ended(question, seconds_ago=31.0))).operation == question
+
+    def test_api_server_that_answered_the_read_of_the_kubeconfig_is_not_asked_again(self) -> None:
+        fresh = observe_machine(infrastructure=cluster_with(health=HealthFacts(), access=ACCESS))
+        assert decide(fresh).operation == addition()
 
     def test_refused_finalizer_stops_the_join(self) -> None:
         facts = {"refusals": {CLAIM: "denied"}, "held_back": frozenset({CLAIM})}
