@@ -156,6 +156,16 @@ SCRIPTS: Final[dict[str, Script]] = {
         (201, _delete(only=True)),
         (350, _expect(exists=False)),
     ),
+    "a label that is edited during a join does not part the machine from its container": _script(
+        45,
+        (1, _OWNED),
+        (1, {**_OWNED, "name": "prod"}),
+        (60, _machine()),
+        (61.5, {"do": "machine-relabel", "name": "dev-w1", "to": "prod", "seconds": 300}),
+        (200, _expect(ready=True)),
+        (201, _delete(only=True)),
+        (350, _expect(exists=False)),
+    ),
     "nothing joins or goes during a pause": _script(
         10,
         (1, _OWNED),
