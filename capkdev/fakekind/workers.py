@@ -100,8 +100,13 @@ def kubeadm(cluster: Cluster, node: Node, arguments: Sequence[str]) -> None:
 
 
 def kubectl(cluster: Cluster, arguments: Sequence[str]) -> None:
-    """Run one of the calls of kubectl that take a Node away. Raises KindError with kubectl's messages."""
+    """Run one of the calls of kubectl that precede a join or take a Node away.
+
+    Raises KindError with kubectl's messages.
+    """
     match [word for word in arguments if not word.startswith("--")]:
+        case ["get"] if "--raw=/readyz" in arguments:
+            _ask_readiness(cluster)
         case ["delete", "node", name]:
             _delete_node(cluster, name)
         case ["drain", name]:
@@ -172,6 +177,16 @@ def _register(cluster: Cluster, node: Node, provider_id: str, taints: Sequence[M
             nodes.register(rest, cluster, [node], version, provider_id=provider_id, taints=taints)
     except ApiError as failure:
         raise KindError(f"error: error execution phase kubelet-start: {failure}") from failure
+
+
+def _ask_readiness(cluster: Cluster) -> None:
+    if not cluster.instant:
+        try:
+            with cluster.control_plane.rest() as rest:
+                rest.request("GET", "/version")
+        except ApiError as failure:
+            raise KindError(f"error: {failure}") from failure
+    print("ok")
 
 
 def _delete_node(cluster: Cluster, name: str) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from capk.engine.containers import Containers
 from capk.engine.nodelogs import node_logs
+from capk.engine.worker import READY_COMMAND
 from capk.errors import CommandFailed
+from capk.kindconfig.kubelet import READ_COMMAND
 from capkdev.fakekind.cli import run
 from capkdev.fakekind.clusters import CONTROL_PLANE, Home, Node
 from capkdev.fakekind.listing import HOME_VARIABLE
@@ -42,6 +44,13 @@ async def test_nodes_are_seen_with_role_image_address_and_state() -> None:
     assert control_plane.addresses == (control_plane.address,)
     assert control_plane.address != worker.address
     assert control_plane.container_id != worker.container_id
+
+
+@pytest.mark.usefixtures("two_nodes")
+async def test_nodes_answer_what_the_provider_asks_about_api_server_and_kubelet() -> None:
+    containers = Containers(ENGINE)
+    assert (await containers.run("dev-control-plane", READY_COMMAND)).stdout.strip() == "ok"
+    assert (await containers.run("dev-worker", READ_COMMAND)).stdout == ""
 
 
 async def test_no_cluster_means_no_nodes() -> None:
