@@ -73,7 +73,7 @@ def show_progress(observed: MachineObserved) -> Plan | None:
     if operation is None:
         return None
     if isinstance(operation.request, AskApiServer):
-        # It takes a moment, and the condition says what was found out before.
+        # It takes a moment, and the condition holds what was found out before.
         return Plan()
     if isinstance(operation.request, AddWorker) and joining.is_pointless(observed):
         return Plan(cancel_operation=True)

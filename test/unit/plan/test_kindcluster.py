@@ -16,7 +16,7 @@ from capk.plan.creation import needs_no_owner
 from capk.plan.kindcluster import decide
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, EngineFacts, HealthFacts, Policy
-from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, StartNodes
+from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, RenewKubelets, StartNodes
 from capk.plan.repair import first_addresses
 from capkdev.certificates import Authority
 from test.unit.plan.builders import (
@@ -1022,7 +1022,7 @@ class TestHealth:
         assert condition(status, Condition.READY) == ("False", Reason.NOT_ANSWERING)
         assert "HTTP 500: [-]etcd failed" in message(status, Condition.READY)
         assert status["initialization"] == {"provisioned": True}
-        assert decide(dead).operation is None
+        assert isinstance(decide(dead).operation, RenewKubelets)
         silent = apply(dead, decide(dead))
         back = decide(replace(silent, health=HealthFacts(answers=True, reached=True))).status
         assert condition(back, Condition.READY) == ("True", Reason.READY)
