@@ -53,3 +53,16 @@ NODE_LOGS: Final[dict[str, str]] = {
     "pods": PODS_SCRIPT,
 }
 """Heading -> shell script. A normal node prints half a MiB at most; `Containers.run` bounds any other."""
+
+_KUBELET: Final = "/var/lib/kubelet/pki"
+KUBELET_FILE: Final = f"{_KUBELET}/kubelet-client-renewed.pem"
+"""Certificate and key in one file, as the kubelet keeps them."""
+READ_KUBELET: Final = (
+    f"sed -n '/^-----BEGIN CERT/,/^-----END CERT/p' {_KUBELET}/kubelet-client-current.pem 2>/dev/null || true"
+)
+"""Prints the kubelet's client certificate without its key; nothing if the node's kubelet keeps it elsewhere."""
+INSTALL_KUBELET: Final = (
+    f"cd {_KUBELET} && ln -sfn kubelet-client-renewed.pem kubelet-client-current.pem && rm -f kubelet.crt kubelet.key "
+    "&& systemctl restart kubelet"
+)
+"""To run once KUBELET_FILE is there. The kubelet issues its serving certificate, which is as old, by itself."""

@@ -14,23 +14,6 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from capk.kindconfig.kubeconfig import BadKubeconfig, parse
 
-FOLDER: Final = "/var/lib/kubelet/pki"
-NEW_FILE: Final = f"{FOLDER}/kubelet-client-renewed.pem"
-"""Certificate and key in one file, as the kubelet keeps them."""
-READ_COMMAND: Final = (
-    "sh",
-    "-c",
-    f"sed -n '/^-----BEGIN CERT/,/^-----END CERT/p' {FOLDER}/kubelet-client-current.pem 2>/dev/null || true",
-)
-"""Prints the certificate without its key; nothing if the node's kubelet keeps it elsewhere."""
-INSTALL_COMMAND: Final = (
-    "sh",
-    "-c",
-    f"cd {FOLDER} && ln -sfn kubelet-client-renewed.pem kubelet-client-current.pem && rm -f kubelet.crt kubelet.key "
-    "&& systemctl restart kubelet",
-)
-"""To run once NEW_FILE is there. The kubelet issues its serving certificate, which is as old, by itself."""
-
 _MOST_CHARACTERS: Final = 64 * 1024
 
 
@@ -44,7 +27,7 @@ def issue_command(node: str) -> tuple[str, ...]:
 
 
 def has_expired(printed: str, now: datetime) -> bool:
-    """Return whether the certificate in the output of READ_COMMAND has expired; False if there is none.
+    """Return whether the certificate in the output of READ_KUBELET has expired; False if there is none.
 
     printed: untrusted. now: with a time zone.
     """
@@ -58,7 +41,7 @@ def has_expired(printed: str, now: datetime) -> bool:
 
 
 def client_pem(text: str) -> str:
-    """Return the client certificate and the key of a kubeconfig, as PEM for NEW_FILE.
+    """Return the client certificate and the key of a kubeconfig, as PEM for KUBELET_FILE.
 
     text: output of `issue_command`, untrusted. Raises BadKubeconfig.
     """

@@ -14,12 +14,12 @@ from capk.engine.nodescripts import (
     JOIN_FILE,
     NODE_LOGS,
     PODS_SCRIPT,
+    READ_KUBELET,
     READ_REGISTRIES,
     VERSION_FILE,
     WRITE_FILE,
     WRITE_REGISTRIES,
 )
-from capk.kindconfig.kubelet import READ_COMMAND as READ_KUBELET
 from capkdev.controlplane import API_SERVER, ETCD
 from capkdev.fakekind import workers
 from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Node
@@ -52,7 +52,7 @@ def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
             _write(files, ["-c", script, name, str(_below(files, path)), mode, size])
         case ["sh", "-c", script, *_] if script in (READ_REGISTRIES, WRITE_REGISTRIES):
             return  # containerd's settings, which no node has here
-        case ["sh", "-c", *_] if tuple(command) == READ_KUBELET:
+        case ["sh", "-c", script] if script == READ_KUBELET:
             return  # there is no kubelet
         case ["sh", "-c", script] if script in NODE_LOGS.values():
             _print_logs(cluster, node, of_pods=script == PODS_SCRIPT)

@@ -11,8 +11,8 @@ import pytest
 from capk.api import names
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.engine.containers import UnreadableAnswer
+from capk.engine.nodescripts import READ_KUBELET
 from capk.errors import CapkError, Unreachable
-from capk.kindconfig.kubelet import READ_COMMAND
 from test.provider.world import NO_ANSWER, World, kubeconfig, now, quiet, trouble
 
 pytestmark = pytest.mark.virtual_time
@@ -341,7 +341,7 @@ class TestReadiness:
             await asyncio.sleep(3600)
             assert len(world.kube.writes) == writes
             # The certificate of the kubelet is looked at about once an hour.
-            assert {call for call, *_ in world.engine.calls} == {"exec", " ".join(READ_COMMAND[:1] + READ_COMMAND[2:])}
+            assert {call for call, *_ in world.engine.calls} == {"exec", f"sh {READ_KUBELET}"}
             assert len(world.engine.called("exec")) <= 2
             world.engine.calls.clear()
             world.answer = answer

@@ -6,8 +6,9 @@ from typing import Final
 
 from capk.engine.containers import Containers
 from capk.engine.inventory import Inventory
+from capk.engine.nodescripts import INSTALL_KUBELET, KUBELET_FILE, READ_KUBELET
 from capk.errors import CapkError
-from capk.kindconfig.kubelet import INSTALL_COMMAND, NEW_FILE, READ_COMMAND, client_pem, has_expired, issue_command
+from capk.kindconfig.kubelet import client_pem, has_expired, issue_command
 from capk.manager.facts import now
 from capk.manager.operations.listing import check_containers, naming
 from capk.plan.plan import RenewKubelets
@@ -42,9 +43,9 @@ class Kubelets:
 
     async def _renew_if_expired(self, request: RenewKubelets, node: str, ids: Mapping[str, str]) -> None:
         container, authority = ids.get(node, node), ids.get(request.authority, request.authority)
-        read = await self._containers.run(container, READ_COMMAND, timeout_seconds=CALL_SECONDS)
+        read = await self._containers.run(container, ["sh", "-c", READ_KUBELET], timeout_seconds=CALL_SECONDS)
         if not has_expired(read.stdout, self._clock()):
             return
         issued = await self._containers.read(authority, issue_command(node), timeout_seconds=CALL_SECONDS)
-        await self._containers.write_file(container, NEW_FILE, client_pem(issued.stdout), mode="0600")
-        await self._containers.run(container, INSTALL_COMMAND, timeout_seconds=CALL_SECONDS)
+        await self._containers.write_file(container, KUBELET_FILE, client_pem(issued.stdout), mode="0600")
+        await self._containers.run(container, ["sh", "-c", INSTALL_KUBELET], timeout_seconds=CALL_SECONDS)

@@ -8,9 +8,9 @@ import pytest
 
 from capk.engine.containers import Containers
 from capk.engine.nodelogs import node_logs
+from capk.engine.nodescripts import READ_KUBELET
 from capk.engine.worker import READY_COMMAND
 from capk.errors import CommandFailed
-from capk.kindconfig.kubelet import READ_COMMAND
 from capkdev.fakekind.cli import run
 from capkdev.fakekind.clusters import CONTROL_PLANE, Home, Node
 from capkdev.fakekind.listing import HOME_VARIABLE
@@ -50,7 +50,7 @@ async def test_nodes_are_seen_with_role_image_address_and_state() -> None:
 async def test_nodes_answer_what_the_provider_asks_about_api_server_and_kubelet() -> None:
     containers = Containers(ENGINE)
     assert (await containers.run("dev-control-plane", READY_COMMAND)).stdout.strip() == "ok"
-    assert (await containers.run("dev-worker", READ_COMMAND)).stdout == ""
+    assert (await containers.run("dev-worker", ["sh", "-c", READ_KUBELET])).stdout == ""
 
 
 async def test_no_cluster_means_no_nodes() -> None:

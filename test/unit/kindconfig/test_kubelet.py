@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
+from capk.engine.nodescripts import INSTALL_KUBELET, KUBELET_FILE, READ_KUBELET
 from capk.kindconfig.kubeconfig import BadKubeconfig
-from capk.kindconfig.kubelet import INSTALL_COMMAND, NEW_FILE, READ_COMMAND, client_pem, has_expired, issue_command
+from capk.kindconfig.kubelet import client_pem, has_expired, issue_command
 from test.provider.world import kubeconfig
 
 NOW = datetime(2031, 5, 6, tzinfo=UTC)
@@ -52,5 +53,5 @@ def test_certificate_names_the_node() -> None:
 
 
 def test_commands_name_nothing_that_the_cluster_chooses() -> None:
-    assert not [word for word in (*READ_COMMAND, *INSTALL_COMMAND) if re.search(r"[{}%`]|\$\(", word)]
-    assert NEW_FILE.rpartition("/")[2] in INSTALL_COMMAND[2]
+    assert not [word for word in (READ_KUBELET, INSTALL_KUBELET) if re.search(r"[{}%`]|\$\(", word)]
+    assert KUBELET_FILE.rpartition("/")[2] in INSTALL_KUBELET

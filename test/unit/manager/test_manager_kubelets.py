@@ -9,8 +9,9 @@ import pytest
 
 from capk.engine.command import Output
 from capk.engine.inventory import Inventory
+from capk.engine.nodescripts import INSTALL_KUBELET, KUBELET_FILE, READ_KUBELET
 from capk.errors import CommandFailed
-from capk.kindconfig.kubelet import INSTALL_COMMAND, NEW_FILE, READ_COMMAND, issue_command
+from capk.kindconfig.kubelet import issue_command
 from capk.manager.operations.kubelets import Kubelets
 from capk.manager.records import Withdrawn
 from capk.plan.plan import RenewKubelets
@@ -35,7 +36,7 @@ class Nodes(Engine):
         self.files: dict[tuple[str, str], tuple[str, str]] = {}
 
     async def run(self, node: str, command: Sequence[str], **_: Any) -> Output:
-        if tuple(command) == READ_COMMAND:
+        if READ_KUBELET in command:
             return Output(self.held[node], "")
         self.calls.append((node, tuple(command)))
         return Output("", "")
@@ -59,13 +60,13 @@ async def test_each_expired_certificate_is_replaced_by_one_that_the_control_plan
     await kubelets(engine).run(REQUEST)
     assert engine.calls == [
         ("id-1", issue_command("dev-control-plane")),
-        ("id-1", INSTALL_COMMAND),
+        ("id-1", ("sh", "-c", INSTALL_KUBELET)),
         ("id-1", issue_command("dev-worker")),
-        ("id-2", INSTALL_COMMAND),
+        ("id-2", ("sh", "-c", INSTALL_KUBELET)),
     ]
     assert {place: mode for place, (_, mode) in engine.files.items()} == {
-        ("id-1", NEW_FILE): "0600",
-        ("id-2", NEW_FILE): "0600",
+        ("id-1", KUBELET_FILE): "0600",
+        ("id-2", KUBELET_FILE): "0600",
     }
     assert all("PRIVATE KEY" in content for content, _ in engine.files.values())
 
@@ -81,7 +82,7 @@ async def test_node_that_fails_does_not_keep_the_others_from_theirs() -> None:
     with pytest.raises(CommandFailed, match="docker exec") as failed:
         await kubelets(engine).run(REQUEST)
     assert failed.value.command == ["docker", "exec", "dev-control-plane"]
-    assert list(engine.files) == [("id-2", NEW_FILE)]
+    assert list(engine.files) == [("id-2", KUBELET_FILE)]
 
 
 async def test_what_gets_the_name_of_a_node_meanwhile_gets_no_certificate() -> None:
