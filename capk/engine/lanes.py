@@ -30,6 +30,8 @@ class Lane(StrEnum):
     CREATE = "create"
     WORKER = "worker"
     """Joins of single workers."""
+    LEAVE = "leave"
+    """Removals of single workers. What a drain waits for is up to the administrators of the kind cluster."""
     DELETE = "delete"
     REPAIR = "repair"
     READ = "read"

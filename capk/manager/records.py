@@ -62,7 +62,7 @@ LANES: Final[dict[type, Lane]] = {
     RenewKubelets: Lane.REPAIR,
     AskApiServer: Lane.READ,
     AddWorker: Lane.WORKER,
-    RemoveWorker: Lane.DELETE,
+    RemoveWorker: Lane.LEAVE,
 }
 """Lanes have their own bounds, so that a deletion never waits for creations."""
 

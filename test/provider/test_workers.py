@@ -1,12 +1,15 @@
 """Workers of KINDMachines, in virtual time: they join, they leave, and nothing of them is left behind."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from capk.api import names
 from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONFIGS, KIND_MACHINES, MACHINES
+from capk.engine.command import Output
 from capk.engine.place import SHARED
 from capk.errors import Denied, Forbidden
 from test.provider.world import NO_ANSWER, World, quiet, trouble
@@ -787,6 +790,27 @@ class TestStandalone:
             assert world.engine.called("kubectl drain")
             assert world.engine.kubernetes_nodes == set()
             assert [node.name for node in world.engine.of()] == ["dev-control-plane"]
+
+    async def test_drains_that_take_long_do_not_hold_up_the_deletion_of_another_cluster(self, world):
+        """A PodDisruptionBudget, or root in a control plane, makes each of them take more than a minute."""
+        run, workers = world.containers.run, [f"dev-w{number}" for number in range(10)]
+
+        async def slow(node_name: str, command: Sequence[str], **options: Any) -> Output:
+            await asyncio.sleep(80 if "drain" in command else 0)
+            return await run(node_name, command, **options)
+
+        world.containers.run = slow
+        async with world.running():
+            world.add()
+            world.add("other")
+            for worker in workers:
+                world.add_standalone_machine(worker)
+            await world.joined(*workers)
+            for worker in workers:
+                world.delete(worker, resource=KIND_MACHINES)
+            await asyncio.sleep(5)
+            world.delete("other")
+            assert await world.gone("other") < 30
 
     async def test_machine_waits_for_its_kindcluster(self, world):
         async with world.running():
