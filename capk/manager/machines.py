@@ -94,10 +94,19 @@ class Machines:
     def keys_for_event(self, machine: KINDMachine) -> set[Key]:
         """Return the keys to reconcile after an event of this KINDMachine, including its own."""
         cluster = self.infrastructure(machine)
-        copies = {*self._store.find(_STORED_ID, machine.uid)}
-        if machine.stored_machine_id:
-            copies |= {*self._store.find(_STORED_ID, machine.stored_machine_id)}
-        return {machine.key, *copies, *([cluster.key] if cluster else [])}
+        return {machine.key, *self._carriers(machine), *([cluster.key] if cluster else [])}
+
+    def _carriers(self, machine: KINDMachine) -> set[Key]:
+        """Return the KINDMachines with the same machine id, if this one comes, goes, or gets another id.
+
+        Everyone can write one id into hundreds of objects, so that any other event must not concern them all.
+        """
+        raw = self._store.get(machine.key)
+        stored = KINDMachine(raw) if raw else None
+        ids = {(one.uid, one.stored_machine_id) for one in (machine, stored) if one}
+        if stored and len(ids) == 1:
+            return set()
+        return {key for pair in ids for value in pair if value for key in self._store.find(_STORED_ID, value)}
 
     def _kindcluster_name(self, machine: KINDMachine) -> str | None:
         if machine.is_standalone:

@@ -97,7 +97,22 @@ def test_of_several_objects_with_a_machine_id_the_oldest_has_it() -> None:
     copy = begun_machine(name="copy", uid="a", creationTimestamp="2035-01-01T00:00:00Z")
     made = relations(moved, copy)
     assert (made.machines.is_copy(moved), made.machines.is_copy(copy)) == (False, True)
-    assert made.keys_for_event(names.KIND_MACHINES, moved.raw) >= {MACHINE, copy.key}
+
+
+def test_event_concerns_copies_only_if_an_object_comes_or_goes_or_gets_another_machine_id() -> None:
+    """Everyone can write one id into hundreds of objects."""
+    moved, copy = begun_machine(uid="moved"), begun_machine(name="copy", uid="a")
+    original, other = kindmachine(), begun_machine(uid="moved", annotations={names.MACHINE_ID_ANNOTATION: "other"})
+    for known, event, is_concerned in (
+        ((copy,), moved, True),
+        ((copy,), original, True),
+        ((moved, copy), moved, False),
+        ((moved, copy), begun_machine(uid="moved", labels={"seen": "again"}), False),
+        ((moved, copy), other, True),
+        ((other, copy), moved, True),
+        ((original, copy), moved, True),
+    ):
+        assert (copy.key in relations(*known).keys_for_event(names.KIND_MACHINES, event.raw)) is is_concerned
 
 
 @pytest.mark.parametrize(
