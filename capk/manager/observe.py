@@ -113,6 +113,7 @@ class Observer:
             access=record.access if record.access and record.access.leads_to(engine.nodes) else None,
             validity=record.validity,
             kube_system_uid=record.kube_system_uid,
+            first_kube_system_uid=record.first_kube_system_uid,
             unedited_kube_system_uid=record.unedited_kube_system_uid,
             recheck=not cluster.is_deleting and self._records.is_access_old(cluster),
             health=health,

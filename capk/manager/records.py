@@ -186,6 +186,9 @@ class Record:
     """First addresses of the control planes that this process has created, by name, until their removal."""
     kube_system_uid: str | None = None
     """The uid of kube-system in that read; empty if there is no such namespace."""
+    first_kube_system_uid: tuple[str, str] | None = None
+    """The first uid of kube-system that was read and that the object does not hold yet, after the fingerprint of its
+    kind cluster: the etcd may lose its data before the API server stores anything."""
     unedited_kube_system_uid: str | None = None
     """What the annotation said when it was first seen, or last agreed with a read: an edit is no loss of data."""
     unfinished: Create | AddWorker | None = None
@@ -268,7 +271,7 @@ class Records:
             record.unfinished = request
             # Facts about a previous kind cluster do not apply to the new one.
             record.made = record.external = record.validity = None
-            record.kube_system_uid = record.unedited_kube_system_uid = None
+            record.kube_system_uid = record.unedited_kube_system_uid = record.first_kube_system_uid = None
             record.creation = CreationFacts()
             _forget_access(record)
 
@@ -408,7 +411,10 @@ class Records:
             record.unedited_kube_system_uid = uid
         elif record.unedited_kube_system_uid is None:
             # Every read comes after a look at the object: what was read before this annotation came is what it said.
-            record.unedited_kube_system_uid = record.kube_system_uid or uid
+            first = record.first_kube_system_uid
+            record.unedited_kube_system_uid = (first and first[1]) or record.kube_system_uid or uid
+        if uid is not None:
+            record.first_kube_system_uid = None
 
     def answered(self, record: Record) -> None:
         """Record that the workload cluster's API server answers: it is no longer starting."""
@@ -558,6 +564,9 @@ class Records:
             record.unanswered_because = result.said
             if result.kube_system_uid is not None:
                 record.proven_at, record.kube_system_uid = began, result.kube_system_uid
+                first = record.first_kube_system_uid
+                if result.kube_system_uid and (first is None or first[0] != result.fingerprint):
+                    record.first_kube_system_uid = result.fingerprint, result.kube_system_uid
             record.validity = Validity(result.not_after, result.lifetime) if result.not_after else None
             self._drop_later(record)
 

@@ -23,6 +23,17 @@ def noted_kube_system_uid(observed: Observed) -> str | None:
     return observed.object.kube_system_uid_of(identity)
 
 
+def due_kube_system_uid(observed: Observed) -> str | None:
+    """Return the uid of kube-system to store, if none is known: the first one that was read of the kind cluster.
+
+    The API server may have refused to store it for so long that the data is lost since.
+    """
+    access, first = observed.access, observed.first_kube_system_uid
+    if access is None or known_kube_system_uid(observed) is not None:
+        return None
+    return first[1] if first and first[0] == access.fingerprint else access.kube_system_uid
+
+
 def has_lost_its_data(observed: Observed) -> bool:
     """Return whether the workload cluster's etcd lost its data: its kube-system namespace has a new uid, or is gone."""
     if (known := known_kube_system_uid(observed)) is None:
@@ -52,6 +63,9 @@ def due_etcd(observed: Observed) -> dict[str, str] | None:
     """Return what the status notes of the data of the kind cluster, if it was just read for the first time."""
     access = observed.access
     if access is None or not access.kube_system_uid or noted_kube_system_uid(observed) or has_lost_its_data(observed):
+        return None
+    if due_kube_system_uid(observed) not in (None, access.kube_system_uid):
+        # What is stored now shows the loss in the next decision.
         return None
     return {"authority": access.fingerprint, "kubeSystemUID": access.kube_system_uid}
 

@@ -321,6 +321,9 @@ class Observed(_WithGoals):
     """Of the kubeconfigs that were last read; kept for longer than the kubeconfigs."""
     kube_system_uid: str | None = None
     """As in `Access`, of the last read; kept for longer than the kubeconfigs."""
+    first_kube_system_uid: tuple[str, str] | None = None
+    """The first uid of kube-system that this process has read and the object does not hold yet, after the fingerprint
+    of its kind cluster."""
     unedited_kube_system_uid: str | None = None
     """What the annotation said before someone edited it while this process ran."""
     recheck: bool = False

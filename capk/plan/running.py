@@ -2,7 +2,7 @@
 
 from capk.api import names
 from capk.plan.creation import WORKERS_SECONDS
-from capk.plan.dataloss import corrected_etcd, has_answered_empty, known_kube_system_uid
+from capk.plan.dataloss import corrected_etcd, due_kube_system_uid, has_answered_empty
 from capk.plan.dueoperation import due_operation
 from capk.plan.duewrites import (
     awaits_control_plane_secret,
@@ -41,7 +41,7 @@ def keep_running(observed: Observed) -> Plan:
         add_finalizer=not (cluster.has_finalizer or is_held_back),
         annotations={} if is_held_back else restored_annotations(observed),
         identity=due_identity(observed),
-        kube_system_uid=access.kube_system_uid if access and known_kube_system_uid(observed) is None else None,
+        kube_system_uid=due_kube_system_uid(observed),
         engine_id=missing_engine_id(observed),
         operation=operation,
         secrets=due_secrets(observed),

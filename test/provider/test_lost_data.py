@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from capk.api.names import KIND_CLUSTERS, KUBE_SYSTEM_ANNOTATION
-from capk.errors import ApiError
+from capk.api.names import KIND_CLUSTERS, KUBE_SYSTEM_ANNOTATION, SECRETS
+from capk.errors import ApiError, Conflict
 from capk.workload.answer import Answer
 from test.provider.world import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
 
@@ -44,6 +44,23 @@ async def test_etcd_that_is_emptied_in_a_container_that_runs_on_is_known_within_
         await asyncio.sleep(600)
         lose_data(world)
         await world.until(lambda: world.reason() == "DataLost", PERIOD + 5)
+
+
+async def test_etcd_that_is_emptied_before_anything_could_be_stored_is_known_all_the_same(tmp_path):
+    world = World(tmp_path)
+
+    def judge(verb, resource, name, body):
+        return Conflict(verb, "secrets", 409, "try again") if resource is SECRETS else None
+
+    world.kube.refuse = judge
+    async with world.running():
+        world.add()
+        await world.until(lambda: bool(world.engine.called("kubeconfig")) or world.reason() not in ("", "Creating"))
+        await asyncio.sleep(10)
+        lose_data(world)
+        await asyncio.sleep(200)
+        world.kube.refuse = None
+        await world.until(lambda: world.reason() == "DataLost", 400)
 
 
 @pytest.mark.parametrize("shown", [ABSENT, HIDDEN])
