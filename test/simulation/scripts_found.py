@@ -11,6 +11,15 @@ from test.simulation.world import Options
 _CLAIM: Final = "kind.infrastructure.cluster.x-k8s.io/claim"
 _CLAIM_ID: Final = "kind.infrastructure.cluster.x-k8s.io/claim-id"
 _IDENTITY: Final = "kind.infrastructure.cluster.x-k8s.io/identity"
+_CONFLICT: Final[dict[str, Any]] = {
+    "do": "api",
+    "kind": "conflict",
+    "status": 409,
+    "message": "Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest "
+    "version and try again",
+    "share": 1.0,
+    "verbs": [],
+}
 _TWO: Final = [{"role": "control-plane"}, {"role": "worker"}]
 _THREE: Final = [{"role": "control-plane"}] * 3
 
@@ -395,5 +404,29 @@ SCRIPTS: Final[dict[str, Script]] = {
         (900.1, {"do": "kill", "linger": 0}),
         (1200, _expect("prod", ready=True)),
         inventory_period_seconds=5.0,
+    ),
+    "an etcd that is emptied before anything of its kind cluster could be stored is noticed": _script(
+        910351,
+        (
+            0.46,
+            {
+                "do": "apply",
+                "name": "dev",
+                "spec": {"nodes": _TWO},
+                "owned": True,
+                "order": "KCP",
+                "control_plane": False,
+            },
+        ),
+        (0.52, {"do": "apply", "name": "prod", "spec": {"standalone": True, "recreatePolicy": "Always"}}),
+        (0.74, {"do": "plane", "name": "dev", "how": "dead", "seconds": 600}),
+        (67.53, {"do": "plane", "name": "dev", "how": "emptied"}),
+        (33.1, {**_CONFLICT, "plural": "secrets", "seconds": 700}),
+        (733.1, {"do": "wait"}),
+        lease=True,
+        workers=16,
+        sync_period_seconds=120.0,
+        inventory_period_seconds=30.0,
+        speed=3.0,
     ),
 }
