@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from capk.api.names import KIND_CLUSTERS, KUBE_SYSTEM_ANNOTATION, SECRETS
-from capk.errors import ApiError, Conflict
+from capk.api.names import KIND_CLUSTERS, KUBE_SYSTEM_ANNOTATION
+from capk.errors import ApiError, Denied
 from capk.workload.answer import Answer
 from test.provider.world import KUBE_SYSTEM_UID, NO_ANSWER, World, quiet
 
@@ -50,13 +50,13 @@ async def test_etcd_that_is_emptied_before_anything_could_be_stored_is_known_all
     world = World(tmp_path)
 
     def judge(verb, resource, name, body):
-        return Conflict(verb, "secrets", 409, "try again") if resource is SECRETS else None
+        holds_uid = any(uid in str(body) for uid in (KUBE_SYSTEM_UID, OTHER_UID))
+        return Denied(verb, "kindclusters", 403, "not today") if holds_uid else None
 
     world.kube.refuse = judge
     async with world.running():
         world.add()
-        await world.until(lambda: bool(world.engine.called("kubeconfig")) or world.reason() not in ("", "Creating"))
-        await asyncio.sleep(10)
+        await asyncio.sleep(15)
         lose_data(world)
         await asyncio.sleep(200)
         world.kube.refuse = None
