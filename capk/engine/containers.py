@@ -129,7 +129,7 @@ class Containers:
 
     @property
     def engine(self) -> str:
-        """The engine behind the command: docker, podman or nerdctl."""
+        """The engine behind the command: docker, podman or nerdctl; by its name until the engine was asked."""
         return self._engine
 
     @property
@@ -363,11 +363,15 @@ class Containers:
         call = ["info", "--format", "{{json .}}"]
         answer = await self._run(call, self._query_timeout_seconds, max_stdout=MOST_OF_INFO)
         try:
-            return info.read(answer.stdout)
+            found = info.read(answer.stdout)
         except UnreadableInfo as error:
             if error.refusal:
                 raise CommandFailed([*self.command, "info"], error.refusal, 0) from error
             raise UnreadableAnswer([*self.command, "info"], str(error)) from error
+        if found.is_podman:
+            # The package podman-docker installs podman as docker. kind notices that, and names volumes as for podman.
+            self._engine = "podman"
+        return found
 
     async def has_image(self, image: str) -> bool:
         """Return whether the engine has an image; nothing is pulled."""

@@ -11,6 +11,11 @@ from typing import Any, Final
 
 from capk.api.names import ENGINE_ID
 
+_PODMANS_LICENSE: Final = "Apache-2.0"
+"""ProductLicense of podman where it answers docker's client. It invents another id for each answer.
+
+Source: podman pkg/api/handlers/compat/info.go; moby's engine has another text there, or none.
+"""
 _MAX_TEXT: Final = 255
 _MAX_BYTES: Final = 2**63
 
@@ -33,6 +38,7 @@ class EngineInfo:
     id: unique to the engine, survives restarts. version: such as 28.2.2.
     host: name of its machine. data_root: path of images and containers on that machine.
     memory_bytes: of that machine. free_disk_bytes: on the disk of data_root.
+    is_podman: whether podman has answered, also where its command is called docker.
     """
 
     id: str = ""
@@ -41,6 +47,7 @@ class EngineInfo:
     data_root: str = ""
     memory_bytes: int | None = None
     free_disk_bytes: int | None = None
+    is_podman: bool = False
 
 
 def read(text: str) -> EngineInfo:
@@ -59,8 +66,9 @@ def read(text: str) -> EngineInfo:
 
 def _of_docker(facts: Mapping[str, Any]) -> EngineInfo:
     found = _text(facts, "ID")
+    is_id = ENGINE_ID.fullmatch(found) and facts.get("ProductLicense") != _PODMANS_LICENSE
     return EngineInfo(
-        id=found if ENGINE_ID.fullmatch(found) else "",
+        id=found if is_id else "",
         version=_text(facts, "ServerVersion"),
         host=_text(facts, "Name"),
         data_root=_text(facts, "DockerRootDir"),
@@ -77,6 +85,7 @@ def _of_podman(facts: Mapping[str, Any]) -> EngineInfo:
         data_root=_text(store, "graphRoot"),
         memory_bytes=_bytes(host, "memTotal"),
         free_disk_bytes=None if size is None or used is None or used > size else size - used,
+        is_podman=True,
     )
 
 

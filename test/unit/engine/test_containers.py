@@ -645,6 +645,19 @@ class TestRemove:
         with pytest.raises(CommandFailed):
             await podman.containers.remove([A])
 
+    async def test_podman_that_is_called_docker_leaves_no_volumes(self, tmp_path):
+        """The package podman-docker has a command of that name. kind looks at what it is, not at its name."""
+        shim = Engine(tmp_path, "docker")
+        containers = shim.containers
+        assert containers.engine == "docker"
+        shim.says("info", json.dumps({"host": {"hostname": "laptop"}, "version": {"Version": "5.4.0"}}))
+        assert await containers.engine_id() is None
+        assert (containers.engine, containers.gives_lowest_address) == ("podman", False)
+        shim.says("inspect", json.dumps([inspected(Mounts=[{"Type": "volume", "Name": "v1", "Destination": "/var"}])]))
+        shim.says("rm", f"{A}\n")
+        await containers.remove([A])
+        assert shim.calls[-1] == ["volume", "rm", "v1"]
+
     async def test_podman_has_no_volume_to_remove_of_a_container_that_is_gone(self, tmp_path):
         podman = Engine(tmp_path, "podman")
         podman.says("inspect", "[]\n", f"Error: inspecting object: no such container {A}\n", 125)
@@ -840,6 +853,8 @@ class TestEngineId:
                 "5d6a6d3e-6f0b-4c1c-9d50-2f3c5b1d7c11",
             ),
             ({"host": {"hostname": "podman"}}, None),
+            ({"ID": "5d6a6d3e-6f0b-4c1c-9d50-2f3c5b1d7c11", "ProductLicense": "Apache-2.0"}, None),
+            ({"ID": "TZKX:5F2A:ABCD", "ProductLicense": "Community Engine"}, "TZKX:5F2A:ABCD"),
             ({"ID": ""}, None),
             ({"ID": 5}, None),
             ({"ID": "a b"}, None),
