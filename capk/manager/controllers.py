@@ -21,6 +21,7 @@ from capk.plan import bootstrap, controlplane, kindcluster, kindengineclass, kin
 from capk.plan.creation import needs_no_owner
 from capk.plan.kindengineclass import ClassObserved
 from capk.plan.observed import ConfigObserved, ControlPlaneObserved, EngineFacts, MachineObserved, Observed
+from capk.plan.ownership import was_completed
 from capk.plan.plan import Plan
 from capk.plan.repair import was_ever_reached
 from capk.runtime.store import Store
@@ -112,7 +113,9 @@ class KINDClusterController(Controller[Observed]):
         """Probe the API server of the kind cluster only while the cluster runs."""
         cluster, nodes = observed.object, observed.engine.nodes
         runs = nodes is None or any(node.running for node in nodes)
-        is_there = (observed.made or cluster.identity) and observed.engine.exists and not cluster.is_deleting
+        # An identity that was removed by hand comes back without another reconcile.
+        is_complete = observed.made or cluster.identity or was_completed(observed)
+        is_there = is_complete and observed.engine.exists and not cluster.is_deleting
         is_up = is_there and runs
         target = health_target(observed) if is_up else None
         if target is None and is_up and nodes is None:

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 
 from capk.api import names
-from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.api.names import IDENTITY_ANNOTATION, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
 from capk.engine.containers import UnreadableAnswer
 from capk.engine.nodescripts import READ_KUBELET
 from capk.errors import CapkError, Unreachable
@@ -349,6 +349,21 @@ class TestReadiness:
             await asyncio.sleep(3)
             assert world.condition("Available", resource=KIND_CONTROL_PLANES)[0] == "True"
             assert {call for call, *_ in world.engine.calls} <= {"kubeconfig"}
+
+    @pytest.mark.parametrize("removed", ["the identity", "all annotations"])
+    async def test_api_server_that_dies_after_annotations_were_removed_is_noticed(self, tmp_path, removed):
+        """The provider restores them, and no event follows its own write."""
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+            await asyncio.sleep(100)
+            there = world.get()["metadata"]["annotations"] if removed == "all annotations" else [IDENTITY_ANNOTATION]
+            world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"annotations": dict.fromkeys(there)}})
+            await asyncio.sleep(20)
+            assert world.reason() == "Ready"
+            world.answer = NO_ANSWER
+            assert await world.until(lambda: world.reason() == "NotAnswering") <= 61
 
     async def test_api_server_that_was_never_reached_leaves_readiness_to_the_engine(self, tmp_path):
         world = World(tmp_path)
