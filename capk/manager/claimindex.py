@@ -1,6 +1,7 @@
 """Which claims are valid, among those of all KINDClusters in the store."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 
 from capk.api.objects import Key, KINDCluster
@@ -37,6 +38,10 @@ class ClaimIndex:
         """Return the valid claim of an object."""
         inherited = self._inherited.get(key)
         return inherited if inherited and self._heirs.get(inherited) == key else self._own.get(key)
+
+    def with_ids(self, ids: Iterable[str]) -> set[Key]:
+        """Return the objects that hold a claim of another object with one of these ids, valid or not."""
+        return {key for one in ids for key in self._with_id.get(one, _NOTHING)}
 
     def is_copy(self, key: Key) -> bool:
         """Return whether an object holds the claim of another existing one."""

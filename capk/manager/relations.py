@@ -95,9 +95,13 @@ class Relations:
         wanted = set(ids) - {cluster.uid}
         if wanted & self._claims.alive:
             return True
+        if ids:
+            # At whichever place the other object is: two classes may lead to one engine.
+            same_name = self._wanted_by.get(self.name(cluster.key), set()) - {cluster.key}
+            holders = same_name & self._claims.with_ids(wanted)
+            return any((claim := self.claim(key)) is not None and claim.uid in wanted for key in holders)
         others = self._competitors(cluster.key) & self._at.get(self._places.get(cluster.key, ""), set())
-        claims = [claim for key in others if (claim := self.claim(key))]
-        return any(claim.uid in wanted for claim in claims) if ids else bool(claims)
+        return any(self.claim(key) for key in others)
 
     def is_claimed(self, uids: Collection[str]) -> bool:
         """Return whether an object has a claim to what was made for one of these objects."""
