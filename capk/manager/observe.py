@@ -29,7 +29,7 @@ from capk.plan.observed import (
     Workers,
 )
 from capk.plan.ownership import Ownership, leads_to_own, ownership
-from capk.plan.plan import AddWorker
+from capk.plan.plan import AddWorker, Create
 from capk.plan.repair import first_addresses
 from capk.plan.secrets import FOREIGN_SECONDS, config_secret_name, kubeconfig_secret_name
 from capk.runtime.store import Store
@@ -109,6 +109,8 @@ class Observer:
             completed=record.completed,
             first_addresses=record.addresses,
             is_unfinished=record.unfinished is not None,
+            never_began=record.never_began,
+            remains=_remains(cluster, record, where, name),
             creation=record.creation,
             access=record.access if record.access and record.access.leads_to(engine.nodes) else None,
             validity=record.validity,
@@ -250,6 +252,17 @@ async def read_authorities(client: KubeApi, namespace: str, wanted: Iterable[str
                 raise
             missing[name] = f"cannot be read ({error.message})"
     return Authorities(texts, missing)
+
+
+def _remains(cluster: KINDCluster, record: Record, engine: Engine | None, name: str) -> str:
+    """Return the name of the kind cluster that a creation has begun before the object got its present name."""
+    if isinstance(record.unfinished, Create) and record.unfinished.name != name:
+        return record.unfinished.name
+    latest, claimed = engine.inventory.latest if engine else None, cluster.claimed_name
+    if latest is None or claimed in (None, name) or not cluster.is_being_created:
+        return ""
+    entry = latest.clusters.get(claimed)
+    return claimed if entry and bears_mark(entry, cluster.uid) else ""
 
 
 def _secret_names(cluster_name: str, owner: OwnerCluster | None) -> list[str]:

@@ -17,6 +17,7 @@ from capk.engine.place import Place
 from capk.engine.progress import Step
 from capk.errors import CapkError, CommandError
 from capk.manager.facts import failure_of
+from capk.plan.marks import Mark
 from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
 from capk.plan.plan import (
     AddWorker,
@@ -193,6 +194,8 @@ class Record:
     """What the annotation said when it was first seen, or last agreed with a read: an edit is no loss of data."""
     unfinished: Create | AddWorker | None = None
     """A creation or a join that has started and is not known to be complete or removed again."""
+    never_began: Mark | None = None
+    """Mark of the last creation, if it ended while it waited, and no creation before may have left anything."""
     joined: str = ""
     """Id of the container that this process has joined for a KINDMachine, until the next operation on its node."""
     machine: OwnerMachine | None = None
@@ -265,10 +268,8 @@ class Records:
         if isinstance(request, RemoveWorker):
             self._leaves[record.uid] = place.key, request
         if isinstance(request, AddWorker):
-            record.unfinished = request
             self._joins[record.uid] = place.key, request
         if isinstance(request, Create):
-            record.unfinished = request
             # Facts about a previous kind cluster do not apply to the new one.
             record.made = record.external = record.validity = None
             record.kube_system_uid = record.unedited_kube_system_uid = record.first_kube_system_uid = None
@@ -283,12 +284,18 @@ class Records:
                 steps.began(step)
                 on_step(step)
 
+            before = record.unfinished
+            if isinstance(request, Create | AddWorker):
+                # Not before: while it waits, a kind cluster of that name is someone else's.
+                record.unfinished, record.never_began = request, None
             try:
                 result = await executor.carry_out(record, request, report)
                 outcome = "ok"
                 self._succeeded(record, request, result, began)
             except Withdrawn:
                 outcome = "withdrawn"
+                record.unfinished = before
+                _note_unbegun(record, request)
                 if record.vanished:
                     # What is left of it is another object's by now.
                     record.unfinished = None
@@ -351,14 +358,15 @@ class Records:
         )
 
     def kept_place(self, uid: str) -> str | None:
-        """Return the key of the place of the creation that this process has started for an object, or has completed.
+        """Return the key of the place of the creation that this process has queued for an object, started or completed.
 
         None if there was none. Annotations of the object may be edited meanwhile.
         """
         record = self._records.get(uid)
         if record is None or record.executor is None:
             return None
-        has_begun = record.made is not None or record.completed is not None or isinstance(record.unfinished, Create)
+        is_under_way = any(isinstance(one, Create) for one in (record.request, record.unfinished))
+        has_begun = record.made is not None or record.completed is not None or is_under_way
         return record.executor.place.key if has_begun else None
 
     def places(self) -> set[str]:
@@ -524,6 +532,7 @@ class Records:
         self._lanes.cancel(uid, queued_only=queued_only)
         state, record = self._lanes.get(uid), self._records.get(uid)
         if record and (state is None or state.done):
+            _note_unbegun(record, record.request)
             record.request = None
 
     def forget(self, uid: str) -> None:
@@ -588,6 +597,12 @@ def _is_cleanup(request: OperationRequest) -> bool:
     """Return whether the request removes what an attempt towards another goal has left."""
     is_of_creation = isinstance(request, Delete) and request.goal is Goal.UP
     return is_of_creation or (isinstance(request, RemoveWorker) and request.goal is Goal.JOINED)
+
+
+def _note_unbegun(record: Record, request: OperationRequest | None) -> None:
+    """Note that kind was never started for a request that ended in the queue."""
+    if isinstance(request, Create) and record.unfinished is None:
+        record.never_began = request.mark
 
 
 def _asks_for_other(request: OperationRequest, latest: OperationRequest) -> bool:

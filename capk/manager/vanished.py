@@ -9,7 +9,7 @@ from capk.api.objects import Key, Object
 from capk.kube.protocol import KubeApi
 from capk.manager.records import Record, Records
 from capk.plan.deletion import SETTLE_SECONDS
-from capk.plan.plan import AddWorker, Delete, Goal, RemoveWorker
+from capk.plan.plan import AddWorker, Create, Delete, Goal, RemoveWorker
 from capk.workload.health import HealthMonitor
 
 log = logging.getLogger(__name__)
@@ -87,18 +87,25 @@ class VanishedObjects:
                 return RemoveWorker(
                     name, node, machine, uids=uids, settle_seconds=SETTLE_SECONDS, engine=unfinished.engine
                 )
-            failure = up.failure if (up := self._records.goals(record).get(Goal.UP)) else None
             return Delete(
                 name,
                 Goal.GONE,
                 uids=uids,
                 settle_seconds=SETTLE_SECONDS,
                 engine=unfinished.engine,
-                is_shared=failure is not None and failure.reason is Reason.NAME_CONFLICT,
+                is_shared=self._may_be_anothers(record, unfinished),
+                takes_balancer=unfinished.makes_balancer,
             )
         goals = self._records.goals(record)
         failed = [goals[goal].request for goal in _ENDS if goal in goals and goals[goal].failure]
         return next((request for request in failed if isinstance(request, Delete | RemoveWorker)), None)
+
+    def _may_be_anothers(self, record: Record, unfinished: Create) -> bool:
+        """Return whether a kind cluster of that name may be someone else's, as far as that shows without its marks."""
+        up = self._records.goals(record).get(Goal.UP)
+        if up is None or up.failure is None:
+            return False
+        return up.failure.reason is Reason.NAME_CONFLICT or (up.left_nothing and up.request == unfinished)
 
     async def _still_exists(self, record: Record) -> bool:
         """Return whether the object exists: a watch with a selector also reports a lost match as deleted."""

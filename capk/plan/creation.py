@@ -29,6 +29,7 @@ from capk.plan.ownership import (
     has_no_control_plane,
     ownership,
     removal_of_rest,
+    shows_a_creation,
     was_completed,
 )
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
@@ -38,6 +39,9 @@ MOST_ATTEMPTS = 999_999_999
 """Numbers in annotations and marks have at most nine digits."""
 WORKERS_SECONDS = 1.0
 """How soon to look again whether the cancelled joins of workers have ended."""
+RENAMED_SECONDS = 10.0
+"""How long the engine may still add containers of a creation that was ended because the name has changed."""
+_REMAINS = "Removing what an interrupted creation left behind."
 
 
 def show_progress(observed: Observed) -> Plan | None:
@@ -49,6 +53,29 @@ def show_progress(observed: Observed) -> Plan | None:
         # Once it is complete, the spec cannot change any more, and would describe another kind cluster for good.
         return Plan(cancel_operation=True)
     return Plan(status=_progress(observed, operation) if operation.announced else None)
+
+
+def clear_remains(observed: Observed) -> Plan | None:
+    """Remove what a creation has begun under another name, before the claim to it is overwritten.
+
+    Only containers with the mark of this very object go.
+    """
+    last, cluster = observed.goals.get(Goal.UP), observed.object
+    if not observed.remains or (last is not None and last.left_nothing):
+        return None
+    if last and isinstance(last.request, Delete) and (remaining := observed.remaining(Goal.UP)) > 0:
+        return _after_failure(observed, remaining)
+    failure = last.failure if last else None
+    removal = Delete(
+        observed.remains,
+        Goal.UP,
+        uids=frozenset({cluster.uid}),
+        up_to_attempt=cluster.attempt,
+        settle_seconds=RENAMED_SECONDS,
+        is_shared=failure is not None and failure.reason is Reason.NAME_CONFLICT,
+        takes_balancer=True,
+    )
+    return Plan(operation=removal, status=_waiting(observed, Reason.CLEANING_UP, _REMAINS))
 
 
 def _is_outdated(observed: Observed, request: Create) -> bool:
@@ -112,7 +139,7 @@ def _clean_up(observed: Observed) -> Plan:
     return Plan(
         add_finalizer=True,
         operation=removal_of_rest(observed),
-        status=_waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind."),
+        status=_waiting(observed, Reason.CLEANING_UP, _REMAINS),
     )
 
 
@@ -155,7 +182,7 @@ def _start(observed: Observed) -> Plan:
     if CLAIM in observed.held_back and (refusal := observed.refusals.get(CLAIM)):
         message = f"The API server refuses the claim that must be stored before kind starts: {refusal}"
         return Plan(status=_waiting(observed, Reason.WRITE_REFUSED, message))
-    if not observed.engine.lists_nodes and not has_begun_here(observed):
+    if not observed.engine.lists_nodes and not (cluster.is_provisioned or shows_a_creation(cluster)):
         # Without marks, only the status shows after a restart that the rest of a creation is the object's.
         return Plan(status=_waiting(observed, Reason.CREATING, ""), requeue_seconds=0.0)
     claim: dict[str, str | None] = {
@@ -210,8 +237,7 @@ def _after_failure(observed: Observed, remaining: float | None) -> Plan:
     """Report why the last attempt failed until the next one; remaining: None if only an edit allows another."""
     last = observed.goals[Goal.UP]
     if last.failure is None:
-        status = _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
-        return Plan(status=status, requeue_seconds=remaining)
+        return Plan(status=_waiting(observed, Reason.CLEANING_UP, _REMAINS), requeue_seconds=remaining)
     words = (last.failure.message, *advice(observed), blocked_move_warning(observed))
     failed = false(last.failure.reason, " ".join(filter(None, words)))
     status = kindcluster_status(observed, {Condition.CLUSTER_CREATED: failed}, logs=last.logs or None)
@@ -380,7 +406,7 @@ def _bare(version: str) -> str:
 
 def _progress(observed: Observed, operation: OperationFacts) -> dict[str, Any]:
     if not isinstance(operation.request, Create):
-        return _waiting(observed, Reason.CLEANING_UP, "Removing what an interrupted creation left behind.")
+        return _waiting(observed, Reason.CLEANING_UP, _REMAINS)
     if operation.queued:
         last = observed.goals.get(Goal.UP)
         is_retry = last is not None and _is_retry(last.request, operation.request)

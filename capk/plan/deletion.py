@@ -9,7 +9,15 @@ from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.engineclass import is_proven_own
 from capk.plan.engineid import another_engine
 from capk.plan.observed import FINALIZER, REMOVAL, Observed
-from capk.plan.ownership import Ownership, has_begun_here, own_uids, ownership, unmarked_ids, was_completed
+from capk.plan.ownership import (
+    Ownership,
+    has_begun_here,
+    has_left_nothing,
+    own_uids,
+    ownership,
+    unmarked_ids,
+    was_completed,
+)
 from capk.plan.plan import Delete, Goal, Plan, ReadAccess
 from capk.plan.secrets import own_among
 from capk.plan.status import AWAITS_CLASS, AWAITS_ENGINE, Verdict, blocked_deletion, kindcluster_status, true
@@ -47,7 +55,7 @@ def plan_deletion(observed: Observed) -> Plan:
         return _finish_absent(observed)
     if failure := another_engine(observed):
         return Plan(status=_deleting(observed, blocked_deletion(failure)))
-    may_appear = is_unfinished or _may_still_appear(observed)
+    may_appear = _may_still_appear(observed)
     match ownership(observed):
         case Ownership.ABSENT if not may_appear:
             return _finish_absent(observed)
@@ -78,8 +86,11 @@ def _may_still_appear(observed: Observed) -> bool:
     Only the status and memory show that the creation was complete. Identity and attempt are annotations: after an edit,
     a creation that has just been cancelled looks complete, or as if it had never begun.
     """
+    if has_left_nothing(observed) and not observed.engine.lists_nodes:
+        # Without marks, what appears now is someone else's.
+        return False
     attempt, completed = observed.object.attempt, (observed.object.completed_attempt, observed.completed)
-    return observed.is_unfinished or (attempt > 0 and attempt not in completed)
+    return _is_unfinished(observed) or observed.is_unfinished or (attempt > 0 and attempt not in completed)
 
 
 def _was_removed(observed: Observed) -> bool:

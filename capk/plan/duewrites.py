@@ -6,6 +6,7 @@ from capk.api import names
 from capk.plan.dataloss import corrected_etcd, restored_etcd
 from capk.plan.engineid import corrected_engine
 from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
+from capk.plan.ownership import is_completed_attempt, made_by
 from capk.plan.secrets import (
     differs,
     is_as_written,
@@ -80,7 +81,16 @@ def awaits_control_plane_secret(observed: Observed) -> bool:
 def restored_annotations(observed: Observed) -> dict[str, str | None]:
     """Return the annotations to correct: they are missing, or describe another kind cluster."""
     etcd = restored_etcd(observed) | corrected_etcd(observed)
-    return _restored_claim(observed) | corrected_engine(observed) | etcd
+    return _restored_claim(observed) | _restored_attempt(observed) | corrected_engine(observed) | etcd
+
+
+def _restored_attempt(observed: Observed) -> dict[str, str | None]:
+    """Return the number of the creation that has made the kind cluster if the object names none, or an earlier one.
+
+    It was adopted, or its annotations were replaced. A removal goes only up to the number that the object names.
+    """
+    attempt = made_by(observed) if is_completed_attempt(observed) else None
+    return {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt and attempt > observed.object.attempt else {}
 
 
 def _restored_claim(observed: Observed) -> dict[str, str | None]:

@@ -6,9 +6,8 @@ If another engine does not list a kind cluster, the cluster is not gone. Creatin
 from capk.api import names
 from capk.api.names import Reason
 from capk.diagnosis.failures import Failure
-from capk.plan.marks import Mark
 from capk.plan.observed import NodeFacts, Observed
-from capk.plan.ownership import is_adopted, is_own, was_completed
+from capk.plan.ownership import has_left_nothing, is_adopted, is_own, was_completed
 from capk.plan.plan import Create, Goal
 
 _SHOWN = 20
@@ -43,10 +42,9 @@ def _has_left_nothing(observed: Observed) -> bool:
 
     Earlier creations have not left any there either: each began on the engine of the one before it.
     """
-    cluster, last = observed.object, observed.goals.get(Goal.UP)
-    if last is None or not last.left_nothing or not isinstance(last.request, Create):
-        return False
-    return last.request.engine == cluster.engine_id and last.request.mark == Mark(cluster.uid, cluster.attempt)
+    last = observed.goals.get(Goal.UP)
+    began_there = last is not None and isinstance(last.request, Create) and last.request.engine
+    return has_left_nothing(observed) and (observed.never_began is not None or began_there == observed.object.engine_id)
 
 
 def released_engine(observed: Observed) -> dict[str, str | None]:

@@ -19,7 +19,7 @@ from capk.plan.duewrites import due_identity
 from capk.plan.engineclass import is_proven_own, not_allowed_status
 from capk.plan.engineid import another_engine, released_engine
 from capk.plan.observed import CLAIM, Observed
-from capk.plan.ownership import Ownership, adoptable_as, ownership, was_completed
+from capk.plan.ownership import Ownership, adoptable_as, has_left_nothing, ownership, was_completed
 from capk.plan.plan import Create, Plan
 from capk.plan.running import keep_running
 from capk.plan.runningstatus import made_facts
@@ -31,11 +31,11 @@ FRESH_SECONDS = 3.0
 REMOVAL_SECONDS = 1.0
 """How soon to look again whether a removal has ended."""
 
+_CLAIM = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION)
+"""Annotations that claim a name for an object."""
 _COPIED = (
-    names.CLAIM_ANNOTATION,
-    names.CLAIM_ID_ANNOTATION,
+    *_CLAIM,
     names.ATTEMPT_ANNOTATION,
-    names.IDENTITY_ANNOTATION,
     names.KUBE_SYSTEM_ANNOTATION,
     names.ENGINE_ANNOTATION,
     names.ENGINE_CLASS_ANNOTATION,
@@ -46,7 +46,8 @@ _COPIED = (
 def decide(observed: Observed) -> Plan:
     """Return the next plan for a KINDCluster."""
     plan = next((plan for step in _STEPS if (plan := step(observed)) is not None), None)
-    return hold_move(observed, release_engine(observed, drop_copied_claim(observed, plan or keep_running(observed))))
+    plan = drop_copied_claim(observed, plan or keep_running(observed))
+    return hold_move(observed, release_name(observed, release_engine(observed, plan)))
 
 
 def leave_to_others(observed: Observed) -> Plan | None:
@@ -110,6 +111,21 @@ def release_engine(observed: Observed, plan: Plan) -> Plan:
     if is_left_alone or CLAIM in observed.held_back:
         return plan
     return replace(plan, annotations={**released_engine(observed), **plan.annotations})
+
+
+def release_name(observed: Observed, plan: Plan) -> Plan:
+    """Remove the claim after a creation that has left nothing, if the engine cannot list containers.
+
+    Without marks, a kind cluster that someone else creates under that name would seem to be the rest of this creation.
+    """
+    cluster = observed.object
+    is_left_alone = observed.is_paused or cluster.is_left_to_others
+    if is_left_alone or observed.engine.lists_nodes or observed.operation is not None or CLAIM in observed.held_back:
+        return plan
+    if not has_left_nothing(observed):
+        return plan
+    released = dict.fromkeys(name for name in _CLAIM if name in cluster.annotations)
+    return replace(plan, annotations={**released, **plan.annotations})
 
 
 def delete(observed: Observed) -> Plan | None:
@@ -214,7 +230,7 @@ def leave_others_alone(observed: Observed) -> Plan | None:
         return adopt(observed)
     # A claim without a complete creation is released: the name was never ours.
     unfinished = observed.object.claimed_name and not was_completed(observed)
-    released = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION) if unfinished else ()
+    released = _CLAIM if unfinished else ()
     verdicts = {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, _conflict(observed))}
     return Plan(
         # The owner may just have deleted that cluster to free the name for this object.
@@ -257,6 +273,7 @@ _STEPS: tuple[Callable[[Observed], Plan | None], ...] = (
     await_own_engine,
     check_engine_allowed,
     await_removal,
+    creation.clear_remains,
     yield_to_rival,
     leave_others_alone,
     create,

@@ -313,6 +313,10 @@ class Observed(_WithGoals):
     is_unfinished: bool = False
     """Whether this process has started a creation that is not known to be complete or removed, whatever annotations
     hold."""
+    never_began: Mark | None = None
+    """Mark of the last creation, if it ended while it waited, and no creation before may have left anything."""
+    remains: str = ""
+    """Another name under which a creation for the object has begun: spec.clusterName was set meanwhile."""
     creation: CreationFacts = CreationFacts()
     authorities: Authorities = Authorities()
     """Read if `capk.plan.creation.awaited_authorities` names any."""

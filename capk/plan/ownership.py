@@ -10,9 +10,11 @@ from enum import Enum, auto
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
+from capk.api.objects import KINDCluster
 from capk.kindconfig.config import CONTROL_PLANE
+from capk.plan.marks import Mark
 from capk.plan.observed import NodeFacts, Observed
-from capk.plan.plan import Delete, Goal
+from capk.plan.plan import Create, Delete, Goal
 
 _BEFORE_A_CREATION = frozenset(
     {
@@ -206,12 +208,31 @@ def _by_claim(observed: Observed) -> Ownership:
 def has_begun_here(observed: Observed) -> bool:
     """Return whether memory or status shows that a creation for this object has begun.
 
-    Annotations show nothing: anyone who may create an object can write the claim to a stranger's kind cluster.
+    Annotations show nothing: anyone who may create an object can write the claim to a stranger's kind cluster. Nor does
+    a creation of which nothing is left: the name was free again.
     """
+    if has_left_nothing(observed):
+        return False
     if observed.is_unfinished or observed.made is not None or observed.completed is not None:
         return True
-    created = find(observed.object.conditions, Condition.CLUSTER_CREATED)
-    return observed.object.is_provisioned or (created is not None and created["reason"] not in _BEFORE_A_CREATION)
+    return observed.object.is_provisioned or shows_a_creation(observed.object)
+
+
+def shows_a_creation(cluster: KINDCluster) -> bool:
+    """Return whether the status shows that a creation has begun."""
+    created = find(cluster.conditions, Condition.CLUSTER_CREATED)
+    return created is not None and created["reason"] not in _BEFORE_A_CREATION
+
+
+def has_left_nothing(observed: Observed) -> bool:
+    """Return whether the object's last creation is proven to have left no container, or kind was never started for it.
+
+    Only memory shows that.
+    """
+    last, mark = observed.goals.get(Goal.UP), Mark(observed.object.uid, observed.object.attempt)
+    if observed.never_began == mark:
+        return True
+    return last is not None and last.left_nothing and isinstance(last.request, Create) and last.request.mark == mark
 
 
 def _was_provisioned(observed: Observed) -> bool:

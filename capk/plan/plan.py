@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.ports import PortRange
 from capk.plan.marks import Mark
 
@@ -60,6 +61,12 @@ class Create:
         return isinstance(other, Create) and self._asks_for == other._asks_for
 
     @property
+    def makes_balancer(self) -> bool:
+        """Whether kind puts a load balancer in front of the control planes, because there are several."""
+        roles = [node.get("role") or CONTROL_PLANE for node in self.config.get("nodes") or ()]
+        return roles.count(CONTROL_PLANE) > 1
+
+    @property
     def _asks_for(self) -> tuple[Any, ...]:
         nodes = [{**node, "extraMounts": node["extraMounts"][:-1]} for node in self.config.get("nodes") or ()]
         config = {**self.config, "nodes": nodes}
@@ -90,6 +97,9 @@ class Delete:
     """Id of the engine that must answer: to any other one, the containers are gone already. Empty: it is unknown."""
     is_shared: bool = False
     """Whether someone else may have containers of that name: then nothing is removed by the name alone."""
+    takes_balancer: bool = False
+    """Whether a load balancer goes too, although it has no mark and the decision does not know its id. Beside nodes of
+    someone else it stays."""
     without_control_plane: bool = False
     """Whether the kind cluster is removed only because no control plane of it is left: if one is listed, it stays."""
 

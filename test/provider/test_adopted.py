@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from capk.api.names import KIND_CLUSTERS
+from capk.workload.answer import Answer
 from test.provider.world import World, authority, kubeconfig
 
 pytestmark = pytest.mark.virtual_time
 
 OTHER_UID = "0c1e3c1e-0000-4000-8000-00000000000f"
+ABSENT = Answer(404, "HTTP 404: not found")
 
 
 def replace_by_hand(world: World, *addresses: str) -> list[str]:
@@ -46,6 +49,41 @@ async def test_adopted_cluster_has_not_lost_the_data_of_the_one_before(tmp_path,
     theirs = replace_by_hand(world, "172.18.0.2")
     async with world.running():
         await is_adopted_as_it_is(world, theirs)
+
+
+async def test_cluster_that_was_taken_over_by_its_mark_is_made_again_after_a_loss_of_its_data(tmp_path):
+    """Its mark has the number of a creation for the object before."""
+    world = World(tmp_path)
+    async with world.running():
+        world.add("old", spec={"clusterName": "dev", "deletionPolicy": "Retain"})
+        await world.ready("old")
+        former = world.get("old")["metadata"]["uid"]
+        world.delete("old")
+        await world.gone("old")
+        world.add(spec={"recreatePolicy": "Always"})
+        world.annotate(ADOPT=former)
+        await world.ready()
+        await is_made_again(world)
+
+
+async def test_cluster_whose_annotations_were_removed_is_made_again_after_a_loss_of_its_data(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add(spec={"recreatePolicy": "Always"})
+        await world.ready()
+        removed = dict.fromkeys(world.get()["metadata"]["annotations"])
+        world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"annotations": removed}})
+        await asyncio.sleep(5)
+        await is_made_again(world)
+
+
+async def is_made_again(world: World) -> None:
+    before = list(world.engine.containers)
+    await asyncio.sleep(60)
+    world.kube_system_uid, world.data = OTHER_UID, ABSENT
+    await world.until(lambda: before[0] not in world.engine.containers, 120)
+    await world.ready()
+    assert len(world.engine.containers) == 1
 
 
 async def test_control_planes_of_an_adopted_cluster_keep_the_addresses_that_they_have(tmp_path):

@@ -275,6 +275,27 @@ class TestWhoMay:
             await asyncio.sleep(60)
             assert len(world.lab.called("create")) == 1
 
+    async def test_adopted_cluster_is_not_adopted_again_by_a_class_that_leads_to_the_same_engine(
+        self, world: ClassWorld
+    ) -> None:
+        world.add_namespace("tenant", kind="allowed")
+        world.lab_kind.engine = world.lab_containers.host = world.engine
+        world.engine.run_node("dev-control-plane")
+        async with world.running():
+            world.offer()
+            world.add()
+            world.annotate(ADOPT="true")
+            await world.ready()
+            world.add("thief", "tenant", spec={**ON_LAB, "clusterName": "dev"})
+            world.annotate("thief", "tenant", ADOPT="true")
+            await world.until(lambda: world.reason("thief", "tenant") == "NameConflict", 60)
+            writes = len(world.kube.writes)
+            await asyncio.sleep(300)
+            assert len(world.kube.writes) == writes
+            world.delete("thief", "tenant")
+            await world.until(lambda: world.get("thief", "tenant") is None)
+            assert world.engine.called("remove") == []
+
     async def test_limit_holds_for_objects_of_the_same_moment(self, world: ClassWorld) -> None:
         async with world.running():
             world.offer(limits={"clustersPerNamespace": 2})
@@ -482,6 +503,27 @@ class TestClass:
                 assert world.lab.containers == {}
             world.edit_class({"spec": {"docker": {"host": "tcp://10.0.0.7:2376"}}})
             await world.ready()
+
+    @pytest.mark.parametrize("is_deleted", [False, True])
+    async def test_creation_that_only_waited_binds_nothing_to_the_former_engine(
+        self, tmp_path: Path, is_deleted: bool
+    ) -> None:
+        world = ClassWorld(tmp_path, max_concurrent_creates=1)
+        world.lab_kind.create_seconds = 120.0
+        async with world.running():
+            world.offer()
+            world.add("first", spec=ON_LAB)
+            await world.until(lambda: world.lab.called("create") != [])
+            world.add(spec=ON_LAB)
+            await world.until(lambda: world.reason() == "Queued")
+            with world.lab.switched():
+                world.edit_class({"spec": {"docker": {"host": "tcp://10.0.0.8:2376"}}})
+                await world.until(lambda: world.reason("first") == "EngineChanged")
+                if is_deleted:
+                    world.delete()
+                    await world.gone()
+                else:
+                    await world.ready()
 
     async def test_class_over_ssh_asks_for_its_keys(self, world: ClassWorld) -> None:
         async with world.running():

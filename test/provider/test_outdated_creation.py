@@ -39,6 +39,43 @@ async def test_what_is_edited_while_kind_creates_it_is_created_instead(tmp_path)
         assert {node.mark for node in world.engine.of("dev")} == {f"{world.get()['metadata']['uid']}.2"}
 
 
+@pytest.mark.parametrize("nodes", [1, 3])
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_what_was_begun_under_another_name_goes(tmp_path, is_killed, nodes):
+    world = World(tmp_path)
+    world.kind.create_seconds = 30.0
+    async with world.killed():
+        world.add(spec={"nodes": [{"role": "control-plane"}] * nodes})
+        await world.creating()
+        if not is_killed:
+            await is_made_under_another_name(world)
+    if is_killed:
+        async with world.running():
+            await is_made_under_another_name(world)
+
+
+async def is_made_under_another_name(world):
+    world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"clusterName": "other"}})
+    await world.ready()
+    assert {node.cluster for node in world.engine.containers.values()} == {"other"}
+
+
+async def test_container_of_a_stranger_with_the_earlier_name_stays(tmp_path):
+    world = World(tmp_path)
+    world.kind.create_seconds = 30.0
+    async with world.running():
+        world.add()
+        await world.creating()
+        theirs = world.engine.run_node("dev-worker")
+        await is_made_beside(world, theirs)
+
+
+async def is_made_beside(world, theirs):
+    world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"clusterName": "other"}})
+    await world.ready()
+    assert [node.container_id for node in world.engine.of("dev")] == [theirs]
+
+
 async def test_version_of_the_control_plane_that_is_edited_meanwhile_is_created_instead(tmp_path):
     world = World(tmp_path, capi="v1beta2")
     world.kind.create_seconds = 60.0

@@ -666,6 +666,39 @@ class TestVanished:
             assert world.engine.containers == {}
             assert len(app.records) == 0
 
+    @pytest.mark.parametrize("is_late", [False, True])
+    async def test_load_balancer_of_a_vanished_object_goes_too(self, tmp_path, is_late):
+        """It has no mark, and no object is left that could claim it: the name would be taken for good."""
+        world = World(tmp_path)
+        world.kind.create_seconds = 60.0
+        async with world.running():
+            world.add(spec={"nodes": [{"role": "control-plane"}] * 3})
+            await world.creating()
+            balancer = next(node for node in world.engine.of() if node.role == "external-load-balancer")
+            if is_late:
+                del world.engine.containers[balancer.container_id]
+            world.vanish()
+            await world.until(lambda: not world.engine.of() or not is_late)
+            if is_late:
+                world.engine.containers[balancer.container_id] = balancer
+            await asyncio.sleep(60)
+            assert world.engine.containers == {}
+
+    async def test_load_balancer_of_someone_who_took_the_name_of_a_vanished_object_stays(self, tmp_path):
+        world = World(tmp_path)
+        world.kind.create_seconds = 60.0
+        async with world.running():
+            world.add(spec={"nodes": [{"role": "control-plane"}] * 3})
+            await world.creating()
+            world.engine.containers.clear()
+            world.vanish()
+            await asyncio.sleep(1)
+            theirs = [world.engine.run_node("dev-external-load-balancer")]
+            await asyncio.sleep(5)
+            theirs += [world.engine.run_node("dev-control-plane"), world.engine.run_node("dev-control-plane2")]
+            await asyncio.sleep(120)
+            assert list(world.engine.containers) == theirs
+
     async def test_removal_for_a_vanished_object_waits_for_the_engine_of_its_creation(self, tmp_path):
         world = World(tmp_path)
         world.kind.create_seconds = 60.0

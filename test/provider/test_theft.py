@@ -1,12 +1,14 @@
 """A tenant of another namespace gains nothing from another one's cluster by writing annotations."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from capk.api import names
-from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS, Reason
+from capk.engine.progress import Step
 from capk.errors import ApiError, Forbidden
 from test.provider.world import OWNER as DEV
 from test.provider.world import World, trouble
@@ -160,6 +162,91 @@ async def test_without_an_engine_command_nothing_is_removed_where_a_container_wa
         await asyncio.sleep(900)
         assert world.engine.called("delete") == []
         assert world.engine.of("dev")
+
+
+@pytest.mark.parametrize("end", ["it is deleted", "it is edited", "it is paused for a while"])
+async def test_without_an_engine_command_nothing_is_removed_for_a_creation_that_only_waited(tmp_path, end):
+    """A person has made a kind cluster of that name meanwhile."""
+    world = World(tmp_path, engine_lists=False, max_concurrent_creates=1)
+    world.kind.create_seconds = 60.0
+    async with world.running():
+        world.add("first")
+        await world.until(lambda: world.engine.called("create") != [])
+        world.add()
+        await world.until(lambda: world.reason() == "Queued")
+        theirs = world.engine.run_node("dev-control-plane")
+        if end == "it is deleted":
+            world.delete()
+            await world.gone()
+        elif end == "it is edited":
+            world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"image": "kindest/node:v1.35.0"}})
+        else:
+            world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"annotations": {names.PAUSED_ANNOTATION: ""}}})
+            await asyncio.sleep(200)
+            world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"annotations": {names.PAUSED_ANNOTATION: None}}})
+        await asyncio.sleep(300)
+        assert world.engine.called("delete") == []
+        assert theirs in world.engine.containers
+
+
+NO_IMAGE = 'ERROR: failed to create cluster: failed to pull image "kindest/node:v1.36.1": manifest unknown'
+
+
+@pytest.mark.parametrize("end", ["it stays", "it is deleted", "it vanishes", "the provider restarts"])
+async def test_without_an_engine_command_a_creation_that_left_nothing_gives_no_right_to_the_name(tmp_path, end):
+    """A person who waits for the image in vain makes a kind cluster of that name by hand."""
+    world = World(tmp_path, engine_lists=False)
+
+    async def fails(name: str, config: Any, *, on_step: Callable[[Step], None], **_: Any) -> str:
+        world.engine.note("create", name)
+        if world.engine.of(name):
+            raise trouble(
+                f'ERROR: failed to create cluster: node(s) already exist for a cluster with the name "{name}"'
+            )
+        on_step(Step(Reason.ENSURING_NODE_IMAGE, "Ensuring node image"))
+        await asyncio.sleep(1)
+        raise trouble(NO_IMAGE)
+
+    world.kind.create_cluster = fails
+    async with world.running():
+        world.add()
+        await world.until(lambda: len(world.engine.called("create")) == 3)
+        await asyncio.sleep(6)
+        assert world.reason() == "ImageNotFound"
+        if end != "the provider restarts":
+            await _nothing_of_a_person_goes(world, end)
+    if end == "the provider restarts":
+        async with world.running():
+            await _nothing_of_a_person_goes(world, end)
+
+
+async def test_without_an_engine_command_a_cluster_that_a_person_makes_while_kind_pulls_an_image_stays(tmp_path):
+    world = World(tmp_path, engine_lists=False)
+
+    async def pulls(name: str, config: Any, *, on_step: Callable[[Step], None], **_: Any) -> str:
+        world.engine.note("create", name)
+        on_step(Step(Reason.ENSURING_NODE_IMAGE, "Ensuring node image"))
+        await asyncio.sleep(60)
+        raise trouble(NO_IMAGE)
+
+    world.kind.create_cluster = pulls
+    async with world.running():
+        world.add()
+        await world.until(lambda: world.engine.called("create") != [])
+        await _nothing_of_a_person_goes(world, "it stays")
+
+
+async def _nothing_of_a_person_goes(world: World, end: str) -> None:
+    theirs = world.engine.run_node("dev-control-plane")
+    if end == "it is deleted":
+        world.delete()
+        await world.gone()
+    elif end == "it vanishes":
+        world.vanish()
+    await asyncio.sleep(900)
+    assert world.engine.called("delete") == []
+    assert theirs in world.engine.containers
+    assert end not in ("it stays", "the provider restarts") or world.reason() == "NameConflict"
 
 
 async def test_containers_go_though_the_claim_names_another_cluster(tmp_path):

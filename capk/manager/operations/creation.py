@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from capk.api.names import UNREAD
+from capk.api.names import UNREAD, Reason
 from capk.diagnosis.byhand import unmarked
 from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
@@ -56,10 +56,16 @@ class Creation:
 
         Raises CommandError, NamesNotResolved; with `left_nothing` where that is proven.
         """
+        steps = list[Step]()
+
+        def report(step: Step) -> None:
+            steps.append(step)
+            on_step(step)
+
         try:
-            return await self._run(request, on_step)
+            return await self._run(request, report)
         except CapkError as error:
-            error.left_nothing = await self._has_left_nothing(request)
+            error.left_nothing = await self._has_left_nothing(request, steps)
             raise
 
     async def _run(self, request: Create, on_step: Callable[[Step], None]) -> Made:
@@ -106,13 +112,23 @@ class Creation:
                 )
             raise
 
-    async def _has_left_nothing(self, request: Create) -> bool:
+    async def _has_left_nothing(self, request: Create, steps: list[Step]) -> bool:
         """Return whether the engine of a failed creation lists nothing of that name: another one may answer by now."""
+        if self._containers.command is None:
+            has_no_node = bool(steps) and steps[-1].reason is Reason.ENSURING_NODE_IMAGE
+            return has_no_node or await self._is_unlisted(request.name)
         if not request.engine:
             return False
         snapshot = await self._inventory.refresh()
         is_of_engine = snapshot.error is None and snapshot.engine_id == request.engine
         return is_of_engine and request.name not in snapshot.clusters
+
+    async def _is_unlisted(self, name: str) -> bool:
+        """Return whether kind lists no node after a failed creation: without marks, later ones are someone else's."""
+        await asyncio.sleep(FAILED_SETTLE_SECONDS)
+        with suppress(CommandError):
+            return not await self._kind.nodes(name)
+        return False
 
     def _with_ports(self, request: Create) -> Mapping[str, Any]:
         """Return the configuration with the ports that it leaves open, if kind cannot choose them."""

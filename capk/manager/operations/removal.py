@@ -52,22 +52,21 @@ class Removal:
         Raises CommandTimedOut if chosen containers are left in the end.
         """
         clock = asyncio.get_running_loop().time
-        began, quiet_since, removed = clock(), clock(), False
-        deadline = began + self._delete_seconds
+        quiet_since, lone = clock(), _LoneBalancers()
+        deadline = quiet_since + self._delete_seconds
         while True:
             if not still_wanted():
                 raise Withdrawn
             nodes = await list_nodes(self._containers, name)
             chosen = choose(nodes)
-            is_alone = not removed and all(node.role == LOAD_BALANCER for node in nodes)
-            if chosen and is_alone and clock() - began < ALONE_SECONDS:
+            if lone.may_be_anothers(chosen, clock()):
                 await asyncio.sleep(LISTING_SECONDS)
                 continue
             if not chosen and clock() - quiet_since >= settle_seconds:
                 return nodes
             if chosen:
                 await self._containers.remove([node.container_id for node in chosen])
-                quiet_since, removed = clock(), True
+                quiet_since = clock()
             if clock() + LISTING_SECONDS >= deadline:
                 left = ", ".join(node.name for node in chosen)
                 output = f"still listed after their removal: {left}"
@@ -75,20 +74,42 @@ class Removal:
             await asyncio.sleep(LISTING_SECONDS if not chosen else 0)
 
 
+class _LoneBalancers:
+    """The load balancers that a removal has seen, and since when without nodes."""
+
+    def __init__(self) -> None:
+        self._accompanied: set[str] = set()
+        self._since: dict[str, float] = {}
+
+    def may_be_anothers(self, chosen: list[Node], moment: float) -> bool:
+        """Return whether one of the chosen containers is a load balancer whose nodes may still appear."""
+        ids = {node.container_id for node in chosen}
+        if any(node.role != LOAD_BALANCER for node in chosen):
+            self._accompanied |= ids
+        firsts = [self._since.setdefault(one, moment) for one in sorted(ids - self._accompanied)]
+        return any(moment - first < ALONE_SECONDS for first in firsts)
+
+
 def removable(nodes: Iterable[Node], request: Delete) -> list[Node]:
     """Return the containers that a removal may remove, from a current listing.
 
-    A container without a mark is removed only by its id, and only if no foreign container has the same cluster name.
+    A container without a mark is removed only by its id, or as the load balancer of the others, and only if no foreign
+    container has the same cluster name.
     Raises Withdrawn if a control plane is there of which the decision knew nothing.
     """
     nodes = list(nodes)
     marked = [node for node in nodes if _matches(Mark.parse(node.mark), request)]
     if request.without_control_plane and any(node.role == CONTROL_PLANE for node in marked):
         raise Withdrawn
-    named = [node for node in nodes if node.mark is None and node.container_id in request.container_ids]
+    named = [node for node in nodes if node.mark is None and _is_named(node, request)]
     proven = {node.container_id for node in (*marked, *named)}
     is_shared = any(node.container_id not in proven for node in nodes if node.role != LOAD_BALANCER)
     return marked if is_shared else [*marked, *named]
+
+
+def _is_named(node: Node, request: Delete) -> bool:
+    is_balancer = request.takes_balancer and node.role == LOAD_BALANCER
+    return is_balancer or node.container_id in request.container_ids
 
 
 def _matches(mark: Mark | None, request: Delete) -> bool:

@@ -237,5 +237,6 @@ class TestStoredId:
         plan = decide(seen)
         assert condition(plan.status, Condition.READY) == ("True", Reason.READY)
         assert plan.annotations == {names.ENGINE_ANNOTATION: "renewed"}
-        assert decide(apply(seen, plan)).annotations == {}
+        is_lost = attempt is None and mark != UID
+        assert decide(apply(seen, plan)).annotations == ({names.ATTEMPT_ANNOTATION: "2"} if is_lost else {})
         assert decide(observe(claimed(**GOING), engine=engine)).operation == removal(Goal.GONE, engine="renewed")
