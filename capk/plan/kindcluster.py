@@ -226,11 +226,12 @@ def leave_others_alone(observed: Observed) -> Plan | None:
         return Plan(operation=read_when_due(observed)[0])
     if owned is not Ownership.FOREIGN:
         return None
-    if adoptable_as(observed):
+    adoptable = adoptable_as(observed)
+    if adoptable and not _is_claimed_in_vain(observed, adoptable):
         return adopt(observed)
-    # A claim without a complete creation is released: the name was never ours.
+    # A claim without a complete creation is released: the name was never ours. One of an adoption would only come back.
     unfinished = observed.object.claimed_name and not was_completed(observed)
-    released = _CLAIM if unfinished else ()
+    released = _CLAIM if unfinished and not adoptable else ()
     verdicts = {Condition.CLUSTER_CREATED: false(Reason.NAME_CONFLICT, _conflict(observed))}
     return Plan(
         # The owner may just have deleted that cluster to free the name for this object.
@@ -238,6 +239,16 @@ def leave_others_alone(observed: Observed) -> Plan | None:
         annotations=dict.fromkeys(released),
         status=kindcluster_status(observed, verdicts),
     )
+
+
+def _is_claimed_in_vain(observed: Observed, claim_id: str) -> bool:
+    """Return whether the object holds the claim of an adoption that does not make the kind cluster its own.
+
+    To write the same claim again would change nothing, so that there would be no end.
+    """
+    cluster = observed.object
+    is_stored = cluster.claimed_name == observed.cluster_name and cluster.claim_id == claim_id
+    return is_stored and observed.access is not None and cluster.identity == observed.access.fingerprint
 
 
 def _conflict(observed: Observed) -> str:

@@ -12,6 +12,7 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.kindconfig.config import CONTROL_PLANE
+from capk.plan.claims import Claim
 from capk.plan.marks import Mark
 from capk.plan.observed import NodeFacts, Observed
 from capk.plan.plan import Create, Delete, Goal
@@ -119,8 +120,10 @@ def adoptable_as(observed: Observed) -> str | None:
     if not wanted or not (nodes or not observed.engine.lists_nodes):
         return None
     if marks <= {None}:
-        control_planes = [node.container_id for node in nodes if node.role == "control-plane"]
-        return min(control_planes, default=observed.object.uid) if wanted == "true" else None
+        control_planes = [node.container_id for node in nodes if node.role == CONTROL_PLANE]
+        if wanted != "true" or (nodes and not control_planes):
+            return None
+        return min(control_planes, default=observed.object.uid)
     uids = {mark.uid for mark in marks if mark}
     named = wanted in uids | {str(mark) for mark in marks if mark}
     return uids.pop() if named and None not in marks and len(uids) == 1 else None
@@ -245,14 +248,20 @@ def _was_provisioned(observed: Observed) -> bool:
 def is_adopted(observed: Observed) -> bool:
     """Return whether the claim names one of the containers, and none has a mark, which would override the claim.
 
-    Workers that were added since are marked with the claim.
+    Workers that were added since are marked with the claim. If the named container was removed, they prove the others:
+    kind creates nothing under a name that has a container.
     """
     claim, nodes = observed.claim, _nodes(observed)
     return (
         claim is not None
         and all(node.mark is None or (node.machine and is_own(observed, node)) for node in nodes)
-        and any(node.container_id == claim.uid for node in nodes)
+        and any(node.container_id == claim.uid or _joined_adopted(observed, claim, node) for node in nodes)
     )
+
+
+def _joined_adopted(observed: Observed, claim: Claim, node: NodeFacts) -> bool:
+    """Return whether a worker has joined the kind cluster that the object had adopted with this claim."""
+    return bool(node.machine) and node.mark == Mark(claim.uid) and claim.uid != observed.object.uid
 
 
 def has_no_control_plane(observed: Observed) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from capk.api.names import KIND_CLUSTERS
 from capk.workload.answer import Answer
-from test.provider.world import World, authority, kubeconfig
+from test.provider.world import World, authority, kubeconfig, quiet
 
 pytestmark = pytest.mark.virtual_time
 
@@ -84,6 +84,42 @@ async def is_made_again(world: World) -> None:
     await world.until(lambda: before[0] not in world.engine.containers, 120)
     await world.ready()
     assert len(world.engine.containers) == 1
+
+
+@pytest.mark.parametrize("has_worker", [False, True])
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_adopted_cluster_that_loses_one_of_its_control_planes_stays_the_objects(tmp_path, has_worker, lost):
+    """The claim names only one of the containers."""
+    world = World(tmp_path)
+    theirs = replace_by_hand(world, "172.18.0.7", "172.18.0.8", "172.18.0.9")
+    async with world.running():
+        world.add()
+        world.annotate(ADOPT="true")
+        await world.ready()
+        if has_worker:
+            world.add_standalone_machine()
+            await world.joined()
+        del world.engine.containers[theirs[lost]]
+        await asyncio.sleep(120)
+        assert world.reason() == "Ready"
+        world.delete()
+        await world.gone()
+        assert world.engine.containers == {}
+
+
+async def test_adopted_cluster_that_loses_its_only_control_plane_is_not_adopted_again_and_again(tmp_path):
+    """The kubeconfig that was just read still leads to its worker."""
+    world = World(tmp_path)
+    (control_plane,) = replace_by_hand(world, "172.18.0.2")
+    world.engine.run_node("dev-worker")
+    async with world.running():
+        world.add()
+        world.annotate(ADOPT="true")
+        await world.ready()
+        del world.engine.containers[control_plane]
+        requests = await quiet(world, 120)
+        assert requests < 20
+        assert world.reason() == "NameConflict"
 
 
 async def test_control_planes_of_an_adopted_cluster_keep_the_addresses_that_they_have(tmp_path):

@@ -541,6 +541,20 @@ class TestOthersClusters:
         assert ENGINE_DOWN.message in message(plan.status, Condition.CLUSTER_CREATED)
         assert plan.requeue_seconds == pytest.approx(5.0)
 
+    def test_claim_that_an_adoption_has_stored_in_vain_is_not_stored_again_and_again(self) -> None:
+        theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None, container_id="c1"),))
+        wishes = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
+        seen = observe(wishes, engine=theirs, access=ACCESS)
+        stored = replace(apply(seen, decide(seen)), claim=None)
+        plan = decide(stored)
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
+        assert (dict(plan.annotations), plan.requeue_seconds) == ({}, None)
+
+    def test_rest_without_a_control_plane_is_not_adopted(self) -> None:
+        rest = EngineFacts(was_listed=True, exists=True, nodes=(node("dev-worker", mark=None),))
+        plan = decide(observe(kindcluster(annotations={names.ADOPT_ANNOTATION: "true"}), engine=rest, access=ACCESS))
+        assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.NAME_CONFLICT)
+
     def test_adoption_reads_then_claims(self) -> None:
         cluster = kindcluster(annotations={names.ADOPT_ANNOTATION: "true"})
         theirs = EngineFacts(was_listed=True, exists=True, nodes=(node(mark=None),))

@@ -112,6 +112,17 @@ class TestOwnership:
         engine = EngineFacts(was_listed=True, exists=True, nodes=(ADOPTABLE, worker(mark="c1")))
         assert ownership(observe(adopted, engine=engine)) is Ownership.OURS
 
+    def test_added_worker_proves_the_rest_of_an_adopted_kind_cluster(self) -> None:
+        adopted = kindcluster(annotations={**COMPLETE, names.CLAIM_ID_ANNOTATION: "gone"}, status=UP)
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(ADOPTABLE, worker(mark="gone")))
+        assert ownership(observe(adopted, engine=engine)) is Ownership.OURS
+
+    @pytest.mark.parametrize("attempt", ["", ".1"])
+    def test_added_worker_of_a_kind_cluster_that_was_made_proves_no_other_node(self, attempt: str) -> None:
+        own = kindcluster(annotations=COMPLETE, status=UP)
+        engine = EngineFacts(was_listed=True, exists=True, nodes=(ADOPTABLE, worker(mark=f"{own.uid}{attempt}")))
+        assert ownership(observe(own, engine=engine)) is Ownership.MIXED
+
     def test_mark_that_is_not_the_claims_makes_an_adopted_kind_cluster_foreign(self) -> None:
         adopted = kindcluster(annotations={**COMPLETE, names.CLAIM_ID_ANNOTATION: "c1"}, status=UP)
         for other in (worker(mark="another"), worker(mark="c1", machine="")):
