@@ -259,7 +259,7 @@ def _remains(cluster: KINDCluster, record: Record, engine: Engine | None, name: 
     if isinstance(record.unfinished, Create) and record.unfinished.name != name:
         return record.unfinished.name
     latest, claimed = engine.inventory.latest if engine else None, cluster.claimed_name
-    if latest is None or claimed in (None, name) or not cluster.is_being_created:
+    if latest is None or claimed in (None, name):
         return ""
     entry = latest.clusters.get(claimed)
     return claimed if entry and bears_mark(entry, cluster.uid) else ""

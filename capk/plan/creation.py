@@ -58,11 +58,14 @@ def show_progress(observed: Observed) -> Plan | None:
 def clear_remains(observed: Observed) -> Plan | None:
     """Remove what a creation has begun under another name, before the claim to it is overwritten.
 
-    Only containers with the mark of this very object go.
+    Only containers with the mark of this very object go. What was completed in that moment stays.
     """
     last, cluster = observed.goals.get(Goal.UP), observed.object
     if not observed.remains or (last is not None and last.left_nothing):
         return None
+    if was_completed(observed):
+        named = Plan(status=_waiting(observed, Reason.INVALID_CONFIG, _named(observed)))
+        return None if observed.engine.exists else named
     if last and isinstance(last.request, Delete) and (remaining := observed.remaining(Goal.UP)) > 0:
         return _after_failure(observed, remaining)
     failure = last.failure if last else None
@@ -76,6 +79,14 @@ def clear_remains(observed: Observed) -> Plan | None:
         takes_balancer=True,
     )
     return Plan(operation=removal, status=_waiting(observed, Reason.CLEANING_UP, _REMAINS))
+
+
+def _named(observed: Observed) -> str:
+    return (
+        f'The kind cluster of this object is named "{observed.remains}", but the object now asks for '
+        f'"{observed.cluster_name}", and a kind cluster cannot be renamed. Delete this object, which removes it, and '
+        "create another one."
+    )
 
 
 def _is_outdated(observed: Observed, request: Create) -> bool:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from capk.api.names import KIND_CLUSTERS, KIND_CONTROL_PLANES
-from test.provider.world import World
+from test.provider.world import World, now, quiet, trouble
 
 pytestmark = pytest.mark.virtual_time
 
@@ -58,6 +58,25 @@ async def is_made_under_another_name(world):
     world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"clusterName": "other"}})
     await world.ready()
     assert {node.cluster for node in world.engine.containers.values()} == {"other"}
+
+
+@pytest.mark.parametrize("seconds", [-0.02, 0.02, 0.2])
+async def test_what_was_complete_when_the_name_changed_stays_and_is_not_called_missing(tmp_path, seconds):
+    """Admission knows that it is complete only when the status says so."""
+    world = World(tmp_path)
+    world.kind.kubeconfigs = [trouble("ERROR: not yet")]
+    async with world.running():
+        world.add()
+        await world.until(lambda: world.engine.called("create") != [])
+        await asyncio.sleep(world.engine.called("create")[0] + world.kind.create_seconds + seconds - now())
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"clusterName": "other"}})
+        await world.until(lambda: world.reason() == "InvalidConfig", 60)
+        assert await quiet(world, 300) < 5
+        assert 'is named "dev"' in world.condition("ClusterCreated")[2]
+        assert len(world.engine.of("dev")) == 1
+        world.delete()
+        await world.gone()
+        assert world.engine.containers == {}
 
 
 async def test_container_of_a_stranger_with_the_earlier_name_stays(tmp_path):
