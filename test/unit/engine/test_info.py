@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,10 @@ NERDCTL = {"ID": "5d6a6d3e-6f0b", "Name": "builder", "ServerVersion": "v2.0.4", 
         (DOCKER, EngineInfo("XD4P:O7RC:IFC3", "28.2.2", "builder", "/var/lib/docker", 25276502016)),
         (
             PODMAN,
-            EngineInfo("", "4.3.1", "builder", "/var/lib/containers/storage", 25276502016, 270553174016 - 38033534976),
+            EngineInfo(
+                *("", "4.3.1", "builder", "/var/lib/containers/storage", 25276502016, 270553174016 - 38033534976),
+                is_podman=True,
+            ),
         ),
         (NERDCTL, EngineInfo("5d6a6d3e-6f0b", "v2.0.4", "builder", "", 8321073152)),
         ({}, EngineInfo()),
@@ -59,7 +63,7 @@ def test_fields_of_each_engine_are_read(printed, expected) -> None:
     ],
 )
 def test_field_of_another_shape_is_not_known(printed) -> None:
-    assert read(json.dumps(printed)) == EngineInfo()
+    assert replace(read(json.dumps(printed)), is_podman=False) == EngineInfo()
 
 
 def test_client_without_an_engine_is_quoted() -> None:
