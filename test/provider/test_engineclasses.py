@@ -292,6 +292,7 @@ class TestWhoMay:
             writes = len(world.kube.writes)
             await asyncio.sleep(300)
             assert len(world.kube.writes) == writes
+            assert names.CLAIM_ANNOTATION not in (world.get("thief", "tenant") or {})["metadata"]["annotations"]
             world.delete("thief", "tenant")
             await world.until(lambda: world.get("thief", "tenant") is None)
             assert world.engine.called("remove") == []
