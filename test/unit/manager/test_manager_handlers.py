@@ -1,4 +1,5 @@
 import kopf
+import pytest
 
 from capk.manager.handlers import kopf_settings
 from capk.settings import Settings
@@ -13,3 +14,11 @@ def test_kopf_neither_copies_objects_nor_remembers_them_in_annotations():
     assert essence == {}
     assert not patch
     assert storage.fetch(body=body) is None
+
+
+@pytest.mark.rule("K50")
+def test_kopf_lists_in_pages_and_soon_drops_what_it_has_handled():
+    usual, chosen = kopf.OperatorSettings(), kopf_settings(Settings())
+    assert usual.watching.chunk_size is None
+    assert 0 < chosen.watching.chunk_size <= 250
+    assert 0 < chosen.queueing.idle_timeout <= 1 < usual.queueing.idle_timeout

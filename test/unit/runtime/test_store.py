@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +30,39 @@ def test_event_is_stored_and_found() -> None:
     assert store.keys(KIND_CLUSTERS) == [DEV]
     assert store.keys(SECRETS) == []
     assert store.values(KIND_CLUSTERS) == [store.get(DEV)]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_stored_object_equals_what_the_api_server_sent(spec: Any) -> None:
+    store = Store()
+    store.put(KIND_CLUSTERS, cluster(5, spec={"field": spec}))
+    assert store.get(DEV) == cluster(5, spec={"field": spec})
+
+
+def test_stored_objects_share_their_strings() -> None:
+    store = Store()
+    for name in ("dev", "prod"):
+        # Two responses, so nothing is shared when they arrive.
+        store.put(KIND_CLUSTERS, json.loads(json.dumps(cluster(5, name=name, status={"conditions": [{"a": "Ready"}]}))))
+    [[one]], [[other]] = ([found["status"]["conditions"][0].items()] for found in store.values(KIND_CLUSTERS))
+    assert one[0] is other[0]
+    assert one[1] is other[1]
+
+
+def test_stored_object_keeps_no_part_of_the_response() -> None:
+    sent = cluster(5, spec={"nodes": [{"role": "worker"}]})
+    store = Store()
+    store.put(KIND_CLUSTERS, sent)
+    kept = store.get(DEV)
+    assert kept["spec"] is not sent["spec"]
+    assert kept["spec"]["nodes"] is not sent["spec"]["nodes"]
+    assert kept["spec"]["nodes"][0] is not sent["spec"]["nodes"][0]
 
 
 @pytest.mark.rule("K22")
