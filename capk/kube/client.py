@@ -14,7 +14,7 @@ from capk.api.names import FIELD_MANAGER, Resource
 from capk.api.rights import Access
 from capk.errors import NotFound, Unreachable
 from capk.kube.credentials import Credentials
-from capk.kube.protocol import Listing
+from capk.kube.protocol import Keep, Listing, whole
 from capk.kube.request import JSON_PATCH, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
 from capk.kube.transport import Transport
@@ -29,8 +29,8 @@ _MOST_IN_FLIGHT: Final = 8
 keeps for it. Eight keep this process busy."""
 _READ_ATTEMPTS: Final = 4
 _READ_SECONDS: Final = 45.0
-_PAGE_SIZE: Final = 250
-"""Objects per page of a list."""
+PAGE_SIZE: Final = 100
+"""Objects per page of a list. The memory of larger ones does not come back: it remains between what is kept of them."""
 _READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
 
 
@@ -96,18 +96,24 @@ class KubeClient:
         return await self._read(Request("get", "GET", resource, namespace, name))
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        keep: Keep = whole,
     ) -> Listing:
         """Return the objects, without managedFields, and the resource version of the list.
 
         It requests pages, which the server takes from one version: a page needs less memory than the whole response.
+        keep: reduces each object as its page arrives.
         """
-        query = {"limit": str(_PAGE_SIZE), **({"labelSelector": label_selector} if label_selector else {})}
+        query = {"limit": str(PAGE_SIZE), **({"labelSelector": label_selector} if label_selector else {})}
         items: list[dict[str, Any]] = []
         while True:
             answer = await self._read(Request("list", "GET", resource, namespace, query=query))
             # Items of built-in kinds have no `kind` field.
-            items += (as_body(resource, item) for item in answer.get("items") or ())
+            items += (keep(as_body(resource, item)) for item in answer.get("items") or ())
             metadata = answer.get("metadata") or {}
             if not str(metadata.get("resourceVersion", "")).isdecimal():
                 # What a list lacks counts as gone, so an answer of a proxy must not pass for one.

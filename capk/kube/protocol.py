@@ -1,6 +1,6 @@
 """The Protocol of the API server's client, which its fakes implement too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,15 @@ class Listing:
     resource_version: str
 
 
+Keep = Callable[[dict[str, Any]], dict[str, Any]]
+"""Returns what a list keeps of an object, as soon as its page arrives."""
+
+
+def whole(obj: dict[str, Any]) -> dict[str, Any]:
+    """Keep all of an object."""
+    return obj
+
+
 class KubeApi(Protocol):
     """Reads and writes objects as plain dictionaries.
 
@@ -27,9 +36,17 @@ class KubeApi(Protocol):
         ...
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        keep: Keep = whole,
     ) -> Listing:
-        """Return the objects and the resource version of the list, read from storage and never from a cache."""
+        """Return the objects and the resource version of the list, read from storage and never from a cache.
+
+        keep: reduces each object, so that a long list takes less memory.
+        """
         ...
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:

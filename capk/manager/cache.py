@@ -8,7 +8,7 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.api.objects import Key, Object, OwnerCluster
 from capk.errors import NotFound
-from capk.kube.protocol import KubeApi
+from capk.kube.protocol import KubeApi, Listing
 from capk.manager.discovery import Discovery
 from capk.manager.facts import project_namespace, project_secret
 from capk.manager.machines import INDEXES
@@ -122,9 +122,9 @@ class Cache:
         self._is_filled = True
 
     async def _relist_kind(self, resource: Resource) -> None:
-        selector = names.SECRET_CLUSTER_LABEL if resource is names.SECRETS else None
+        news: list[Mapping[str, Any]] = []
         try:
-            listing = await self._client.list(resource, self._settings.namespace, label_selector=selector)
+            listing = await self._list(resource, news)
         except NotFound:
             # The CRD is not installed yet; kopf starts the watch as soon as it is (K49).
             return
@@ -141,8 +141,26 @@ class Cache:
         # Nothing reconciles a Secret or a Cluster; every object that may need it is reconciled after the list anyway.
         for key in drift.vanished if resource in names.RECONCILED else ():
             self._wake(key, 0.0)
-        for obj in served:
-            self._store.put(resource, obj)
+        for obj in news:
+            if self._serves(resource, obj):
+                self._store.put(resource, obj)
+        if drift.is_restored:
+            # What was stored before the list was no news to it, and has been dropped.
+            await self._relist_kind(resource)
+
+    async def _list(self, resource: Resource, news: list[Mapping[str, Any]]) -> Listing:
+        """Return a list with no more of each object than shows its version; add to `news` what the store lacks.
+
+        A second copy of all stored objects would leave this process larger for good.
+        """
+
+        def sort_out(obj: dict[str, Any]) -> dict[str, Any]:
+            if not self._store.has(resource, obj):
+                news.append(obj)
+            return _identity(obj)
+
+        selector = names.SECRET_CLUSTER_LABEL if resource is names.SECRETS else None
+        return await self._client.list(resource, self._settings.namespace, label_selector=selector, keep=sort_out)
 
     def _concerned(self, resource: Resource, obj: Mapping[str, Any]) -> set[Key]:
         if resource is names.SECRETS:
@@ -161,6 +179,12 @@ class Cache:
 def _key(resource: Resource, obj: Mapping[str, Any]) -> Key:
     metadata = obj["metadata"]
     return Key(resource.kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def _identity(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what shows that a listed object exists, in which version, and whether it is served."""
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels")
+    return {"metadata": {field: obj["metadata"][field] for field in kept if field in obj["metadata"]}}
 
 
 def _version(obj: Mapping[str, Any]) -> int:

@@ -19,11 +19,10 @@ from capk.api.names import (
     NAMESPACES,
     SECRETS,
 )
+from capk.kube.client import PAGE_SIZE
 from capk.manager.application import Application
 from capk.settings import Settings
 
-_PAGE_SIZE: Final = 100
-"""Objects per page of kopf's lists. A long list in one piece leaves this process larger for good (K50)."""
 _IDLE_SECONDS: Final = 1.0
 """How long kopf keeps the latest event of an object, with the worker that handled it. With 0, its workers spin."""
 
@@ -105,7 +104,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     # About five minutes in total, so that a rollout of the API server does not end the process (K29).
     chosen.networking.error_backoffs = [1, 2, 3, 5, 8, 13, 21, 34, 55, 60, 60, 60]
     chosen.process.ultimate_exiting_timeout = 25
-    chosen.watching.chunk_size = _PAGE_SIZE
+    chosen.watching.chunk_size = PAGE_SIZE
     chosen.queueing.idle_timeout = _IDLE_SECONDS
     chosen.watching.label_selectors["v1", "secrets"] = names.SECRET_CLUSTER_LABEL
     if settings.watch_filter:

@@ -25,6 +25,8 @@ class Drift:
     """Dropped, because the list does not have them. If another object has the name, its key is in `behind` too."""
     behind: tuple[Key, ...]
     """Listed in a newer version than the stored one, or not stored: their events are late or lost."""
+    is_restored: bool = False
+    """Whether storage was restored from a backup, so that nothing stays stored."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,12 @@ class Store:
         entry = self._entries.get(key.kind, {}).get(key)
         return entry.kept if entry else None
 
+    def has(self, resource: Resource, obj: Body) -> bool:
+        """Return whether that version of the object, or a newer one, is stored."""
+        key, uid, version = _identify(resource, obj)
+        seen = self._of(resource).get(key)
+        return seen is not None and seen.uid == uid and seen.version >= version
+
     def keys(self, resource: Resource) -> list[Key]:
         """Return the keys of a kind, in the order in which they were first stored."""
         return list(self._of(resource))
@@ -124,7 +132,8 @@ class Store:
         version = int(resource_version)
         there = {key: (uid, seen) for key, uid, seen in (_identify(resource, obj) for obj in listed)}
         stored = self._of(resource)
-        if version < self._listed_at.get(resource.kind, 0):
+        is_restored = version < self._listed_at.get(resource.kind, 0)
+        if is_restored:
             # Storage was restored from a backup, so none of the stored objects is valid.
             vanished = tuple(stored)
             self._left.pop(resource.kind, None)
@@ -143,7 +152,7 @@ class Store:
             self._drop(resource, key)
             self._announce(resource, key)
         behind = (key for key, (_, seen) in there.items() if key not in stored or stored[key].version < seen)
-        return Drift(vanished, tuple(behind))
+        return Drift(vanished, tuple(behind), is_restored)
 
     def clear(self, resource: Resource) -> None:
         """Drop all objects of a kind that the API server no longer serves; any of them may come back."""

@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -19,7 +19,7 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, Unreachable
 from capk.kube.lease import LEASES
-from capk.kube.protocol import Listing
+from capk.kube.protocol import Keep, Listing, whole
 from test.simulation.clock import context_of, now, timestamp
 from test.simulation.objects import Body, copied, error, merged, refusal, selects
 
@@ -376,10 +376,16 @@ class ApiClient:
         return await self._read(lambda: self._get(resource, namespace, name))
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        keep: Keep = whole,
     ) -> Listing:
         """Return the objects of a kind at one version."""
-        return await self._read(lambda: self._list(resource, namespace, label_selector))
+        listing = await self._read(lambda: self._list(resource, namespace, label_selector))
+        return replace(listing, items=[keep(obj) for obj in listing.items])
 
     async def serves(self, group: str) -> str | None:
         """Return the preferred version of a group."""

@@ -13,7 +13,7 @@ from jsonpointer import JsonPointer
 
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, NotFound
-from capk.kube.protocol import Listing
+from capk.kube.protocol import Keep, Listing, whole
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -67,11 +67,16 @@ class RecordingKube:
         return copy.deepcopy(self._find("get", resource, namespace, name))
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        keep: Keep = whole,
     ) -> Listing:
         self._maybe_fail()
         items = [
-            copy.deepcopy(obj)
+            keep(copy.deepcopy(obj))
             for (plural, where, _), obj in self.objects.items()
             if plural == resource.plural
             and namespace in (None, where)

@@ -195,8 +195,8 @@ async def test_list_gives_items_their_kind(api: ApiServer, client: KubeClient) -
     assert listing.items == [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}]
     assert (await client.list(SECRETS, "default")).items == listing.items
     assert [path for _, path, *_ in api.requests] == [
-        "/api/v1/secrets?limit=250&labelSelector=a%3Db%2Cc",
-        "/api/v1/namespaces/default/secrets?limit=250",
+        "/api/v1/secrets?limit=100&labelSelector=a%3Db%2Cc",
+        "/api/v1/namespaces/default/secrets?limit=100",
     ]
 
 
@@ -215,7 +215,7 @@ async def test_list_is_put_together_from_its_pages(api: ApiServer, client: KubeC
     listing = await client.list(SECRETS, label_selector="a=b")
     assert [item["metadata"] for item in listing.items] == [{"name": "a"}, {"name": "b"}]
     assert listing.resource_version == "77"
-    first = "/api/v1/secrets?limit=250&labelSelector=a%3Db"
+    first = "/api/v1/secrets?limit=100&labelSelector=a%3Db"
     assert [path for _, path, *_ in api.requests] == [first, f"{first}&continue=t%2F0"]
 
 

@@ -160,6 +160,31 @@ async def test_list_takes_in_what_the_watch_has_missed(world):
     assert world.relations.name(DEV) == "dev"
 
 
+async def test_list_takes_in_an_object_in_the_version_that_a_restored_storage_has(world):
+    """Storage was restored from a backup that has it as it is stored here, and other objects in older versions."""
+    world.kube._versions = iter([100, 200, 101, 150, 151, 152])
+    same = world.kube.put(KIND_CLUSTERS, kindcluster().raw)
+    world.cache.on_event(KIND_CLUSTERS, None, same)
+    for _ in range(2):
+        await world.cache._relist_kind(KIND_CLUSTERS)
+    assert world.store.get(DEV) == same
+    assert world.relations.name(DEV) == "dev"
+
+
+async def test_list_of_what_is_stored_keeps_no_second_copy(world, monkeypatch):
+    listings = []
+
+    async def listed(*arguments: Any, keep: Any, **options: Any) -> Any:
+        listings.append(await RecordingKube.list(world.kube, *arguments, keep=keep, **options))
+        return listings[-1]
+
+    monkeypatch.setattr(world.kube, "list", listed)
+    world.cache.on_event(KIND_CLUSTERS, None, world.kube.put(KIND_CLUSTERS, kindcluster({"standalone": True}).raw))
+    await world.cache.relist()
+    assert world.store.get(DEV)["spec"] == {"standalone": True}
+    assert [item for listing in listings for item in listing.items if "spec" in item] == []
+
+
 async def test_kind_that_is_not_installed_yet_is_passed_over(world):
     world.kube.fail = [NotFound("list", "kindclusters", 404, "not found")]
     await world.cache.relist()
