@@ -23,7 +23,7 @@ from capk.kube.client import PAGE_SIZE
 from capk.manager.application import Application
 from capk.settings import Settings
 
-_IDLE_SECONDS: Final = 1.0
+_IDLE_SECONDS: Final = 0.2
 """How long kopf keeps the latest event of an object, with the worker that handled it. With 0, its workers spin."""
 
 

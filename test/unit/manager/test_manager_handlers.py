@@ -20,5 +20,5 @@ def test_kopf_neither_copies_objects_nor_remembers_them_in_annotations():
 def test_kopf_lists_in_pages_and_soon_drops_what_it_has_handled():
     usual, chosen = kopf.OperatorSettings(), kopf_settings(Settings())
     assert usual.watching.chunk_size is None
-    assert 0 < chosen.watching.chunk_size <= 250
-    assert 0 < chosen.queueing.idle_timeout <= 1 < usual.queueing.idle_timeout
+    assert 0 < chosen.watching.chunk_size <= 100
+    assert 0 < chosen.queueing.idle_timeout <= 0.2 < usual.queueing.idle_timeout
