@@ -28,6 +28,7 @@ def adopt(observed: Observed) -> Plan:
         names.CLAIM_ANNOTATION: observed.cluster_name,
         names.CLAIM_ID_ANNOTATION: adoptable_as(observed),
         names.IDENTITY_ANNOTATION: observed.access.fingerprint,
+        **_attempt(observed),
         **claimed_engine(observed),
     }
     if observed.object.identity == observed.access.fingerprint:
@@ -37,3 +38,9 @@ def adopt(observed: Observed) -> Plan:
     claim[names.KUBE_SYSTEM_ANNOTATION] = observed.access.kube_system_uid or None
     status = kindcluster_status(observed, {}, nodes=None, attempt=None)
     return Plan(add_finalizer=True, annotations=claim, requeue_seconds=0.0, status=status)
+
+
+def _attempt(observed: Observed) -> dict[str, str | None]:
+    """Return the number of the creation that has made the kind cluster: otherwise another write would store it."""
+    attempts = {node.mark.attempt for node in observed.engine.nodes or () if node.mark and node.mark.attempt}
+    return {names.ATTEMPT_ANNOTATION: str(min(attempts))} if len(attempts) == 1 else {}

@@ -1082,6 +1082,9 @@ class TestStrangers:
             assert world.reason() == "NameConflict"
             world.annotate(ADOPT="uid-of-another.3")
             await world.ready()
+            writes = len(world.kube.writes)
+            await asyncio.sleep(3600)
+            assert len(world.kube.writes) == writes
 
 
 class TestDeletion:
