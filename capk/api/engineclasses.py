@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from capk.api import names
 from capk.api.objects import Object
+from capk.api.podengines import PodEngines, pod_engines
 
 _HOST: Final = re.compile(r"(?P<scheme>tcp|ssh)://(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^@:/\[\]]+)(?::[0-9]+)?")
 
@@ -68,6 +69,12 @@ class KINDEngineClass(Object):
         ports = given.get("ports") or {}
         first, last = ports.get("first", DEFAULT_PORTS[0]), ports.get("last", DEFAULT_PORTS[1])
         return DockerHost(url, secret, address, str(given.get("endpointHost") or address), paths, (first, last))
+
+    @property
+    def pods(self) -> PodEngines | None:
+        """The engines in Pods that it describes; None if it describes another engine, or is not complete."""
+        given = self.spec.get("pods")
+        return pod_engines(given) if isinstance(given, Mapping) else None
 
     def allows(self, labels: Mapping[str, str]) -> bool:
         """Return whether KINDClusters of a namespace with these labels may use it. Without a selector none may."""

@@ -52,6 +52,9 @@ MACHINES: Final = Resource(CORE_GROUP, "v1beta2", "machines", "Machine")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 EVENTS: Final = Resource("", "v1", "events", "Event")
+PODS: Final = Resource("", "v1", "pods", "Pod")
+SERVICES: Final = Resource("", "v1", "services", "Service")
+VOLUME_CLAIMS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 CLUSTER_WIDE: Final = (KIND_ENGINE_CLASSES, NAMESPACES)
 """The resources without a namespace that the provider watches, unless it manages one namespace only."""
@@ -114,6 +117,16 @@ ENGINE_CLASS_ANNOTATION: Final = f"{PREFIX}/engine-class"
 It counts for objects without spec.engine: another class may be the default one later."""
 DEFAULT_CLASS_ANNOTATION: Final = f"{PREFIX}/is-default-class"
 """On a KINDEngineClass, set by the administrator to "true": KINDClusters without spec.engine use it."""
+ENGINE_LABEL: Final = f"{PREFIX}/engine"
+"""On every object of an engine in a Pod: the engine's name, by which its Service selects its Pod."""
+ENGINE_CLUSTER_LABEL: Final = f"{PREFIX}/cluster-uid"
+"""On the same objects: the uid of the KINDCluster that the engine belongs to. It decides whose an object is."""
+ENGINE_CLUSTER_NAMESPACE_ANNOTATION: Final = f"{PREFIX}/cluster-namespace"
+ENGINE_CLUSTER_NAME_ANNOTATION: Final = f"{PREFIX}/cluster-name"
+"""On the same objects: whose engine it is, in words that people know. A name can be too long for a label."""
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "capkind"
+"""On every object of an engine in a Pod."""
 ENGINE_ID: Final = re.compile(r"[A-Za-z0-9:_.-]{1,128}")
 ADOPT_ANNOTATION: Final = f"{PREFIX}/adopt"
 """Set by the user to "true": take over the existing kind cluster of that name, deletion included.

@@ -249,6 +249,16 @@ class KINDCluster(Object):
         return str((self.spec.get("engine") or {}).get("className") or "")
 
     @property
+    def engine_resources(self) -> Mapping[str, Any]:
+        """spec.engine.resources: what the user wants for an engine in a Pod, by the name of the resource."""
+        return (self.spec.get("engine") or {}).get("resources") or {}
+
+    @property
+    def is_to_be_stopped(self) -> bool:
+        """Whether spec.engine.powerState is Stopped."""
+        return (self.spec.get("engine") or {}).get("powerState") == "Stopped"
+
+    @property
     def used_engine_class(self) -> str:
         """status.engine.className: the KINDEngineClass of the existing kind cluster; only the provider writes it."""
         return str((self.status.get("engine") or {}).get("className") or "")
