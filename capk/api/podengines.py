@@ -23,7 +23,6 @@ DEFAULT_BRIDGE: Final = IPv4Network("10.202.0.0/24")
 DEFAULT_NODES: Final = IPv4Network("10.201.0.0/16")
 """Docker's own addresses are also those of many networks of machines."""
 POD_FIELDS: Final = (
-    "affinity",
     "hostUsers",
     "imagePullSecrets",
     "nodeSelector",
@@ -31,7 +30,6 @@ POD_FIELDS: Final = (
     "runtimeClassName",
     "schedulerName",
     "tolerations",
-    "topologySpreadConstraints",
 )
 """The fields of a Pod's spec that a class may set: they decide where and in which runtime it runs, not what it does."""
 

@@ -7,13 +7,11 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, Final
 
-_QUANTITY: Final = re.compile(
-    r"(?P<number>[0-9]{1,18}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(?:(?P<unit>[numkMGTPE]|[KMGTPE]i)|[eE](?P<power>[+-]?[0-9]{1,2}))?"
-)
-_BINARY: Final = {f"{letter}i": 1024 ** (index + 1) for index, letter in enumerate("KMGTPE")}
-_DECIMAL: Final = {letter: 1000 ** (index + 1) for index, letter in enumerate("kMGTPE")}
-_SMALL: Final = {"n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000)}
-_UNITS: Final[Mapping[str, Fraction | int]] = {"": 1, **_BINARY, **_DECIMAL, **_SMALL}
+CORES: Final = r"[0-9]{1,6}(?:\.[0-9]{1,3}|m)?"
+BYTES: Final = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[kMGT]|[KMGT]i)?"
+"""What an object may contain. Kubernetes has more units and powers of ten, which nobody needs here."""
+_UNITS: Final = {"k": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "m": Fraction(1, 1000)}
+_BINARY: Final = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
 CPU, MEMORY, STORAGE = "cpu", "memory", "ephemeral-storage"
 RESOURCES: Final = (CPU, MEMORY, STORAGE)
 """The names of resources that an engine in a Pod requests."""
@@ -50,19 +48,17 @@ def amounts(given: Mapping[str, Any] | None, default: Amounts) -> Amounts:
 def parse(resource: str, value: object) -> int:
     """Return an amount in thousandths of a core or in bytes, rounded up.
 
-    Source: Kubernetes apimachinery/pkg/api/resource/quantity.go. Raises ValueError for anything that is not a quantity
+    Source: Kubernetes apimachinery/pkg/api/resource/quantity.go. Raises ValueError for anything that is not an amount
     above 0; the text does not quote it.
     """
-    found = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
-    if found is None:
-        raise ValueError("is not a quantity such as 500m, 2 or 4Gi")
-    number = (
-        Fraction(found["number"].rstrip(".")) * _UNITS[found["unit"] or ""] * Fraction(10) ** int(found["power"] or 0)
-    )
-    amount = ceil(number * 1000 if resource == CPU else number)
+    given, pattern = str(value), CORES if resource == CPU else BYTES
+    if not re.fullmatch(pattern, given, re.ASCII):
+        raise ValueError("is not an amount such as 500m or 2" if resource == CPU else "is not an amount such as 4Gi")
+    number = given.rstrip("kKmMGTi")
+    amount = Fraction(number) * ({**_UNITS, **_BINARY}.get(given[len(number) :], 1))
     if amount <= 0:
         raise ValueError("must be more than 0")
-    return amount
+    return ceil(amount * 1000 if resource == CPU else amount)
 
 
 def text(resource: str, amount: int) -> str:

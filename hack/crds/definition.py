@@ -190,6 +190,7 @@ def _kindcluster_columns() -> list[Column]:
         _column("Owner", _OWNER, "The Cluster that it belongs to.", wide=True),
         _column("Image", ".status.image", "Node image.", wide=True),
         _column("Engine", ".status.engine.className", "KINDEngineClass of its container engine.", wide=True),
+        _column("Node", ".status.engine.node", "Node that runs the Pod of its container engine.", wide=True),
         _column("Internal", ".status.endpoints.internal", "API server, from kind's container network.", wide=True),
         _column("Paused", _condition("Paused", "status"), "Whether the provider does nothing for it.", wide=True),
         _column(
@@ -252,6 +253,7 @@ def _kindengineclass_columns() -> list[Column]:
         _column("Ready", _condition("Ready", "status"), "Whether the engine can be used."),
         _column("Reason", _condition("Ready", "reason"), "Why it can be used or not."),
         _column("Clusters", ".status.clusters", "KINDClusters that use it.", type_="integer"),
+        _column("Image", ".spec.pods.image", "Image of engines in Pods.", wide=True),
         _column("Default", f".metadata.annotations.{default}", "Whether KINDClusters without spec.engine use it."),
         _AGE,
     ]

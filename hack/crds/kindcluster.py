@@ -5,6 +5,7 @@ from hack.crds.kindengineclass import CLASS_NAME, MOST_OF_A_NAME
 from hack.crds.kindnodes import image
 from hack.crds.kindregistries import registries
 from hack.crds.kubernetesversion import version
+from hack.crds.quantity import resources
 from hack.crds.schema import Schema, choice, flag, instant, integer, listing, mapping, record, report, rule, text
 from hack.crds.status import conditions, initialization, observed_generation
 
@@ -122,9 +123,12 @@ def root_rules() -> list[Schema]:
             reason="FieldValueForbidden",
         ),
         rule(
-            same("engine", fields["engine"]),
-            """cannot change, be added or be removed: the kind cluster may exist on the engine already. Delete this
-            object and create it again with the other engine""",
+            f"""
+            {_has("self", "engine")} == {_has("oldSelf", "engine")}
+            && (!{_has("self", "engine")} || self.spec.engine.className == oldSelf.spec.engine.className)
+            """,
+            """cannot be added or removed, nor its className changed: the kind cluster may exist on the engine already.
+            Delete this object and create it again with the other engine""",
             at=".spec.engine",
             reason="FieldValueForbidden",
         ),
@@ -146,18 +150,7 @@ def _configuration() -> dict[str, Schema]:
         ),
         **kindconfig.fields(),
         "registries": registries(),
-        "engine": record(
-            """The container engine of the kind cluster. Without it, the kind cluster is on the engine of the default
-            KINDEngineClass, otherwise on the provider's own one. Cannot change.""",
-            {
-                "className": text(
-                    "Name of a KINDEngineClass that allows the namespace.",
-                    max_length=MOST_OF_A_NAME,
-                    rules=[rule(f"self.matches(r'{CLASS_NAME}')", "must be the name of a KINDEngineClass")],
-                )
-            },
-            required=["className"],
-        ),
+        "engine": _engine(),
         "deletionPolicy": choice(
             """What happens to the kind cluster when this object is deleted: `Delete` (the default) removes it,
             `Retain` leaves it running.""",
@@ -171,6 +164,31 @@ def _configuration() -> dict[str, Schema]:
             "Always",
         ),
     }
+
+
+def _engine() -> Schema:
+    return record(
+        """The container engine of the kind cluster. Without it, the kind cluster is on the engine of the default
+        KINDEngineClass, otherwise on the provider's own one.""",
+        {
+            "className": text(
+                "Name of a KINDEngineClass that allows the namespace. Cannot change.",
+                max_length=MOST_OF_A_NAME,
+                rules=[rule(f"self.matches(r'{CLASS_NAME}')", "must be the name of a KINDEngineClass")],
+            ),
+            "resources": resources(
+                """What an engine in a Pod requests, if it is more than its nodes need by the class. The class limits
+                it. A change takes effect when the Pod is created the next time."""
+            ),
+            "powerState": choice(
+                """`Running` (the default), or `Stopped` to end the Pod of the engine and keep its volume. Only for
+                engines in Pods whose class has `storage.claim`.""",
+                "Running",
+                "Stopped",
+            ),
+        },
+        required=["className"],
+    )
 
 
 def spec() -> Schema:
@@ -324,7 +342,12 @@ def status() -> Schema:
             "image": report("Node image that the kind cluster was created from; empty for kind's default."),
             "engine": record(
                 "The container engine, if it is not the provider's own one.",
-                {"className": report("Name of its KINDEngineClass.")},
+                {
+                    "className": report("Name of its KINDEngineClass."),
+                    "pod": report("Namespace and name of its Pod, as `<namespace>/<name>`."),
+                    "node": report("Node of the management cluster that runs its Pod."),
+                    "restarts": integer("How often the container of its Pod has restarted.", minimum=0),
+                },
             ),
             "nodes": listing("Containers of the kind cluster.", node, max_items=256, keys=["name"]),
             "endpoints": record(

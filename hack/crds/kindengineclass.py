@@ -1,6 +1,7 @@
 """KINDEngineClass: a container engine, where it is, and who may use it."""
 
 from hack.crds.kindaddress import address
+from hack.crds.kindenginepods import pods
 from hack.crds.schema import Schema, choice, integer, listing, mapping, record, rule, text
 from hack.crds.status import conditions, observed_generation
 
@@ -34,8 +35,19 @@ def spec() -> Schema:
                 },
             ),
             "docker": _docker(),
+            "pods": pods(),
         },
-        required=["docker"],
+        rules=[
+            rule(
+                "has(self.docker) != has(self.pods)",
+                "must have exactly one of docker, for an engine on another machine, and pods, for engines in Pods",
+            ),
+            rule(
+                "has(self.docker) == has(oldSelf.docker)",
+                """cannot change between docker and pods, because kind clusters may exist on the engine. Create another
+                class""",
+            ),
+        ],
     )
 
 
