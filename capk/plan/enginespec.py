@@ -39,7 +39,7 @@ def engine_amounts(
     needed = (engines.control_plane * control_planes + engines.worker * workers).by_name()
     if engines.claim is not None:
         needed[STORAGE] = 0
-    nodes = _nodes(control_planes, workers)
+    nodes = _nodes_need(control_planes, workers)
     wanted = {name: _wanted(cluster, name, needed[name], nodes) for name in RESOURCES}
     for name, most in engines.most.by_name().items():
         if wanted[name] > most:
@@ -66,7 +66,7 @@ def _wanted(cluster: KINDCluster, name: str, needed: int, nodes: str) -> int:
     if wanted < needed:
         raise InvalidSpec(
             path,
-            f"is {text(name, wanted)}, but {nodes} need {text(name, needed)}; set at least that, or leave it out",
+            f"is {text(name, wanted)}, but {nodes} {text(name, needed)}; set at least that, or leave it out",
         )
     return wanted
 
@@ -80,14 +80,16 @@ def _refuse(name: str, wanted: int, most: int, *, nodes: str, class_name: str, i
         )
     raise InvalidSpec(
         "spec.nodes",
-        f"{nodes} need {text(name, wanted)} of {name}, {limit}; use fewer nodes, or ask the administrator for a higher "
+        f"{nodes} {text(name, wanted)} of {name}, {limit}; use fewer nodes, or ask the administrator for a higher "
         "maximum",
     )
 
 
-def _nodes(control_planes: int, workers: int) -> str:
+def _nodes_need(control_planes: int, workers: int) -> str:
     nodes = f"{control_planes} control-plane node{'' if control_planes == 1 else 's'}"
-    return f"{nodes} and {workers} worker{'' if workers == 1 else 's'}" if workers else nodes
+    if workers:
+        return f"{nodes} and {workers} worker{'' if workers == 1 else 's'} need"
+    return f"{nodes} {'needs' if control_planes == 1 else 'need'}"
 
 
 def _check_life(cluster: KINDCluster, engines: PodEngines, class_name: str) -> None:

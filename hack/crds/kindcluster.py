@@ -127,8 +127,8 @@ def root_rules() -> list[Schema]:
             {_has("self", "engine")} == {_has("oldSelf", "engine")}
             && (!{_has("self", "engine")} || self.spec.engine.className == oldSelf.spec.engine.className)
             """,
-            """cannot be added or removed, nor its className changed: the kind cluster may exist on the engine already.
-            Delete this object and create it again with the other engine""",
+            """cannot be added or removed, and its className cannot change: the kind cluster may exist on the engine
+            already. Delete this object and create it again with the other engine""",
             at=".spec.engine",
             reason="FieldValueForbidden",
         ),

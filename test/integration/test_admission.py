@@ -415,8 +415,23 @@ def test_engine_cannot_change_whether_the_cluster_exists_or_not(stored: Any) -> 
     cluster, without = stored("KINDCluster", {"engine": engine}), stored("KINDCluster")
     assert_refused(cluster.change_spec(engine={"className": "other"}), "spec.engine", "cannot change")
     assert_refused(cluster.change_spec(engine=None), "spec.engine", "create it again with the other engine")
-    assert_refused(without.change_spec(engine=engine), "spec.engine", "cannot change, be added or be removed")
+    assert_refused(without.change_spec(engine=engine), "spec.engine", "cannot be added or removed")
     assert_accepted(cluster.change_spec(engine=engine, deletionPolicy="Retain"))
+
+
+def test_resources_and_power_state_of_an_engine_can_always_change(stored: Any) -> None:
+    cluster = stored("KINDCluster", {"engine": {"className": "pods"}})
+    cluster.set_status(PROVISIONED | CREATED)
+    wanted = {"className": "pods", "powerState": "Stopped", "resources": {"memory": "4Gi"}}
+    assert_accepted(cluster.change_spec(engine=wanted))
+    assert_accepted(cluster.change_spec(engine={"className": "pods", "powerState": "Running", "resources": None}))
+
+
+def test_class_of_engines_in_pods_cannot_become_one_of_a_machine(stored: Any) -> None:
+    docker = {"host": "tcp://10.0.0.7:2376", "secretRef": {"name": "lab"}}
+    engines = stored("KINDEngineClass", {"pods": {"image": "docker:dind"}})
+    assert_accepted(engines.change_spec(pods={"image": "docker:29-dind", "hostModules": True}))
+    assert_refused(engines.change_spec(pods=None, docker=docker), "spec", "cannot change between docker and pods")
 
 
 def test_cluster_name_cannot_change_once_set(stored: Any) -> None:
