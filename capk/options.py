@@ -67,6 +67,23 @@ EngineCommand = Annotated[
         show_default="docker, nerdctl or podman, as kind chooses",
     ),
 ]
+SharedEngine = Annotated[
+    bool,
+    _option(
+        ENGINE,
+        "Whether the provider has a container engine of its own, for KINDClusters without a KINDEngineClass. Without "
+        "one, it looks for neither socket nor command.",
+        "--shared-engine/--no-shared-engine",
+    ),
+]
+EngineNamespace = Annotated[
+    str,
+    _option(
+        ENGINE,
+        "Namespace of the management cluster for engines in Pods, which KINDEngineClasses describe.",
+        metavar="NAME",
+    ),
+]
 NodeImage = Annotated[
     str | None,
     _option(

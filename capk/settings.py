@@ -24,6 +24,7 @@ CREATION_MIB: Final = 40
 """Memory of one creation in the provider's container: the kind command and the engine's command that it runs."""
 LONGEST_SECONDS: Final = 366 * 86400.0
 """Longer durations are mistakes."""
+_NAMESPACE: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -92,6 +93,10 @@ class Settings:
     kind_command: tuple[str, ...] = ("kind",)
     engine_command: tuple[str, ...] | None = None
     """The container engine's command; None: the one that kind would use; empty: only kind."""
+    shared_engine: bool = True
+    """Whether the provider has an engine of its own, for KINDClusters without a KINDEngineClass."""
+    engine_namespace: str = "capkind-engines"
+    """Namespace of the management cluster for engines in Pods."""
     endpoint: Endpoint = Endpoint.AUTO
     max_concurrent_creates: int = field(default_factory=lambda: default_concurrent_creates(available()))
     max_concurrent_workers: int = 4
@@ -143,6 +148,8 @@ class Settings:
         waits = self.wait_for_nodes_seconds
         _require(0 <= waits <= LONGEST_SECONDS, "--wait-for-nodes", f"{waits} s is out of range; use 0 s to a year")
         _require(bool(self.kind_command), "--kind-command", "is empty")
+        is_name = re.fullmatch(_NAMESPACE, self.engine_namespace) is not None
+        _require(is_name, "--engine-namespace", f"{self.engine_namespace!r} is not the name of a namespace")
         for flag, address in (
             ("--health-addr", self.health_address),
             ("--diagnostics-address", self.diagnostics_address),

@@ -30,9 +30,12 @@ IMAGE: Final = "localhost/cluster-api-provider-kind"
 OVERLAYS: Final[Mapping[str, str]] = {
     "default": "infrastructure-components.yaml",
     "podman": "infrastructure-components-podman.yaml",
+    "pods": "infrastructure-components-pods.yaml",
     "remote": "infrastructure-components-remote.yaml",
 }
 """Overlay of config/ → file; the URL in clusterctl's configuration selects the file."""
+ENGINE_NAMESPACE: Final = ("engine-namespace", "engine-namespace.yaml")
+"""The same for the namespace of engines in Pods, which clusterctl cannot install: it accepts one namespace only."""
 INSTALL: Final = "install.yaml"
 SBOM: Final = "sbom.cdx.json"
 CHECKSUMS: Final = "SHA256SUMS"
@@ -166,10 +169,11 @@ def bill_of_materials() -> str:
 def contents(release: Release) -> dict[str, str]:
     """Return all files of the release by name, except the checksums."""
     files = {
-        name: render(ROOT / "config", overlay, release.image, release.kubectl) for overlay, name in OVERLAYS.items()
+        name: render(ROOT / "config", overlay, release.image, release.kubectl)
+        for overlay, name in (*OVERLAYS.items(), ENGINE_NAMESPACE)
     }
     files[INSTALL] = fill_in_defaults(files[OVERLAYS["default"]])
-    check_schemas({name: files[name] for name in (*OVERLAYS.values(), INSTALL)})
+    check_schemas(files)
     files["metadata.yaml"] = release.metadata.read_text()
     files |= {path.name: path.read_text() for path in (ROOT / "templates").glob("*.yaml")}
     if release.sbom:

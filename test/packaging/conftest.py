@@ -30,3 +30,9 @@ def each_bundle(request: pytest.FixtureRequest, bundle: Callable[[str], Bundle])
 def default_bundle(bundle: Callable[[str], Bundle]) -> Bundle:
     """The bundle that `clusterctl init --infrastructure kind` installs."""
     return bundle("default")
+
+
+@pytest.fixture(scope="session")
+def engine_namespace(bundle: Callable[[str], Bundle]) -> Bundle:
+    """The namespace of engines in Pods."""
+    return bundle(release.ENGINE_NAMESPACE[0])

@@ -25,6 +25,8 @@ CONTRACT_FLAGS = {
     "--health-addr",
 }
 
+ENGINE_OBJECTS = {"pods", "services", "persistentvolumeclaims"}
+
 
 def run_command() -> Any:
     """The command of /manager, as built by typer."""
@@ -117,7 +119,7 @@ def test_pod_learns_its_namespace_from_the_downward_api(each_bundle: Bundle) -> 
 
 @pytest.mark.rule("C34")
 @pytest.mark.parametrize(
-    ("overlay", "required"), [("default", []), ("podman", []), ("remote", ["CAPKIND_DOCKER_HOST"])]
+    ("overlay", "required"), [("default", []), ("podman", []), ("pods", []), ("remote", ["CAPKIND_DOCKER_HOST"])]
 )
 def test_variables_have_defaults(bundle: Callable[[str], Bundle], overlay: str, required: list[str]) -> None:
     text = bundle(overlay).text
@@ -217,7 +219,18 @@ def test_socket_is_the_only_path_of_the_node(bundle: Callable[[str], Bundle], ov
 
 
 @pytest.mark.parametrize(
-    "overlay", ["default", "podman", "remote", "engine/docker-socket", "engine/podman-socket", "engine/remote"]
+    "overlay",
+    [
+        "default",
+        "podman",
+        "pods",
+        "remote",
+        "engine/docker-socket",
+        "engine/podman-socket",
+        "engine/pods",
+        "engine/remote",
+        "engine-namespace",
+    ],
 )
 def test_way_to_the_engine_says_what_it_means(overlay: str) -> None:
     assert "# WHAT THIS MEANS: " in (ROOT / "config" / overlay / "kustomization.yaml").read_text()
@@ -232,6 +245,77 @@ def test_remote_engine_needs_nothing_of_the_node(bundle: Callable[[str], Bundle]
     assert host_paths(remote.pod) == []
     assert remote.pod["securityContext"]["runAsNonRoot"] is True
     assert "DOCKER_CERT_PATH" in {one["name"] for one in remote.manager["env"]}
+
+
+def test_provider_without_an_engine_needs_nothing_of_the_node(bundle: Callable[[str], Bundle]) -> None:
+    pods = bundle("pods")
+    assert host_paths(pods.pod) == []
+    assert pods.pod["securityContext"]["runAsNonRoot"] is True
+    assert not any(one["name"].startswith("DOCKER_") for one in pods.manager["env"])
+    assert "--no-shared-engine" in pods.manager["args"]
+
+
+def test_namespace_of_engines_is_privileged_and_the_only_one_of_its_file(engine_namespace: Bundle) -> None:
+    (namespace,) = engine_namespace.of_kind("Namespace")
+    assert namespace["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "privileged"}
+    for one in engine_namespace.objects:
+        assert one["metadata"].get("namespace", "capkind-engines") == "capkind-engines"
+        kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_rights_to_engines_are_the_providers_and_hold_in_their_namespace_only(
+    engine_namespace: Bundle, default_bundle: Bundle
+) -> None:
+    (binding,) = engine_namespace.of_kind("RoleBinding")
+    assert binding["roleRef"]["kind"] == "Role"
+    (account,) = default_bundle.of_kind("ServiceAccount")
+    (subject,) = binding["subjects"]
+    assert (subject["name"], subject["namespace"]) == (account["metadata"]["name"], account["metadata"]["namespace"])
+    assert {(resource, verb) for _, resource, verb in rules(engine_namespace)} == {
+        *((one, verb) for one in ENGINE_OBJECTS for verb in ("get", "list", "watch", "create", "delete")),
+        ("events", "list"),
+    }
+    assert not {resource for _, resource, _ in rules(default_bundle)} & ENGINE_OBJECTS
+    assert engine_namespace.of_kind("ClusterRole") == []
+
+
+def test_only_the_provider_reaches_docker_in_a_pod(engine_namespace: Bundle, default_bundle: Bundle) -> None:
+    (policy,) = engine_namespace.of_kind("NetworkPolicy")
+    assert policy["spec"]["podSelector"] == {}
+    to_docker = [
+        rule
+        for rule in policy["spec"]["ingress"]
+        if any(one["protocol"] == "TCP" and _spans(one, 2376) for one in rule["ports"])
+    ]
+    (rule,) = to_docker
+    (peer,) = rule["from"]
+    (namespace,) = default_bundle.of_kind("Namespace")
+    assert peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == namespace["metadata"]["name"]
+    labels = default_bundle.deployment["spec"]["template"]["metadata"]["labels"]
+    assert peer["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize(("port", "protocol"), [(6443, "TCP"), (80, "TCP"), (65535, "UDP"), (30080, "SCTP")])
+def test_everyone_reaches_api_servers_and_published_ports(engine_namespace: Bundle, port: int, protocol: str) -> None:
+    (policy,) = engine_namespace.of_kind("NetworkPolicy")
+    open_to_all = [one for rule in policy["spec"]["ingress"] if "from" not in rule for one in rule["ports"]]
+    assert any(one["protocol"] == protocol and _spans(one, port) for one in open_to_all)
+
+
+def test_engine_does_not_reach_the_credentials_of_its_node(engine_namespace: Bundle) -> None:
+    (policy,) = engine_namespace.of_kind("NetworkPolicy")
+    assert "Egress" in policy["spec"]["policyTypes"]
+    for rule in policy["spec"]["egress"]:
+        if "to" not in rule:
+            assert {one["port"] for one in rule["ports"]} == {53}
+            continue
+        for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
+            assert any(one in ("169.254.0.0/16", "fd00:ec2::254/128") for one in block["except"])
+
+
+def _spans(port: dict[str, Any], number: int) -> bool:
+    first: int = port["port"]
+    return first <= number <= port.get("endPort", first)
 
 
 def test_pod_security_level_is_as_strict_as_the_mounts_allow(each_bundle: Bundle) -> None:

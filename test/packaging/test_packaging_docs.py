@@ -186,15 +186,18 @@ def is_module(dotted: str) -> bool:
 
 def test_released_files_are_documented() -> None:
     text = INSTALL.read_text()
-    assert all(f"`{name}`" in text for name in (*release.OVERLAYS.values(), release.INSTALL))
+    assert all(
+        f"`{name}`" in text for name in (*release.OVERLAYS.values(), *release.ENGINE_NAMESPACE[1:], release.INSTALL)
+    )
 
 
 @pytest.mark.rule("C39")
-def test_every_right_of_the_provider_is_explained(default_bundle: Bundle) -> None:
+def test_every_right_of_the_provider_is_explained(default_bundle: Bundle, engine_namespace: Bundle) -> None:
     sections = PERMISSIONS.read_text().split("\n## ")
-    for section, kind in ((sections[1], "ClusterRole"), (sections[2], "Role")):
+    places = ((sections[1], default_bundle, "ClusterRole"), (sections[2], default_bundle, "Role"))
+    for section, bundle, kind in (*places, (sections[3], engine_namespace, "Role")):
         rows = re.findall(r"^\| `(\S+)`(?: `(\S+)`)? \| ([a-z, ]+) \| (.+) \|$", section, re.MULTILINE)
-        roles = [one for one in default_bundle.of_kind(kind) if f"`{one['metadata']['name']}`" in section]
+        roles = [one for one in bundle.of_kind(kind) if f"`{one['metadata']['name']}`" in section]
         rules = {
             ("/".join((*filter(None, (group,)), resource)), name, ", ".join(rule["verbs"]))
             for role in roles

@@ -41,7 +41,9 @@ def test_release_holds_what_clusterctl_looks_for(folder: Path) -> None:
     assert folder.parts[-2:] == ("infrastructure-kind", VERSION)
     assert {path.name for path in folder.iterdir()} == {
         "infrastructure-components.yaml",
+        "engine-namespace.yaml",
         "infrastructure-components-podman.yaml",
+        "infrastructure-components-pods.yaml",
         "infrastructure-components-remote.yaml",
         "install.yaml",
         "metadata.yaml",

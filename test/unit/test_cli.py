@@ -39,6 +39,7 @@ FLAGS = (
     "--kind-command=",
     "--kind-command='kind",
     "--engine-command='docker",
+    "--engine-namespace=a/b",
 )
 
 
@@ -76,6 +77,8 @@ def test_flags_become_settings(started: list[Settings]) -> None:
     flags = (
         "--kind-command=sh -c 'kind'",
         "--engine-command=",
+        "--no-shared-engine",
+        "--engine-namespace=engines",
         "--health-period=1m",
         "--wait-for-nodes=0.5s",
         "--log-level=DEBUG",
@@ -86,6 +89,7 @@ def test_flags_become_settings(started: list[Settings]) -> None:
     (settings,) = started
     assert settings.kind_command == ("sh", "-c", "kind")
     assert settings.engine_command == ()
+    assert (settings.shared_engine, settings.engine_namespace) == (False, "engines")
     assert settings.health_period_seconds == 60
     assert settings.wait_for_nodes_seconds == 1
     assert settings.log_level == "debug"

@@ -127,6 +127,7 @@ def test_numbers_that_make_no_sense_are_refused_by_their_flag(name, flag, value)
         ("--health-period", {"health_period_seconds": 1e9}),
         ("--wait-for-nodes", {"wait_for_nodes_seconds": -1}),
         ("--kind-command", {"kind_command": ()}),
+        ("--engine-namespace", {"engine_namespace": "Engines"}),
         ("--health-addr", {"health_address": "9440"}),
         ("--diagnostics-address", {"diagnostics_address": "localhost:x"}),
         ("--log-level", {"log_level": "loud"}),
