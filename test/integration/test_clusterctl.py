@@ -12,7 +12,7 @@ import yaml
 from test.integration.clusterctl import ManagementCluster, empty, generate, initialise
 
 ROOT = Path(__file__).parents[2]
-FLAVORS = ["", "development", "ha", "ports", "registry", "standalone", "topology"]
+FLAVORS = ["", "development", "ha", "pods", "ports", "registry", "standalone", "topology"]
 
 Generate = Callable[..., str]
 

@@ -12,7 +12,7 @@ import yaml
 from test.packaging.packaged import ROOT
 
 TEMPLATES = ROOT / "templates"
-FLAVORS = ["", "-development", "-ha", "-ports", "-registry", "-standalone", "-topology"]
+FLAVORS = ["", "-development", "-ha", "-pods", "-ports", "-registry", "-standalone", "-topology"]
 COMMON = {
     "CLUSTER_NAME": "dev",
     "NAMESPACE": "team-a",
@@ -68,7 +68,7 @@ def test_template_needs_nothing_but_the_common_variables(suffix: str) -> None:
 
 
 @pytest.mark.rule("C37")
-@pytest.mark.parametrize("suffix", ["", "-ha", "-ports", "-registry"])
+@pytest.mark.parametrize("suffix", ["", "-ha", "-pods", "-ports", "-registry"])
 def test_cluster_refers_to_the_objects_beside_it(suffix: str) -> None:
     objects = flavor(suffix)
     assert set(objects) == {"Cluster", "KINDCluster", "KINDControlPlane", "MachineDeployment", "KINDMachineTemplate"}
@@ -95,7 +95,8 @@ def test_network_of_the_cluster_can_be_set_as_in_the_quick_start(suffix: str) ->
 
 @pytest.mark.rule("C37", "C46")
 @pytest.mark.parametrize(
-    ("suffix", "asked", "made"), [("", "1", 1), ("", "3", 3), ("-ha", "1", 3), ("-ha", "5", 5), ("-ports", "1", 1)]
+    ("suffix", "asked", "made"),
+    [("", "1", 1), ("", "3", 3), ("-ha", "1", 3), ("-ha", "5", 5), ("-pods", "3", 3), ("-ports", "1", 1)],
 )
 def test_count_of_clusterctl_becomes_the_replicas(suffix: str, asked: str, made: int) -> None:
     """Without the option, clusterctl fills in 1."""
@@ -107,7 +108,15 @@ def test_count_of_clusterctl_becomes_the_replicas(suffix: str, asked: str, made:
 @pytest.mark.rule("C37")
 @pytest.mark.parametrize(
     ("suffix", "asked", "made"),
-    [("", "0", 0), ("", "10", 10), ("-ports", "2", 2), ("-registry", "2", 2), ("-ha", "0", 1), ("-ha", "10", 10)],
+    [
+        ("", "0", 0),
+        ("", "10", 10),
+        ("-pods", "2", 2),
+        ("-ports", "2", 2),
+        ("-ha", "0", 1),
+        ("-ha", "10", 10),
+        ("-registry", "2", 2),
+    ],
 )
 def test_count_of_workers_becomes_the_replicas_of_a_machine_deployment(suffix: str, asked: str, made: int) -> None:
     """Without the option, clusterctl fills in 0; Pods of a highly available cluster need a worker."""
@@ -126,6 +135,12 @@ def test_count_of_workers_becomes_the_replicas_of_a_machine_deployment(suffix: s
         "name": template["metadata"]["name"],
     }
     assert [one["role"] for one in objects["KINDCluster"]["spec"]["nodes"]] == ["control-plane"]
+
+
+def test_pods_flavor_names_the_class_and_the_memory_that_the_variables_say() -> None:
+    assert flavor("-pods")["KINDCluster"]["spec"]["engine"] == {"className": "pods", "resources": {"memory": "4Gi"}}
+    chosen = flavor("-pods", KIND_ENGINE_CLASS="sysbox", KIND_ENGINE_MEMORY="8Gi")["KINDCluster"]["spec"]["engine"]
+    assert chosen == {"className": "sysbox", "resources": {"memory": "8Gi"}}
 
 
 def test_ports_flavor_publishes_what_the_variables_say() -> None:
@@ -279,6 +294,8 @@ MIRROR = ("registries", "mirrors", "[]")
             field(*MIRROR, "caConfigMapRef", "name"),
         ),
         (variable("featureGates"), field("featureGates")),
+        (variable("engineClass"), field("engine", "className")),
+        (variable("engineMemory"), field("engine", "resources", "memory")),
     ],
 )
 def test_class_refuses_what_the_schema_of_the_kindcluster_refuses(
