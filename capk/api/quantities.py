@@ -9,7 +9,7 @@ from typing import Any, Final
 
 CORES: Final = r"[0-9]{1,6}(?:\.[0-9]{1,3}|m)?"
 BYTES: Final = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[kMGT]|[KMGT]i)?"
-"""What an object may contain. Kubernetes has more units and powers of ten, which nobody needs here."""
+"""What an object may contain. Kubernetes has more units, and powers of ten, which no engine needs."""
 _UNITS: Final = {"k": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "m": Fraction(1, 1000)}
 _BINARY: Final = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
 CPU, MEMORY, STORAGE = "cpu", "memory", "ephemeral-storage"

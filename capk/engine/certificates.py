@@ -1,7 +1,7 @@
 """The certificates between the provider and engines in Pods: one authority, a server for each engine, one client.
 
-A tenant is root in the engine and can read its key, so the uses of a key are strict: with that of a server nobody
-becomes a client of another engine. The key of the authority stays with the provider.
+A tenant is root in the engine and can read its key, so the uses of a key are strict: that of a server makes no
+client of another engine. The key of the authority stays with the provider.
 """
 
 from collections.abc import Sequence

@@ -160,8 +160,8 @@ def _name(doc: str, what: str) -> Schema:
 def _template() -> Schema:
     spec = {
         "hostUsers": flag(
-            """Whether the Pod is in the user namespace of its machine. Default: true. Set false for user namespaces;
-            nobody has tried kind with them here."""
+            """Whether the Pod is in the user namespace of its machine. Default: true. Set false for user namespaces,
+            with which kind was not tried."""
         ),
         "imagePullSecrets": listing(
             "Secrets in the namespace of the engines with the keys to the registry of `image`.",

@@ -197,7 +197,7 @@ def test_crds_fit_into_the_annotation_of_kubectl_apply() -> None:
 def test_samples_cover_the_ways_to_use_it() -> None:
     names = {path.stem for path in SAMPLES.glob("*.yaml")}
     ways = {"standalone", "versioned", "multi-node", "ports-and-mounts", "registry-mirrors", "ha", "workers"}
-    ways |= {"cluster", "machine-deployment"}
+    ways |= {"cluster", "machine-deployment", "engine-class", "engine-class-pods"}
     assert ways <= names
 
 
