@@ -205,7 +205,7 @@ def _metadata(doc: str, values: Schema) -> Schema:
     return mapping(
         doc,
         values,
-        max_properties=64,
+        max_properties=32,
         rules=[
             rule(
                 f"self.all(k, k.matches(r'^{_LABEL_KEY}$'))", "keys must be those of labels, such as team or a.b/team"
