@@ -12,19 +12,28 @@ from capk.kindconfig.config import API_PORT
 
 DOCKER_PORT: Final = 2376
 """Where Docker listens with TLS."""
+_SUBNETS: Final = {"podSubnet": ("pods", "10.244.0.0/16"), "serviceSubnet": ("services", "10.96.0.0/16")}
+"""Field -> the same in clusterNetwork of a Cluster, and kind's default."""
 _OWN_PORTS: Final = {DOCKER_PORT: "Docker", API_PORT: "the API server"}
 
 
 def check_engine_spec(
-    cluster: KINDCluster, engines: PodEngines, *, class_name: str, control_planes: int, workers: int
+    cluster: KINDCluster,
+    engines: PodEngines,
+    *,
+    class_name: str,
+    control_planes: int,
+    workers: int,
+    cluster_network: Mapping[str, Any] | None = None,
 ) -> None:
     """Raise InvalidSpec if a KINDCluster asks for what an engine in a Pod cannot give, or what its class forbids.
 
-    control_planes, workers: the nodes that kind creates in it.
+    control_planes, workers: the nodes that kind creates in it. cluster_network: of the owner Cluster.
     """
     engine_amounts(cluster, engines, class_name=class_name, control_planes=control_planes, workers=workers)
     _check_life(cluster, engines, class_name)
-    _check_networking(cluster.spec.get("networking") or {}, engines)
+    _check_networking(cluster.spec.get("networking") or {})
+    _check_subnets(cluster.spec.get("networking") or {}, cluster_network or {}, engines)
     for path, mapping in _port_mappings(cluster.spec):
         _check_mapping(path, mapping)
 
@@ -107,7 +116,7 @@ def _check_life(cluster: KINDCluster, engines: PodEngines, class_name: str) -> N
         )
 
 
-def _check_networking(networking: Mapping[str, Any], engines: PodEngines) -> None:
+def _check_networking(networking: Mapping[str, Any]) -> None:
     if networking.get("ipFamily") == "ipv6":
         raise InvalidSpec(
             "spec.networking.ipFamily", "cannot be ipv6 with an engine in a Pod, whose API server listens on IPv4"
@@ -117,14 +126,19 @@ def _check_networking(networking: Mapping[str, Any], engines: PodEngines) -> Non
             "spec.networking.apiServerPort",
             f"must be {API_PORT} with an engine in a Pod, which has an address of its own; leave it out",
         )
-    for name in ("podSubnet", "serviceSubnet"):
-        for subnet in str(networking.get(name) or "").split(","):
-            for own in (engines.bridge, engines.nodes):
-                if _overlaps(subnet, own):
-                    raise InvalidSpec(
-                        f"spec.networking.{name}",
-                        f"has addresses of the engine's own network {own}; choose others, or leave it out",
-                    )
+
+
+def _check_subnets(networking: Mapping[str, Any], network: Mapping[str, Any], engines: PodEngines) -> None:
+    for field, (name, default) in _SUBNETS.items():
+        blocks = (network.get(name) or {}).get("cidrBlocks") or ()
+        found = str(networking.get(field) or ",".join(map(str, blocks)) or default)
+        for own in (engines.bridge, engines.nodes):
+            if any(_overlaps(subnet, own) for subnet in found.split(",")):
+                raise InvalidSpec(
+                    f"spec.networking.{field}",
+                    f"is {found}, which has addresses of the engine's own network {own}; choose others, here or in "
+                    "clusterNetwork of the owner Cluster",
+                )
 
 
 def _overlaps(subnet: str, own: IPv4Network) -> bool:

@@ -109,6 +109,19 @@ def test_more_nodes_than_the_class_has_room_for_are_refused() -> None:
     )
 
 
+def test_networks_of_the_owner_cluster_and_kinds_defaults_must_differ_from_the_engines() -> None:
+    engines = KINDEngineClass({"spec": {"pods": {"image": "docker:dind"}}}).pods
+    assert engines is not None
+    cluster = KINDCluster({"metadata": {"name": "dev", "uid": "u"}})
+    network = {"pods": {"cidrBlocks": ["10.200.0.0/14"]}}
+    with pytest.raises(
+        InvalidSpec, match=r"podSubnet: is 10\.200\.0\.0/14.*own network 10\.202\.0\.0/24.*owner Cluster"
+    ):
+        check_engine_spec(cluster, engines, class_name="pods", control_planes=1, workers=0, cluster_network=network)
+    assert refusal({}, network={"nodes": "10.96.0.0/12"}).path == "spec.networking.serviceSubnet"
+    check({"networking": {"serviceSubnet": "10.128.0.0/16"}}, network={"nodes": "10.96.0.0/12"})
+
+
 def test_disk_of_an_engine_with_a_volume_is_not_counted() -> None:
     small = {"max": {"ephemeral-storage": "1Gi"}}
     assert refusal({}, resources=small).path == "spec.nodes"
