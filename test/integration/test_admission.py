@@ -689,14 +689,14 @@ def test_server_side_apply_settles_at_once(api: ApiServer, stored: Any) -> None:
         (
             "KINDCluster",
             ["Name", "Cluster", "Ready", "Reason", "Version", "Endpoint", "Age"],
-            ["Owner", "Image", "Engine", "Internal", "Paused", "Since"],
+            ["Owner", "Image", "Engine", "Node", "Internal", "Paused", "Since"],
         ),
         (
             "KINDControlPlane",
             ["Name", "Cluster", "Initialized", "Available", "Version", "Age"],
             ["Reason", "Wanted", "Replicas", "Paused"],
         ),
-        ("KINDEngineClass", ["Name", "Host", "Ready", "Reason", "Clusters", "Default", "Age"], []),
+        ("KINDEngineClass", ["Name", "Host", "Ready", "Reason", "Clusters", "Default", "Age"], ["Image"]),
     ],
 )
 def test_kubectl_get_shows_what_people_look_for(api: ApiServer, kind: str, columns: list[str], wide: list[str]) -> None:
