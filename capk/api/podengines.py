@@ -4,7 +4,7 @@ The API server has checked the object by the schema of the CRD. Here only known 
 reaches a Pod.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any, Final
@@ -80,36 +80,50 @@ class PodEngines:
 
 def pod_engines(given: Mapping[str, Any]) -> PodEngines | None:
     """Return the view of `spec.pods`; None if it is not complete, as no object is that the API server has accepted."""
-    network, resources = given.get("network") or {}, given.get("resources") or {}
-    template = given.get("podTemplate") or {}
-    metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
     try:
-        bridge = IPv4Network(network.get("bridge") or DEFAULT_BRIDGE)
-        nodes = IPv4Network(network.get("nodes") or DEFAULT_NODES)
-        needs = [
-            amounts(resources.get(name), default)
-            for name, default in (("controlPlane", CONTROL_PLANE_NEEDS), ("worker", WORKER_NEEDS), ("max", MOST))
-        ]
+        found = PodEngines(
+            str(given.get("image") or ""),
+            **_network(given),
+            **_resources(given),
+            **_template(given),
+            claim=_claim(given),
+            mirrors=_texts((given.get("images") or {}).get("mirrors")),
+            privileged=(given.get("securityContext") or {}).get("privileged") is not False,
+            host_modules=given.get("hostModules") is True,
+            host_paths=_texts(given.get("allowedHostPaths")),
+        )
     except (ValueError, TypeError):
         return None
-    image = str(given.get("image") or "")
-    if not image or bridge.overlaps(nodes):
-        return None
-    return PodEngines(
-        image,
-        bridge,
-        nodes,
-        network.get("mtu"),
-        *needs,
-        _claim(given),
-        tuple(str(mirror) for mirror in (given.get("images") or {}).get("mirrors") or ()),
-        metadata.get("annotations") or {},
-        {key: value for key, value in (metadata.get("labels") or {}).items() if not _is_ours(key)},
-        {name: spec[name] for name in POD_FIELDS if spec.get(name) is not None},
-        (given.get("securityContext") or {}).get("privileged") is not False,
-        given.get("hostModules") is True,
-        tuple(str(path) for path in given.get("allowedHostPaths") or ()),
-    )
+    return None if not found.image or found.bridge.overlaps(found.nodes) else found
+
+
+def _network(given: Mapping[str, Any]) -> dict[str, Any]:
+    network = given.get("network") or {}
+    bridge, nodes = network.get("bridge") or DEFAULT_BRIDGE, network.get("nodes") or DEFAULT_NODES
+    return {"bridge": IPv4Network(bridge), "nodes": IPv4Network(nodes), "mtu": network.get("mtu")}
+
+
+def _resources(given: Mapping[str, Any]) -> dict[str, Any]:
+    resources = given.get("resources") or {}
+    return {
+        "control_plane": amounts(resources.get("controlPlane"), CONTROL_PLANE_NEEDS),
+        "worker": amounts(resources.get("worker"), WORKER_NEEDS),
+        "most": amounts(resources.get("max"), MOST),
+    }
+
+
+def _template(given: Mapping[str, Any]) -> dict[str, Any]:
+    template = given.get("podTemplate") or {}
+    metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
+    return {
+        "annotations": metadata.get("annotations") or {},
+        "labels": {key: value for key, value in (metadata.get("labels") or {}).items() if not _is_ours(key)},
+        "pod": {name: spec[name] for name in POD_FIELDS if spec.get(name) is not None},
+    }
+
+
+def _texts(values: Iterable[object] | None) -> tuple[str, ...]:
+    return tuple(str(value) for value in values or ())
 
 
 def _claim(given: Mapping[str, Any]) -> VolumeClaim | None:

@@ -10,8 +10,16 @@ from typing import Any, Final
 CORES: Final = r"[0-9]{1,6}(?:\.[0-9]{1,3}|m)?"
 BYTES: Final = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[kMGT]|[KMGT]i)?"
 """What an object may contain. Kubernetes has more units, and powers of ten, which no engine needs."""
-_UNITS: Final = {"k": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "m": Fraction(1, 1000)}
 _BINARY: Final = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+_UNITS: Final[Mapping[str, int | Fraction]] = {
+    "": 1,
+    "m": Fraction(1, 1000),
+    "k": 1000,
+    "M": 1000**2,
+    "G": 1000**3,
+    "T": 1000**4,
+    **_BINARY,
+}
 CPU, MEMORY, STORAGE = "cpu", "memory", "ephemeral-storage"
 RESOURCES: Final = (CPU, MEMORY, STORAGE)
 """The names of resources that an engine in a Pod requests."""
@@ -55,7 +63,7 @@ def parse(resource: str, value: object) -> int:
     if not re.fullmatch(pattern, given, re.ASCII):
         raise ValueError("is not an amount such as 500m or 2" if resource == CPU else "is not an amount such as 4Gi")
     number = given.rstrip("kKmMGTi")
-    amount = Fraction(number) * ({**_UNITS, **_BINARY}.get(given[len(number) :], 1))
+    amount = Fraction(number) * _UNITS[given[len(number) :]]
     if amount <= 0:
         raise ValueError("must be more than 0")
     return ceil(amount * 1000 if resource == CPU else amount)
