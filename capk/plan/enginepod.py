@@ -32,8 +32,16 @@ _CERTIFICATES: Final = {
 """Files below /certs, where the image docker:dind expects them. With ca/cert.pem it makes no certificates itself."""
 _WITH_MTU: Final = 'exec dockerd-entrypoint.sh --mtu="$(cat /sys/class/net/eth0/mtu || echo 1500)" "$@"'
 """Networks in the Pod must not have larger packets than its own, which a network of tunnels makes smaller."""
-_MASQUERADE: Final = "POSTROUTING -m conntrack --ctstate DNAT -d {nodes} -j MASQUERADE"
-"""Pods of the kind cluster may have the address of a client outside. Without this rule, answers would go to them."""
+_MASQUERADE: Final = (
+    "rule='POSTROUTING -m conntrack --ctstate DNAT -d {nodes} -j MASQUERADE'; "
+    "for n in 1 2 3 4 5; do for t in iptables iptables-legacy; do "
+    "$t -w 5 -t nat -C $rule 2>/dev/null || $t -w 5 -t nat -A $rule && exit; "
+    "done; sleep 1; done; exit 1"
+)
+"""Pods of the kind cluster may have the address of a client outside. Without this rule, answers would go to them.
+
+Without the kernel module for iptables, the image docker:dind uses the older variant and loads its module as it starts.
+"""
 _KEPT_BY_AUTOSCALER: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
 
@@ -139,8 +147,7 @@ def _port(name: str, port: int, protocol: str = "TCP") -> dict[str, Any]:
 
 def _container(engines: PodEngines, amounts: Amounts) -> dict[str, Any]:
     """Return the container. It has no liveness probe: one that a busy dockerd misses would end all nodes."""
-    rule = _MASQUERADE.format(nodes=engines.nodes)
-    mapped = f"iptables -t nat -C {rule} || iptables -t nat -A {rule}"
+    masquerade = _MASQUERADE.format(nodes=engines.nodes)
     requests = {name: text(name, amount) for name, amount in amounts.by_name().items() if amount}
     return {
         "name": CONTAINER,
@@ -151,7 +158,7 @@ def _container(engines: PodEngines, amounts: Amounts) -> dict[str, Any]:
         "env": [{"name": "DOCKER_TLS_CERTDIR", "value": "/certs"}],
         "securityContext": {"privileged": engines.privileged},
         "ports": [{"name": "docker", "containerPort": DOCKER_PORT}, {"name": "api", "containerPort": API_PORT}],
-        "lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", mapped]}}},
+        "lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", masquerade]}}},
         "readinessProbe": {
             "exec": {"command": ["docker", "version", "--format", "ok"]},
             "periodSeconds": 2,

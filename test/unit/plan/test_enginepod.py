@@ -1,4 +1,6 @@
+import subprocess
 from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -52,8 +54,10 @@ spec:
           - sh
           - -c
           - >-
-            iptables -t nat -C POSTROUTING -m conntrack --ctstate DNAT -d 10.201.0.0/16 -j MASQUERADE ||
-            iptables -t nat -A POSTROUTING -m conntrack --ctstate DNAT -d 10.201.0.0/16 -j MASQUERADE
+            rule='POSTROUTING -m conntrack --ctstate DNAT -d 10.201.0.0/16 -j MASQUERADE';
+            for n in 1 2 3 4 5; do for t in iptables iptables-legacy; do
+            $t -w 5 -t nat -C $rule 2>/dev/null || $t -w 5 -t nat -A $rule && exit;
+            done; sleep 1; done; exit 1
     readinessProbe:
       exec: {{command: [docker, version, --format, ok]}}
       periodSeconds: 2
@@ -122,6 +126,35 @@ def test_networks_in_a_pod_have_packets_as_large_as_its_own() -> None:
     assert found["command"][2].endswith('"$@"')
     assert not any(argument.startswith("--mtu") for argument in found["args"])
     assert "command" not in container(pod(engines(network={"mtu": 1450})))
+
+
+@pytest.mark.parametrize(
+    ("present", "working", "used"),
+    [
+        (["iptables", "iptables-legacy"], ["iptables", "iptables-legacy"], "iptables"),
+        (["iptables", "iptables-legacy"], ["iptables-legacy"], "iptables-legacy"),
+        (["iptables"], ["iptables"], "iptables"),
+        (["iptables", "iptables-legacy"], [], ""),
+    ],
+)
+def test_rule_for_clients_is_added_once_with_the_variant_that_works(
+    tmp_path: Path, present: list[str], working: list[str], used: str
+) -> None:
+    for name in present:
+        state = tmp_path / f"{name}.rules"
+        fails = "" if name in working else "exit 3"
+        script = f'#!/bin/sh\n{fails}\ncase " $* " in *" -C "*) test -s {state} ;; *) echo "$*" >> {state} ;; esac\n'
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "sleep").symlink_to("/bin/true")
+    command = container(pod(engines()))["lifecycle"]["postStart"]["exec"]["command"]
+    for _ in range(2):
+        assert (
+            subprocess.run(command, env={"PATH": f"{tmp_path}:/bin"}, check=False, timeout=20).returncode == 0
+        ) == bool(used)
+    added = {path.stem: path.read_text().splitlines() for path in tmp_path.glob("*.rules")}
+    rule = "-w 5 -t nat -A POSTROUTING -m conntrack --ctstate DNAT -d 10.201.0.0/16 -j MASQUERADE"
+    assert added == ({used: [rule]} if used else {})
 
 
 def test_pod_without_modules_mounts_nothing_of_its_machine() -> None:
