@@ -84,6 +84,15 @@ LEADER_ELECTION_RULES: Final = (
 )
 """In the namespace of the Lease, for `--leader-elect`: the Role."""
 
+_ENGINE_VERBS: Final = ("get", "list", "watch", "create", "delete")
+ENGINE_RULES: Final = (
+    Rule("", "pods", _ENGINE_VERBS),
+    Rule("", "services", _ENGINE_VERBS),
+    Rule("", "persistentvolumeclaims", _ENGINE_VERBS),
+    Rule("", "events", ("list",)),
+)
+"""In the namespace of engines in Pods: its Role."""
+
 
 def needed(namespace: str = "") -> list[Access]:
     """Return the access that a provider needs to manage one namespace, or all if the name is empty.
@@ -97,3 +106,8 @@ def needed(namespace: str = "") -> list[Access]:
 def needed_to_lead(namespace: str) -> list[Access]:
     """Return what leader election needs in addition, in the namespace of the Lease."""
     return [access for rule in LEADER_ELECTION_RULES for access in rule.accesses(namespace)]
+
+
+def needed_for_engines(namespace: str) -> list[Access]:
+    """Return what engines in Pods need in addition, in their namespace."""
+    return [access for rule in ENGINE_RULES for access in rule.accesses(namespace)]

@@ -23,6 +23,8 @@ def findings(facts: Facts) -> Iterator[Finding]:
         yield managementchecks.definitions(facts.management, expected())
         yield managementchecks.rights(facts.management)
         yield managementchecks.core(facts.management)
+        if facts.management.pod_classes:
+            yield managementchecks.engines(facts.management)
 
 
 def has_failed(found: Iterable[Finding]) -> bool:

@@ -15,6 +15,7 @@ KIND: Final = "kind command"
 ENGINE: Final = "container engine"
 IMAGE: Final = "node image"
 NO_ENGINE: Final = "The fake kind needs no container engine."
+NO_OWN_ENGINE: Final = "The provider has no engine of its own (--no-shared-engine)."
 _RELEASE: Final = re.compile(r"v0\.(\d{1,4})\.")
 
 
@@ -48,6 +49,8 @@ def engine(facts: Facts) -> Finding:
     found = facts.engine
     if facts.kind.is_fake:
         return skipped(ENGINE, NO_ENGINE)
+    if not facts.shared_engine:
+        return skipped(ENGINE, NO_OWN_ENGINE)
     if found.command is None:
         remedy = "Install one of them where the provider runs, or name its command with --engine-command."
         return failure(ENGINE, "None of docker, nerdctl and podman is on the PATH.", remedy, Reason.ENGINE_UNREACHABLE)
@@ -71,7 +74,7 @@ def image(facts: Facts) -> Finding:
     if facts.kind.is_fake:
         return skipped(IMAGE, "The fake kind needs no node image.")
     if facts.engine.info is None:
-        return skipped(IMAGE, "The container engine has not answered.")
+        return skipped(IMAGE, "The container engine has not answered." if facts.shared_engine else NO_OWN_ENGINE)
     if not found.image:
         chooses = facts.kind.build is not None
         return skipped(IMAGE, "This release of kind has its own default." if chooses else "kind has not answered.")

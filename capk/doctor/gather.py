@@ -10,8 +10,9 @@ from typing import Final
 
 from capk.api import names
 from capk.api.definitions import DEFINITIONS, PROVIDER, PROVIDER_LABEL, fingerprint
+from capk.api.engineclasses import KINDEngineClass
 from capk.api.names import Resource
-from capk.api.rights import Access, needed, needed_to_lead
+from capk.api.rights import Access, needed, needed_for_engines, needed_to_lead
 from capk.diagnosis.failures import diagnose
 from capk.diagnosis.output import clean
 from capk.doctor.place import EngineFacts, Facts, ImageFacts, KindFacts, MachineFacts, ManagementFacts, WorkDirFacts
@@ -19,7 +20,7 @@ from capk.engine.containers import Containers, chosen_engine
 from capk.engine.info import EngineInfo
 from capk.engine.kind import Kind
 from capk.engine.workdir import WorkDir, flaw
-from capk.errors import ApiError, CommandError, Forbidden
+from capk.errors import ApiError, CommandError, Forbidden, NotFound
 from capk.kindconfig.images import default_image, kind_release
 from capk.kube.client import KubeClient
 from capk.kube.credentials import Credentials
@@ -50,6 +51,7 @@ async def gather(settings: Settings, *, machine_only: bool) -> Facts:
         machine=_machine(engine.info),
         work_dir=_work_dir(settings),
         management=await asking if asking else None,
+        shared_engine=settings.shared_engine,
     )
 
 
@@ -63,7 +65,7 @@ async def _kind(settings: Settings) -> KindFacts:
 
 async def _engine(settings: Settings, kind: KindFacts) -> EngineFacts:
     command = chosen_engine(settings.engine_command, os.environ)
-    if not command or kind.is_fake:
+    if not command or kind.is_fake or not settings.shared_engine:
         return EngineFacts(command)
     try:
         return EngineFacts(command, info=await _containers(command, COMMAND_SECONDS).info())
@@ -172,6 +174,8 @@ async def _asked(client: KubeClient, settings: Settings, login: str) -> Manageme
         group: await client.serves(group)
         for group in (names.INFRASTRUCTURE_GROUP, names.CONTROL_PLANE_GROUP, names.CORE_GROUP)
     }
+    # A provider that manages one namespace reads no classes.
+    classes = () if namespace else await _pod_classes(client)
     return ManagementFacts(
         login,
         server=client.server,
@@ -183,7 +187,19 @@ async def _asked(client: KubeClient, settings: Settings, login: str) -> Manageme
         missing_to_lead=await _missing(client, needed_to_lead(settings.lease_namespace)),
         core_version=served[names.CORE_GROUP],
         core_release=await _core_release(client) if served[names.CORE_GROUP] else "",
+        pod_classes=classes,
+        engine_namespace=settings.engine_namespace,
+        missing_for_engines=await _missing(client, needed_for_engines(settings.engine_namespace)) if classes else (),
     )
+
+
+async def _pod_classes(client: KubeClient) -> tuple[str, ...]:
+    """Return the KINDEngineClasses whose engines are Pods; none for an account that may not read them."""
+    try:
+        found = [KINDEngineClass(one) for one in (await client.list(names.KIND_ENGINE_CLASSES)).items]
+    except (Forbidden, NotFound):
+        return ()
+    return tuple(sorted(one.name for one in found if one.pods is not None))
 
 
 async def _definitions(client: KubeClient) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from capk.api.names import Reason
 from capk.diagnosis import inotify as inotify_limits
-from capk.doctor.enginechecks import NO_ENGINE
+from capk.doctor.enginechecks import NO_ENGINE, NO_OWN_ENGINE
 from capk.doctor.finding import Finding, failure, ok, skipped, warning
 from capk.doctor.place import Facts
 
@@ -92,7 +92,7 @@ def _without_engine(facts: Facts, check: str) -> Finding | None:
     if facts.kind.is_fake:
         return skipped(check, NO_ENGINE)
     if facts.engine.info is None:
-        return skipped(check, "The container engine has not answered.")
+        return skipped(check, "The container engine has not answered." if facts.shared_engine else NO_OWN_ENGINE)
     return None
 
 

@@ -14,6 +14,7 @@ API_SERVER: Final = "API server"
 DEFINITIONS: Final = "CRDs"
 RIGHTS: Final = "permissions"
 CORE: Final = "Cluster API"
+ENGINES: Final = "engines in Pods"
 _NO_ANSWER: Final = "The API server has not answered."
 
 
@@ -59,6 +60,19 @@ def rights(facts: ManagementFacts) -> Finding:
             return failure(RIGHTS, found, remedy)
         return warning(RIGHTS, found, f"Needed only with --leader-elect. {remedy}")
     return ok(RIGHTS, f"The account has all rights {where}.")
+
+
+def engines(facts: ManagementFacts) -> Finding:
+    """Check that the account has the rights that engines in Pods need."""
+    classes = (
+        f"KINDEngineClass{'' if len(facts.pod_classes) == 1 else 'es'} {', '.join(facts.pod_classes[:MOST_NAMED])}"
+    )
+    where = f"in the namespace {facts.engine_namespace}"
+    if not facts.missing_for_engines:
+        return ok(ENGINES, f"The account has all rights {where}, for {classes}.")
+    found = f"Not granted {where}, for {classes}: {_listed(facts.missing_for_engines)}."
+    remedy = "Apply engine-namespace.yaml of the release (config/engine-namespace), or correct --engine-namespace."
+    return failure(ENGINES, found, remedy)
 
 
 def core(facts: ManagementFacts) -> Finding:

@@ -87,6 +87,8 @@ class ManagementFacts:
     groups: those of the provider's API groups that are served.
     missing: rights that the account lacks. missing_to_lead: the same for leader election.
     core_version: of Cluster API's objects; None if it is not installed. core_release: of Cluster API itself.
+    pod_classes: names of the KINDEngineClasses whose engines are Pods. engine_namespace: of these Pods.
+    missing_for_engines: rights that the account lacks there.
     """
 
     login: str
@@ -100,11 +102,14 @@ class ManagementFacts:
     missing_to_lead: tuple[Access, ...] = ()
     core_version: str | None = None
     core_release: str = ""
+    pod_classes: tuple[str, ...] = ()
+    engine_namespace: str = ""
+    missing_for_engines: tuple[Access, ...] = ()
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts. management: None if only the machine is checked."""
+    """All facts. management: None if only the machine is checked. shared_engine: whether the provider has one."""
 
     kind: KindFacts
     engine: EngineFacts
@@ -112,6 +117,7 @@ class Facts:
     work_dir: WorkDirFacts
     image: ImageFacts = field(default_factory=ImageFacts)
     management: ManagementFacts | None = None
+    shared_engine: bool = True
 
     @property
     def engine_is_here(self) -> bool:

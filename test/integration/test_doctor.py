@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from capk.api import names
 from capkdev.files import write_private
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from test.integration.api import Api
@@ -64,6 +65,27 @@ def test_account_without_rights_is_told_which_are_missing(powerless: Path, tmp_p
     assert found["permissions"]["status"] == "failure"
     assert "list customresourcedefinitions.apiextensions.k8s.io" in found["permissions"]["found"]
     assert "may not read them" in found["CRDs"]["found"]
+
+
+def test_class_with_engines_in_pods_needs_their_namespace(
+    bare_management: LocalManagementCluster, bare_api: Api, tmp_path: Path
+) -> None:
+    account = account_kubeconfig(bare_management)
+    spec = {"pods": {"image": "docker:dind"}}
+    resource = names.KIND_ENGINE_CLASSES
+    one = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "doctors"}, "spec": spec}
+    bare_api.create("", one)
+    try:
+        status, found = doctor(account, tmp_path, "--engine-namespace=doctors-engines")
+        assert status == 1
+        assert found["engines in Pods"]["status"] == "failure"
+        assert "create pods" in found["engines in Pods"]["found"]
+        status, found = doctor(bare_management.kubeconfig, tmp_path, "--no-shared-engine")
+        assert status == 0
+        assert found["engines in Pods"]["status"] == "ok"
+        assert found["node image"]["status"] == "skipped"
+    finally:
+        bare_api.delete(resource, "", "doctors")
 
 
 def test_without_cluster_api_kindclusters_work_alone(bare_management: LocalManagementCluster, tmp_path: Path) -> None:

@@ -6,15 +6,15 @@ import pytest
 import yaml
 
 from capk.api.definitions import DEFINITIONS, expected, fingerprint
-from capk.api.rights import LEADER_ELECTION_RULES, RULES, Access, needed, needed_to_lead
+from capk.api.rights import ENGINE_RULES, LEADER_ELECTION_RULES, RULES, Access, needed, needed_to_lead
 
 CONFIG = Path(__file__).parents[3] / "config"
 RBAC = CONFIG / "rbac"
 
 
-def granted(file: str, kind: str) -> list[tuple]:
+def granted(file: str, kind: str, folder: Path = RBAC) -> list[tuple]:
     """Each rule of a role, split up by group and resource, as in the list."""
-    (role,) = (one for one in yaml.safe_load_all((RBAC / file).read_text()) if one["kind"] == kind)
+    (role,) = (one for one in yaml.safe_load_all((folder / file).read_text()) if one["kind"] == kind)
     return [
         (group, resource, tuple(rule["verbs"]), name)
         for rule in role["rules"]
@@ -28,6 +28,7 @@ def granted(file: str, kind: str) -> list[tuple]:
 def test_list_of_rights_is_that_of_the_roles() -> None:
     assert [rule[:4] for rule in RULES] == granted("role.yaml", "ClusterRole")
     assert [rule[:4] for rule in LEADER_ELECTION_RULES] == granted("leader_election.yaml", "Role")
+    assert [rule[:4] for rule in ENGINE_RULES] == granted("role.yaml", "Role", CONFIG / "engine-namespace")
 
 
 def test_provider_of_one_namespace_needs_nothing_outside_of_it() -> None:

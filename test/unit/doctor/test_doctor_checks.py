@@ -7,7 +7,7 @@ import pytest
 
 from capk.api.definitions import expected
 from capk.api.names import INFRASTRUCTURE_GROUP, Reason
-from capk.api.rights import needed, needed_to_lead
+from capk.api.rights import needed, needed_for_engines, needed_to_lead
 from capk.diagnosis.failures import Failure
 from capk.doctor import enginechecks, machinechecks, managementchecks
 from capk.doctor.checks import findings, has_failed
@@ -49,6 +49,14 @@ def test_without_the_management_cluster_the_rest_is_checked(place) -> None:
         "disk",
         "work directory",
     ]
+
+
+def test_engine_of_a_provider_without_one_is_not_missed(place) -> None:
+    found = list(findings(place(engine=EngineFacts(None), image=ImageFacts(), shared_engine=False)))
+    assert not has_failed(found)
+    skipped = {one.check: one.found for one in found if one.status is Status.SKIPPED}
+    assert set(skipped) == {"container engine", "node image", "inotify limits", "memory", "disk"}
+    assert set(skipped.values()) == {"The provider has no engine of its own (--no-shared-engine)."}
 
 
 class TestKind:
@@ -238,6 +246,26 @@ class TestManagement:
         failed = managementchecks.rights(place.management(missing_to_lead=missing, leader_elect=True))
         assert failed.status is Status.FAILURE
         assert "get leases.coordination.k8s.io capk-leader-election" in failed.found
+
+    def test_rights_to_engines_in_pods_matter_with_a_class_only(self, place) -> None:
+        some = place.management(pod_classes=("pods", "sysbox"), engine_namespace="capkind-engines")
+        (found,) = (one for one in findings(place(management=some)) if one.check == "engines in Pods")
+        assert found.status is Status.OK
+        assert found.found == (
+            "The account has all rights in the namespace capkind-engines, for KINDEngineClasses pods, sysbox."
+        )
+        assert "engines in Pods" not in {one.check for one in findings(place())}
+
+    def test_missing_rights_to_engines_in_pods_come_with_the_manifest_that_grants_them(self, place) -> None:
+        missing = tuple(needed_for_engines("capkind-engines"))
+        found = managementchecks.engines(
+            place.management(pod_classes=("pods",), engine_namespace="capkind-engines", missing_for_engines=missing)
+        )
+        assert found.status is Status.FAILURE
+        assert found.found.startswith(
+            "Not granted in the namespace capkind-engines, for KINDEngineClass pods: get pods,"
+        )
+        assert "engine-namespace.yaml" in found.remedy
 
     def test_namespace_is_named(self, place) -> None:
         assert "in the namespace dev" in managementchecks.rights(place.management(namespace="dev")).found

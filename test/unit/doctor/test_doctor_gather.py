@@ -121,6 +121,12 @@ async def test_fake_kind_needs_no_engine(machine: Machine) -> None:
     assert machine.calls == []
 
 
+async def test_provider_without_an_engine_asks_none(machine: Machine) -> None:
+    facts = await machine.facts(shared_engine=False)
+    assert not facts.shared_engine
+    assert machine.calls == []
+
+
 async def test_command_that_hangs_is_ended(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "COMMAND_SECONDS", 0.05)
     machine.script("kind", "#!/bin/sh\nexec sleep 60\n")
