@@ -128,6 +128,15 @@ MaxConcurrentCreates = Annotated[
         show_default="one per core and per GiB of memory, at least 2, within the container's memory limit",
     ),
 ]
+MaxConcurrentPodCreates = Annotated[
+    int | None,
+    _option(
+        LIMITS,
+        "Maximum number of kind clusters created in parallel on all engines in Pods. The others wait in a queue.",
+        metavar="NUMBER",
+        show_default="32, within the container's memory limit",
+    ),
+]
 MaxConcurrentWorkers = Annotated[
     int,
     _option(

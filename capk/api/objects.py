@@ -259,6 +259,11 @@ class KINDCluster(Object):
         return (self.spec.get("engine") or {}).get("powerState") == "Stopped"
 
     @property
+    def has_pod_engine(self) -> bool:
+        """Whether status.engine.pod names the Pod of the engine, as only the provider writes."""
+        return bool((self.status.get("engine") or {}).get("pod"))
+
+    @property
     def used_engine_class(self) -> str:
         """status.engine.className: the KINDEngineClass of the existing kind cluster; only the provider writes it."""
         return str((self.status.get("engine") or {}).get("className") or "")

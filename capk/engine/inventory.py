@@ -116,6 +116,10 @@ class Inventory:
         """Remove a cluster immediately after its deletion; a read that started earlier cannot add it again."""
         self._end(name, exists=False)
 
+    def doubt(self) -> None:
+        """Have nothing decided by what was listed so far, because the engine was restarted; restarts of nodes show."""
+        self.latest = None
+
     def answered(self, name: str) -> None:
         """Record that a cluster answers after all restarts of its nodes that are known so far."""
         if self.latest and (entry := self.latest.clusters.get(name)):

@@ -87,7 +87,7 @@ class Lanes:
     """The lanes and their background operations, at most one operation per key.
 
     limits: how many run concurrently in each lane of a pool; the others wait in order of arrival. A pool is the engines
-    that share these limits; see `capk.engine.place`.
+    that share these limits; see `capk.engine.place`. of_pools: other limits for lanes of some pools.
     on_change: called with the key one second after the request, one second after the start, at new steps after that (at
     most every 2 s), and at the end.
     clock: seconds; only for `ended_at`.
@@ -97,12 +97,14 @@ class Lanes:
         self,
         limits: Mapping[Lane, int],
         *,
+        of_pools: Mapping[tuple[Lane, str], int] | None = None,
         on_change: Callable[[Hashable], None],
         clock: Callable[[], float],
         first_seconds: float = FIRST_SECONDS,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self._limits = dict(limits)
+        self._of_pools = dict(of_pools or {})
         self._queues: dict[tuple[Lane, str], _Queue] = {}
         """Only those that have operations: a pool may vanish."""
         self._operations: dict[Hashable, _Operation] = {}
@@ -136,7 +138,8 @@ class Lanes:
         operation = _Operation(key, work, OperationState(lane, name or lane.value), pool, due)
         self._operations[key] = operation
         self._announce_when_due(operation)
-        queue = self._queues.setdefault((lane, pool), _Queue(self._limits[lane]))
+        limit = self._of_pools.get((lane, pool), self._limits[lane])
+        queue = self._queues.setdefault((lane, pool), _Queue(limit))
         queue.waiting.append(operation)
         self._fill(queue)
         return operation.state

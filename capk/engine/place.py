@@ -9,6 +9,9 @@ from capk.kindconfig.ports import PortRange
 
 SHARED: Final = "shared"
 """Key and pool of the place of the provider's own engine, which its command line and environment choose."""
+PODS: Final = "pods"
+"""Pool of the places of engines in Pods."""
+ANY_ADDRESS: Final = "0.0.0.0"
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,9 @@ class Place:
     address: IP address of the engine's machine on which API servers listen; empty: the spec decides, or kind.
     endpoint_host: where clients reach these API servers; empty: at the address that kind reports.
     ports: of the engine's machine, for those that a spec leaves open; None: kind chooses them.
+    endpoint_names: further names and addresses under which clients may reach them. api_port: on which they listen, if
+    the place gives it; 0: the spec decides, or kind.
+    life: another value is another engine, which may have lost what the former one had.
     """
 
     key: str
@@ -33,6 +39,9 @@ class Place:
     address: str = ""
     endpoint_host: str = ""
     ports: PortRange | None = None
+    endpoint_names: tuple[str, ...] = ()
+    api_port: int = 0
+    life: str = ""
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -53,22 +53,23 @@ class RemoteFiles:
         ssh = shutil.which(_SSH) if docker.uses_ssh else None
         if docker.uses_ssh and ssh is None:
             raise BadKeys("ssh is not installed where the provider runs; use the image of a release, or TLS")
+        directory = self.keep(name, files)
+        if ssh is None:
+            return tls_variables(docker.url, directory)
+        return {
+            **_common_variables(docker.url, directory),
+            "PATH": f"{self._ssh_command(directory, ssh)}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        }
+
+    def keep(self, name: str, files: Mapping[str, str]) -> Path:
+        """Write files by their names, and return the directory that has them: the same one each time.
+
+        Raises CapkError and OSError.
+        """
         directory = self._directory(name)
         for file, content in files.items():
             _replace(directory / file, content, 0o600)
-        common = {
-            **dict.fromkeys(_NOT_INHERITED, ""),
-            # docker would send logins for registries, and the password of a proxy, from the provider's own one.
-            "DOCKER_CONFIG": str(directory),
-            "KIND_EXPERIMENTAL_PROVIDER": "docker",
-            "DOCKER_HOST": docker.url,
-        }
-        if ssh is None:
-            return {**common, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(directory)}
-        return {
-            **common,
-            "PATH": f"{self._ssh_command(directory, ssh)}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        }
+        return directory
 
     def names(self) -> list[str]:
         """Return the names of the classes that have files."""
@@ -99,6 +100,21 @@ class RemoteFiles:
         _replace(directory / "config", _CONFIG.format(directory=str(directory).replace("%", "%%")), 0o600)
         _replace(folder / _SSH, _WRAPPER.format(ssh=ssh, directory=directory), 0o700)
         return folder
+
+
+def tls_variables(url: str, directory: Path) -> dict[str, str]:
+    """Return the variables for an engine that is reached with TLS; directory: as DOCKER_CERT_PATH has to be."""
+    return {**_common_variables(url, directory), "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(directory)}
+
+
+def _common_variables(url: str, directory: Path) -> dict[str, str]:
+    return {
+        **dict.fromkeys(_NOT_INHERITED, ""),
+        # docker would send logins for registries, and the password of a proxy, from the provider's own one.
+        "DOCKER_CONFIG": str(directory),
+        "KIND_EXPERIMENTAL_PROVIDER": "docker",
+        "DOCKER_HOST": url,
+    }
 
 
 def _replace(file: Path, content: str, mode: int) -> None:

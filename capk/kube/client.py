@@ -3,18 +3,20 @@
 Objects are plain dictionaries. Bodies are never logged. Every create and patch names its field manager (K23).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_base, wait_random_exponential
+from yarl import URL
 
 from capk.api.names import FIELD_MANAGER, Resource
 from capk.api.rights import Access
-from capk.errors import NotFound, Unreachable
+from capk.errors import ApiError, NotFound, Unreachable
 from capk.kube.credentials import Credentials
-from capk.kube.protocol import Keep, Listing, whole
+from capk.kube.protocol import Change, Keep, Listing, whole
 from capk.kube.request import JSON_PATCH, Request, as_body, retry_after
 from capk.kube.throttle import Throttle
 from capk.kube.transport import Transport
@@ -31,6 +33,9 @@ _READ_ATTEMPTS: Final = 4
 _READ_SECONDS: Final = 45.0
 PAGE_SIZE: Final = 100
 """Objects per page of a list. The memory of larger ones does not come back: it remains between what is kept of them."""
+_WATCH_SECONDS: Final = 240
+"""How long the server keeps a watch. A connection that died without a word is noticed a little later."""
+_WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 30, sock_connect=30)
 _READ_WAIT: Final = wait_random_exponential(multiplier=0.25, max=10)
 
 
@@ -159,6 +164,40 @@ class KubeClient:
             options["preconditions"] = {"uid": uid}
         await self._send(Request("delete", "DELETE", resource, namespace, name, body=options))
 
+    async def watch(
+        self, resource: Resource, namespace: str, *, label_selector: str, version: str
+    ) -> AsyncIterator[Change]:
+        """Yield the changes after a version, until the server ends the watch; an ApiError with 410 needs a new list.
+
+        It has a connection of its own, so that it takes no other request's place.
+        """
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "labelSelector": label_selector,
+            "resourceVersion": version,
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        request = Request("watch", "GET", resource, namespace, query=query)
+        try:
+            async with await self._transport.session() as session:
+                url = URL(f"{self.server}{request.target}", encoded=True)
+                async with session.get(url, timeout=_WATCH_TIMEOUT, allow_redirects=False) as response:
+                    if self._observe:
+                        self._observe(request.verb, resource.plural, str(response.status))
+                    if response.status != 200:
+                        if response.status == 401:
+                            await self._transport.renew(self._transport.generation)
+                        request.read_answer(response.status, await response.read())
+                    async for line in response.content:
+                        yield _change(request, line)
+        except TimeoutError:
+            # The server has not ended the watch in its time.
+            return
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            cause = f"the watch broke off: {str(error) or type(error).__name__}"
+            raise Unreachable(request.verb, request.subject, 0, cause) from error
+
     async def serves(self, group: str) -> str | None:
         """Return the server's preferred version of an API group, or None if it does not serve the group."""
         try:
@@ -221,3 +260,12 @@ class KubeClient:
         if status in (429, 503):
             self._throttle.pause(retry_after(headers))
         return status, content
+
+
+def _change(request: Request, line: bytes) -> Change:
+    """Return the event in one line of a watch. Raises ApiError if it is an error, and ValueError if it is not JSON."""
+    document = json.loads(line)
+    found = document.get("object") or {} if isinstance(document, dict) else {}
+    if not isinstance(document, dict) or document.get("type") == "ERROR" or "metadata" not in found:
+        raise ApiError(request.verb, request.subject, int(found.get("code") or 410), "the watch cannot go on")
+    return Change(str(document.get("type")), as_body(request.resource, found))

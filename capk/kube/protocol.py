@@ -1,8 +1,8 @@
 """The Protocol of the API server's client, which its fakes implement too."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from capk.api.names import Resource
 
@@ -22,6 +22,18 @@ Keep = Callable[[dict[str, Any]], dict[str, Any]]
 def whole(obj: dict[str, Any]) -> dict[str, Any]:
     """Keep all of an object."""
     return obj
+
+
+class Change(NamedTuple):
+    """One event of a watch. type: ADDED, MODIFIED, DELETED, or BOOKMARK for one that only has a newer version."""
+
+    type: str
+    object: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        """The version from which a later watch continues."""
+        return str(self.object["metadata"]["resourceVersion"])
 
 
 class KubeApi(Protocol):
@@ -71,4 +83,8 @@ class KubeApi(Protocol):
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         """Request the deletion of an object; with `uid`, raises Conflict if another object has that name now."""
+        ...
+
+    def watch(self, resource: Resource, namespace: str, *, label_selector: str, version: str) -> AsyncIterator[Change]:
+        """Yield the changes after a version, until the server ends the watch; an ApiError with 410 needs a new list."""
         ...

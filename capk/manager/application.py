@@ -11,11 +11,12 @@ from typing import Any, Self
 import kopf
 
 from capk.api import names
-from capk.api.objects import Key
+from capk.api.engineclasses import KINDEngineClass
+from capk.api.objects import Key, KINDCluster
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.lanes import Lane, Lanes
-from capk.engine.place import SHARED, Place
+from capk.engine.place import PODS, SHARED, Place
 from capk.engine.remote import RemoteFiles
 from capk.engine.workdir import WorkDir
 from capk.errors import Unreachable
@@ -30,18 +31,22 @@ from capk.manager.controllers import (
     KINDMachineController,
 )
 from capk.manager.discovery import Discovery
-from capk.manager.engineclasses import EngineClasses, class_key
+from capk.manager.engineclasses import EngineClasses, class_at, class_key
+from capk.manager.enginekeys import EngineKeys
+from capk.manager.enginepods import EnginePods, is_pod_place, may_have_engine, pod_place_key
 from capk.manager.engines import INVENTORY_SECONDS, Commands, CommandsAt, Engines, ExecutorAt, commands_at, shared_place
 from capk.manager.executor import Executor
-from capk.manager.facts import ready_reason
+from capk.manager.facts import now, ready_reason
 from capk.manager.gate import Gate
 from capk.manager.observe import ForeignSecrets, Observer
 from capk.manager.observemachines import MachineObserver
 from capk.manager.operations.kubesystem import Ask
+from capk.manager.orphans import Orphans
 from capk.manager.placement import Placement
 from capk.manager.reconcile import Reconciler
 from capk.manager.records import Records
 from capk.manager.relations import Relations
+from capk.plan.enginepods import PodFacts
 from capk.plan.observed import Policy
 from capk.runtime.metrics import Metrics
 from capk.runtime.probes import Heartbeat, StartupCheck, WatchLag
@@ -103,14 +108,28 @@ class Application:
             managed=settings.namespace,
             watch_filter=settings.watch_filter,
             clock=clock,
-            kept=lambda uid: self.records.kept_place(uid),
+            kept=self._kept_class,
             changed=self._wake_place,
         )
-        self.relations = Relations(self.store, lambda cluster: placement.key_of(cluster))
-        placement = Placement(shared_place(settings), classes, self.relations.claim)
+        self.pods = pods = EnginePods(
+            client,
+            EngineKeys(client, RemoteFiles(self.work_dir), namespace=settings.lease_namespace, now=now),
+            namespace=settings.engine_namespace,
+            changed=self._engine_changed,
+            listed=self._engines_listed,
+            pod_changed=self._pod_changed,
+        )
+        self.relations = Relations(
+            self.store, lambda cluster: placement.key_of(cluster), lambda cluster: placement.class_of(cluster)
+        )
+        placement = Placement(shared_place(settings), classes, pods, self.relations.claim, now)
+        self.orphans = Orphans(self.store, client, pods, settings)
+        self.store.listen(names.KIND_CLUSTERS, self._look_for_engines)
+        self.store.listen(names.KIND_ENGINE_CLASSES, self._look_for_engines)
         self.discovery = Discovery(client, self.relations)
         self.lanes = Lanes(
             {Lane.CREATE: settings.max_concurrent_creates, Lane.WORKER: settings.max_concurrent_workers, **LANES},
+            of_pools={(Lane.CREATE, PODS): settings.max_concurrent_pod_creates},
             on_change=self._operation_changed,
             clock=clock,
         )
@@ -169,7 +188,7 @@ class Application:
         )
         controllers = (
             KINDClusterController(observer, self.engines, placement, self.discovery, self.records, self.health),
-            KINDEngineClassController(self.store, classes, self.engines, self.relations),
+            KINDEngineClassController(self.store, classes, pods, self.engines, self.relations),
             KINDControlPlaneController(observer),
             KINDMachineController(machines, self.engines),
             KINDConfigController(machines),
@@ -180,10 +199,11 @@ class Application:
             records=self.records,
             health=self.health,
             foreign=foreign,
+            pods=pods,
             recorder=EventRecorder(client, "capk"),
             metrics=metrics,
             on_written=self.cache.on_written,
-            on_forgotten=self._drop_unused_engines,
+            on_forgotten=self._forgotten,
             find=self.store.get,
             clock=clock,
         )
@@ -203,15 +223,20 @@ class Application:
         self.work_dir.remove_leftovers()
         await self.cache.relist()
         # A hanging engine must not block the start: the liveness probe would restart the provider for ever.
-        await self.engines.look(self.engines.shared)
+        if shared := self.engines.shared:
+            await self.engines.look(shared)
         async with AsyncExitStack() as stack:
             stack.callback(self.work_dir.close)
             stack.callback(self._connections.close)
             stack.callback(self.remote_files.close)
+            stack.callback(self.pods.keys.close)
             stack.push_async_callback(self._end_commands)
             loops = supervised(
                 ("workers", self._work()),
                 ("watch on the container engine", self.engines.run()),
+                ("watch on engines in Pods", self.pods.run()),
+                ("removal of engines without an object", self.orphans.run()),
+                ("count of the objects", self._count_without_inventory()),
                 ("resync", self._repeat_resync()),
                 ("watch on workload API servers", self.health.run()),
             )
@@ -269,6 +294,17 @@ class Application:
             on_round=self.resync_heartbeat.touch,
         )
 
+    async def _count_without_inventory(self) -> None:
+        """Do periodically what follows each inventory of the shared engine, if there is none."""
+        if self.engines.shared is None:
+            await repeat(
+                "count of the objects",
+                lambda: asyncio.sleep(0),
+                seconds=self.settings.inventory_period_seconds,
+                deadline_seconds=INVENTORY_SECONDS,
+                on_round=self._after_inventory,
+            )
+
     def _after_inventory(self) -> None:
         self.engine_heartbeat.touch()
         self.metrics.counted(Counter(ready_reason(obj) for obj in self.store.values(names.KIND_CLUSTERS)))
@@ -284,8 +320,59 @@ class Application:
         # kind may have been replaced by another release meanwhile.
         self.engines.expire_versions()
         self._drop_unused_engines()
+        self.pods.keys.keep()
+        self.orphans.look()
         self.foreign.expire()
         self._wake_all()
+
+    def _forgotten(self) -> None:
+        self._drop_unused_engines()
+        self.orphans.look()
+
+    def _kept_class(self, uid: str) -> str | None:
+        """Return the class of what this process has begun for an object, or of its engine in a Pod."""
+        if engine_class := self.pods.class_of(uid):
+            return engine_class
+        place = self.records.kept_place(uid)
+        return None if place is None or is_pod_place(place) else class_at(place)
+
+    def _look_for_engines(self, key: Key) -> None:
+        """Follow the engines in Pods as soon as a class offers them, or an object may have one."""
+        raw = self.store.get(key)
+        if raw is None or self.settings.namespace:
+            return
+        is_class = key.kind == names.KIND_ENGINE_CLASSES.kind
+        if KINDEngineClass(raw).pods if is_class else may_have_engine(KINDCluster(raw)):
+            self.pods.want()
+
+    def _engines_listed(self) -> None:
+        """Go on with all objects that may have an engine in a Pod, because it is known now."""
+        for key in self.store.keys(names.KIND_CLUSTERS):
+            self.relations.choose_again(key)
+        for key in self.store.keys(names.KIND_ENGINE_CLASSES):
+            self.queue.add(key)
+        for place in self.relations.places():
+            if is_pod_place(place):
+                self._wake_place(place)
+        self.orphans.look()
+
+    def _engine_changed(self, key: Key, uid: str) -> None:
+        raw = self.store.get(key)
+        if raw is None or KINDCluster(raw).uid != uid:
+            self.orphans.look()
+            return
+        self.relations.choose_again(key)
+        for one in {key} | self.relations.keys_at(pod_place_key(uid)):
+            self.queue.add(one)
+
+    def _pod_changed(self, before: PodFacts | None, after: PodFacts | None) -> None:
+        if after is None or not after.is_usable:
+            return
+        place = pod_place_key(after.cluster_uid)
+        if before is not None and before.uid == after.uid and before.container_id != after.container_id:
+            self.engines.restarted(place)
+        elif before is None or not before.is_usable or before.life != after.life:
+            self.engines.changed(place)
 
     def _drop_unused_engines(self) -> None:
         running = self.records.places()

@@ -8,7 +8,8 @@ from capk.api.engineclasses import KINDEngineClass
 from capk.api.names import Resource
 from capk.api.objects import Key
 from capk.manager.discovery import Discovery
-from capk.manager.engineclasses import EngineClasses, place_key
+from capk.manager.engineclasses import EngineClasses
+from capk.manager.enginepods import EnginePods
 from capk.manager.engines import Engine, Engines
 from capk.manager.facts import engine_facts, health_target, now
 from capk.manager.observe import Observer
@@ -139,9 +140,12 @@ class KINDEngineClassController(Controller[ClassObserved]):
 
     resource = names.KIND_ENGINE_CLASSES
 
-    def __init__(self, store: Store, classes: EngineClasses, engines: Engines, relations: Relations) -> None:
+    def __init__(
+        self, store: Store, classes: EngineClasses, pods: EnginePods, engines: Engines, relations: Relations
+    ) -> None:
         self._store = store
         self._classes = classes
+        self._pods = pods
         self._engines = engines
         self._relations = relations
 
@@ -155,10 +159,13 @@ class KINDEngineClassController(Controller[ClassObserved]):
         await self._classes.read(engine_class)
         place = self._classes.place(key.name)
         facts = engine_facts(self._engines.of(place).inventory.latest, "", lists_nodes=True) if place else EngineFacts()
+        if engine_class.pods:
+            # Each of its engines has a status of its own.
+            facts = EngineFacts(was_listed=self._pods.are_known, failure=self._pods.failure)
         return ClassObserved(
             object=engine_class,
             now=now(),
-            clusters=self._relations.count_at(place_key(key.name)),
+            clusters=self._relations.count_of(key.name),
             failure=self._classes.failure(key.name) or facts.failure,
             answers=facts.answers,
         )

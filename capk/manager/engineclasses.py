@@ -8,6 +8,7 @@ from capk.api.endpoint import EndpointMode
 from capk.api.engineclasses import DockerHost, KINDEngineClass
 from capk.api.names import Reason
 from capk.api.objects import Key, KINDCluster
+from capk.api.podengines import PodEngines
 from capk.diagnosis.failures import Failure
 from capk.engine.place import Place
 from capk.engine.remote import RemoteFiles
@@ -56,9 +57,8 @@ class EngineClasses:
     """Places of classes, made from what the store has of them and from their Secrets.
 
     namespace: of the Secrets, the provider's own. managed: the only namespace that the provider manages, if it does not
-    manage all; then it knows no classes. watch_filter: value of the label that classes must have. kept: returns the key
-    of the place of the creation that this process has started for the object with that uid; None if there was none.
-    changed: called with the key of a changed place.
+    manage all; then it knows no classes. watch_filter: value of the label that classes must have. kept: returns the
+    class of the creation that this process has started for the object with that uid; None if there was none. changed: called with the key of a changed place.
     """
 
     def __init__(
@@ -91,8 +91,16 @@ class EngineClasses:
     def class_of(self, cluster: KINDCluster, claim: Claim | None) -> str:
         """Return the class of a KINDCluster, OWN_ENGINE for the provider's own engine. claim: its valid claim."""
         default = default_class(self._classes(), self._labels(cluster.namespace) or {})
-        kept = self._kept(cluster.uid)
-        return chosen_class(cluster, claim, kept=None if kept is None else class_at(kept), default=default)
+        return chosen_class(cluster, claim, kept=self._kept(cluster.uid), default=default)
+
+    def pods(self, name: str) -> PodEngines | None:
+        """Return what a class offers, if its engines are Pods."""
+        engine_class = self._get(name)
+        return engine_class.pods if engine_class else None
+
+    def is_gone(self, name: str) -> bool:
+        """Return whether a class does not exist."""
+        return self._get(name) is None
 
     def place(self, name: str) -> Place | None:
         """Return the place of a class; None if its engine cannot be used yet.
@@ -162,7 +170,7 @@ class EngineClasses:
         """Return the place of a class, or why there is none."""
         docker = engine_class.docker
         if docker is None:
-            return None, incomplete_class(engine_class.name)
+            return None, None if engine_class.pods else incomplete_class(engine_class.name)
         secret = f"Secret {self._namespace}/{docker.secret} of KINDEngineClass {engine_class.name}"
         try:
             found = await self._client.get(names.SECRETS, self._namespace, docker.secret)

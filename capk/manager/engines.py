@@ -1,6 +1,7 @@
 """All container engines that this process drives: one for each place where a KINDCluster has its kind cluster."""
 
 import asyncio
+import hashlib
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterable
@@ -14,7 +15,7 @@ from capk.api.objects import KINDCluster
 from capk.engine.containers import Containers, chosen_engine
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
-from capk.engine.place import SHARED, Place
+from capk.engine.place import PODS, SHARED, Place
 from capk.engine.workdir import WorkDir
 from capk.manager.enginewatch import EngineWatch, KindVersions
 from capk.manager.executor import Executor
@@ -25,6 +26,10 @@ from capk.runtime.metrics import Metrics
 from capk.runtime.queueworkers import repeat
 from capk.settings import Settings
 
+POD_SECONDS: Final = 300.0
+"""Interval between inventories of an engine in a Pod. Events of the Pod show all that ends the engine itself."""
+PODS_IN_PARALLEL: Final = 16
+"""How many inventories of engines in Pods run in parallel: after a restart of the provider, all are due."""
 INVENTORY_SECONDS: Final = 60.0
 """How long the engine watch waits for an inventory; a longer one continues, and the next round waits for it."""
 
@@ -59,10 +64,14 @@ class Engine:
     watch: EngineWatch
     executor: Executor
     policy: Policy
+    asked: asyncio.Event
+    """Set to have an engine in a Pod looked at soon."""
 
 
-def shared_place(settings: Settings) -> Place:
-    """Return the place of the provider's own engine."""
+def shared_place(settings: Settings) -> Place | None:
+    """Return the place of the provider's own engine; None if it has none."""
+    if not settings.shared_engine:
+        return None
     endpoint = EndpointMode.INTERNAL if settings.gives_internal_endpoint else EndpointMode.EXTERNAL
     return Place(SHARED, endpoint, settings.host_paths)
 
@@ -102,6 +111,8 @@ def policy_at(place: Place, policy: Policy) -> Policy:
         allowed_host_paths=place.host_paths,
         api_server_address=place.address,
         endpoint_host=place.endpoint_host,
+        endpoint_names=place.endpoint_names,
+        api_server_port=place.api_port,
         ports=place.ports,
     )
 
@@ -141,13 +152,14 @@ class Engines:
         self._engines: dict[str, Engine] = {}
         self._new: asyncio.Queue[Engine] = asyncio.Queue()
         self._watches: dict[str, asyncio.Task[None]] = {}
+        self._pod_room = asyncio.Semaphore(PODS_IN_PARALLEL)
         self._inventories: weakref.WeakSet[Inventory] = weakref.WeakSet()
         """Also those of dropped engines that an operation still uses."""
 
     @property
-    def shared(self) -> Engine:
-        """The provider's own engine."""
-        return self.of(self._placement.shared)
+    def shared(self) -> Engine | None:
+        """The provider's own engine; None if it has none."""
+        return self.of(self._placement.shared) if self._placement.shared else None
 
     def of_cluster(self, cluster: KINDCluster) -> Engine | None:
         """Return the engine of a KINDCluster's kind cluster; None if it cannot be used, see `Placement.failure`."""
@@ -156,8 +168,8 @@ class Engines:
 
     def policy_of(self, cluster: KINDCluster | None) -> Policy:
         """Return the settings for decisions about a KINDCluster; None: without one."""
-        engine = self.of_cluster(cluster) if cluster else self.shared
-        return engine.policy if engine else self._policy
+        place = self._placement.planned(cluster) if cluster else self._placement.shared
+        return policy_at(place, self._policy) if place else self._policy
 
     def of(self, place: Place) -> Engine:
         """Return the engine at a place, and watch it from now on.
@@ -182,6 +194,17 @@ class Engines:
         for key in self._engines.keys() - keys - {SHARED}:
             self.drop(key)
 
+    def restarted(self, key: str) -> None:
+        """Take a new inventory of the engine at the place with that key, which may have lost or stopped anything."""
+        if engine := self._engines.get(key):
+            engine.inventory.doubt()
+            engine.asked.set()
+
+    def changed(self, key: str) -> None:
+        """Take a new inventory of the engine at the place with that key soon."""
+        if engine := self._engines.get(key):
+            engine.asked.set()
+
     def expire_versions(self) -> None:
         """Have each engine's next inventory ask for the version of kind, which may have been replaced."""
         for engine in self._engines.values():
@@ -200,7 +223,8 @@ class Engines:
                 engine = await self._new.get()
                 key = engine.place.key
                 if self._engines.get(key) is engine:
-                    self._watches[key] = group.create_task(self._watch(engine), name=f"watch on the engine {key}")
+                    watch = self._watch_pod if engine.place.pool == PODS else self._watch
+                    self._watches[key] = group.create_task(watch(engine), name=f"watch on the engine {key}")
 
     async def stop(self) -> None:
         """End all inventories, with their processes."""
@@ -224,6 +248,7 @@ class Engines:
             ),
             self._executor(place, commands, inventory),
             policy_at(place, self._policy),
+            asyncio.Event(),
         )
 
     async def _watch(self, engine: Engine) -> None:
@@ -238,3 +263,22 @@ class Engines:
                 deadline_seconds=INVENTORY_SECONDS,
                 on_round=self._on_round if is_shared else lambda: None,
             )
+
+    async def _watch_pod(self, engine: Engine) -> None:
+        """Look at an engine in a Pod if something has happened to the Pod, and rarely without a cause.
+
+        The first interval depends on the key, so that those of many engines do not end together.
+        """
+        share = int(hashlib.sha256(engine.place.key.encode()).hexdigest()[:8], 16) / 2**32
+        interval = POD_SECONDS * (0.5 + share / 2)
+        while True:
+            engine.asked.clear()
+            with logs.context(engine=engine.place.key):
+                async with self._pod_room:
+                    await self.look(engine)
+            latest = engine.inventory.latest
+            fails = latest is None or latest.error is not None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._period_seconds if fails else interval):
+                    await engine.asked.wait()
+            interval = POD_SECONDS

@@ -101,8 +101,9 @@ class Observer:
             is_being_removed=self._is_being_removed(cluster, place, name),
             is_held=self._relations.is_held(cluster, ids_of(engine)),
             engine_class=self._placement.class_of(cluster),
-            engine_refusal=self._placement.refusal(cluster, partial(self._relations.first_at_place, cluster)),
+            engine_refusal=self._placement.refusal(cluster, partial(self._relations.first_of_class, cluster)),
             engine=engine,
+            pod_engine=self._placement.in_pod(cluster),
             operation=self._records.operation(cluster.uid),
             goals=self._records.goals(record),
             made=record.made,
@@ -180,9 +181,13 @@ class Observer:
         return workers_of(name, engine.nodes or (), machines, joined=joined, under_way=under_way, leaving=leaving)
 
     def _engine_facts(self, cluster: KINDCluster, engine: Engine | None, name: str) -> EngineFacts:
+        in_pod = self._placement.in_pod(cluster)
+        if engine is None and in_pod is not None and in_pod.is_gone:
+            return EngineFacts(was_listed=True)
         if engine is None:
             return EngineFacts(failure=self._placement.failure(cluster))
-        return engine_facts(engine.inventory.latest, name, lists_nodes=engine.containers.command is not None)
+        facts = engine_facts(engine.inventory.latest, name, lists_nodes=engine.containers.command is not None)
+        return replace(facts, id="") if in_pod is not None else facts
 
     def _name(self, cluster: KINDCluster, engine: Engine | None) -> str:
         """Return the name of the object's kind cluster; during a deletion, marks override the name.

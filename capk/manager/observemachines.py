@@ -65,8 +65,8 @@ class MachineObserver:
         observed = MachineObserved(
             object=machine,
             now=now(),
-            policy=self._engines.shared.policy,
-            engine_name=self._engines.shared.containers.engine,
+            policy=self._engines.policy_of(None),
+            engine_name=shared.containers.engine if (shared := self._engines.shared) else DOCKER,
             machine=owner_machine,
             unreadable=unreadable,
             owner=owner,

@@ -1,13 +1,21 @@
 """Which engine the kind cluster of an object is on."""
 
 from collections.abc import Callable
+from datetime import datetime
 
+from capk.api.endpoint import EndpointMode
 from capk.api.objects import Key, KINDCluster
+from capk.api.podengines import PodEngines
 from capk.diagnosis.failures import Failure
-from capk.engine.place import Place
+from capk.engine.place import ANY_ADDRESS, PODS, SHARED, Place
+from capk.kindconfig.config import API_PORT
 from capk.manager.engineclasses import EngineClasses, place_key
+from capk.manager.enginepods import EnginePods, pod_place_key
 from capk.plan.claims import Claim
-from capk.plan.engineclass import OWN_ENGINE
+from capk.plan.engineclass import OWN_ENGINE, no_own_engine
+from capk.plan.enginepod import engine_name
+from capk.plan.enginepods import PodEngine, engine_failure
+from capk.plan.preparation import LOCAL
 
 ClaimOf = Callable[[Key], Claim | None]
 """Returns the valid claim of a KINDCluster."""
@@ -16,13 +24,23 @@ ClaimOf = Callable[[Key], Claim | None]
 class Placement:
     """The places of kind clusters.
 
-    shared: the place of the provider's own engine. classes: the other places. claim: see `capk.manager.relations`.
+    shared: the place of the provider's own engine; None if it has none. classes: the other places. pods: the engines in
+    Pods, each of which is a place. claim: see `capk.manager.relations`.
     """
 
-    def __init__(self, shared: Place, classes: EngineClasses, claim: ClaimOf) -> None:
+    def __init__(
+        self,
+        shared: Place | None,
+        classes: EngineClasses,
+        pods: EnginePods,
+        claim: ClaimOf,
+        now: Callable[[], datetime],
+    ) -> None:
         self.shared = shared
         self._classes = classes
+        self._pods = pods
         self._claim = claim
+        self._now = now
 
     def class_of(self, cluster: KINDCluster) -> str:
         """Return the KINDEngineClass of a KINDCluster; OWN_ENGINE for the provider's own engine."""
@@ -31,11 +49,13 @@ class Placement:
     def key_of(self, cluster: KINDCluster) -> str:
         """Return the key of the place where the kind cluster of a KINDCluster is, whether or not it can be used.
 
-        It changes with an event of the KINDCluster, and as long as nothing was created for it with one of a
-        KINDEngineClass or of its Namespace.
+        It changes with an event of the KINDCluster or of its engine in a Pod, and as long as nothing was created for it
+        with one of a KINDEngineClass or of its Namespace.
         """
         name = self.class_of(cluster)
-        return self.shared.key if name == OWN_ENGINE else place_key(name)
+        if name == OWN_ENGINE:
+            return SHARED
+        return pod_place_key(cluster.uid) if self.in_pod(cluster) else place_key(name)
 
     def of(self, cluster: KINDCluster) -> Place | None:
         """Return where the kind cluster of a KINDCluster is; its KINDMachines are there too.
@@ -43,17 +63,46 @@ class Placement:
         None if the engine of its class cannot be used, or if its keys were not read yet.
         """
         name = self.class_of(cluster)
-        return self.shared if name == OWN_ENGINE else self._classes.place(name)
+        if name == OWN_ENGINE:
+            return self.shared
+        if (engine := self.in_pod(cluster)) is None:
+            return self._classes.place(name)
+        pod = engine.facts.pod if engine.facts else None
+        return self._pod_place(cluster, engine) if pod and pod.is_usable else None
+
+    def planned(self, cluster: KINDCluster) -> Place | None:
+        """Return the same, also if it is an engine in a Pod that cannot be used yet."""
+        engine = self.in_pod(cluster)
+        return self._pod_place(cluster, engine) if engine else self.of(cluster)
+
+    def in_pod(self, cluster: KINDCluster) -> PodEngine | None:
+        """Return the engine of a KINDCluster if it is a Pod, or is to be one.
+
+        Its class has to exist only until the Pod is created.
+        """
+        name = self.class_of(cluster)
+        offer, facts = self._offer(name), self._pods.facts(cluster.uid)
+        if offer is None and not (facts and facts.any) and not cluster.has_pod_engine:
+            return None
+        return PodEngine(self._pods.namespace, engine_name(cluster.uid), facts, offer, self._pods.event(cluster.uid))
 
     def failure(self, cluster: KINDCluster) -> Failure | None:
         """Return why there is no such place; None if there is one, or if that is not known yet."""
         name = self.class_of(cluster)
-        return None if name == OWN_ENGINE else self._classes.failure(name)
+        if name == OWN_ENGINE:
+            return None if self.shared else no_own_engine()
+        if (engine := self.in_pod(cluster)) is None:
+            return self._classes.failure(name)
+        return engine_failure(engine, self._now()) if engine.facts else self._pods.failure
 
     def allows(self, cluster: KINDCluster) -> bool:
-        """Return whether the namespace of a KINDCluster may use the engine at its place, whatever exists there."""
+        """Return whether the namespace of a KINDCluster may use the engine at its place, whatever exists there.
+
+        If its class is gone, a Pod that exists counts: it was made for this very object.
+        """
         name = self.class_of(cluster)
-        return name == OWN_ENGINE or self._classes.allows(cluster, name)
+        has_pod = self._classes.is_gone(name) and self.in_pod(cluster) is not None
+        return name == OWN_ENGINE or has_pod or self._classes.allows(cluster, name)
 
     def refusal(self, cluster: KINDCluster, others: Callable[[], int]) -> Failure | None:
         """Return why nothing new may be created for a KINDCluster at its place; None if it may.
@@ -62,3 +111,22 @@ class Placement:
         """
         name = self.class_of(cluster)
         return None if name == OWN_ENGINE else self._classes.refusal(cluster, name, others)
+
+    def _offer(self, name: str) -> PodEngines | None:
+        return None if name == OWN_ENGINE else self._classes.pods(name)
+
+    def _pod_place(self, cluster: KINDCluster, engine: PodEngine) -> Place:
+        pod = engine.facts.pod if engine.facts else None
+        service = engine.facts.service if engine.facts else None
+        return Place(
+            pod_place_key(cluster.uid),
+            EndpointMode.EXTERNAL,
+            engine.offer.host_paths if engine.offer else (),
+            tuple(sorted(self._pods.keys.variables(engine.host).items())),
+            PODS,
+            ANY_ADDRESS,
+            engine.host,
+            endpoint_names=(*([service.address] if service and service.address else ()), *LOCAL),
+            api_port=API_PORT,
+            life=pod.uid if pod else "",
+        )

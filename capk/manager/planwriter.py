@@ -14,11 +14,23 @@ from capk.api.objects import Object, SecretFacts
 from capk.errors import ApiError, Conflict, NotFound
 from capk.kindconfig.kubeconfig import secret_digest
 from capk.kube.protocol import KubeApi
+from capk.manager.enginewriter import EngineWriter
 from capk.manager.objectwriter import ObjectWriter, Written
 from capk.manager.records import Executing, Record, Records
 from capk.manager.secretwriter import ForeignSecret, SecretWriter
-from capk.plan.observed import CLAIM, ENDPOINT, FINALIZER, IDENTITY, PROVIDER_ID, REMOVAL, REPLICAS, SECRET
-from capk.plan.plan import AddWorker, Create, Plan
+from capk.plan.observed import (
+    CLAIM,
+    ENDPOINT,
+    ENGINE_REMOVAL,
+    FINALIZER,
+    IDENTITY,
+    PROVIDER_ID,
+    REMOVAL,
+    REPLICAS,
+    SECRET,
+)
+from capk.plan.plan import AddWorker, Create, EngineRemoval, Plan
+from capk.plan.preparation import part_of
 
 
 class Observation(Protocol):
@@ -44,6 +56,7 @@ class PlanWriter:
         client: KubeApi,
         objects: ObjectWriter,
         secrets: SecretWriter,
+        engines: EngineWriter,
         records: Records,
         on_written: Written,
     ) -> None:
@@ -52,6 +65,7 @@ class PlanWriter:
         self._client = client
         self._objects = objects
         self._secrets = secrets
+        self._engines = engines
         self._records = records
         self._on_written = on_written
 
@@ -83,6 +97,10 @@ class PlanWriter:
         if plan.identity:
             raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
         is_claimed = CLAIM not in self._records.refusals(record)
+        if plan.remove_engine and plan.remove_engine.pod_only:
+            await self._remove_engine(record, plan.remove_engine, changed)
+        if is_claimed:
+            await self._create_engine(record, plan, changed)
         may_start = is_claimed or not isinstance(plan.operation, Create | AddWorker)
         if plan.operation is not None and executor is not None and may_start:
             self._records.start(record, plan.operation, executor)
@@ -117,6 +135,8 @@ class PlanWriter:
         Return whether the finalizer is gone, and whether the refusals have changed.
         """
         current, changed, kept = Object(raw), list[str](), False
+        if plan.remove_engine and not await self._remove_engine(record, plan.remove_engine, changed):
+            return False, bool(changed)
         for name, uid in plan.delete_secrets.items():
             gone = await self._part(record, f"{REMOVAL} {name}", self._delete_secret(current, name, uid), changed)
             kept = kept or gone is None
@@ -124,6 +144,28 @@ class PlanWriter:
             return False, bool(changed)
         removal = self._objects.remove_finalizer(self._resource, raw, self._finalizer)
         return await self._part(record, FINALIZER, removal, changed) is not None, bool(changed)
+
+    async def _create_engine(self, record: Record, plan: Plan, changed: list[str]) -> None:
+        """Create objects of an engine, each only if the one before it is there."""
+        for wanted in plan.engine_objects:
+            part = part_of(wanted.resource)
+            if part in self._records.held_back(record):
+                return
+            if await self._part(record, part, self._engines.create(wanted), changed) is None:
+                return
+
+    async def _remove_engine(self, record: Record, removal: EngineRemoval, changed: list[str]) -> bool:
+        """Delete what a plan names of an engine; return whether nothing of it is left to be waited for."""
+        if ENGINE_REMOVAL in self._records.held_back(record):
+            return False
+        gone = {}
+
+        async def remove() -> Mapping[str, Any]:
+            gone[removal.name] = await self._engines.remove(removal)
+            return {}
+
+        await self._part(record, ENGINE_REMOVAL, remove(), changed)
+        return gone.get(removal.name, False)
 
     async def _delete_secret(self, current: Object, name: str, uid: str) -> Mapping[str, Any]:
         """Delete a Secret, unless another one has its name by now."""

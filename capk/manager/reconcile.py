@@ -10,7 +10,9 @@ from capk.kube.protocol import KubeApi
 from capk.kube.recorder import EventRecorder
 from capk.manager.announcer import Announcer
 from capk.manager.controllers import Controller
+from capk.manager.enginepods import EnginePods
 from capk.manager.engines import Engine
+from capk.manager.enginewriter import EngineWriter
 from capk.manager.objectwriter import ObjectWriter, Written
 from capk.manager.observe import ForeignSecrets
 from capk.manager.planwriter import Observation, PlanWriter
@@ -40,6 +42,7 @@ class Reconciler:
         records: Records,
         health: HealthMonitor,
         foreign: ForeignSecrets,
+        pods: EnginePods,
         recorder: EventRecorder,
         metrics: Metrics,
         on_written: Written,
@@ -52,6 +55,7 @@ class Reconciler:
         self._records = records
         objects = ObjectWriter(client, Announcer(recorder, metrics), on_written, records.object_written)
         secrets = SecretWriter(client, foreign)
+        writer = EngineWriter(client, pods)
         self._writers = {
             kind: PlanWriter(
                 controller.resource,
@@ -59,6 +63,7 @@ class Reconciler:
                 client=client,
                 objects=objects,
                 secrets=secrets,
+                engines=writer,
                 records=records,
                 on_written=on_written,
             )
@@ -146,7 +151,8 @@ class Reconciler:
             again, plan = await self._decide(key)
             raw = again.object.raw if again else raw
         raw = await writer.write_status(raw, observed.object, plan)
-        if plan.delete_secrets or plan.remove_finalizer:
+        removes_engine = plan.remove_engine is not None and not plan.remove_engine.pod_only
+        if plan.delete_secrets or plan.remove_finalizer or removes_engine:
             is_gone, refusals_of_deletion_changed = await writer.finish_deletion(raw, plan, record)
             if is_gone:
                 self._vanished.forget(observed.object.uid)

@@ -312,7 +312,9 @@ class Records:
                 record.request = None
                 self._metrics.operation_seconds.labels(lane.value, outcome).observe(self._clock() - began)
 
-        self._lanes.start(record.uid, lane, work, pool=place.pool, name=f"{type(request).__name__} {request.name}")
+        # Only creations are costly for the provider. In all other lanes, an engine that hangs must not delay others.
+        pool = place.pool if lane is Lane.CREATE else place.key
+        self._lanes.start(record.uid, lane, work, pool=pool, name=f"{type(request).__name__} {request.name}")
 
     def operation(self, uid: str) -> OperationFacts | None:
         """Return the running or queued operation."""

@@ -15,6 +15,7 @@ from capk.manager.claimindex import ClaimIndex
 from capk.manager.engineclasses import class_key, place_key
 from capk.manager.machines import Machines
 from capk.plan.claims import Claim, cluster_name, comes_first, holds_name, precedes
+from capk.plan.engineclass import OWN_ENGINE
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
 
@@ -23,19 +24,29 @@ class Relations:
     """Indexes of the objects in the store.
 
     core_version: the server's preferred version of Cluster API's objects; None if Cluster API is not installed.
-    place_of: returns the key of the place of a KINDCluster's kind cluster; see `capk.manager.placement`.
+    place_of: returns the key of the place of a KINDCluster's kind cluster. class_of: returns the KINDEngineClass of its
+    engine; see `capk.manager.placement` for both.
     """
 
-    def __init__(self, store: Store, place_of: Callable[[KINDCluster], str] = lambda cluster: SHARED) -> None:
+    def __init__(
+        self,
+        store: Store,
+        place_of: Callable[[KINDCluster], str] = lambda cluster: SHARED,
+        class_of: Callable[[KINDCluster], str] = lambda cluster: OWN_ENGINE,
+    ) -> None:
         self.core_version: str | None = None
         self.machines = Machines(store)
         self._store = store
         self.place_of = place_of
+        self.class_of = class_of
         self._claims = ClaimIndex(store)
         self._names: dict[Key, str] = {}
         self._places: dict[Key, str] = {}
         self._at: dict[str, set[Key]] = defaultdict(set)
         """Key of a place -> the KINDClusters whose kind clusters are there."""
+        self._classes: dict[Key, str] = {}
+        self._of_class: dict[str, set[Key]] = defaultdict(set)
+        """KINDEngineClass -> the KINDClusters whose engines are of that class."""
         self._wanted_by: dict[str, set[Key]] = defaultdict(set)
         store.listen(names.KIND_CLUSTERS, self._changed)
         store.listen(names.KIND_ENGINE_CLASSES, lambda key: self._choose_again(None))
@@ -61,14 +72,14 @@ class Relations:
         """Return the keys of the places where KINDClusters have, or want, their kind clusters."""
         return set(self._at)
 
-    def count_at(self, place: str) -> int:
-        """Return how many KINDClusters have, or want, their kind clusters at that place."""
-        return len(self._at.get(place, ()))
+    def count_of(self, engine_class: str) -> int:
+        """Return how many KINDClusters have, or want, their kind clusters on an engine of that class."""
+        return len(self._of_class.get(engine_class, ()))
 
-    def first_at_place(self, cluster: KINDCluster) -> int:
-        """Return how many KINDClusters of the namespace come before this one at its place: see `comes_first`."""
+    def first_of_class(self, cluster: KINDCluster) -> int:
+        """Return how many KINDClusters of the namespace come before this one in its class: see `comes_first`."""
         own, installed = self.claim(cluster.key), self.core_version is not None
-        others = self._at.get(self._places.get(cluster.key, ""), set()) - {cluster.key}
+        others = self._of_class.get(self._classes.get(cluster.key, OWN_ENGINE), set()) - {cluster.key}
         return sum(
             comes_first(cluster, own, KINDCluster(raw), self.claim(key), cluster_api_installed=installed)
             for key in others
@@ -150,7 +161,10 @@ class Relations:
         if resource is names.KIND_CONFIGS:
             return {current.key}
         if resource is names.KIND_ENGINE_CLASSES:
-            return {current.key} | self.keys_at(place_key(current.name))
+            # Its status counts its objects: each new one would wake all the others.
+            is_same = _means_the_same(current, Object(self._store.get(current.key) or {}))
+            of_class = set() if is_same else self._of_class.get(current.name, set())
+            return {current.key} | self._with_relatives(of_class)
         if resource is names.NAMESPACES:
             return {key for key in self._places if key.namespace == current.name}
         if resource is names.KIND_MACHINES:
@@ -158,7 +172,7 @@ class Relations:
         rivals = self._competitors(current.key)
         related = {current.key} | self.siblings(current.key)
         workers = {key for cluster in self._kindclusters(related, current) for key in self.workers(cluster)}
-        chosen = class_key(self._places.get(current.key, ""))
+        chosen = class_key(place_key(self._classes.get(current.key, OWN_ENGINE)))
         return related | rivals | workers | ({chosen} if chosen else set())
 
     def kindcluster_named(self, namespace: str, cluster_name: str) -> KINDCluster | None:
@@ -177,7 +191,10 @@ class Relations:
 
     def keys_at(self, place: str) -> set[Key]:
         """Return what a change of the engine at that place affects."""
-        keys = self._at.get(place, set())
+        return self._with_relatives(self._at.get(place, set()))
+
+    def _with_relatives(self, keys: set[Key]) -> set[Key]:
+        """Return these KINDClusters with their KINDMachines and KINDControlPlanes."""
         workers = {key for cluster in self._kindclusters(keys) for key in self.workers(cluster)}
         return keys | workers | {sibling for key in keys for sibling in self.siblings(key)}
 
@@ -221,9 +238,17 @@ class Relations:
     def _choose_again(self, namespace: str | None) -> None:
         """Update the places of KINDClusters, which may depend on the classes, and on the labels of their namespaces."""
         for key in tuple(self._places):
-            raw = self._store.get(key) if namespace in (None, key.namespace) else None
-            if raw and self.place_of(KINDCluster(raw)) != self._places[key]:
-                self._recompute(key)
+            if namespace in (None, key.namespace):
+                self.choose_again(key)
+
+    def choose_again(self, key: Key) -> None:
+        """Update the place of a KINDCluster, whose engine may have appeared or vanished."""
+        raw = self._store.get(key)
+        if raw is None or key not in self._places:
+            return
+        cluster = KINDCluster(raw)
+        if (self.place_of(cluster), self.class_of(cluster)) != (self._places[key], self._classes[key]):
+            self._recompute(key)
 
     def _recompute(self, key: Key) -> None:
         raw = self._store.get(key)
@@ -231,13 +256,26 @@ class Relations:
             _discard(self._wanted_by, name, key)
         if (place := self._places.pop(key, None)) is not None:
             _discard(self._at, place, key)
+            _discard(self._of_class, self._classes.pop(key), key)
         if raw is None:
             return
         cluster = KINDCluster(raw)
         self._names[key] = name = cluster_name(cluster, self.claim(key))
         self._places[key] = place = self.place_of(cluster)
         self._at[place].add(key)
+        self._classes[key] = chosen = self.class_of(cluster)
+        self._of_class[chosen].add(key)
         self._wanted_by[name].add(key)
+
+
+def _means_the_same(one: Object, other: Object) -> bool:
+    """Return whether two versions of an object differ in the status only."""
+    return (one.uid, one.generation, one.labels, one.annotations) == (
+        other.uid,
+        other.generation,
+        other.labels,
+        other.annotations,
+    )
 
 
 def _discard(index: dict[str, set[Key]], value: str, key: Key) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from capk.api.names import Reason, Resource
 from capk.api.objects import Key, Object
+from capk.engine.place import PODS
 from capk.kube.protocol import KubeApi
 from capk.manager.records import Record, Records
 from capk.plan.deletion import SETTLE_SECONDS
@@ -66,8 +67,9 @@ class VanishedObjects:
             # Only this record shows that the kind cluster is complete, until the object is back and can be written.
             self._health.forget(record.uid)
             return HIDDEN_SECONDS
-        if removal is None or record.executor is None or is_hidden:
-            # Nothing is left to remove, or the object only left this provider's watch filter.
+        if removal is None or record.executor is None or is_hidden or record.executor.place.pool == PODS:
+            # Nothing is left to remove, or the object only left this provider's watch filter. An engine in a Pod goes
+            # as a whole, with all that it has.
             self.forget(record.uid)
             return None
         record.vanished = True

@@ -21,6 +21,7 @@ from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.dueoperation import read_when_due
 from capk.plan.engineclass import not_allowed_status
 from capk.plan.engineid import another_engine, claimed_engine
+from capk.plan.enginepods import lost_engine
 from capk.plan.marks import Mark
 from capk.plan.observed import CLAIM, Observed, OperationFacts
 from capk.plan.ownership import (
@@ -361,7 +362,8 @@ def _with_engine_address(observed: Observed, spec: Mapping[str, Any]) -> Mapping
 def _with_engine_names(observed: Observed, config: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration with a certificate for the host under which clients reach the API server."""
     address, host = observed.policy.api_server_address, observed.policy.endpoint_host
-    return config if host in ("", address) else with_certificate_names(config, [address, host])
+    names_of_it = [address, host, *observed.policy.endpoint_names]
+    return config if host in ("", address) else with_certificate_names(config, names_of_it)
 
 
 def _next_attempt(cluster: KINDCluster) -> int:
@@ -402,11 +404,15 @@ def _marked(config: dict[str, Any], mark: Mark) -> dict[str, Any]:
 
 
 def _with_known_port(observed: Observed, config: dict[str, Any]) -> dict[str, Any]:
-    """Publish a recreated cluster on the port of the stored endpoint, which never changes (C10)."""
-    endpoint = observed.object.endpoint
+    """Publish the API server on the port that its place gives.
+
+    Elsewhere, a recreated cluster gets that of the stored endpoint, which never changes (C10).
+    """
+    endpoint, networking = observed.object.endpoint, config.get("networking") or {}
+    if observed.policy.api_server_port:
+        return {**config, "networking": {**networking, "apiServerPort": observed.policy.api_server_port}}
     if endpoint is None or observed.policy.endpoint is not EndpointMode.EXTERNAL:
         return config
-    networking = config.get("networking") or {}
     # For kind, 0 means any free port, like a missing value.
     return {**config, "networking": {**networking, "apiServerPort": networking.get("apiServerPort") or endpoint[1]}}
 
@@ -436,10 +442,10 @@ def _is_announced(observed: Observed, reason: Reason) -> bool:
 def _missing(observed: Observed) -> dict[str, Any]:
     cluster = f'kind cluster "{observed.cluster_name}"'
     lost = f"All control-plane nodes of the {cluster} were" if observed.engine.exists else f"The {cluster} was"
-    message = (
-        f"{lost} deleted outside this object, and its data is gone. "
-        "Delete the object, or set spec.recreatePolicy to Always to get a new, empty cluster."
-    )
+    lost = f"{lost} deleted outside this object, and its data is gone."
+    if observed.pod_engine and observed.pod_engine.is_gone:
+        lost = lost_engine(observed.pod_engine)
+    message = f"{lost} Delete the object, or set spec.recreatePolicy to Always to get a new, empty cluster."
     gone = {Condition.NODES_RUNNING: false(Reason.MISSING, "There is no kind cluster.")}
     status = _waiting(observed, Reason.MISSING, message, gone)
     return {**status, "ready": False, "nodes": []}

@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, Condition, Reason
+from capk.diagnosis.failures import Failure
 from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.engineclass import is_proven_own
 from capk.plan.engineid import another_engine
-from capk.plan.observed import FINALIZER, REMOVAL, Observed
+from capk.plan.enginepods import PodEngine
+from capk.plan.observed import ENGINE_REMOVAL, FINALIZER, REMOVAL, Observed
 from capk.plan.ownership import (
     Ownership,
     has_begun_here,
@@ -18,10 +21,14 @@ from capk.plan.ownership import (
     unmarked_ids,
     was_completed,
 )
-from capk.plan.plan import Delete, Goal, Plan, ReadAccess
+from capk.plan.plan import Delete, EngineRemoval, Goal, Plan, ReadAccess
 from capk.plan.secrets import own_among
 from capk.plan.status import AWAITS_CLASS, AWAITS_ENGINE, Verdict, blocked_deletion, kindcluster_status, true
 
+ENGINE_SECONDS = 30.0
+"""How often to look whether the Pod of an engine is gone, beside the events of its watch."""
+LATE_SECONDS = 120.0
+"""How long the end of a Pod may take."""
 SETTLE_SECONDS = 10.0
 """How long after a cancelled creation the engine may still add one of its containers, because it copies a volume."""
 
@@ -42,6 +49,8 @@ def plan_deletion(observed: Observed) -> Plan:
     if observed.workers.under_way:
         # A container that appeared after the removal would stay, and a retained kind cluster keeps only whole nodes.
         return Plan(cancel_workers=True, status=_deleting(observed), requeue_seconds=WORKERS_SECONDS)
+    if observed.pod_engine is not None:
+        return _delete_engine(observed, observed.pod_engine)
     is_unfinished = _is_unfinished(observed)
     if cluster.retains and not is_unfinished:
         return _finish_deletion(observed)
@@ -71,6 +80,44 @@ def plan_deletion(observed: Observed) -> Plan:
             return _prove(observed)
         case _:
             return _delete(observed, settle_seconds=SETTLE_SECONDS if may_appear else 0.0)
+
+
+def _delete_engine(observed: Observed, engine: PodEngine) -> Plan:
+    """Delete the engine in a Pod, and the kind cluster with it; the executor of kind has nothing to do.
+
+    What this decides is proven once more before anything is deleted, and the absence of the Pod before the rest goes.
+    """
+    facts = engine.facts
+    if facts is None:
+        return _await_engine(observed)
+    if observed.object.retains and (facts.pod or facts.claim) and was_completed(observed):
+        failure = Failure(
+            Reason.ENGINE_NOT_ALLOWED,
+            f"spec.deletionPolicy is Retain, but the engine is {engine.title}, which goes with this object. Save what "
+            "you need, then set spec.deletionPolicy to Delete.",
+        )
+        return Plan(status=_deleting(observed, {Condition.DELETING: true(failure.reason, failure.message)}))
+    removal = EngineRemoval(engine.namespace, engine.name, observed.object.uid)
+    if facts.pod is None:
+        finish = _finish_deletion(observed)
+        return replace(finish, remove_engine=removal, requeue_seconds=ENGINE_SECONDS)
+    message = f"Deleting {engine.title} with the kind cluster."
+    words = observed.refusals.get(ENGINE_REMOVAL)
+    verdict = true(Reason.DELETING, message)
+    if words:
+        verdict = true(Reason.DELETION_FAILED, f"The API server refuses to delete {engine.title}: {words}")
+    elif facts.pod.is_deleting and _is_late(observed):
+        node = f"node {facts.pod.node}" if facts.pod.node else "its node"
+        verdict = true(Reason.DELETING, f"{message} Waiting for {node} to end it; is that node running?")
+    status = _deleting(observed, {Condition.DELETING: verdict})
+    is_under_way = facts.pod.is_deleting or ENGINE_REMOVAL in observed.held_back
+    return Plan(status=status, remove_engine=None if is_under_way else removal, requeue_seconds=ENGINE_SECONDS)
+
+
+def _is_late(observed: Observed) -> bool:
+    """Return whether the deletion has lasted so long that something is wrong."""
+    since = observed.object.metadata.get("deletionTimestamp")
+    return bool(since) and (observed.now - datetime.fromisoformat(since)).total_seconds() > LATE_SECONDS
 
 
 def _is_unfinished(observed: Observed) -> bool:
@@ -171,6 +218,8 @@ def _finish_deletion(observed: Observed) -> Plan:
 def _refused(observed: Observed, secrets: Collection[str]) -> dict[str, Any] | None:
     """Return a status with what keeps the object from going; None if nothing is known to."""
     parts = {f"{REMOVAL} {name}": f"to delete Secret {name}" for name in secrets}
+    if observed.pod_engine is not None:
+        parts[ENGINE_REMOVAL] = f"to delete the objects of {observed.pod_engine.title}"
     parts[FINALIZER] = f"to remove the finalizer {KIND_CLUSTER_FINALIZER}"
     refused = [f"{what}: {observed.refusals[part]}" for part, what in parts.items() if part in observed.refusals]
     if not refused:

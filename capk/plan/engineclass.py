@@ -102,7 +102,17 @@ def incomplete_class(name: str) -> Failure:
     """Return the failure of an object whose class names no engine that this release knows."""
     return Failure(
         Reason.ENGINE_CLASS_NOT_FOUND,
-        f"KINDEngineClass {name} has no engine that this release of the provider can use. Correct its spec.docker.",
+        f"KINDEngineClass {name} has no engine that this release of the provider can use. Correct its spec.",
+    )
+
+
+def no_own_engine() -> Failure:
+    """Return the failure of an object without a class under a provider without an engine of its own."""
+    return Failure(
+        Reason.ENGINE_CLASS_NOT_FOUND,
+        "This provider has no container engine of its own (--no-shared-engine), and no KINDEngineClass is the "
+        "default one of this namespace. Create the object again with spec.engine.className; "
+        "`kubectl get kindengineclasses` lists the classes.",
     )
 
 

@@ -20,6 +20,9 @@ def another_engine(observed: Observed) -> Failure | None:
     change it. An engine without an id is another one than an engine that had an id.
     """
     engine, known = observed.engine, observed.object.engine_id
+    if observed.pod_engine is not None:
+        # It is found by the uid of the object, whatever id Docker has.
+        return None
     is_asked = engine.id or (engine.was_listed and engine.lists_nodes)
     if not _has_cluster(observed) or not known or not is_asked or known == engine.id:
         return None

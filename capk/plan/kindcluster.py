@@ -21,12 +21,16 @@ from capk.plan.engineid import another_engine, released_engine
 from capk.plan.observed import CLAIM, Observed
 from capk.plan.ownership import Ownership, adoptable_as, has_left_nothing, ownership, was_completed
 from capk.plan.plan import Create, Plan
+from capk.plan.preparation import keep_engine, with_engine
 from capk.plan.running import keep_running
 from capk.plan.runningstatus import made_facts
 from capk.plan.status import false, kindcluster_status, paused_status
 
 FRESH_SECONDS = 3.0
 """How long a new object waits for its owner Cluster without a status: most get it quickly, and a status is a write."""
+
+STARTING_SECONDS = 30.0
+"""How soon to look again why an engine in a Pod does not answer yet."""
 
 REMOVAL_SECONDS = 1.0
 """How soon to look again whether a removal has ended."""
@@ -72,6 +76,8 @@ def stay_paused(observed: Observed) -> Plan | None:
 def hold_move(observed: Observed, plan: Plan) -> Plan:
     """Block `clusterctl move` while a creation runs, because the target could not continue it (C30).
 
+    An engine in a Pod blocks it for as long as it lives, because it stays in its management cluster.
+
     The annotation is set with the claim and removed with the identity, so it costs no write. A paused object loses it
     too.
     """
@@ -80,6 +86,10 @@ def hold_move(observed: Observed, plan: Plan) -> Plan:
     is_left_alone = cluster.is_left_to_others or cluster.is_deleting
     if is_left_alone or CLAIM in observed.held_back:
         return plan
+    if observed.pod_engine and observed.pod_engine.facts and observed.pod_engine.facts.any:
+        is_held = held == names.HELD_BY_ENGINE
+        stays = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_ENGINE}
+        return plan if is_held else replace(plan, annotations={**plan.annotations, **stays})
     creates = isinstance(plan.operation, Create) or (latest is not None and isinstance(latest.request, Create))
     if creates and held is None:
         return replace(plan, annotations={**plan.annotations, names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION})
@@ -195,7 +205,9 @@ def await_engine(observed: Observed) -> Plan | None:
         return Plan(requeue_seconds=1.0)
     if engine.failure is None:
         return None
-    return Plan(status=kindcluster_status(observed, {}))
+    # Events with the cause of a slow start are looked for, no watch delivers them.
+    again = STARTING_SECONDS if engine.failure.reason is Reason.STARTING_ENGINE else None
+    return Plan(status=kindcluster_status(observed, {}), requeue_seconds=again)
 
 
 def await_own_engine(observed: Observed) -> Plan | None:
@@ -269,17 +281,29 @@ def _conflict(observed: Observed) -> str:
 
 
 def create(observed: Observed) -> Plan | None:
-    """Create the kind cluster if there is none or only an incomplete one."""
-    return creation.plan_creation(observed)
+    """Create the kind cluster if there is none or only an incomplete one, and its engine before it."""
+    return with_engine(observed, creation.plan_creation(observed))
+
+
+def end_lost_operation(observed: Observed) -> Plan | None:
+    """End the operation on an engine in a Pod that is gone: its commands would wait for an answer."""
+    engine = observed.pod_engine
+    pod = engine.facts.pod if engine and engine.facts else None
+    if engine is None or engine.facts is None or observed.operation is None:
+        return None
+    is_lost = pod is None or pod.is_deleting or pod.has_ended
+    return Plan(cancel_operation=True) if is_lost else None
 
 
 _STEPS: tuple[Callable[[Observed], Plan | None], ...] = (
     leave_to_others,
     stay_paused,
     delete,
+    end_lost_operation,
     creation.show_progress,
     await_owner,
     check_name,
+    keep_engine,
     await_engine,
     await_own_engine,
     check_engine_allowed,

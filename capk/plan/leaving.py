@@ -40,7 +40,9 @@ def plan_removal(observed: MachineObserved) -> Plan:
         return Plan(status=_deleting(observed, {Condition.DELETING: true(Reason.WAITING_FOR_INFRASTRUCTURE, message)}))
     if _goes_with_its_cluster(observed) or observed.infrastructure is None:
         return _finish(observed)
-    engine = observed.infrastructure.engine
+    engine, in_pod = observed.infrastructure.engine, observed.infrastructure.pod_engine
+    if in_pod is not None and in_pod.is_gone:
+        return _finish(observed)
     if not engine.answers:
         return _await_engine(observed)
     if failure := another_engine(observed.infrastructure):

@@ -23,13 +23,16 @@ from capk.diagnosis.failures import Failure
 from capk.kindconfig.config import LOAD_BALANCER
 from capk.kindconfig.ports import PortRange
 from capk.plan.claims import Claim
+from capk.plan.enginepods import PodEngine
 from capk.plan.marks import Mark
 from capk.plan.plan import Goal, OperationRequest
 
 CLAIM, IDENTITY, ENDPOINT, REPLICAS, SECRET = "claim", "identity", "endpoint", "replicas", "secret"
 PROVIDER_ID = "providerid"
 """The parts of a plan that the API server may refuse one by one; a Secret's part ends with a space and its name."""
-REMOVAL, FINALIZER = "removal", "finalizer"
+ENGINE = "engine"
+"""The same for the objects of an engine in a Pod; a space and the kind follow."""
+REMOVAL, FINALIZER, ENGINE_REMOVAL = "removal", "finalizer", "engine removal"
 """The same while an object is deleted: the deletion of a Secret (a space and its name follow), and the last write."""
 
 
@@ -45,6 +48,10 @@ class Policy:
     """IP address of the engine's machine on which API servers listen, if the KINDEngineClass gives it, not the spec."""
     endpoint_host: str = ""
     """Where clients reach these API servers; empty: at the address that kind reports."""
+    endpoint_names: tuple[str, ...] = ()
+    """Further names and addresses under which clients may reach them."""
+    api_server_port: int = 0
+    """Port on which API servers listen, if the place gives it; 0: the spec decides, or kind."""
     ports: PortRange | None = None
     """Ports of the engine's machine for those that a spec leaves open; None: kind chooses them."""
     wait_seconds: int = 120
@@ -302,6 +309,8 @@ class Observed(_WithGoals):
     engine_refusal: Failure | None = None
     """Why nothing new may be created for the object on that engine."""
     engine: EngineFacts = EngineFacts()
+    pod_engine: PodEngine | None = None
+    """The engine, if it is a Pod of the object's own; see `capk.plan.preparation`."""
     operation: OperationFacts | None = None
     goals: Mapping[Goal, GoalFacts] = field(default_factory=dict)
     made: str | None = None

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from capk.api.names import Resource
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.ports import PortRange
 from capk.plan.marks import Mark
@@ -266,6 +267,31 @@ OperationRequest = (
 
 
 @dataclass(frozen=True)
+class EngineObject:
+    """One object of an engine in a Pod, to be created.
+
+    hosts: if it is the Secret, the names and addresses for the certificate in it, which is not yet in the body.
+    """
+
+    resource: Resource
+    body: Mapping[str, Any] = field(repr=False)
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EngineRemoval:
+    """Objects of an engine in a Pod, to be deleted: those of that name that have the label with the uid.
+
+    cluster_uid: of the KINDCluster. pod_only: whether the other objects stay, because another Pod will follow.
+    """
+
+    namespace: str
+    name: str
+    cluster_uid: str
+    pod_only: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """Work for one reconcile of one object; an empty plan changes nothing."""
 
@@ -284,6 +310,10 @@ class Plan:
     """Value of the identity annotation, stored before anything else of a complete kind cluster."""
     engine_id: str | None = None
     """Stored with `identity` or `kube_system_uid`; not worth a write of its own."""
+    remove_engine: EngineRemoval | None = None
+    """Delete the Pod of the engine now; the other objects, and after them the Secrets, when it is proven gone."""
+    engine_objects: tuple[EngineObject, ...] = ()
+    """Created in this order once the finalizer is stored (C8)."""
     operation: OperationRequest | None = None
     """Started once the finalizer and the claim are stored (C8)."""
     secrets: tuple[Mapping[str, Any], ...] = ()

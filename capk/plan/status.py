@@ -9,6 +9,7 @@ from capk.api.conditions import Status, find, set_condition
 from capk.api.names import KIND_CONFIGS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION, Condition, Reason, Resource
 from capk.api.objects import Object, OwnerCluster
 from capk.diagnosis.failures import Failure
+from capk.plan.enginepods import PodEngine, lost_engine
 from capk.plan.machines import was_joined
 from capk.plan.observed import EngineFacts, GoalFacts, MachineObserved, Observed
 
@@ -82,14 +83,14 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
     cluster, now = observed.object, observed.now
     before = list(cluster.status.get("conditions") or ())
     unobserved = {part: UNKNOWN for part in _PARTS if find(before, part) is None}
-    engine = _engine_verdict(observed.engine)
+    engine = _pod_verdict(observed, observed.pod_engine) if observed.pod_engine else _engine_verdict(observed.engine)
     after = _with_verdicts(before, unobserved | RUNS_FREELY | engine | dict(verdicts), cluster.generation, now)
     after = _with_verdicts(after, {Condition.READY: _summary(after, _PARTS)}, cluster.generation, now)
     history = [*(cluster.status.get("history") or ()), *_transitions(before, after, now)]
     status = {
         **cluster.status,
         "clusterName": observed.cluster_name,
-        "engine": {"className": observed.engine_class} if observed.engine_class else None,
+        "engine": _engine_status(observed),
         **fields,
         "conditions": after,
         "observedGeneration": cluster.generation,
@@ -121,6 +122,32 @@ def _engine_verdict(engine: EngineFacts) -> dict[Condition, Verdict]:
     if engine.failure is not None:
         return {Condition.ENGINE_AVAILABLE: false(engine.failure.reason, engine.failure.message)}
     return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if engine.answers else {}
+
+
+def _pod_verdict(observed: Observed, engine: PodEngine) -> dict[Condition, Verdict]:
+    """Return the same for an engine in a Pod, which is either missing or cannot be moved."""
+    if engine.is_gone:
+        is_lost = observed.object.completed_attempt is not None
+        return {Condition.ENGINE_AVAILABLE: false(Reason.MISSING, lost_engine(engine))} if is_lost else {}
+    if not observed.engine.answers:
+        return _engine_verdict(observed.engine)
+    stays = f"The engine is {engine.title}. `clusterctl move` cannot take it elsewhere, so an annotation blocks it."
+    return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS, stays)}
+
+
+def _engine_status(observed: Observed) -> dict[str, Any] | None:
+    """Return status.engine; None for the provider's own engine."""
+    engine, stored = observed.pod_engine, observed.object.status.get("engine") or {}
+    if not observed.engine_class:
+        return None
+    if engine is None:
+        return {"className": observed.engine_class}
+    if engine.facts is None:
+        return {**stored, "className": observed.engine_class}
+    pod = engine.facts.pod
+    placed = {"node": pod.node, "restarts": pod.restarts} if pod and pod.node else {}
+    shown = {"pod": f"{engine.namespace}/{engine.name}", "address": engine.host, **placed}
+    return {"className": observed.engine_class, **(shown if engine.facts.any else {})}
 
 
 def _machine_summary(observed: MachineObserved, conditions: Sequence[Mapping[str, Any]]) -> Verdict:

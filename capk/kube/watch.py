@@ -1,0 +1,69 @@
+"""Follows the objects of one kind in one namespace: one list, then a watch that goes on where the last one has ended.
+
+kopf watches a kind in all namespaces of its scope, which would need rights on every Pod of the management cluster.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from capk.api.names import Resource
+from capk.errors import ApiError
+from capk.kube.protocol import Change, KubeApi, Listing
+
+FIRST_PAUSE_SECONDS: Final = 1.0
+LONGEST_PAUSE_SECONDS: Final = 30.0
+"""Pauses between two attempts, each twice as long as the one before."""
+
+log = logging.getLogger(__name__)
+
+
+async def follow(
+    client: KubeApi,
+    resource: Resource,
+    namespace: str,
+    selector: str,
+    *,
+    on_list: Callable[[Listing], None],
+    on_change: Callable[[Change], None],
+    on_failure: Callable[[ApiError], None],
+) -> None:
+    """Report the objects that a label selector selects, until cancelled.
+
+    on_list: called with all of them, at first and whenever changes may have been missed. on_failure: called with each
+    error of the API server; the next attempt comes after a pause.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            listing = await client.list(resource, namespace, label_selector=selector)
+            on_list(listing)
+            pause = FIRST_PAUSE_SECONDS
+            await _watch(client, resource, namespace, selector, listing.resource_version, on_change)
+        except ApiError as error:
+            if error.status != HTTPStatus.GONE:
+                log.warning("Following %s in namespace %s failed: %s", resource.plural, namespace, error)
+                on_failure(error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+async def _watch(
+    client: KubeApi,
+    resource: Resource,
+    namespace: str,
+    selector: str,
+    version: str,
+    on_change: Callable[[Change], None],
+) -> None:
+    """Watch until an error ends it. Raises ApiError."""
+    while True:
+        began = asyncio.get_running_loop().time()
+        async for change in client.watch(resource, namespace, label_selector=selector, version=version):
+            version = change.version
+            if change.type != "BOOKMARK":
+                on_change(change)
+        # A server or proxy may end each watch immediately.
+        await asyncio.sleep(max(0.0, began + FIRST_PAUSE_SECONDS - asyncio.get_running_loop().time()))

@@ -1,0 +1,67 @@
+"""Deletes engines in Pods whose KINDClusters are gone, as after the removal of a finalizer by hand."""
+
+import asyncio
+import logging
+from typing import Final
+
+from capk.api import names
+from capk.api.objects import Object
+from capk.errors import ApiError
+from capk.kube.protocol import KubeApi
+from capk.manager.enginepods import EnginePods
+from capk.manager.enginewriter import EngineWriter
+from capk.plan.enginepod import engine_name
+from capk.plan.plan import EngineRemoval
+from capk.runtime.store import Store
+from capk.settings import Settings
+
+PAUSE_SECONDS: Final = 2.0
+"""How long to wait for further changes, which come in bursts."""
+
+log = logging.getLogger(__name__)
+
+
+class Orphans:
+    """Looks for engines without an object when it is asked to, and deletes them.
+
+    A provider of one namespace, or with a watch filter, deletes none: it does not know whose they are.
+    """
+
+    def __init__(self, store: Store, client: KubeApi, pods: EnginePods, settings: Settings) -> None:
+        self._store = store
+        self._client = client
+        self._pods = pods
+        self._writer = EngineWriter(client, pods)
+        self._is_responsible = not settings.namespace and not settings.watch_filter
+        self._due = asyncio.Event()
+
+    def look(self) -> None:
+        """Look for engines without an object soon."""
+        if self._is_responsible and self._pods.are_known:
+            self._due.set()
+
+    async def run(self) -> None:
+        """Delete engines without an object whenever there may be some, until cancelled."""
+        while True:
+            await self._due.wait()
+            await asyncio.sleep(PAUSE_SECONDS)
+            self._due.clear()
+            try:
+                await self._remove_all()
+            except ApiError as error:
+                log.warning("Engines without an object could not be deleted; the next resync tries again: %s", error)
+
+    async def _remove_all(self) -> None:
+        """Delete the engines of objects that a list of all objects, read after they were seen, does not have.
+
+        Raises ApiError.
+        """
+        known = {Object(raw).uid for raw in self._store.values(names.KIND_CLUSTERS)}
+        suspects = self._pods.owners().keys() - known - {""}
+        if not suspects:
+            return
+        listing = await self._client.list(names.KIND_CLUSTERS)
+        for uid in suspects - {Object(raw).uid for raw in listing.items}:
+            removal = EngineRemoval(self._pods.namespace, engine_name(uid), uid)
+            log.warning("The KINDCluster of the engine %s is gone. Deleting the engine.", removal.name)
+            await self._writer.remove(removal)

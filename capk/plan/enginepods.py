@@ -1,0 +1,266 @@
+"""What is known of an engine in a Pod: facts from its objects, parsed and bounded, and why it cannot be used. Pure.
+
+The kubelet, the scheduler and registries write the texts in them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from capk.api import names
+from capk.api.names import Reason
+from capk.api.objects import Key, Object
+from capk.api.podengines import PodEngines
+from capk.diagnosis.failures import Failure
+from capk.redaction import one_line, redact
+
+MOST_OF_A_TEXT: Final = 512
+_MOST_LOOKED_AT: Final = 4096
+_IMAGE_TROUBLES: Final = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+)
+_CRASHING: Final = "CrashLoopBackOff"
+_OOM_KILLED: Final = "OOMKilled"
+_ENDED: Final = ("Failed", "Succeeded")
+"""Phases of a Pod whose containers never run again."""
+EVENT_SECONDS: Final = 60.0
+"""After this time, the cause of a late start is looked for in the Events of the Pod."""
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What all objects of an engine say of their KINDCluster.
+
+    cluster_uid: decides whose it is. cluster: where that KINDCluster is, to find it quickly.
+    """
+
+    uid: str
+    cluster_uid: str
+    cluster: Key
+    class_name: str
+    is_deleting: bool
+
+
+@dataclass(frozen=True)
+class PodFacts(Owned):
+    """A Pod of an engine.
+
+    has_ended: whether its containers never run again, as after an eviction; `why` then has the cause.
+    unscheduled: the scheduler's message while no node has room; empty otherwise.
+    waiting: why the container does not run: reason and message. last: reason and exit code of its last end.
+    container_id, restarts: another value is another life of the container. has_claim: whether its data outlives it.
+    """
+
+    created_at: datetime
+    node: str = ""
+    is_ready: bool = False
+    is_scheduled: bool = False
+    has_ended: bool = False
+    why: str = ""
+    unscheduled: str = ""
+    waiting: tuple[str, str] = ("", "")
+    last: tuple[str, int] = ("", 0)
+    container_id: str = ""
+    restarts: int = 0
+    memory: str = ""
+    has_claim: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its engine can be asked."""
+        return self.is_ready and not (self.is_deleting or self.has_ended)
+
+    @property
+    def life(self) -> tuple[str, str, int]:
+        """Differs after each restart."""
+        return self.uid, self.container_id, self.restarts
+
+
+@dataclass(frozen=True)
+class ServiceFacts(Owned):
+    """The Service of an engine. address: its ClusterIP; empty until it has one."""
+
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class EnginePodFacts:
+    """The objects of one engine, as far as they are watched; none exist where it is None."""
+
+    pod: PodFacts | None = None
+    service: ServiceFacts | None = None
+    claim: Owned | None = None
+
+    @property
+    def any(self) -> Owned | None:
+        """Any of the objects."""
+        return self.pod or self.service or self.claim
+
+
+@dataclass(frozen=True)
+class PodEngine:
+    """The engine in a Pod of one KINDCluster.
+
+    name: of all its objects, which are in `namespace`. facts: None until all engines have been listed.
+    offer: what its class describes; None if the class does not exist any more, or describes something else.
+    event: the newest warning of Kubernetes about a Pod that starts slowly; empty if none was looked for.
+    """
+
+    namespace: str
+    name: str
+    facts: EnginePodFacts | None = None
+    offer: PodEngines | None = None
+    event: str = ""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is no engine that could have a kind cluster: it has never been made, or its data is lost."""
+        if self.facts is None or self.facts.claim is not None:
+            return False
+        return self.facts.pod is None or self.facts.pod.has_ended
+
+    @property
+    def host(self) -> str:
+        """The name under which the engine and its API servers are reached."""
+        return f"{self.name}.{self.namespace}.svc"
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"Pod {self.namespace}/{self.name}"
+
+
+def pod_facts(raw: Mapping[str, Any]) -> PodFacts:
+    """Return the facts of a Pod."""
+    pod, status = Object(raw), raw.get("status") or {}
+    phase = str(status.get("phase") or "")
+    scheduled = _condition(status, "PodScheduled")
+    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    ended = (container.get("lastState") or {}).get("terminated") or {}
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    volumes = pod.spec.get("volumes") or ()
+    return PodFacts(
+        **_owned(pod),
+        created_at=pod.created_at,
+        node=_text(pod.spec.get("nodeName"), 253),
+        is_ready=phase == "Running" and _condition(status, "Ready").get("status") == "True",
+        is_scheduled=bool(pod.spec.get("nodeName")),
+        has_ended=phase in _ENDED,
+        why=_join(status.get("reason"), status.get("message")) if phase in _ENDED else "",
+        unscheduled=_unscheduled(scheduled),
+        waiting=(_text(waiting.get("reason"), 64), _text(waiting.get("message"))),
+        last=(_text(ended.get("reason"), 64), _number(ended.get("exitCode"))),
+        container_id=_text(container.get("containerID"), 128),
+        restarts=_number(container.get("restartCount")),
+        memory=_memory(pod),
+        has_claim=any(isinstance(volume, Mapping) and volume.get("persistentVolumeClaim") for volume in volumes),
+    )
+
+
+def service_facts(raw: Mapping[str, Any]) -> ServiceFacts:
+    """Return the facts of a Service."""
+    service = Object(raw)
+    address = _text(service.spec.get("clusterIP"), 64)
+    return ServiceFacts(**_owned(service), address="" if address == "None" else address)
+
+
+def claim_facts(raw: Mapping[str, Any]) -> Owned:
+    """Return the facts of a claim for a volume."""
+    return Owned(**_owned(Object(raw)))
+
+
+def engine_failure(engine: PodEngine, now: datetime) -> Failure | None:
+    """Return why an engine in a Pod cannot be used; None if it can, or if there is no Pod."""
+    pod = engine.facts.pod if engine.facts else None
+    if pod is None or pod.is_usable:
+        return None
+    if pod.is_deleting:
+        data = "" if pod.has_claim else " The data of the kind cluster goes with it."
+        return Failure(Reason.ENGINE_UNREACHABLE, f"{engine.title} of the engine is being deleted.{data}")
+    if pod.has_ended:
+        return Failure(Reason.ENGINE_UNREACHABLE, f"{engine.title} of the engine has ended{_colon(pod.why)}.")
+    if pod.unscheduled:
+        message = f"No node has room for {engine.title} of the engine: {pod.unscheduled}"
+        return Failure(Reason.ENGINE_UNSCHEDULABLE, message)
+    return _container_failure(engine, pod, now)
+
+
+def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failure:
+    reason, message = pod.waiting
+    if reason in _IMAGE_TROUBLES:
+        cause = f"The image of {engine.title} cannot be pulled on node {pod.node}{_colon(message or reason)}."
+        return Failure(
+            Reason.ENGINE_IMAGE_NOT_FOUND, f"{cause} Ask the administrator to correct the KINDEngineClass's image."
+        )
+    if pod.last[0] == _OOM_KILLED:
+        limit = f" of {pod.memory}" if pod.memory else ""
+        return Failure(
+            Reason.OUT_OF_MEMORY,
+            f"{engine.title} of the engine was ended because it needed more than its limit{limit} of memory. Create "
+            "the object again with more in spec.engine.resources.memory, or with fewer nodes.",
+        )
+    if reason == _CRASHING:
+        last = f"{pod.last[0]}, exit code {pod.last[1]}" if pod.last[0] else ""
+        log = f"`kubectl logs --previous -n {engine.namespace} {engine.name}` shows its output."
+        message = f"{engine.title} of the engine has crashed {pod.restarts} times{_colon(last)}. {log}"
+        return Failure(Reason.ENGINE_CRASHING, message)
+    if not pod.is_scheduled:
+        return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine waits for the scheduler.")
+    told = _colon(engine.event or message) if is_late(pod, now) else ""
+    return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine starts on node {pod.node}{told}.")
+
+
+def is_late(pod: PodFacts, now: datetime) -> bool:
+    """Return whether a Pod that has a node is not ready after so long that its Events may hold the cause."""
+    return pod.is_scheduled and not pod.is_usable and (now - pod.created_at).total_seconds() > EVENT_SECONDS
+
+
+def lost_engine(engine: PodEngine) -> str:
+    """Return what became of an engine that is gone, as sentences."""
+    pod = engine.facts.pod if engine.facts else None
+    cause = f" ended{_colon(pod.why)}" if pod else " was deleted, for example by a drain of its node"
+    return f"{engine.title} of the engine{cause}. The data of the kind cluster went with it."
+
+
+def _owned(obj: Object) -> dict[str, Any]:
+    where = obj.annotations.get(names.ENGINE_CLUSTER_NAMESPACE_ANNOTATION, "")
+    name = obj.annotations.get(names.ENGINE_CLUSTER_NAME_ANNOTATION, "")
+    return {
+        "uid": obj.uid,
+        "cluster_uid": obj.labels.get(names.ENGINE_CLUSTER_LABEL, ""),
+        "cluster": Key(names.KIND_CLUSTERS.kind, where, name),
+        "class_name": obj.annotations.get(names.ENGINE_CLASS_ANNOTATION, ""),
+        "is_deleting": obj.is_deleting,
+    }
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    return next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
+
+
+def _unscheduled(condition: Mapping[str, Any]) -> str:
+    if condition.get("status") != "False":
+        return ""
+    return _text(condition.get("message")) or _text(condition.get("reason"), 64) or "no reason given"
+
+
+def _memory(pod: Object) -> str:
+    container: Mapping[str, Any] = next(iter(pod.spec.get("containers") or ()), {})
+    return _text(((container.get("resources") or {}).get("limits") or {}).get("memory"), 32)
+
+
+def _join(reason: Any, message: Any) -> str:
+    return ": ".join(part for part in (_text(reason, 64), _text(message).rstrip(".")) if part)
+
+
+def _colon(text: str) -> str:
+    return f": {text.rstrip('.')}" if text else ""
+
+
+def _text(value: Any, most: int = MOST_OF_A_TEXT) -> str:
+    return one_line(redact(str(value or "")[:_MOST_LOOKED_AT]))[:most]
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,129 @@
+"""Decide which objects an engine in a Pod needs before it can have a kind cluster. Pure.
+
+An engine that is not there answers with nothing: all decisions are those for any other engine. Only the creation of the
+kind cluster waits until its engine was created.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from capk.api import names
+from capk.api.names import Condition, Reason, Resource
+from capk.api.podengines import PodEngines
+from capk.errors import InvalidSpec
+from capk.kindconfig.config import CONTROL_PLANE, with_control_planes
+from capk.plan.engineclass import missing_class
+from capk.plan.enginepod import (
+    AUTHORITY,
+    CERTIFICATE,
+    KEY,
+    check_engine_spec,
+    engine_claim,
+    engine_pod,
+    engine_secret,
+    engine_service,
+)
+from capk.plan.enginepods import EnginePodFacts, PodEngine
+from capk.plan.observed import ENGINE, Observed
+from capk.plan.plan import Create, EngineObject, EngineRemoval, Plan
+from capk.plan.status import Verdict, false, kindcluster_status
+
+LOCAL: Final = ("localhost", "127.0.0.1")
+"""For clients behind a forwarded port."""
+
+
+def with_engine(observed: Observed, plan: Plan | None) -> Plan | None:
+    """Return the plan to create a kind cluster; as long as there is no engine for it, that to create the engine."""
+    engine = observed.pod_engine
+    if plan is None or engine is None or not engine.is_gone or not isinstance(plan.operation, Create):
+        return plan
+    return _prepare(observed, engine)
+
+
+def keep_engine(observed: Observed) -> Plan | None:
+    """Create the missing objects of an engine that has data on a volume, or a Service that someone has deleted."""
+    engine = observed.pod_engine
+    if engine is None or engine.facts is None or observed.operation is not None:
+        return None
+    pod, service, claim = engine.facts.pod, engine.facts.service, engine.facts.claim
+    if claim is not None and not claim.is_deleting and (pod is None or pod.has_ended):
+        return _prepare(observed, engine)
+    is_served = service is not None or engine.offer is None
+    return None if pod is None or pod.is_deleting or is_served else _prepare(observed, engine)
+
+
+def _prepare(observed: Observed, engine: PodEngine) -> Plan:
+    facts, offer = engine.facts or EnginePodFacts(), engine.offer
+    if offer is None:
+        failure = missing_class(observed.engine_class)
+        return _report(observed, Condition.ENGINE_AVAILABLE, false(failure.reason, failure.message))
+    control_planes, workers = _counts(observed)
+    try:
+        check_engine_spec(
+            observed.object,
+            offer,
+            class_name=observed.engine_class,
+            control_planes=control_planes,
+            workers=workers,
+        )
+        objects = _objects(observed, engine, offer, facts, (control_planes, workers))
+    except InvalidSpec as wrong:
+        return _report(observed, Condition.CLUSTER_CREATED, false(Reason.INVALID_CONFIG, str(wrong)))
+    plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects))
+    if facts.pod is not None and facts.pod.has_ended:
+        return replace(plan, remove_engine=removal(observed, engine, pod_only=True))
+    held = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_ENGINE}
+    return replace(plan, add_finalizer=True, annotations=held, engine_objects=objects)
+
+
+def removal(observed: Observed, engine: PodEngine, *, pod_only: bool = False) -> EngineRemoval:
+    """Return the removal of the objects of an engine."""
+    return EngineRemoval(engine.namespace, engine.name, observed.object.uid, pod_only=pod_only)
+
+
+def _objects(
+    observed: Observed, engine: PodEngine, offer: PodEngines, facts: EnginePodFacts, nodes: tuple[int, int]
+) -> tuple[EngineObject, ...]:
+    """Return the objects to create now. The certificate needs the address of the Service, which has to come first.
+
+    Raises InvalidSpec.
+    """
+    cluster, common = observed.object, {"class_name": observed.engine_class, "namespace": engine.namespace}
+    if facts.service is None:
+        return (EngineObject(names.SERVICES, engine_service(cluster, offer, **common)),)
+    if facts.pod is not None or facts.service.is_deleting or not facts.service.address:
+        return ()
+    hosts = (engine.host, facts.service.address, *LOCAL)
+    claim = None if facts.claim else engine_claim(cluster, offer, **common)
+    pod = engine_pod(cluster, offer, **common, control_planes=nodes[0], workers=nodes[1])
+    secret = engine_secret(cluster, **common, data=dict.fromkeys((AUTHORITY, CERTIFICATE, KEY), ""))
+    volume = (EngineObject(names.VOLUME_CLAIMS, claim),) if claim else ()
+    return EngineObject(names.SECRETS, secret, hosts), *volume, EngineObject(names.PODS, pod)
+
+
+def _counts(observed: Observed) -> tuple[int, int]:
+    """Return the numbers of control planes and workers that the engine has to have room for."""
+    try:
+        spec = with_control_planes(observed.object.spec, observed.wanted_control_planes)
+    except InvalidSpec:
+        spec = observed.object.spec
+    nodes = spec.get("nodes") or [{"role": CONTROL_PLANE}]
+    control_planes = sum(node.get("role", CONTROL_PLANE) == CONTROL_PLANE for node in nodes)
+    return control_planes, len(nodes) - control_planes + len(observed.workers.names)
+
+
+def _progress(observed: Observed, engine: PodEngine, objects: tuple[EngineObject, ...]) -> Verdict:
+    for part in (part_of(one.resource) for one in objects):
+        if words := observed.refusals.get(part):
+            message = f"The API server refuses the {part} of {engine.namespace}/{engine.name}: {words}"
+            return false(Reason.ENGINE_REFUSED, f"{message.rstrip('.')}. The provider tries again.")
+    return false(Reason.STARTING_ENGINE, f"Creating {engine.title} for the engine.")
+
+
+def part_of(resource: Resource) -> str:
+    """Return the name of the part of a plan that an object of an engine is."""
+    return f"{ENGINE} {resource.kind}"
+
+
+def _report(observed: Observed, condition: Condition, verdict: Verdict) -> Plan:
+    return Plan(status=kindcluster_status(observed, {condition: verdict}))
