@@ -58,7 +58,8 @@ class EngineClasses:
 
     namespace: of the Secrets, the provider's own. managed: the only namespace that the provider manages, if it does not
     manage all; then it knows no classes. watch_filter: value of the label that classes must have. kept: returns the
-    class of the creation that this process has started for the object with that uid; None if there was none. changed: called with the key of a changed place.
+    class of the creation that this process has started for the object with that uid; None if there was none.
+    changed: called with the key of a changed place.
     """
 
     def __init__(

@@ -20,8 +20,8 @@ from capk.api.names import (
     Resource,
 )
 from capk.engine.place import Place
-from capk.errors import NotFound
-from capk.kube.protocol import Change
+from capk.errors import Forbidden, NotFound
+from capk.kube.protocol import Change, Listing
 from capk.manager.application import Application
 from capk.manager.enginepods import is_pod_place
 from capk.manager.engines import Commands
@@ -40,7 +40,7 @@ UNREACHABLE = trouble("Cannot connect to the Docker daemon", "docker", "ps")
 class PodsKube(WatchedKube):
     """WatchedKube with watches on request, and with what an API server does for Pods and Services.
 
-    missing: namespaces that do not exist. silent: whether watches deliver nothing for now.
+    missing: namespaces that do not exist.
     """
 
     def __init__(self, capi: str | None, watch_filter: str | None) -> None:
@@ -48,6 +48,10 @@ class PodsKube(WatchedKube):
         self.missing: set[str] = set()
         self.log: list[tuple[int, str, dict[str, Any] | None, dict[str, Any]]] = []
         self.news = asyncio.Event()
+        self.asked: list[tuple[str, str]] = []
+        """Verb and plural of each request."""
+        self.denied: set[Resource] = set()
+        """What the provider may not list."""
 
     async def create(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
         if obj["metadata"].get("namespace") in self.missing:
@@ -68,6 +72,12 @@ class PodsKube(WatchedKube):
                 "metadata": {**found["metadata"], "finalizers": ["kubelet"]},
             }
         await super().delete(resource, namespace, name, uid=uid)
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
+    ) -> Listing:
+        await self._request("list", resource)
+        return await super().list(resource, namespace, label_selector=label_selector)
 
     async def watch(
         self, resource: Resource, namespace: str, *, label_selector: str, version: str
@@ -96,6 +106,9 @@ class PodsKube(WatchedKube):
         return metadata.get("namespace") == namespace and _selects(selector, metadata.get("labels") or {})
 
     async def _request(self, verb: str, resource: Resource, subresource: str = "") -> None:
+        self.asked.append((verb, resource.plural))
+        if resource in self.denied and verb == "list":
+            raise Forbidden(verb, resource.plural, 403, "the provider has no such right")
         if resource in ENGINE_KINDS and verb in ENGINE_VERBS:
             self.requests += 1
             await asyncio.sleep(0.003)
@@ -208,13 +221,15 @@ class PodWorld(World):
         self.configs: list[Any] = []
         self.kube.put(NAMESPACES, {"metadata": {"name": "default", "labels": {"kind": "allowed"}}})
 
-    def add_class(self, name: str = "pods", *, default: bool = False, claim: bool = False, **spec: Any) -> None:
+    def add_class(
+        self, name: str = "pods", *, default: bool = False, claim: bool = False, labels: Any = None, **spec: Any
+    ) -> None:
         pods = {"image": "docker:29-dind", **({"storage": {"claim": {"size": "20Gi"}}} if claim else {})}
         annotations = {names.DEFAULT_CLASS_ANNOTATION: "true"} if default else {}
         self.kube.put(
             KIND_ENGINE_CLASSES,
             {
-                "metadata": {"name": name, "annotations": annotations},
+                "metadata": {"name": name, "annotations": annotations, "labels": labels or {}},
                 "spec": {
                     "pods": {**pods, **spec.pop("pods", {})},
                     "namespaceSelector": {"matchLabels": {"kind": "allowed"}},
