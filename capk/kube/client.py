@@ -106,6 +106,7 @@ class KubeClient:
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         keep: Keep = whole,
     ) -> Listing:
         """Return the objects, without managedFields, and the resource version of the list.
@@ -113,7 +114,8 @@ class KubeClient:
         It requests pages, which the server takes from one version: a page needs less memory than the whole response.
         keep: reduces each object as its page arrives.
         """
-        query = {"limit": str(PAGE_SIZE), **({"labelSelector": label_selector} if label_selector else {})}
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        query = {"limit": str(PAGE_SIZE), **{name: value for name, value in selectors.items() if value}}
         items: list[dict[str, Any]] = []
         while True:
             answer = await self._read(Request("list", "GET", resource, namespace, query=query))

@@ -53,6 +53,7 @@ class KubeApi(Protocol):
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         keep: Keep = whole,
     ) -> Listing:
         """Return the objects and the resource version of the list, read from storage and never from a cache.

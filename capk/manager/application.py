@@ -118,6 +118,8 @@ class Application:
             changed=self._engine_changed,
             listed=self._engines_listed,
             pod_changed=self._pod_changed,
+            clock=clock,
+            now=now,
         )
         self.relations = Relations(
             self.store, lambda cluster: placement.key_of(cluster), lambda cluster: placement.class_of(cluster)
@@ -171,6 +173,7 @@ class Application:
             client=client,
             engines=self.engines,
             placement=placement,
+            pods=pods,
             relations=self.relations,
             discovery=self.discovery,
             records=self.records,
@@ -308,6 +311,7 @@ class Application:
     def _after_inventory(self) -> None:
         self.engine_heartbeat.touch()
         self.metrics.counted(Counter(ready_reason(obj) for obj in self.store.values(names.KIND_CLUSTERS)))
+        self.metrics.engines_counted(Counter(pod.state for pod in self.pods.pods()))
 
     async def _resync(self) -> None:
         """List and reconcile everything: only a list shows what vanished while a watch was down (K27)."""
@@ -369,6 +373,8 @@ class Application:
         if after is None or not after.is_usable:
             return
         place = pod_place_key(after.cluster_uid)
+        if before is not None and not before.is_usable and not after.restarts:
+            self.metrics.engine_start_seconds.observe((now() - after.created_at).total_seconds())
         if before is not None and before.uid == after.uid and before.container_id != after.container_id:
             self.engines.restarted(place)
         elif before is None or not before.is_usable or before.life != after.life:

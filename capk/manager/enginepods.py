@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from capk.api import names
@@ -16,10 +17,13 @@ from capk.kube.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, follow
 from capk.manager.enginekeys import EngineKeys
 from capk.plan.enginepod import engine_name
 from capk.plan.enginepods import (
+    EVENT_SECONDS,
     EnginePodFacts,
     Owned,
     PodFacts,
     claim_facts,
+    is_late,
+    newest_message,
     pod_facts,
     service_facts,
 )
@@ -57,6 +61,8 @@ class EnginePods:
         changed: Callable[[Key, str], None],
         listed: Callable[[], None],
         pod_changed: PodChanged,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
     ) -> None:
         self.namespace = namespace
         self.keys = keys
@@ -66,6 +72,8 @@ class EnginePods:
         self._changed = changed
         self._on_listed = listed
         self._pod_changed = pod_changed
+        self._clock = clock
+        self._now = now
         self._store = Store()
         for resource, facts in KINDS.items():
             self._store.project(resource, facts)
@@ -90,6 +98,28 @@ class EnginePods:
     def event(self, uid: str) -> str:
         """Return the newest warning of Kubernetes about the Pod of an engine that starts slowly; empty if none."""
         return self._events.get(uid, (0.0, ""))[1]
+
+    async def look_for_event(self, uid: str) -> None:
+        """Read why the Pod of an engine starts slowly: some causes are in its Events only.
+
+        Raises ApiError if the API server does not answer.
+        """
+        pod = self._found(uid).pod
+        if pod is None or not is_late(pod, self._now()):
+            self._events.pop(uid, None)
+            return
+        read_at, _ = self._events.get(uid, (float("-inf"), ""))
+        if self._clock() - read_at < EVENT_SECONDS:
+            return
+        try:
+            selector = f"involvedObject.uid={pod.uid},type=Warning"
+            listing = await self._client.list(names.EVENTS, self.namespace, field_selector=selector)
+        except ApiError as error:
+            if not error.is_refusal:
+                raise
+            self._events[uid] = self._clock(), ""
+        else:
+            self._events[uid] = self._clock(), newest_message(listing.items)
 
     def class_of(self, uid: str) -> str:
         """Return the KINDEngineClass of the engine of the KINDCluster with that uid; empty if there is none."""

@@ -11,6 +11,7 @@ from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
+from capk.manager.enginepods import EnginePods
 from capk.manager.engines import Engine, Engines
 from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
 from capk.manager.placement import Placement
@@ -39,7 +40,8 @@ from capk.workload.health import HealthMonitor
 class Observer:
     """Reads memory, and asks the API server only for what no watch delivers.
 
-    These are an owner Cluster that is not in the store yet, ConfigMaps, and foreign Secrets that hold a wanted name.
+    These are an owner Cluster that is not in the store yet, ConfigMaps, foreign Secrets that hold a wanted name, and
+    Events of an engine in a Pod that starts slowly.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Observer:
         client: KubeApi,
         engines: Engines,
         placement: Placement,
+        pods: EnginePods,
         relations: Relations,
         discovery: Discovery,
         records: Records,
@@ -59,6 +62,7 @@ class Observer:
         self._client = client
         self._engines = engines
         self._placement = placement
+        self._pods = pods
         self._relations = relations
         self._discovery = discovery
         self._records = records
@@ -72,6 +76,7 @@ class Observer:
             return None
         cluster = KINDCluster(raw)
         owner = await self._owner(cluster)
+        await self._pods.look_for_event(cluster.uid)
         where, place = self._engines.of_cluster(cluster), self._placement.key_of(cluster)
         name = self._name(cluster, where)
         engine = self._engine_facts(cluster, where, name)

@@ -68,7 +68,7 @@ class Placement:
         if (engine := self.in_pod(cluster)) is None:
             return self._classes.place(name)
         pod = engine.facts.pod if engine.facts else None
-        return self._pod_place(cluster, engine) if pod and pod.is_usable else None
+        return self._pod_place(cluster, engine) if pod and pod.is_usable and not engine.is_stopped else None
 
     def planned(self, cluster: KINDCluster) -> Place | None:
         """Return the same, also if it is an engine in a Pod that cannot be used yet."""
@@ -84,7 +84,14 @@ class Placement:
         offer, facts = self._offer(name), self._pods.facts(cluster.uid)
         if offer is None and not (facts and facts.any) and not cluster.has_pod_engine:
             return None
-        return PodEngine(self._pods.namespace, engine_name(cluster.uid), facts, offer, self._pods.event(cluster.uid))
+        return PodEngine(
+            self._pods.namespace,
+            engine_name(cluster.uid),
+            facts,
+            offer,
+            self._pods.event(cluster.uid),
+            is_to_be_stopped=cluster.is_to_be_stopped and cluster.completed_attempt is not None,
+        )
 
     def failure(self, cluster: KINDCluster) -> Failure | None:
         """Return why there is no such place; None if there is one, or if that is not known yet."""

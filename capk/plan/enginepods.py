@@ -3,7 +3,7 @@
 The kubelet, the scheduler and registries write the texts in them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -72,6 +72,13 @@ class PodFacts(Owned):
         return self.is_ready and not (self.is_deleting or self.has_ended)
 
     @property
+    def state(self) -> str:
+        """The same in one word, for a metric."""
+        if self.is_usable:
+            return "ready"
+        return "ending" if self.is_deleting or self.has_ended else "starting"
+
+    @property
     def life(self) -> tuple[str, str, int]:
         """Differs after each restart."""
         return self.uid, self.container_id, self.restarts
@@ -105,6 +112,7 @@ class PodEngine:
     name: of all its objects, which are in `namespace`. facts: None until all engines have been listed.
     offer: what its class describes; None if the class does not exist any more, or describes something else.
     event: the newest warning of Kubernetes about a Pod that starts slowly; empty if none was looked for.
+    is_to_be_stopped: whether the spec asks for that, and there is a kind cluster to be stopped.
     """
 
     namespace: str
@@ -112,6 +120,12 @@ class PodEngine:
     facts: EnginePodFacts | None = None
     offer: PodEngines | None = None
     event: str = ""
+    is_to_be_stopped: bool = False
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it has no Pod, or is to lose it, and its data is kept for later."""
+        return self.is_to_be_stopped and self.facts is not None and self.facts.claim is not None
 
     @property
     def is_gone(self) -> bool:
@@ -171,8 +185,13 @@ def claim_facts(raw: Mapping[str, Any]) -> Owned:
 
 
 def engine_failure(engine: PodEngine, now: datetime) -> Failure | None:
-    """Return why an engine in a Pod cannot be used; None if it can, or if there is no Pod."""
-    pod = engine.facts.pod if engine.facts else None
+    """Return why an engine in a Pod cannot be used; None if it can, or if it is gone."""
+    pod, claim = (engine.facts.pod, engine.facts.claim) if engine.facts else (None, None)
+    if engine.is_stopped:
+        message = f"{engine.title} of the engine does not run, because spec.engine.powerState is Stopped. Its volume"
+        return Failure(Reason.ENGINE_STOPPED, f"{message} keeps the data. Set Running to start it.")
+    if pod is None and claim is not None:
+        return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine is created again, with its volume.")
     if pod is None or pod.is_usable:
         return None
     if pod.is_deleting:
@@ -214,6 +233,12 @@ def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failu
 def is_late(pod: PodFacts, now: datetime) -> bool:
     """Return whether a Pod that has a node is not ready after so long that its Events may hold the cause."""
     return pod.is_scheduled and not pod.is_usable and (now - pod.created_at).total_seconds() > EVENT_SECONDS
+
+
+def newest_message(events: Iterable[Mapping[str, Any]]) -> str:
+    """Return the message of the newest Event; empty without any."""
+    when = [(str(one.get("lastTimestamp") or one.get("eventTime") or ""), one) for one in events]
+    return _text(max(when, key=lambda one: one[0])[1].get("message")) if when else ""
 
 
 def lost_engine(engine: PodEngine) -> str:

@@ -41,15 +41,30 @@ def with_engine(observed: Observed, plan: Plan | None) -> Plan | None:
 
 
 def keep_engine(observed: Observed) -> Plan | None:
-    """Create the missing objects of an engine that has data on a volume, or a Service that someone has deleted."""
+    """Stop or start an engine that has data on a volume, or create a Service that someone has deleted."""
     engine = observed.pod_engine
-    if engine is None or engine.facts is None or observed.operation is not None:
+    if engine is None or engine.facts is None:
         return None
     pod, service, claim = engine.facts.pod, engine.facts.service, engine.facts.claim
+    if engine.is_stopped:
+        return _stop(observed, engine)
+    if observed.operation is not None:
+        return None
     if claim is not None and not claim.is_deleting and (pod is None or pod.has_ended):
         return _prepare(observed, engine)
     is_served = service is not None or engine.offer is None
     return None if pod is None or pod.is_deleting or is_served else _prepare(observed, engine)
+
+
+def _stop(observed: Observed, engine: PodEngine) -> Plan:
+    """Delete the Pod and keep the rest; its containers end in order, which takes up to a minute."""
+    pod = engine.facts.pod if engine.facts else None
+    status = kindcluster_status(observed, {})
+    if observed.operation is not None or observed.workers.under_way:
+        return Plan(cancel_operation=True, cancel_workers=bool(observed.workers.under_way), status=status)
+    if pod is None or pod.is_deleting:
+        return Plan(status=status)
+    return Plan(status=status, remove_engine=removal(observed, engine, pod_only=True))
 
 
 def _prepare(observed: Observed, engine: PodEngine) -> Plan:

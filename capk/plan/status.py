@@ -83,7 +83,8 @@ def kindcluster_status(observed: Observed, verdicts: Mapping[Condition, Verdict]
     cluster, now = observed.object, observed.now
     before = list(cluster.status.get("conditions") or ())
     unobserved = {part: UNKNOWN for part in _PARTS if find(before, part) is None}
-    engine = _pod_verdict(observed, observed.pod_engine) if observed.pod_engine else _engine_verdict(observed.engine)
+    in_pod = observed.pod_engine
+    engine = _pod_verdict(observed, in_pod) if in_pod else _engine_verdict(observed.engine, _power(observed))
     after = _with_verdicts(before, unobserved | RUNS_FREELY | engine | dict(verdicts), cluster.generation, now)
     after = _with_verdicts(after, {Condition.READY: _summary(after, _PARTS)}, cluster.generation, now)
     history = [*(cluster.status.get("history") or ()), *_transitions(before, after, now)]
@@ -117,11 +118,11 @@ def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdi
     return {field: value for field, value in status.items() if value is not None and value != []}
 
 
-def _engine_verdict(engine: EngineFacts) -> dict[Condition, Verdict]:
+def _engine_verdict(engine: EngineFacts, warning: str = "") -> dict[Condition, Verdict]:
     """Return what the last inventory shows, also while an operation runs: on an engine that hangs, it takes long."""
     if engine.failure is not None:
         return {Condition.ENGINE_AVAILABLE: false(engine.failure.reason, engine.failure.message)}
-    return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS)} if engine.answers else {}
+    return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS, warning)} if engine.answers else {}
 
 
 def _pod_verdict(observed: Observed, engine: PodEngine) -> dict[Condition, Verdict]:
@@ -132,7 +133,17 @@ def _pod_verdict(observed: Observed, engine: PodEngine) -> dict[Condition, Verdi
     if not observed.engine.answers:
         return _engine_verdict(observed.engine)
     stays = f"The engine is {engine.title}. `clusterctl move` cannot take it elsewhere, so an annotation blocks it."
-    return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS, stays)}
+    return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS, " ".join(filter(None, (stays, _power(observed)))))}
+
+
+def _power(observed: Observed) -> str:
+    """Return a warning if the object asks for a stop that is not possible."""
+    if not observed.object.is_to_be_stopped or observed.object.completed_attempt is None:
+        return ""
+    return (
+        "spec.engine.powerState Stopped has no effect: only an engine in a Pod with a volume can be stopped without the "
+        "loss of its data. Set Running, or delete the object."
+    )
 
 
 def _engine_status(observed: Observed) -> dict[str, Any] | None:
@@ -146,7 +157,7 @@ def _engine_status(observed: Observed) -> dict[str, Any] | None:
         return {**stored, "className": observed.engine_class}
     pod = engine.facts.pod
     placed = {"node": pod.node, "restarts": pod.restarts} if pod and pod.node else {}
-    shown = {"pod": f"{engine.namespace}/{engine.name}", "address": engine.host, **placed}
+    shown = {"pod": f"{engine.namespace}/{engine.name}", **placed}
     return {"className": observed.engine_class, **(shown if engine.facts.any else {})}
 
 

@@ -79,6 +79,13 @@ class Metrics:
             registry=self.registry,
         )
         self.clusters = Gauge("capk_clusters", "KINDClusters by state.", ("state",), registry=self.registry)
+        self.engines = Gauge("capk_engines", "Engines in Pods by state.", ("state",), registry=self.registry)
+        self.engine_start_seconds = Histogram(
+            "capk_engine_start_seconds",
+            "Time from the creation of an engine's Pod until its Docker daemon answers.",
+            buckets=_CREATION_BUCKETS,
+            registry=self.registry,
+        )
         self.inventory_seconds = Histogram(
             "capk_inventory_seconds",
             "Duration of one inventory of all kind clusters.",
@@ -116,6 +123,12 @@ class Metrics:
         self.clusters.clear()
         for state, count in clusters_by_state.items():
             self.clusters.labels(state).set(count)
+
+    def engines_counted(self, by_state: Mapping[str, int]) -> None:
+        """Set the number of engines in Pods in each state; it is 0 for states that are not given."""
+        self.engines.clear()
+        for state, count in by_state.items():
+            self.engines.labels(state).set(count)
 
     def show_kind_version(self, version: str) -> None:
         """Set the version of kind that answers."""

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from capk.api import names
 from capk.api.names import (
+    EVENTS,
     KIND_CLUSTERS,
     KIND_ENGINE_CLASSES,
     NAMESPACES,
@@ -33,7 +34,11 @@ UID = "0a1b2c3d-4e5f-4a6b-8c7d-000000000001"
 NAMESPACE = "capkind-engines"
 IN_POD = {"engine": {"className": "pods"}}
 ENGINE_KINDS = (PODS, SERVICES, VOLUME_CLAIMS, SECRETS)
-ENGINE_VERBS = ("get", "list", "watch", "create", "delete")
+RIGHTS_THERE = {
+    *((resource, verb) for resource in ENGINE_KINDS for verb in ("get", "list", "watch", "create", "delete"))
+}
+RIGHTS_THERE |= {(EVENTS, "list")}
+"""Those of the Role in the namespace of engines, and those to Secrets."""
 UNREACHABLE = trouble("Cannot connect to the Docker daemon", "docker", "ps")
 
 
@@ -73,11 +78,9 @@ class PodsKube(WatchedKube):
             }
         await super().delete(resource, namespace, name, uid=uid)
 
-    async def list(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None
-    ) -> Listing:
+    async def list(self, resource: Resource, namespace: str | None = None, **selectors: Any) -> Listing:
         await self._request("list", resource)
-        return await super().list(resource, namespace, label_selector=label_selector)
+        return await super().list(resource, namespace, **selectors)
 
     async def watch(
         self, resource: Resource, namespace: str, *, label_selector: str, version: str
@@ -109,7 +112,7 @@ class PodsKube(WatchedKube):
         self.asked.append((verb, resource.plural))
         if resource in self.denied and verb == "list":
             raise Forbidden(verb, resource.plural, 403, "the provider has no such right")
-        if resource in ENGINE_KINDS and verb in ENGINE_VERBS:
+        if (resource, verb) in RIGHTS_THERE:
             self.requests += 1
             await asyncio.sleep(0.003)
             return

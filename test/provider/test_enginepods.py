@@ -11,6 +11,7 @@ import yaml
 from capk.api import names
 from capk.api.names import (
     BLOCK_MOVE_ANNOTATION,
+    EVENTS,
     KIND_CLUSTERS,
     KIND_ENGINE_CLASSES,
     KIND_MACHINES,
@@ -71,7 +72,6 @@ class TestFirstCreation:
             assert found["status"]["engine"] == {
                 "className": "pods",
                 "pod": f"{NAMESPACE}/{ENGINE}",
-                "address": HOST,
                 "node": "node-1",
                 "restarts": 0,
             }
@@ -359,6 +359,32 @@ class TestTroubleAtTheStart:
             assert found["metadata"]["uid"] == stored["metadata"]["uid"]
             assert "deletionTimestamp" not in found["metadata"]
             assert world.left() == [f"{resource.kind} {ENGINE}"]
+
+    async def test_late_start_shows_the_newest_warning_about_the_pod(self, world):
+        world.kubelet.trouble = pending(on=True)
+        async with world.running():
+            world.add()
+            await world.until(lambda: "starts on node node-1" in engine_message(world))
+            uid = world.pod()["metadata"]["uid"]
+            for number, (of, kind) in enumerate(
+                [(uid, "Warning"), (uid, "Warning"), (uid, "Normal"), ("x", "Warning")]
+            ):
+                world.kube.put(
+                    EVENTS,
+                    {
+                        "metadata": {"name": f"event-{number}", "namespace": NAMESPACE},
+                        "involvedObject": {"uid": of},
+                        "type": kind,
+                        "message": f"message {number}",
+                        "lastTimestamp": f"2026-01-01T00:00:0{number}Z",
+                    },
+                )
+            await world.until(lambda: "message 1" in engine_message(world))
+            asked = len([one for one in world.kube.asked if one == ("list", "events")])
+            await asyncio.sleep(600)
+            assert len([one for one in world.kube.asked if one == ("list", "events")]) - asked <= 10
+            world.kubelet.trouble = None
+            await world.ready()
 
     async def test_class_that_appears_later_is_used(self, world):
         world.remove_class()
@@ -668,6 +694,112 @@ class TestInterruption:
             now = world.kube.objects[SECRETS.plural, NAMESPACE, ENGINE]["data"]["ca.crt"]
             assert now != before
             assert now == world.kube.objects[SECRETS.plural, "default", AUTHORITY_SECRET]["data"]["tls.crt"]
+
+
+class TestVolume:
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> PodWorld:
+        world = PodWorld(tmp_path)
+        world.add_class(claim=True)
+        return world
+
+    def power(self, world: PodWorld, state: str) -> None:
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"engine": {"className": "pods", "powerState": state}}})
+
+    async def test_kind_cluster_survives_the_deletion_of_its_pod(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            first = world.pod()["metadata"]["uid"]
+            assert posted(world) == ["services", "secrets", "persistentvolumeclaims", "pods"]
+            world.delete_pod()
+            await world.until(lambda: world.reason() != "Ready")
+            await world.ready()
+            assert world.pod()["metadata"]["uid"] != first
+            assert len(world.inner().called("create")) == 1
+            assert "Missing" not in world.history()
+
+    async def test_evicted_pod_is_replaced(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.evict()
+            await world.until(lambda: world.reason() != "Ready")
+            await world.ready()
+            assert len(world.inner().called("create")) == 1
+
+    async def test_stopped_engine_has_no_pod_and_comes_back_with_its_kind_cluster(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            engine = world.inner()
+            self.power(world, "Stopped")
+            await world.until(lambda: world.pods() == [])
+            await world.until(lambda: world.reason() == "EngineStopped")
+            assert f"PersistentVolumeClaim {ENGINE}" in world.left()
+            before = len(world.kube.writes)
+            await asyncio.sleep(1300)
+            assert (world.pods(), len(world.kube.writes) - before) == ([], 0)
+            self.power(world, "Running")
+            await world.ready()
+            assert (len(engine.called("create")), engine.called("remove")) == (1, [])
+            assert len(world.inner().of("dev")) == 1
+
+    async def test_stopped_engine_stays_so_after_a_restart_of_the_provider(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            self.power(world, "Stopped")
+            await world.until(lambda: world.pods() == [])
+        async with world.running():
+            await asyncio.sleep(700)
+            assert (world.pods(), world.reason()) == ([], "EngineStopped")
+            self.power(world, "Running")
+            await world.ready()
+
+    async def test_kind_cluster_that_was_never_made_is_made_first(self, world):
+        async with world.running():
+            world.add(spec={"engine": {"className": "pods", "powerState": "Stopped"}})
+            await world.until(lambda: world.reason() == "EngineStopped")
+            assert "Created" in world.history()
+            await world.until(lambda: world.pods() == [])
+
+    async def test_stopped_engine_is_deleted_with_its_volume(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            self.power(world, "Stopped")
+            await world.until(lambda: world.pods() == [])
+            world.delete()
+            await world.gone()
+            assert world.left() == []
+
+    async def test_engine_without_a_volume_is_not_stopped(self, tmp_path):
+        world = PodWorld(tmp_path)
+        world.add_class()
+        async with world.running():
+            world.add()
+            await world.ready()
+            self.power(world, "Stopped")
+            await world.until(lambda: "has no effect" in engine_message(world))
+            await asyncio.sleep(100)
+            assert (len(world.pods()), world.reason()) == (1, "Ready")
+
+    @pytest.mark.parametrize("seconds", [0.05, 0.5, 1.5, 2.2, 3.0])
+    async def test_next_provider_finishes_the_stop(self, world, seconds):
+        async with world.running():
+            world.add()
+            await world.ready()
+        async with world.killed():
+            await asyncio.sleep(1)
+            self.power(world, "Stopped")
+            await asyncio.sleep(seconds)
+        async with world.running():
+            await world.until(lambda: world.pods() == [])
+            self.power(world, "Running")
+            await world.until(lambda: world.pods() != [])
+            await world.ready()
+            assert len(world.inner().called("create")) == 1
 
 
 class TestMove:

@@ -72,6 +72,7 @@ class RecordingKube:
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         keep: Keep = whole,
     ) -> Listing:
         self._maybe_fail()
@@ -81,6 +82,7 @@ class RecordingKube:
             if plural == resource.plural
             and namespace in (None, where)
             and _selects(label_selector, obj["metadata"].get("labels") or {})
+            and _has_fields(field_selector, obj)
         ]
         return Listing(items, str(next(self._versions)))
 
@@ -146,6 +148,15 @@ class RecordingKube:
     def _maybe_fail(self) -> None:
         if self.fail and (error := self.fail.pop(0)) is not None:
             raise error
+
+
+def _has_fields(selector: str | None, obj: Mapping[str, Any]) -> bool:
+    """Evaluate `path.to.field=value`, joined by commas."""
+    for term in filter(None, (selector or "").split(",")):
+        path, _, value = term.partition("=")
+        if JsonPointer.from_parts(path.split(".")).resolve(obj, None) != value:
+            return False
+    return True
 
 
 def _selects(selector: str | None, labels: Mapping[str, str]) -> bool:
