@@ -216,8 +216,8 @@ def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failu
         limit = f" of {pod.memory}" if pod.memory else ""
         return Failure(
             Reason.OUT_OF_MEMORY,
-            f"{engine.title} of the engine was ended because it needed more than its limit{limit} of memory. Create "
-            "the object again with more in spec.engine.resources.memory, or with fewer nodes.",
+            f"{engine.title} of the engine was ended because it needed more than its limit{limit} of memory. Raise "
+            "spec.engine.resources.memory: it counts when the Pod is created the next time.",
         )
     if reason == _CRASHING:
         last = f"{pod.last[0]}, exit code {pod.last[1]}" if pod.last[0] else ""

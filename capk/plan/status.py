@@ -126,7 +126,9 @@ def _engine_verdict(engine: EngineFacts, warning: str = "") -> dict[Condition, V
 
 
 def _pod_verdict(observed: Observed, engine: PodEngine) -> dict[Condition, Verdict]:
-    """Return the same for an engine in a Pod, which is either missing or cannot be moved."""
+    """Return the same for an engine in a Pod, which may be missing; it goes with its object."""
+    if observed.object.is_deleting and engine.facts is not None:
+        return {}
     if engine.is_gone:
         is_lost = observed.object.completed_attempt is not None
         return {Condition.ENGINE_AVAILABLE: false(Reason.MISSING, lost_engine(engine))} if is_lost else {}

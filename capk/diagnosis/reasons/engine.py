@@ -33,6 +33,37 @@ PAGES: Final = (
         "Ask the administrator to label the namespace or to raise the limit, or delete another kind cluster.",
     ),
     Page(
+        Reason.ENGINE_UNSCHEDULABLE,
+        "No node of the management cluster has room for the engine's Pod.",
+        "The Pod requests more than any node has left, or the nodes have taints or lack labels. The message is the "
+        "scheduler's.",
+        "Free room, add a node, or correct `podTemplate` of the KINDEngineClass and delete the Pod. The provider waits "
+        "without a time limit.",
+    ),
+    Page(
+        Reason.ENGINE_REFUSED,
+        "The API server refuses an object of an engine in a Pod.",
+        "A quota, Pod Security or a policy in the namespace of engines forbids it, the provider has no rights there, or "
+        "another object has its name.",
+        "Follow the message. The manifest `engine-namespace.yaml` of the release creates the namespace with the rights "
+        "of the provider. The provider tries again.",
+    ),
+    Page(
+        Reason.ENGINE_IMAGE_NOT_FOUND,
+        "The image of the engine's Pod cannot be pulled.",
+        "`pods.image` of the KINDEngineClass names an image that does not exist, or the node cannot reach its registry.",
+        "Correct the class and delete the Pod: the provider creates it again. Otherwise it waits until the image can be "
+        "pulled.",
+    ),
+    Page(
+        Reason.ENGINE_CRASHING,
+        "Docker ends again and again in the engine's Pod.",
+        "Its image or its arguments do not fit the node: for example, the node has no cgroup v2. The message has the "
+        "exit code.",
+        "Read the output with the command in the message, and correct the KINDEngineClass. Delete the Pod to have it "
+        "created again.",
+    ),
+    Page(
         Reason.ENGINE_UNSUPPORTED,
         "The container engine does not fit kind, or the workers that are added.",
         "The installed kind cannot read what this version of the engine prints, for example kind v0.32 with podman 6. "
@@ -63,9 +94,10 @@ PAGES: Final = (
     ),
     Page(
         Reason.OUT_OF_MEMORY,
-        "The machine of the container engine is out of memory.",
+        "The machine of the container engine, or an engine in a Pod, is out of memory.",
         "A control-plane node takes about 0.5 GB and a worker 0.1 GB.",
-        "Give the machine more memory, or delete clusters.",
+        "Give the machine more memory, or delete clusters. For an engine in a Pod, raise "
+        "`spec.engine.resources.memory`: it counts when the Pod is created the next time.",
     ),
     Page(
         Reason.INOTIFY_LIMIT,

@@ -14,6 +14,19 @@ _START: Final = (
 
 PAGES: Final = (
     Page(
+        Reason.STARTING_ENGINE,
+        "The engine's Pod starts.",
+        "The KINDEngineClass gives each kind cluster an engine in a Pod. Its node pulls the image and starts Docker.",
+        "After a minute, the message has the newest warning among the Events of the Pod.",
+        (Reason.ENGINE_CRASHING,),
+    ),
+    Page(
+        Reason.ENGINE_STOPPED,
+        "The engine's Pod does not run, and its volume keeps the data.",
+        "`spec.engine.powerState` is `Stopped`.",
+        "Set it to `Running`: the Pod is created again, and the kind cluster continues.",
+    ),
+    Page(
         Reason.CREATING,
         "kind has started.",
         "The provider started `kind create cluster`, which has not announced a step yet.",

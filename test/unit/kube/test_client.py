@@ -18,6 +18,7 @@ from capk.api.rights import Access
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 from capk.kube.client import KubeClient
 from capk.kube.credentials import Credentials
+from capk.kube.protocol import Change
 from capk.kube.throttle import Throttle
 from capk.kube.transport import Transport
 from capkdev.certificates import Authority
@@ -217,6 +218,62 @@ async def test_list_is_put_together_from_its_pages(api: ApiServer, client: KubeC
     assert listing.resource_version == "77"
     first = "/api/v1/secrets?limit=100&labelSelector=a%3Db"
     assert [path for _, path, *_ in api.requests] == [first, f"{first}&continue=t%2F0"]
+
+
+async def test_field_selector_reaches_the_server(api: ApiServer, client: KubeClient) -> None:
+    api.answers = [answer(200, {"metadata": {"resourceVersion": "77"}, "items": []})]
+    await client.list(SECRETS, field_selector="a.b=c")
+    assert api.requests[0][1] == "/api/v1/secrets?limit=250&fieldSelector=a.b%3Dc"
+
+
+async def watched(client: KubeClient) -> list[Change]:
+    return [change async for change in client.watch(SECRETS, "default", label_selector="a=b", version="7")]
+
+
+async def test_watch_yields_changes_until_the_server_ends_it(
+    api: ApiServer, client: KubeClient, requests: Requests
+) -> None:
+    secret = {"metadata": {"name": "s", "resourceVersion": "8", "managedFields": [{}]}}
+    bookmark = {"metadata": {"resourceVersion": "9"}}
+    events = [{"type": "ADDED", "object": secret}, {"type": "BOOKMARK", "object": bookmark}]
+    api.answers = [answer(200, b"".join(json.dumps(event).encode() + b"\n" for event in events))]
+    changes = await watched(client)
+    assert [(change.type, change.version) for change in changes] == [("ADDED", "8"), ("BOOKMARK", "9")]
+    assert changes[0].object["metadata"] == {"name": "s", "resourceVersion": "8"}
+    _, path, headers, _ = api.requests[0]
+    assert path.startswith("/api/v1/namespaces/default/secrets?watch=1&")
+    assert "labelSelector=a%3Db&resourceVersion=7" in path
+    assert headers["Authorization"] == "Bearer first"
+    assert requests.seen == [("watch", "secrets", "200")]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "status"),
+    [
+        (answer(403), Forbidden, 403),
+        (answer(503), Unreachable, 503),
+        (answer(200, b'{"type": "ERROR", "object": {"kind": "Status", "code": 410}}\n'), ApiError, 410),
+        (answer(200, b'{"type": "ADDED", "object": {"metada'), Unreachable, 0),
+        (answer(200, b"[]\n"), ApiError, 410),
+    ],
+    ids=["denied", "overloaded", "too old", "cut off", "not an event"],
+)
+async def test_watch_that_cannot_go_on_raises(
+    api: ApiServer, client: KubeClient, given: Handler, error: type[ApiError], status: int
+) -> None:
+    api.answers = [given]
+    with pytest.raises(error) as raised:
+        await watched(client)
+    assert raised.value.status == status
+
+
+async def test_watch_takes_new_credentials_after_a_401(api: ApiServer, client: KubeClient, kubeconfig: Path) -> None:
+    api.answers = [answer(401), answer(200, b"")]
+    write_kubeconfig(kubeconfig, str(api.server.make_url("")), token="second")
+    with pytest.raises(Forbidden):
+        await watched(client)
+    assert await watched(client) == []
+    assert api.requests[1][2]["Authorization"] == "Bearer second"
 
 
 @pytest.mark.rule("K23")

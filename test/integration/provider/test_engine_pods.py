@@ -1,0 +1,302 @@
+"""Engines in Pods against a real API server, with the shipped rights, and a pretended scheduler and kubelet."""
+
+import contextlib
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from capk.api.names import (
+    BLOCK_MOVE_ANNOTATION,
+    KIND_CLUSTERS,
+    KIND_ENGINE_CLASSES,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    VOLUME_CLAIMS,
+    Resource,
+)
+from capk.errors import ApiError, NotFound
+from capkdev.binaries import find_binary
+from capkdev.fakekind.clusters import Home
+from capkdev.fakekind.create import MODE_VARIABLE
+from capkdev.fakekind.listing import HOSTS
+from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.integration.api import Api, Object, connected, eventually, path
+from test.integration.provider.conftest import NOTHING_ANSWERS
+from test.integration.provider.journeys import SHORT_PERIODS, Place, SwitchableKind, standalone
+from test.integration.provider_process import ProviderProcess
+from test.integration.service_account import (
+    NAMESPACE as OWN_NAMESPACE,
+)
+from test.integration.service_account import ROOT, Asked, allowed, asked, audited, refused, requests
+
+ENGINES = "capkind-engines"
+NODE = "node-1"
+ALL = (PODS, SERVICES, SECRETS, VOLUME_CLAIMS)
+EVENTS = Resource("", "v1", "events", "Event")
+NODES = Resource("", "v1", "nodes", "Node")
+QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
+IN_POD = {"className": "pods"}
+
+
+class Kubelet(threading.Thread):
+    """Binds Pods to a node, and reports and ends them, as scheduler and kubelet do. trouble: the status to report."""
+
+    def __init__(self, management: LocalManagementCluster, engines: Path) -> None:
+        super().__init__(daemon=True)
+        self._management = management
+        self._engines = engines
+        self._stopped = threading.Event()
+        self.trouble: dict[str, Any] | None = None
+        self.restarts = 0
+
+    def run(self) -> None:
+        with connected(self._management) as api:
+            while not self._stopped.wait(0.1):
+                for pod in api.list(PODS, ENGINES):
+                    with contextlib.suppress(ApiError):
+                        self._look(api, pod)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+    def _look(self, api: Api, pod: Object) -> None:
+        name, status = pod["metadata"]["name"], pod.get("status") or {}
+        if pod["metadata"].get("deletionTimestamp"):
+            if "persistentVolumeClaim" not in pod["spec"]["volumes"][0]:
+                shutil.rmtree(self._engines / f"{name}.{ENGINES}.svc:2376", ignore_errors=True)
+            api.rest.request("DELETE", path(PODS, ENGINES, name), {"gracePeriodSeconds": 0})
+            return
+        if not pod["spec"].get("nodeName"):
+            binding = {
+                "apiVersion": "v1",
+                "kind": "Binding",
+                "metadata": {"name": name},
+                "target": {"kind": "Node", "name": NODE},
+            }
+            api.rest.request("POST", f"{path(PODS, ENGINES, name)}/binding", binding)
+            return
+        wanted = self.trouble or running(self.restarts)
+        if {key: status.get(key) for key in wanted} != wanted:
+            api.patch(PODS, ENGINES, name, {"status": wanted}, "status")
+
+
+def running(restarts: int) -> dict[str, Any]:
+    container = {
+        "name": "engine",
+        "containerID": f"containerd://{restarts}",
+        "restartCount": restarts,
+        "image": "docker:29-dind",
+        "imageID": "docker:29-dind",
+        "ready": True,
+    }
+    conditions = [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}]
+    return {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}
+
+
+@pytest.fixture(scope="module")
+def management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
+    """A separate management cluster: the provider manages all of it, and its requests are recorded."""
+    with audited(tmp_path_factory.mktemp("engines")) as started:
+        with connected(started) as api:
+            api.create("", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+        yield started
+
+
+@pytest.fixture(scope="module")
+def place(management: LocalManagementCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A provider for all namespaces, and a class."""
+    directory = tmp_path_factory.mktemp("place")
+    with connected(management) as api:
+        namespace, kind = api.new_namespace(), SwitchableKind(directory / "bin")
+        flags = [*SHORT_PERIODS, *kind.flags, *NOTHING_ANSWERS, "--leader-election-namespace", OWN_NAMESPACE]
+        process = ProviderProcess(management, directory, flags, {MODE_VARIABLE: "instant"})
+        process.start()
+        api.patch(NAMESPACES, "", namespace, {"metadata": {"labels": {"kind-engines": "pods"}}})
+        api.create("", engine_class("pods"), engine_class("kept", storage={"claim": {"size": "1Gi"}}))
+        yield Place(management, api, namespace, process, kind)
+        process.kill()
+        print(process.log_text())
+
+
+@pytest.fixture(scope="module")
+def kubelet(place: Place) -> Iterator[Kubelet]:
+    thread = Kubelet(place.management, place.process.home.directory / HOSTS)
+    thread.start()
+    yield thread
+    thread.stop()
+
+
+def engine_class(name: str, **pods: object) -> Object:
+    return {
+        "apiVersion": KIND_ENGINE_CLASSES.api_version,
+        "kind": "KINDEngineClass",
+        "metadata": {"name": name},
+        "spec": {
+            "pods": {"image": "docker:29-dind", **pods},
+            "namespaceSelector": {"matchLabels": {"kind-engines": "pods"}},
+        },
+    }
+
+
+def namespace_of_engines() -> list[Object]:
+    """Return the shipped manifests, and the account that a controller manager would create."""
+    command = [str(find_binary("kubectl")), "kustomize", str(ROOT / "config" / "engine-namespace")]
+    rendered = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": ENGINES}}
+    found = list(yaml.load_all(rendered, yaml.CSafeLoader))
+    return sorted([*found, account], key=lambda one: one["kind"] != "Namespace")
+
+
+def left(place: Place) -> list[str]:
+    """Return what is in the namespace of engines."""
+    return [f"{kind.kind} {one['metadata']['name']}" for kind in ALL for one in place.api.list(kind, ENGINES)]
+
+
+def engine_of(place: Place, name: str) -> Home:
+    """Return the kind clusters on the engine of a KINDCluster."""
+    pod = place.get(KIND_CLUSTERS, name)["status"]["engine"]["pod"].partition("/")[2]
+    return Home(place.process.home.directory / HOSTS / f"{pod}.{ENGINES}.svc:2376")
+
+
+def test_missing_rights_and_namespace_are_named_until_they_are_there(place: Place) -> None:
+    place.create(standalone("first", engine=IN_POD))
+    seen = place.await_condition("first", "EngineAvailable", "EngineRefused")
+    assert "--engine-namespace" in seen["message"]
+    for one in namespace_of_engines():
+        place.api.apply(one["metadata"].get("namespace", ""), one)
+
+
+def test_cluster_lives_in_a_pod_of_its_own(place: Place, kubelet: Kubelet) -> None:
+    place.await_condition("first")
+    assert engine_of(place, "first").names() == ["first"]
+    assert place.process.home.names() == []
+    seen = place.get(KIND_CLUSTERS, "first")
+    pod = place.api.list(PODS, ENGINES)[0]
+    assert seen["status"]["engine"] == {
+        "className": "pods",
+        "pod": f"{ENGINES}/{pod['metadata']['name']}",
+        "node": NODE,
+        "restarts": 0,
+    }
+    assert seen["spec"]["controlPlaneEndpoint"] == {"host": f"{pod['metadata']['name']}.{ENGINES}.svc", "port": 6443}
+    assert seen["metadata"]["annotations"][BLOCK_MOVE_ANNOTATION] == "engine"
+    assert len(left(place)) == 3
+
+    kubelet.restarts = 1
+    eventually(lambda: place.get(KIND_CLUSTERS, "first")["status"]["engine"]["restarts"] == 1)
+    place.await_condition("first")
+
+    place.delete(KIND_CLUSTERS, "first")
+    place.await_gone("first")
+    assert left(place) == []
+
+
+def test_quota_and_scheduler_are_quoted(place: Place, kubelet: Kubelet) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    place.api.create(ENGINES, quota)
+    place.api.patch(QUOTAS, ENGINES, "none", {"status": {"hard": {"pods": "0"}, "used": {"pods": "0"}}}, "status")
+    kubelet.trouble = {
+        "phase": "Pending",
+        "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}
+        ],
+    }
+    place.create(standalone("waiting", engine=IN_POD))
+    assert "exceeded quota" in place.await_condition("waiting", "EngineAvailable", "EngineRefused")["message"]
+    place.api.delete(QUOTAS, ENGINES, "none")
+    unscheduled = place.await_condition("waiting", "EngineAvailable", "EngineUnschedulable")
+    assert "0/1 nodes are available" in unscheduled["message"]
+    place.delete(KIND_CLUSTERS, "waiting")
+    place.await_gone("waiting")
+    kubelet.trouble = None
+    assert left(place) == []
+
+
+def test_late_start_quotes_an_event(place: Place, kubelet: Kubelet) -> None:
+    kubelet.trouble = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+    place.create(standalone("late", engine=IN_POD))
+    place.await_condition("late", "EngineAvailable", "StartingEngine")
+    pod = eventually(lambda: place.api.list(PODS, ENGINES)[0])
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "late.1", "namespace": ENGINES},
+        "involvedObject": {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]},
+        "type": "Warning",
+        "reason": "FailedMount",
+        "message": "no such volume",
+        "lastTimestamp": "2026-01-01T00:00:00Z",
+    }
+    place.api.create(ENGINES, event)
+    eventually(lambda: "no such volume" in place.condition("late", "EngineAvailable")["message"], 100, 1)
+    kubelet.trouble = None
+    place.await_condition("late")
+    place.delete(KIND_CLUSTERS, "late")
+    place.await_gone("late")
+
+
+def test_deleted_pod_is_missing_or_replaced(place: Place, kubelet: Kubelet) -> None:
+    place.create(standalone("lost", engine=IN_POD), standalone("again", engine=IN_POD, recreatePolicy="Always"))
+    for name in ("lost", "again"):
+        place.await_condition(name)
+        pod = place.get(KIND_CLUSTERS, name)["status"]["engine"]["pod"].partition("/")[2]
+        place.api.delete(PODS, ENGINES, pod)
+    place.await_condition("lost", "ClusterCreated", "Missing")
+    eventually(lambda: len(place.api.list(PODS, ENGINES)) == 1)
+    place.await_condition("again")
+    for name in ("lost", "again"):
+        place.delete(KIND_CLUSTERS, name)
+        place.await_gone(name)
+    assert left(place) == []
+
+
+def test_engine_with_a_volume_stops_and_starts(place: Place, kubelet: Kubelet) -> None:
+    place.create(standalone("kept", engine={"className": "kept"}))
+    place.await_condition("kept")
+    place.patch(KIND_CLUSTERS, "kept", {"spec": {"engine": {"powerState": "Stopped"}}})
+    place.await_condition("kept", reason="EngineStopped")
+    eventually(lambda: not place.api.list(PODS, ENGINES))
+    assert engine_of(place, "kept").names() == ["kept"]
+    place.patch(KIND_CLUSTERS, "kept", {"spec": {"engine": {"powerState": "Running"}}})
+    place.await_condition("kept")
+    place.delete(KIND_CLUSTERS, "kept")
+    place.await_gone("kept")
+    for claim in place.api.list(VOLUME_CLAIMS, ENGINES):
+        # A controller does that as soon as no Pod uses the claim.
+        assert claim["metadata"]["deletionTimestamp"]
+        with contextlib.suppress(NotFound):
+            place.api.patch(VOLUME_CLAIMS, ENGINES, claim["metadata"]["name"], {"metadata": {"finalizers": None}})
+    assert left(place) == []
+
+
+def test_killed_provider_leaves_nothing_behind(place: Place, kubelet: Kubelet) -> None:
+    place.create(standalone("killed", engine=IN_POD))
+    eventually(lambda: place.api.list(SERVICES, ENGINES), interval_seconds=0.01)
+    place.process.kill()
+    place.process.start()
+    place.await_condition("killed")
+    assert len(place.api.list(PODS, ENGINES)) == 1
+    place.process.kill()
+    place.patch(KIND_CLUSTERS, "killed", {"metadata": {"finalizers": None}})
+    place.delete(KIND_CLUSTERS, "killed")
+    place.process.start()
+    eventually(lambda: left(place) == [])
+
+
+def test_rights_there_are_those_that_it_uses(place: Place) -> None:
+    events = requests(place.management)
+    there = [one for one in events if (one.get("objectRef") or {}).get("namespace") == ENGINES]
+    roles = [one for one in namespace_of_engines() if one["kind"] == "Role"]
+    secrets = {Asked(verb, "/secrets") for verb in ("get", "create", "delete")}
+    assert asked(there) - secrets == allowed(roles)
+    denied = [one for one in refused(events) if ENGINES not in one]
+    assert denied == []
