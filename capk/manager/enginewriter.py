@@ -70,7 +70,7 @@ class EngineWriter:
         is_outdated = wanted.hosts and (found.get("data") or {}).get(AUTHORITY) != body["data"][AUTHORITY]
         if not is_outdated or Object(found).is_deleting:
             return found
-        # The authority was made anew since: the provider would not trust that certificate.
+        # Another authority has replaced the one that issued it, so the provider would not trust it.
         await self._delete(wanted.resource, found)
         return await self._client.create(wanted.resource, body)
 
