@@ -287,7 +287,7 @@ class Reason(StrEnum):
     STARTING_ENGINE = "StartingEngine"
     """The engine's Pod starts; the kind cluster is created when its Docker daemon answers."""
     ENGINE_CRASHING = "EngineCrashing"
-    """The engine's Pod crashes again and again; the message says where its output is."""
+    """The engine's Pod crashes again and again; the message has the command that shows its output."""
     ENGINE_STOPPED = "EngineStopped"
     """spec.engine.powerState is Stopped: the engine's Pod is deleted, its data is kept."""
     ENGINE_CHANGED = "EngineChanged"

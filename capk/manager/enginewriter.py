@@ -1,4 +1,4 @@
-"""Creates and deletes the objects of engines in Pods: only those that bear the uid of their KINDCluster."""
+"""Creates and deletes the objects of engines in Pods: only those with the uid of their KINDCluster."""
 
 from collections.abc import Mapping
 from contextlib import suppress

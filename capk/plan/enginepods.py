@@ -30,7 +30,7 @@ EVENT_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Owned:
-    """What all objects of an engine say of their KINDCluster.
+    """What all objects of an engine hold about their KINDCluster.
 
     cluster_uid: decides whose it is. cluster: where that KINDCluster is, to find it quickly.
     """
