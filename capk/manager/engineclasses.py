@@ -99,6 +99,11 @@ class EngineClasses:
         engine_class = self._get(name)
         return engine_class.pods if engine_class else None
 
+    @property
+    def are_unreadable(self) -> bool:
+        """Whether the provider reads no classes, and follows no engines in Pods, because it manages one namespace."""
+        return self._managed is not None
+
     def is_gone(self, name: str) -> bool:
         """Return whether a class does not exist."""
         return self._get(name) is None

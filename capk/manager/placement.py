@@ -98,7 +98,8 @@ class Placement:
         name = self.class_of(cluster)
         if name == OWN_ENGINE:
             return None if self.shared else no_own_engine()
-        if (engine := self.in_pod(cluster)) is None:
+        engine = self.in_pod(cluster)
+        if engine is None or self._classes.are_unreadable:
             return self._classes.failure(name)
         return engine_failure(engine, self._now()) if engine.facts else self._pods.failure
 

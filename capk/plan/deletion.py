@@ -117,7 +117,7 @@ def _delete_engine(observed: Observed, engine: PodEngine) -> Plan:
 def _is_late(observed: Observed) -> bool:
     """Return whether the deletion has lasted so long that something is wrong."""
     since = observed.object.metadata.get("deletionTimestamp")
-    return bool(since) and (observed.now - datetime.fromisoformat(since)).total_seconds() > LATE_SECONDS
+    return since is not None and (observed.now - datetime.fromisoformat(since)).total_seconds() > LATE_SECONDS
 
 
 def _is_unfinished(observed: Observed) -> bool:

@@ -90,6 +90,9 @@ def hold_move(observed: Observed, plan: Plan) -> Plan:
         is_held = held == names.HELD_BY_ENGINE
         stays = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_ENGINE}
         return plan if is_held else replace(plan, annotations={**plan.annotations, **stays})
+    if held == names.HELD_BY_ENGINE and observed.pod_engine is None:
+        # It came with a copied manifest.
+        return replace(plan, annotations={names.BLOCK_MOVE_ANNOTATION: None, **plan.annotations})
     creates = isinstance(plan.operation, Create) or (latest is not None and isinstance(latest.request, Create))
     if creates and held is None:
         return replace(plan, annotations={**plan.annotations, names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_CREATION})

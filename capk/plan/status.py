@@ -143,8 +143,8 @@ def _power(observed: Observed) -> str:
     if not observed.object.is_to_be_stopped or observed.object.completed_attempt is None:
         return ""
     return (
-        "spec.engine.powerState Stopped has no effect: only an engine in a Pod with a volume can be stopped without the "
-        "loss of its data. Set Running, or delete the object."
+        "spec.engine.powerState Stopped has no effect: only an engine in a Pod with a volume can be stopped without "
+        "the loss of its data. Set Running, or delete the object."
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ def engine_message(world: PodWorld) -> str:
     return world.condition("EngineAvailable")[2]
 
 
+def private_files(directory: Path) -> dict[str, bool]:
+    """Return whether nobody else can read the files of a directory; none if it does not exist."""
+    return {file.name: file.stat().st_mode & 0o077 == 0 for file in directory.glob("*")}
+
+
 def posted(world: PodWorld) -> list[str]:
     """Return the kinds of what was created in the namespace of engines, in order."""
     return [plural for verb, plural, where, *_ in world.kube.writes if verb == "create" and where == NAMESPACE]
@@ -104,10 +110,9 @@ class TestFirstCreation:
             place = world.places[0]
             assert (place.pool, place.environment["DOCKER_HOST"]) == (POOL, f"tcp://{HOST}:2376")
             assert place.environment["DOCKER_TLS_VERIFY"] == "1"
-            files = Path(place.environment["DOCKER_CERT_PATH"])
-            assert sorted(file.name for file in files.iterdir()) == ["ca.pem", "cert.pem", "key.pem"]
-            assert (files / "key.pem").stat().st_mode & 0o077 == 0
-        assert not files.exists()
+            files = private_files(Path(place.environment["DOCKER_CERT_PATH"]))
+            assert files == {"ca.pem": True, "cert.pem": True, "key.pem": True}
+        assert private_files(Path(place.environment["DOCKER_CERT_PATH"])) == {}
 
     async def test_provider_reads_its_authority_again_after_a_restart(self, world):
         async with world.running():
@@ -812,6 +817,12 @@ class TestMove:
             world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"annotations": {BLOCK_MOVE_ANNOTATION: None}}})
             await world.until(lambda: world.get()["metadata"]["annotations"].get(BLOCK_MOVE_ANNOTATION) == "engine")
 
+    async def test_annotation_of_a_copied_manifest_is_removed_from_an_object_without_such_an_engine(self, world):
+        async with world.running():
+            world.add(spec={}, annotations={BLOCK_MOVE_ANNOTATION: "engine"})
+            await world.ready()
+            assert BLOCK_MOVE_ANNOTATION not in world.get()["metadata"]["annotations"]
+
 
 class TestStatusOfTheClass:
     async def test_class_counts_its_objects(self, world):
@@ -838,6 +849,18 @@ class TestWithoutASharedEngine:
             assert app.engine_heartbeat() is None
             world.delete("bare")
             await world.gone("bare")
+
+
+class TestOneNamespaceOnly:
+    async def test_object_with_an_engine_in_a_pod_reports_that_its_class_is_not_read(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+        world.settings = replace(world.settings, namespace="default")
+        async with world.running():
+            await world.until(lambda: engine_state(world) == ("False", "EngineClassNotFound"))
+            assert "--namespace" in engine_message(world)
+            assert world.left() == ALL
 
 
 async def test_provider_is_quiet_beside_living_engines(world):

@@ -43,17 +43,18 @@ PAGES: Final = (
     Page(
         Reason.ENGINE_REFUSED,
         "The API server refuses an object of an engine in a Pod.",
-        "A quota, Pod Security or a policy in the namespace of engines forbids it, the provider has no rights there, or "
-        "another object has its name.",
+        "A quota, Pod Security or a policy in the namespace of engines forbids it, the provider has no rights there, "
+        "or another object has its name.",
         "Follow the message. The manifest `engine-namespace.yaml` of the release creates the namespace with the rights "
         "of the provider. The provider tries again.",
     ),
     Page(
         Reason.ENGINE_IMAGE_NOT_FOUND,
         "The image of the engine's Pod cannot be pulled.",
-        "`pods.image` of the KINDEngineClass names an image that does not exist, or the node cannot reach its registry.",
-        "Correct the class and delete the Pod: the provider creates it again. Otherwise it waits until the image can be "
-        "pulled.",
+        "`pods.image` of the KINDEngineClass names an image that does not exist, or the node cannot reach its "
+        "registry.",
+        "Correct the class and delete the Pod: the provider creates it again. Otherwise it waits until the image can "
+        "be pulled.",
     ),
     Page(
         Reason.ENGINE_CRASHING,

@@ -57,8 +57,9 @@ async def followed(server: Server) -> tuple[list[str], list[tuple[str, str]], li
     )
     clock = asyncio.get_running_loop().time
     began = clock()
-    while server.lists or server.watches:
-        await asyncio.sleep(0.1)
+    for _ in range(1000):
+        if server.lists or server.watches:
+            await asyncio.sleep(0.1)
     took = clock() - began
     await asyncio.sleep(5)
     task.cancel()
