@@ -80,6 +80,7 @@ def _prepare(observed: Observed, engine: PodEngine) -> Plan:
             class_name=observed.engine_class,
             control_planes=control_planes,
             workers=workers,
+            cluster_network=observed.owner.cluster_network if observed.owner else None,
         )
         objects = _objects(observed, engine, offer, facts, (control_planes, workers))
     except InvalidSpec as wrong:
