@@ -66,8 +66,8 @@ class EnginePods:
     ) -> None:
         self.namespace = namespace
         self.keys = keys
-        self.failure: Failure | None = None
-        """Why they cannot be known."""
+        self._failures: dict[Resource | None, Failure] = {}
+        """Why they cannot be known, by what cannot be listed; None for their certificates."""
         self._client = client
         self._changed = changed
         self._on_listed = listed
@@ -81,6 +81,11 @@ class EnginePods:
         self._wanted = asyncio.Event()
         self._events: dict[str, tuple[float, str]] = {}
         """When the Events of the Pod of a KINDCluster, by uid, were last read, and the newest warning."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why they cannot be known: the first cause, in an order that stays."""
+        return next((self._failures[one] for one in (None, *KINDS) if one in self._failures), None)
 
     @property
     def are_known(self) -> bool:
@@ -154,10 +159,11 @@ class EnginePods:
                 await self.keys.load()
             except (CapkError, BadAuthority, OSError) as error:
                 log.warning("The certificates of engines in Pods cannot be used: %s", error)
-                self._failed(f"The certificates of engines in Pods cannot be used: {_cause(error)}.")
+                self._failed(None, f"The certificates of engines in Pods cannot be used: {_cause(error)}.")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
+                self._failures.pop(None, None)
                 return
 
     async def _follow(self, resource: Resource) -> None:
@@ -177,8 +183,8 @@ class EnginePods:
         for obj in listing.items:
             self._store.put(resource, obj)
         self._listed.add(resource)
+        self._failures.pop(resource, None)
         if self.are_known:
-            self.failure = None
             self._on_listed()
         for key in before.keys() | set(self._store.keys(resource)):
             self._announce(before.get(key), self._store.get(key))
@@ -207,14 +213,14 @@ class EnginePods:
             return
         self._listed.discard(resource)
         self._failed(
+            resource,
             f"The provider may not follow {resource.plural} in namespace {self.namespace}: {error.message}. Install "
-            "the role for engines in Pods there, or name their namespace with --engine-namespace."
+            "the role for engines in Pods there, or name their namespace with --engine-namespace.",
         )
 
-    def _failed(self, message: str) -> None:
-        failure = Failure(Reason.ENGINE_REFUSED, message)
-        if self.failure != failure:
-            self.failure = failure
+    def _failed(self, resource: Resource | None, message: str) -> None:
+        before, self._failures[resource] = self.failure, Failure(Reason.ENGINE_REFUSED, message)
+        if self.failure != before:
             self._on_listed()
 
     def _found(self, uid: str) -> EnginePodFacts:
