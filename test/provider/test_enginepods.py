@@ -324,6 +324,17 @@ class TestTroubleAtTheStart:
             world.kube.refuse = None
             await world.ready()
 
+    async def test_without_the_finalizer_nothing_is_created(self, world):
+        world.kube.refuse = lambda verb, kind, name, body: (
+            Forbidden(verb, kind.plural, 403, "no") if (verb, kind) == ("patch", KIND_CLUSTERS) else None
+        )
+        async with world.running():
+            world.add()
+            await asyncio.sleep(600)
+            assert world.left() == []
+            world.kube.refuse = None
+            await world.ready()
+
     async def test_missing_namespace_is_named_until_it_is_there(self, world):
         world.kube.missing = {NAMESPACE}
         async with world.running():
@@ -477,6 +488,23 @@ class TestLoss:
             assert len(engine.called("create")) == 1
             assert world.get()["status"]["engine"]["restarts"] == 1
 
+    async def test_nothing_is_concluded_until_all_engines_are_known(self, world):
+        async with world.running():
+            world.add(spec={**IN_POD, "recreatePolicy": "Always"})
+            await world.ready()
+        world.kube.denied = {PODS}
+        async with world.running():
+            await world.until(lambda: engine_state(world) == ("False", "EngineRefused"))
+            world.add("other", uid=ANOTHER_UID)
+            await asyncio.sleep(300)
+            world.delete("dev")
+            await asyncio.sleep(300)
+            assert (world.left(), world.get() is None) == (ALL, False)
+            assert "Missing" not in world.history()
+            world.kube.denied = set()
+            await world.gone()
+            await world.ready("other")
+
     async def test_service_that_was_deleted_comes_back(self, world):
         async with world.running():
             world.add()
@@ -522,6 +550,30 @@ class TestLoss:
             await world.until(lambda: world.reason() != "Ready")
             await world.ready()
             assert world.pod()["spec"]["containers"][0]["image"] == "docker:30-dind"
+
+
+class TestHangingEngine:
+    async def test_engine_that_hangs_keeps_no_other_one_waiting(self, world):
+        """Its tenant is root there and can have it accept every connection and answer none."""
+        async with world.running() as app:
+            uids = [f"{number:08x}-4e5f-4a6b-8c7d-000000000001" for number in range(1, 11)]
+            for number, uid in enumerate(uids):
+                world.add(f"hangs-{number}", uid=uid)
+            for number in range(10):
+                await world.ready(f"hangs-{number}")
+
+            async def never(*_: Any, **__: Any) -> Any:
+                await asyncio.Event().wait()
+
+            for place in [place for place in app.engines._engines if place.startswith("pod-")]:
+                app.engines._engines[place].kind.kubeconfig = never  # type: ignore[method-assign]
+            for number in range(10):
+                del world.kube.objects[SECRETS.plural, "default", f"hangs-{number}-config"]
+            await asyncio.sleep(10)
+            world.add()
+            assert await world.until(lambda: world.reason() == "Ready") < 20
+            del world.kube.objects[SECRETS.plural, "default", "dev-config"]
+            assert await world.until(lambda: world.get(resource=SECRETS, name="dev-config") is not None) < 20
 
 
 class TestDeletion:
@@ -653,6 +705,18 @@ class TestOrphans:
             world.add(labels={names.WATCH_FILTER_LABEL: "mine"})
             await world.ready()
             world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"labels": {names.WATCH_FILTER_LABEL: "other"}}})
+            await asyncio.sleep(1300)
+            world.vanish()
+            await asyncio.sleep(1300)
+            assert world.left() == ALL
+
+    async def test_lost_event_is_no_proof_that_an_object_is_gone(self, world):
+        async with world.running() as app:
+            world.add()
+            await world.ready()
+            obj = world.get()
+            gone = {**obj, "metadata": {**obj["metadata"], "resourceVersion": "100000"}}
+            app.cache.on_event(KIND_CLUSTERS, "DELETED", gone)
             await asyncio.sleep(1300)
             assert world.left() == ALL
 
