@@ -561,6 +561,8 @@ class TestHangingEngine:
                 world.add(f"hangs-{number}", uid=uid)
             for number in range(10):
                 await world.ready(f"hangs-{number}")
+            # The provider then no longer has the kubeconfigs in memory.
+            await asyncio.sleep(100)
 
             async def never(*_: Any, **__: Any) -> Any:
                 await asyncio.Event().wait()
