@@ -17,6 +17,9 @@ FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
 """Pauses between two attempts, each twice as long as the one before."""
 
+RELIST_SECONDS: Final = 3600.0
+"""How long changes are followed without a list, which also ends what has to be remembered of objects that left."""
+
 log = logging.getLogger(__name__)
 
 
@@ -32,8 +35,8 @@ async def follow(
 ) -> None:
     """Report the objects that a label selector selects, until cancelled.
 
-    on_list: called with all of them, at first and whenever changes may have been missed. on_failure: called with each
-    error of the API server; the next attempt comes after a pause.
+    on_list: called with all of them, at first, whenever changes may have been missed, and once per hour.
+    on_failure: called with each error of the API server; the next attempt comes after a pause.
     """
     pause = FIRST_PAUSE_SECONDS
     while True:
@@ -58,9 +61,9 @@ async def _watch(
     version: str,
     on_change: Callable[[Change], None],
 ) -> None:
-    """Watch until an error ends it. Raises ApiError."""
-    while True:
-        began = asyncio.get_running_loop().time()
+    """Watch until it is time for another list. Raises ApiError."""
+    until = asyncio.get_running_loop().time() + RELIST_SECONDS
+    while (began := asyncio.get_running_loop().time()) < until:
         async for change in client.watch(resource, namespace, label_selector=selector, version=version):
             version = change.version
             if change.type != "BOOKMARK":

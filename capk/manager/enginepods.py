@@ -182,9 +182,10 @@ class EnginePods:
         self._store.prune(resource, listing.items, listing.resource_version)
         for obj in listing.items:
             self._store.put(resource, obj)
+        were_known = self.are_known
         self._listed.add(resource)
         self._failures.pop(resource, None)
-        if self.are_known:
+        if self.are_known and not were_known:
             self._on_listed()
         for key in before.keys() | set(self._store.keys(resource)):
             self._announce(before.get(key), self._store.get(key))
@@ -202,6 +203,8 @@ class EnginePods:
     def _announce(self, before: Owned | None, after: Owned | None) -> None:
         if before == after:
             return
+        if before is not None and after is None:
+            self._events.pop(before.cluster_uid, None)
         if isinstance(before or after, PodFacts):
             self._pod_changed(*(one if isinstance(one, PodFacts) else None for one in (before, after)))
         for owned in {one for one in (before, after) if one}:

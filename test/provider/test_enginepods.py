@@ -228,6 +228,49 @@ class TestFirstCreation:
             assert [node.name for node in world.inner().containers.values()] == ["dev-control-plane"]
 
 
+class TestOwnedCluster:
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> PodWorld:
+        world = PodWorld(tmp_path, capi="v1beta2")
+        world.add_class()
+        return world
+
+    async def test_cluster_gets_the_address_of_the_service(self, world):
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            await world.until(lambda: world.kube.find(SECRETS, "dev-kubeconfig") is not None)
+            assert world.read("dev-kubeconfig")["clusters"][0]["cluster"]["server"] == f"https://{HOST}:6443"
+            assert world.get()["spec"]["controlPlaneEndpoint"] == {"host": HOST, "port": 6443}
+
+    async def test_no_engine_is_created_before_the_control_plane_is_known(self, world):
+        async with world.running():
+            world.add_owned(control_plane=True)
+            del world.kube.objects["kindcontrolplanes", "default", "dev"]
+            await world.until(lambda: world.reason() == "WaitingForControlPlane")
+            await asyncio.sleep(100)
+            assert world.left() == []
+            world.add_control_plane()
+            await world.ready()
+
+    async def test_no_engine_is_created_without_an_owner(self, world):
+        async with world.running():
+            world.add()
+            await world.until(lambda: world.reason() == "WaitingForCluster")
+            assert world.left() == []
+
+    async def test_workers_of_a_deployment_are_gone_with_the_engine(self, world):
+        async with world.running():
+            world.add_owned()
+            await world.ready()
+            world.add_machine()
+            await world.joined()
+            world.delete_pod()
+            await world.until(lambda: world.reason() == "Missing")
+            world.delete("dev-w1", resource=KIND_MACHINES)
+            await world.gone("dev-w1", resource=KIND_MACHINES)
+
+
 class TestTroubleAtTheStart:
     @pytest.mark.parametrize(
         ("status", "reason", "said"),

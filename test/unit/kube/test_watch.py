@@ -39,7 +39,7 @@ class Server:
             yield found
 
 
-async def followed(server: Server) -> tuple[list[str], list[tuple[str, str]], list[ApiError], float]:
+async def followed(server: Server, steps: int = 1000) -> tuple[list[str], list[tuple[str, str]], list[ApiError], float]:
     """Return lists, changes and failures, and how long it took until the server had nothing more to report."""
     lists: list[str] = []
     changes: list[tuple[str, str]] = []
@@ -57,7 +57,7 @@ async def followed(server: Server) -> tuple[list[str], list[tuple[str, str]], li
     )
     clock = asyncio.get_running_loop().time
     began = clock()
-    for _ in range(1000):
+    for _ in range(steps):
         if server.lists or server.watches:
             await asyncio.sleep(0.1)
     took = clock() - began
@@ -72,6 +72,13 @@ async def test_watch_goes_on_where_the_last_one_has_ended() -> None:
     lists, changes, failures, _ = await followed(server)
     assert (lists, changes, failures) == (["10"], [("ADDED", "12"), ("DELETED", "21")], [])
     assert server.versions == ["10", "20", "21"]
+
+
+async def test_list_is_read_again_each_hour() -> None:
+    server = Server([10, 20], [[] for _ in range(4000)])
+    lists, _, failures, took = await followed(server, 40_000)
+    assert (lists, failures) == (["10", "20"], [])
+    assert took >= 3600
 
 
 async def test_version_that_is_too_old_leads_to_a_new_list_without_a_failure() -> None:
