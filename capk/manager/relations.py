@@ -48,8 +48,10 @@ class Relations:
         self._of_class: dict[str, set[Key]] = defaultdict(set)
         """KINDEngineClass -> the KINDClusters whose engines are of that class."""
         self._wanted_by: dict[str, set[Key]] = defaultdict(set)
+        self._meanings: dict[Key, tuple[Any, ...]] = {}
+        """What each KINDEngineClass means: changes of its status are many."""
         store.listen(names.KIND_CLUSTERS, self._changed)
-        store.listen(names.KIND_ENGINE_CLASSES, lambda key: self._choose_again(None))
+        store.listen(names.KIND_ENGINE_CLASSES, self._class_changed)
         store.listen(names.NAMESPACES, lambda key: self._choose_again(key.name))
 
     def claim(self, key: Key) -> Claim | None:
@@ -162,7 +164,7 @@ class Relations:
             return {current.key}
         if resource is names.KIND_ENGINE_CLASSES:
             # Its status counts its objects: each new one would wake all the others.
-            is_same = _means_the_same(current, Object(self._store.get(current.key) or {}))
+            is_same = self._meanings.get(current.key) == _meaning(current)
             of_class = set() if is_same else self._of_class.get(current.name, set())
             return {current.key} | self._with_relatives(of_class)
         if resource is names.NAMESPACES:
@@ -235,6 +237,14 @@ class Relations:
         for affected in self._claims.update(key):
             self._recompute(affected)
 
+    def _class_changed(self, key: Key) -> None:
+        raw = self._store.get(key)
+        before, now = self._meanings.pop(key, None), _meaning(Object(raw)) if raw else None
+        if now is not None:
+            self._meanings[key] = now
+        if before != now:
+            self._choose_again(None)
+
     def _choose_again(self, namespace: str | None) -> None:
         """Update the places of KINDClusters, which may depend on the classes, and on the labels of their namespaces."""
         for key in tuple(self._places):
@@ -268,14 +278,9 @@ class Relations:
         self._wanted_by[name].add(key)
 
 
-def _means_the_same(one: Object, other: Object) -> bool:
-    """Return whether two versions of an object differ in the status only."""
-    return (one.uid, one.generation, one.labels, one.annotations) == (
-        other.uid,
-        other.generation,
-        other.labels,
-        other.annotations,
-    )
+def _meaning(current: Object) -> tuple[Any, ...]:
+    """Return what differs between versions of an object, unless they differ in the status only."""
+    return current.uid, current.generation, current.labels, current.annotations
 
 
 def _discard(index: dict[str, set[Key]], value: str, key: Key) -> None:
