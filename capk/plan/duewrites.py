@@ -5,7 +5,7 @@ from typing import Any
 from capk.api import names
 from capk.plan.dataloss import corrected_etcd, restored_etcd
 from capk.plan.engineid import corrected_engine
-from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
+from capk.plan.observed import CLAIM, ENDPOINT, ENGINE, IDENTITY, SECRET, Observed
 from capk.plan.ownership import is_completed_attempt, made_by
 from capk.plan.secrets import (
     differs,
@@ -67,7 +67,10 @@ def standing_refusals(observed: Observed) -> dict[str, str]:
     written |= {ENDPOINT} if observed.object.endpoint else set()
     written |= {IDENTITY} if due_identity(observed) is None and observed.object.identity else set()
     written |= {CLAIM} if observed.object.has_finalizer and not restored_annotations(observed) else set()
-    return {part: words for part, words in observed.refusals.items() if part not in written}
+    # Those of an engine in a Pod are part of its own condition, and someone else may have done what was refused.
+    return {
+        part: words for part, words in observed.refusals.items() if part not in written and part.split(" ")[0] != ENGINE
+    }
 
 
 def awaits_control_plane_secret(observed: Observed) -> bool:

@@ -105,7 +105,9 @@ def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdi
     machine, now, infrastructure = observed.object, observed.now, observed.infrastructure
     before = list(machine.status.get("conditions") or ())
     unobserved = {part: UNKNOWN for part in _MACHINE_PARTS if find(before, part) is None}
-    engine = _engine_verdict(infrastructure.engine) if infrastructure else {}
+    in_pod = infrastructure.pod_engine if infrastructure else None
+    is_asked = infrastructure is not None and not (in_pod and in_pod.is_gone)
+    engine = _engine_verdict(infrastructure.engine) if infrastructure and is_asked else {}
     after = _with_verdicts(before, unobserved | RUNS_FREELY | engine | dict(verdicts), machine.generation, now)
     summary = {Condition.READY: _machine_summary(observed, after)}
     status = {

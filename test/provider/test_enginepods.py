@@ -516,6 +516,19 @@ class TestLoss:
             assert posted(world).count("pods") == 2
             assert len(world.inner().of("dev")) == 1
 
+    async def test_refusal_that_is_over_by_hand_delays_nothing(self, world):
+        async with world.running():
+            world.add()
+            await world.until(lambda: any(one.of("dev") for one in world.engines.values()))
+            world.kube.refuse = lambda verb, kind, name, body: (
+                Forbidden(verb, kind.plural, 403, "no") if (verb, kind) == ("delete", PODS) else None
+            )
+            world.evict()
+            await asyncio.sleep(100)
+            del world.kube.objects[PODS.plural, NAMESPACE, ENGINE]
+            await world.ready()
+            assert world.get()["status"]["initialization"] == {"provisioned": True}
+
     async def test_container_that_restarts_keeps_the_kind_cluster(self, world):
         async with world.running():
             world.add()
