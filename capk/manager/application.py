@@ -19,7 +19,7 @@ from capk.engine.lanes import Lane, Lanes
 from capk.engine.place import PODS, SHARED, Place
 from capk.engine.remote import RemoteFiles
 from capk.engine.workdir import WorkDir
-from capk.errors import Unreachable
+from capk.errors import CapkError, Unreachable
 from capk.kube.client import KubeClient
 from capk.kube.recorder import EventRecorder
 from capk.manager.cache import Cache, new_store
@@ -324,10 +324,18 @@ class Application:
         # kind may have been replaced by another release meanwhile.
         self.engines.expire_versions()
         self._drop_unused_engines()
-        self.pods.keys.keep()
+        self._keep_engine_keys()
         self.orphans.look()
         self.foreign.expire()
         self._wake_all()
+
+    def _keep_engine_keys(self) -> None:
+        try:
+            self.pods.keys.keep()
+        except (CapkError, OSError) as error:
+            log.warning(
+                "The private files for engines in Pods cannot be written; the next resync tries again: %s", error
+            )
 
     def _forgotten(self) -> None:
         self._drop_unused_engines()

@@ -60,6 +60,10 @@ def private_files(directory: Path) -> dict[str, bool]:
     return {file.name: file.stat().st_mode & 0o077 == 0 for file in directory.glob("*")}
 
 
+def remove(file: Path) -> None:
+    file.unlink()
+
+
 def posted(world: PodWorld) -> list[str]:
     """Return the kinds of what was created in the namespace of engines, in order."""
     return [plural for verb, plural, where, *_ in world.kube.writes if verb == "create" and where == NAMESPACE]
@@ -123,6 +127,22 @@ class TestFirstCreation:
             await world.until(lambda: app.pods.are_known)
             assert world.kube.objects[SECRETS.plural, "default", AUTHORITY_SECRET] == authority
             assert app.pods.keys.authority
+
+    async def test_private_files_that_were_removed_come_back_and_a_full_disk_ends_nothing(self, world, monkeypatch):
+        async with world.running() as app:
+            world.add()
+            await world.ready()
+            directory = Path(world.places[0].environment["DOCKER_CERT_PATH"])
+            remove(directory / "key.pem")
+            await asyncio.sleep(1300)
+            assert private_files(directory)["key.pem"]
+
+            def full() -> None:
+                raise OSError(28, "No space left on device")
+
+            monkeypatch.setattr(app.pods.keys, "keep", full)
+            await asyncio.sleep(1300)
+            assert world.reason() == "Ready"
 
     async def test_nothing_is_written_at_rest(self, world):
         async with world.running():
