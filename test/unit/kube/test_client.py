@@ -223,7 +223,7 @@ async def test_list_is_put_together_from_its_pages(api: ApiServer, client: KubeC
 async def test_field_selector_reaches_the_server(api: ApiServer, client: KubeClient) -> None:
     api.answers = [answer(200, {"metadata": {"resourceVersion": "77"}, "items": []})]
     await client.list(SECRETS, field_selector="a.b=c")
-    assert api.requests[0][1] == "/api/v1/secrets?limit=250&fieldSelector=a.b%3Dc"
+    assert api.requests[0][1] == "/api/v1/secrets?limit=100&fieldSelector=a.b%3Dc"
 
 
 async def watched(client: KubeClient) -> list[Change]:
