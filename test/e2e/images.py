@@ -12,6 +12,7 @@ from test.e2e.real_kind import RealKind, run
 from test.integration.repository import CORE, ROOT
 
 BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
+ENGINE_IMAGE = os.environ.get("ENGINE_IMAGE", "docker:dind")
 PROVIDER_IMAGE = "localhost/cluster-api-provider-kind:{version}-e2e"
 CORE_REPOSITORY = "localhost"
 CORE_TAG = f"{CORE}-e2e"
@@ -34,17 +35,22 @@ def build_core(kind: RealKind, directory: Path) -> str:
 
 def build_provider(kind: RealKind, version: str) -> str:
     """Build the provider's image as `make image` does and return its name."""
-    if not _has(kind, "image", "inspect", BASE_IMAGE) and not _has(kind, "pull", BASE_IMAGE):
-        pytest.fail(
-            f"The provider's image is built on {BASE_IMAGE}, which is neither on this machine nor can be pulled. "
-            "Load it, or name another Debian with Python 3.11 or later in the environment: BASE_IMAGE=...",
-            pytrace=False,
-        )
+    require(kind, BASE_IMAGE, "BASE_IMAGE", "another Debian with Python 3.11 or later")
     image = PROVIDER_IMAGE.format(version=version)
     # Options of a make that runs these tests must not affect this one.
     make = ["env", "--unset=MAKEFLAGS", "--unset=MFLAGS", "make", "--directory", str(ROOT), "image"]
     run([*make, f"VERSION={version}", f"IMAGE={image}", f"BASE_IMAGE={BASE_IMAGE}"], seconds=BUILD_SECONDS)
     return image
+
+
+def require(kind: RealKind, image: str, variable: str, other: str) -> None:
+    """Fail if an image is neither on this machine nor can be pulled; other: what the variable may name."""
+    if not _has(kind, "image", "inspect", image) and not _has(kind, "pull", image):
+        pytest.fail(
+            f"{image} is neither on this machine nor can be pulled. "
+            f"Load it, or name {other} in the environment: {variable}=...",
+            pytrace=False,
+        )
 
 
 def size(kind: RealKind, image: str) -> int:

@@ -69,9 +69,10 @@ class RealKind:
         run([*create, "--kubeconfig", str(kubeconfig)], stdin=config)
         return kubeconfig
 
-    def load(self, name: str, *images: str) -> None:
-        """Load images of the engine into the nodes of a kind cluster."""
-        run([*self.command, "load", "docker-image", "--name", name, *images])
+    def load(self, name: str, *images: str, nodes: Sequence[str] = ()) -> None:
+        """Load images of the engine into the nodes of a kind cluster; without `nodes`, into all."""
+        some = ["--nodes", ",".join(nodes)] if nodes else []
+        run([*self.command, "load", "docker-image", "--name", name, *some, *images])
 
     def delete(self, name: str) -> None:
         """Delete a kind cluster by hand."""

@@ -14,6 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "bin" / "manifests"
 CORE = "v1.14.2"
+COMPONENTS = "infrastructure-components.yaml"
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class Repository:
     """Releases that hack/release.py writes, and core's own.
 
     image: of the provider, with `{version}`. core: components of core; empty for those of its release.
-    settings: further content of clusterctl's configuration.
+    settings: further content of clusterctl's configuration. components: the file of the provider's release to install.
     """
 
     folder: Path
     image: str = "localhost/cluster-api-provider-kind:{version}"
     core: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    components: str = COMPONENTS
 
     @property
     def configuration(self) -> Path:
@@ -43,6 +45,8 @@ class Repository:
         components.write_text(self.core or (MANIFESTS / "cluster-api-components.yaml").read_text())
         shutil.copy(MANIFESTS / "cluster-api-metadata.yaml", core / "metadata.yaml")
         configuration = yaml.safe_load(self.configuration.read_text()) | self.settings
+        for ours in configuration["providers"]:
+            ours["url"] = ours["url"].replace(COMPONENTS, self.components)
         provider = {"name": "cluster-api", "type": "CoreProvider", "url": components.as_uri()}
         configuration["providers"].append(provider)
         self.configuration.write_text(yaml.safe_dump(configuration))
