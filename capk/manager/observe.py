@@ -18,6 +18,7 @@ from capk.manager.placement import Placement
 from capk.manager.records import Record, Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
+from capk.plan.enginepods import unanswered
 from capk.plan.machines import workers_of
 from capk.plan.marks import Mark
 from capk.plan.observed import (
@@ -192,7 +193,7 @@ class Observer:
         if engine is None:
             return EngineFacts(failure=self._placement.failure(cluster))
         facts = engine_facts(engine.inventory.latest, name, lists_nodes=engine.containers.command is not None)
-        return replace(facts, id="") if in_pod is not None else facts
+        return replace(facts, id="", failure=unanswered(in_pod, facts.failure)) if in_pod else facts
 
     def _name(self, cluster: KINDCluster, engine: Engine | None) -> str:
         """Return the name of the object's kind cluster; during a deletion, marks override the name.

@@ -4,7 +4,7 @@ The kubelet, the scheduler and registries write the texts in them.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ class Owned:
 class PodFacts(Owned):
     """A Pod of an engine.
 
+    unready_since: when it was last seen ready, or began to start; None if it is ready.
     has_ended: whether its containers never run again, as after an eviction; `why` then has the cause.
     unscheduled: the scheduler's message while no node has room; empty otherwise.
     waiting: why the container does not run: reason and message. last: reason and exit code of its last end.
@@ -53,6 +54,7 @@ class PodFacts(Owned):
     """
 
     created_at: datetime
+    unready_since: datetime | None = None
     node: str = ""
     is_ready: bool = False
     is_scheduled: bool = False
@@ -157,6 +159,7 @@ def pod_facts(raw: Mapping[str, Any]) -> PodFacts:
     return PodFacts(
         **_owned(pod),
         created_at=pod.created_at,
+        unready_since=_unready_since(_condition(status, "Ready")),
         node=_text(pod.spec.get("nodeName"), 253),
         is_ready=phase == "Running" and _condition(status, "Ready").get("status") == "True",
         is_scheduled=bool(pod.spec.get("nodeName")),
@@ -205,6 +208,20 @@ def engine_failure(engine: PodEngine, now: datetime) -> Failure | None:
     return _container_failure(engine, pod, now)
 
 
+def unanswered(engine: PodEngine, failure: Failure | None) -> Failure | None:
+    """Return why the last inventory of an engine in a Pod failed, with what helps there.
+
+    Its Pod was ready: Docker has just ended, and Kubernetes has not noticed yet, or something is between them.
+    """
+    if failure is None or failure.reason is not Reason.ENGINE_UNREACHABLE:
+        return failure
+    message = (
+        f"{engine.title} of the engine is ready, but its Docker does not answer. The provider tries again. If that "
+        "lasts, look at the logs of the Pod, and at NetworkPolicies between the provider and its port 2376."
+    )
+    return replace(failure, message=message)
+
+
 def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failure:
     reason, message = pod.waiting
     if reason in _IMAGE_TROUBLES:
@@ -231,8 +248,12 @@ def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failu
 
 
 def is_late(pod: PodFacts, now: datetime) -> bool:
-    """Return whether a Pod that has a node is not ready after so long that its Events may hold the cause."""
-    return pod.is_scheduled and not pod.is_usable and (now - pod.created_at).total_seconds() > EVENT_SECONDS
+    """Return whether a Pod that has a node has not been ready for so long that its Events may hold the cause.
+
+    Right after the end of its container, the newest Event is that of a probe that was cut short.
+    """
+    since = pod.unready_since or pod.created_at
+    return pod.is_scheduled and not pod.is_usable and (now - since).total_seconds() > EVENT_SECONDS
 
 
 def newest_message(events: Iterable[Mapping[str, Any]]) -> str:
@@ -262,6 +283,16 @@ def _owned(obj: Object) -> dict[str, Any]:
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
+
+
+def _unready_since(condition: Mapping[str, Any]) -> datetime | None:
+    if condition.get("status") == "True":
+        return None
+    try:
+        since = datetime.fromisoformat(_text(condition.get("lastTransitionTime"), 64))
+    except ValueError:
+        return None
+    return since if since.tzinfo else None
 
 
 def _unscheduled(condition: Mapping[str, Any]) -> str:

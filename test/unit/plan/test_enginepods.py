@@ -8,6 +8,7 @@ import pytest
 from capk.api import names
 from capk.api.names import Reason
 from capk.api.objects import Key
+from capk.diagnosis.failures import Failure
 from capk.plan.enginepods import (
     EnginePodFacts,
     PodEngine,
@@ -17,6 +18,7 @@ from capk.plan.enginepods import (
     newest_message,
     pod_facts,
     service_facts,
+    unanswered,
 )
 from test.unit.plan.builders import NOW, UID
 
@@ -119,6 +121,35 @@ def test_late_pod_shows_what_its_events_say_and_an_early_one_does_not() -> None:
     event = "MountVolume.SetUp failed for volume certs"
     assert event not in failure(pod({"phase": "Pending"}, age_seconds=59), event=event)[1]
     assert event in failure(pod({"phase": "Pending"}, age_seconds=61), event=event)[1]
+
+
+@pytest.mark.parametrize(("unready_seconds", "is_shown"), [(59, False), (61, True)])
+def test_pod_is_late_only_so_long_after_it_was_ready(unready_seconds: float, is_shown: bool) -> None:
+    since = (NOW - timedelta(seconds=unready_seconds)).isoformat()
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": since}
+    raw = pod({"phase": "Running", "conditions": [unready]}, age_seconds=5000)
+    assert ("probe" in failure(raw, event="a probe was cut short")[1]) is is_shown
+
+
+@pytest.mark.parametrize("when", ["", "yesterday", "2026-01-01T00:00:00", 7])
+def test_time_that_is_none_is_not_read(when: Any) -> None:
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": when}
+    assert pod_facts(pod({"conditions": [unready]})).unready_since is None
+
+
+def test_docker_that_does_not_answer_in_a_ready_pod_is_reported_with_what_helps_there() -> None:
+    general = Failure(Reason.ENGINE_UNREACHABLE, "The container engine does not answer. Check DOCKER_HOST.")
+    found = unanswered(engine(pod(READY)), general)
+    assert found is not None
+    assert found.reason is Reason.ENGINE_UNREACHABLE
+    assert "Pod capkind-engines/kc-1" in found.message
+    assert "DOCKER_HOST" not in found.message
+
+
+def test_other_failures_of_an_inventory_are_reported_as_they_are() -> None:
+    disk = Failure(Reason.OUT_OF_DISK, "The disk is full.")
+    assert unanswered(engine(pod(READY)), disk) is disk
+    assert unanswered(engine(pod(READY)), None) is None
 
 
 def test_pod_that_has_ended_is_gone_with_its_data_but_not_with_a_volume() -> None:
