@@ -230,12 +230,7 @@ def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failu
             Reason.ENGINE_IMAGE_NOT_FOUND, f"{cause} Ask the administrator to correct the KINDEngineClass's image."
         )
     if pod.last[0] == _OOM_KILLED:
-        limit = f" of {pod.memory}" if pod.memory else ""
-        return Failure(
-            Reason.OUT_OF_MEMORY,
-            f"{engine.title} of the engine was ended because it needed more than its limit{limit} of memory. Raise "
-            "spec.engine.resources.memory: it counts when the Pod is created the next time.",
-        )
+        return Failure(Reason.OUT_OF_MEMORY, _out_of_memory(engine, pod))
     if reason == _CRASHING:
         last = f"{pod.last[0]}, exit code {pod.last[1]}" if pod.last[0] else ""
         log = f"`kubectl logs --previous -n {engine.namespace} {engine.name}` shows its output."
@@ -245,6 +240,13 @@ def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failu
         return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine waits for the scheduler.")
     told = _colon(engine.event or message) if is_late(pod, now) else ""
     return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine starts on node {pod.node}{told}.")
+
+
+def _out_of_memory(engine: PodEngine, pod: PodFacts) -> str:
+    limit = f" of {pod.memory}" if pod.memory else ""
+    what = f"{engine.title} of the engine was ended because it needed more than its limit{limit} of memory."
+    data = "continues with its data" if pod.has_claim else "loses its data"
+    return f"{what} Raise spec.engine.resources.memory and delete the Pod; the kind cluster then {data}."
 
 
 def is_late(pod: PodFacts, now: datetime) -> bool:

@@ -98,7 +98,8 @@ PAGES: Final = (
         "The machine of the container engine, or an engine in a Pod, is out of memory.",
         "A control-plane node takes about 0.5 GB and a worker 0.1 GB.",
         "Give the machine more memory, or delete clusters. For an engine in a Pod, raise "
-        "`spec.engine.resources.memory`: it counts when the Pod is created the next time.",
+        "`spec.engine.resources.memory`: it counts when the Pod is created. Delete the Pod for that; without a volume, "
+        "its data goes with it.",
     ),
     Page(
         Reason.INOTIFY_LIMIT,

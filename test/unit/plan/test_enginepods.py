@@ -115,6 +115,11 @@ def test_out_of_memory_has_the_limit() -> None:
     limits = {"resources": {"limits": {"memory": "1Gi"}}}
     reason, message = failure(pod(status, containers=[limits]))
     assert (reason, "limit of 1Gi of memory" in message) == (Reason.OUT_OF_MEMORY, True)
+    assert message.endswith(
+        "Raise spec.engine.resources.memory and delete the Pod; the kind cluster then loses its data."
+    )
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "kc-1"}}
+    assert failure(pod(status, volumes=[volume]))[1].endswith("the kind cluster then continues with its data.")
 
 
 def test_late_pod_shows_what_its_events_say_and_an_early_one_does_not() -> None:
