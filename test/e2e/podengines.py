@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,19 @@ class PodEngine:
         (pod,) = self.management.pods()
         words = ("python3", "-c", _ASK, f"{self.name}.{ENGINES}.svc", str(port))
         return int(self.terminal.kubectl("exec", pod, "--namespace", NAMESPACE, "--", *words))
+
+
+def seconds_of_steps(engine: PodEngine) -> dict[str, float]:
+    """Return how long it took until the Pod was ready, until the node image was there, and until kind had ended."""
+    found = engine.kindcluster
+    times = [datetime.fromisoformat(found["metadata"]["creationTimestamp"])]
+    for reason in ("EngineAnswers", "PreparingNodes", "Created"):
+        entry = next(one for one in found["status"]["history"] if one["reason"] == reason)
+        times.append(datetime.fromisoformat(entry["time"]))
+    return {
+        f"{engine.cluster}: {what} [s]": (after - before).total_seconds()
+        for what, (before, after) in zip(("Pod", "image", "kind"), pairwise(times), strict=True)
+    }
 
 
 def engine_objects(terminal: Terminal) -> list[str]:

@@ -24,6 +24,7 @@ from test.e2e.podengines import (
     engine_objects,
     processes,
     provider_seconds,
+    seconds_of_steps,
     traces,
 )
 from test.e2e.real_kind import RealKind
@@ -176,6 +177,8 @@ def pair(installed: ManagementCluster, kind: RealKind, figures: Figures) -> tupl
     with timed(figures, "two Clusters Available"):
         terminal.kubectl("wait", "cluster", "one", "two", "--for=condition=Available", CREATE_TIMEOUT)
     figures["the provider's processor time for each [s]"] = (provider_seconds(installed) - before) / 2
+    for engine in engines:
+        figures.update(seconds_of_steps(engine))
     return engines
 
 
