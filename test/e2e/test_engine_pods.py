@@ -317,7 +317,6 @@ def power(terminal: Terminal, state: str) -> None:
     terminal.kubectl("patch", "kindcluster", "kept", "--type", "merge", "--patch", patch)
 
 
-@pytest.mark.long
 def test_highly_available_cluster_is_in_one_pod(
     management: ManagementCluster, mirror: ImageMirror, kind: RealKind, figures: Figures
 ) -> None:
