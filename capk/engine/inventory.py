@@ -63,6 +63,10 @@ class _Listing:
     engine_id: str
 
 
+Starts = dict[str, Mapping[str, str]]
+"""Name of a cluster -> start times of its nodes, by container id, when the cluster was last known to answer."""
+
+
 class Inventory:
     """The latest snapshot, and the means to get a newer one.
 
@@ -74,7 +78,8 @@ class Inventory:
     It also reads the id together with kind's version.
     """
 
-    def __init__(self, kind: Kind, containers: Containers) -> None:
+    def __init__(self, kind: Kind, containers: Containers, starts: Starts | None = None) -> None:
+        """Take the commands; starts: of an earlier inventory of the same nodes, so that their restarts show."""
         self.latest: Snapshot | None = None
         self.kind_version: str | None = None
         self._kind = kind
@@ -86,9 +91,13 @@ class Inventory:
         self._next: asyncio.Task[Snapshot] | None = None
         self._outcomes: dict[str, tuple[int, bool]] = {}
         """Name -> when its last operation ended, and whether the cluster exists since then."""
-        self._starts: dict[str, Mapping[str, str]] = {}
-        """Name -> start times of its nodes, by name, when the cluster was last known to answer."""
+        self._starts: Starts = dict(starts or {})
         self._rested_at = float("-inf")
+
+    @property
+    def starts(self) -> Starts:
+        """When nodes have started, as of the last time that their cluster was known to answer."""
+        return dict(self._starts)
 
     async def refresh(self) -> Snapshot:
         """Return a snapshot whose read started after this call; all callers that wait for the next read share it.

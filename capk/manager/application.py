@@ -383,10 +383,10 @@ class Application:
         place = pod_place_key(after.cluster_uid)
         if before is not None and not before.is_usable and not after.restarts:
             self.metrics.engine_start_seconds.observe((now() - after.created_at).total_seconds())
-        if before is not None and before.uid == after.uid and before.container_id != after.container_id:
-            self.engines.restarted(place)
-        elif before is None or not before.is_usable or before.life != after.life:
+        if before is None:
             self.engines.changed(place)
+        elif not before.is_usable or before.life != after.life:
+            self.engines.restarted(place)
 
     def _drop_unused_engines(self) -> None:
         running = self.records.places()

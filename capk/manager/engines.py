@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from capk.api.endpoint import EndpointMode
 from capk.api.objects import KINDCluster
 from capk.engine.containers import Containers, chosen_engine
-from capk.engine.inventory import Inventory
+from capk.engine.inventory import Inventory, Starts
 from capk.engine.kind import Kind
 from capk.engine.place import PODS, SHARED, Place
 from capk.engine.workdir import WorkDir
@@ -28,6 +28,8 @@ from capk.settings import Settings
 
 POD_SECONDS: Final = 300.0
 """Interval between inventories of an engine in a Pod. Events of the Pod show all that ends the engine itself."""
+MOST_REMEMBERED: Final = 4096
+"""Dropped engines in Pods of which it is remembered when their nodes have started."""
 PODS_IN_PARALLEL: Final = 16
 """How many inventories of engines in Pods run in parallel: after a restart of the provider, all are due."""
 INVENTORY_SECONDS: Final = 60.0
@@ -153,6 +155,8 @@ class Engines:
         self._new: asyncio.Queue[Engine] = asyncio.Queue()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._pod_room = asyncio.Semaphore(PODS_IN_PARALLEL)
+        self._starts: dict[str, Starts] = {}
+        """Of engines in Pods that were dropped, by key: the next Pod may have the same nodes on its volume."""
         self._inventories: weakref.WeakSet[Inventory] = weakref.WeakSet()
         """Also those of dropped engines that an operation still uses."""
 
@@ -185,7 +189,11 @@ class Engines:
 
     def drop(self, key: str) -> None:
         """Stop watching the engine at the place with that key, and forget it."""
-        self._engines.pop(key, None)
+        engine = self._engines.pop(key, None)
+        if engine is not None and engine.place.pool == PODS:
+            self._starts[key] = engine.inventory.starts
+            while len(self._starts) > MOST_REMEMBERED:
+                del self._starts[next(iter(self._starts))]
         if watch := self._watches.pop(key, None):
             watch.cancel()
 
@@ -232,7 +240,7 @@ class Engines:
 
     def _make(self, place: Place) -> Engine:
         commands = self._commands(place)
-        inventory = Inventory(commands.kind, commands.containers)
+        inventory = Inventory(commands.kind, commands.containers, self._starts.pop(place.key, None))
         self._inventories.add(inventory)
         return Engine(
             place,

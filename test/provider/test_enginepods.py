@@ -26,7 +26,7 @@ from capk.engine.place import PODS as POOL
 from capk.errors import Forbidden
 from capk.manager.enginekeys import AUTHORITY_SECRET
 from test.provider.podworld import IN_POD, NAMESPACE, UID, PodWorld, pending, running
-from test.provider.world import quiet
+from test.provider.world import NO_ANSWER, quiet
 
 pytestmark = pytest.mark.virtual_time
 
@@ -43,6 +43,15 @@ def world(tmp_path: Path) -> PodWorld:
     world = PodWorld(tmp_path)
     world.add_class()
     return world
+
+
+async def reasons(world: PodWorld, seconds: int) -> set[str]:
+    """Return the reasons of Ready in the next seconds."""
+    found = set()
+    for _ in range(10 * seconds):
+        found.add(world.reason())
+        await asyncio.sleep(0.1)
+    return found
 
 
 def engine_state(world: PodWorld, **of: Any) -> tuple[str, str]:
@@ -564,6 +573,23 @@ class TestLoss:
             assert len(engine.called("create")) == 1
             assert world.get()["status"]["engine"]["restarts"] == 1
 
+    async def test_cluster_of_a_docker_that_was_killed_is_ready_only_when_it_answers(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            uid = world.pod()["metadata"]["uid"]
+            answer, world.answer = world.answer, NO_ANSWER
+            world.kubelet.restart(uid)
+            # The next container is reported before its Docker answers.
+            world.kubelet.trouble = running(uid, 1, ready=False)
+            await world.until(lambda: engine_state(world) == ("False", "StartingEngine"))
+            world.inner().restart_nodes()
+            world.inner().list_seconds = 1.0
+            world.kubelet.trouble = None
+            assert "Ready" not in await reasons(world, seconds=200)
+            world.answer = answer
+            await world.ready()
+
     async def test_nothing_is_concluded_until_all_engines_are_known(self, world):
         async with world.running():
             world.add(spec={**IN_POD, "recreatePolicy": "Always"})
@@ -891,6 +917,19 @@ class TestVolume:
             await world.ready()
             assert (len(engine.called("create")), engine.called("remove")) == (1, [])
             assert len(world.inner().of("dev")) == 1
+
+    async def test_cluster_that_is_started_again_is_ready_only_when_it_answers(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            self.power(world, "Stopped")
+            await world.until(lambda: world.pods() == [])
+            answer, world.answer = world.answer, NO_ANSWER
+            world.engines[next(iter(world.engines))].restart_nodes()
+            self.power(world, "Running")
+            assert "Ready" not in await reasons(world, seconds=200)
+            world.answer = answer
+            await world.ready()
 
     async def test_stopped_engine_stays_so_after_a_restart_of_the_provider(self, world):
         async with world.running():

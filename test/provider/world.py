@@ -91,6 +91,7 @@ class Engine:
         self.calls: list[tuple[str, str, float]] = []
         self.down: CommandError | None = None
         self.id = "engine-1"
+        self.list_seconds = 0.02
         self.kubernetes_nodes: set[str] = set()
         """Nodes that kubeadm has joined."""
         self._ids = itertools.count(1)
@@ -115,6 +116,11 @@ class Engine:
         """Stop these containers, or all if none is named."""
         for container_id in container_ids or tuple(self.containers):
             self.containers[container_id] = replace(self.containers[container_id], running=False)
+
+    def restart_nodes(self) -> None:
+        """Start all containers again, as an engine does that was restarted."""
+        for container_id, node in self.containers.items():
+            self.containers[container_id] = replace(node, running=True, started_at="2026-01-02T00:00:00Z")
 
     @contextmanager
     def switched(self) -> Iterator[None]:
@@ -268,7 +274,7 @@ class FakeContainers:
         return "Reached target Multi-User System."
 
     async def nodes(self) -> list[Node] | None:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(self.host.list_seconds)
         if self.host.down:
             raise self.host.down
         return sorted(self.host.containers.values(), key=lambda node: node.name) if self.command else None
