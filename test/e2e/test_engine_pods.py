@@ -40,6 +40,7 @@ CREATE_TIMEOUT = "--timeout=600s"
 GONE_TIMEOUT = "--timeout=180s"
 PATIENCE_SECONDS = 300
 PORT = 30080
+HOSTNAME = "kubernetes.io/hostname"
 KUBELET_PORT = 10250
 """Of a node; without a certificate, it answers 401."""
 
@@ -109,7 +110,7 @@ def installed(
             kind.load(name, images.ENGINE_IMAGE, nodes=engine_nodes)
         with timed(figures, "clusterctl init"):
             install(cluster, repository, engine_nodes)
-        cluster.terminal.apply("default", yaml.safe_dump_all(classes(mirror)))
+        cluster.terminal.apply("default", yaml.safe_dump_all(classes(mirror, engine_nodes[0])))
         yield cluster
     finally:
         kind.delete(name)
@@ -131,15 +132,19 @@ def install(cluster: ManagementCluster, repository: Repository, engine_nodes: li
         raise AssertionError(f"{failure}\n{cluster.explain()}") from None
 
 
-def classes(mirror: ImageMirror) -> list[Object]:
-    """Return a class whose engines keep their data on the node, and one with a volume for each engine."""
-    template = {
-        "nodeSelector": {"kind-engines": "true"},
-        "tolerations": [{"key": "kind-engines", "operator": "Exists"}],
-    }
-    pods = {"image": images.ENGINE_IMAGE, "images": {"mirrors": [mirror.url]}, "podTemplate": {"spec": template}}
+def classes(mirror: ImageMirror, node: str) -> list[Object]:
+    """Return a class whose engines keep their data on their node, and one with a volume for each engine, on one node.
+
+    Not every provisioner says on which node a volume is.
+    """
+
+    def pods(**labels: str) -> dict[str, Any]:
+        tolerations = [{"key": "kind-engines", "operator": "Exists"}]
+        template = {"nodeSelector": {"kind-engines": "true", **labels}, "tolerations": tolerations}
+        return {"image": images.ENGINE_IMAGE, "images": {"mirrors": [mirror.url]}, "podTemplate": {"spec": template}}
+
     kept = {"storage": {"claim": {"size": "8Gi"}}}
-    return [engine_class("pods", pods), engine_class("kept", {**pods, **kept})]
+    return [engine_class("pods", pods()), engine_class("kept", {**pods(**{HOSTNAME: node}), **kept})]
 
 
 def engine_class(name: str, pods: dict[str, Any]) -> Object:
