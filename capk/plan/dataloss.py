@@ -53,10 +53,10 @@ def has_answered_empty(observed: Observed) -> bool:
     Only then may it be removed. A condition may be older than the cluster, and an annotation may be edited or restored
     from a backup. If the certificate authority differs too, the object is outdated.
     """
-    access, cluster = observed.access, observed.object
+    access = observed.access
     if access is None or access.kube_system_uid is None or noted_kube_system_uid(observed) is None:
         return False
-    return has_lost_its_data(observed) and cluster.identity in (names.UNREAD, access.fingerprint)
+    return has_lost_its_data(observed)
 
 
 def due_etcd(observed: Observed) -> dict[str, str] | None:
