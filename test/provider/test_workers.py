@@ -352,7 +352,7 @@ class TestWhoseContainer:
 
             world.containers.nodes = old
             await world.until(lambda: len(world.engine.called("run")) > 1)
-            await asyncio.sleep(3)
+            await asyncio.sleep(1)
             world.containers.nodes = listed
             await world.joined()
             assert world.node().container_id == former
