@@ -36,21 +36,28 @@ async def follow(
     """Report the objects that a label selector selects, until cancelled.
 
     on_list: called with all of them, at first, whenever changes may have been missed, and once per hour.
-    on_failure: called with each error of the API server; the next attempt comes after a pause.
+    on_failure: called with each error of a list; the next attempt comes after a pause. Where watches fail, lists
+    follow each other at that interval, so that everything stays known.
     """
-    pause = FIRST_PAUSE_SECONDS
+    pause, clock = FIRST_PAUSE_SECONDS, asyncio.get_running_loop().time
     while True:
+        watching_since = None
         try:
             listing = await client.list(resource, namespace, label_selector=selector)
             on_list(listing)
-            pause = FIRST_PAUSE_SECONDS
+            watching_since = clock()
             await _watch(client, resource, namespace, selector, listing.resource_version, on_change)
         except ApiError as error:
             if error.status != HTTPStatus.GONE:
                 log.warning("Following %s in namespace %s failed: %s", resource.plural, namespace, error)
+            if watching_since is None:
                 on_failure(error)
+            elif clock() - watching_since > LONGEST_PAUSE_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        else:
+            pause = FIRST_PAUSE_SECONDS
 
 
 async def _watch(
