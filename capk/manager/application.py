@@ -228,6 +228,9 @@ class Application:
         # A hanging engine must not block the start: the liveness probe would restart the provider for ever.
         if shared := self.engines.shared:
             await self.engines.look(shared)
+        # Their class, and the last object that had one, may have gone while no provider ran.
+        if not self.settings.namespace and await self.pods.keys.exist():
+            self.pods.want()
         async with AsyncExitStack() as stack:
             stack.callback(self.work_dir.close)
             stack.callback(self._connections.close)
@@ -324,18 +327,17 @@ class Application:
         # kind may have been replaced by another release meanwhile.
         self.engines.expire_versions()
         self._drop_unused_engines()
-        self._keep_engine_keys()
+        await self._keep_engine_keys()
         self.orphans.look()
         self.foreign.expire()
         self._wake_all()
 
-    def _keep_engine_keys(self) -> None:
+    async def _keep_engine_keys(self) -> None:
         try:
             self.pods.keys.keep()
+            await self.pods.keys.restore()
         except (CapkError, OSError) as error:
-            log.warning(
-                "The private files for engines in Pods cannot be written; the next resync tries again: %s", error
-            )
+            log.warning("The keys of engines in Pods cannot be kept; the next resync tries again: %s", error)
 
     def _forgotten(self) -> None:
         self._drop_unused_engines()

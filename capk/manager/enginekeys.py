@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from capk.api import names
 from capk.engine.certificates import Authority, BadAuthority, Pair, new_authority
 from capk.engine.remote import RemoteFiles, tls_variables
-from capk.errors import Conflict, NotFound
+from capk.errors import ApiError, Conflict, NotFound
 from capk.kube.protocol import KubeApi
 from capk.plan.enginepod import AUTHORITY, CERTIFICATE, KEY
 from capk.plan.enginespec import DOCKER_PORT
@@ -32,6 +33,8 @@ class EngineKeys:
         self._namespace = namespace
         self._now = now
         self._authority: Authority | None = None
+        self._secret: dict[str, Any] = {}
+        """The data of the Secret with the authority."""
         self._client_files: Mapping[str, str] = {}
         self._directory: Path | None = None
 
@@ -59,6 +62,27 @@ class EngineKeys:
         if self._client_files:
             self._directory = self._files.keep(_FILES, self._client_files)
 
+    async def exist(self) -> bool:
+        """Return whether there may be engines, which is so as soon as there is an authority."""
+        try:
+            await self._client.get(names.SECRETS, self._namespace, AUTHORITY_SECRET)
+        except ApiError:
+            return False
+        return True
+
+    async def restore(self) -> None:
+        """Create the Secret with the authority again if someone has deleted it. Raises ApiError.
+
+        The next provider would make another one, which no engine trusts.
+        """
+        if self._authority is None:
+            return
+        try:
+            await self._client.get(names.SECRETS, self._namespace, AUTHORITY_SECRET)
+        except NotFound:
+            with suppress(Conflict):
+                await self._client.create(names.SECRETS, self._body(self._secret))
+
     def close(self) -> None:
         """Remove the files."""
         self._files.close()
@@ -82,15 +106,25 @@ class EngineKeys:
             found = await self._make()
         data = found.get("data") or {}
         try:
-            return Authority(Pair(_text(data, CERTIFICATE), _text(data, KEY)))
+            authority = Authority(Pair(_text(data, CERTIFICATE), _text(data, KEY)))
         except BadAuthority as error:
             where = f"Secret {self._namespace}/{AUTHORITY_SECRET}"
             raise BadAuthority(f"{where} cannot be used: {error}. Delete it if no engine in a Pod exists") from None
+        self._secret = {key: data[key] for key in (CERTIFICATE, KEY)}
+        return authority
 
     async def _make(self) -> dict[str, Any]:
         pair = new_authority(_NAME, now=self._now())
         data = {CERTIFICATE: pair.certificate, KEY: pair.key}
-        secret = {
+        body = self._body({key: base64.b64encode(value.encode()).decode() for key, value in data.items()})
+        try:
+            return await self._client.create(names.SECRETS, body)
+        except Conflict:
+            # Another provider was quicker.
+            return await self._client.get(names.SECRETS, self._namespace, AUTHORITY_SECRET)
+
+    def _body(self, data: Mapping[str, str]) -> dict[str, Any]:
+        return {
             "apiVersion": names.SECRETS.api_version,
             "kind": names.SECRETS.kind,
             "metadata": {
@@ -99,13 +133,8 @@ class EngineKeys:
                 "labels": {names.MANAGED_BY_LABEL: names.MANAGED_BY},
             },
             "type": "Opaque",
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+            "data": dict(data),
         }
-        try:
-            return await self._client.create(names.SECRETS, secret)
-        except Conflict:
-            # Another provider was quicker.
-            return await self._client.get(names.SECRETS, self._namespace, AUTHORITY_SECRET)
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:

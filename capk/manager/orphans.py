@@ -61,7 +61,15 @@ class Orphans:
         if not suspects:
             return
         listing = await self._client.list(names.KIND_CLUSTERS)
-        for uid in suspects - {Object(raw).uid for raw in listing.items}:
-            removal = EngineRemoval(self._pods.namespace, engine_name(uid), uid)
-            log.warning("The KINDCluster of the engine %s is gone. Deleting the engine.", removal.name)
+        for uid in sorted(suspects - {Object(raw).uid for raw in listing.items}):
+            await self._remove(EngineRemoval(self._pods.namespace, engine_name(uid), uid))
+
+    async def _remove(self, removal: EngineRemoval) -> None:
+        """Delete an engine; a refusal keeps no other engine. Raises ApiError if the API server does not answer."""
+        log.warning("The KINDCluster of the engine %s is gone. Deleting the engine.", removal.name)
+        try:
             await self._writer.remove(removal)
+        except ApiError as error:
+            if error.status == 0:
+                raise
+            log.warning("The engine %s could not be deleted; the next resync tries again: %s", removal.name, error)
