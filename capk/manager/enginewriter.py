@@ -44,8 +44,14 @@ class EngineWriter:
     async def remove(self, removal: EngineRemoval) -> bool:
         """Delete the Pod, or, if it is proven gone, everything else; return whether all was requested by then.
 
+        A removal of the Service alone deletes nothing else.
+
         Raises ApiError.
         """
+        if removal.service_only:
+            if (service := await self._own(names.SERVICES, removal)) is not None:
+                await self._delete(names.SERVICES, service)
+            return True
         pod = await self._own(names.PODS, removal)
         if pod is not None:
             await self._delete(names.PODS, pod)

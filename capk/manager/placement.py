@@ -10,11 +10,11 @@ from capk.diagnosis.failures import Failure
 from capk.engine.place import ANY_ADDRESS, PODS, SHARED, Place
 from capk.kindconfig.config import API_PORT
 from capk.manager.engineclasses import EngineClasses, place_key
-from capk.manager.enginepods import EnginePods, pod_place_key
+from capk.manager.enginepods import EnginePods, may_have_engine, pod_place_key
 from capk.plan.claims import Claim
-from capk.plan.engineclass import OWN_ENGINE, no_own_engine
+from capk.plan.engineclass import OWN_ENGINE, another_kind_of_class, no_own_engine
 from capk.plan.enginepod import engine_name
-from capk.plan.enginepods import PodEngine, engine_failure
+from capk.plan.enginepods import EnginePodFacts, PodEngine, engine_failure
 from capk.plan.preparation import LOCAL
 
 ClaimOf = Callable[[Key], Claim | None]
@@ -52,21 +52,19 @@ class Placement:
         It changes with an event of the KINDCluster or of its engine in a Pod, and as long as nothing was created for it
         with one of a KINDEngineClass or of its Namespace.
         """
+        if self.in_pod(cluster):
+            return pod_place_key(cluster.uid)
         name = self.class_of(cluster)
-        if name == OWN_ENGINE:
-            return SHARED
-        return pod_place_key(cluster.uid) if self.in_pod(cluster) else place_key(name)
+        return SHARED if name == OWN_ENGINE else place_key(name)
 
     def of(self, cluster: KINDCluster) -> Place | None:
         """Return where the kind cluster of a KINDCluster is; its KINDMachines are there too.
 
         None if the engine of its class cannot be used, or if its keys were not read yet.
         """
-        name = self.class_of(cluster)
-        if name == OWN_ENGINE:
-            return self.shared
         if (engine := self.in_pod(cluster)) is None:
-            return self._classes.place(name)
+            name = self.class_of(cluster)
+            return self.shared if name == OWN_ENGINE else self._classes.place(name)
         pod = engine.facts.pod if engine.facts else None
         return self._pod_place(cluster, engine) if pod and pod.is_usable and not engine.is_stopped else None
 
@@ -80,9 +78,9 @@ class Placement:
 
         Its class has to exist only until the Pod is created.
         """
-        name = self.class_of(cluster)
-        offer, facts = self._offer(name), self._pods.facts(cluster.uid)
-        if offer is None and not (facts and facts.any) and not cluster.has_pod_engine:
+        name, facts = self.class_of(cluster), self._pods.facts(cluster.uid)
+        offer = None if self._is_elsewhere(cluster, facts) else self._offer(name)
+        if offer is None and not (facts and facts.any) and not cluster.has_pod_engine and not self._may_be(cluster):
             return None
         return PodEngine(
             self._pods.namespace,
@@ -95,10 +93,11 @@ class Placement:
 
     def failure(self, cluster: KINDCluster) -> Failure | None:
         """Return why there is no such place; None if there is one, or if that is not known yet."""
-        name = self.class_of(cluster)
-        if name == OWN_ENGINE:
+        name, engine = self.class_of(cluster), self.in_pod(cluster)
+        if engine is None and name == OWN_ENGINE:
             return None if self.shared else no_own_engine()
-        engine = self.in_pod(cluster)
+        if engine is None and self._offer(name):
+            return another_kind_of_class(name)
         if engine is None or self._classes.are_unreadable:
             return self._classes.failure(name)
         return engine_failure(engine, self._now()) if engine.facts else self._pods.failure
@@ -119,6 +118,27 @@ class Placement:
         """
         name = self.class_of(cluster)
         return None if name == OWN_ENGINE else self._classes.refusal(cluster, name, others)
+
+    def _is_elsewhere(self, cluster: KINDCluster, facts: EnginePodFacts | None) -> bool:
+        """Return whether the kind cluster is on the engine that an earlier class of the same name had.
+
+        A class cannot change from `docker` to `pods`, but another one can get its name.
+        """
+        if cluster.endpoint is None or cluster.has_pod_engine or (facts and facts.any):
+            return False
+        return cluster.completed_attempt is not None and cluster.endpoint[0] != self._host(cluster)
+
+    def _may_be(self, cluster: KINDCluster) -> bool:
+        """Return whether the creation of an engine may have begun, which is not known until all have been listed.
+
+        Its class may be gone by then, or not be the default one any more.
+        """
+        is_known = self._pods.are_known or self._classes.are_unreadable
+        is_complete = cluster.completed_attempt is not None or cluster.is_provisioned
+        return not is_known and not is_complete and may_have_engine(cluster)
+
+    def _host(self, cluster: KINDCluster) -> str:
+        return PodEngine(self._pods.namespace, engine_name(cluster.uid)).host
 
     def _offer(self, name: str) -> PodEngines | None:
         return None if name == OWN_ENGINE else self._classes.pods(name)

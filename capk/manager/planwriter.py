@@ -97,7 +97,8 @@ class PlanWriter:
         if plan.identity:
             raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
         is_claimed = CLAIM not in self._records.refusals(record)
-        if plan.remove_engine and plan.remove_engine.pod_only:
+        is_pod_new = self._records.is_throttled(record, part_of(names.PODS))
+        if plan.remove_engine and plan.remove_engine.is_partial and not is_pod_new:
             await self._remove_engine(record, plan.remove_engine, changed)
         if is_claimed:
             await self._create_engine(record, plan, changed)
@@ -146,13 +147,18 @@ class PlanWriter:
         return await self._part(record, FINALIZER, removal, changed) is not None, bool(changed)
 
     async def _create_engine(self, record: Record, plan: Plan, changed: list[str]) -> None:
-        """Create objects of an engine, each only if the one before it is there."""
+        """Create objects of an engine, each only if the one before it is there.
+
+        A Pod may end as soon as it starts, for example on a node that refuses it, and a webhook may change a Service.
+        """
         for wanted in plan.engine_objects:
             part = part_of(wanted.resource)
-            if part in self._records.held_back(record):
+            if part in self._records.held_back(record) or self._records.is_throttled(record, part):
                 return
             if await self._part(record, part, self._engines.create(wanted), changed) is None:
                 return
+            if wanted.resource in (names.PODS, names.SERVICES):
+                self._records.written(record, part)
 
     async def _remove_engine(self, record: Record, removal: EngineRemoval, changed: list[str]) -> bool:
         """Delete what a plan names of an engine; return whether nothing of it is left to be waited for."""

@@ -151,7 +151,7 @@ class Reconciler:
             again, plan = await self._decide(key)
             raw = again.object.raw if again else raw
         raw = await writer.write_status(raw, observed.object, plan)
-        removes_engine = plan.remove_engine is not None and not plan.remove_engine.pod_only
+        removes_engine = plan.remove_engine is not None and not plan.remove_engine.is_partial
         if plan.delete_secrets or plan.remove_finalizer or removes_engine:
             is_gone, refusals_of_deletion_changed = await writer.finish_deletion(raw, plan, record)
             if is_gone:

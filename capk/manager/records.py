@@ -18,7 +18,7 @@ from capk.engine.progress import Step
 from capk.errors import CapkError, CommandError
 from capk.manager.facts import failure_of
 from capk.plan.marks import Mark
-from capk.plan.observed import Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
+from capk.plan.observed import SECRET, Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
 from capk.plan.plan import (
     AddWorker,
     AskApiServer,
@@ -492,9 +492,10 @@ class Records:
         return writes is not None and writes.until > self._clock()
 
     def contested(self, record: Record) -> frozenset[str]:
-        """Return the parts that were written repeatedly because something else changes them each time."""
+        """Return the Secrets, as parts, that were written repeatedly because something else changes them each time."""
         since = self._clock() - FORGET_SECONDS
-        return frozenset(part for part, one in record.writes.items() if one.times > FREE_WRITES and one.until > since)
+        often = (part for part, one in record.writes.items() if one.times > FREE_WRITES and one.until > since)
+        return frozenset(part for part in often if part.startswith(SECRET))
 
     def object_written(self, uid: str, before: str, after: str) -> bool:
         """Record that an object was written; return whether its next reconcile has to wait, for the first time.

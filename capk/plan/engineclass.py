@@ -106,6 +106,15 @@ def incomplete_class(name: str) -> Failure:
     )
 
 
+def another_kind_of_class(name: str) -> Failure:
+    """Return the failure of an object whose kind cluster is on the engine of an earlier class of the same name."""
+    return Failure(
+        Reason.ENGINE_CLASS_NOT_FOUND,
+        f"KINDEngineClass {name} describes engines in Pods, but the kind cluster is on the engine that an earlier "
+        "class of this name described. Delete this class, and create that one again.",
+    )
+
+
 def no_own_engine() -> Failure:
     """Return the failure of an object without a class under a provider without an engine of its own."""
     return Failure(

@@ -95,9 +95,20 @@ def engine_claim(
 
 
 def engine_pod(
-    cluster: KINDCluster, engines: PodEngines, *, class_name: str, namespace: str, control_planes: int, workers: int
+    cluster: KINDCluster,
+    engines: PodEngines,
+    *,
+    class_name: str,
+    namespace: str,
+    control_planes: int,
+    workers: int,
+    has_claim: bool = False,
 ) -> dict[str, Any]:
-    """Return the Pod. control_planes, workers: the nodes that kind creates in it. Raises InvalidSpec."""
+    """Return the Pod. control_planes, workers: the nodes that kind creates in it. Raises InvalidSpec.
+
+    has_claim: whether there is a claim with its data, which it gets even if the class gives none any more.
+    """
+    has_claim = has_claim or engines.can_stop
     pod = _object(names.PODS, cluster, class_name, namespace)
     metadata = pod["metadata"]
     metadata["labels"] = {**engines.labels, **metadata["labels"]}
@@ -111,9 +122,9 @@ def engine_pod(
         "dnsPolicy": "Default",
         "hostname": CONTAINER,
         "restartPolicy": "Always",
-        "terminationGracePeriodSeconds": _CLEAN_STOP_SECONDS if engines.can_stop else _GRACE_SECONDS,
+        "terminationGracePeriodSeconds": _CLEAN_STOP_SECONDS if has_claim else _GRACE_SECONDS,
         "containers": [_container(engines, amounts)],
-        "volumes": _volumes(metadata["name"], engines),
+        "volumes": _volumes(metadata["name"], engines, has_claim=has_claim),
     }
     return pod | {"spec": spec}
 
@@ -195,9 +206,9 @@ def _mounts(engines: PodEngines) -> list[dict[str, Any]]:
     return [*mounts, modules] if engines.host_modules else mounts
 
 
-def _volumes(name: str, engines: PodEngines) -> list[dict[str, Any]]:
+def _volumes(name: str, engines: PodEngines, *, has_claim: bool) -> list[dict[str, Any]]:
     files = [{"key": key, "path": path} for path, key in _CERTIFICATES.items()]
-    data = {"persistentVolumeClaim": {"claimName": name}} if engines.can_stop else {"emptyDir": {}}
+    data = {"persistentVolumeClaim": {"claimName": name}} if has_claim else {"emptyDir": {}}
     volumes: list[dict[str, Any]] = [
         {"name": "data", **data},
         {"name": "certs", "secret": {"secretName": name, "defaultMode": 0o400, "items": files}},

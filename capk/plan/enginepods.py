@@ -88,9 +88,10 @@ class PodFacts(Owned):
 
 @dataclass(frozen=True)
 class ServiceFacts(Owned):
-    """The Service of an engine. address: its ClusterIP; empty until it has one."""
+    """The Service of an engine. address: its ClusterIP; empty until it has one. ports: protocols and ports."""
 
     address: str = ""
+    ports: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,10 @@ def service_facts(raw: Mapping[str, Any]) -> ServiceFacts:
     """Return the facts of a Service."""
     service = Object(raw)
     address = _text(service.spec.get("clusterIP"), 64)
-    return ServiceFacts(**_owned(service), address="" if address == "None" else address)
+    ports = frozenset(
+        (_text(port.get("protocol") or "TCP", 8), _number(port.get("port"))) for port in service.spec.get("ports") or ()
+    )
+    return ServiceFacts(**_owned(service), address="" if address == "None" else address, ports=ports)
 
 
 def claim_facts(raw: Mapping[str, Any]) -> Owned:

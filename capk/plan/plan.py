@@ -282,13 +282,20 @@ class EngineObject:
 class EngineRemoval:
     """Objects of an engine in a Pod, to be deleted: those of that name that have the label with the uid.
 
-    cluster_uid: of the KINDCluster. pod_only: whether the other objects stay, because another Pod will follow.
+    cluster_uid: of the KINDCluster. pod_only, service_only: whether the other objects stay, because another Pod or
+    Service will follow.
     """
 
     namespace: str
     name: str
     cluster_uid: str
     pod_only: bool = False
+    service_only: bool = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether something of the engine stays."""
+        return self.pod_only or self.service_only
 
 
 @dataclass(frozen=True)

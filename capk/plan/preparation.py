@@ -4,6 +4,7 @@ An engine that is not there answers with nothing: all decisions are those for an
 kind cluster waits until its engine was created.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -23,7 +24,8 @@ from capk.plan.enginepod import (
     engine_secret,
     engine_service,
 )
-from capk.plan.enginepods import EnginePodFacts, PodEngine
+from capk.plan.enginepods import EnginePodFacts, PodEngine, PodFacts
+from capk.plan.enginespec import engine_amounts, published_ports
 from capk.plan.observed import ENGINE, Observed
 from capk.plan.plan import Create, EngineObject, EngineRemoval, Plan
 from capk.plan.status import Verdict, false, kindcluster_status
@@ -35,9 +37,23 @@ LOCAL: Final = ("localhost", "127.0.0.1")
 def with_engine(observed: Observed, plan: Plan | None) -> Plan | None:
     """Return the plan to create a kind cluster; as long as there is no engine for it, that to create the engine."""
     engine = observed.pod_engine
-    if plan is None or engine is None or not engine.is_gone or not isinstance(plan.operation, Create):
+    if plan is None or engine is None or not isinstance(plan.operation, Create):
         return plan
-    return _prepare(observed, engine)
+    if engine.is_gone:
+        return _prepare(observed, engine)
+    return plan if _leads_to_all_ports(observed, engine) else _replace_service(observed, engine)
+
+
+def _leads_to_all_ports(observed: Observed, engine: PodEngine) -> bool:
+    """Return whether the Service has the ports of the spec, which users may have edited since."""
+    service = engine.facts.service if engine.facts else None
+    return service is None or engine.offer is None or service.ports.issuperset(published_ports(observed.object.spec))
+
+
+def _replace_service(observed: Observed, engine: PodEngine) -> Plan:
+    words = f"The Service of {engine.title} is created again, because spec.nodes publishes other ports now."
+    plan = _report(observed, Condition.ENGINE_AVAILABLE, false(Reason.STARTING_ENGINE, words))
+    return replace(plan, remove_engine=replace(removal(observed, engine), service_only=True))
 
 
 def keep_engine(observed: Observed) -> Plan | None:
@@ -72,8 +88,8 @@ def _prepare(observed: Observed, engine: PodEngine) -> Plan:
     if offer is None:
         failure = missing_class(observed.engine_class)
         return _report(observed, Condition.ENGINE_AVAILABLE, false(failure.reason, failure.message))
-    control_planes, workers = _counts(observed)
     try:
+        control_planes, workers = _counts(observed, offer, has_data=facts.claim is not None)
         check_engine_spec(
             observed.object,
             offer,
@@ -84,12 +100,22 @@ def _prepare(observed: Observed, engine: PodEngine) -> Plan:
         )
         objects = _objects(observed, engine, offer, facts, (control_planes, workers))
     except InvalidSpec as wrong:
-        return _report(observed, Condition.CLUSTER_CREATED, false(Reason.INVALID_CONFIG, str(wrong)))
-    plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects))
+        # A kind cluster whose data is on a volume exists, and lacks only its engine.
+        condition = Condition.CLUSTER_CREATED if facts.claim is None else Condition.ENGINE_AVAILABLE
+        return _report(observed, condition, false(Reason.INVALID_CONFIG, str(wrong)))
     if facts.pod is not None and facts.pod.has_ended:
-        return replace(plan, remove_engine=removal(observed, engine, pod_only=True))
+        return _replace(observed, engine, facts.pod)
+    plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects))
     held = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_ENGINE}
     return replace(plan, add_finalizer=True, annotations=held, engine_objects=objects)
+
+
+def _replace(observed: Observed, engine: PodEngine, ended: PodFacts) -> Plan:
+    """Delete a Pod that has ended, so that the next one can be created, later and later if each one ends."""
+    cause = f": {ended.why.rstrip('.')}" if ended.why else ""
+    words = f"{engine.title} of the engine has ended{cause}. The provider creates it again."
+    plan = _report(observed, Condition.ENGINE_AVAILABLE, false(Reason.STARTING_ENGINE, words))
+    return replace(plan, remove_engine=removal(observed, engine, pod_only=True))
 
 
 def removal(observed: Observed, engine: PodEngine, *, pod_only: bool = False) -> EngineRemoval:
@@ -110,22 +136,43 @@ def _objects(
     if facts.pod is not None or facts.service.is_deleting or not facts.service.address:
         return ()
     hosts = (engine.host, facts.service.address, *LOCAL)
-    claim = None if facts.claim else engine_claim(cluster, offer, **common)
-    pod = engine_pod(cluster, offer, **common, control_planes=nodes[0], workers=nodes[1])
+    has_claim = facts.claim is not None
+    claim = None if has_claim else engine_claim(cluster, offer, **common)
+    pod = engine_pod(cluster, offer, **common, control_planes=nodes[0], workers=nodes[1], has_claim=has_claim)
     secret = engine_secret(cluster, **common, data=dict.fromkeys((AUTHORITY, CERTIFICATE, KEY), ""))
     volume = (EngineObject(names.VOLUME_CLAIMS, claim),) if claim else ()
     return EngineObject(names.SECRETS, secret, hosts), *volume, EngineObject(names.PODS, pod)
 
 
-def _counts(observed: Observed) -> tuple[int, int]:
-    """Return the numbers of control planes and workers that the engine has to have room for."""
+def _counts(observed: Observed, offer: PodEngines, *, has_data: bool) -> tuple[int, int]:
+    """Return the numbers of control planes and workers that the engine has to have room for. Raises InvalidSpec.
+
+    Workers that have joined later do not keep an engine with data from coming back: it could not even lose them before.
+    """
     try:
         spec = with_control_planes(observed.object.spec, observed.wanted_control_planes)
     except InvalidSpec:
         spec = observed.object.spec
     nodes = spec.get("nodes") or [{"role": CONTROL_PLANE}]
     control_planes = sum(node.get("role", CONTROL_PLANE) == CONTROL_PLANE for node in nodes)
-    return control_planes, len(nodes) - control_planes + len(observed.workers.names)
+    workers, joined = len(nodes) - control_planes, len(observed.workers.names)
+    while has_data and joined and not _fits(observed, offer, control_planes, workers + joined):
+        joined -= 1
+    return control_planes, workers + joined
+
+
+def _fits(observed: Observed, offer: PodEngines, control_planes: int, workers: int) -> bool:
+    """Return whether the engine may have the resources that so many nodes need."""
+    with suppress(InvalidSpec):
+        engine_amounts(
+            observed.object,
+            offer,
+            class_name=observed.engine_class,
+            control_planes=control_planes,
+            workers=workers,
+        )
+        return True
+    return False
 
 
 def _progress(observed: Observed, engine: PodEngine, objects: tuple[EngineObject, ...]) -> Verdict:

@@ -28,6 +28,7 @@ from capk.manager.enginepods import is_pod_place
 from capk.manager.engines import Commands
 from capk.plan.enginepod import engine_name
 from test.provider.world import Engine, FakeContainers, FakeKind, WatchedKube, World, kubeconfig, now, trouble
+from test.unit.engine.test_remotekeys import tls_data
 from test.unit.recording_kube import _selects
 
 UID = "0a1b2c3d-4e5f-4a6b-8c7d-000000000001"
@@ -39,6 +40,8 @@ RIGHTS_THERE = {
 }
 RIGHTS_THERE |= {(EVENTS, "list")}
 """Those of the Role in the namespace of engines, and those to Secrets."""
+DOCKER = {"host": "tcp://10.0.0.7:2376", "secretRef": {"name": "pods"}}
+"""An engine on another machine."""
 UNREACHABLE = trouble("Cannot connect to the Docker daemon", "docker", "ps")
 
 
@@ -227,6 +230,7 @@ class PodWorld(World):
     def add_class(
         self, name: str = "pods", *, default: bool = False, claim: bool = False, labels: Any = None, **spec: Any
     ) -> None:
+        given = spec.pop("pods", {})
         pods = {"image": "docker:29-dind", **({"storage": {"claim": {"size": "20Gi"}}} if claim else {})}
         annotations = {names.DEFAULT_CLASS_ANNOTATION: "true"} if default else {}
         self.kube.put(
@@ -234,12 +238,17 @@ class PodWorld(World):
             {
                 "metadata": {"name": name, "annotations": annotations, "labels": labels or {}},
                 "spec": {
-                    "pods": {**pods, **spec.pop("pods", {})},
+                    **({"docker": DOCKER} if given is None else {"pods": {**pods, **given}}),
                     "namespaceSelector": {"matchLabels": {"kind": "allowed"}},
                     **spec,
                 },
             },
         )
+
+    def add_secret(self, name: str) -> None:
+        """Create the Secret with the keys to an engine on another machine, in the provider's namespace."""
+        metadata = {"name": name, "namespace": self.settings.lease_namespace}
+        self.kube.put(SECRETS, {"metadata": metadata, "data": tls_data()})
 
     def remove_class(self, name: str = "pods") -> None:
         del self.kube.objects[KIND_ENGINE_CLASSES.plural, None, name]
