@@ -131,9 +131,10 @@ class Placement:
     def _may_be(self, cluster: KINDCluster) -> bool:
         """Return whether the creation of an engine may have begun, which is not known until all have been listed.
 
-        Its class may be gone by then, or not be the default one any more.
+        Its class may be gone by then, or not be the default one any more. Where they cannot be listed, the annotation
+        probably came with a copied manifest.
         """
-        is_known = self._pods.are_known or self._classes.are_unreadable
+        is_known = self._pods.are_known or self._pods.failure is not None or self._classes.are_unreadable
         is_complete = cluster.completed_attempt is not None or cluster.is_provisioned
         return not is_known and not is_complete and may_have_engine(cluster)
 

@@ -14,11 +14,11 @@ from capk.api.objects import KINDCluster
 from capk.api.podengines import PodEngines
 from capk.api.quantities import MEMORY, STORAGE, Amounts, text
 from capk.kindconfig.config import API_PORT
+from capk.plan.enginepods import ENGINE_CONTAINER
 from capk.plan.enginespec import DOCKER_PORT, check_engine_spec, engine_amounts, published_ports
 
 __all__ = ["check_engine_spec", "engine_claim", "engine_name", "engine_pod", "engine_secret", "engine_service"]
 
-CONTAINER: Final = "engine"
 AUTHORITY, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"
 """Keys of the Secret."""
 _GRACE_SECONDS, _CLEAN_STOP_SECONDS = 10, 60
@@ -120,7 +120,7 @@ def engine_pod(
         "enableServiceLinks": False,
         # With the resolver of the management cluster, CoreDNS of the kind cluster would ask itself.
         "dnsPolicy": "Default",
-        "hostname": CONTAINER,
+        "hostname": ENGINE_CONTAINER,
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": _CLEAN_STOP_SECONDS if has_claim else _GRACE_SECONDS,
         "containers": [_container(engines, amounts)],
@@ -161,10 +161,10 @@ def _container(engines: PodEngines, amounts: Amounts) -> dict[str, Any]:
     masquerade = _MASQUERADE.format(nodes=engines.nodes)
     requests = {name: text(name, amount) for name, amount in amounts.by_name().items() if amount}
     return {
-        "name": CONTAINER,
+        "name": ENGINE_CONTAINER,
         "image": engines.image,
         "imagePullPolicy": "IfNotPresent",
-        **({} if engines.mtu else {"command": ["sh", "-c", _WITH_MTU, CONTAINER]}),
+        **({} if engines.mtu else {"command": ["sh", "-c", _WITH_MTU, ENGINE_CONTAINER]}),
         "args": _arguments(engines),
         "env": [{"name": "DOCKER_TLS_CERTDIR", "value": "/certs"}],
         "securityContext": {"privileged": engines.privileged},

@@ -3,7 +3,7 @@
 The kubelet, the scheduler and registries write the texts in them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +15,7 @@ from capk.api.podengines import PodEngines
 from capk.diagnosis.failures import Failure
 from capk.redaction import one_line, redact
 
+ENGINE_CONTAINER: Final = "engine"
 MOST_OF_A_TEXT: Final = 512
 _MOST_LOOKED_AT: Final = 4096
 _IMAGE_TROUBLES: Final = frozenset(
@@ -153,7 +154,7 @@ def pod_facts(raw: Mapping[str, Any]) -> PodFacts:
     pod, status = Object(raw), raw.get("status") or {}
     phase = str(status.get("phase") or "")
     scheduled = _condition(status, "PodScheduled")
-    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    container = _of_engine(status.get("containerStatuses") or ())
     ended = (container.get("lastState") or {}).get("terminated") or {}
     waiting = (container.get("state") or {}).get("waiting") or {}
     volumes = pod.spec.get("volumes") or ()
@@ -307,8 +308,14 @@ def _unscheduled(condition: Mapping[str, Any]) -> str:
     return _text(condition.get("message")) or _text(condition.get("reason"), 64) or "no reason given"
 
 
+def _of_engine(containers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the engine's own container, or its status: a webhook may have put others beside it."""
+    named = (one for one in containers if one.get("name") == ENGINE_CONTAINER)
+    return next(named, containers[0] if containers else {})
+
+
 def _memory(pod: Object) -> str:
-    container: Mapping[str, Any] = next(iter(pod.spec.get("containers") or ()), {})
+    container = _of_engine(pod.spec.get("containers") or ())
     return _text(((container.get("resources") or {}).get("limits") or {}).get("memory"), 32)
 
 

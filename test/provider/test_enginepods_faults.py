@@ -6,10 +6,19 @@ from typing import Any, cast
 
 import pytest
 
-from capk.api.names import KIND_CLUSTERS, KIND_ENGINE_CLASSES, KIND_MACHINES, PODS, SECRETS, SERVICES, VOLUME_CLAIMS
+from capk.api.names import (
+    BLOCK_MOVE_ANNOTATION,
+    KIND_CLUSTERS,
+    KIND_ENGINE_CLASSES,
+    KIND_MACHINES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    VOLUME_CLAIMS,
+)
 from capk.errors import Forbidden
 from capk.manager.enginekeys import AUTHORITY_SECRET
-from test.provider.podworld import IN_POD, PodWorld
+from test.provider.podworld import IN_POD, PodWorld, pending
 from test.provider.test_enginepods import ALL, posted
 
 pytestmark = pytest.mark.virtual_time
@@ -224,3 +233,23 @@ async def test_service_has_the_ports_of_the_kind_cluster_that_is_made(world):
         (service,) = world.of_engines(SERVICES)
         assert [port["port"] for port in service["spec"]["ports"]] == [2376, 6443, 9090]
         assert posted(world).count("pods") == 1
+
+
+async def test_annotation_of_a_copied_manifest_does_not_wait_for_engines_that_cannot_be_listed(tmp_path):
+    world = PodWorld(tmp_path)
+    world.kube.denied = {PODS, SERVICES, VOLUME_CLAIMS}
+    async with world.running():
+        world.add(spec={}, annotations={BLOCK_MOVE_ANNOTATION: "engine"})
+        await world.ready()
+        assert BLOCK_MOVE_ANNOTATION not in world.get()["metadata"]["annotations"]
+
+
+async def test_container_beside_the_engine_hides_no_cause(world):
+    beside = {"name": "a-proxy", "containerID": "containerd://b", "restartCount": 0, "state": {"running": {}}}
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image docker:x"}
+    world.kubelet.trouble = pending(
+        on=True, containerStatuses=[beside, {"name": "engine", "restartCount": 0, "state": {"waiting": waiting}}]
+    )
+    async with world.running():
+        world.add()
+        await world.until(lambda: world.reason() == "EngineImageNotFound")
