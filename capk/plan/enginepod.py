@@ -42,6 +42,7 @@ _MASQUERADE: Final = (
 
 Without the kernel module for iptables, the image docker:dind uses the older variant and loads its module as it starts.
 """
+_TROUBLES_OF_A_NODE: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _KEPT_BY_AUTOSCALER: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
 
@@ -116,6 +117,7 @@ def engine_pod(
     amounts = engine_amounts(cluster, engines, class_name=class_name, control_planes=control_planes, workers=workers)
     spec = {
         **engines.pod,
+        "tolerations": _tolerations(engines),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         # With the resolver of the management cluster, CoreDNS of the kind cluster would ask itself.
@@ -127,6 +129,17 @@ def engine_pod(
         "volumes": _volumes(metadata["name"], engines, has_claim=has_claim),
     }
     return pod | {"spec": spec}
+
+
+def _tolerations(engines: PodEngines) -> list[dict[str, Any]]:
+    """Return what the Pod tolerates: a node that does not answer is no reason to delete its data.
+
+    Kubernetes would do that after five minutes. Tolerations of the class for these troubles replace ours.
+    """
+    own = list(engines.pod.get("tolerations") or ())
+    judged = {one.get("key") for one in own}
+    lasting = [key for key in _TROUBLES_OF_A_NODE if key not in judged]
+    return own + [{"key": key, "operator": "Exists", "effect": "NoExecute"} for key in lasting]
 
 
 def _object(resource: names.Resource, cluster: KINDCluster, class_name: str, namespace: str) -> dict[str, Any]:

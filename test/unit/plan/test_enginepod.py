@@ -33,6 +33,13 @@ metadata:
     kind.infrastructure.cluster.x-k8s.io/cluster-name: dev
     kind.infrastructure.cluster.x-k8s.io/engine-class: pods
 spec:
+  tolerations:
+  - key: node.kubernetes.io/not-ready
+    operator: Exists
+    effect: NoExecute
+  - key: node.kubernetes.io/unreachable
+    operator: Exists
+    effect: NoExecute
   automountServiceAccountToken: false
   enableServiceLinks: false
   dnsPolicy: Default
@@ -242,7 +249,7 @@ def test_template_decides_where_the_pod_runs_and_replaces_nothing_of_the_provide
     assert manifest["metadata"]["annotations"]["kind.infrastructure.cluster.x-k8s.io/cluster-name"] == "dev"
     spec = manifest["spec"]
     assert spec["nodeSelector"] == {"pool": "kind"}
-    assert spec["tolerations"] == [{"key": "kind", "operator": "Exists"}]
+    assert spec["tolerations"][0] == {"key": "kind", "operator": "Exists"}
     assert spec["runtimeClassName"] == "sysbox-runc"
     assert "hostNetwork" not in spec
     assert (spec["restartPolicy"], spec["dnsPolicy"]) == ("Always", "Default")
@@ -316,3 +323,14 @@ def test_every_object_names_its_cluster_and_has_no_owner_in_another_namespace() 
         assert metadata["annotations"]["kind.infrastructure.cluster.x-k8s.io/cluster-namespace"] == "team"
         assert metadata["annotations"]["kind.infrastructure.cluster.x-k8s.io/engine-class"] == "pods"
         assert "ownerReferences" not in metadata
+
+
+def test_pod_stays_on_a_node_that_does_not_answer_unless_the_class_says_otherwise() -> None:
+    """Kubernetes deletes Pods without these tolerations after five minutes, and their data with them."""
+    lasting = {"operator": "Exists", "effect": "NoExecute"}
+    not_ready, unreachable = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+    manifest = validated(pod(engines()))
+    assert manifest["spec"]["tolerations"] == [{"key": not_ready, **lasting}, {"key": unreachable, **lasting}]
+    given = {"key": unreachable, **lasting, "tolerationSeconds": 60}
+    manifest = validated(pod(engines(podTemplate={"spec": {"tolerations": [given]}})))
+    assert manifest["spec"]["tolerations"] == [given, {"key": not_ready, **lasting}]
