@@ -12,7 +12,7 @@ from test.simulation.clock import now
 from test.simulation.faults import end_all
 from test.simulation.identities import leak
 from test.simulation.life import Life
-from test.simulation.machinetruth import machine_lies, unsettled_machines
+from test.simulation.machinetruth import is_untouched, machine_lies, unsettled_machines
 from test.simulation.objects import Body
 from test.simulation.truth import is_left_alone, name_of, said, unsettled
 
@@ -108,7 +108,13 @@ class Watcher:
 
 def _objects(life: Life) -> list[Body]:
     kinds = (names.KIND_CLUSTERS, names.KIND_CONTROL_PLANES, names.KIND_MACHINES)
-    return [obj for kind in kinds for obj in life.world.api.all(kind) if not is_left_alone(life, obj)]
+    machine = names.KIND_MACHINES.kind
+    return [
+        obj
+        for kind in kinds
+        for obj in life.world.api.all(kind)
+        if not (is_untouched if obj["kind"] == machine else is_left_alone)(life, obj)
+    ]
 
 
 def _summary(life: Life, obj: Body) -> Body:
