@@ -170,9 +170,15 @@ class Observer:
             record.addresses = first_addresses(engine, Mark(record.uid, record.completed))
 
     def _is_being_removed(self, cluster: KINDCluster, place: str, name: str) -> bool:
+        if any(self._is_gone(record) for record in self._records.creators(place, name)):
+            return True
         claim = self._relations.claim(cluster.key)
         inherits = claim is not None and claim.uid != cluster.uid
         return claim is not None and inherits and self._records.is_being_removed(claim.uid, place, name)
+
+    def _is_gone(self, record: Record) -> bool:
+        raw = self._store.get(record.key)
+        return raw is None or Object(raw).uid != record.uid
 
     def _workers(self, cluster: KINDCluster, place: str, name: str, engine: EngineFacts) -> Workers:
         machines = self._relations.machines.of(cluster)

@@ -224,6 +224,7 @@ class Records:
         """Joins that have not ended when last looked at, with the keys of their places, by uid; also those of forgotten
         objects."""
         self._removals: dict[str, tuple[str, Delete]] = {}
+        self._creations: dict[str, tuple[str, Create]] = {}
         """Removals for the deletion of an object, likewise."""
         self._leaves: dict[str, tuple[str, RemoveWorker]] = {}
         """The same of workers."""
@@ -263,13 +264,15 @@ class Records:
             self._removals[record.uid] = place.key, request
         if isinstance(request, AddWorker | RemoveWorker):
             record.joined = ""
-        # The lane of a join whose object has vanished goes on with the removal of its remains.
+        # The lane of an object that has vanished goes on with the removal of its remains.
         self._joins.pop(record.uid, None)
+        self._creations.pop(record.uid, None)
         if isinstance(request, RemoveWorker):
             self._leaves[record.uid] = place.key, request
         if isinstance(request, AddWorker):
             self._joins[record.uid] = place.key, request
         if isinstance(request, Create):
+            self._creations[record.uid] = place.key, request
             # Facts about a previous kind cluster do not apply to the new one.
             record.made = record.external = record.validity = None
             record.kube_system_uid = record.unedited_kube_system_uid = record.first_kube_system_uid = None
@@ -358,6 +361,15 @@ class Records:
             (key, one.name) == (place, name) and claimed in one.uids | one.container_ids
             for key, one in self._removals.values()
         )
+
+    def creators(self, place: str, name: str) -> list[Record]:
+        """Return the records of the objects for which a kind cluster of that name is being created, or is to be.
+
+        An object may be gone: its creation takes a moment to end. place: the key of its place.
+        """
+        self._creations = self._unfinished(self._creations)
+        found = [uid for uid, (key, one) in self._creations.items() if (key, one.name) == (place, name)]
+        return [self._records[uid] for uid in found if uid in self._records]
 
     def kept_place(self, uid: str) -> str | None:
         """Return the key of the place of the creation that this process has queued for an object, started or completed.

@@ -301,7 +301,8 @@ class Observed(_WithGoals):
     rival: str | None = None
     """Another KINDCluster that has precedence for the same kind cluster name."""
     is_being_removed: bool = False
-    """Whether the kind cluster that it claims is being removed for an object that is gone."""
+    """Whether the kind cluster that it claims is being removed for an object that is gone, or one of its name is still
+    being created for such an object."""
     is_held: bool = False
     """Whether the kind cluster of that name belongs to another existing KINDCluster, whichever has precedence."""
     engine_class: str = ""

@@ -116,3 +116,30 @@ async def test_edit_that_the_kind_cluster_does_not_depend_on_ends_no_creation(tm
         await asyncio.sleep(1)
         await world.ready()
         assert len(world.engine.called("create", "dev")) == 1
+
+
+async def test_creation_waits_until_that_of_a_vanished_object_of_the_same_name_has_ended(tmp_path):
+    """kind takes a moment to end, and two calls for one name would stand in each other's way."""
+    world = World(tmp_path)
+    create, running, most = world.kind.create_cluster, [], []
+
+    async def slow(name, config, **options):
+        running.append(name)
+        most.append(len(running))
+        try:
+            return await create(name, config, **options)
+        finally:
+            await asyncio.sleep(3)
+            running.remove(name)
+
+    world.kind.create_cluster = slow
+    async with world.running():
+        world.add("former", spec={"clusterName": "shared"})
+        await world.creating("shared")
+        world.add(spec={"clusterName": "shared"})
+        await world.until(lambda: world.reason() == "NameConflict")
+        world.vanish("former")
+        await world.ready()
+        assert len(most) > 1
+        assert max(most) == 1
+        assert {node.mark.partition(".")[0] for node in world.engine.of("shared")} == {world.get()["metadata"]["uid"]}
