@@ -224,7 +224,8 @@ class Records:
         """Joins that have not ended when last looked at, with the keys of their places, by uid; also those of forgotten
         objects."""
         self._removals: dict[str, tuple[str, Delete]] = {}
-        self._creations: dict[str, tuple[str, Create]] = {}
+        self._creators: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """Objects by the place and the name of the kind cluster that is created for them."""
         """Removals for the deletion of an object, likewise."""
         self._leaves: dict[str, tuple[str, RemoveWorker]] = {}
         """The same of workers."""
@@ -264,15 +265,14 @@ class Records:
             self._removals[record.uid] = place.key, request
         if isinstance(request, AddWorker | RemoveWorker):
             record.joined = ""
-        # The lane of an object that has vanished goes on with the removal of its remains.
+        # The lane of a join whose object has vanished goes on with the removal of its remains.
         self._joins.pop(record.uid, None)
-        self._creations.pop(record.uid, None)
         if isinstance(request, RemoveWorker):
             self._leaves[record.uid] = place.key, request
         if isinstance(request, AddWorker):
             self._joins[record.uid] = place.key, request
         if isinstance(request, Create):
-            self._creations[record.uid] = place.key, request
+            self._creators[place.key, request.name].add(record.uid)
             # Facts about a previous kind cluster do not apply to the new one.
             record.made = record.external = record.validity = None
             record.kube_system_uid = record.unedited_kube_system_uid = record.first_kube_system_uid = None
@@ -367,9 +367,19 @@ class Records:
 
         An object may be gone: its creation takes a moment to end. place: the key of its place.
         """
-        self._creations = self._unfinished(self._creations)
-        found = [uid for uid, (key, one) in self._creations.items() if (key, one.name) == (place, name)]
-        return [self._records[uid] for uid in found if uid in self._records]
+        if (place, name) not in self._creators:
+            return []
+        under_way = {uid for uid in self._creators[place, name] if self._creates(uid)}
+        if under_way:
+            self._creators[place, name] = under_way
+        else:
+            del self._creators[place, name]
+        return [self._records[uid] for uid in under_way]
+
+    def _creates(self, uid: str) -> bool:
+        """Return whether a creation for the object is queued, or runs."""
+        operation = self.operation(uid)
+        return operation is not None and isinstance(operation.request, Create)
 
     def kept_place(self, uid: str) -> str | None:
         """Return the key of the place of the creation that this process has queued for an object, started or completed.
@@ -561,6 +571,8 @@ class Records:
             _forget_access(record)
         self._lanes.cancel(uid)
         self._lanes.forget(uid)
+        for wanted in [wanted for wanted, uids in self._creators.items() if uids <= {uid}]:
+            del self._creators[wanted]
 
     def _unfinished(self, operations: Mapping[str, T]) -> dict[str, T]:
         """Return the operations, by uid, that have not ended."""
