@@ -13,7 +13,7 @@ from capk.engine.certificates import Authority, BadAuthority, Pair, new_authorit
 from capk.engine.remote import RemoteFiles, tls_variables
 from capk.errors import ApiError, Conflict, NotFound
 from capk.kube.protocol import KubeApi
-from capk.plan.enginepod import AUTHORITY, CERTIFICATE, KEY
+from capk.plan.engineobjects import AUTHORITY, CERTIFICATE, KEY
 from capk.plan.enginespec import DOCKER_PORT
 
 AUTHORITY_SECRET: Final = "capkind-engine-ca"

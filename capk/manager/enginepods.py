@@ -15,7 +15,7 @@ from capk.errors import ApiError, CapkError
 from capk.kube.protocol import Change, KubeApi, Listing
 from capk.kube.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, follow
 from capk.manager.enginekeys import EngineKeys
-from capk.plan.enginepod import engine_name
+from capk.plan.engineobjects import engine_name
 from capk.plan.enginepods import (
     EVENT_SECONDS,
     EnginePodFacts,

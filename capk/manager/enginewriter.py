@@ -11,7 +11,7 @@ from capk.api.objects import Object
 from capk.errors import Conflict, Denied, NotFound
 from capk.kube.protocol import KubeApi
 from capk.manager.enginepods import EnginePods
-from capk.plan.enginepod import AUTHORITY
+from capk.plan.engineobjects import AUTHORITY
 from capk.plan.plan import EngineObject, EngineRemoval
 
 

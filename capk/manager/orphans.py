@@ -10,7 +10,7 @@ from capk.errors import ApiError
 from capk.kube.protocol import KubeApi
 from capk.manager.enginepods import EnginePods
 from capk.manager.enginewriter import EngineWriter
-from capk.plan.enginepod import engine_name
+from capk.plan.engineobjects import engine_name
 from capk.plan.plan import EngineRemoval
 from capk.runtime.store import Store
 from capk.settings import Settings

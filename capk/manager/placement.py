@@ -13,7 +13,7 @@ from capk.manager.engineclasses import EngineClasses, place_key
 from capk.manager.enginepods import EnginePods, may_have_engine, pod_place_key
 from capk.plan.claims import Claim
 from capk.plan.engineclass import OWN_ENGINE, another_kind_of_class, no_own_engine
-from capk.plan.enginepod import engine_name
+from capk.plan.engineobjects import engine_name
 from capk.plan.enginepods import EnginePodFacts, PodEngine, engine_failure
 from capk.plan.preparation import LOCAL
 

@@ -14,7 +14,7 @@ from capk.api.podengines import PodEngines
 from capk.errors import InvalidSpec
 from capk.kindconfig.config import CONTROL_PLANE, with_control_planes
 from capk.plan.engineclass import missing_class
-from capk.plan.enginepod import (
+from capk.plan.engineobjects import (
     AUTHORITY,
     CERTIFICATE,
     KEY,

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from capk.plan.enginepod import engine_name
+from capk.plan.engineobjects import engine_name
 from test.e2e.management import NAMESPACE, ManagementCluster
 from test.e2e.terminal import Terminal
 from test.integration.api import condition

@@ -26,7 +26,7 @@ from capk.kube.protocol import Change, Listing
 from capk.manager.application import Application
 from capk.manager.enginepods import is_pod_place
 from capk.manager.engines import Commands
-from capk.plan.enginepod import engine_name
+from capk.plan.engineobjects import engine_name
 from test.provider.world import Engine, FakeContainers, FakeKind, WatchedKube, World, kubeconfig, now, trouble
 from test.unit.engine.test_remotekeys import tls_data
 from test.unit.recording_kube import _selects

@@ -11,7 +11,7 @@ from capk.api.engineclasses import KINDEngineClass
 from capk.api.objects import KINDCluster
 from capk.api.podengines import PodEngines
 from capk.errors import InvalidSpec
-from capk.plan.enginepod import engine_claim, engine_name, engine_pod, engine_secret, engine_service
+from capk.plan.engineobjects import engine_claim, engine_name, engine_pod, engine_secret, engine_service
 
 UID = "3f2a9c1e-0123-4567-89ab-cdef01234567"
 NAME = "kc-3f2a9c1e01234567"
