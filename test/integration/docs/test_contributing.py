@@ -9,6 +9,7 @@ def test_set_up_of_a_contributor_works_word_for_word(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     link_checkout(checkout)
     [script] = commands("contribute")
-    # One test is enough to show that the command works; `make test` runs all.
-    printed = run_commands(script, tmp_path / "unused", checkout, PYTEST_ADDOPTS="-k test_new_condition_has_all_fields")
-    assert " passed" in printed
+    # One test of each half is enough to show that the command works; `make test` runs all.
+    chosen = "test_new_condition_has_all_fields or test_certificate_that_ends_before_it_begins_has_expired"
+    printed = run_commands(script, tmp_path / "unused", checkout, PYTEST_ADDOPTS=f"-k '{chosen}'")
+    assert printed.count(" passed") == 2
