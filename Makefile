@@ -36,8 +36,8 @@ test: venv lint tools ## Run all local tests (six minutes; no container engine n
 	@$(MAKE) --no-print-directory test-unit
 	@# Whatever is left goes to the worker that has nothing to do: one test of the lives is as long as a hundred others.
 	pytest -q -n 2 --dist worksteal test/simulation test/provider test/capkdev
-	@# Three processes on two cores, because they often wait; in this order, so that no long file comes last.
-	$(FEWER_COLLECTIONS) pytest -q -n 3 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
+	@# Five processes on two cores, because they often wait; in this order, so that no long file comes last.
+	$(FEWER_COLLECTIONS) pytest -q -n 5 --dist loadfile --no-loadscope-reorder test/contract test/integration test/packaging test/hack -m "not e2e" --ignore=test/integration/docs
 
 ##@ Run the provider against the current kubeconfig
 

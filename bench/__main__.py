@@ -12,7 +12,7 @@ from rich.console import Console
 from bench.core import core
 from bench.creation import creation
 from bench.latency import latency
-from bench.overhead import overhead
+from bench.overhead import overhead, together
 from bench.parallel import parallel
 from bench.peers import peers
 from bench.results import KEYS, Part, Row, comparison, document, fits, load, machine, merged, save, table
@@ -35,6 +35,7 @@ def run(
     parts: Annotated[str, typer.Option(help="Parts to run, in this order.")] = " ".join(KEYS),
     sizes: Annotated[str, typer.Option(help="Numbers of KINDClusters of the scale part.")] = "10 100 300 1000 3000",
     pairs: Annotated[int, typer.Option(help="Pairs of the overhead part.")] = 10,
+    at_a_time: Annotated[int, typer.Option(help="Number of KINDClusters of the together part.")] = 3,
     at_once: Annotated[str, typer.Option(help="Numbers of KINDClusters of the parallel part.")] = "1 2 4 8",
     real_at_once: Annotated[str, typer.Option(help="The same with the real kind.")] = "1 2 4 8",
     rounds: Annotated[int, typer.Option(help="Rounds of the parts creation, takeover, peers and workers.")] = 3,
@@ -52,13 +53,14 @@ def run(
     wanted = parts.replace(",", " ").split()
     if unknown := set(wanted) - KEYS.keys():
         raise typer.BadParameter(f"unknown parts {', '.join(sorted(unknown))}; choose from {', '.join(KEYS)}")
-    needs_kind = {"overhead", "creation", "workers"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
+    needs_kind = {"overhead", "together", "creation", "workers"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
     choice = choose_engine() if needs_kind else None
     if choice and choice.is_fake:
         console.print(f"Skipping measurements with the real kind: {choice.why.partition(':')[0]}.")
         choice = None
     measures: dict[str, Callable[[], Iterator[Row]]] = {
         "overhead": partial(overhead, pairs, choice),
+        "together": partial(together, at_a_time, choice),
         "parallel": partial(parallel, _numbers(at_once), choice, _numbers(real_at_once)),
         "creation": partial(creation, rounds, choice),
         "scale": partial(scale, _numbers(sizes), creates),

@@ -1,6 +1,6 @@
-"""Measures the provider's overhead over a bare `kind create cluster`: pairs of both in sequence, with the real kind.
+"""Measures the provider's overhead over a bare `kind create cluster`: alone, in pairs, and for several together.
 
-It needs a container engine and takes about a minute per pair. The provider's own share is the time from the apply to
+It needs the real kind with a container engine, and takes about a minute per pair. The provider's own share is the time from the apply to
 Ready minus the time of the kind call, so that it does not depend on the random duration of two creations.
 """
 
@@ -10,13 +10,12 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.results import Row
 from bench.rig import KIND_CLUSTER_PATH as PATH
-from bench.rig import is_ready
-from capk.api.names import KIND_CLUSTERS
+from bench.rig import is_ready, kindcluster
 from capk.errors import NotFound
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 from capkdev.managementcluster.cluster import LocalManagementCluster
@@ -27,11 +26,15 @@ from capkdev.rest import Rest
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 900
 TIMED_KIND = """#!/bin/sh
+for word; do
+  if [ "$before" = --name ]; then name=$word; fi
+  before=$word
+done
 case "$*" in
   "create cluster"*)
-    date +%s.%N >{times}
+    date +%s.%N >{times}/"$name"
     {kind} "$@" || exit
-    date +%s.%N >>{times} ;;
+    date +%s.%N >>{times}/"$name" ;;
   *) exec {kind} "$@" ;;
 esac
 """
@@ -45,6 +48,7 @@ class Pairs:
         self._image = choice.node_image or DEFAULT_IMAGE
         self._directory = directory
         self._times = directory / "times"
+        self._times.mkdir()
         script = directory / "kind"
         script.write_text(TIMED_KIND.format(kind=shlex.join(self._kind), times=shlex.quote(str(self._times))))
         script.chmod(stat.S_IRWXU)
@@ -61,17 +65,37 @@ class Pairs:
 
     def applied(self, rest: Rest, name: str) -> tuple[float, float]:
         """Return the seconds from the apply to Ready, and the seconds of the kind call in between."""
-        document = {"apiVersion": KIND_CLUSTERS.api_version, "kind": KIND_CLUSTERS.kind, "metadata": {"name": name}}
         began = time.monotonic()
-        rest.request("POST", PATH, document)
+        rest.request("POST", PATH, kindcluster(name))
         while not is_ready(rest.request("GET", f"{PATH}/{name}")):
             if time.monotonic() - began > PATIENCE_SECONDS:
                 raise TimeoutError(f"{name} was not Ready after {PATIENCE_SECONDS} s")
             time.sleep(POLL_SECONDS)
         took = time.monotonic() - began
-        first, last = map(float, self._times.read_text().split())
+        first, last = self._call(name)
         self._delete(rest, name)
         return took, last - first
+
+    def together(self, rest: Rest, names: Sequence[str]) -> Iterator[tuple[str, float, float, float]]:
+        """Apply so many in one moment; yield of each the seconds from there to begin and end of its call and to Ready."""
+        began, ready = time.time(), dict[str, float]()
+        for name in names:
+            rest.request("POST", PATH, kindcluster(name))
+        while len(ready) < len(names):
+            if time.time() - began > PATIENCE_SECONDS:
+                raise TimeoutError(f"only {', '.join(ready) or 'none'} Ready after {PATIENCE_SECONDS} s")
+            for name in names:
+                if name not in ready and is_ready(rest.request("GET", f"{PATH}/{name}")):
+                    ready[name] = time.time()
+            time.sleep(POLL_SECONDS)
+        for name in names:
+            first, last = self._call(name)
+            yield name, first - began, last - began, ready[name] - began
+            self._delete(rest, name)
+
+    def _call(self, name: str) -> tuple[float, float]:
+        first, last = map(float, (self._times / name).read_text().split())
+        return first, last
 
     def _delete(self, rest: Rest, name: str) -> None:
         rest.request("DELETE", f"{PATH}/{name}")
@@ -103,3 +127,19 @@ def overhead(pairs: int, choice: EngineChoice | None) -> Iterator[Row]:
                     (ready, inside), bare = pair_maker.applied(rest, name), pair_maker.bare(f"{name}-bare")
                 seconds = {"bare_s": bare, "ready_s": ready, "kind_call_s": inside, "share_s": ready - inside}
                 yield {"pair": number, **{column: round(value, 3) for column, value in seconds.items()}}
+
+
+def together(size: int, choice: EngineChoice | None) -> Iterator[Row]:
+    """Yield a row for each of so many KINDClusters that are applied in one moment; none without the real kind.
+
+    after_s: from the end of its own kind call to Ready.
+    """
+    if choice is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        maker = Pairs(choice, Path(directory))
+        names = [f"bench-{os.getpid()}-together-{number}" for number in range(1, size + 1)]
+        with maker.management as management, management.rest() as rest:
+            for number, (_, began, ended, ready) in enumerate(maker.together(rest, names), 1):
+                seconds = {"call_begins_s": began, "call_ends_s": ended, "ready_s": ready, "after_s": ready - ended}
+                yield {"cluster": number, **{column: round(value, 3) for column, value in seconds.items()}}

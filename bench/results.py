@@ -18,6 +18,7 @@ Row = dict[str, Any]
 
 KEYS: Final[Mapping[str, Sequence[str]]] = {
     "overhead": ("pair",),
+    "together": ("cluster",),
     "parallel": ("engine", "controller", "objects"),
     "creation": ("setting", "objects", "round"),
     "scale": ("objects", "phase"),
