@@ -53,8 +53,8 @@ def run(
     wanted = parts.replace(",", " ").split()
     if unknown := set(wanted) - KEYS.keys():
         raise typer.BadParameter(f"unknown parts {', '.join(sorted(unknown))}; choose from {', '.join(KEYS)}")
-    needs_kind = {"overhead", "together", "creation", "workers"} & set(wanted) or ("parallel" in wanted and _numbers(real_at_once))
-    choice = choose_engine() if needs_kind else None
+    with_kind = {"overhead", "together", "creation", "workers", *(["parallel"] if _numbers(real_at_once) else [])}
+    choice = choose_engine() if with_kind & set(wanted) else None
     if choice and choice.is_fake:
         console.print(f"Skipping measurements with the real kind: {choice.why.partition(':')[0]}.")
         choice = None

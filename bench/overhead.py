@@ -1,7 +1,7 @@
-"""Measures the provider's overhead over a bare `kind create cluster`: alone, in pairs, and for several together.
+"""Measures the provider's overhead over a bare `kind create cluster`, in pairs, and for several together.
 
-It needs the real kind with a container engine, and takes about a minute per pair. The provider's own share is the time from the apply to
-Ready minus the time of the kind call, so that it does not depend on the random duration of two creations.
+It needs the real kind with a container engine, and takes about a minute per pair. The provider's own share is the
+time from the apply to Ready minus the time of the kind call, so that it does not depend on the random duration of two creations.
 """
 
 import os
@@ -27,8 +27,7 @@ POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 900
 TIMED_KIND = """#!/bin/sh
 for word; do
-  if [ "$before" = --name ]; then name=$word; fi
-  before=$word
+  case "$word" in --name=*) name=${{word#--name=}} ;; esac
 done
 case "$*" in
   "create cluster"*)
@@ -58,7 +57,7 @@ class Pairs:
     def bare(self, name: str) -> float:
         """Return the seconds of a bare kind call."""
         began = time.monotonic()
-        self._run("create", "cluster", "--name", name, "--image", self._image, "--wait", "120s")
+        self._run("create", "cluster", f"--name={name}", "--image", self._image, "--wait", "120s")
         took = time.monotonic() - began
         self._run("delete", "cluster", "--name", name)
         return took
@@ -77,7 +76,10 @@ class Pairs:
         return took, last - first
 
     def together(self, rest: Rest, names: Sequence[str]) -> Iterator[tuple[str, float, float, float]]:
-        """Apply so many in one moment; yield of each the seconds from there to begin and end of its call and to Ready."""
+        """Apply so many in one moment, and yield of each its name and three times.
+
+        They are the begin of its kind call, its end, and Ready, in seconds from the apply.
+        """
         began, ready = time.time(), dict[str, float]()
         for name in names:
             rest.request("POST", PATH, kindcluster(name))
