@@ -1,7 +1,8 @@
 """Measures the provider's overhead over a bare `kind create cluster`, in pairs, and for several together.
 
 It needs the real kind with a container engine, and takes about a minute per pair. The provider's own share is the
-time from the apply to Ready minus the time of the kind call, so that it does not depend on the random duration of two creations.
+time from the apply to Ready minus the time of the kind call, so that it does not depend on the random duration of two
+creations.
 """
 
 import os
