@@ -47,7 +47,7 @@ from capk.manager.reconcile import Reconciler
 from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.enginepods import PodFacts
-from capk.plan.observed import Policy
+from capk.plan.policy import Policy
 from capk.runtime.metrics import Metrics
 from capk.runtime.probes import Heartbeat, StartupCheck, WatchLag
 from capk.runtime.queueworkers import repeat, run_workers

@@ -20,8 +20,9 @@ from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan import bootstrap, controlplane, kindcluster, kindengineclass, kindmachine
 from capk.plan.creation import needs_no_owner
+from capk.plan.facts import EngineFacts
 from capk.plan.kindengineclass import ClassObserved
-from capk.plan.observed import ConfigObserved, ControlPlaneObserved, EngineFacts, MachineObserved, Observed
+from capk.plan.observed import ConfigObserved, ControlPlaneObserved, MachineObserved, Observed
 from capk.plan.ownership import was_completed
 from capk.plan.plan import Plan
 from capk.plan.repair import was_ever_reached

@@ -20,7 +20,7 @@ from capk.engine.workdir import WorkDir
 from capk.manager.enginewatch import EngineWatch, KindVersions
 from capk.manager.executor import Executor
 from capk.manager.placement import Placement
-from capk.plan.observed import Policy
+from capk.plan.policy import Policy
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
 from capk.runtime.queueworkers import repeat

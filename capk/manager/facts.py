@@ -18,8 +18,9 @@ from capk.kindconfig.config import API_PORT, CONTROL_PLANE
 from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig, secret_digest, server_url
 from capk.kindconfig.registries import AUTHORITY_KEY
+from capk.plan.facts import EngineFacts, HealthFacts, NodeFacts
 from capk.plan.marks import Mark
-from capk.plan.observed import EngineFacts, HealthFacts, NodeFacts, Observed
+from capk.plan.observed import Observed
 from capk.workload.answer import EXPIRED
 from capk.workload.connection import Target
 from capk.workload.health import Health

@@ -19,18 +19,12 @@ from capk.manager.records import Record, Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
 from capk.plan.enginepods import unanswered
+from capk.plan.facts import Access, Authorities, EngineFacts, Workers
 from capk.plan.machines import workers_of
 from capk.plan.marks import Mark
-from capk.plan.observed import (
-    SECRET,
-    Access,
-    Authorities,
-    ControlPlaneObserved,
-    EngineFacts,
-    Observed,
-    Workers,
-)
+from capk.plan.observed import ControlPlaneObserved, Observed
 from capk.plan.ownership import Ownership, leads_to_own, ownership
+from capk.plan.parts import SECRET
 from capk.plan.plan import AddWorker, Create
 from capk.plan.repair import first_addresses
 from capk.plan.secrets import FOREIGN_SECONDS, config_secret_name, kubeconfig_secret_name

@@ -18,17 +18,7 @@ from capk.manager.enginewriter import EngineWriter
 from capk.manager.objectwriter import ObjectWriter, Written
 from capk.manager.records import Executing, Record, Records
 from capk.manager.secretwriter import ForeignSecret, SecretWriter
-from capk.plan.observed import (
-    CLAIM,
-    ENDPOINT,
-    ENGINE_REMOVAL,
-    FINALIZER,
-    IDENTITY,
-    PROVIDER_ID,
-    REMOVAL,
-    REPLICAS,
-    SECRET,
-)
+from capk.plan.parts import CLAIM, ENDPOINT, ENGINE_REMOVAL, FINALIZER, IDENTITY, PROVIDER_ID, REMOVAL, REPLICAS, SECRET
 from capk.plan.plan import AddWorker, Create, EngineRemoval, Plan
 from capk.plan.preparation import part_of
 

@@ -17,8 +17,9 @@ from capk.engine.place import Place
 from capk.engine.progress import Step
 from capk.errors import CapkError, CommandError
 from capk.manager.facts import failure_of
+from capk.plan.facts import Access, CreationFacts, GoalFacts, OperationFacts, Validity
 from capk.plan.marks import Mark
-from capk.plan.observed import SECRET, Access, CreationFacts, GoalFacts, OperationFacts, Policy, Validity, retry_delay
+from capk.plan.parts import SECRET
 from capk.plan.plan import (
     AddWorker,
     AskApiServer,
@@ -32,6 +33,7 @@ from capk.plan.plan import (
     RenewKubelets,
     StartNodes,
 )
+from capk.plan.policy import Policy, retry_delay
 from capk.runtime.metrics import Metrics
 
 T = TypeVar("T")

@@ -4,8 +4,9 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.plan.dueoperation import read_when_due
 from capk.plan.engineid import claimed_engine
-from capk.plan.observed import CLAIM, Observed
+from capk.plan.observed import Observed
 from capk.plan.ownership import adoptable_as
+from capk.plan.parts import CLAIM
 from capk.plan.plan import Goal, Plan
 from capk.plan.status import false, is_refused, kindcluster_status
 

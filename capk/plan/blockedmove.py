@@ -1,7 +1,8 @@
 """Report that the API server does not let the provider end its block of `clusterctl move`. Pure."""
 
 from capk.api.names import BLOCK_MOVE_ANNOTATION, HELD_BY_CREATION
-from capk.plan.observed import CLAIM, MachineObserved, Observed
+from capk.plan.observed import MachineObserved, Observed
+from capk.plan.parts import CLAIM
 from capk.plan.plan import AddWorker, Create
 
 

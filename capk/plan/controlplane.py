@@ -13,7 +13,8 @@ from capk.api.objects import KINDCluster
 from capk.kindconfig.config import CONTROL_PLANE, MOST_CONTROL_PLANES
 from capk.kindconfig.images import same_version
 from capk.plan.kindcluster import FRESH_SECONDS
-from capk.plan.observed import REPLICAS, SECRET, ControlPlaneObserved
+from capk.plan.observed import ControlPlaneObserved
+from capk.plan.parts import REPLICAS, SECRET
 from capk.plan.plan import Plan
 from capk.plan.secrets import FOREIGN_SECONDS, differs, is_as_written, kubeconfig_secret_name, wanted_kubeconfig_secret
 from capk.plan.status import RUNS_FREELY, Verdict, conditions_only, false, paused_status, true

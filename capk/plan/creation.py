@@ -22,8 +22,9 @@ from capk.plan.dueoperation import read_when_due
 from capk.plan.engineclass import not_allowed_status
 from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.enginepods import lost_engine
+from capk.plan.facts import OperationFacts
 from capk.plan.marks import Mark
-from capk.plan.observed import CLAIM, Observed, OperationFacts
+from capk.plan.observed import Observed
 from capk.plan.ownership import (
     Ownership,
     has_begun_here,
@@ -33,6 +34,7 @@ from capk.plan.ownership import (
     shows_a_creation,
     was_completed,
 )
+from capk.plan.parts import CLAIM
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 from capk.plan.status import false, kindcluster_status, queued
 

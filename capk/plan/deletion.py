@@ -11,7 +11,7 @@ from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.engineclass import is_proven_own
 from capk.plan.engineid import another_engine
 from capk.plan.enginepods import PodEngine
-from capk.plan.observed import ENGINE_REMOVAL, FINALIZER, REMOVAL, Observed
+from capk.plan.observed import Observed
 from capk.plan.ownership import (
     Ownership,
     has_begun_here,
@@ -21,6 +21,7 @@ from capk.plan.ownership import (
     unmarked_ids,
     was_completed,
 )
+from capk.plan.parts import ENGINE_REMOVAL, FINALIZER, REMOVAL
 from capk.plan.plan import Delete, EngineRemoval, Goal, Plan, ReadAccess
 from capk.plan.secrets import own_among
 from capk.plan.status import AWAITS_CLASS, AWAITS_ENGINE, Verdict, blocked_deletion, kindcluster_status, true

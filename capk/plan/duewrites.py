@@ -5,8 +5,9 @@ from typing import Any
 from capk.api import names
 from capk.plan.dataloss import corrected_etcd, restored_etcd
 from capk.plan.engineid import corrected_engine
-from capk.plan.observed import CLAIM, ENDPOINT, ENGINE, IDENTITY, SECRET, Observed
+from capk.plan.observed import Observed
 from capk.plan.ownership import is_completed_attempt, made_by
+from capk.plan.parts import CLAIM, ENDPOINT, ENGINE, IDENTITY, SECRET
 from capk.plan.secrets import (
     differs,
     is_as_written,

@@ -6,7 +6,8 @@ If another engine does not list a kind cluster, the cluster is not gone. Creatin
 from capk.api import names
 from capk.api.names import Reason
 from capk.diagnosis.failures import Failure
-from capk.plan.observed import NodeFacts, Observed
+from capk.plan.facts import NodeFacts
+from capk.plan.observed import Observed
 from capk.plan.ownership import has_left_nothing, is_adopted, is_own, was_completed
 from capk.plan.plan import Create, Goal
 

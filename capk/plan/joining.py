@@ -13,10 +13,12 @@ from capk.kindconfig.images import image_version, parse_version, same_version
 from capk.kindconfig.patches import PatchReader
 from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.creation import check_mounts
+from capk.plan.facts import NodeFacts, OperationFacts
 from capk.plan.machines import has_lost_its_node, joined_ids, machine_id, node_of, own_container, provider_id
 from capk.plan.marks import Mark
-from capk.plan.observed import CLAIM, MachineObserved, NodeFacts, Observed, OperationFacts
+from capk.plan.observed import MachineObserved, Observed
 from capk.plan.ownership import Ownership, is_own, leads_to_own, own_uids, ownership
+from capk.plan.parts import CLAIM
 from capk.plan.plan import AddWorker, AskApiServer, Goal, OperationRequest, Plan, RemoveWorker
 from capk.plan.repair import is_known_to_answer
 from capk.plan.status import false, machine_status, queued

@@ -18,8 +18,9 @@ from capk.plan.dueoperation import read_when_due
 from capk.plan.duewrites import due_identity
 from capk.plan.engineclass import is_proven_own, not_allowed_status
 from capk.plan.engineid import another_engine, released_engine
-from capk.plan.observed import CLAIM, Observed
+from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, adoptable_as, has_left_nothing, ownership, was_completed
+from capk.plan.parts import CLAIM
 from capk.plan.plan import Create, Plan
 from capk.plan.preparation import keep_engine, with_engine
 from capk.plan.running import keep_running

@@ -14,6 +14,7 @@ from capk.api.names import Condition, Reason
 from capk.plan import joining, leaving
 from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.engineid import another_engine
+from capk.plan.facts import NodeFacts
 from capk.plan.kindcluster import FRESH_SECONDS
 from capk.plan.machines import (
     addresses_of,
@@ -24,8 +25,9 @@ from capk.plan.machines import (
     provider_id,
     was_joined,
 )
-from capk.plan.observed import CLAIM, PROVIDER_ID, MachineObserved, NodeFacts
+from capk.plan.observed import MachineObserved
 from capk.plan.ownership import Ownership, ownership
+from capk.plan.parts import CLAIM, PROVIDER_ID
 from capk.plan.plan import AddWorker, AskApiServer, Plan
 from capk.plan.status import Verdict, false, machine_status, paused_status, true
 

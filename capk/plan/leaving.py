@@ -9,10 +9,12 @@ from capk.api.names import Condition, Reason
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.engineid import another_engine
+from capk.plan.facts import NodeFacts
 from capk.plan.joining import unserved_kindcluster
 from capk.plan.machines import container_in_the_way, has_joined, machine_id, node_of, own_container, was_joined
-from capk.plan.observed import FINALIZER, MachineObserved, NodeFacts, Observed
+from capk.plan.observed import MachineObserved, Observed
 from capk.plan.ownership import Ownership, leads_to_own, own_uids, ownership
+from capk.plan.parts import FINALIZER
 from capk.plan.plan import Goal, Plan, RemoveWorker
 from capk.plan.status import AWAITS_ENGINE, Verdict, blocked_deletion, machine_status, true
 

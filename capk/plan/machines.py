@@ -11,7 +11,8 @@ from ipaddress import ip_address
 
 from capk.api.objects import KINDMachine
 from capk.kindconfig.config import ip_versions
-from capk.plan.observed import MachineObserved, NodeFacts, Workers
+from capk.plan.facts import NodeFacts, Workers
+from capk.plan.observed import MachineObserved
 from capk.plan.ownership import Ownership, own_uids, ownership
 from capk.plan.plan import Goal
 

@@ -1,15 +1,13 @@
-"""The observed state that a decision needs: plain data, gathered by `capk.manager.observe`.
+"""The observed state that a decision needs, one class for each kind: plain data, gathered by `capk.manager.observe`.
 
 Nothing here does input or output; the current time is part of the data.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-from capk.api.endpoint import EndpointMode
-from capk.api.names import Reason
 from capk.api.objects import (
     KINDCluster,
     KINDConfig,
@@ -20,244 +18,22 @@ from capk.api.objects import (
     SecretFacts,
 )
 from capk.diagnosis.failures import Failure
-from capk.kindconfig.config import LOAD_BALANCER
-from capk.kindconfig.ports import PortRange
 from capk.plan.claims import Claim
 from capk.plan.enginepods import PodEngine
+from capk.plan.facts import (
+    Access,
+    Authorities,
+    CreationFacts,
+    EngineFacts,
+    GoalFacts,
+    HealthFacts,
+    OperationFacts,
+    Validity,
+    Workers,
+)
 from capk.plan.marks import Mark
-from capk.plan.plan import Goal, OperationRequest
-
-CLAIM, IDENTITY, ENDPOINT, REPLICAS, SECRET = "claim", "identity", "endpoint", "replicas", "secret"
-PROVIDER_ID = "providerid"
-"""The parts of a plan that the API server may refuse one by one; a Secret's part ends with a space and its name."""
-ENGINE = "engine"
-"""The same for the objects of an engine in a Pod; a space and the kind follow."""
-REMOVAL, FINALIZER, ENGINE_REMOVAL = "removal", "finalizer", "engine removal"
-"""The same while an object is deleted: the deletion of a Secret (a space and its name follow), and the last write."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The settings that decisions depend on."""
-
-    endpoint: EndpointMode = EndpointMode.EXTERNAL
-    default_image: str | None = None
-    allowed_host_paths: tuple[str, ...] = ("/",)
-    """Paths of the engine's host that nodes may mount, including everything below them."""
-    api_server_address: str = ""
-    """IP address of the engine's machine on which API servers listen, if the KINDEngineClass gives it, not the spec."""
-    endpoint_host: str = ""
-    """Where clients reach these API servers; empty: at the address that kind reports."""
-    endpoint_names: tuple[str, ...] = ()
-    """Further names and addresses under which clients may reach them."""
-    api_server_port: int = 0
-    """Port on which API servers listen, if the place gives it; 0: the spec decides, or kind."""
-    ports: PortRange | None = None
-    """Ports of the engine's machine for those that a spec leaves open; None: kind chooses them."""
-    wait_seconds: int = 120
-    """How long kind waits for its control plane nodes to be Ready; 0: it does not wait."""
-    retry_base_seconds: float = 5.0
-    retry_limit_seconds: float = 300.0
-
-
-def retry_delay(attempts: int, policy: Policy) -> float:
-    """Return the seconds to wait after that many attempts: exponential, bounded; none before the first."""
-    if attempts <= 0:
-        return 0.0
-    return float(min(policy.retry_base_seconds * 2 ** min(attempts - 1, 20), policy.retry_limit_seconds))
-
-
-@dataclass(frozen=True)
-class NodeFacts:
-    """One node container of a kind cluster, or the load balancer in front of several control planes."""
-
-    name: str
-    role: str
-    running: bool
-    address: str
-    mark: Mark | None
-    """The mark that its creator put on it; None if it has none."""
-    container_id: str = ""
-    image: str = ""
-    started_at: str = ""
-    api_port: tuple[str, int] | None = None
-    """Host address and port on which the engine publishes its API server."""
-    machine: str = ""
-    """Id of the KINDMachine that the container was made for, by its label; empty for a node that kind made."""
-    addresses: tuple[str, ...] = ()
-    """All its addresses on kind's network, `address` first. The network gives each container one of either family,
-    whatever families the kind cluster uses."""
-
-    @property
-    def is_load_balancer(self) -> bool:
-        """Whether it is the load balancer, which kind creates without mounts and therefore without a mark."""
-        return self.role == LOAD_BALANCER
-
-
-@dataclass(frozen=True)
-class EngineFacts:
-    """What the container engine lists under the object's kind cluster name."""
-
-    was_listed: bool = False
-    """Whether an inventory of the engine was taken since the provider started."""
-    failure: Failure | None = None
-    """Why the last inventory failed; `exists` and `nodes` then hold the last known state."""
-    exists: bool = False
-    nodes: tuple[NodeFacts, ...] | None = None
-    """None if the engine cannot list containers, or has not listed them since the cluster appeared."""
-    lists_nodes: bool = True
-    """Whether the engine can list containers at all."""
-    restarted: bool = False
-    """Whether nodes have restarted and the kind cluster has not answered since."""
-    id: str = ""
-    """Id of the engine that answers; empty if it has none."""
-
-    @property
-    def answers(self) -> bool:
-        """Whether the last inventory of the engine succeeded."""
-        return self.was_listed and self.failure is None
-
-
-@dataclass(frozen=True)
-class OperationFacts:
-    """The object's running or queued operation; the outcome is part of the goal's facts."""
-
-    request: OperationRequest
-    queued: bool
-    announced: bool = True
-    """Whether it has run long enough to be worth a write of the status."""
-    step: Reason | None = None
-
-
-@dataclass(frozen=True)
-class GoalFacts:
-    """Outcome of the operations towards one goal.
-
-    attempts: how many have ended since the goal was last reached.
-    seconds_ago: since the last one ended. failure: why it failed; None if it succeeded.
-    request: the request of that operation. logs: directory with the logs of the failure.
-    left_nothing: whether a failed creation is proven to have left no container on its engine.
-    """
-
-    attempts: int
-    seconds_ago: float
-    failure: Failure | None = None
-    request: OperationRequest | None = None
-    logs: str = ""
-    left_nothing: bool = False
-
-
-@dataclass(frozen=True)
-class HealthFacts:
-    """Health of the workload cluster's API server.
-
-    answers: whether it answers; None while unknown. reached: whether the provider has ever reached it.
-    said: its last answer, or why there was none; one line. is_watched: whether the provider probes it.
-    is_doubted: whether its data may have changed since the kubeconfig was last read: its etcd may have been emptied.
-    has_expired: whether its certificate has expired, as after a year in which its machine was switched off.
-    """
-
-    answers: bool | None = None
-    reached: bool = False
-    said: str = ""
-    is_watched: bool = True
-    is_doubted: bool = False
-    has_expired: bool = False
-
-
-@dataclass(frozen=True)
-class CreationFacts:
-    """Warnings of the last complete creation of this process.
-
-    registries: why some nodes lack the mirrors of spec.registries; empty if all have them, None if the spec sets none.
-    not_ready: that kind stopped waiting for the nodes; empty as soon as the API server answers.
-    """
-
-    registries: str | None = None
-    not_ready: str = ""
-
-
-@dataclass(frozen=True)
-class Validity:
-    """End and total length of the validity of the kubeconfigs' client certificate."""
-
-    not_after: datetime
-    lifetime: timedelta | None = None
-
-
-@dataclass(frozen=True)
-class Authorities:
-    """The certificates that verify mirrors, from ConfigMaps in the object's namespace.
-
-    texts: by the name of the ConfigMap. missing: why a ConfigMap has none yet, by its name; a clause without the name.
-    """
-
-    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
-    missing: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Access:
-    """How to reach the workload cluster's API server; the kubeconfigs are secret."""
-
-    external: str = field(repr=False)
-    """Kubeconfig that works on the machine of the container engine."""
-    internal: str = field(repr=False)
-    """Kubeconfig that works on the engine's kind network."""
-    fingerprint: str = ""
-    """Identity of the workload cluster: the fingerprint of its certificate authority."""
-    external_endpoint: tuple[str, int] = ("", 0)
-    internal_endpoint: tuple[str, int] = ("", 0)
-    authority: str = ""
-    """Its certificate authorities, PEM."""
-    not_after: datetime | None = None
-    """When the client certificate expires; None for a token."""
-    lifetime: timedelta | None = None
-    """Total length of its validity."""
-    version: str | None = None
-    """Version that the API server reports, such as v1.36.3; None if it did not answer."""
-    kube_system_uid: str | None = None
-    """The uid of its kube-system namespace; None if it did not answer.
-
-    Empty if there is no such namespace. Only a loss of data explains that, because the namespace cannot be deleted.
-    """
-    answered: bool = False
-    """Whether the API server gave any answer."""
-    said: str = ""
-    """Its answer, or why there was none; one line."""
-    nodes: tuple[str, ...] = ()
-    """Node names as kind lists them, for engines that cannot list containers."""
-    container_ids: frozenset[str] = frozenset()
-    """Of the kind cluster that it was read from; empty where they were not known."""
-
-    def leads_to(self, nodes: tuple[NodeFacts, ...] | None) -> bool:
-        """Return whether it may be of the kind cluster that has these nodes, and not of one that they replace."""
-        there = {node.container_id for node in nodes or ()}
-        return not there or not self.container_ids or not there.isdisjoint(self.container_ids)
-
-    def endpoint(self, mode: EndpointMode) -> tuple[str, int]:
-        """Return host and port for a mode."""
-        return self.internal_endpoint if mode is EndpointMode.INTERNAL else self.external_endpoint
-
-    def kubeconfig(self, mode: EndpointMode) -> str:
-        """Return the kubeconfig for a mode."""
-        return self.internal if mode is EndpointMode.INTERNAL else self.external
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The KINDMachines of a kind cluster, as far as decisions about its KINDCluster need them.
-
-    names: name of the KINDMachine, by the name of its node container.
-    joining: node containers that are no complete nodes yet: see `capk.plan.machines.workers_of`.
-    under_way: node containers for which an AddWorker is queued or running.
-    leaving: node containers whose KINDMachine is being deleted, or for which a RemoveWorker is queued or running.
-    """
-
-    names: Mapping[str, str] = field(default_factory=dict)
-    joining: frozenset[str] = frozenset()
-    under_way: frozenset[str] = frozenset()
-    leaving: frozenset[str] = frozenset()
+from capk.plan.plan import Goal
+from capk.plan.policy import Policy, retry_delay
 
 
 class _HasGoals(Protocol):
@@ -288,7 +64,7 @@ class Observed(_WithGoals):
 
     object: KINDCluster
     now: datetime
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     cluster_api_installed: bool = False
     owner: OwnerCluster | None = None
     control_plane: KINDControlPlane | None = None
@@ -309,7 +85,7 @@ class Observed(_WithGoals):
     """Name of the KINDEngineClass of its engine: see `capk.plan.engineclass`; empty for the provider's own engine."""
     engine_refusal: Failure | None = None
     """Why nothing new may be created for the object on that engine."""
-    engine: EngineFacts = EngineFacts()
+    engine: EngineFacts = field(default_factory=EngineFacts)
     pod_engine: PodEngine | None = None
     """The engine, if it is a Pod of the object's own; see `capk.plan.preparation`."""
     operation: OperationFacts | None = None
@@ -327,8 +103,8 @@ class Observed(_WithGoals):
     """Mark of the last creation, if it ended while it waited, and no creation before may have left anything."""
     remains: str = ""
     """Another name under which a creation for the object has begun: spec.clusterName was set meanwhile."""
-    creation: CreationFacts = CreationFacts()
-    authorities: Authorities = Authorities()
+    creation: CreationFacts = field(default_factory=CreationFacts)
+    authorities: Authorities = field(default_factory=Authorities)
     """Read if `capk.plan.creation.awaited_authorities` names any."""
     access: Access | None = None
     validity: Validity | None = None
@@ -342,7 +118,7 @@ class Observed(_WithGoals):
     """What the annotation said before someone edited it while this process ran."""
     recheck: bool = False
     """Whether the kubeconfigs are so old that their certificates may have been renewed since."""
-    health: HealthFacts = HealthFacts()
+    health: HealthFacts = field(default_factory=HealthFacts)
     needed_by_others: frozenset[str] = frozenset()
     """Addresses that control planes of other kind clusters need; gathered for several control planes only."""
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
@@ -355,7 +131,7 @@ class Observed(_WithGoals):
     """The object's own parts whose back-off has not ended."""
     contested: frozenset[str] = frozenset()
     """Secrets that were written repeatedly because something else changes them, as parts."""
-    workers: Workers = Workers()
+    workers: Workers = field(default_factory=Workers)
     """Its nodes that kind did not create."""
 
     @property
@@ -387,7 +163,7 @@ class ControlPlaneObserved:
 
     object: KINDControlPlane
     now: datetime
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     owner: OwnerCluster | None = None
     infrastructure: KINDCluster | None = None
     """The KINDCluster that the owner Cluster names."""
@@ -414,7 +190,7 @@ class MachineObserved(_WithGoals):
 
     object: KINDMachine
     now: datetime
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     engine_name: str = "docker"
     """What kind calls the engine in provider ids: docker, podman or nerdctl."""
     machine: OwnerMachine | None = None

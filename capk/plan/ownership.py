@@ -13,8 +13,9 @@ from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.claims import Claim
+from capk.plan.facts import NodeFacts
 from capk.plan.marks import Mark
-from capk.plan.observed import NodeFacts, Observed
+from capk.plan.observed import Observed
 from capk.plan.plan import Create, Delete, Goal
 
 _BEFORE_A_CREATION = frozenset(

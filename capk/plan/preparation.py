@@ -26,7 +26,8 @@ from capk.plan.engineobjects import (
 )
 from capk.plan.enginepods import EnginePodFacts, PodEngine, PodFacts
 from capk.plan.enginespec import engine_amounts, published_ports
-from capk.plan.observed import ENGINE, Observed
+from capk.plan.observed import Observed
+from capk.plan.parts import ENGINE
 from capk.plan.plan import Create, EngineObject, EngineRemoval, Plan
 from capk.plan.status import Verdict, false, kindcluster_status
 

@@ -6,7 +6,8 @@ from capk.api.conditions import format_time
 from capk.api.names import Reason
 from capk.kindconfig.config import CONTROL_PLANE, WORKER
 from capk.kindconfig.expiry import CLIENT_CERTIFICATE_LIFETIME, RENEW_COMMAND, expires_soon
-from capk.plan.observed import Observed, Validity
+from capk.plan.facts import Validity
+from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, is_own, leads_to_own, ownership
 from capk.plan.plan import Goal, RenewCertificates, RenewKubelets
 from capk.plan.repair import was_reached

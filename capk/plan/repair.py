@@ -16,8 +16,9 @@ from capk.api.conditions import find
 from capk.api.names import Condition
 from capk.api.objects import KINDCluster
 from capk.kindconfig.config import CONTROL_PLANE
+from capk.plan.facts import EngineFacts, NodeFacts
 from capk.plan.marks import Mark
-from capk.plan.observed import EngineFacts, NodeFacts, Observed
+from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, is_own, leads_to_own, ownership
 from capk.plan.plan import Goal, StartNodes
 

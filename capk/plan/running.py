@@ -12,8 +12,9 @@ from capk.plan.duewrites import (
     restored_annotations,
 )
 from capk.plan.engineid import missing_engine_id
-from capk.plan.observed import CLAIM, Observed
+from capk.plan.observed import Observed
 from capk.plan.ownership import removal_of_rest
+from capk.plan.parts import CLAIM
 from capk.plan.plan import Goal, OperationRequest, Plan, ReadAccess
 from capk.plan.runningstatus import running_status
 from capk.plan.secrets import (

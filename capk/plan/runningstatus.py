@@ -8,7 +8,8 @@ from capk.kindconfig.config import CONTROL_PLANE, WORKER, role_of
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.dataloss import due_etcd
 from capk.plan.duewrites import standing_refusals
-from capk.plan.observed import NodeFacts, Observed
+from capk.plan.facts import NodeFacts
+from capk.plan.observed import Observed
 from capk.plan.ownership import is_described, is_own, made_by
 from capk.plan.repair import (
     known_addresses,

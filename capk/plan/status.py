@@ -10,8 +10,9 @@ from capk.api.names import KIND_CONFIGS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION,
 from capk.api.objects import Object, OwnerCluster
 from capk.diagnosis.failures import Failure
 from capk.plan.enginepods import PodEngine, lost_engine
+from capk.plan.facts import EngineFacts, GoalFacts
 from capk.plan.machines import was_joined
-from capk.plan.observed import EngineFacts, GoalFacts, MachineObserved, Observed
+from capk.plan.observed import MachineObserved, Observed
 
 HISTORY_LIMIT = 20
 """Maximum number of entries in status.history, newest last."""

@@ -11,8 +11,9 @@ from capk.plan.creation import advice
 from capk.plan.dataloss import has_lost_its_data, noted_kube_system_uid
 from capk.plan.dueoperation import needs_access
 from capk.plan.duewrites import standing_refusals
-from capk.plan.observed import CLAIM, ENDPOINT, IDENTITY, SECRET, Observed
+from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, made_by, ownership
+from capk.plan.parts import CLAIM, ENDPOINT, IDENTITY, SECRET
 from capk.plan.plan import Goal
 from capk.plan.renewal import expiry_verdict, kubelets_warning
 from capk.plan.repair import (

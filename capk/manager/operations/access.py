@@ -14,7 +14,7 @@ from capk.kindconfig.kubeconfig import Kubeconfig, parse, render, server_url
 from capk.manager.operations.kubesystem import Ask, kube_system_uid
 from capk.manager.operations.listing import listed_nodes
 from capk.manager.records import Record
-from capk.plan.observed import Access
+from capk.plan.facts import Access
 from capk.plan.plan import ReadAccess
 from capk.workload.answer import Answer, version_in
 from capk.workload.connection import Target

@@ -24,7 +24,7 @@ from capk.manager.operations.listing import list_nodes
 from capk.manager.operations.nodefiles import NodeFiles
 from capk.manager.operations.removal import Removal, of_attempt
 from capk.manager.records import Made
-from capk.plan.observed import CreationFacts
+from capk.plan.facts import CreationFacts
 from capk.plan.plan import Create
 
 FAILED_SETTLE_SECONDS: Final = 3.0

@@ -9,7 +9,7 @@ from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindconfig.kubeconfig import BadKubeconfig
 from capk.manager.operations.listing import check_containers, naming
 from capk.manager.records import Record
-from capk.plan.observed import Access
+from capk.plan.facts import Access
 from capk.plan.plan import ReadAccess, RenewCertificates
 
 RENEW_SECONDS: Final = 120.0

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from capk.api.endpoint import EndpointMode
 from capk.engine.inventory import Inventory
 from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.manager.operations.access import VERSION, AccessReader
-from capk.plan.observed import Access, EndpointMode
+from capk.plan.facts import Access
 from capk.plan.plan import ReadAccess
 from capk.workload.answer import Answer
 from capk.workload.ask import KUBE_SYSTEM

@@ -5,7 +5,7 @@ import pytest
 from capk.api.names import CONFIG_MAPS
 from capk.errors import Forbidden, Unreachable
 from capk.manager.observe import read_authorities
-from capk.plan.observed import Authorities
+from capk.plan.facts import Authorities
 from test.unit.recording_kube import RecordingKube
 
 

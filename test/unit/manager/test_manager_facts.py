@@ -10,7 +10,8 @@ from capk.errors import AddressTaken, NamesNotResolved
 from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig
 from capk.manager.facts import failure_of, health_facts, health_target, project_secret, secret_facts, version_note
-from capk.plan.observed import EngineFacts, HealthFacts, Policy
+from capk.plan.facts import EngineFacts, HealthFacts
+from capk.plan.policy import Policy
 from capk.workload.connection import Target
 from capk.workload.health import NOTHING, Health
 from test.unit.plan.builders import ACCESS, RUNNING, node, observe, settled

@@ -9,8 +9,9 @@ import pytest
 
 from capk.engine.lanes import Lane, Lanes
 from capk.manager.records import ACCESS_SECONDS, Made, Record, Records
-from capk.plan.observed import CreationFacts, Policy, Validity
+from capk.plan.facts import CreationFacts, Validity
 from capk.plan.plan import OperationRequest, ReadAccess
+from capk.plan.policy import Policy
 from capk.runtime.metrics import Metrics
 from test.unit.manager.places import HERE
 from test.unit.manager.test_manager_executor import CREATE

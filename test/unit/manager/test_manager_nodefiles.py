@@ -11,8 +11,8 @@ from capk.api.names import Reason
 from capk.engine.progress import NOT_READY, Step
 from capk.errors import CommandFailed
 from capk.manager.operations.nodefiles import NO_ENGINE_COMMAND
+from capk.plan.facts import CreationFacts
 from capk.plan.marks import Mark
-from capk.plan.observed import CreationFacts
 from test.unit.manager.test_manager_executor import CREATE, RECORD, Engine, container, executor
 
 pytestmark = pytest.mark.virtual_time

@@ -29,9 +29,10 @@ from capk.manager.records import (
     Records,
     Withdrawn,
 )
+from capk.plan.facts import Access
 from capk.plan.joining import join_request
-from capk.plan.observed import Access, Policy, retry_delay
 from capk.plan.plan import Goal, OperationRequest, ReadAccess, RemoveWorker, RenewCertificates, StartNodes
+from capk.plan.policy import Policy, retry_delay
 from capk.runtime.metrics import Metrics
 from test.unit.manager.places import ELSEWHERE, HERE
 from test.unit.plan.builders import MACHINE_UID, NODE, NOW, create_request, kindcluster, observe_machine, removal

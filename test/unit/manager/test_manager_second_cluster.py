@@ -9,8 +9,9 @@ import pytest
 from capk.engine.lanes import Lane, Lanes
 from capk.engine.progress import Step
 from capk.manager.records import Made, Record, Records
-from capk.plan.observed import Access, Policy
+from capk.plan.facts import Access
 from capk.plan.plan import OperationRequest, ReadAccess
+from capk.plan.policy import Policy
 from capk.runtime.metrics import Metrics
 from test.unit.manager.places import HERE
 from test.unit.plan.builders import create_request, kindcluster

@@ -10,17 +10,9 @@ from capk.api.names import Condition
 from capk.api.objects import KINDCluster, KINDControlPlane, KINDMachine, OwnerCluster, OwnerMachine, SecretFacts
 from capk.kindconfig.kubeconfig import secret_digest
 from capk.plan.claims import claim_of, cluster_name
+from capk.plan.facts import Access, EngineFacts, GoalFacts, HealthFacts, NodeFacts, OperationFacts
 from capk.plan.marks import Mark
-from capk.plan.observed import (
-    Access,
-    EngineFacts,
-    GoalFacts,
-    HealthFacts,
-    MachineObserved,
-    NodeFacts,
-    Observed,
-    OperationFacts,
-)
+from capk.plan.observed import MachineObserved, Observed
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)

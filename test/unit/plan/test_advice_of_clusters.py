@@ -9,8 +9,8 @@ from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.engine.progress import NOT_READY
 from capk.plan.events import warning_of
+from capk.plan.facts import CreationFacts
 from capk.plan.kindcluster import decide
-from capk.plan.observed import CreationFacts
 from test.unit.plan.builders import (
     ACCESS,
     CLAIMED,

@@ -13,9 +13,10 @@ from capk.kindconfig.patches import kubeadm_documents
 from capk.plan.claims import Claim
 from capk.plan.creation import creation_request
 from capk.plan.engineclass import chosen_class, default_class, missing_class, refusal
+from capk.plan.facts import EngineFacts
 from capk.plan.kindcluster import decide
-from capk.plan.observed import EngineFacts, Policy
 from capk.plan.plan import Create, Delete
+from capk.plan.policy import Policy
 from test.unit.plan.builders import (
     CLAIMED,
     COMPLETE,

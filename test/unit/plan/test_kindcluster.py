@@ -13,10 +13,12 @@ from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
 from capk.kindconfig.kubeconfigfields import certificates, fingerprint
 from capk.plan.creation import needs_no_owner
+from capk.plan.facts import EngineFacts, HealthFacts
 from capk.plan.kindcluster import decide
 from capk.plan.marks import Mark
-from capk.plan.observed import CLAIM, EngineFacts, HealthFacts, Policy
+from capk.plan.parts import CLAIM
 from capk.plan.plan import Create, Delete, Goal, Plan, ReadAccess, RenewKubelets, StartNodes
+from capk.plan.policy import Policy
 from capk.plan.repair import first_addresses
 from capkdev.certificates import Authority
 from test.unit.plan.builders import (

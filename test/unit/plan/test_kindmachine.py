@@ -12,11 +12,14 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.deletion import SETTLE_SECONDS
+from capk.plan.facts import EngineFacts, HealthFacts
 from capk.plan.joining import join_request
 from capk.plan.kindmachine import decide
 from capk.plan.marks import Mark
-from capk.plan.observed import CLAIM, FINALIZER, PROVIDER_ID, EngineFacts, HealthFacts, MachineObserved, Policy
+from capk.plan.observed import MachineObserved
+from capk.plan.parts import CLAIM, FINALIZER, PROVIDER_ID
 from capk.plan.plan import AddWorker, AskApiServer, Create, Goal, Plan, RemoveWorker
+from capk.plan.policy import Policy
 from test.unit.plan.builders import (
     ACCESS,
     COMPLETE,

@@ -14,9 +14,9 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.api.objects import KINDCluster
 from capk.diagnosis.failures import Failure
+from capk.plan.facts import EngineFacts
 from capk.plan.kindcluster import decide
 from capk.plan.marks import Mark
-from capk.plan.observed import EngineFacts
 from capk.plan.plan import Create, Delete, ReadAccess, StartNodes
 from test.unit.plan.builders import (
     ACCESS,

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from capk.plan.facts import Workers
 from capk.plan.machines import has_joined, node_name, own_container, was_joined, workers_of
-from capk.plan.observed import Workers
 from test.unit.plan.builders import (
     JOINED,
     MACHINE_UID,

@@ -10,9 +10,10 @@ from capk.api.endpoint import EndpointMode
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.creation import awaited_authorities
+from capk.plan.facts import Authorities, CreationFacts
 from capk.plan.kindcluster import decide
-from capk.plan.observed import Authorities, CreationFacts, Policy
 from capk.plan.plan import Create
+from capk.plan.policy import Policy
 from test.unit.plan.builders import (
     COMPLETE,
     FINALIZER,

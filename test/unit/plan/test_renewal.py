@@ -9,8 +9,8 @@ from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.events import event_of, warning_of
+from capk.plan.facts import GoalFacts, HealthFacts, Validity, Workers
 from capk.plan.kindcluster import decide
-from capk.plan.observed import GoalFacts, HealthFacts, Validity, Workers
 from capk.plan.plan import Goal, ReadAccess, RenewCertificates, RenewKubelets, StartNodes
 from capk.plan.renewal import kubelets_request
 from test.unit.plan.builders import (

@@ -8,8 +8,10 @@ import pytest
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan import controlplane
+from capk.plan.facts import EngineFacts
 from capk.plan.kindcluster import decide
-from capk.plan.observed import REPLICAS, ControlPlaneObserved, EngineFacts
+from capk.plan.observed import ControlPlaneObserved
+from capk.plan.parts import REPLICAS
 from capk.plan.plan import Create
 from test.unit.plan.builders import (
     ACCESS,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from capk.plan.facts import EngineFacts
 from capk.plan.kindcluster import decide
-from capk.plan.observed import EngineFacts
 from capk.plan.runningstatus import MOST_NODES
 from test.unit.plan.builders import node, settled
 

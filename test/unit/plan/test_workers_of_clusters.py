@@ -7,8 +7,9 @@ import pytest
 
 from capk.api import names
 from capk.api.names import Condition
+from capk.plan.facts import EngineFacts, HealthFacts, Workers
 from capk.plan.kindcluster import decide
-from capk.plan.observed import EngineFacts, HealthFacts, Observed, Workers
+from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, adoptable_as, made_by, ownership
 from capk.plan.plan import Create, Delete, StartNodes
 from test.unit.plan.builders import (
