@@ -1,29 +1,20 @@
 """Decide what to do until the kind cluster is complete: create, report progress, clean up, retry."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from posixpath import normpath
 from typing import Any
 
 from capk.api import names
 from capk.api.conditions import find, transition_time
-from capk.api.endpoint import EndpointMode
 from capk.api.names import Condition, Reason
-from capk.api.objects import KINDCluster
 from capk.errors import InvalidSpec
-from capk.kindconfig.advice import warnings_of
-from capk.kindconfig.certificatenames import with_certificate_names
-from capk.kindconfig.config import CONTROL_PLANE, check_cluster_name, kind_config, with_control_planes
-from capk.kindconfig.images import image_version, node_image
-from capk.kindconfig.registries import AUTHORITY_KEY, authority_names, hosts_files
-from capk.kindconfig.specchecks import check_published_address
+from capk.kindconfig.registries import AUTHORITY_KEY, authority_names
 from capk.plan.blockedmove import blocked_move_warning
+from capk.plan.creationrequest import advice, creation_request, is_outdated
 from capk.plan.dueoperation import read_when_due
 from capk.plan.engineclass import not_allowed_status
 from capk.plan.engineid import another_engine, claimed_engine
 from capk.plan.enginepods import lost_engine
 from capk.plan.facts import OperationFacts
-from capk.plan.marks import Mark
 from capk.plan.observed import Observed
 from capk.plan.ownership import (
     Ownership,
@@ -38,8 +29,6 @@ from capk.plan.parts import CLAIM
 from capk.plan.plan import Create, Delete, Goal, OperationRequest, Plan
 from capk.plan.status import false, kindcluster_status, queued
 
-MOST_ATTEMPTS = 999_999_999
-"""Numbers in annotations and marks have at most nine digits."""
 WORKERS_SECONDS = 1.0
 """How soon to look again whether the cancelled joins of workers have ended."""
 RENAMED_SECONDS = 10.0
@@ -52,7 +41,7 @@ def show_progress(observed: Observed) -> Plan | None:
     operation = observed.operation
     if operation is None or operation.request.goal is not Goal.UP:
         return None
-    if isinstance(operation.request, Create) and _is_outdated(observed, operation.request):
+    if isinstance(operation.request, Create) and is_outdated(observed, operation.request):
         # Once it is complete, the spec cannot change any more, and would describe another kind cluster for good.
         return Plan(cancel_operation=True)
     return Plan(status=_progress(observed, operation) if operation.announced else None)
@@ -90,20 +79,6 @@ def _named(observed: Observed) -> str:
         f'"{observed.cluster_name}", and a kind cluster cannot be renamed. Delete this object, which removes it, and '
         "create another one."
     )
-
-
-def _is_outdated(observed: Observed, request: Create) -> bool:
-    """Return whether the objects now request another kind cluster than the one that is being created."""
-    if observed.control_plane_name and observed.control_plane is None:
-        return False
-    if not observed.engine.was_listed:
-        # Without its engine, the address and the ports that the engine's class gives are unknown.
-        return False
-    try:
-        image, config = _image_and_config(observed)
-    except InvalidSpec:
-        return True
-    return (image, _marked(config, request.mark)) != (request.image, request.config)
 
 
 def plan_creation(observed: Observed) -> Plan | None:
@@ -258,25 +233,6 @@ def _after_failure(observed: Observed, remaining: float | None) -> Plan:
     return Plan(status=status, requeue_seconds=remaining)
 
 
-def advice(observed: Observed) -> tuple[str, ...]:
-    """Return warnings about the spec, as sentences that are the same on every reconcile (C18)."""
-    cluster = observed.object
-    try:
-        image = _image(observed)
-    except InvalidSpec:
-        image = None
-    images = {node.image for node in observed.engine.nodes or () if node.image and node.role == CONTROL_PLANE}
-    image = image or cluster.status.get("image") or min(images, default="")
-    return warnings_of(cluster.spec, image_version(image))
-
-
-def _image(observed: Observed) -> str | None:
-    """Return the image for nodes that set none; None for kind's own default. Raises InvalidSpec."""
-    spec = observed.object.spec
-    wanted = observed.control_plane.version if observed.control_plane else None
-    return node_image(spec.get("kubernetesVersion") or wanted, spec.get("image"), observed.policy.default_image)
-
-
 def has_begun(observed: Observed) -> bool:
     """Return whether the object has a kind cluster, or may have one: it then no longer waits for an owner.
 
@@ -295,132 +251,6 @@ def needs_no_owner(observed: Observed) -> bool:
     cluster = observed.object
     is_alone = cluster.owner_cluster_reference is None and not (cluster.spec.get("standalone") or has_begun(observed))
     return is_alone and not (observed.cluster_api_installed or cluster.is_deleting or observed.is_paused)
-
-
-def creation_request(observed: Observed) -> Create:
-    """Return the creation that the objects request.
-
-    Raises InvalidSpec if they contradict each other or request what kind cannot do.
-    """
-    cluster = observed.object
-    image, config = _image_and_config(observed)
-    # Nodes never become Ready without a CNI, so kind must not wait for them.
-    has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
-    mark = Mark(cluster.uid, _next_attempt(cluster))
-    return Create(
-        name=observed.cluster_name,
-        config=_marked(config, mark),
-        image=image,
-        wait_seconds=observed.policy.wait_seconds if has_cni else 0,
-        mark=mark,
-        generation=cluster.generation,
-        files=hosts_files(cluster.spec, observed.authorities.texts),
-        engine=observed.engine.id,
-        ports=observed.policy.ports,
-    )
-
-
-def _image_and_config(observed: Observed) -> tuple[str | None, dict[str, Any]]:
-    """Return the node image and kind's configuration, without marks. Raises InvalidSpec."""
-    cluster = observed.object
-    version = cluster.spec.get("kubernetesVersion")
-    wanted = observed.control_plane.version if observed.control_plane else None
-    if version and wanted and _bare(version) != _bare(wanted):
-        raise InvalidSpec(
-            "spec.kubernetesVersion",
-            f"is {version}, but the KINDControlPlane requests {wanted}; set only the KINDControlPlane's spec.version",
-        )
-    image = _image(observed)
-    spec = _with_engine_address(observed, with_control_planes(cluster.spec, observed.wanted_control_planes))
-    check_cluster_name(observed.cluster_name, spec)
-    # The endpoint host of a class can be reached although the API servers listen on all addresses.
-    is_published = observed.policy.endpoint is EndpointMode.EXTERNAL and not observed.policy.endpoint_host
-    check_published_address(spec, owned=observed.owner is not None, external=is_published)
-    config = kind_config(
-        spec,
-        cluster_name=observed.cluster_name,
-        cluster_network=observed.owner.cluster_network if observed.owner else None,
-        image=image,
-        version=wanted,
-    )
-    check_host_paths(spec, observed.policy.allowed_host_paths)
-    return image, _with_known_port(observed, _with_engine_names(observed, config))
-
-
-def _with_engine_address(observed: Observed, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the spec with the address that the KINDEngineClass gives to API servers. Raises InvalidSpec."""
-    networking = spec.get("networking") or {}
-    if not observed.policy.api_server_address:
-        return spec
-    if networking.get("apiServerAddress"):
-        # The API server accepts that only without spec.engine, where the class is the default one.
-        raise InvalidSpec(
-            "spec.networking.apiServerAddress",
-            f"cannot be set, because KINDEngineClass {observed.engine_class} gives the address; leave it out",
-        )
-    return {**spec, "networking": {**networking, "apiServerAddress": observed.policy.api_server_address}}
-
-
-def _with_engine_names(observed: Observed, config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration with a certificate for the host under which clients reach the API server."""
-    address, host = observed.policy.api_server_address, observed.policy.endpoint_host
-    names_of_it = [address, host, *observed.policy.endpoint_names]
-    return config if host in ("", address) else with_certificate_names(config, names_of_it)
-
-
-def _next_attempt(cluster: KINDCluster) -> int:
-    """Return the number of the next creation, which differs from the one that the status calls complete.
-
-    The annotation can be lost, or edited.
-    """
-    known = (cluster.attempt, cluster.completed_attempt or 0)
-    return max(number for number in (0, *known) if number < MOST_ATTEMPTS) + 1
-
-
-def check_host_paths(spec: Mapping[str, Any], allowed: Sequence[str]) -> None:
-    """Raise InvalidSpec for a node that mounts a path of the engine's host outside the allowed ones.
-
-    It does not follow links on the host: users with write access below an allowed path choose where it leads.
-    """
-    for number, node in enumerate(spec.get("nodes") or ()):
-        check_mounts(node.get("extraMounts") or (), f"spec.nodes[{number}].extraMounts", allowed)
-
-
-def check_mounts(mounts: Sequence[Mapping[str, Any]], field: str, allowed: Sequence[str]) -> None:
-    """Raise InvalidSpec for a mount of a path of the engine's host outside the allowed ones; field: of the mounts."""
-    for place, mount in enumerate(mounts):
-        path = normpath(mount.get("hostPath") or "")
-        if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in map(normpath, allowed)):
-            raise InvalidSpec(
-                f"{field}[{place}].hostPath",
-                f"{path} is outside the paths of the container engine's host that this provider may mount "
-                f"({', '.join(allowed) or 'none'}). Ask the operator to add it to --allowed-host-paths.",
-            )
-
-
-def _marked(config: dict[str, Any], mark: Mark) -> dict[str, Any]:
-    """Put the mark on every node, as a mount: kind cannot set container labels, and the engine lists mounts too."""
-    nodes = config.get("nodes") or [{"role": "control-plane"}]
-    marked = [{**node, "extraMounts": [*(node.get("extraMounts") or ()), mark.mount]} for node in nodes]
-    return {**config, "nodes": marked}
-
-
-def _with_known_port(observed: Observed, config: dict[str, Any]) -> dict[str, Any]:
-    """Publish the API server on the port that its place gives.
-
-    Elsewhere, a recreated cluster gets that of the stored endpoint, which never changes (C10).
-    """
-    endpoint, networking = observed.object.endpoint, config.get("networking") or {}
-    if observed.policy.api_server_port:
-        return {**config, "networking": {**networking, "apiServerPort": observed.policy.api_server_port}}
-    if endpoint is None or observed.policy.endpoint is not EndpointMode.EXTERNAL:
-        return config
-    # For kind, 0 means any free port, like a missing value.
-    return {**config, "networking": {**networking, "apiServerPort": networking.get("apiServerPort") or endpoint[1]}}
-
-
-def _bare(version: str) -> str:
-    return version.removeprefix("v")
 
 
 def _progress(observed: Observed, operation: OperationFacts) -> dict[str, Any]:

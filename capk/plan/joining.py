@@ -12,8 +12,8 @@ from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.images import image_version, parse_version, same_version
 from capk.kindconfig.patches import PatchReader
 from capk.plan.blockedmove import blocked_move_warning
-from capk.plan.creation import check_mounts
 from capk.plan.facts import NodeFacts, OperationFacts
+from capk.plan.hostpaths import check_mounts
 from capk.plan.machines import has_lost_its_node, joined_ids, machine_id, node_of, own_container, provider_id
 from capk.plan.marks import Mark
 from capk.plan.observed import MachineObserved, Observed

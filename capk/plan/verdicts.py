@@ -7,7 +7,7 @@ from capk.kindconfig.advice import replicas_warnings
 from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER, node_names
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.blockedmove import blocked_move_warning
-from capk.plan.creation import advice
+from capk.plan.creationrequest import advice
 from capk.plan.dataloss import has_lost_its_data, noted_kube_system_uid
 from capk.plan.dueoperation import needs_access
 from capk.plan.duewrites import standing_refusals

@@ -147,7 +147,7 @@ def removal(goal: Goal, *, ids: Collection[str] = (), uids: Collection[str] = (U
 
 
 def create_request(generation: int = 1) -> Create:
-    from capk.plan.creation import creation_request
+    from capk.plan.creationrequest import creation_request
 
     return replace(creation_request(observe()), generation=generation)
 

@@ -11,7 +11,7 @@ from capk.diagnosis.failures import Failure
 from capk.errors import InvalidSpec
 from capk.kindconfig.patches import kubeadm_documents
 from capk.plan.claims import Claim
-from capk.plan.creation import creation_request
+from capk.plan.creationrequest import creation_request
 from capk.plan.engineclass import chosen_class, default_class, missing_class, refusal
 from capk.plan.facts import EngineFacts
 from capk.plan.kindcluster import decide
