@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from capk.api import names
-from capk.engine.containers import engine_command
+from capk.engine.enginecli import engine_command
 from capk.errors import ApiError, CapkError
 from capk.kindconfig.images import image_version
 from capkdev.files import remove_tree

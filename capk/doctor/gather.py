@@ -16,7 +16,8 @@ from capk.api.rights import Access, needed, needed_for_engines, needed_to_lead
 from capk.diagnosis.failures import diagnose
 from capk.diagnosis.output import clean
 from capk.doctor.place import EngineFacts, Facts, ImageFacts, KindFacts, MachineFacts, ManagementFacts, WorkDirFacts
-from capk.engine.containers import Containers, chosen_engine
+from capk.engine.containers import Containers
+from capk.engine.enginecli import chosen_engine
 from capk.engine.info import EngineInfo
 from capk.engine.kind import Kind
 from capk.engine.workdir import WorkDir, flaw

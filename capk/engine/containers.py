@@ -1,18 +1,17 @@
-"""The command line of the container engine, for what kind has no command for. No other module knows it.
+"""The command line of the container engine, for what kind has no command for.
 
-Works with docker, podman, nerdctl and finch, whose commands agree in nearly everything that is used here.
+Only this module, `enginecli.py` and `listing.py` know it. It works with docker, podman, nerdctl and finch, whose
+commands agree in nearly everything that is used here.
 Source: kind pkg/cluster/constants and pkg/cluster/internal/providers/*/ (labels, networks, removal).
 """
 
-import os
 import re
 import secrets
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import PurePath
-from typing import Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from capk.engine import command, info, inspection
+from capk.engine.enginecli import EngineCli, UnreadableAnswer
 from capk.engine.info import EngineInfo, UnreadableInfo
 from capk.engine.inspection import (
     HOLD_LABEL,
@@ -22,8 +21,8 @@ from capk.engine.inspection import (
     Document,
     Node,
     Sibling,
-    Unreadable,
 )
+from capk.engine.listing import Listing, is_gone
 from capk.engine.nodescripts import WRITE_FILE
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
@@ -33,20 +32,8 @@ __all__ = [
     "Containers",
     "Node",
     "Sibling",
-    "UnreadableAnswer",
-    "chosen_engine",
-    "engine_command",
 ]
 
-BATCH: Final = 250
-"""Containers inspected in one call; an engine prints about 10 KB per container."""
-MOST_CONTAINERS: Final = 10_000
-"""Maximum number of containers in a listing; no machine runs as many nodes."""
-MOST_VALUES: Final = 300_000
-"""Values in one output of `inspect`, by its commas and brackets. Each may take 200 bytes in memory. A container has
-about 300."""
-MOST_INSPECTIONS: Final = 3
-"""Maximum number of calls for one batch, because containers may vanish meanwhile."""
 MOST_OF_INFO: Final = 1 << 20
 """Bytes of the output of `info`, which has some KB."""
 STOP_SECONDS: Final = 10
@@ -64,44 +51,6 @@ PULL_SECONDS: Final = 900
 """Time limit for pulling an image."""
 MOST_OF_A_NAME: Final = 64
 """Characters of a kind cluster's name in the name of a placeholder."""
-
-T = TypeVar("T")
-
-_PROVIDERS: Final = ("docker", "podman", "nerdctl", "finch", "nerdctl.lima")
-_NETWORK_VARIABLES: Final = {
-    "docker": "KIND_EXPERIMENTAL_DOCKER_NETWORK",
-    "podman": "KIND_EXPERIMENTAL_PODMAN_NETWORK",
-}
-"""With nerdctl and finch, kind always uses the network `kind`."""
-
-
-class UnreadableAnswer(CommandFailed):
-    """The engine's command printed unexpected output."""
-
-    def __init__(self, command: Sequence[str], cause: str) -> None:
-        text = f"its output cannot be read: {cause}"
-        super().__init__(command, text, 0)
-        self.args = (f"{' '.join(command)}: {text}",)
-
-
-def engine_command(
-    environment: Mapping[str, str], which: Callable[[str], str | None] = shutil.which
-) -> tuple[str, ...] | None:
-    """Return the container engine's command that kind would use; None if there is none on the PATH.
-
-    Source: kind pkg/internal/runtime/runtime.go, pkg/cluster/provider.go (the order of its search).
-    """
-    chosen = environment.get("KIND_EXPERIMENTAL_PROVIDER", "")
-    known = (chosen,) if chosen in _PROVIDERS else ()
-    return next(((name,) for name in known or ("docker", "nerdctl", "podman") if which(name)), None)
-
-
-def chosen_engine(chosen: Sequence[str] | None, environment: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Return the engine's command that the user chose, otherwise the one that kind would use.
-
-    Empty: the user chose no engine. None: nothing was chosen, and no engine is on the PATH.
-    """
-    return engine_command(environment) if chosen is None else tuple(chosen)
 
 
 class Containers:
@@ -121,21 +70,19 @@ class Containers:
         query_timeout_seconds: float = 60,
         start_timeout_seconds: float = 120,
     ) -> None:
-        self.command = tuple(command) if command else None
-        self._environment = dict(environment or {})
-        self._query_timeout_seconds = query_timeout_seconds
-        self._start_timeout_seconds = start_timeout_seconds
-        self._engine = _engine(self.command or ())
+        self._cli = EngineCli(command, environment, query_timeout_seconds, start_timeout_seconds)
+        self._listing = Listing(self._cli)
+        self.command = self._cli.command
 
     @property
     def engine(self) -> str:
         """The engine behind the command: docker, podman or nerdctl; by its name until the engine was asked."""
-        return self._engine
+        return self._cli.engine
 
     @property
     def network(self) -> str:
         """The name of kind's network."""
-        return self._env.get(_NETWORK_VARIABLES.get(self._engine, "")) or "kind"
+        return self._cli.network
 
     @property
     def gives_lowest_address(self) -> bool:
@@ -144,22 +91,22 @@ class Containers:
         docker does. podman and nerdctl continue after the last assigned address, whatever is free below.
         Source: containers/common libnetwork/netavark/ipam.go; CNI's host-local, which nerdctl uses.
         """
-        return self._engine == "docker"
+        return self._cli.engine == "docker"
 
     async def nodes(self) -> list[Node] | None:
         """Return all node containers of all kind clusters, running or not, by name; None without an engine."""
         if self.command is None:
             return None
-        found = await self._inspected(inspection.node, f"label={KIND_CLUSTER_LABEL}", "--all")
+        found = await self._listing.inspected(inspection.node, f"label={KIND_CLUSTER_LABEL}", "--all")
         return sorted((node for node in found if node), key=lambda node: node.name)
 
     async def sibling(self, container_id: str) -> Sibling:
         """Return what a new node has to have in common with an existing one. Also raises UnreadableAnswer."""
-        output = await self._query("inspect", "--type=container", container_id)
-        document = self._documents(output).get(container_id)
+        output = await self._cli.query("inspect", "--type=container", container_id)
+        document = self._listing.documents(output).get(container_id)
         if document is None:
             raise UnreadableAnswer([*(self.command or ()), "inspect"], "it does not describe the container")
-        return self._read(inspection.sibling, document)
+        return self._listing.read(inspection.sibling, document)
 
     async def run_node(self, arguments: Sequence[str], variables: Mapping[str, str]) -> str:
         """Create and start the container of a node, and return its id.
@@ -167,10 +114,10 @@ class Containers:
         arguments: of the engine's `run`. variables: what it passes on by name, so that no command line holds them.
         Also raises UnreadableAnswer. If it is cancelled, the engine may create the container all the same, later.
         """
-        environment = {name: value for name, value in self._env.items() if name != SNAPSHOTTER}
+        environment = {name: value for name, value in self._cli.env.items() if name != SNAPSHOTTER}
         output = await command.run(
             [*(self.command or ()), "run", *arguments],
-            timeout_seconds=self._start_timeout_seconds,
+            timeout_seconds=self._cli.start_timeout_seconds,
             env={**environment, **variables},
         )
         # docker and podman print warnings, if any, on standard error.
@@ -180,7 +127,7 @@ class Containers:
 
     async def create_volume(self, label: str) -> str:
         """Create a volume with a label, and return its name. Also raises UnreadableAnswer."""
-        output = await self._query("volume", "create", "--label", f"{label}=true")
+        output = await self._cli.query("volume", "create", "--label", f"{label}=true")
         if not inspection.NAME.fullmatch(volume := output.stdout.strip()):
             raise UnreadableAnswer([*(self.command or ()), "volume create"], "it is not the name of a volume")
         return volume
@@ -188,7 +135,7 @@ class Containers:
     async def remove_volumes(self, label: str) -> None:
         """Remove the volumes with a label that no container uses; missing ones are fine."""
         filters = ("--filter", f"label={label}", "--filter", "dangling=true")
-        output = await self._query("volume", "ls", *filters, "--quiet")
+        output = await self._cli.query("volume", "ls", *filters, "--quiet")
         volumes = [volume for volume in output.stdout.split() if inspection.NAME.fullmatch(volume)]
         if volumes:
             await self._remove_volumes(volumes)
@@ -198,7 +145,7 @@ class Containers:
         if image.startswith("-"):
             raise CommandFailed([*(self.command or ()), "pull"], "invalid reference format", 0)
         try:
-            await self._run(["pull", image], PULL_SECONDS)
+            await self._cli.run(["pull", image], PULL_SECONDS)
         except CommandFailed as error:
             output = f'failed to pull image "{image}": {error.output}'
             raise CommandFailed(error.command, output, error.exit_status) from error
@@ -210,13 +157,13 @@ class Containers:
         """
         if self.command:
             for name in names:
-                await self._run(["start", name], self._start_timeout_seconds)
+                await self._cli.run(["start", name], self._cli.start_timeout_seconds)
 
     async def stop(self, names: Sequence[str]) -> None:
         """Stop containers; kill those that do not end within STOP_SECONDS. Stopped ones are fine."""
         if self.command and names:
             # docker is about to rename --time, but all engines have the short form.
-            await self._run(["stop", "-t", str(STOP_SECONDS), *names], self._patience(names))
+            await self._cli.run(["stop", "-t", str(STOP_SECONDS), *names], self._patience(names))
 
     async def remove(self, container_ids: Sequence[str]) -> None:
         """Remove containers by force, with their own volumes, as kind does; missing ones are fine.
@@ -228,8 +175,8 @@ class Containers:
             return
         if not all(inspection.CONTAINER_ID.fullmatch(container) for container in container_ids):
             raise CommandFailed([*self.command, "rm"], "the argument is not a container id", 0)
-        volumes = await self._var_volumes(container_ids) if self._engine == "podman" else []
-        if self._engine == "nerdctl":
+        volumes = await self._var_volumes(container_ids) if self._cli.engine == "podman" else []
+        if self._cli.engine == "nerdctl":
             await self._stop_for_good(container_ids)
         await self._remove(container_ids)
         if volumes:
@@ -248,7 +195,7 @@ class Containers:
             raise CommandMissing(["exec", node_name], "no container engine command is available")
         options = ["--interactive"] if stdin is not None else []
         call = ["exec", *options, node_name, *command]
-        return await self._run(call, timeout_seconds, stdin=stdin, max_stdout=EXEC_BYTES)
+        return await self._cli.run(call, timeout_seconds, stdin=stdin, max_stdout=EXEC_BYTES)
 
     async def read(self, node_name: str, command: Sequence[str], *, timeout_seconds: float = 30) -> command.Output:
         """Run a command in a running node that prints secrets: as `run`, but no error holds its standard output."""
@@ -256,7 +203,7 @@ class Containers:
             raise CommandMissing(["exec", node_name], "no container engine command is available")
         call = [*self.command, "exec", node_name, *command]
         try:
-            output = await self._run(call[len(self.command) :], timeout_seconds, check=False)
+            output = await self._cli.run(call[len(self.command) :], timeout_seconds, check=False)
         except TooMuchOutput as error:
             raise TooMuchOutput(call, "it printed more than is read", error.exit_status) from None
         except CommandTimedOut as error:
@@ -273,7 +220,7 @@ class Containers:
         if not self.command:
             return ""
         call = ["logs", "--tail", str(LOG_LINES), container_id]
-        output = await self._run(call, timeout_seconds, max_stdout=LOG_BYTES)
+        output = await self._cli.run(call, timeout_seconds, max_stdout=LOG_BYTES)
         return output.stdout + output.stderr
 
     async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
@@ -295,7 +242,7 @@ class Containers:
         def read(document: Document, network: str) -> dict[str, str]:
             return dict.fromkeys(inspection.addresses_on(document, network), inspection.name(document))
 
-        found = await self._inspected(read, f"network={self.network}")
+        found = await self._listing.inspected(read, f"network={self.network}")
         return {address: name for one in found for address, name in one.items()}
 
     async def hold_address(self, cluster: str, image: str) -> tuple[str, str]:
@@ -312,12 +259,14 @@ class Containers:
         # The node image sets a stop signal that `sleep` ignores.
         options = ["--detach", "--rm", "--pull=never", f"--name={name}", f"--label={HOLD_LABEL}={cluster}"]
         options += [f"--network={self.network}", "--stop-signal=SIGKILL", "--entrypoint=sleep"]
-        output = await self._run(["run", *options, image, str(HOLD_SECONDS)], self._start_timeout_seconds)
+        output = await self._cli.run(["run", *options, image, str(HOLD_SECONDS)], self._cli.start_timeout_seconds)
         container = output.stdout.strip()
         if not inspection.CONTAINER_ID.fullmatch(container):
             raise UnreadableAnswer([*self.command, "run"], "it is not a container id")
-        seen = self._documents(await self._query("inspect", "--type=container", container)).get(container, {})
-        addresses = self._read(inspection.addresses_on, seen)
+        seen = self._listing.documents(await self._cli.query("inspect", "--type=container", container)).get(
+            container, {}
+        )
+        addresses = self._listing.read(inspection.addresses_on, seen)
         if not addresses:
             raise UnreadableAnswer([*self.command, "inspect"], "the new container has no address")
         return container, addresses[0]
@@ -330,7 +279,7 @@ class Containers:
         def read(document: Document, _: str) -> str:
             return inspection.identity(document) if inspection.holds_address_for(document) == cluster else ""
 
-        found = await self._inspected(read, f"label={HOLD_LABEL}={cluster}", "--all")
+        found = await self._listing.inspected(read, f"label={HOLD_LABEL}={cluster}", "--all")
         await self.remove([container for container in found if container])
 
     async def resolves_names(self) -> bool | None:
@@ -339,13 +288,13 @@ class Containers:
         Only podman creates networks without DNS. Before the first kind cluster there is no network to inspect, but
         podman also reports a missing DNS server.
         """
-        if self._engine != "podman" or self.command is None:
+        if self._cli.engine != "podman" or self.command is None:
             return None
-        network = await self._query("network", "inspect", self.network, check=False)
+        network = await self._cli.query("network", "inspect", self.network, check=False)
         named = inspection.resolves_names(network.stdout) if network.exit_status == 0 else None
         if named is False:
             return False
-        engine = await self._query("info", "--format", "json", check=False)
+        engine = await self._cli.query("info", "--format", "json", check=False)
         return False if engine.exit_status == 0 and inspection.lacks_dns_server(engine.stdout) else named
 
     async def engine_id(self) -> str | None:
@@ -361,7 +310,7 @@ class Containers:
         if self.command is None:
             return None
         call = ["info", "--format", "{{json .}}"]
-        answer = await self._run(call, self._query_timeout_seconds, max_stdout=MOST_OF_INFO)
+        answer = await self._cli.run(call, self._cli.query_timeout_seconds, max_stdout=MOST_OF_INFO)
         try:
             found = info.read(answer.stdout)
         except UnreadableInfo as error:
@@ -370,7 +319,7 @@ class Containers:
             raise UnreadableAnswer([*self.command, "info"], str(error)) from error
         if found.is_podman:
             # The package podman-docker installs podman as docker. kind notices that, and names volumes as for podman.
-            self._engine = "podman"
+            self._cli.engine = "podman"
         return found
 
     async def has_image(self, image: str) -> bool:
@@ -387,162 +336,47 @@ class Containers:
     async def _answers(self, *arguments: str) -> bool:
         if self.command is None or arguments[-1].startswith("-"):
             return False
-        return (await self._query(*arguments, check=False)).exit_status == 0
-
-    async def _inspected(self, read: Callable[[Document, str], T], *listing: str) -> list[T]:
-        """List and inspect containers, and return what `read` makes of each; those that vanish meanwhile are left out.
-
-        The rest of their descriptions is dropped batch by batch: an engine on another machine may print any amount.
-        """
-        ids = await self._ids(*listing)
-        found: list[T] = []
-        for start in range(0, len(ids), BATCH):
-            found += await self._inspected_in_parts(read, ids[start : start + BATCH], listing)
-        return found
-
-    async def _inspected_in_parts(
-        self, read: Callable[[Document, str], T], ids: Sequence[str], listing: Sequence[str]
-    ) -> list[T]:
-        """Inspect containers, in smaller parts if their output is too long: one with many mounts must not hide all."""
-        try:
-            return [self._read(read, document) for document in await self._inspected_batch(ids, listing)]
-        except TooMuchOutput:
-            if len(ids) == 1:
-                raise
-        half = len(ids) // 2
-        parts = [await self._inspected_in_parts(read, part, listing) for part in (ids[:half], ids[half:])]
-        return [one for part in parts for one in part]
-
-    async def _inspected_batch(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
-        """Inspect containers.
-
-        One that vanished since the listing makes the call fail. docker and podman still print the others; nerdctl
-        prints nothing, so the rest is inspected again. docker lists a removed container for some seconds, so its error
-        for a container overrides another listing.
-        """
-        found: dict[str, Document] = {}
-        wanted = set(ids)
-        for _ in range(MOST_INSPECTIONS):
-            output = await self._query("inspect", "--type=container", *sorted(wanted), check=False)
-            found |= {container: seen for container, seen in self._documents(output).items() if container in wanted}
-            missing = wanted - found.keys()
-            gone = {container for container in missing if _is_gone(container, output.stderr)}
-            wanted = missing - gone
-            if output.exit_status != 0 and not missing:
-                raise self._failed("inspect", output)
-            if not wanted or not gone:
-                break
-        if wanted and wanted & set(await self._ids(*listing)):
-            raise self._failed("inspect", output)
-        return list(found.values())
-
-    def _documents(self, output: command.Output) -> dict[str, Document]:
-        if sum(map(output.stdout.count, "{[,")) > MOST_VALUES:
-            raise TooMuchOutput([*(self.command or ()), "inspect"], f"it printed more than {MOST_VALUES} values", 0)
-        try:
-            return inspection.documents(output.stdout)
-        except Unreadable as error:
-            if output.exit_status != 0:
-                raise self._failed("inspect", output) from error
-            raise UnreadableAnswer([*(self.command or ()), "inspect"], str(error)) from error
-
-    def _read(self, read: Callable[[Document, str], T], document: Document) -> T:
-        try:
-            return read(document, self.network)
-        except Unreadable as error:
-            raise UnreadableAnswer([*(self.command or ()), "inspect"], str(error)) from error
-
-    def _failed(self, verb: str, output: command.Output) -> CommandFailed:
-        cause = output.stderr or "its output lacks some containers"
-        return CommandFailed([*(self.command or ()), verb], cause, output.exit_status)
-
-    async def _ids(self, wanted: str, *options: str) -> list[str]:
-        output = await self._query("ps", *options, "--quiet", "--no-trunc", "--filter", wanted)
-        ids = output.stdout.split()
-        if not all(inspection.CONTAINER_ID.fullmatch(container) for container in ids):
-            raise UnreadableAnswer([*(self.command or ()), "ps"], "it does not consist of container ids")
-        if len(ids) > MOST_CONTAINERS:
-            raise UnreadableAnswer([*(self.command or ()), "ps"], f"it lists more than {MOST_CONTAINERS} containers")
-        return ids
+        return (await self._cli.query(*arguments, check=False)).exit_status == 0
 
     async def _var_volumes(self, container_ids: Sequence[str]) -> list[str]:
         """Return the volumes that kind created for podman's nodes; they have names, so `rm --volumes` keeps them."""
-        output = await self._query("inspect", "--type=container", *container_ids, check=False)
+        output = await self._cli.query("inspect", "--type=container", *container_ids, check=False)
         read = (
-            self._read(lambda document, _: inspection.var_volume(document), document)
-            for document in self._documents(output).values()
+            self._listing.read(lambda document, _: inspection.var_volume(document), document)
+            for document in self._listing.documents(output).values()
         )
         return [volume for volume in read if volume]
 
     async def _remove_volumes(self, volumes: Sequence[str]) -> None:
         # Without --force, which would also remove another container that uses a volume by now.
-        output = await self._run(["volume", "rm", *volumes], self._start_timeout_seconds, check=False)
+        output = await self._cli.run(["volume", "rm", *volumes], self._cli.start_timeout_seconds, check=False)
         if output.exit_status != 0 and not all(
-            volume in output.stdout.split() or _is_gone(volume, output.stderr) for volume in volumes
+            volume in output.stdout.split() or is_gone(volume, output.stderr) for volume in volumes
         ):
-            raise self._failed("volume rm", output)
+            raise self._cli.failed("volume rm", output)
 
     async def _stop_for_good(self, container_ids: Sequence[str]) -> None:
         """Keep containerd from restarting the containers before their removal; `rm` reports any failure later."""
         for call in (["update", "--restart=no"], ["stop"]):
-            await self._run([*call, *container_ids], self._patience(container_ids), check=False)
+            await self._cli.run([*call, *container_ids], self._patience(container_ids), check=False)
 
     async def _remove(self, container_ids: Sequence[str]) -> None:
-        output = await self._run(
+        output = await self._cli.run(
             ["rm", "--force", "--volumes", *container_ids], self._patience(container_ids), check=False
         )
         # nerdctl's `rm --force` succeeds whatever happens.
-        if output.exit_status == 0 and self._engine != "nerdctl":
+        if output.exit_status == 0 and self._cli.engine != "nerdctl":
             return
         removed = set(output.stdout.split())
         if not all(
-            container in removed or _is_gone(container, output.stderr) or _is_going(container, output.stderr)
+            container in removed or is_gone(container, output.stderr) or _is_going(container, output.stderr)
             for container in container_ids
         ):
-            raise self._failed("rm", output)
+            raise self._cli.failed("rm", output)
 
     def _patience(self, containers: Sequence[str]) -> float:
         """Return the time limit of a call that may end containers one after the other (nerdctl)."""
-        return self._start_timeout_seconds + (STOP_SECONDS + 1) * len(containers)
-
-    async def _query(self, *arguments: str, check: bool = True) -> command.Output:
-        return await self._run(arguments, self._query_timeout_seconds, check=check)
-
-    async def _run(
-        self,
-        arguments: Iterable[str],
-        timeout_seconds: float,
-        *,
-        stdin: str | None = None,
-        check: bool = True,
-        max_stdout: int = command.MAX_STDOUT,
-    ) -> command.Output:
-        return await command.run(
-            [*(self.command or ()), *arguments],
-            timeout_seconds=timeout_seconds,
-            stdin=stdin,
-            env=self._env,
-            check=check,
-            max_stdout=max_stdout,
-        )
-
-    @property
-    def _env(self) -> dict[str, str]:
-        return {**os.environ, **self._environment}
-
-
-def _engine(words: Sequence[str]) -> str:
-    """Return the engine of a command: docker if it is unknown; finch and lima wrap nerdctl."""
-    names = [PurePath(word).name.removesuffix(".exe") for word in words]
-    known = next((name for name in names if name in _PROVIDERS), "docker")
-    return known if known in ("docker", "podman") else "nerdctl"
-
-
-def _is_gone(name: str, printed: str) -> bool:
-    """Return whether the engine reports a missing container (docker), object (podman, nerdctl) or volume."""
-    quoted = rf"\\?[\"'`]?{re.escape(name)}\b"
-    known = rf"no such (?:container|object|volume)[: ]*{quoted}|no (?:container|volume) with [a-z ]+ {quoted}"
-    return bool(re.search(known, printed, re.IGNORECASE))
+        return self._cli.start_timeout_seconds + (STOP_SECONDS + 1) * len(containers)
 
 
 def _is_going(container_id: str, printed: str) -> bool:

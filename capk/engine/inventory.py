@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from capk.engine.containers import Containers, Node, UnreadableAnswer
+from capk.engine.containers import Containers, Node
+from capk.engine.enginecli import UnreadableAnswer
 from capk.engine.kind import Kind
 from capk.errors import CommandError, CommandFailed, CommandMissing
 

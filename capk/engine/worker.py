@@ -16,7 +16,8 @@ from typing import Any, Final
 from capk.api.names import Reason
 from capk.diagnosis.failures import cause_of
 from capk.engine import command, workerflags
-from capk.engine.containers import Containers, Sibling, UnreadableAnswer
+from capk.engine.containers import Containers, Sibling
+from capk.engine.enginecli import UnreadableAnswer
 from capk.engine.nodescripts import JOIN_FILE, READ_REGISTRIES, VERSION_FILE, WRITE_REGISTRIES
 from capk.engine.progress import Step
 from capk.errors import CommandError, CommandFailed, CommandTimedOut, InvalidSpec

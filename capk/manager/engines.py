@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from capk.api.endpoint import EndpointMode
 from capk.api.objects import KINDCluster
-from capk.engine.containers import Containers, chosen_engine
+from capk.engine.containers import Containers
+from capk.engine.enginecli import chosen_engine
 from capk.engine.inventory import Inventory, Starts
 from capk.engine.kind import Kind
 from capk.engine.place import PODS, SHARED, Place

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from capk.engine.containers import engine_command
+from capk.engine.enginecli import engine_command
 from capkdev.binaries import BinaryMissing, find_binary
 from capkdev.fakekind.kindconfig import DEFAULT_IMAGE
 

@@ -10,7 +10,7 @@ import pytest
 
 from capk.api import names
 from capk.api.names import IDENTITY_ANNOTATION, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
-from capk.engine.containers import UnreadableAnswer
+from capk.engine.enginecli import UnreadableAnswer
 from capk.engine.nodescripts import READ_KUBELET
 from capk.errors import CapkError, Unreachable
 from test.provider.world import NO_ANSWER, World, kubeconfig, now, quiet, trouble

@@ -14,7 +14,8 @@ import pytest
 
 from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.engine import command, inspection
-from capk.engine.containers import Containers, Node, UnreadableAnswer, chosen_engine, engine_command
+from capk.engine.containers import Containers, Node
+from capk.engine.enginecli import UnreadableAnswer, chosen_engine, engine_command
 from capk.engine.nodescripts import WRITE_FILE
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 

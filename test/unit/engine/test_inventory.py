@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from capk.engine.containers import Node, UnreadableAnswer
+from capk.engine.containers import Node
+from capk.engine.enginecli import UnreadableAnswer
 from capk.engine.inventory import MOST_REST_SECONDS, Entry, Inventory
 from capk.errors import CommandError, CommandFailed, CommandMissing
 from test.unit import virtual_time

@@ -5,7 +5,7 @@ import yaml
 
 from capk.api.names import Reason
 from capk.diagnosis.failures import classify
-from capk.engine.containers import UnreadableAnswer
+from capk.engine.enginecli import UnreadableAnswer
 from capk.engine.nodescripts import JOIN_FILE
 from capk.engine.progress import Step
 from capk.engine.worker import JOIN_SECONDS, READY_COMMAND, START_SECONDS, Worker, WorkerNodes
