@@ -20,7 +20,8 @@ from capk.manager.operations.removal import Removal
 from capk.manager.operations.renewal import Renewal
 from capk.manager.operations.repair import NeededByOthers, Repair
 from capk.manager.operations.workers import Workers
-from capk.manager.records import Outcome, Record, Withdrawn
+from capk.manager.outcome import Outcome, Withdrawn
+from capk.manager.record import Record
 from capk.plan.plan import (
     AddWorker,
     AskApiServer,

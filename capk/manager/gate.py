@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from capk.api.objects import KINDCluster, KINDMachine, Object, OwnerCluster
-from capk.manager.records import Record
+from capk.manager.record import Record
 from capk.manager.relations import Relations
 from capk.plan.plan import (
     AddWorker,

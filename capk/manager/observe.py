@@ -15,7 +15,8 @@ from capk.manager.enginepods import EnginePods
 from capk.manager.engines import Engine, Engines
 from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
 from capk.manager.placement import Placement
-from capk.manager.records import Record, Records
+from capk.manager.record import Record
+from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan.creation import awaited_authorities
 from capk.plan.enginepods import unanswered
@@ -123,9 +124,9 @@ class Observer:
             needed_by_others=self._needed_by_others(place, name, engine),
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
-            refusals={**self._control_plane_refusals(owner), **self._records.refusals(record)},
-            held_back=self._records.held_back(record),
-            contested=self._records.contested(record),
+            refusals={**self._control_plane_refusals(owner), **self._records.backoff.refusals(record)},
+            held_back=self._records.backoff.held_back(record),
+            contested=self._records.backoff.contested(record),
             workers=self._workers(cluster, place, name, engine),
         )
         return replace(
@@ -153,8 +154,8 @@ class Observer:
             access=await self._access(infrastructure) if record and record.access else None,
             secrets=self._secrets(key.namespace, name),
             foreign_secrets=await self._foreign.among(key.namespace, _secret_names(name, owner)),
-            refusals=self._records.refusals(self._records.of(control_plane)),
-            held_back=self._records.held_back(self._records.of(control_plane)),
+            refusals=self._records.backoff.refusals(self._records.of(control_plane)),
+            held_back=self._records.backoff.held_back(self._records.of(control_plane)),
         )
 
     def _note_addresses(self, record: Record, engine: EngineFacts, *, is_answering: bool) -> None:
@@ -222,7 +223,7 @@ class Observer:
         """Return which Secrets of the KINDControlPlane the API server refuses: the KINDCluster waits for them."""
         control_plane = self._relations.control_plane_of(owner)
         record = self._records.find(control_plane.uid) if control_plane else None
-        refusals = self._records.refusals(record) if record else {}
+        refusals = self._records.backoff.refusals(record) if record else {}
         return {part: words for part, words in refusals.items() if part.startswith(SECRET)}
 
     async def _owner(self, current: Object) -> OwnerCluster | None:

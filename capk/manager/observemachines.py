@@ -75,8 +75,8 @@ class MachineObserver:
             joined=record.joined,
             operation=self._records.operation(machine.uid),
             goals=self._records.goals(record),
-            refusals=self._records.refusals(record),
-            held_back=self._records.held_back(record),
+            refusals=self._records.backoff.refusals(record),
+            held_back=self._records.backoff.held_back(record),
         )
         return await self._at_its_container(await self._with(observed, cluster), cluster)
 

@@ -16,7 +16,8 @@ from capk.kindconfig.kubeconfig import secret_digest
 from capk.kube.protocol import KubeApi
 from capk.manager.enginewriter import EngineWriter
 from capk.manager.objectwriter import ObjectWriter, Written
-from capk.manager.records import Executing, Record, Records
+from capk.manager.record import Executing, Record
+from capk.manager.records import Records
 from capk.manager.secretwriter import ForeignSecret, SecretWriter
 from capk.plan.parts import CLAIM, ENDPOINT, ENGINE_REMOVAL, FINALIZER, IDENTITY, PROVIDER_ID, REMOVAL, REPLICAS, SECRET
 from capk.plan.plan import AddWorker, Create, EngineRemoval, Plan
@@ -74,7 +75,7 @@ class PlanWriter:
         """
         if plan.cancel_operation or plan.cancel_queued:
             self._records.cancel(current.uid, queued_only=not plan.cancel_operation)
-        changed, held_back = list[str](), self._records.held_back(record)
+        changed, held_back = list[str](), self._records.backoff.held_back(record)
 
         async def patched(part: str, raw: Mapping[str, Any], **changes: Any) -> Mapping[str, Any]:
             if part in held_back:
@@ -86,8 +87,8 @@ class PlanWriter:
         raw = await patched(CLAIM, current.raw, add_finalizer=finalizer, annotations=plan.annotations)
         if plan.identity:
             raw = await patched(IDENTITY, raw, annotations=_identity(plan, raw))
-        is_claimed = CLAIM not in self._records.refusals(record)
-        is_pod_new = self._records.is_throttled(record, part_of(names.PODS))
+        is_claimed = CLAIM not in self._records.backoff.refusals(record)
+        is_pod_new = self._records.backoff.is_throttled(record, part_of(names.PODS))
         if plan.remove_engine and plan.remove_engine.is_partial and not is_pod_new:
             await self._remove_engine(record, plan.remove_engine, changed)
         if is_claimed:
@@ -97,12 +98,12 @@ class PlanWriter:
             self._records.start(record, plan.operation, executor)
         for secret in plan.secrets:
             part = f"{SECRET} {secret['metadata']['name']}"
-            if self._records.is_throttled(record, part):
+            if self._records.backoff.is_throttled(record, part):
                 continue
             written = self._secrets.write(secret, secrets.get(secret["metadata"]["name"]))
             if answer := await self._part(record, part, written, changed):
                 is_changed = secret_digest(answer.get("data")) != secret_digest(secret["data"])
-                self._records.written(record, part, is_changed=is_changed)
+                self._records.backoff.written(record, part, is_changed=is_changed)
                 self._on_written(names.SECRETS, answer, current.key)
         if plan.endpoint or plan.kube_system_uid:
             # The endpoint names the part: storing other values of the kubeconfig must not clear its refusal.
@@ -143,16 +144,16 @@ class PlanWriter:
         """
         for wanted in plan.engine_objects:
             part = part_of(wanted.resource)
-            if part in self._records.held_back(record) or self._records.is_throttled(record, part):
+            if part in self._records.backoff.held_back(record) or self._records.backoff.is_throttled(record, part):
                 return
             if await self._part(record, part, self._engines.create(wanted), changed) is None:
                 return
             if wanted.resource in (names.PODS, names.SERVICES):
-                self._records.written(record, part)
+                self._records.backoff.written(record, part)
 
     async def _remove_engine(self, record: Record, removal: EngineRemoval, changed: list[str]) -> bool:
         """Delete what a plan names of an engine; return whether nothing of it is left to be waited for."""
-        if ENGINE_REMOVAL in self._records.held_back(record):
+        if ENGINE_REMOVAL in self._records.backoff.held_back(record):
             return False
         gone = {}
 
@@ -193,10 +194,10 @@ class PlanWriter:
         except ApiError as error:
             if not (error.is_refusal or self._lasts(record, part, error)):
                 raise
-            self._records.refused(record, part, _words(error))
+            self._records.backoff.refused(record, part, _words(error))
             changed.append(part)
             return None
-        if self._records.accepted(record, part):
+        if self._records.backoff.accepted(record, part):
             changed.append(part)
         return answer
 
@@ -206,7 +207,7 @@ class PlanWriter:
         A conflict is normal, and the next reconcile knows the newer object. Without any answer, nothing else can be
         written either.
         """
-        return error.status != 0 and self._records.failed_again(record, part)
+        return error.status != 0 and self._records.backoff.failed_again(record, part)
 
 
 def _words(error: ApiError) -> str:

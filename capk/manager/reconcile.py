@@ -16,7 +16,8 @@ from capk.manager.enginewriter import EngineWriter
 from capk.manager.objectwriter import ObjectWriter, Written
 from capk.manager.observe import ForeignSecrets
 from capk.manager.planwriter import Observation, PlanWriter
-from capk.manager.records import Record, Records
+from capk.manager.record import Record
+from capk.manager.records import Records
 from capk.manager.secretwriter import SecretWriter
 from capk.manager.troubles import Find, Troubles
 from capk.manager.vanished import VanishedObjects
@@ -53,7 +54,7 @@ class Reconciler:
         """Take the parts; controllers: one per kind. on_forgotten: called after an object has been forgotten."""
         self._controllers = {controller.resource.kind: controller for controller in controllers}
         self._records = records
-        objects = ObjectWriter(client, Announcer(recorder, metrics), on_written, records.object_written)
+        objects = ObjectWriter(client, Announcer(recorder, metrics), on_written, records.backoff.object_written)
         secrets = SecretWriter(client, foreign)
         writer = EngineWriter(client, pods)
         self._writers = {
@@ -99,7 +100,7 @@ class Reconciler:
         return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
     async def _round(self, key: Key, observed: Observation) -> float | None:
-        if (pause := self._records.contest_wait(observed.object.uid)) > 0:
+        if (pause := self._records.backoff.contest_wait(observed.object.uid)) > 0:
             return pause
         controller = self._controllers[key.kind]
         if (wait := await controller.confirm(observed)) is None:
@@ -166,7 +167,7 @@ class Reconciler:
             await self._writers[key.kind].write_status(observed.object.raw, observed.object, plan)
 
     def _next(self, plan: Plan, record: Record) -> float | None:
-        return _soonest(plan.requeue_seconds, self._records.next_try(record))
+        return _soonest(plan.requeue_seconds, self._records.backoff.next_try(record))
 
 
 def _soonest(*waits: float | None) -> float | None:

@@ -7,19 +7,19 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol, TypeVar
+from dataclasses import replace
+from typing import Final, TypeVar
 
-from capk.api.objects import Key, KINDCluster, Object, OwnerMachine
-from capk.diagnosis.failures import Failure
+from capk.api.objects import Key, KINDCluster, Object
 from capk.engine.lanes import Lane, Lanes
-from capk.engine.place import Place
 from capk.engine.progress import Step
 from capk.errors import CapkError, CommandError
 from capk.manager.facts import failure_of
+from capk.manager.outcome import Joined, Made, Outcome, Withdrawn
+from capk.manager.record import FORGET_SECONDS, Executing, GoalOutcome, Record
+from capk.manager.steptimes import StepTimes
+from capk.manager.writebackoff import WriteBackoff
 from capk.plan.facts import Access, CreationFacts, GoalFacts, OperationFacts, Validity
-from capk.plan.marks import Mark
-from capk.plan.parts import SECRET
 from capk.plan.plan import (
     AddWorker,
     AskApiServer,
@@ -42,19 +42,6 @@ ACCESS_SECONDS: Final = 60.0
 """How long kubeconfigs stay in memory: long enough to write everything. They can be read again."""
 RECHECK_SECONDS: Final = 12 * 3600.0
 """Interval between reads without another cause: only they show certificates that were renewed inside a node."""
-FREE_WRITES: Final = 10
-"""Number of writes of a Secret without a pause: users edit it, and each edit is reverted immediately."""
-FREE_REPLIES: Final = 12
-"""Number of writes of an object without a pause that each follow a write by someone else: users edit it, and Cluster
-API's core sets references and labels."""
-CHANGED_WRITE: Final = 5
-"""Weight of a write that the API server stored differently: the next one will be stored differently too."""
-FAILURES_IN_A_ROW: Final = 4
-LASTING_SECONDS: Final = 30.0
-"""A write or a reconcile that failed so often and for so long is worth a word. Most causes are over with the next try:
-another writer was just quicker, for example."""
-FORGET_SECONDS: Final = 60.0
-"""The outcome of a goal is forgotten after twice its back-off plus this time without an operation."""
 
 LANES: Final[dict[type, Lane]] = {
     Create: Lane.CREATE,
@@ -78,136 +65,11 @@ _KEPT: Final = frozenset({Goal.GONE, Goal.RENEWED, Goal.KUBELETS})
 """Goals whose success is not forgotten after a while."""
 
 
-@dataclass(frozen=True)
-class Made:
-    """The result of a creation.
-
-    identity: the fingerprint of its certificate authority, or UNREAD.
-    external: the kubeconfig that kind wrote, not parsed yet; secret.
-    facts: its warnings.
-    """
-
-    identity: str
-    external: str = field(repr=False)
-    facts: CreationFacts = field(default_factory=CreationFacts)
-
-
-@dataclass(frozen=True)
-class Joined:
-    """The result of a join: the id of the container whose node has joined."""
-
-    container_id: str
-
-
-Outcome = Made | Access | Joined | None
-"""What an operation hands back, if anything."""
-
-
-class Withdrawn(Exception):
-    """The object no longer wanted the operation when it left the queue: nothing was done."""
-
-
-@dataclass(frozen=True)
-class _Goal:
-    attempts: int
-    ended_at: float
-    request: OperationRequest
-    failure: Failure | None = None
-    """Not the exception: its traceback keeps all that the operation had read, and its output is long."""
-    logs: str = ""
-    left_nothing: bool = False
-
-
-@dataclass(frozen=True)
-class _Refusal:
-    words: str
-    attempts: int
-    until: float
-
-
-@dataclass(frozen=True)
-class _Failing:
-    times: int
-    since: float
-    latest: float
-
-
-@dataclass(frozen=True)
-class _Writes:
-    times: int
-    until: float
-
-
-class Executing(Protocol):
-    """Carries out requests at one place; see `capk.manager.executor`."""
-
-    @property
-    def place(self) -> Place:
-        """Where it does so."""
-
-    async def carry_out(self, record: "Record", request: OperationRequest, on_step: Callable[[Step], None]) -> Outcome:
-        """Carry out a request; return what came of it."""
-
-
-@dataclass
-class Record:
-    """The provider's memory of one object."""
-
-    key: Key
-    uid: str
-    request: OperationRequest | None = None
-    """Of the running or queued operation."""
-    executor: Executing | None = None
-    """Of the latest operation: what it has left is at that place, whatever the object asks for by now."""
-    goals: dict[Goal, _Goal] = field(default_factory=dict)
-    refusals: dict[str, _Refusal] = field(default_factory=dict)
-    failing: dict[str, _Failing] = field(default_factory=dict)
-    """Parts whose latest writes failed for a cause that mostly passes, such as a conflict."""
-    writes: dict[str, _Writes] = field(default_factory=dict)
-    """Secrets that were written recently."""
-    version: str = ""
-    """The version of the object after the last write by this process."""
-    replies: _Writes | None = None
-    """Writes of the object that each followed a write by someone else."""
-    made: str | None = None
-    """Identity of a complete kind cluster until the object holds it."""
-    completed: int | None = None
-    """Attempt number of the creation that this process has completed, until its kind cluster is removed."""
-    external: str | None = field(default=None, repr=False)
-    """The kubeconfig that kind wrote during the creation, until it is read; secret."""
-    creation: CreationFacts = field(default_factory=CreationFacts)
-    access: Access | None = field(default=None, repr=False)
-    validity: Validity | None = None
-    access_timer: asyncio.TimerHandle | None = None
-    read_at: float | None = None
-    unanswered_at: float | None = None
-    """When the last read of the kubeconfigs ended, if the API server did not answer it."""
-    unanswered_because: str = ""
-    proven_at: float | None = None
-    """When the last read started that verified the content of the kind cluster's etcd."""
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    """First addresses of the control planes that this process has created, by name, until their removal."""
-    kube_system_uid: str | None = None
-    """The uid of kube-system in that read; empty if there is no such namespace."""
-    first_kube_system_uid: tuple[str, str] | None = None
-    """The first uid of kube-system that was read and that the object does not hold yet, after the fingerprint of its
-    kind cluster: the etcd may lose its data before the API server stores anything."""
-    unedited_kube_system_uid: str | None = None
-    """What the annotation said when it was first seen, or last agreed with a read: an edit is no loss of data."""
-    unfinished: Create | AddWorker | None = None
-    """A creation or a join that has started and is not known to be complete or removed again."""
-    never_began: Mark | None = None
-    """Mark of the last creation, if it ended while it waited, and no creation before may have left anything."""
-    joined: str = ""
-    """Id of the container that this process has joined for a KINDMachine, until the next operation on its node."""
-    machine: OwnerMachine | None = None
-    """The Machine that owns a KINDMachine, as it was read once."""
-    vanished: bool = False
-    """Whether the object is gone and the rest of its kind cluster is being removed."""
-
-
 class Records:
-    """The records of all objects, by uid: a later object of the same name has its own."""
+    """The records of all objects, by uid: a later object of the same name has its own.
+
+    backoff: of writes of these objects.
+    """
 
     def __init__(
         self,
@@ -220,17 +82,18 @@ class Records:
         self._metrics = metrics
         self._policy = policy
         self._clock = clock
+        self.backoff = WriteBackoff(self.find, policy, clock)
         self._records: dict[str, Record] = {}
         self._uids: dict[Key, set[str]] = defaultdict(set)
         self._joins: dict[str, tuple[str, AddWorker]] = {}
         """Joins that have not ended when last looked at, with the keys of their places, by uid; also those of forgotten
         objects."""
         self._removals: dict[str, tuple[str, Delete]] = {}
-        self._creators: dict[tuple[str, str], set[str]] = defaultdict(set)
-        """Objects by the place and the name of the kind cluster that is created for them."""
         """Removals for the deletion of an object, likewise."""
         self._leaves: dict[str, tuple[str, RemoveWorker]] = {}
         """The same of workers."""
+        self._creators: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """Objects by the place and the name of the kind cluster that is created for them."""
 
     def of(self, current: Object) -> Record:
         """Return the record of an object, creating it if there is none."""
@@ -454,102 +317,6 @@ class Records:
         """Record that the workload cluster's API server answers: it is no longer starting."""
         record.creation = replace(record.creation, not_ready="")
 
-    def refused(self, record: Record, part: str, words: str) -> None:
-        """Record that the API server refuses to store a part of a plan."""
-        before = record.refusals.get(part)
-        attempts = before.attempts + 1 if before else 1
-        record.refusals[part] = _Refusal(words, attempts, self._clock() + retry_delay(attempts, self._policy))
-
-    def failed_again(self, record: Record, part: str) -> bool:
-        """Record that a write failed for a cause that mostly passes, such as a conflict; return whether it lasts.
-
-        If it lasts for one part of the object, the others need not find that out one after the other.
-        """
-        now, before = self._clock(), record.failing.get(part)
-        if before is None or now - before.latest > FORGET_SECONDS + 2 * self._policy.retry_limit_seconds:
-            before = _Failing(0, now, now)
-        record.failing[part] = _Failing(before.times + 1, before.since, now)
-        return any(
-            one.times >= FAILURES_IN_A_ROW and one.latest - one.since >= LASTING_SECONDS
-            for one in record.failing.values()
-        )
-
-    def accepted(self, record: Record, part: str) -> bool:
-        """Record that the API server has stored a part; return whether it had been refused."""
-        record.failing.pop(part, None)
-        return record.refusals.pop(part, None) is not None
-
-    def refusals(self, record: Record) -> dict[str, str]:
-        """Return the parts that were refused and not accepted since, with the server's messages."""
-        return {part: refusal.words for part, refusal in record.refusals.items()}
-
-    def held_back(self, record: Record) -> frozenset[str]:
-        """Return the refused parts whose back-off has not ended."""
-        return frozenset(part for part, refusal in record.refusals.items() if refusal.until > self._clock())
-
-    def next_try(self, record: Record) -> float | None:
-        """Return the seconds until a held back part is retried; None if none is held back.
-
-        A part whose back-off has ended was retried in this reconcile, or waits for something else, such as kubeconfigs.
-        """
-        now = self._clock()
-        until = [
-            *(refusal.until for refusal in record.refusals.values()),
-            *(one.until for one in record.writes.values()),
-        ]
-        return min((moment - now for moment in until if moment > now), default=None)
-
-    def written(self, record: Record, part: str, *, is_changed: bool = False) -> None:
-        """Record that a part was written; parts that others keep changing get an increasing back-off.
-
-        is_changed: the API server has stored something else, for example because of a mutating webhook.
-        """
-        now, before = self._clock(), record.writes.get(part)
-        weight = CHANGED_WRITE if is_changed else 1
-        times = (before.times if before and now < before.until + FORGET_SECONDS else 0) + weight
-        excess = -(-max(times - FREE_WRITES, 0) // weight)
-        record.writes[part] = _Writes(times, now + retry_delay(excess, self._policy))
-
-    def is_throttled(self, record: Record, part: str) -> bool:
-        """Return whether a part was written so often that its next write has to wait."""
-        writes = record.writes.get(part)
-        return writes is not None and writes.until > self._clock()
-
-    def contested(self, record: Record) -> frozenset[str]:
-        """Return the Secrets, as parts, that were written repeatedly because something else changes them each time."""
-        since = self._clock() - FORGET_SECONDS
-        often = (part for part, one in record.writes.items() if one.times > FREE_WRITES and one.until > since)
-        return frozenset(part for part in often if part.startswith(SECRET))
-
-    def object_written(self, uid: str, before: str, after: str) -> bool:
-        """Record that an object was written; return whether its next reconcile has to wait, for the first time.
-
-        before, after: its versions. Another controller that undoes each write would otherwise be undone in its turn,
-        many times a second and without an end: for example a second provider, which has another container engine.
-        """
-        record = self._records.get(uid)
-        if record is None or before == after:
-            return False
-        is_reply = record.version not in ("", before)
-        record.version = after
-        if not is_reply:
-            return False
-        now, last = self._clock(), record.replies
-        times = (last.times if last and now < last.until + FORGET_SECONDS else 0) + 1
-        excess = max(times - FREE_REPLIES, 0)
-        record.replies = _Writes(times, now + retry_delay(excess, self._policy))
-        return excess == 1
-
-    def contest_wait(self, uid: str) -> float:
-        """Return the seconds until the object may be reconciled; 0 unless something else changes it again and again.
-
-        A kind cluster that has just been created does not wait: only this process knows that it is complete.
-        """
-        record = self._records.get(uid)
-        if record is None or record.replies is None or record.made is not None:
-            return 0.0
-        return max(record.replies.until - self._clock(), 0.0)
-
     def retry_delay(self, attempts: int) -> float:
         """Return the seconds to wait after that many attempts."""
         return retry_delay(attempts, self._policy)
@@ -591,7 +358,7 @@ class Records:
             # The cleanup made room for the next attempt; the outcome of the last one still counts.
             return
         attempts = 0 if request.goal in _SETTLED_BY_SUCCESS else (latest.attempts if latest else 0) + 1
-        record.goals[request.goal] = _Goal(attempts, self._clock(), request)
+        record.goals[request.goal] = GoalOutcome(attempts, self._clock(), request)
         if isinstance(result, Made):
             record.made, record.external, record.creation = result.identity, result.external, result.facts
             record.completed = request.mark.attempt if isinstance(request, Create) else None
@@ -613,7 +380,8 @@ class Records:
         attempts = (latest.attempts if latest and not _asks_for_other(request, latest.request) else 0) + 1
         logs = error.logs if isinstance(error, CommandError) else ""
         left_nothing = isinstance(error, CapkError) and error.left_nothing
-        record.goals[request.goal] = _Goal(attempts, self._clock(), request, failure_of(error), logs, left_nothing)
+        failure = failure_of(error)
+        record.goals[request.goal] = GoalOutcome(attempts, self._clock(), request, failure, logs, left_nothing)
 
     def _drop_later(self, record: Record) -> None:
         """Forget the kubeconfigs after a while, because they hold keys."""
@@ -648,24 +416,3 @@ def _forget_access(record: Record) -> None:
     if record.access_timer:
         record.access_timer.cancel()
     record.access = record.external = record.access_timer = None
-
-
-class StepTimes:
-    """Measures how long each step of a creation takes, from one step to the next."""
-
-    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
-        self._metrics = metrics
-        self._clock = clock
-        self._current: tuple[str, float] | None = None
-
-    def began(self, step: Step) -> None:
-        """Record that a step starts, which ends the previous one."""
-        self.end()
-        self._current = (step.reason.value, self._clock())
-
-    def end(self) -> None:
-        """Record that the last step has ended."""
-        if self._current is not None:
-            reason, since = self._current
-            self._metrics.creation_step_seconds.labels(reason).observe(self._clock() - since)
-            self._current = None

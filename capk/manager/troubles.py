@@ -11,7 +11,7 @@ from capk.errors import ApiError
 from capk.kube.recorder import EventRecorder
 from capk.manager.facts import now
 from capk.manager.objectwriter import ObjectWriter
-from capk.manager.records import FAILURES_IN_A_ROW, LASTING_SECONDS
+from capk.manager.writebackoff import FAILURES_IN_A_ROW, LASTING_SECONDS
 from capk.plan.status import unreconciled_message, unreconciled_status
 
 AGAIN_SECONDS: Final = 60.0

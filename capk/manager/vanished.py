@@ -8,7 +8,8 @@ from capk.api.names import Reason, Resource
 from capk.api.objects import Key, Object
 from capk.engine.place import PODS
 from capk.kube.protocol import KubeApi
-from capk.manager.records import Record, Records
+from capk.manager.record import Record
+from capk.manager.records import Records
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.plan import AddWorker, Create, Delete, Goal, RemoveWorker
 from capk.workload.health import HealthMonitor

@@ -13,7 +13,7 @@ from capk.kindconfig.images import image_version
 from capk.kindconfig.kubeconfig import Kubeconfig, parse, render, server_url
 from capk.manager.operations.kubesystem import Ask, kube_system_uid
 from capk.manager.operations.listing import listed_nodes
-from capk.manager.records import Record
+from capk.manager.record import Record
 from capk.plan.facts import Access
 from capk.plan.plan import ReadAccess
 from capk.workload.answer import Answer, version_in

@@ -23,7 +23,7 @@ from capk.kindconfig.ports import with_ports
 from capk.manager.operations.listing import list_nodes
 from capk.manager.operations.nodefiles import NodeFiles
 from capk.manager.operations.removal import Removal, of_attempt
-from capk.manager.records import Made
+from capk.manager.outcome import Made
 from capk.plan.facts import CreationFacts
 from capk.plan.plan import Create
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Inventory
 from capk.errors import CommandError
-from capk.manager.records import Withdrawn
+from capk.manager.outcome import Withdrawn
 from capk.plan.plan import RenewCertificates, RenewKubelets, StartNodes
 
 

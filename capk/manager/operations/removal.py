@@ -10,7 +10,7 @@ from capk.engine.kind import Kind
 from capk.errors import CommandFailed, CommandTimedOut
 from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
 from capk.manager.operations.listing import list_nodes
-from capk.manager.records import Withdrawn
+from capk.manager.outcome import Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.plan import Delete, RemoveWorker
 

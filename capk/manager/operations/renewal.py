@@ -8,7 +8,7 @@ from capk.engine.inventory import Inventory
 from capk.kindconfig.expiry import RENEW_COMMAND, RESTART_COMMAND
 from capk.kindconfig.kubeconfig import BadKubeconfig
 from capk.manager.operations.listing import check_containers, naming
-from capk.manager.records import Record
+from capk.manager.record import Record
 from capk.plan.facts import Access
 from capk.plan.plan import ReadAccess, RenewCertificates
 

@@ -24,7 +24,7 @@ from capk.errors import CommandError, CommandFailed, CommandTimedOut, NoApiServe
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.manager.operations.listing import list_nodes
 from capk.manager.operations.removal import check_engine
-from capk.manager.records import Joined, Withdrawn
+from capk.manager.outcome import Joined, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, AskApiServer, Goal, RemoveWorker
 

@@ -14,7 +14,7 @@ from capk.engine.inventory import Inventory
 from capk.errors import AddressTaken, CommandFailed
 from capk.manager.executor import Executor
 from capk.manager.operations.addresses import MOST_PLACEHOLDERS
-from capk.manager.records import Record
+from capk.manager.record import Record
 from capk.plan.plan import StartNodes
 from test.unit.manager.places import HERE
 

@@ -22,7 +22,8 @@ from capk.engine.nodescripts import NODE_LOGS
 from capk.errors import AddressTaken, CapkError, CommandFailed, CommandTimedOut, NamesNotResolved
 from capk.manager.executor import Executor
 from capk.manager.operations.creation import LOGS_SECONDS
-from capk.manager.records import Record, Withdrawn
+from capk.manager.outcome import Withdrawn
+from capk.manager.record import Record
 from capk.plan.marks import Mark
 from capk.plan.plan import Create, Delete, Goal, StartNodes
 from test.unit.manager.places import HERE

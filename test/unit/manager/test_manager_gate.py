@@ -8,7 +8,7 @@ import pytest
 from capk.api import names
 from capk.manager.cache import new_store
 from capk.manager.gate import Gate
-from capk.manager.records import Record
+from capk.manager.record import Record
 from capk.manager.relations import Relations
 from capk.plan.joining import join_request
 from capk.plan.marks import Mark

@@ -13,7 +13,7 @@ from capk.engine.nodescripts import INSTALL_KUBELET, KUBELET_FILE, READ_KUBELET
 from capk.errors import CommandFailed
 from capk.kindconfig.kubelet import issue_command
 from capk.manager.operations.kubelets import Kubelets
-from capk.manager.records import Withdrawn
+from capk.manager.outcome import Withdrawn
 from capk.plan.plan import RenewKubelets
 from test.provider.world import kubeconfig
 from test.unit.kindconfig.test_kubelet import certificate

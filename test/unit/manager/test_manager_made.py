@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from capk.engine.lanes import Lane, Lanes
-from capk.manager.records import ACCESS_SECONDS, Made, Record, Records
+from capk.manager.outcome import Made
+from capk.manager.record import Record
+from capk.manager.records import ACCESS_SECONDS, Records
 from capk.plan.facts import CreationFacts, Validity
 from capk.plan.plan import OperationRequest, ReadAccess
 from capk.plan.policy import Policy

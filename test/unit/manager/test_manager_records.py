@@ -17,18 +17,10 @@ from capk.engine.lanes import Lane, Lanes
 from capk.engine.place import SHARED, Place
 from capk.engine.progress import Step
 from capk.errors import CommandFailed
-from capk.manager.records import (
-    ACCESS_SECONDS,
-    FORGET_SECONDS,
-    FREE_REPLIES,
-    FREE_WRITES,
-    RECHECK_SECONDS,
-    Joined,
-    Made,
-    Record,
-    Records,
-    Withdrawn,
-)
+from capk.manager.outcome import Joined, Made, Withdrawn
+from capk.manager.record import FORGET_SECONDS, Record
+from capk.manager.records import ACCESS_SECONDS, RECHECK_SECONDS, Records
+from capk.manager.writebackoff import FREE_REPLIES, FREE_WRITES
 from capk.plan.facts import Access
 from capk.plan.joining import join_request
 from capk.plan.plan import Goal, OperationRequest, ReadAccess, RemoveWorker, RenewCertificates, StartNodes
@@ -239,20 +231,20 @@ class TestContest:
     """`object_written` is called with the version that was overwritten and the new one."""
 
     def write(self, world: World, before: int, after: int) -> bool:
-        return world.records.object_written("one", str(before), str(after))
+        return world.records.backoff.object_written("one", str(before), str(after))
 
     async def test_own_writes_in_a_row_never_wait(self, world):
         world.record()
         for version in range(100):
             assert not self.write(world, version, version + 1)
-        assert world.records.contest_wait("one") == 0.0
+        assert world.records.backoff.contest_wait("one") == 0.0
 
     async def test_writes_that_each_follow_one_by_someone_else_wait_ever_longer(self, world):
         world.record()
         waits, warnings = [], 0
         for version in range(0, 40, 2):
             warnings += self.write(world, version, version + 1)
-            waits.append(world.records.contest_wait("one"))
+            waits.append(world.records.backoff.contest_wait("one"))
             await asyncio.sleep(waits[-1])
         # The first one follows nothing that is known.
         assert waits[: FREE_REPLIES + 1] == [0.0] * (FREE_REPLIES + 1)
@@ -260,25 +252,25 @@ class TestContest:
         assert warnings == 1
         await asyncio.sleep(POLICY.retry_limit_seconds + FORGET_SECONDS)
         self.write(world, 100, 101)
-        assert world.records.contest_wait("one") == 0.0
+        assert world.records.backoff.contest_wait("one") == 0.0
 
     async def test_identity_of_a_new_kind_cluster_does_not_wait(self, world):
         record = await world.run(CREATE, Made("sha256:aaaa", "kubeconfig"))
         for version in range(0, 60, 2):
             self.write(world, version, version + 1)
-        assert world.records.contest_wait("one") == 0.0
+        assert world.records.backoff.contest_wait("one") == 0.0
         record.made = None
-        assert world.records.contest_wait("one") > 0.0
+        assert world.records.backoff.contest_wait("one") > 0.0
 
     async def test_write_that_changes_nothing_does_not_count(self, world):
         world.record()
         for version in range(0, 100, 2):
             self.write(world, version, version)
-        assert world.records.contest_wait("one") == 0.0
+        assert world.records.backoff.contest_wait("one") == 0.0
 
     async def test_object_without_a_record_never_waits(self, world):
         assert not self.write(world, 1, 2)
-        assert world.records.contest_wait("one") == 0.0
+        assert world.records.backoff.contest_wait("one") == 0.0
 
 
 class TestMade:
@@ -404,48 +396,48 @@ class TestRefusals:
     async def test_refused_part_is_held_back_longer_each_time(self, world):
         record = world.record()
         for attempts in (1, 2, 3):
-            world.records.refused(record, "claim", f"no {attempts}")
-            assert world.records.refusals(record) == {"claim": f"no {attempts}"}
-            assert world.records.next_try(record) == pytest.approx(retry_delay(attempts, POLICY))
+            world.records.backoff.refused(record, "claim", f"no {attempts}")
+            assert world.records.backoff.refusals(record) == {"claim": f"no {attempts}"}
+            assert world.records.backoff.next_try(record) == pytest.approx(retry_delay(attempts, POLICY))
             await asyncio.sleep(retry_delay(attempts, POLICY) + 0.1)
-            assert world.records.held_back(record) == frozenset()
-            assert world.records.next_try(record) is None
+            assert world.records.backoff.held_back(record) == frozenset()
+            assert world.records.backoff.next_try(record) is None
 
     async def test_next_try_is_the_one_that_comes_first(self, world):
         record = world.record()
         for _ in range(3):
-            world.records.refused(record, "claim", "no")
-        world.records.refused(record, "endpoint", "no")
-        assert world.records.next_try(record) == pytest.approx(retry_delay(1, POLICY))
+            world.records.backoff.refused(record, "claim", "no")
+        world.records.backoff.refused(record, "endpoint", "no")
+        assert world.records.backoff.next_try(record) == pytest.approx(retry_delay(1, POLICY))
 
     async def test_accepted_part_is_news_once(self, world):
         record = world.record()
-        world.records.refused(record, "claim", "no")
-        assert world.records.accepted(record, "claim")
-        assert not world.records.accepted(record, "claim")
-        assert world.records.next_try(record) is None
-        assert world.records.refusals(record) == {}
+        world.records.backoff.refused(record, "claim", "no")
+        assert world.records.backoff.accepted(record, "claim")
+        assert not world.records.backoff.accepted(record, "claim")
+        assert world.records.backoff.next_try(record) is None
+        assert world.records.backoff.refusals(record) == {}
 
 
 class TestWrites:
     async def test_part_that_is_written_again_and_again_rests_ever_longer(self, world):
         record = world.record()
         for times in range(1, 12):
-            world.records.written(record, "secret dev-config")
+            world.records.backoff.written(record, "secret dev-config")
             rest = retry_delay(times - FREE_WRITES, POLICY)
-            assert world.records.is_throttled(record, "secret dev-config") == (rest > 0)
-            assert world.records.next_try(record) == (pytest.approx(rest) if rest else None)
+            assert world.records.backoff.is_throttled(record, "secret dev-config") == (rest > 0)
+            assert world.records.backoff.next_try(record) == (pytest.approx(rest) if rest else None)
             await asyncio.sleep(rest + 1)
-        assert not world.records.is_throttled(record, "secret other")
+        assert not world.records.backoff.is_throttled(record, "secret other")
 
     async def test_part_that_had_peace_is_written_without_a_rest(self, world):
         record = world.record()
         for _ in range(3):
-            world.records.written(record, "secret dev-config", is_changed=True)
-        assert world.records.is_throttled(record, "secret dev-config")
+            world.records.backoff.written(record, "secret dev-config", is_changed=True)
+        assert world.records.backoff.is_throttled(record, "secret dev-config")
         await asyncio.sleep(retry_delay(1, POLICY) + FORGET_SECONDS + 1)
-        world.records.written(record, "secret dev-config")
-        assert not world.records.is_throttled(record, "secret dev-config")
+        world.records.backoff.written(record, "secret dev-config")
+        assert not world.records.backoff.is_throttled(record, "secret dev-config")
 
 
 class TestForget:
@@ -481,7 +473,7 @@ class TestForget:
         for number in range(1000):
             uid = f"uid-{number}"
             record = world.record(uid)
-            world.records.refused(record, "claim", "no")
+            world.records.backoff.refused(record, "claim", "no")
             world.records.start(record, READ, world.executor)
             await asyncio.sleep(0.02 if number % 2 else 0)
             world.records.forget(uid)

@@ -8,7 +8,9 @@ import pytest
 
 from capk.engine.lanes import Lane, Lanes
 from capk.engine.progress import Step
-from capk.manager.records import Made, Record, Records
+from capk.manager.outcome import Made
+from capk.manager.record import Record
+from capk.manager.records import Records
 from capk.plan.facts import Access
 from capk.plan.plan import OperationRequest, ReadAccess
 from capk.plan.policy import Policy

@@ -15,7 +15,7 @@ from capk.engine.progress import Step
 from capk.errors import CommandError, CommandTimedOut, InvalidSpec, NoApiServer, UnsupportedEngine
 from capk.manager.facts import failure_of
 from capk.manager.operations.workers import CLEANUP_SECONDS, FAILED_SETTLE_SECONDS, REMOVE_SECONDS, Workers
-from capk.manager.records import Joined, Withdrawn
+from capk.manager.outcome import Joined, Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, AskApiServer, Goal, RemoveWorker
 from test.unit.engine.nodes_double import CONTROL_PLANE, NEW, TOKEN, NodesDouble, failed, node
