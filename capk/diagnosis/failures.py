@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from capk.api.names import Reason
 from capk.diagnosis import output, patterns
 from capk.diagnosis.output import Output
-from capk.diagnosis.patterns import Pattern
+from capk.diagnosis.pattern import Pattern
 from capk.errors import CommandError, CommandFailed, CommandMissing, CommandTimedOut
 from capk.redaction import redact
 
