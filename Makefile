@@ -62,7 +62,7 @@ test-unit: venv ## Run the unit tests (a quarter of a minute)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit-apart test-unit-others
 
 # About half of the time of all unit tests. What is not named here is in the other half.
-UNIT_APART := $(addprefix test/unit/,engine kindconfig kube workload)
+UNIT_APART := $(addprefix test/unit/,engine kube workload)
 
 .PHONY: test-unit-apart test-unit-others
 test-unit-apart:
