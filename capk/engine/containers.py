@@ -5,12 +5,12 @@ commands agree in nearly everything that is used here.
 Source: kind pkg/cluster/constants and pkg/cluster/internal/providers/*/ (labels, networks, removal).
 """
 
-import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
-from capk.engine import command, info, inspection
+from capk.engine import command, departures, info, inspection
 from capk.engine.enginecli import EngineCli, UnreadableAnswer
 from capk.engine.info import EngineInfo, UnreadableInfo
 from capk.engine.inspection import (
@@ -22,7 +22,7 @@ from capk.engine.inspection import (
     Node,
     Sibling,
 )
-from capk.engine.listing import Listing, is_gone
+from capk.engine.listing import Listing
 from capk.engine.nodescripts import WRITE_FILE
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
@@ -111,14 +111,19 @@ class Containers:
     async def run_node(self, arguments: Sequence[str], variables: Mapping[str, str]) -> str:
         """Create and start the container of a node, and return its id.
 
-        arguments: of the engine's `run`. variables: what it passes on by name, so that no command line holds them.
+        arguments: of the engine's `run`. variables: what it passes on by name. Those that the provider has too are on
+        no command line. Of the others, the image of a node may have chosen a proxy, and the engine's command would use
+        what is in its own environment.
         Also raises UnreadableAnswer. If it is cancelled, the engine may create the container all the same, later.
         """
         environment = {name: value for name, value in self._cli.env.items() if name != SNAPSHOTTER}
+        others = variables.items() - environment.items()
+        by_value = {name: f"{name}={value}" for name, value in others if name != SNAPSHOTTER}
+        words = [by_value.get(word, word) if flag == "-e" else word for flag, word in pairwise(["run", *arguments])]
         output = await command.run(
-            [*(self.command or ()), "run", *arguments],
+            [*(self.command or ()), "run", *words],
             timeout_seconds=self._cli.start_timeout_seconds,
-            env={**environment, **variables},
+            env={**environment, **{name: value for name, value in variables.items() if name not in by_value}},
         )
         # docker and podman print warnings, if any, on standard error.
         if not inspection.CONTAINER_ID.fullmatch(container := output.stdout.strip()):
@@ -340,19 +345,23 @@ class Containers:
 
     async def _var_volumes(self, container_ids: Sequence[str]) -> list[str]:
         """Return the volumes that kind created for podman's nodes; they have names, so `rm --volumes` keeps them."""
-        output = await self._cli.query("inspect", "--type=container", *container_ids, check=False)
-        read = (
-            self._listing.read(lambda document, _: inspection.var_volume(document), document)
-            for document in self._listing.documents(output).values()
-        )
+        try:
+            documents = await self._described(container_ids)
+        except TooMuchOutput:
+            documents = await self._described(container_ids, "--format", inspection.BRIEF)
+        read = (self._listing.read(lambda document, _: inspection.var_volume(document), one) for one in documents)
         return [volume for volume in read if volume]
+
+    async def _described(self, container_ids: Sequence[str], *options: str) -> Collection[Document]:
+        """Return the descriptions of those containers that still exist. options: of the engine's `inspect`."""
+        output = await self._cli.query("inspect", "--type=container", *options, *container_ids, check=False)
+        return self._listing.documents(output).values()
 
     async def _remove_volumes(self, volumes: Sequence[str]) -> None:
         # Without --force, which would also remove another container that uses a volume by now.
         output = await self._cli.run(["volume", "rm", *volumes], self._cli.start_timeout_seconds, check=False)
-        if output.exit_status != 0 and not all(
-            volume in output.stdout.split() or is_gone(volume, output.stderr) for volume in volumes
-        ):
+        removed = {*output.stdout.split(), *departures.gone(output.stderr)}
+        if output.exit_status != 0 and not removed.issuperset(volumes):
             raise self._cli.failed("volume rm", output)
 
     async def _stop_for_good(self, container_ids: Sequence[str]) -> None:
@@ -367,18 +376,11 @@ class Containers:
         # nerdctl's `rm --force` succeeds whatever happens.
         if output.exit_status == 0 and self._cli.engine != "nerdctl":
             return
-        removed = set(output.stdout.split())
-        if not all(
-            container in removed or is_gone(container, output.stderr) or _is_going(container, output.stderr)
-            for container in container_ids
-        ):
+        stderr = output.stderr
+        removed = {*output.stdout.split(), *departures.gone(stderr), *departures.going(stderr)}
+        if not removed.issuperset(container_ids):
             raise self._cli.failed("rm", output)
 
     def _patience(self, containers: Sequence[str]) -> float:
         """Return the time limit of a call that may end containers one after the other (nerdctl)."""
         return self._cli.start_timeout_seconds + (STOP_SECONDS + 1) * len(containers)
-
-
-def _is_going(container_id: str, printed: str) -> bool:
-    """Return whether the engine reports that a container is already being removed (docker)."""
-    return bool(re.search(rf"removal of container {container_id} is already in progress", printed, re.IGNORECASE))

@@ -46,12 +46,50 @@ _DESKTOP_LABEL: Final = f"desktop.docker.io/ports/{API_PORT}"
 """For kind, this label overrides the published port (GetAPIServerEndpoint of its providers)."""
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
 """A host in that label."""
+_VAR: Final = "/var"
+"""Where kind puts a volume into each node."""
 _UNKNOWN_NETWORK: Final = "unknown-"
 """nerdctl does not report network names; it invents them from the interfaces, such as unknown-eth0."""
 _DOCUMENTS: Final = json.JSONDecoder()
+MOST_ARRAYS: Final = 10_000
+"""In one output, which may have one array for each container."""
 _SPACE: Final = re.compile(r"\s*")
 
 Document = Mapping[str, Any]
+
+_READ_LABELS: Final = (KIND_CLUSTER_LABEL, ROLE_LABEL, MACHINE_CONTAINER_LABEL, HOLD_LABEL, _DESKTOP_LABEL)
+_BRIEF_LABELS: Final = "".join(
+    rf'{{{{with index .Config.Labels "{label}"}}}}"{label}": {{{{json (printf "%.300s" .)}}}}, {{{{end}}}}'
+    for label in _READ_LABELS
+)
+_BRIEF_MOUNT: Final = '{"Type": {{json .Type}}, "Name": {{json .Name}}, "Destination": {{json .Destination}} }, '
+_BRIEF_MOUNTS: Final = (
+    f'{{{{range .Mounts}}}}{{{{if eq .Destination "{_VAR}"}}}}{_BRIEF_MOUNT}'
+    f"{{{{else if gt (len .Destination) {len(CLAIM_MOUNT_FOLDER)}}}}}"
+    f'{{{{if eq (slice .Destination 0 {len(CLAIM_MOUNT_FOLDER)}) "{CLAIM_MOUNT_FOLDER}"}}}}{_BRIEF_MOUNT}'
+    "{{end}}{{end}}{{end}}"
+)
+_BRIEF_NETWORKS: Final = (
+    '{{range $name, $end := .NetworkSettings.Networks}}{{json $name}}: {"IPAddress": {{json $end.IPAddress}}, '
+    '"GlobalIPv6Address": {{json $end.GlobalIPv6Address}} }, {{end}}'
+)
+_BRIEF_PORTS: Final = (
+    "{{range $port, $bindings := .NetworkSettings.Ports}}"
+    f'{{{{if eq (print $port) "{API_PORT}"}}}}{{{{json $port}}}}: {{{{json $bindings}}}}, {{{{end}}}}{{{{end}}}}'
+)
+BRIEF: Final = (
+    '[ {"Id": {{json .ID}}, "Name": {{json .Name}}, '
+    '"State": {"Running": {{json .State.Running}}, "StartedAt": {{json .State.StartedAt}} }, '
+    f'"Config": {{"Image": {{{{json .Config.Image}}}}, "Labels": {{ {_BRIEF_LABELS}"": "" }} }}, '
+    f'"Mounts": [ {_BRIEF_MOUNTS}{{"Destination": ""}} ], '
+    f'"NetworkSettings": {{"Networks": {{ {_BRIEF_NETWORKS}"": null }}, "Ports": {{ {_BRIEF_PORTS}"": null }} }} }} ]'
+)
+"""A Go template for `inspect` that prints what is read of a node, however much there is of the rest.
+
+docker and podman know its fields. Its functions are those of Go 1.13. An empty entry ends each list, because a template
+cannot leave out the last comma.
+Sources: docker cli templates/templates.go, podman cmd/podman/inspect/inspect.go.
+"""
 
 
 class Unreadable(Exception):
@@ -117,7 +155,9 @@ def documents(printed: str) -> dict[str, Document]:
     empty array. Raises Unreadable.
     """
     found: dict[str, Document] = {}
-    for array in _arrays(printed):
+    for number, array in enumerate(_arrays(printed)):
+        if number >= MOST_ARRAYS:
+            raise Unreadable(f"it consists of more than {MOST_ARRAYS} arrays")
         for document in _list(array, "the answer"):
             whole = _mapping(document, "a container")
             found[identity(whole)] = whole
@@ -180,8 +220,12 @@ def sibling(document: Document, network: str) -> Sibling:
 
 
 def name(document: Document) -> str:
-    """Return a container's name, without docker's leading slash. Raises Unreadable."""
-    return _matching(NAME, _text(document.get("Name"), "Name", MAX_LABEL + 1).removeprefix("/"), "Name")
+    """Return a container's name, without docker's leading slash; its id if the name is too long. Raises Unreadable.
+
+    docker sets no limit to the names that anyone may give, and engines take ids in place of names.
+    """
+    found = _text(document.get("Name"), "Name", sys.maxsize).removeprefix("/")
+    return _matching(NAME, found, "Name") if len(found) <= MAX_LABEL else identity(document)
 
 
 def holds_address_for(document: Document) -> str:
@@ -203,7 +247,7 @@ def addresses_on(document: Document, network: str) -> tuple[str, ...]:
 def var_volume(document: Document) -> str | None:
     """Return the volume at /var, which kind creates for each node; None if there is none. Raises Unreadable."""
     for mount in _mounts(document):
-        if mount.get("Type") == "volume" and mount.get("Destination") == "/var":
+        if mount.get("Type") == "volume" and mount.get("Destination") == _VAR:
             return _matching(NAME, _text(mount.get("Name"), "the name of a volume", MAX_LABEL), "the name of a volume")
     return None
 
@@ -225,9 +269,12 @@ def _skip_space(printed: str, at: int) -> int:
 
 
 def _image(document: Document, config: Document) -> str:
-    """Return the image's name: docker's Config.Image, podman's ImageName; nerdctl before 2.1 only sets Image."""
+    """Return the image's name: docker's Config.Image, podman's ImageName; nerdctl before 2.1 only sets Image.
+
+    It is shown as it is, so one that would control a terminal counts as none.
+    """
     for value in (config.get("Image"), document.get("ImageName"), document.get("Image")):
-        if (found := _text(value, "Image", MAX_IMAGE)) and not found.startswith("sha256:"):
+        if (found := _text(value, "Image", MAX_IMAGE)).isprintable() and found and not found.startswith("sha256:"):
             return found
     return ""
 

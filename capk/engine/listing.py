@@ -1,13 +1,13 @@
 """Lists and inspects containers, in batches and within limits: an engine on another machine may print any amount."""
 
-import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
-from capk.engine import command, inspection
+from capk.engine import command, departures, inspection
 from capk.engine.enginecli import EngineCli, UnreadableAnswer
 from capk.engine.inspection import Document, Unreadable
-from capk.errors import TooMuchOutput
+from capk.errors import CommandFailed, TooMuchOutput
 
 BATCH: Final = 250
 """Containers inspected in one call; an engine prints about 10 KB per container."""
@@ -42,18 +42,26 @@ class Listing:
     async def _inspected_in_parts(
         self, read: Callable[[Document, str], T], ids: Sequence[str], listing: Sequence[str]
     ) -> list[T]:
-        """Inspect containers, in smaller parts if their output is too long: one with many mounts must not hide all."""
+        """Inspect containers, as much of them as the engine can be brought to print.
+
+        One of them must not hide all: its image chooses the length of its labels, and its user the mounts.
+        """
         try:
-            return [self.read(read, document) for document in await self._inspected_batch(ids, listing)]
+            return await self._inspected_batch(read, ids, listing)
         except TooMuchOutput:
+            # An engine may not know all fields.
+            with suppress(CommandFailed):
+                return await self._inspected_batch(read, ids, listing, "--format", inspection.BRIEF)
             if len(ids) == 1:
                 raise
         half = len(ids) // 2
         parts = [await self._inspected_in_parts(read, part, listing) for part in (ids[:half], ids[half:])]
         return [one for part in parts for one in part]
 
-    async def _inspected_batch(self, ids: Sequence[str], listing: Sequence[str]) -> list[Document]:
-        """Inspect containers.
+    async def _inspected_batch(
+        self, read: Callable[[Document, str], T], ids: Sequence[str], listing: Sequence[str], *options: str
+    ) -> list[T]:
+        """Inspect containers. options: of the engine's `inspect`.
 
         One that vanished since the listing makes the call fail. docker and podman still print the others; nerdctl
         prints nothing, so the rest is inspected again. docker lists a removed container for some seconds, so its error
@@ -62,10 +70,10 @@ class Listing:
         found: dict[str, Document] = {}
         wanted = set(ids)
         for _ in range(MOST_INSPECTIONS):
-            output = await self._cli.query("inspect", "--type=container", *sorted(wanted), check=False)
+            output = await self._cli.query("inspect", "--type=container", *options, *sorted(wanted), check=False)
             found |= {container: seen for container, seen in self.documents(output).items() if container in wanted}
             missing = wanted - found.keys()
-            gone = {container for container in missing if is_gone(container, output.stderr)}
+            gone = missing & departures.gone(output.stderr)
             wanted = missing - gone
             if output.exit_status != 0 and not missing:
                 raise self._cli.failed("inspect", output)
@@ -73,7 +81,7 @@ class Listing:
                 break
         if wanted and wanted & set(await self._ids(*listing)):
             raise self._cli.failed("inspect", output)
-        return list(found.values())
+        return [self.read(read, document) for document in found.values()]
 
     def documents(self, output: command.Output) -> dict[str, Document]:
         """Return the descriptions in an output of `inspect`, by id. Raises TooMuchOutput and UnreadableAnswer."""
@@ -105,10 +113,3 @@ class Listing:
                 [*(self._cli.command or ()), "ps"], f"it lists more than {MOST_CONTAINERS} containers"
             )
         return ids
-
-
-def is_gone(name: str, printed: str) -> bool:
-    """Return whether the engine reports a missing container (docker), object (podman, nerdctl) or volume."""
-    quoted = rf"\\?[\"'`]?{re.escape(name)}\b"
-    known = rf"no such (?:container|object|volume)[: ]*{quoted}|no (?:container|volume) with [a-z ]+ {quoted}"
-    return bool(re.search(known, printed, re.IGNORECASE))

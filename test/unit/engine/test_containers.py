@@ -57,6 +57,15 @@ for id; do
   head -c 5000000 /dev/zero | tr '\0' ' '
 done
 """
+BRIEF = r"""#!/bin/sh
+# Prints all of the containers, or what is asked for.
+here=${0%/*}
+echo "$*" >>"$here/calls"
+[ "$1" = ps ] && exec cat "$here/ps.out"
+[ "$1" = inspect ] || exit 0
+[ "$3" = --format ] && exec cat "$here/brief.out"
+exec cat "$here/inspect.out"
+"""
 
 
 class Engine:
@@ -255,7 +264,30 @@ class TestNodes:
         for document in documents:
             (docker.directory / f"{document['Id']}.json").write_text(json.dumps([document]))
         assert [node.container_id for node in await containers.nodes() or []] == [A, B, C]
-        assert len(docker.calls) < 8
+        assert len(docker.calls) < 12
+
+    @pytest.mark.parametrize("filling", [",", "x"])
+    async def test_container_that_is_too_much_hides_no_other(self, docker, containers, filling):
+        """Its image chooses its labels."""
+        much, briefly = inspected("much-control-plane", id=B), inspected("much-control-plane", id=B)
+        much["Config"]["Labels"]["a"] = filling * 9_000_000
+        docker.path.write_text(BRIEF)
+        docker.has(inspected(), much)
+        (docker.directory / "brief.out").write_text(f"[{json.dumps(inspected())}]\n[{json.dumps(briefly)}]\n")
+        assert [node.name for node in await containers.nodes() or []] == ["dev-worker", "much-control-plane"]
+        assert len(docker.calls) == 3
+
+    @pytest.mark.parametrize("recording", ["docker-20.10", "docker-28", "podman-4.3"])
+    async def test_brief_description_has_all_that_is_read_of_a_node(self, recording):
+        """Printed by docker 28.2 and podman 4.3 for `inspection.BRIEF` and the containers of the recording."""
+        files = (ENGINES / f"{recording}.json", ENGINES / "brief" / f"{recording}.json")
+        whole, brief = (inspection.documents(file.read_text()) for file in files)
+        assert brief.keys() == whole.keys()
+        for container, document in whole.items():
+            assert inspection.node(brief[container], "kind") == inspection.node(document, "kind")
+            assert inspection.addresses_on(brief[container], "kind") == inspection.addresses_on(document, "kind")
+            assert inspection.holds_address_for(brief[container]) == ""
+            assert inspection.var_volume(brief[container]) == inspection.var_volume(document)
 
     async def test_of_each_description_only_what_is_needed_is_kept(self, docker, containers, monkeypatch):
         """An engine on another machine may print 8 MiB for each of its calls."""
@@ -336,6 +368,13 @@ class TestNodes:
         monkeypatch.setenv("KIND_EXPERIMENTAL_DOCKER_NETWORK", "mine")
         monkeypatch.setenv("KIND_EXPERIMENTAL_NERDCTL_NETWORK", "mine")
         assert Containers([engine]).network == "kind"
+
+    @pytest.mark.parametrize("image", ["a\x1b[2J", "a\nb", "\ud800", "\u202ea"])
+    async def test_image_whose_name_would_control_a_terminal_has_none(self, docker, containers, image):
+        """An engine on another machine may print anything, and `kubectl get` shows the image."""
+        docker.has(inspected(Config={"Labels": {"io.x-k8s.kind.cluster": "dev"}, "Image": image}))
+        (node,) = await containers.nodes()
+        assert node.image == ""
 
     async def test_of_several_marks_the_first_in_order_of_text_counts(self, docker, containers):
         paths = ["zzz", "bbb", "", "x" * 300, "ccc"]
@@ -424,6 +463,7 @@ class TestUnreadable:
             "[[]]",
             "[" * 100_000,
             "1" * 5000,
+            "null " * 20_000,
             "[{}]",
             '[{"Id": null}]',
             '[{"Id": "dev-worker"}]',
@@ -444,7 +484,6 @@ class TestUnreadable:
             changed(Name=None),
             changed(Name="/"),
             changed(Name="--all"),
-            changed(Name=LONG),
             changed(Name=["x"]),
             changed(State=None),
             changed(State="running"),
@@ -493,6 +532,11 @@ class TestUnreadable:
         labels = {"io.x-k8s.kind.cluster": "dev", "io.x-k8s.kind.role": role}
         docker.has(inspected(), changed(Id=B, Name="/strange", Config__Labels=labels))
         assert {node.name: node.role for node in await containers.nodes()} == {"dev-worker": "worker", "strange": ""}
+
+    async def test_container_of_a_name_that_is_too_long_goes_by_its_id(self, docker, containers):
+        docker.has(inspected(), changed(Id=B, Name=f"/{LONG}"))
+        assert [node.name for node in await containers.nodes()] == [B, "dev-worker"]
+        assert await containers.occupants() == {"172.18.0.3": B}
 
     async def test_message_repeats_nothing_that_the_engine_printed(self, docker, containers):
         docker.says("ps", f"{A}\n")
@@ -658,6 +702,17 @@ class TestRemove:
         shim.says("rm", f"{A}\n")
         await containers.remove([A])
         assert shim.calls[-1] == ["volume", "rm", "v1"]
+
+    async def test_volumes_of_a_container_that_is_too_much_go_with_it(self, tmp_path):
+        """Its image chooses its labels."""
+        podman = Engine(tmp_path, "podman")
+        podman.path.write_text(BRIEF)
+        much = inspected(Mounts=[{"Type": "volume", "Name": "v1", "Destination": "/var"}])
+        podman.has(much | {"Much": "," * 300_000})
+        (podman.directory / "brief.out").write_text(json.dumps([much]))
+        await podman.containers.remove([A])
+        assert [call[0] for call in podman.calls] == ["inspect", "inspect", "rm", "volume"]
+        assert podman.calls[-1] == ["volume", "rm", "v1"]
 
     async def test_podman_has_no_volume_to_remove_of_a_container_that_is_gone(self, tmp_path):
         podman = Engine(tmp_path, "podman")
@@ -1027,16 +1082,35 @@ class TestWorkers:
         )
         assert [node for node in found if node.machine] == []
 
-    async def test_variables_are_passed_on_by_name_and_never_by_value(self, docker, monkeypatch):
-        monkeypatch.setenv("KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER", "ours")
+    async def environment(self, docker: Engine, variables: dict[str, str]) -> list[str]:
+        """Run a node and return the variables of the engine's command."""
         docker.path.write_text(
             f'#!/bin/sh\necho "$*" >{docker.directory}/calls\nenv >{docker.directory}/env\necho {A}\n'
         )
-        assert await docker.containers.run_node(["-e", "HTTP_PROXY", "image"], {"HTTP_PROXY": "http://secret@p"}) == A
+        flags = [word for name in variables for word in ("-e", name)]
+        assert await docker.containers.run_node([*flags, "image"], variables) == A
+        return (docker.directory / "env").read_text().splitlines()
+
+    async def test_variables_of_the_provider_are_passed_on_by_name_and_never_by_value(self, docker, monkeypatch):
+        monkeypatch.setenv("KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER", "ours")
+        monkeypatch.setenv("HTTP_PROXY", "http://secret@p")
+        found = await self.environment(docker, {"HTTP_PROXY": "http://secret@p"})
         assert docker.calls == [["run", "-e", "HTTP_PROXY", "image"]]
-        environment = (docker.directory / "env").read_text().splitlines()
-        assert "HTTP_PROXY=http://secret@p" in environment
-        assert not [line for line in environment if line.startswith("KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER")]
+        assert "HTTP_PROXY=http://secret@p" in found
+        assert not [line for line in found if line.startswith("KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER")]
+
+    async def test_command_does_not_use_the_proxies_that_the_image_of_a_node_declares(self, docker, monkeypatch):
+        """docker's client would send its requests for an engine on another machine there."""
+        monkeypatch.setenv("HTTP_PROXY", "http://ours")
+        monkeypatch.delenv("https_proxy", raising=False)
+        snapshotter = "KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER"
+        declared = {"HTTP_PROXY": "http://evil", "https_proxy": "http://evil", snapshotter: "native"}
+        found = await self.environment(docker, declared)
+        given = ["-e", "HTTP_PROXY=http://evil", "-e", "https_proxy=http://evil", "-e", snapshotter]
+        assert docker.calls == [["run", *given, "image"]]
+        assert "HTTP_PROXY=http://ours" in found
+        assert not [line for line in found if "evil" in line]
+        assert f"{snapshotter}=native" in found
 
     async def test_answer_that_is_no_container_id_is_refused(self, docker, containers):
         docker.says("run", "hello")
