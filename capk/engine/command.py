@@ -5,6 +5,7 @@ Only this module starts processes, except the shell of `capk.engine.guard`. It k
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -122,6 +123,13 @@ class _Child:
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe:
                 self._pipes.callback(pipe.close)
+        try:
+            await self._connect(process, stdin)
+        except OSError as error:
+            raise CommandMissing(command, f"it cannot be watched: {error.strerror or error}") from error
+
+    async def _connect(self, process: subprocess.Popen[bytes], stdin: str | None) -> None:
+        """Read the output of the process, write its input, and notice its end; raises OSError."""
         loop = asyncio.get_running_loop()
         _notice_end(process, self.exited, loop)
         for number, output in ((1, process.stdout), (2, process.stderr)):
@@ -216,6 +224,8 @@ class _Child:
         """Close the pipes."""
         if self._process:
             _guard.release(self._process.pid)
+            # One whose end could not be noticed would stay a zombie.
+            self._process.poll()
         self._pipes.close()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -260,7 +270,7 @@ def _notice_end(process: subprocess.Popen[bytes], ended: asyncio.Event, loop: as
     try:
         handle = os.pidfd_open(process.pid)
     except (AttributeError, OSError):
-        threading.Thread(target=_wait, args=(process, ended, loop), daemon=True).start()
+        _start(threading.Thread(target=_wait, args=(process, ended, loop), daemon=True))
         return
 
     def reap() -> None:
@@ -270,6 +280,14 @@ def _notice_end(process: subprocess.Popen[bytes], ended: asyncio.Event, loop: as
         ended.set()
 
     loop.add_reader(handle, reap)
+
+
+def _start(thread: threading.Thread) -> None:
+    """Start a thread; raises OSError if the system allows no more."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
 
 def _wait(process: subprocess.Popen[bytes], ended: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:

@@ -28,7 +28,7 @@ class Lookups:
     async def addresses(self, host: str, port: int) -> list[Address]:
         """Return the addresses of a host, in the resolver's order; a lookup goes on if its callers are cancelled.
 
-        Raises OSError and ValueError; with ENOBUFS if too many other names are being looked up.
+        Raises OSError and ValueError; with ENOBUFS if too many other names are being looked up, or no thread is left.
         """
         found = self._running.get((host, port)) or self._begin(host, port)
         return await asyncio.shield(found)
@@ -37,10 +37,15 @@ class Lookups:
         if len(self._running) >= MOST_LOOKUPS:
             raise OSError(errno.ENOBUFS, "too many host names are being looked up")
         loop = asyncio.get_running_loop()
-        found = self._running[host, port] = loop.create_future()
+        found = loop.create_future()
+        try:
+            # A thread of the loop's would have to end before the process can.
+            threading.Thread(target=_look_up, args=(loop, found, host, port), daemon=True).start()
+        except RuntimeError as error:
+            # The limit of processes is reached. A lookup that has not begun must not be waited for.
+            raise OSError(errno.ENOBUFS, "no thread is left to look up a host name") from error
+        self._running[host, port] = found
         found.add_done_callback(partial(self._end, host, port))
-        # A thread of the loop's would have to end before the process can.
-        threading.Thread(target=_look_up, args=(loop, found, host, port), daemon=True).start()
         return found
 
     def _end(self, host: str, port: int, found: asyncio.Future[list[Address]]) -> None:

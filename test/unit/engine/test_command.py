@@ -1,7 +1,9 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,26 @@ async def test_command_ended_by_a_signal_fails_with_a_negative_status():
 async def test_command_that_cannot_be_started_is_missing(name):
     with pytest.raises(CommandMissing):
         await command.run([name], timeout_seconds=10)
+
+
+async def test_command_whose_end_nothing_would_notice_is_ended_and_a_failed_command(monkeypatch):
+    """Without handles and threads left. Anything but a failed command would end the provider."""
+    began, real = [], subprocess.Popen
+
+    def noted(*arguments, **options):
+        began.append(real(*arguments, **options))
+        return began[-1]
+
+    def refused(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(command, "GRACE_SECONDS", 0.1)
+    with pytest.raises(CommandMissing, match="it cannot be watched"):
+        await command.run(shell("exec sleep 60"), timeout_seconds=10)
+    assert began[0].returncode == -signal.SIGTERM
 
 
 async def test_undecodable_output_is_replaced():

@@ -176,6 +176,26 @@ async def test_name_that_is_never_looked_up_to_the_end_holds_up_no_other(
         pool.close()
 
 
+async def test_name_is_looked_up_as_soon_as_there_is_a_thread_for_it(
+    server: Server, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server.reply = http("ok")
+    host, port = "named.example", server.url.rpartition(":")[2]
+    target = replace(server.target, server=f"https://{host}:{port}", server_name="127.0.0.1")
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refused)
+        assert (await pool.ask(target, HEALTH_PATH)).is_our_trouble
+    known = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known)
+    try:
+        assert (await pool.ask(target, HEALTH_PATH)).status == 200
+    finally:
+        pool.close()
+
+
 async def test_names_that_do_not_fit_beside_others_are_no_failure_of_their_servers(
     server: Server, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
