@@ -32,6 +32,17 @@ _TOKEN: Final = re.compile(r"[!-~]+")
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 """The curves that Go's TLS and kubeadm support."""
 
+_KEY_BLOCK: Final = re.compile(rb"-----BEGIN (?P<form>[^-]{0,64})PRIVATE KEY-----(?P<body>[^-]{0,16384})")
+_OTHER_FORMS: Final = (b"RSA ", b"EC ", b"ENCRYPTED ")
+"""The first words of the forms that are no plain PKCS #8, and which are read."""
+_PKCS8: Final = re.compile(
+    # version, algorithm: RSA, EC, Ed25519
+    rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01]\x30[\x00-\x7f]"
+    rb"(?:\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01|\x06\x07\x2a\x86\x48\xce\x3d\x02\x01|\x06\x03\x2b\x65\x70)",
+    re.DOTALL,
+)
+"""The beginning of a key in PKCS #8. Source: RFC 5958, RFC 8017, RFC 5915, RFC 8410."""
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -50,9 +61,12 @@ def certificates(entry: Mapping[str, object], field: str) -> tuple[x509.Certific
     if pem.count(b"-----BEGIN") > MOST_CERTIFICATES:
         raise BadKubeconfig(f"{field} of the kubeconfig holds more than {MOST_CERTIFICATES} certificates")
     try:
-        return tuple(x509.load_pem_x509_certificates(pem))
+        loaded = tuple(x509.load_pem_x509_certificates(pem))
+        # The dates are converted only here, and the calendar of Python has no year 0.
+        _ = [(certificate.not_valid_before_utc, certificate.not_valid_after_utc) for certificate in loaded]
     except (ValueError, UnsupportedAlgorithm):
         raise BadKubeconfig(f"{field} of the kubeconfig is not a certificate in base64") from None
+    return loaded
 
 
 def private_key(entry: Mapping[str, object], field: str, certificate: x509.Certificate) -> str:
@@ -106,6 +120,8 @@ def _decoded(entry: Mapping[str, object], field: str) -> bytes:
 def _loaded_key(pem: bytes, field: str) -> PrivateKey:
     if len(pem) > MOST_KEY_CHARACTERS:
         raise BadKubeconfig(f"{field} of the kubeconfig is too long for a private key")
+    if not all(_is_read(block["form"], block["body"]) for block in _KEY_BLOCK.finditer(pem)):
+        raise BadKubeconfig(f"{field} of the kubeconfig is not an RSA, EC or Ed25519 key of a supported size")
     try:
         # A full check of an RSA key can take seconds. With a bad key that passes ours, TLS merely fails.
         key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
@@ -118,6 +134,19 @@ def _loaded_key(pem: bytes, field: str) -> PrivateKey:
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size <= MOST_RSA_BITS and _is_consistent(key):
         return key
     raise BadKubeconfig(f"{field} of the kubeconfig is not an RSA, EC or Ed25519 key of a supported size")
+
+
+def _is_read(form: bytes, body: bytes) -> bool:
+    """Return whether a private key may be loaded, by its form and its algorithm.
+
+    Loading a key for DSA computes its public key, which takes minutes for one with large numbers.
+    """
+    if form:
+        return form in _OTHER_FORMS
+    try:
+        return _PKCS8.match(base64.b64decode(b"".join(body.split()), validate=True)) is not None
+    except binascii.Error:
+        return False
 
 
 def _is_consistent(key: rsa.RSAPrivateKey) -> bool:

@@ -35,10 +35,9 @@ def has_expired(printed: str, now: datetime) -> bool:
     if "-----BEGIN" not in printed or len(printed) > _MOST_CHARACTERS:
         return False
     try:
-        chain = x509.load_pem_x509_certificates(printed.encode())
+        return x509.load_pem_x509_certificates(printed.encode())[0].not_valid_after_utc <= now
     except (ValueError, UnsupportedAlgorithm):
         return False
-    return chain[0].not_valid_after_utc <= now
 
 
 def client_pem(text: str) -> str:

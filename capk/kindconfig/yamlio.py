@@ -9,6 +9,8 @@ _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _MOST_LEVELS: Final = 100
 _MOST_EVENTS: Final = 5000
 """libyaml's events: one per text, two per mapping or list. Reading so many blocks the process for about 20 ms."""
+_MOST_TAGS: Final = 16
+"""`%TAG` directives, each of which libyaml compares with all before it. Neither kubeadm nor people use any."""
 _MOST_REPEATED: Final = 64 * 1024
 """Characters that aliases repeat."""
 
@@ -20,6 +22,8 @@ def load_texts(text: str) -> Any:
     yaml.YAMLError or ValueError, also for a text that is too deep or too large. What an alias repeats counts each time:
     in memory it is there once, but all work on the document would meet it again.
     """
+    if text.count("%TAG") > _MOST_TAGS:
+        raise yaml.YAMLError(f"it has more than {_MOST_TAGS} directives")
     # The composer recurses, libyaml's without a limit, so that a text of brackets would end the process. The number of
     # opening and separating characters bounds depth and size, so most texts need no further check.
     if "*" in text or signs(text) > _MOST_LEVELS:

@@ -1,5 +1,6 @@
 """The client certificates of kubelets: when they have expired, and what kubeadm issues instead."""
 
+import base64
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -28,6 +29,14 @@ def test_certificate_has_expired_when_its_time_is_over(days: float, expired: boo
     "printed", ["", "no such file", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "x" * 100_000]
 )
 def test_what_is_not_a_certificate_counts_as_none(printed: str) -> None:
+    assert not has_expired(printed, NOW)
+
+
+def test_certificate_of_a_year_that_does_not_exist_counts_as_none() -> None:
+    """The node chooses it."""
+    lines = certificate(datetime(2051, 5, 6, tzinfo=UTC)).splitlines()
+    body = base64.b64decode("".join(lines[1:-1])).replace(b"20510506", b"00000506")
+    printed = "\n".join([lines[0], base64.b64encode(body).decode(), lines[-1]])
     assert not has_expired(printed, NOW)
 
 

@@ -184,10 +184,13 @@ def test_folder_is_set_for_either_version_of_containerds_configuration() -> None
 
 
 INLINE = '[plugins."io.containerd.grpc.v1.cri".registry.mirrors."a"]\nendpoint = ["http://b"]\n'
+NUMBER = f'[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = 0x{"f" * 5000}\n'
 FOLDER = '[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "{}"\n'
 
 
-@pytest.mark.parametrize("patch", [INLINE, INLINE.replace("grpc.v1.cri", "cri.v1.images"), FOLDER.format("/etc/other")])
+@pytest.mark.parametrize(
+    "patch", [INLINE, INLINE.replace("grpc.v1.cri", "cri.v1.images"), FOLDER.format("/etc/other"), NUMBER]
+)
 def test_patch_that_contradicts_the_mirrors_is_reported(patch: str) -> None:
     check_containerd_patches({"containerdConfigPatches": [patch]})
     with pytest.raises(InvalidSpec) as refusal:

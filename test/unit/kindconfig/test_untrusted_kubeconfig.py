@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capk.kindconfig import kubeconfigfields
 from capk.kindconfig.kubeconfig import BadKubeconfig, Kubeconfig, parse, read_kubeconfig, render, server_url
 from capk.kindconfig.yamlio import dump
 from test.unit.characters import texts
@@ -32,10 +33,10 @@ def pem(key: Any, form: Any = PKCS8, encryption: Any = None) -> str:
     return key.private_bytes(forms.Encoding.PEM, form, encryption or forms.NoEncryption()).decode()
 
 
-def certificate(key: Any = KEY) -> str:
+def certificate(key: Any = KEY, expiry: datetime = EXPIRY) -> str:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes-admin")])
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(BEGIN).not_valid_after(EXPIRY)
+    builder = builder.serial_number(1).not_valid_before(BEGIN).not_valid_after(expiry)
     built = builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
     return built.public_bytes(forms.Encoding.PEM).decode()
 
@@ -208,10 +209,40 @@ def test_key_that_is_not_the_one_of_the_certificate_is_refused(key: str | Callab
     refused(admin_conf({**LOGIN, "client-key-data": b64(text)}), why)
 
 
+def dsa_key(form: str) -> str:
+    """Return a key for DSA; only its algorithm and its size are right."""
+    number = b"\x02\x82\x06\x00" + b"\x7f" * 1536
+    parameters = b"\x30\x82\x12\x0c" + 3 * number
+    algorithm = b"\x30\x82\x12\x19\x06\x07\x2a\x86\x48\xce\x38\x04\x01" + parameters
+    body = b"\x02\x01\x00" + algorithm + b"\x04\x82\x06\x04" + number
+    lines = base64.encodebytes(b"\x30\x82" + len(body).to_bytes(2, "big") + body).decode()
+    return f"-----BEGIN {form}PRIVATE KEY-----\n{lines}-----END {form}PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("key", [dsa_key(""), dsa_key("DSA "), pem(KEY) + dsa_key("")])
+def test_key_of_another_algorithm_is_not_even_loaded(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key for DSA of a few kilobytes takes half a minute, in which nothing else happens."""
+    monkeypatch.setattr(kubeconfigfields, "load_pem_private_key", lambda *_, **__: pytest.fail("it was loaded"))
+    refused(admin_conf({**LOGIN, "client-key-data": b64(key)}), "not an RSA, EC or Ed25519 key of a supported size")
+
+
 def test_more_than_sixteen_certificates_are_refused() -> None:
     parse(dump(admin_conf({**LOGIN, "client-certificate-data": b64(CERTIFICATE * 16)})))
     refused(admin_conf({**LOGIN, "client-certificate-data": b64(CERTIFICATE * 17)}), "more than 16 certificates")
     refused(admin_conf(cluster={"certificate-authority-data": b64(CERTIFICATE * 17)}), "more than 16 certificates")
+
+
+def test_certificate_of_a_year_that_does_not_exist_is_refused() -> None:
+    lines = certificate(expiry=datetime(2051, 5, 6, tzinfo=UTC)).splitlines()
+    body = base64.b64decode("".join(lines[1:-1])).replace(b"20510506", b"00000506")
+    text = "\n".join([lines[0], base64.b64encode(body).decode(), lines[-1]])
+    refused(
+        admin_conf({**LOGIN, "client-certificate-data": b64(text)}), "client-certificate-data of the kubeconfig is not"
+    )
+    refused(
+        admin_conf(cluster={"certificate-authority-data": b64(text)}),
+        "certificate-authority-data of the kubeconfig is not",
+    )
 
 
 def test_text_of_any_size_is_refused_before_it_is_read() -> None:

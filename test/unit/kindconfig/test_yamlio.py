@@ -74,3 +74,11 @@ def test_text_that_holds_very_much_is_refused_before_its_values_are_made(part, m
     text = part * 40_000 if part.endswith(("\n", " ")) else f"[{part * 40_000}]"
     with pytest.raises(yaml.YAMLError):
         yamlio.load_texts(text)
+
+
+def test_directives_that_are_compared_with_each_other_are_refused_before_they_are_read(monkeypatch):
+    """libyaml takes seconds for those that fit into a patch, and each reconcile reads the patches of its object."""
+    monkeypatch.setattr(yaml, "load", lambda *_, **__: pytest.fail("it was read"))
+    directives = "".join(f"%TAG !{number}! x\n" for number in range(5000))
+    with pytest.raises(yaml.YAMLError, match="more than 16 directives"):
+        yamlio.load_texts(f"{directives}---\na: b\n")
