@@ -58,7 +58,7 @@ class Request:
         """Return the document of the response, or raise the ApiError for its status."""
         try:
             document = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if 200 <= status < 300:
             if isinstance(document, dict):

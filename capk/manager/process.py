@@ -22,6 +22,7 @@ from capk.manager.engines import CommandsAt
 from capk.manager.handlers import handlers, kopf_settings
 from capk.runtime import logs
 from capk.runtime.metrics import Metrics
+from capk.runtime.nesting import allow_deep_documents
 from capk.runtime.openfiles import raise_open_files
 from capk.runtime.probes import Check, HealthServer, StartupCheck, moving_queue
 from capk.runtime.tasks import supervised
@@ -40,6 +41,7 @@ async def run_provider(settings: Settings, *, commands: CommandsAt | None = None
     """
     logs.configure(format=settings.log_format.value, level=settings.log_level)
     raise_open_files()
+    allow_deep_documents()
     settings = _with_private_work_dir(settings)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
