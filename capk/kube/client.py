@@ -31,8 +31,10 @@ _MOST_IN_FLIGHT: Final = 8
 keeps for it. Eight keep this process busy."""
 _READ_ATTEMPTS: Final = 4
 _READ_SECONDS: Final = 45.0
-PAGE_SIZE: Final = 100
-"""Objects per page of a list. The memory of larger ones does not come back: it remains between what is kept of them."""
+PAGE_SIZE: Final = 20
+"""Objects per page of a list. Everyone who may create Secrets may create hundreds with our label, of a megabyte each,
+and reading a page takes three times its size. What larger pages take does not come back: it remains between what is
+kept."""
 _WATCH_SECONDS: Final = 240
 """How long the server keeps a watch. A connection that died without a word is noticed a little later."""
 _WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 30, sock_connect=30)
@@ -196,7 +198,7 @@ class KubeClient:
         except TimeoutError:
             # The server has not ended the watch in its time.
             return
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
             cause = f"the watch broke off: {str(error) or type(error).__name__}"
             raise Unreachable(request.verb, request.subject, 0, cause) from error
 

@@ -23,6 +23,9 @@ from capk.kube.client import PAGE_SIZE
 from capk.manager.application import Application
 from capk.settings import Settings
 
+NO_FINALIZER: Final = "no finalizer"
+"""kopf removes this one from every object that it watches (K13). Its default is that of all other operators that use
+kopf, whose objects would go without them. The API server stores no finalizer with a space."""
 _IDLE_SECONDS: Final = 0.2
 """How long kopf keeps the latest event of an object, with the worker that handled it. With 0, its workers spin."""
 
@@ -99,6 +102,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.persistence.diffbase_storage = _NothingRemembered()
+    chosen.persistence.finalizer = NO_FINALIZER
     chosen.peering.standalone = True
     chosen.networking.request_timeout = 30
     # About five minutes in total, so that a rollout of the API server does not end the process (K29).

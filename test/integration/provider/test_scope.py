@@ -3,12 +3,19 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import kopf
 import pytest
 
-from capk.api.names import KIND_CLUSTERS, MANAGED_BY_ANNOTATION, SECRETS, WATCH_FILTER_LABEL
+from capk.api.names import (
+    KIND_CLUSTERS,
+    MANAGED_BY_ANNOTATION,
+    SECRET_CLUSTER_LABEL,
+    SECRETS,
+    WATCH_FILTER_LABEL,
+)
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from test.integration.api import Api
+from test.integration.api import Api, eventually
 from test.integration.provider.journeys import SHORT_PERIODS, Place, SwitchableKind, standalone, unchanged
 from test.integration.provider_process import ProviderProcess
 
@@ -81,6 +88,28 @@ def test_two_namespaces_with_one_cluster_name_share_nothing(
     second.await_condition("dev")
     assert second.kind_cluster("dev").uid != uid
     assert first.find(SECRETS, "dev-config") is None
+
+
+@pytest.mark.rule("K13")
+def test_finalizer_of_another_operator_that_uses_kopf_stays(quick_place: Place) -> None:
+    """kopf has one for all of its operators, and removes it where it needs none."""
+    theirs = kopf.OperatorSettings().persistence.finalizer
+    cluster, name = standalone("shared"), "shared-copy"
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": {SECRET_CLUSTER_LABEL: name}}}
+    for document in (cluster, secret):
+        document["metadata"]["finalizers"] = [theirs]
+        quick_place.create(document)
+    quick_place.await_condition("shared")
+    for resource, found in ((KIND_CLUSTERS, "shared"), (SECRETS, name)):
+        unchanged(lambda: quick_place.get(resource, found)["metadata"]["finalizers"], 2)  # noqa: B023
+        assert theirs in quick_place.get(resource, found)["metadata"]["finalizers"]
+
+    for resource, found in ((KIND_CLUSTERS, "shared"), (SECRETS, name)):
+        quick_place.delete(resource, found)
+    quick_place.patch(SECRETS, name, {"metadata": {"finalizers": None}})
+    eventually(lambda: quick_place.get(KIND_CLUSTERS, "shared")["metadata"]["finalizers"] == [theirs])
+    quick_place.patch(KIND_CLUSTERS, "shared", {"metadata": {"finalizers": None}})
+    quick_place.await_gone("shared")
 
 
 @pytest.mark.rule("C6")
