@@ -190,7 +190,7 @@ SHAPES: Final = (
     ),
 )
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 """Control characters such as line breaks and the beginning of escape sequences, and marks of the writing direction."""
 _BREAK: Final = re.compile(r"(\r?\n|\\{1,7}n)")
 """The end of a line, also in text that is quoted in JSON."""

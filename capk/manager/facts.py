@@ -27,6 +27,7 @@ from capk.workload.health import Health
 
 _MOST_OF_A_KUBECONFIG: Final = 64 * 1024
 _AUTHORITY: Final = re.compile(rb"certificate-authority-data: *([A-Za-z0-9+/=]{1,16384})")
+_REASONS: Final = frozenset(map(str, names.Reason))
 _LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """A port published on all addresses of this machine is reached on the loopback address."""
 _ALWAYS_CERTIFIED: Final = "kubernetes"
@@ -184,9 +185,10 @@ def _pem(encoded: str) -> str:
 
 
 def ready_reason(raw: Mapping[str, Any]) -> str:
-    """Return the reason of the Ready condition of a KINDCluster."""
+    """Return the reason of the Ready condition of a KINDCluster; Unknown for one that is none of ours."""
     ready = find((raw.get("status") or {}).get("conditions") or (), names.Condition.READY)
-    return str(ready["reason"]) if ready else str(names.Reason.UNKNOWN)
+    # Whoever may write a status could make a series of metrics for each text.
+    return str(ready["reason"]) if ready and ready["reason"] in _REASONS else str(names.Reason.UNKNOWN)
 
 
 def secret_facts(projected: Mapping[str, Any]) -> SecretFacts:

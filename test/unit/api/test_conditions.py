@@ -156,7 +156,7 @@ def test_time_of_a_transition_that_someone_has_written_is_a_time_or_none(text: o
     assert transition_time({"type": "Ready"}) is None
 
 
-@pytest.mark.parametrize("control", ["\n", "\r\n", "\x1b[2J", "\x1b]0;title\x07", "\x9b", "\u2028", "\u202e"])
+@pytest.mark.parametrize("control", ["\n", "\r\n", "\x1b[2J", "\x1b]0;title\x07", "\x9b", "\u2028", "\u202e", "\u061c"])
 def test_message_is_one_line_that_does_not_control_a_terminal(control: str) -> None:
     said = fit_message(f"{control}refused: a{control}b{control}")
     assert said.startswith(("refused: a", "[2J", "]0;title"))

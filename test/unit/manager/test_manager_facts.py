@@ -9,7 +9,15 @@ from capk.api.endpoint import EndpointMode
 from capk.errors import AddressTaken, NamesNotResolved
 from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig
-from capk.manager.facts import failure_of, health_facts, health_target, project_secret, secret_facts, version_note
+from capk.manager.facts import (
+    failure_of,
+    health_facts,
+    health_target,
+    project_secret,
+    ready_reason,
+    secret_facts,
+    version_note,
+)
 from capk.plan.facts import EngineFacts, HealthFacts
 from capk.plan.policy import Policy
 from capk.workload.connection import Target
@@ -137,3 +145,14 @@ def test_secret_with_a_null_under_a_key_is_as_one_with_nothing_there():
     metadata = {"name": "dev-config", "namespace": "default", "uid": "u", "resourceVersion": "1"}
     null, empty = (project_secret({"metadata": metadata, "data": {"config": value}}) for value in (None, ""))
     assert null == empty
+
+
+@pytest.mark.parametrize(("reason", "counted"), [("Provisioned", "Provisioned"), ("SomethingElse", "Unknown")])
+def test_only_reasons_of_the_provider_are_counted(reason: str, counted: str) -> None:
+    """Others may write a status, and each text would be a series of its own."""
+    ready = {"type": "Ready", "status": "True", "reason": reason, "message": ""}
+    assert ready_reason({"status": {"conditions": [ready]}}) == counted
+
+
+def test_object_without_a_status_is_counted_as_unknown() -> None:
+    assert ready_reason({}) == "Unknown"

@@ -95,7 +95,9 @@ def test_unknown_format_or_level_is_refused(format: str, level: str, stream: io.
 FORGED = "2026-01-01 00:00:00,000 ERROR   capk.kube: all clusters were deleted"
 
 
-@pytest.mark.parametrize("control", ["\n", "\r\n", "\x1b[2K\x1b[1A", "\x9b2J", "\u2028", "\x1b]0;title\x07", "\u202e"])
+@pytest.mark.parametrize(
+    "control", ["\n", "\r\n", "\x1b[2K\x1b[1A", "\x9b2J", "\u2028", "\x1b]0;title\x07", "\u202e", "\u200f"]
+)
 def test_what_others_write_is_neither_a_line_of_its_own_nor_controls_the_terminal(
     control: str, stream: io.StringIO
 ) -> None:
