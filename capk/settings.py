@@ -219,14 +219,14 @@ def checked(flag: str, parse: Callable[[str], T], text: str) -> T:
 
 
 def socket_address(text: str) -> tuple[str, int]:
-    """Return host and port of `host:port`, `[IPv6]:port`, or `:port`, which means every address of the machine.
+    """Return host and port of `host:port`, `[IPv6]:port`, or `:port`: an empty host is every address of the machine.
 
     Raises ValueError; its message gives the accepted forms.
     """
     match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]*):([0-9]{1,5})", text, re.ASCII)
     if match is None or int(match[2]) > 65535:
         raise ValueError(f"{text!r} is not a valid address; use for example :9440 or 127.0.0.1:9440")
-    return match[1].strip("[]") or "0.0.0.0", int(match[2])
+    return match[1].strip("[]"), int(match[2])
 
 
 def paths(text: str) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ or the container engine is unavailable: a restart would interrupt running creati
 """
 
 import asyncio
+import errno
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -166,7 +168,10 @@ class HealthServer:
         self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen and return the port; the system chooses one for 0. Raises OSError if the port is taken."""
+        """Listen and return the port. Raises OSError if the port is taken.
+
+        host: empty for all addresses of the machine. port: 0 lets the system choose one.
+        """
         self._runner = runner = web.AppRunner(
             self._app,
             access_log=None,
@@ -175,8 +180,11 @@ class HealthServer:
             keepalive_timeout=_IDLE_SECONDS,
         )
         await runner.setup()
-        accept = partial(_accept, runner)
-        self._listening = await asyncio.get_running_loop().create_server(accept, host, port)
+        accept, loop = partial(_accept, runner), asyncio.get_running_loop()
+        if host:
+            self._listening = await loop.create_server(accept, host, port)
+        else:
+            self._listening = await loop.create_server(accept, sock=_on_all_addresses(port))
         return int(self._listening.sockets[0].getsockname()[1])
 
     @property
@@ -192,6 +200,18 @@ class HealthServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+
+def _on_all_addresses(port: int) -> socket.socket:
+    """Return a socket that listens on all addresses: a pod may have an IPv6 address only. Raises OSError."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            # The machine knows IPv6, but it is switched off.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+    return socket.create_server(("", port))
 
 
 def _accept(runner: web.AppRunner) -> asyncio.Protocol:

@@ -165,7 +165,7 @@ def test_half_a_second_is_not_zero_for_a_command_that_counts_seconds():
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        (":9440", ("0.0.0.0", 9440)),
+        (":9440", ("", 9440)),
         ("127.0.0.1:0", ("127.0.0.1", 0)),
         ("[::1]:8080", ("::1", 8080)),
         ("localhost:1", ("localhost", 1)),

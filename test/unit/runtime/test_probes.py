@@ -1,5 +1,8 @@
 import asyncio
+import errno
+import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,6 +17,15 @@ from capk.runtime.probes import (
     WatchLag,
     moving_queue,
 )
+
+
+def local_addresses() -> list[str]:
+    """The loopback addresses of this machine, which may have IPv6 switched off."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return ["127.0.0.1"]
+    return ["127.0.0.1", "[::1]"]
 
 
 class Clock:
@@ -118,6 +130,54 @@ async def test_metrics_are_served_in_prometheus_format(session: aiohttp.ClientSe
 
 async def test_stop_without_start_does_nothing() -> None:
     await HealthServer(live={}, ready={}).stop()
+
+
+@pytest.mark.parametrize("host", local_addresses())
+async def test_without_a_host_it_answers_at_addresses_of_both_families(
+    session: aiohttp.ClientSession, host: str
+) -> None:
+    """The kubelet asks at the address of the pod, which is one of IPv6 in some clusters."""
+    server = HealthServer(live={}, ready={})
+    port = await server.start("", 0)
+    try:
+        async with session.get(f"http://{host}:{port}/healthz") as answer:
+            assert answer.status == 200
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("has_ipv6", [True, False])
+async def test_machine_without_ipv6_is_listened_on_too(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, has_ipv6: bool
+) -> None:
+    """It may know IPv6, but have it switched off."""
+    create = socket.create_server
+
+    def refused(address: tuple[str, int], **options: Any) -> socket.socket:
+        if options.get("family") == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return create(address, **options)
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: has_ipv6)
+    monkeypatch.setattr(socket, "create_server", refused)
+    server = HealthServer(live={}, ready={})
+    port = await server.start("", 0)
+    try:
+        async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+            assert answer.status == 200
+    finally:
+        await server.stop()
+
+
+async def test_port_that_is_taken_on_all_addresses_is_an_error() -> None:
+    first, second = HealthServer(live={}, ready={}), HealthServer(live={}, ready={})
+    port = await first.start("", 0)
+    try:
+        with pytest.raises(OSError, match="in use"):
+            await second.start("", port)
+    finally:
+        await second.stop()
+        await first.stop()
 
 
 async def test_taken_port_is_an_error() -> None:
