@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
+from capk.api.names import MACHINE_CONTAINER_LABEL
 from capk.engine import command, departures, info, inspection
 from capk.engine.enginecli import EngineCli, UnreadableAnswer
 from capk.engine.info import EngineInfo, UnreadableInfo
@@ -130,16 +131,23 @@ class Containers:
             raise UnreadableAnswer([*(self.command or ()), "run"], "it is not a container id")
         return container
 
-    async def create_volume(self, label: str) -> str:
-        """Create a volume with a label, and return its name. Also raises UnreadableAnswer."""
-        output = await self._cli.query("volume", "create", "--label", f"{label}=true")
+    async def create_volume(self, node: str, machine: str) -> str:
+        """Create a volume for a node, and return its name. Also raises UnreadableAnswer.
+
+        node: its name, which is a label of the volume, as with kind. machine: value of its container's label.
+        """
+        labels = ("--label", f"{node}=true", "--label", f"{MACHINE_CONTAINER_LABEL}={machine}")
+        output = await self._cli.query("volume", "create", *labels)
         if not inspection.NAME.fullmatch(volume := output.stdout.strip()):
             raise UnreadableAnswer([*(self.command or ()), "volume create"], "it is not the name of a volume")
         return volume
 
-    async def remove_volumes(self, label: str) -> None:
-        """Remove the volumes with a label that no container uses; missing ones are fine."""
-        filters = ("--filter", f"label={label}", "--filter", "dangling=true")
+    async def remove_volumes(self, machine: str) -> None:
+        """Remove the volumes of a machine that no container uses; missing ones are fine.
+
+        The name of the node would not prove whose they are: anyone may have a volume with such a label.
+        """
+        filters = ("--filter", f"label={MACHINE_CONTAINER_LABEL}={machine}", "--filter", "dangling=true")
         output = await self._cli.query("volume", "ls", *filters, "--quiet")
         volumes = [volume for volume in output.stdout.split() if inspection.NAME.fullmatch(volume)]
         if volumes:

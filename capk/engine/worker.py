@@ -112,7 +112,7 @@ class WorkerNodes:
             worker.machine,
             worker.image or cluster.sibling.image,
             worker.mounts,
-            await self._containers.create_volume(worker.node) if engine == "podman" else "",
+            await self._containers.create_volume(worker.node, worker.machine) if engine == "podman" else "",
         )
         arguments = workerflags.run_arguments(engine, container, cluster.sibling, has_ipv6=cluster.template.has_ipv6)
         try:

@@ -48,12 +48,12 @@ class WorkerCalls:
         """Pull an image."""
         await self._ask("pull")
 
-    async def create_volume(self, label: str) -> str:
+    async def create_volume(self, node: str, machine: str) -> str:
         """Create a volume; only podman needs it."""
         await self._ask("volume")
-        return label
+        return f"{node}-{machine}"
 
-    async def remove_volumes(self, label: str) -> None:
+    async def remove_volumes(self, machine: str) -> None:
         """Remove volumes; only podman needs it."""
         await self._ask("volume")
 

@@ -137,7 +137,7 @@ class Workers:
             pause = LISTING_SECONDS
         if self._containers.engine == "podman":
             # Those of a container that was never created; podman keeps named volumes.
-            await self._containers.remove_volumes(request.node)
+            await self._containers.remove_volumes(request.machine)
         return nodes
 
     async def _clean_up(self, request: AddWorker, control_plane: str, container_id: str) -> None:

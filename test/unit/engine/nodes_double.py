@@ -72,12 +72,12 @@ class NodesDouble(Containers):
     async def pull(self, image: str) -> None:
         await self._do(f"pull {image}")
 
-    async def create_volume(self, label: str) -> str:
-        await self._do(f"create volume {label}")
+    async def create_volume(self, node: str, machine: str) -> str:
+        await self._do(f"create volume {node} {machine}")
         return "a-volume"
 
-    async def remove_volumes(self, label: str) -> None:
-        await self._do(f"remove volumes {label}")
+    async def remove_volumes(self, machine: str) -> None:
+        await self._do(f"remove volumes {machine}")
 
     async def run_node(self, arguments: Sequence[str], variables: Mapping[str, str]) -> str:
         self.arguments, self.variables = list(arguments), dict(variables)

@@ -1132,18 +1132,20 @@ class TestWorkers:
             await containers.pull("--all-tags")
         assert docker.calls == [["pull", "kindest/node:v9"]]
 
-    async def test_volume_has_a_label_by_which_it_is_removed(self, tmp_path):
+    async def test_volume_is_removed_by_the_id_of_its_machine_and_not_by_the_name_of_a_node(self, tmp_path):
+        """Volumes of someone else may be labelled with any name, and hold what nobody can restore."""
         podman = Engine(tmp_path, "podman")
         podman.says("volume", "a-volume\n")
-        assert await podman.containers.create_volume("dev-w1") == "a-volume"
-        await podman.containers.remove_volumes("dev-w1")
+        assert await podman.containers.create_volume("dev-w1", "m-1") == "a-volume"
+        await podman.containers.remove_volumes("m-1")
+        machine = "kind.infrastructure.cluster.x-k8s.io/machine=m-1"
         assert podman.calls == [
-            ["volume", "create", "--label", "dev-w1=true"],
-            ["volume", "ls", "--filter", "label=dev-w1", "--filter", "dangling=true", "--quiet"],
+            ["volume", "create", "--label", "dev-w1=true", "--label", machine],
+            ["volume", "ls", "--filter", f"label={machine}", "--filter", "dangling=true", "--quiet"],
             ["volume", "rm", "a-volume"],
         ]
 
     async def test_volume_without_a_usable_name_is_refused(self, docker, containers):
         docker.says("volume", "--force\n")
         with pytest.raises(UnreadableAnswer, match="name of a volume"):
-            await containers.create_volume("dev-w1")
+            await containers.create_volume("dev-w1", "m-1")

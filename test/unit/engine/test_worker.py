@@ -101,7 +101,7 @@ def test_image_is_pulled_only_if_the_engine_lacks_it() -> None:
 def test_podman_gets_a_volume_and_full_names() -> None:
     engine = NodesDouble("podman")
     join(engine, image="mine:v1")
-    assert "create volume rec-w1" in engine.steps
+    assert "create volume rec-w1 m-1" in engine.steps
     assert "a-volume:/var:suid,exec,dev" in engine.arguments
     assert engine.arguments[-1] == "docker.io/library/mine:v1"
 

@@ -342,7 +342,7 @@ def test_volume_of_a_container_that_never_was_goes_with_podman(tmp_path: Path) -
     place.engine.failing["run"] = failed()
     with pytest.raises(CommandError):
         place.add()
-    assert place.engine.steps[-1] == "remove volumes rec-w1"
+    assert place.engine.steps[-1] == "remove volumes m-1"
 
 
 @pytest.mark.parametrize(("goal", "kept"), [(Goal.JOINED, True), (Goal.LEFT, False)])
