@@ -2,14 +2,14 @@
 
 A single rename creates a complete directory, and another one removes it after its processes have stopped. So only one
 creation can claim a name, and a creation or deletion that is killed at any instant leaves a cluster that `delete`
-removes. Listing has to be quick, so imports that it does not need are local.
+removes. Listing has to be quick, so imports that it does not need are local, and the classes here are written by hand:
+the import of `dataclasses` is a third of the time of a call.
 """
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ LOAD_BALANCER = "external-load-balancer"
 _STATE = "cluster.json"
 
 
-@dataclass
 class Node:
     """Represents a node container.
 
@@ -38,30 +37,43 @@ class Node:
     container_labels: beside those of kind.
     """
 
-    name: str
-    role: str
-    image: str
-    running: bool = True
-    started_at: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    ports: Sequence[Mapping[str, Any]] = ()
-    mounts: Sequence[str] = ()
-    born: str = ""
-    container_labels: Mapping[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        name: str,
+        role: str,
+        image: str,
+        running: bool = True,
+        started_at: str = "",
+        labels: Mapping[str, str] | None = None,
+        ports: Sequence[Mapping[str, Any]] = (),
+        mounts: Sequence[str] = (),
+        born: str = "",
+        container_labels: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.role = role
+        self.image = image
+        self.running = running
+        self.started_at = started_at
+        self.labels = labels or {}
+        self.ports = ports
+        self.mounts = mounts
+        self.born = born
+        self.container_labels = container_labels or {}
 
 
-@dataclass
 class Cluster:
     """A cluster and its state on disk.
 
     instant: has no processes, and is otherwise like other clusters.
     """
 
-    directory: Path
-    name: str
-    uid: str
-    instant: bool
-    nodes: list[Node]
+    def __init__(self, directory: Path, name: str, uid: str, instant: bool, nodes: list[Node]) -> None:
+        self.directory = directory
+        self.name = name
+        self.uid = uid
+        self.instant = instant
+        self.nodes = nodes
 
     @property
     def home(self) -> Path:
@@ -129,7 +141,7 @@ class Cluster:
 
     def save(self) -> None:
         """Write the state, and replace the old one atomically."""
-        state = {"name": self.name, "uid": self.uid, "instant": self.instant, "nodes": [asdict(n) for n in self.nodes]}
+        state = {"name": self.name, "uid": self.uid, "instant": self.instant, "nodes": [vars(n) for n in self.nodes]}
         write_private(self.directory / _STATE, json.dumps(state).encode())
         ids = (f"{self.container_id(node)}\n" for node in self.nodes)
         write_private(self.directory / listing.CONTAINERS, "".join(ids).encode())

@@ -45,6 +45,12 @@ def test_calls_of_the_engine_load_neither_yaml_nor_asyncio() -> None:
     assert not {"asyncio", "yaml", "tomllib"} & set(loaded)
 
 
+def test_most_frequent_call_of_the_engine_loads_no_dataclasses() -> None:
+    code = "import sys; from capkdev.fakekind import cli, engine; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"dataclasses", "inspect"} & set(loaded)
+
+
 @pytest.mark.parametrize(
     ("variables", "is_elsewhere"),
     [
