@@ -1,13 +1,13 @@
 """Announces transitions of conditions as log lines, Events and metrics."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from capk.api.conditions import find
 from capk.api.names import Condition
 from capk.kube.recorder import EventRecorder
-from capk.plan.events import event_of, warning_of
+from capk.plan.events import Event, event_of, warning_of
 from capk.plan.status import UNEVENTFUL, transitions
 from capk.runtime.metrics import Metrics
 
@@ -21,10 +21,16 @@ class Announcer:
         self._recorder = recorder
         self._metrics = metrics
 
-    async def announce(self, raw: Mapping[str, Any], previous: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+    async def announce(
+        self,
+        raw: Mapping[str, Any],
+        previous: Mapping[str, Any],
+        status: Mapping[str, Any],
+        events: Iterable[Event] = (),
+    ) -> None:
         """Announce the transitions from a previous object to a status, and the warnings of that status.
 
-        raw: the object as it is stored now.
+        raw: the object as it is stored now. events: what the status reports beside its conditions.
         """
         before = (previous.get("status") or {}).get("conditions") or ()
         after = status.get("conditions") or ()
@@ -33,6 +39,9 @@ class Announcer:
         for condition in after:
             if warning := warning_of(find(before, condition["type"]), condition):
                 await self._recorder.record(raw, *warning)
+        for event in events:
+            log.log(logging.WARNING if event.type == "Warning" else logging.INFO, "%s: %s", event.reason, event.message)
+            await self._recorder.record(raw, *event)
 
     async def _announce(self, raw: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
         """Log a change of a condition, and record an Event if it is worth one."""

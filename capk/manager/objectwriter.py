@@ -1,7 +1,7 @@
 """Writes finalizers, annotations, spec and status of an object, guarded by its version; nothing if nothing differs."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,6 +13,7 @@ from capk.errors import ApiError, NotFound
 from capk.kube.jsonpatches import metadata_patch, status_patch
 from capk.kube.protocol import KubeApi
 from capk.manager.announcer import Announcer
+from capk.plan.events import Event
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +72,9 @@ class ObjectWriter:
         return raw
 
     async def write_status(
-        self, resource: Resource, raw: Mapping[str, Any], status: Mapping[str, Any]
+        self, resource: Resource, raw: Mapping[str, Any], status: Mapping[str, Any], events: Iterable[Event] = ()
     ) -> Mapping[str, Any]:
-        """Write the whole status if it differs; return the updated object."""
+        """Write the whole status if it differs, and record these Events with it; return the updated object."""
         patch = status_patch(raw, status)
         if patch is None:
             return raw
@@ -82,7 +83,7 @@ class ObjectWriter:
             resource, metadata.get("namespace"), metadata["name"], patch, subresource="status"
         )
         self._written(resource, metadata, answer)
-        await self._announcer.announce(answer, raw, status)
+        await self._announcer.announce(answer, raw, status, events)
         return answer
 
     def _written(self, resource: Resource, before: Mapping[str, Any], answer: Mapping[str, Any]) -> None:

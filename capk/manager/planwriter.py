@@ -119,7 +119,7 @@ class PlanWriter:
         if plan.status is None:
             return raw
         status = _for_stored_generation(plan.status, decided, Object(raw))
-        return await self._objects.write_status(self._resource, raw, status)
+        return await self._objects.write_status(self._resource, raw, status, plan.events)
 
     async def finish_deletion(self, raw: Mapping[str, Any], plan: Plan, record: Record) -> tuple[bool, bool]:
         """Delete the Secrets of an object whose kind cluster is gone, then remove its finalizer.

@@ -72,14 +72,24 @@ class PodFacts(Owned):
     @property
     def is_usable(self) -> bool:
         """Whether its engine can be asked."""
-        return self.is_ready and not (self.is_deleting or self.has_ended)
+        return self.is_ready and self.lives
+
+    @property
+    def lives(self) -> bool:
+        """Whether it runs, or will run: it has neither ended nor is it being deleted."""
+        return not (self.is_deleting or self.has_ended)
+
+    @property
+    def was_out_of_memory(self) -> bool:
+        """Whether its container has last ended because it needed more memory than its limit."""
+        return self.last[0] == _OOM_KILLED
 
     @property
     def state(self) -> str:
         """The same in one word, for a metric."""
         if self.is_usable:
             return "ready"
-        return "ending" if self.is_deleting or self.has_ended else "starting"
+        return "starting" if self.lives else "ending"
 
     @property
     def life(self) -> tuple[str, str, int]:
@@ -204,7 +214,8 @@ def engine_failure(engine: PodEngine, now: datetime) -> Failure | None:
         return None
     if pod.is_deleting:
         data = "" if pod.has_claim else " The data of the kind cluster goes with it."
-        return Failure(Reason.ENGINE_UNREACHABLE, f"{engine.title} of the engine is being deleted.{data}")
+        node = f" on node {pod.node}" if pod.node else ""
+        return Failure(Reason.ENGINE_UNREACHABLE, f"{engine.title} of the engine is being deleted{node}.{data}")
     if pod.has_ended:
         return Failure(Reason.ENGINE_UNREACHABLE, f"{engine.title} of the engine has ended{_colon(pod.why)}.")
     if pod.unscheduled:
@@ -234,7 +245,7 @@ def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failu
         return Failure(
             Reason.ENGINE_IMAGE_NOT_FOUND, f"{cause} Ask the administrator to correct the KINDEngineClass's image."
         )
-    if pod.last[0] == _OOM_KILLED:
+    if pod.was_out_of_memory:
         return Failure(Reason.OUT_OF_MEMORY, _out_of_memory(engine, pod))
     if reason == _CRASHING:
         last = f"{pod.last[0]}, exit code {pod.last[1]}" if pod.last[0] else ""
@@ -250,8 +261,13 @@ def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failu
 def _out_of_memory(engine: PodEngine, pod: PodFacts) -> str:
     limit = f" of {pod.memory}" if pod.memory else ""
     what = f"{engine.title} of the engine was ended because it needed more than its limit{limit} of memory."
+    return f"{what} {memory_remedy(pod)}"
+
+
+def memory_remedy(pod: PodFacts) -> str:
+    """Return how an engine gets more memory, and what that costs."""
     data = "continues with its data" if pod.has_claim else "loses its data"
-    return f"{what} Raise spec.engine.resources.memory and delete the Pod; the kind cluster then {data}."
+    return f"Raise spec.engine.resources.memory and delete the Pod; the kind cluster then {data}."
 
 
 def is_late(pod: PodFacts, now: datetime) -> bool:

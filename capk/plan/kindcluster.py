@@ -17,6 +17,7 @@ from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.dueoperation import read_when_due
 from capk.plan.duewrites import due_identity
 from capk.plan.engineclass import is_proven_own, not_allowed_status
+from capk.plan.engineevents import announce_engine
 from capk.plan.engineid import another_engine, released_engine
 from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, adoptable_as, has_left_nothing, ownership, was_completed
@@ -52,7 +53,7 @@ def decide(observed: Observed) -> Plan:
     """Return the next plan for a KINDCluster."""
     plan = next((plan for step in _STEPS if (plan := step(observed)) is not None), None)
     plan = drop_copied_claim(observed, plan or keep_running(observed))
-    return hold_move(observed, release_name(observed, release_engine(observed, plan)))
+    return announce_engine(observed, hold_move(observed, release_name(observed, release_engine(observed, plan))))
 
 
 def leave_to_others(observed: Observed) -> Plan | None:

@@ -9,6 +9,7 @@ from typing import Any
 from capk.api.names import Resource
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.ports import PortRange
+from capk.plan.events import Event
 from capk.plan.marks import Mark
 
 
@@ -335,6 +336,8 @@ class Plan:
     """Value of spec.providerID of a KINDMachine, stored after the annotations and before the status (C48)."""
     status: Mapping[str, Any] | None = None
     """The whole status, written only if it differs; None: no change."""
+    events: tuple[Event, ...] = ()
+    """Recorded if the status is written, which then shows the same: beside those of its conditions."""
     delete_secrets: Mapping[str, str] = field(default_factory=dict)
     """Secrets to delete: name -> observed uid."""
     remove_finalizer: bool = False

@@ -161,7 +161,9 @@ def _engine_status(observed: Observed) -> dict[str, Any] | None:
     if engine.facts is None:
         return {**stored, "className": observed.engine_class}
     pod = engine.facts.pod
-    placed = {"node": pod.node, "restarts": pod.restarts} if pod and pod.node else {}
+    # Where it runs, also while it goes with its object.
+    is_there = pod is not None and (pod.lives or observed.object.is_deleting)
+    placed = {"node": pod.node, "restarts": pod.restarts} if pod and pod.node and is_there else {}
     shown = {"pod": f"{engine.namespace}/{engine.name}", **placed}
     return {"className": observed.engine_class, **(shown if engine.facts.any else {})}
 
