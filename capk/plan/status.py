@@ -106,9 +106,7 @@ def machine_status(observed: MachineObserved, verdicts: Mapping[Condition, Verdi
     machine, now, infrastructure = observed.object, observed.now, observed.infrastructure
     before = list(machine.status.get("conditions") or ())
     unobserved = {part: UNKNOWN for part in _MACHINE_PARTS if find(before, part) is None}
-    in_pod = infrastructure.pod_engine if infrastructure else None
-    is_asked = infrastructure is not None and not (in_pod and in_pod.is_gone)
-    engine = _engine_verdict(infrastructure.engine) if infrastructure and is_asked else {}
+    engine = _verdict_of_its_engine(infrastructure) if infrastructure else {}
     after = _with_verdicts(before, unobserved | RUNS_FREELY | engine | dict(verdicts), machine.generation, now)
     summary = {Condition.READY: _machine_summary(observed, after)}
     status = {
@@ -126,6 +124,17 @@ def _engine_verdict(engine: EngineFacts, warning: str = "") -> dict[Condition, V
     if engine.failure is not None:
         return {Condition.ENGINE_AVAILABLE: false(engine.failure.reason, engine.failure.message)}
     return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS, warning)} if engine.answers else {}
+
+
+def _verdict_of_its_engine(infrastructure: Observed) -> dict[Condition, Verdict]:
+    """Return what a KINDMachine shows of its KINDCluster's engine; of one that is gone, what the KINDCluster shows."""
+    cluster, in_pod = infrastructure.object, infrastructure.pod_engine
+    if in_pod is None or not in_pod.is_gone:
+        return _engine_verdict(infrastructure.engine)
+    shown = find(cluster.conditions, Condition.ENGINE_AVAILABLE)
+    if shown is not None and shown["status"] == "False":
+        return {Condition.ENGINE_AVAILABLE: false(shown["reason"], shown.get("message", ""))}
+    return _pod_verdict(infrastructure, in_pod)
 
 
 def _pod_verdict(observed: Observed, engine: PodEngine) -> dict[Condition, Verdict]:
@@ -171,10 +180,13 @@ def _engine_status(observed: Observed) -> dict[str, Any] | None:
 def _machine_summary(observed: MachineObserved, conditions: Sequence[Mapping[str, Any]]) -> Verdict:
     """Return Ready of a KINDMachine: Unknown if its node has joined, and the engine cannot be asked about it.
 
-    False would let a MachineHealthCheck replace all workers, whose containers may well run.
+    False would let a MachineHealthCheck replace all workers, whose containers may well run, unless the engine is gone.
     """
     summary, engine = _summary(conditions, _MACHINE_PARTS), find(conditions, Condition.ENGINE_AVAILABLE)
-    is_unseen = engine is not None and engine["status"] == "False" and summary.reason == engine["reason"]
+    infrastructure = observed.infrastructure
+    is_gone = infrastructure is not None and infrastructure.pod_engine is not None and infrastructure.pod_engine.is_gone
+    is_engine = engine is not None and engine["status"] == "False" and summary.reason == engine["reason"]
+    is_unseen = is_engine and not is_gone
     return replace(summary, status="Unknown") if is_unseen and was_joined(observed) else summary
 
 
