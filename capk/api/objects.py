@@ -176,6 +176,12 @@ class OwnerCluster(Object):
         """spec.clusterNetwork: pods, services, serviceDomain, apiServerPort (C22)."""
         return self.spec.get("clusterNetwork") or {}
 
+    @property
+    def topology_workers(self) -> int:
+        """How many workers the MachineDeployments of spec.topology ask for; one that names no number counts as 1."""
+        workers = (self.spec.get("topology") or {}).get("workers") or {}
+        return sum(_replicas(one) for one in workers.get("machineDeployments") or ())
+
     def references(self, field: str, kind: str) -> str | None:
         """Return the name that `infrastructureRef` or `controlPlaneRef` gives, if it is of that kind."""
         reference = self.spec.get(field) or {}
@@ -195,8 +201,20 @@ class OwnerCluster(Object):
                 field: spec[field]
                 for field in ("paused", "clusterNetwork", "infrastructureRef", "controlPlaneRef")
                 if field in spec
-            },
+            }
+            | _topology(spec),
         }
+
+
+def _topology(spec: Mapping[str, Any]) -> dict[str, Any]:
+    workers = (spec.get("topology") or {}).get("workers") or {}
+    replicas = [{"replicas": _replicas(one)} for one in workers.get("machineDeployments") or ()]
+    return {"topology": {"workers": {"machineDeployments": replicas}}} if replicas else {}
+
+
+def _replicas(deployment: Mapping[str, Any]) -> int:
+    replicas = deployment.get("replicas")
+    return replicas if isinstance(replicas, int) else 1
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 status.engine holds what was announced: a status differs from the stored one once, whatever restarts in between.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from capk.api.conditions import find
+from capk.api.names import Condition
+from capk.plan.enginechanges import engine_warnings
 from capk.plan.enginepods import PodEngine, PodFacts, memory_remedy
 from capk.plan.events import Event
 from capk.plan.observed import Observed
@@ -15,6 +18,7 @@ from capk.plan.plan import Plan
 SCHEDULED: Final = "EngineScheduled"
 RESTARTED: Final = "EngineRestarted"
 LOST: Final = "EngineLost"
+WITH_WARNINGS: Final = "EngineWithWarnings"
 
 
 def announce_engine(observed: Observed, plan: Plan) -> Plan:
@@ -23,7 +27,8 @@ def announce_engine(observed: Observed, plan: Plan) -> Plan:
     if engine is None or engine.facts is None or plan.status is None:
         return plan
     stored, reported = observed.object.status.get("engine") or {}, plan.status.get("engine") or {}
-    return replace(plan, events=tuple(_events(observed, engine, stored, reported)))
+    events = (*_events(observed, engine, stored, reported), *_warnings(observed, plan.status))
+    return replace(plan, events=events)
 
 
 def _events(
@@ -38,6 +43,18 @@ def _events(
         yield Event("Normal", SCHEDULED, f"{engine.title} of the engine is on node {node}.")
     if pod is not None and node and pod.restarts > (stored.get("restarts") or 0):
         yield Event("Warning", RESTARTED, _restart(engine, pod))
+
+
+def _warnings(observed: Observed, status: Mapping[str, Any]) -> Iterator[Event]:
+    """Return the Events about warnings that the status shows for the first time, beside what is no news in it."""
+    before, after = (_message(one.get("conditions") or ()) for one in (observed.object.status, status))
+    for warning in engine_warnings(observed):
+        if warning in after and warning not in before:
+            yield Event("Warning", WITH_WARNINGS, warning)
+
+
+def _message(conditions: Sequence[Mapping[str, Any]]) -> str:
+    return str((find(conditions, Condition.ENGINE_AVAILABLE) or {}).get("message") or "")
 
 
 def _loss(observed: Observed, engine: PodEngine, node: str) -> str:

@@ -4,6 +4,7 @@ The kubelet, the scheduler and registries write the texts in them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -12,11 +13,13 @@ from capk.api import names
 from capk.api.names import Reason
 from capk.api.objects import Key, Object
 from capk.api.podengines import PodEngines
+from capk.api.quantities import RESOURCES, Amounts, parse
 from capk.diagnosis.failures import Failure
 from capk.redaction import one_line, redact
 
 ENGINE_CONTAINER: Final = "engine"
 MOST_OF_A_TEXT: Final = 512
+NOTHING: Final = Amounts(0, 0, 0)
 _MOST_LOOKED_AT: Final = 4096
 _IMAGE_TROUBLES: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
@@ -51,7 +54,8 @@ class PodFacts(Owned):
     has_ended: whether its containers never run again, as after an eviction; `why` then has the cause.
     unscheduled: the scheduler's message while no node has room; empty otherwise.
     waiting: why the container does not run: reason and message. last: reason and exit code of its last end.
-    container_id, restarts: another value is another life of the container. has_claim: whether its data outlives it.
+    container_id, restarts: another value is another life of the container. memory: its limit. requests: 0 where it
+    requests nothing, or in other units than ours. has_claim: whether its data outlives it.
     """
 
     created_at: datetime
@@ -67,6 +71,7 @@ class PodFacts(Owned):
     container_id: str = ""
     restarts: int = 0
     memory: str = ""
+    requests: Amounts = NOTHING
     has_claim: bool = False
 
     @property
@@ -183,6 +188,7 @@ def pod_facts(raw: Mapping[str, Any]) -> PodFacts:
         container_id=_text(container.get("containerID"), 128),
         restarts=_number(container.get("restartCount")),
         memory=_memory(pod),
+        requests=_requests(pod),
         has_claim=any(isinstance(volume, Mapping) and volume.get("persistentVolumeClaim") for volume in volumes),
     )
 
@@ -333,6 +339,17 @@ def _of_engine(containers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _memory(pod: Object) -> str:
     container = _of_engine(pod.spec.get("containers") or ())
     return _text(((container.get("resources") or {}).get("limits") or {}).get("memory"), 32)
+
+
+def _requests(pod: Object) -> Amounts:
+    requests = (_of_engine(pod.spec.get("containers") or ()).get("resources") or {}).get("requests") or {}
+
+    def of(name: str) -> int:
+        with suppress(ValueError):
+            return parse(name, requests.get(name, ""))
+        return 0
+
+    return Amounts(*map(of, RESOURCES))
 
 
 def _join(reason: Any, message: Any) -> str:

@@ -1,6 +1,7 @@
 """What a KINDCluster may ask of an engine in a Pod: resources, ports, networks. Pure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any, Final
 
@@ -45,15 +46,19 @@ def engine_amounts(
 
     Raises InvalidSpec if that is more than the class allows.
     """
-    needed = (engines.control_plane * control_planes + engines.worker * workers).by_name()
-    if engines.claim is not None:
-        needed[STORAGE] = 0
-    nodes = _nodes_need(control_planes, workers)
+    needed = needed_amounts(engines, control_planes, workers).by_name()
+    nodes = nodes_need(control_planes, workers)
     wanted = {name: _wanted(cluster, name, needed[name], nodes) for name in RESOURCES}
     for name, most in engines.most.by_name().items():
         if wanted[name] > most:
             _refuse(name, wanted[name], most, nodes=nodes, class_name=class_name, is_given=wanted[name] > needed[name])
     return Amounts(wanted[CPU], wanted[MEMORY], wanted[STORAGE])
+
+
+def needed_amounts(engines: PodEngines, control_planes: int, workers: int) -> Amounts:
+    """Return what so many nodes need of a Pod. Their disk is that of the volume, if there is one."""
+    needed = engines.control_plane * control_planes + engines.worker * workers
+    return needed if engines.claim is None else replace(needed, storage=0)
 
 
 def published_ports(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -94,7 +99,8 @@ def _refuse(name: str, wanted: int, most: int, *, nodes: str, class_name: str, i
     )
 
 
-def _nodes_need(control_planes: int, workers: int) -> str:
+def nodes_need(control_planes: int, workers: int) -> str:
+    """Return the beginning of a sentence about what so many nodes need."""
     nodes = f"{control_planes} control-plane node{'' if control_planes == 1 else 's'}"
     if workers:
         return f"{nodes} and {workers} worker{'' if workers == 1 else 's'} need"

@@ -4,7 +4,6 @@ An engine that is not there answers with nothing: all decisions are those for an
 kind cluster waits until its engine was created.
 """
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -12,7 +11,7 @@ from capk.api import names
 from capk.api.names import Condition, Reason, Resource
 from capk.api.podengines import PodEngines
 from capk.errors import InvalidSpec
-from capk.kindconfig.config import CONTROL_PLANE, with_control_planes
+from capk.plan.enginechanges import counts_to_create
 from capk.plan.engineclass import missing_class
 from capk.plan.engineobjects import (
     AUTHORITY,
@@ -25,7 +24,7 @@ from capk.plan.engineobjects import (
     engine_service,
 )
 from capk.plan.enginepods import EnginePodFacts, PodEngine, PodFacts
-from capk.plan.enginespec import engine_amounts, published_ports
+from capk.plan.enginespec import published_ports
 from capk.plan.observed import Observed
 from capk.plan.parts import ENGINE
 from capk.plan.plan import Create, EngineObject, EngineRemoval, Plan
@@ -90,7 +89,7 @@ def _prepare(observed: Observed, engine: PodEngine) -> Plan:
         failure = missing_class(observed.engine_class)
         return _report(observed, Condition.ENGINE_AVAILABLE, false(failure.reason, failure.message))
     try:
-        control_planes, workers = _counts(observed, offer, has_data=facts.claim is not None)
+        control_planes, workers = counts_to_create(observed, offer, has_data=facts.claim is not None)
         check_engine_spec(
             observed.object,
             offer,
@@ -143,37 +142,6 @@ def _objects(
     secret = engine_secret(cluster, **common, data=dict.fromkeys((AUTHORITY, CERTIFICATE, KEY), ""))
     volume = (EngineObject(names.VOLUME_CLAIMS, claim),) if claim else ()
     return EngineObject(names.SECRETS, secret, hosts), *volume, EngineObject(names.PODS, pod)
-
-
-def _counts(observed: Observed, offer: PodEngines, *, has_data: bool) -> tuple[int, int]:
-    """Return the numbers of control planes and workers that the engine has to have room for. Raises InvalidSpec.
-
-    Workers that have joined later do not keep an engine with data from coming back: it could not even lose them before.
-    """
-    try:
-        spec = with_control_planes(observed.object.spec, observed.wanted_control_planes)
-    except InvalidSpec:
-        spec = observed.object.spec
-    nodes = spec.get("nodes") or [{"role": CONTROL_PLANE}]
-    control_planes = sum(node.get("role", CONTROL_PLANE) == CONTROL_PLANE for node in nodes)
-    workers, joined = len(nodes) - control_planes, len(observed.workers.names)
-    while has_data and joined and not _fits(observed, offer, control_planes, workers + joined):
-        joined -= 1
-    return control_planes, workers + joined
-
-
-def _fits(observed: Observed, offer: PodEngines, control_planes: int, workers: int) -> bool:
-    """Return whether the engine may have the resources that so many nodes need."""
-    with suppress(InvalidSpec):
-        engine_amounts(
-            observed.object,
-            offer,
-            class_name=observed.engine_class,
-            control_planes=control_planes,
-            workers=workers,
-        )
-        return True
-    return False
 
 
 def _progress(observed: Observed, engine: PodEngine, objects: tuple[EngineObject, ...]) -> Verdict:

@@ -9,6 +9,7 @@ from capk.api.conditions import Status, find, set_condition
 from capk.api.names import KIND_CONFIGS, KIND_CONTROL_PLANES, PAUSED_ANNOTATION, Condition, Reason, Resource
 from capk.api.objects import Object, OwnerCluster
 from capk.diagnosis.failures import Failure
+from capk.plan.enginechanges import engine_warnings
 from capk.plan.enginepods import PodEngine, lost_engine
 from capk.plan.facts import EngineFacts, GoalFacts
 from capk.plan.machines import was_joined
@@ -147,7 +148,8 @@ def _pod_verdict(observed: Observed, engine: PodEngine) -> dict[Condition, Verdi
     if not observed.engine.answers:
         return _engine_verdict(observed.engine)
     stays = f"The engine is {engine.title}. `clusterctl move` cannot take it elsewhere, so an annotation blocks it."
-    return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS, " ".join(filter(None, (stays, _power(observed)))))}
+    warnings = (stays, _power(observed), *engine_warnings(observed))
+    return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS, " ".join(filter(None, warnings)))}
 
 
 def _power(observed: Observed) -> str:
