@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from capk.api.podengines import PodEngines
-from capk.api.quantities import MEMORY, parse, text
+from capk.api.quantities import MEMORY, RESOURCES, parse, text
 from capk.errors import InvalidSpec
 from capk.kindconfig.config import CONTROL_PLANE, with_control_planes
 from capk.plan.enginepods import PodEngine, PodFacts
-from capk.plan.enginespec import engine_amounts, needed_amounts, nodes_need
+from capk.plan.enginespec import POWER_STATE, check_engine_spec, engine_amounts, needed_amounts, nodes_need
 from capk.plan.observed import Observed
 
 
@@ -55,7 +55,11 @@ def engine_warnings(observed: Observed) -> tuple[str, ...]:
     pod = engine.facts.pod if engine and engine.facts else None
     if engine is None or engine.offer is None or pod is None or not pod.is_usable:
         return ()
-    return tuple(_too_small(observed, engine, engine.offer, pod))
+    return (
+        *_too_small(observed, engine, engine.offer, pod),
+        *_edited(observed, engine, pod),
+        *_refused(observed, engine, engine.offer),
+    )
 
 
 def _too_small(observed: Observed, engine: PodEngine, offer: PodEngines, pod: PodFacts) -> Iterator[str]:
@@ -76,6 +80,39 @@ def _way_to_more(pod: PodFacts, amount: str) -> str:
     if pod.has_claim:
         return f"Set {wanted} and delete the Pod: the provider creates it again, and the kind cluster continues."
     return f"Use fewer workers, or create the KINDCluster again: set {wanted} before its engine exists."
+
+
+def _edited(observed: Observed, engine: PodEngine, pod: PodFacts) -> Iterator[str]:
+    has = pod.requests.by_name()
+    wanted = {name: _given(observed, name) for name in RESOURCES}
+    changed = [(name, given) for name, given in wanted.items() if given and has[name] and given != has[name]]
+    if not changed:
+        return
+    words = " and ".join(f"spec.engine.resources.{name} is {text(name, given)}" for name, given in changed)
+    present = " and ".join(f"{text(name, has[name])} of {name}" for name, _ in changed)
+    remedy = "Delete the Pod: the provider creates it again, and the kind cluster continues."
+    if not pod.has_claim:
+        remedy = "The data would go with the Pod, so create the KINDCluster again if you need that."
+    yield f"{words}, but {engine.title} has {present}: a change counts when the Pod is created. {remedy}"
+
+
+def _refused(observed: Observed, engine: PodEngine, offer: PodEngines) -> Iterator[str]:
+    """Check the spec again: it, or the class, may have changed since the Pod was created."""
+    has_data = engine.facts is not None and engine.facts.claim is not None
+    try:
+        control_planes, workers = counts_to_create(observed, offer, has_data=has_data)
+        check_engine_spec(
+            observed.object,
+            offer,
+            class_name=observed.engine_class,
+            control_planes=control_planes,
+            workers=workers,
+            cluster_network=observed.owner.cluster_network if observed.owner else None,
+        )
+    except InvalidSpec as wrong:
+        if wrong.path != POWER_STATE:
+            # A stop that is not possible has a warning of its own, for any engine.
+            yield f"{engine.title} runs as it was created, but the provider could not create it again: {wrong}."
 
 
 def _nodes(observed: Observed) -> tuple[int, int]:

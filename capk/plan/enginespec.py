@@ -13,6 +13,7 @@ from capk.kindconfig.config import API_PORT
 
 DOCKER_PORT: Final = 2376
 """Where Docker listens with TLS."""
+POWER_STATE: Final = "spec.engine.powerState"
 _SUBNETS: Final = {"podSubnet": ("pods", "10.244.0.0/16"), "serviceSubnet": ("services", "10.96.0.0/16")}
 """Field -> the same in clusterNetwork of a Cluster, and kind's default."""
 _OWN_PORTS: Final = {DOCKER_PORT: "Docker", API_PORT: "the API server"}
@@ -116,7 +117,7 @@ def _check_life(cluster: KINDCluster, engines: PodEngines, class_name: str) -> N
         )
     if cluster.is_to_be_stopped and not engines.can_stop:
         raise InvalidSpec(
-            "spec.engine.powerState",
+            POWER_STATE,
             f"cannot be Stopped, because engines of KINDEngineClass {class_name} have no volume and would lose their "
             "data; set Running, or use a class with storage.claim",
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from capk.api.names import CLUSTERS, EVENTS, KIND_MACHINES, PODS
+from capk.api.names import CLUSTERS, EVENTS, KIND_CLUSTERS, KIND_ENGINE_CLASSES, KIND_MACHINES, PODS
 from test.provider.podworld import NAMESPACE, PodWorld
 
 pytestmark = pytest.mark.virtual_time
@@ -40,6 +40,10 @@ def memory(world: PodWorld) -> str:
 
 def asking(**resources: str) -> dict[str, Any]:
     return {"engine": {"className": "pods", "resources": resources}}
+
+
+def edit(world: PodWorld, **resources: str) -> None:
+    world.kube.edit(KIND_CLUSTERS, "dev", {"spec": asking(**resources)})
 
 
 async def test_worker_that_joins_an_engine_without_room_is_warned_of_once(world):
@@ -104,6 +108,76 @@ async def test_pod_that_someone_has_resized_is_taken_as_it_is(world):
         pod["spec"]["containers"][0]["resources"] = {"requests": {"memory": "1536Mi"}, "limits": {"memory": "1536Mi"}}
         world.kube.put(PODS, pod)
         await world.until(lambda: "does not grow" not in shown(world))
+
+
+class TestEdits:
+    async def test_resources_that_were_edited_count_for_the_next_pod_only(self, world):
+        async with world.running():
+            world.add(spec=asking(memory="2Gi"))
+            await world.ready()
+            uid = world.pod()["metadata"]["uid"]
+            edit(world, memory="4Gi", cpu="2")
+            await world.until(lambda: "counts when the Pod is created" in shown(world))
+            asked = "spec.engine.resources.cpu is 2 and spec.engine.resources.memory is 4Gi"
+            assert f"{asked}, but {POD} has 500m of cpu and 2Gi of memory" in shown(world)
+            assert "The data would go with the Pod" in shown(world)
+            await asyncio.sleep(700)
+            assert (world.pod()["metadata"]["uid"], memory(world), world.reason()) == (uid, "2Gi", "Ready")
+            assert len(warnings(world)) == 1
+            edit(world, memory="2048Mi", cpu="0.5")
+            await world.until(lambda: "counts when" not in shown(world))
+
+    async def test_edited_resources_of_an_engine_with_a_volume_come_with_its_next_pod(self, tmp_path):
+        world = PodWorld(tmp_path)
+        world.add_class(claim=True)
+        async with world.running():
+            world.add()
+            await world.ready()
+            edit(world, memory="4Gi")
+            await world.until(lambda: "Delete the Pod: the provider creates it again" in shown(world))
+            world.delete_pod()
+            await world.until(lambda: world.pods() != [] and memory(world) == "4Gi")
+            await world.ready()
+            assert "counts when" not in shown(world)
+
+    async def test_maximum_that_was_lowered_is_reported_and_the_pod_stays(self, world):
+        async with world.running():
+            world.add(spec=asking(memory="4Gi"))
+            await world.ready()
+            uid = world.pod()["metadata"]["uid"]
+            lower = {"spec": {"pods": {"resources": {"max": {"memory": "2Gi"}}}}}
+            world.kube.edit(KIND_ENGINE_CLASSES, "pods", lower, None)
+            await world.until(lambda: "could not create it again" in shown(world))
+            assert (
+                "spec.engine.resources.memory: is 4Gi, but an engine of KINDEngineClass pods may have at most 2Gi"
+                in (shown(world))
+            )
+            await asyncio.sleep(700)
+            assert (world.pod()["metadata"]["uid"], world.reason(), len(warnings(world))) == (uid, "Ready", 1)
+
+    async def test_policy_that_is_refused_at_the_creation_is_reported_later_too(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"deletionPolicy": "Retain"}})
+            await world.until(lambda: "spec.deletionPolicy: cannot be Retain" in shown(world))
+
+    async def test_stop_that_is_not_possible_is_reported_once(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"engine": {"powerState": "Stopped"}}})
+            await world.until(lambda: "powerState" in shown(world))
+            assert shown(world).count("powerState") == 1
+
+    async def test_class_that_is_gone_is_nothing_to_compare_with(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.remove_class()
+            edit(world, memory="4Gi")
+            await asyncio.sleep(100)
+            assert warnings(world) == []
 
 
 class TestTopology:
