@@ -20,6 +20,7 @@ from capk.manager.records import Records
 from capk.manager.relations import Relations
 from capk.plan import bootstrap, controlplane, kindcluster, kindengineclass, kindmachine
 from capk.plan.creation import needs_no_owner
+from capk.plan.enginepods import edited_authority
 from capk.plan.facts import EngineFacts
 from capk.plan.kindengineclass import ClassObserved
 from capk.plan.observed import ConfigObserved, ControlPlaneObserved, MachineObserved, Observed
@@ -169,6 +170,7 @@ class KINDEngineClassController(Controller[ClassObserved]):
             clusters=self._relations.count_of(key.name),
             failure=self._classes.failure(key.name) or facts.failure,
             answers=facts.answers,
+            warning=edited_authority(self._pods.keys.secret) if engine_class.pods and self._pods.keys.is_edited else "",
         )
 
     def decide(self, observed: ClassObserved) -> Plan:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -14,11 +15,14 @@ from capk.engine.remote import RemoteFiles, tls_variables
 from capk.errors import ApiError, Conflict, NotFound
 from capk.kube.protocol import KubeApi
 from capk.plan.engineobjects import AUTHORITY, CERTIFICATE, KEY
+from capk.plan.enginepods import edited_authority
 from capk.plan.enginespec import DOCKER_PORT
 
 AUTHORITY_SECRET: Final = "capkind-engine-ca"
 _NAME: Final = "capkind engines"
 _FILES: Final = "pods"
+
+log = logging.getLogger(__name__)
 
 
 class EngineKeys:
@@ -35,8 +39,31 @@ class EngineKeys:
         self._authority: Authority | None = None
         self._secret: dict[str, Any] = {}
         """The data of the Secret with the authority."""
+        self.is_edited = False
+        """Whether the Secret held another authority when `restore` last looked: this provider still uses the former."""
         self._client_files: Mapping[str, str] = {}
         self._directory: Path | None = None
+
+    @property
+    def secret(self) -> str:
+        """Namespace and name of the Secret with the authority."""
+        return f"{self._namespace}/{AUTHORITY_SECRET}"
+
+    async def has_issued(self, namespace: str, name: str) -> bool | None:
+        """Return whether the authority has issued the certificate of an engine; None if that cannot be known.
+
+        namespace, name: of the engine's own Secret. Raises ApiError if the API server does not answer.
+        """
+        try:
+            found = await self._client.get(names.SECRETS, namespace, name)
+        except NotFound:
+            return None
+        except ApiError as error:
+            if not error.is_refusal:
+                raise
+            return None
+        issuer = (found.get("data") or {}).get(AUTHORITY)
+        return issuer == base64.b64encode(self.authority.encode()).decode() if issuer and self.authority else None
 
     @property
     def authority(self) -> str:
@@ -71,17 +98,23 @@ class EngineKeys:
         return True
 
     async def restore(self) -> None:
-        """Create the Secret with the authority again if someone has deleted it. Raises ApiError.
+        """Create the Secret with the authority again if someone has deleted it, or note that it was edited.
 
-        The next provider would make another one, which no engine trusts.
+        The next provider would make or use another one, which no engine trusts. What someone has written stays: it may
+        be on purpose. Raises ApiError.
         """
         if self._authority is None:
             return
         try:
-            await self._client.get(names.SECRETS, self._namespace, AUTHORITY_SECRET)
+            found = await self._client.get(names.SECRETS, self._namespace, AUTHORITY_SECRET)
         except NotFound:
+            found = self._body(self._secret)
             with suppress(Conflict):
-                await self._client.create(names.SECRETS, self._body(self._secret))
+                await self._client.create(names.SECRETS, found)
+        data = found.get("data") or {}
+        self.is_edited = any(data.get(key) != value for key, value in self._secret.items())
+        if self.is_edited:
+            log.warning("%s", edited_authority(self.secret))
 
     def close(self) -> None:
         """Remove the files."""
@@ -108,8 +141,8 @@ class EngineKeys:
         try:
             authority = Authority(Pair(_text(data, CERTIFICATE), _text(data, KEY)))
         except BadAuthority as error:
-            where = f"Secret {self._namespace}/{AUTHORITY_SECRET}"
-            raise BadAuthority(f"{where} cannot be used: {error}. Delete it if no engine in a Pod exists") from None
+            remedy = "Put back its former content, or delete it if no engine in a Pod exists"
+            raise BadAuthority(f"Secret {self.secret} cannot be used: {error}. {remedy}") from None
         self._secret = {key: data[key] for key in (CERTIFICATE, KEY)}
         return authority
 

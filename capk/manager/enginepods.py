@@ -38,6 +38,7 @@ KINDS: Final[dict[Resource, Callable[[Any], Owned]]] = {
 """The objects of engines that are watched. Their Secrets are not: no decision depends on one."""
 
 _PREFIX: Final = "pod-"
+_NO_ISSUER: Final = ("", 0.0, False)
 
 PodChanged = Callable[[PodFacts | None, PodFacts | None], None]
 """Called with a Pod before and after a change; None where there is none."""
@@ -81,6 +82,8 @@ class EnginePods:
         self._wanted = asyncio.Event()
         self._events: dict[str, tuple[float, str]] = {}
         """When the Events of the Pod of a KINDCluster, by uid, were last read, and the newest warning."""
+        self._issuers: dict[str, tuple[str, float, bool]] = {}
+        """By the uid of a KINDCluster: the Pod whose certificate was looked at, when, and whether it is not of ours."""
 
     @property
     def failure(self) -> Failure | None:
@@ -125,6 +128,24 @@ class EnginePods:
             self._events[uid] = self._clock(), ""
         else:
             self._events[uid] = self._clock(), newest_message(listing.items)
+
+    def is_foreign(self, uid: str) -> bool:
+        """Return whether another authority has issued the certificate of an engine, as far as that was looked for."""
+        pod, (of, _, is_foreign) = self._found(uid).pod, self._issuers.get(uid, _NO_ISSUER)
+        return is_foreign and pod is not None and pod.uid == of
+
+    async def look_for_issuer(self, uid: str) -> None:
+        """Find out whether an engine that does not answer trusts another authority: its Secret has the issuer.
+
+        A Pod keeps the certificate that it was created with. Raises ApiError if the API server does not answer.
+        """
+        pod, (of, read_at, is_foreign) = self._found(uid).pod, self._issuers.get(uid, _NO_ISSUER)
+        if pod is None or not pod.is_usable:
+            return
+        if of == pod.uid and (is_foreign or self._clock() - read_at < EVENT_SECONDS):
+            return
+        is_ours = await self.keys.has_issued(self.namespace, engine_name(uid))
+        self._issuers[uid] = pod.uid, self._clock(), is_ours is False
 
     def class_of(self, uid: str) -> str:
         """Return the KINDEngineClass of the engine of the KINDCluster with that uid; empty if there is none."""
@@ -205,6 +226,7 @@ class EnginePods:
             return
         if before is not None and after is None:
             self._events.pop(before.cluster_uid, None)
+            self._issuers.pop(before.cluster_uid, None)
         if isinstance(before or after, PodFacts):
             self._pod_changed(*(one if isinstance(one, PodFacts) else None for one in (before, after)))
         for owned in {one for one in (before, after) if one}:

@@ -11,7 +11,7 @@ from capk.kindconfig.config import CONTROL_PLANE
 from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.kube.protocol import KubeApi
 from capk.manager.discovery import Discovery
-from capk.manager.enginepods import EnginePods
+from capk.manager.enginepods import EnginePods, is_pod_place
 from capk.manager.engines import Engine, Engines
 from capk.manager.facts import authority_of, bears_mark, engine_facts, health_facts, ids_of, now, secret_facts
 from capk.manager.placement import Placement
@@ -36,8 +36,8 @@ from capk.workload.health import HealthMonitor
 class Observer:
     """Reads memory, and asks the API server only for what no watch delivers.
 
-    These are an owner Cluster that is not in the store yet, ConfigMaps, foreign Secrets that hold a wanted name, and
-    Events of an engine in a Pod that starts slowly.
+    These are an owner Cluster that is not in the store yet, ConfigMaps, foreign Secrets that hold a wanted name, Events
+    of an engine in a Pod that starts slowly, and the issuer of the certificate of one that does not answer.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class Observer:
         owner = await self._owner(cluster)
         await self._pods.look_for_event(cluster.uid)
         where, place = self._engines.of_cluster(cluster), self._placement.key_of(cluster)
+        if is_pod_place(place) and where and where.inventory.latest and where.inventory.latest.error:
+            await self._pods.look_for_issuer(cluster.uid)
         name = self._name(cluster, where)
         engine = self._engine_facts(cluster, where, name)
         record = self._records.of(cluster)

@@ -89,6 +89,9 @@ class Placement:
             offer,
             self._pods.event(cluster.uid),
             is_to_be_stopped=cluster.is_to_be_stopped and cluster.completed_attempt is not None,
+            authority=self._pods.keys.secret,
+            is_foreign=self._pods.is_foreign(cluster.uid),
+            is_authority_edited=self._pods.keys.is_edited,
         )
 
     def failure(self, cluster: KINDCluster) -> Failure | None:

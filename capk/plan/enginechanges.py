@@ -10,7 +10,7 @@ from capk.api.podengines import PodEngines
 from capk.api.quantities import MEMORY, RESOURCES, parse, text
 from capk.errors import InvalidSpec
 from capk.kindconfig.config import CONTROL_PLANE, with_control_planes
-from capk.plan.enginepods import PodEngine, PodFacts
+from capk.plan.enginepods import PodEngine, PodFacts, edited_authority
 from capk.plan.enginespec import POWER_STATE, check_engine_spec, engine_amounts, needed_amounts, nodes_need
 from capk.plan.observed import Observed
 
@@ -53,9 +53,13 @@ def engine_warnings(observed: Observed) -> tuple[str, ...]:
     """Return what differs between a running engine in a Pod and a new one, each with the cause and what to do."""
     engine = observed.pod_engine
     pod = engine.facts.pod if engine and engine.facts else None
-    if engine is None or engine.offer is None or pod is None or not pod.is_usable:
+    if engine is None or pod is None or not pod.is_usable:
         return ()
+    edited = (edited_authority(engine.authority),) if engine.is_authority_edited else ()
+    if engine.offer is None:
+        return edited
     return (
+        *edited,
         *_too_small(observed, engine, engine.offer, pod),
         *_edited(observed, engine, pod),
         *_refused(observed, engine, engine.offer),

@@ -132,6 +132,9 @@ class PodEngine:
     offer: what its class describes; None if the class does not exist any more, or describes something else.
     event: the newest warning of Kubernetes about a Pod that starts slowly; empty if none was looked for.
     is_to_be_stopped: whether the spec asks for that, and there is a kind cluster to be stopped.
+    authority: namespace and name of the Secret with the authority of all engines' certificates. is_foreign: whether
+    another authority has issued that of this engine. is_authority_edited: whether the Secret holds another authority
+    than the one that the provider uses.
     """
 
     namespace: str
@@ -140,6 +143,9 @@ class PodEngine:
     offer: PodEngines | None = None
     event: str = ""
     is_to_be_stopped: bool = False
+    authority: str = ""
+    is_foreign: bool = False
+    is_authority_edited: bool = False
 
     @property
     def is_stopped(self) -> bool:
@@ -237,11 +243,39 @@ def unanswered(engine: PodEngine, failure: Failure | None) -> Failure | None:
     """
     if failure is None or failure.reason is not Reason.ENGINE_UNREACHABLE:
         return failure
+    if engine.is_foreign:
+        return replace(failure, message=_foreign(engine))
     message = (
         f"{engine.title} of the engine is ready, but its Docker does not answer. The provider tries again. If that "
         "lasts, look at the logs of the Pod, and at NetworkPolicies between the provider and its port 2376."
     )
     return replace(failure, message=message)
+
+
+def _foreign(engine: PodEngine) -> str:
+    has_claim = engine.facts is not None and engine.facts.claim is not None
+    otherwise = (
+        "delete the Pod: the provider creates it again with another certificate, and the kind cluster continues."
+        if has_claim
+        else "the kind cluster is lost: delete the KINDCluster and create it again."
+    )
+    return (
+        f"{engine.title} of the engine and the provider do not trust each other: another authority has issued the "
+        f"certificate of the engine than the one in Secret {engine.authority}, which was edited or replaced. Put its "
+        f"former content back, for example from a backup, and restart the provider. If there is none, {otherwise}"
+    )
+
+
+def edited_authority(secret: str) -> str:
+    """Return the warning about an authority that will not be the one of the engines that run.
+
+    secret: its namespace and name.
+    """
+    return (
+        f"Secret {secret} does not hold the authority that the provider uses: someone has edited it. The provider "
+        "reaches all engines in Pods until it is restarted, and no longer after that. Delete the Secret while it runs: "
+        "it then writes the former content again."
+    )
 
 
 def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failure:

@@ -30,6 +30,8 @@ class ClassObserved:
     """Why its engine cannot be used."""
     answers: bool = False
     """Whether the last inventory of its engine succeeded."""
+    warning: str = ""
+    """What is wrong although it can be used."""
 
     @property
     def secrets(self) -> Mapping[str, SecretFacts]:
@@ -51,4 +53,5 @@ def _ready(observed: ClassObserved) -> Verdict:
         return false(observed.failure.reason, observed.failure.message)
     if not observed.answers:
         return UNKNOWN
-    return true(Reason.ENGINE_ANSWERS, "" if "namespaceSelector" in observed.object.spec else _NOBODY)
+    nobody = "" if "namespaceSelector" in observed.object.spec else _NOBODY
+    return true(Reason.ENGINE_ANSWERS, " ".join(filter(None, (nobody, observed.warning))))

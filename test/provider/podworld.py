@@ -21,7 +21,7 @@ from capk.api.names import (
     Resource,
 )
 from capk.engine.place import Place
-from capk.errors import Forbidden, NotFound
+from capk.errors import CommandFailed, Forbidden, NotFound
 from capk.kube.protocol import Change, Listing
 from capk.manager.application import Application
 from capk.manager.enginepods import is_pod_place
@@ -133,12 +133,14 @@ class Kubelet:
     """Gives Pods their status, every half second: level-triggered, as the real one.
 
     trouble: what to report in place of a start, as the fields of a Pod's status. start_seconds: from creation to Ready.
-    lives: containers that have ended, by the uid of their Pod.
+    lives: containers that have ended, by the uid of their Pod. distrust: what Docker in ready Pods answers, if it is
+    not what it is asked for.
     """
 
     def __init__(self, world: "PodWorld") -> None:
         self.world = world
         self.trouble: dict[str, Any] | None = None
+        self.distrust: CommandFailed | None = None
         self.start_seconds = 2.0
         self.end_seconds = 2.0
         self.seen: dict[str, float] = {}
@@ -167,7 +169,7 @@ class Kubelet:
             engine.down = UNREACHABLE
             self._set(pod, self.trouble)
         elif now() - since >= self.start_seconds:
-            engine.down = None
+            engine.down = self.distrust
             self._set(pod, running(uid, self.restarts.get(uid, 0)))
 
     def _set(self, pod: dict[str, Any], status: dict[str, Any]) -> None:
