@@ -1,4 +1,4 @@
-"""The provider's own account: the ServiceAccount of config/ with exactly the roles of config/.
+"""The provider's own account: the ServiceAccount of an overlay of config/ with exactly the roles there.
 
 An audited management cluster records each of its requests, which shows denied and unused rights.
 """
@@ -54,19 +54,25 @@ def audited(directory: Path, **choices: Any) -> LocalManagementCluster:
     return LocalManagementCluster(directory, Options(api_server=arguments, **choices))
 
 
-def shipped(*kinds: str) -> list[Object]:
-    """Return the objects of these kinds as `clusterctl init --infrastructure kind` installs them."""
-    command = [str(find_binary("kubectl")), "kustomize", str(ROOT / "config" / "default")]
+def shipped(*kinds: str, overlay: str = "default") -> list[Object]:
+    """Return the objects of these kinds in an overlay; `clusterctl init --infrastructure kind` installs the default."""
+    command = [str(find_binary("kubectl")), "kustomize", str(ROOT / "config" / overlay)]
     rendered = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
     return [one for one in yaml.load_all(rendered, yaml.CSafeLoader) if one["kind"] in kinds]
 
 
-def account_kubeconfig(management: LocalManagementCluster) -> Path:
-    """Return the kubeconfig of the provider's account; the first call creates it and its roles."""
+def bound_roles(overlay: str = "default") -> list[Object]:
+    """Return the roles of an overlay that are bound to the provider's account."""
+    bound = {binding["roleRef"]["name"] for binding in shipped("ClusterRoleBinding", "RoleBinding", overlay=overlay)}
+    return [role for role in shipped("ClusterRole", "Role", overlay=overlay) if role["metadata"]["name"] in bound]
+
+
+def account_kubeconfig(management: LocalManagementCluster, *, overlay: str = "default") -> Path:
+    """Return the kubeconfig of the provider's account; the first call creates it and the roles of the overlay."""
     file = management.directory / "provider.kubeconfig"
     if not file.exists():
         with management.rest() as rest:
-            for one in sorted(shipped(*KINDS), key=lambda one: KINDS.index(one["kind"])):
+            for one in sorted(shipped(*KINDS, overlay=overlay), key=lambda one: KINDS.index(one["kind"])):
                 Api(rest).apply(one["metadata"].get("namespace", ""), one)
             write_private(file, _kubeconfig(management, token(Api(rest), NAMESPACE, ACCOUNT)))
     return file

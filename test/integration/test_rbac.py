@@ -36,6 +36,7 @@ from test.integration.service_account import (
     allowed,
     asked,
     audited,
+    bound_roles,
     refused,
     requests,
     shipped,
@@ -81,7 +82,7 @@ def place(management: LocalManagementCluster, tmp_path: Path) -> Iterator[Place]
 def test_every_right_is_used_and_none_is_missing(place: Place) -> None:
     place.process.start()
     live(place)
-    used, granted = asked(requests(place.management)), allowed(roles())
+    used, granted = asked(requests(place.management)), allowed(bound_roles())
     assert refused(requests(place.management)) == []
     assert used - granted == set()
     for_owners = {
@@ -92,10 +93,11 @@ def test_every_right_is_used_and_none_is_missing(place: Place) -> None:
     check_that_finalizers_are_needed(place)
 
 
-def roles() -> list[Object]:
-    """The roles that are bound to the provider's account."""
-    bound = {binding["roleRef"]["name"] for binding in shipped("ClusterRoleBinding", "RoleBinding")}
-    return [role for role in shipped("ClusterRole", "Role") if role["metadata"]["name"] in bound]
+@pytest.mark.rule("C39")
+@pytest.mark.parametrize("overlay", ["podman", "pods", "remote"])
+def test_every_way_to_an_engine_has_the_same_rights(overlay: str) -> None:
+    """What is audited here counts for all of them; test_engine_pods.py audits the one that has engines in Pods only."""
+    assert bound_roles(overlay) == bound_roles()
 
 
 def live(place: Place) -> None:

@@ -1,15 +1,16 @@
-"""Engines in Pods against a real API server, with the shipped rights, and a pretended scheduler and kubelet."""
+"""Engines in Pods against a real API server, with a pretended scheduler and kubelet.
+
+The provider has the rights and the flag of config/pods: it has no engine of its own.
+"""
 
 import contextlib
 import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from capk.api.names import (
     BLOCK_MOVE_ANNOTATION,
@@ -23,7 +24,6 @@ from capk.api.names import (
     Resource,
 )
 from capk.errors import ApiError, NotFound
-from capkdev.binaries import find_binary
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.fakekind.listing import HOSTS
@@ -35,9 +35,20 @@ from test.integration.provider_process import ProviderProcess
 from test.integration.service_account import (
     NAMESPACE as OWN_NAMESPACE,
 )
-from test.integration.service_account import ROOT, Asked, allowed, asked, audited, refused, requests
+from test.integration.service_account import (
+    Asked,
+    account_kubeconfig,
+    allowed,
+    asked,
+    audited,
+    bound_roles,
+    refused,
+    requests,
+    shipped,
+)
 
 ENGINES = "capkind-engines"
+OVERLAY = "pods"
 NODE = "node-1"
 ALL = (PODS, SERVICES, SECRETS, VOLUME_CLAIMS)
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
@@ -115,7 +126,9 @@ def place(management: LocalManagementCluster, tmp_path_factory: pytest.TempPathF
     directory = tmp_path_factory.mktemp("place")
     with connected(management) as api:
         namespace, kind = api.new_namespace(), SwitchableKind(directory / "bin")
+        account_kubeconfig(management, overlay=OVERLAY)
         flags = [*SHORT_PERIODS, *kind.flags, *NOTHING_ANSWERS, "--leader-election-namespace", OWN_NAMESPACE]
+        flags += [flag for flag in own_container()["args"] if "engine" in flag]
         process = ProviderProcess(management, directory, flags, {MODE_VARIABLE: "instant"})
         process.start()
         api.patch(NAMESPACES, "", namespace, {"metadata": {"labels": {"kind-engines": "pods"}}})
@@ -145,12 +158,21 @@ def engine_class(name: str, **pods: object) -> Object:
     }
 
 
+def own_pod() -> Object:
+    """Return the spec of the provider's own Pod."""
+    [deployment] = shipped("Deployment", overlay=OVERLAY)
+    return dict(deployment["spec"]["template"]["spec"])
+
+
+def own_container() -> Object:
+    [manager] = own_pod()["containers"]
+    return dict(manager)
+
+
 def namespace_of_engines() -> list[Object]:
     """Return the shipped manifests, and the account that a controller manager would create."""
-    command = [str(find_binary("kubectl")), "kustomize", str(ROOT / "config" / "engine-namespace")]
-    rendered = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": ENGINES}}
-    found = list(yaml.load_all(rendered, yaml.CSafeLoader))
+    found = shipped("Namespace", "Role", "RoleBinding", "NetworkPolicy", overlay="engine-namespace")
     return sorted([*found, account], key=lambda one: one["kind"] != "Namespace")
 
 
@@ -192,6 +214,7 @@ def test_cluster_lives_in_a_pod_of_its_own(place: Place, kubelet: Kubelet) -> No
     kubelet.restarts = 1
     eventually(lambda: place.get(KIND_CLUSTERS, "first")["status"]["engine"]["restarts"] == 1)
     place.await_condition("first")
+    eventually(lambda: {"EngineScheduled", "EngineRestarted"} <= place.events("first").keys())
 
     place.delete(KIND_CLUSTERS, "first")
     place.await_gone("first")
@@ -276,3 +299,28 @@ def test_rights_there_are_those_that_it_uses(place: Place) -> None:
     assert asked(there) - secrets == allowed(roles) - {Asked("list", "/events")}
     denied = [one for one in refused(events) if ENGINES not in one]
     assert denied == []
+
+
+@pytest.mark.rule("C39")
+def test_provider_needs_no_other_rights_than_those_of_its_overlay(place: Place) -> None:
+    events = requests(place.management)
+    there = [one for one in events if (one.get("objectRef") or {}).get("namespace") == ENGINES]
+    elsewhere = [one for one in events if (one.get("objectRef") or {}).get("namespace") != ENGINES]
+    everywhere = allowed(bound_roles(OVERLAY))
+    assert asked(elsewhere) - everywhere == set()
+    assert asked(there) - everywhere <= allowed(bound_roles("engine-namespace"))
+    assert {one.resource for one in asked(elsewhere)}.isdisjoint({"/pods", "/services", "/persistentvolumeclaims"})
+
+
+def test_provider_works_without_an_engine_of_its_own_or_power_over_its_node(place: Place) -> None:
+    place.create(standalone("alone"))
+    assert "spec.engine.className" in place.await_condition("alone", reason="EngineClassNotFound")["message"]
+    place.delete(KIND_CLUSTERS, "alone")
+    place.await_gone("alone")
+    assert place.process.home.names() == []
+    assert [volume for volume in own_pod()["volumes"] if "hostPath" in volume] == []
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & own_pod().keys()
+    assert "privileged" not in own_container()["securityContext"]
+    assert own_container()["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    [namespace] = shipped("Namespace", overlay=OVERLAY)
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
