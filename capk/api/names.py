@@ -288,8 +288,10 @@ class Reason(StrEnum):
     """The engine's Pod starts; the kind cluster is created when its Docker daemon answers."""
     ENGINE_CRASHING = "EngineCrashing"
     """The engine's Pod crashes again and again; the message has the command that shows its output."""
-    ENGINE_STOPPED = "EngineStopped"
-    """spec.engine.powerState is Stopped: the engine's Pod is deleted, its data is kept."""
+    STOPPED = "Stopped"
+    """spec.engine.powerState is Stopped: the node containers, or the engine's Pod, do not run, and their data is kept.
+    """
+    STOPPING_NODES = "StoppingNodes"
     ENGINE_CHANGED = "EngineChanged"
     """A different container engine answers; the provider waits for the one that holds the kind cluster."""
     KIND_COMMAND_MISSING = "KindCommandMissing"

@@ -178,6 +178,18 @@ class Containers:
             # docker is about to rename --time, but all engines have the short form.
             await self._cli.run(["stop", "-t", str(STOP_SECONDS), *names], self._patience(names))
 
+    async def halt(self, container_ids: Sequence[str]) -> None:
+        """Stop containers as `stop` does, but by their full ids; missing ones are fine."""
+        if not self.command or not container_ids:
+            return
+        if not all(inspection.CONTAINER_ID.fullmatch(container) for container in container_ids):
+            raise CommandFailed([*self.command, "stop"], "the argument is not a container id", 0)
+        call = ["stop", "-t", str(STOP_SECONDS), *container_ids]
+        output = await self._cli.run(call, self._patience(container_ids), check=False)
+        stopped = {*output.stdout.split(), *departures.gone(output.stderr)}
+        if output.exit_status != 0 and not stopped.issuperset(container_ids):
+            raise self._cli.failed("stop", output)
+
     async def remove(self, container_ids: Sequence[str]) -> None:
         """Remove containers by force, with their own volumes, as kind does; missing ones are fine.
 

@@ -41,7 +41,6 @@ Source: kind pkg/cluster/internal/providers/*/provision.go and common/proxy.go.
 """
 
 _ROLE: Final = re.compile(r"[a-z][a-z-]{0,62}")
-_API_ROLES: Final = ("control-plane", "external-load-balancer")
 _DESKTOP_LABEL: Final = f"desktop.docker.io/ports/{API_PORT}"
 """For kind, this label overrides the published port (GetAPIServerEndpoint of its providers)."""
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
@@ -50,6 +49,12 @@ _VAR: Final = "/var"
 """Where kind puts a volume into each node."""
 _UNKNOWN_NETWORK: Final = "unknown-"
 """nerdctl does not report network names; it invents them from the interfaces, such as unknown-eth0."""
+_LOAD_BALANCER: Final = "external-load-balancer"
+_API_ROLES: Final = ("control-plane", _LOAD_BALANCER)
+_ROUTES: Final = "/home/envoy/lds.yaml"
+_WRITES_ROUTES: Final = f"> {_ROUTES}"
+_KEEPS_ROUTES: Final = f"[ ! -f {_ROUTES} ]"
+"""In the command of a load balancer: it writes a file without routes, or only if there is none."""
 _DOCUMENTS: Final = json.JSONDecoder()
 MOST_ARRAYS: Final = 10_000
 """In one output, which may have one array for each container."""
@@ -113,6 +118,7 @@ class Node:
     api_port: host address and port on which a running control plane or load balancer publishes the API server.
     addresses: on kind's network, IPv4 before IPv6.
     machine: id of the KINDMachine that the container was created for, by its label; empty for the others.
+    forgets: whether it is a load balancer that loses its configuration when it stops.
     """
 
     name: str
@@ -127,6 +133,7 @@ class Node:
     api_port: tuple[str, int] | None = None
     addresses: tuple[str, ...] = ()
     machine: str = ""
+    forgets: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,7 @@ def node(document: Document, network: str) -> Node | None:
         api_port=_api_port(document, labels) if running and role in _API_ROLES else None,
         addresses=addresses,
         machine=str(labels.get(MACHINE_CONTAINER_LABEL) or "")[:MAX_LABEL],
+        forgets=role == _LOAD_BALANCER and _forgets(config),
     )
 
 
@@ -277,6 +285,16 @@ def _image(document: Document, config: Document) -> str:
         if (found := _text(value, "Image", MAX_IMAGE)).isprintable() and found and not found.startswith("sha256:"):
             return found
     return ""
+
+
+def _forgets(config: Document) -> bool:
+    """Return whether the command of a load balancer writes empty configurations at each start, not only at the first.
+
+    Source: kind pkg/cluster/internal/loadbalancer/config.go, GenerateBootstrapCommand, in v0.32 and v0.33.
+    """
+    words = config.get("Cmd")
+    command = " ".join(word for word in words if isinstance(word, str)) if isinstance(words, list) else ""
+    return _WRITES_ROUTES in command and _KEEPS_ROUTES not in command
 
 
 def _mark(document: Document) -> str | None:

@@ -49,12 +49,25 @@ class PatchReader:
 
     def documents(self, patch: str) -> list[Mapping[str, Any]]:
         """Return the documents of a kubeadm merge patch; none if it is not YAML, or if it is too much."""
+        return kubeadm_documents(patch) if self._has_room_for(patch) else []
+
+    def operations(self, patch: str) -> list[Mapping[str, Any]]:
+        """Return the operations of a JSON patch, which may be YAML; none if it is neither, or if it is too much."""
+        if not self._has_room_for(patch):
+            return []
+        try:
+            loaded = yamlio.load_texts(patch)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            return []
+        return [one for one in loaded if isinstance(one, Mapping)] if isinstance(loaded, list) else []
+
+    def _has_room_for(self, patch: str) -> bool:
         cost = yamlio.signs(patch) + _SIGNS_OF_A_DOCUMENT * (1 + patch.count("\n---"))
         if cost > self._left:
             self.has_left_out = True
-            return []
+            return False
         self._left -= cost
-        return kubeadm_documents(patch)
+        return True
 
 
 def registry_settings(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

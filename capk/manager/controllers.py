@@ -26,6 +26,7 @@ from capk.plan.kindengineclass import ClassObserved
 from capk.plan.observed import ConfigObserved, ControlPlaneObserved, MachineObserved, Observed
 from capk.plan.ownership import was_completed
 from capk.plan.plan import Plan
+from capk.plan.power import is_to_rest
 from capk.plan.repair import was_ever_reached
 from capk.runtime.store import Store
 from capk.workload.health import HealthMonitor
@@ -115,7 +116,7 @@ class KINDClusterController(Controller[Observed]):
     def watch_health(self, observed: Observed) -> None:
         """Probe the API server of the kind cluster only while the cluster runs."""
         cluster, nodes = observed.object, observed.engine.nodes
-        runs = nodes is None or any(node.running for node in nodes)
+        runs = not is_to_rest(observed) and (nodes is None or any(node.running for node in nodes))
         # An identity that was removed by hand comes back without another reconcile.
         is_complete = observed.made or cluster.identity or was_completed(observed)
         is_there = is_complete and observed.engine.exists and not cluster.is_deleting

@@ -19,6 +19,7 @@ from capk.manager.operations.kubesystem import Ask
 from capk.manager.operations.removal import Removal
 from capk.manager.operations.renewal import Renewal
 from capk.manager.operations.repair import NeededByOthers, Repair
+from capk.manager.operations.stopping import Stopping
 from capk.manager.operations.workers import Workers
 from capk.manager.outcome import Outcome, Withdrawn
 from capk.manager.record import Record
@@ -33,6 +34,7 @@ from capk.plan.plan import (
     RenewCertificates,
     RenewKubelets,
     StartNodes,
+    StopNodes,
 )
 
 StillWanted = Callable[[Record, OperationRequest], bool]
@@ -66,6 +68,7 @@ class Executor:
         self._still_wanted = still_wanted
         self._creation = Creation(kind, containers, inventory, logs, removal)
         self._deletion = Deletion(kind, containers, inventory, logs, removal)
+        self._stopping = Stopping(containers, inventory)
         self._repair = Repair(containers, inventory, needed_by_others)
         self._access = AccessReader(
             kind,
@@ -96,6 +99,8 @@ class Executor:
                 await self._deletion.run(request, lambda: self._still_wanted(record, request))
             case StartNodes():
                 await self._repair.run(request)
+            case StopNodes():
+                await self._stopping.run(request, lambda: self._still_wanted(record, request))
             case ReadAccess():
                 return await self._access.run(record, request)
             case RenewCertificates():

@@ -265,4 +265,5 @@ def _node(node: Node) -> NodeFacts:
         started_at=node.started_at,
         api_port=node.api_port,
         addresses=node.addresses,
+        forgets=node.forgets,
     )

@@ -15,6 +15,8 @@ from capk.plan.plan import (
     RemoveWorker,
     RenewCertificates,
     RenewKubelets,
+    StartNodes,
+    StopNodes,
 )
 from capk.runtime.store import Store
 
@@ -50,6 +52,10 @@ class Gate:
                 return False
             case Create(mark=mark):
                 return not cluster.is_deleting and cluster.is_being_created and cluster.attempt == mark.attempt
+            case StopNodes():
+                return cluster.is_to_be_stopped and not cluster.is_deleting
+            case StartNodes(although_stopped=although_stopped):
+                return although_stopped or not cluster.is_to_be_stopped
             case RenewCertificates() | RenewKubelets():
                 return not cluster.is_deleting
             case Delete(goal=Goal.GONE, is_of_whole=is_of_whole):

@@ -195,7 +195,10 @@ class Observer:
             return EngineFacts(was_listed=True)
         if engine is None:
             return EngineFacts(failure=self._placement.failure(cluster))
-        facts = engine_facts(engine.inventory.latest, name, lists_nodes=engine.containers.command is not None)
+        facts = replace(
+            engine_facts(engine.inventory.latest, name, lists_nodes=engine.containers.command is not None),
+            gives_lowest_address=engine.containers.gives_lowest_address,
+        )
         return replace(facts, id="", failure=unanswered(in_pod, facts.failure)) if in_pod else facts
 
     def _name(self, cluster: KINDCluster, engine: Engine | None) -> str:

@@ -9,6 +9,7 @@ from capk.api.podengines import PodEngines
 from capk.diagnosis.failures import Failure
 from capk.engine.place import ANY_ADDRESS, PODS, SHARED, Place
 from capk.kindconfig.config import API_PORT
+from capk.kindconfig.etcdfolder import passing_etcd_folder
 from capk.manager.engineclasses import EngineClasses, place_key
 from capk.manager.enginepods import EnginePods, may_have_engine, pod_place_key
 from capk.plan.claims import Claim
@@ -88,7 +89,7 @@ class Placement:
             facts,
             offer,
             self._pods.event(cluster.uid),
-            is_to_be_stopped=cluster.is_to_be_stopped and cluster.completed_attempt is not None,
+            is_to_be_stopped=_is_to_be_stopped(cluster),
             authority=self._pods.keys.secret,
             is_foreign=self._pods.is_foreign(cluster.uid),
             is_authority_edited=self._pods.keys.is_edited,
@@ -162,3 +163,9 @@ class Placement:
             api_port=API_PORT,
             life=pod.uid if pod else "",
         )
+
+
+def _is_to_be_stopped(cluster: KINDCluster) -> bool:
+    """Return whether an engine in a Pod has to be stopped with its kind cluster, which would not lose its data."""
+    is_wanted = cluster.is_to_be_stopped and cluster.completed_attempt is not None
+    return is_wanted and not passing_etcd_folder(cluster.spec)

@@ -32,6 +32,7 @@ from capk.plan.plan import (
     RenewCertificates,
     RenewKubelets,
     StartNodes,
+    StopNodes,
 )
 from capk.plan.policy import Policy, retry_delay
 from capk.runtime.metrics import Metrics
@@ -47,6 +48,7 @@ LANES: Final[dict[type, Lane]] = {
     Create: Lane.CREATE,
     Delete: Lane.DELETE,
     StartNodes: Lane.REPAIR,
+    StopNodes: Lane.REPAIR,
     ReadAccess: Lane.READ,
     RenewCertificates: Lane.REPAIR,
     RenewKubelets: Lane.REPAIR,

@@ -19,6 +19,7 @@ from capk.plan.hostpaths import check_host_paths
 from capk.plan.marks import Mark
 from capk.plan.observed import Observed
 from capk.plan.plan import Create
+from capk.plan.power import check_power
 
 MOST_ATTEMPTS = 999_999_999
 """Numbers in annotations and marks have at most nine digits."""
@@ -34,7 +35,7 @@ def creation_request(observed: Observed) -> Create:
     # Nodes never become Ready without a CNI, so kind must not wait for them.
     has_cni = not (cluster.spec.get("networking") or {}).get("disableDefaultCNI")
     mark = Mark(cluster.uid, _next_attempt(cluster))
-    return Create(
+    request = Create(
         name=observed.cluster_name,
         config=_marked(config, mark),
         image=image,
@@ -45,6 +46,8 @@ def creation_request(observed: Observed) -> Create:
         engine=observed.engine.id,
         ports=observed.policy.ports,
     )
+    check_power(observed, request)
+    return request
 
 
 def is_outdated(observed: Observed, request: Create) -> bool:

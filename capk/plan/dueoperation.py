@@ -7,6 +7,7 @@ from capk.plan.dataloss import has_lost_its_data, known_kube_system_uid, noted_k
 from capk.plan.observed import Observed
 from capk.plan.ownership import describes_another, leads_to_own
 from capk.plan.plan import OperationRequest, ReadAccess
+from capk.plan.power import is_to_rest, stop_request
 from capk.plan.renewal import kubelets_request, kubelets_wait, renewal_request, renewal_wait
 from capk.plan.repair import (
     must_be_asked_first,
@@ -21,6 +22,9 @@ def due_operation(observed: Observed) -> tuple[OperationRequest | None, float | 
     """Return the operation that is due, and the seconds to wait if its back-off has not ended."""
     if observed.operation is not None:
         return None, None
+    if is_to_rest(observed):
+        stop = None if observed.workers.under_way else stop_request(observed)
+        return _when_due(observed, stop) if stop else (None, None)
     if must_be_asked_first(observed):
         return read_when_due(observed)
     if (request := start_request(observed)) is not None:

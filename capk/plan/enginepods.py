@@ -219,7 +219,7 @@ def engine_failure(engine: PodEngine, now: datetime) -> Failure | None:
     pod, claim = (engine.facts.pod, engine.facts.claim) if engine.facts else (None, None)
     if engine.is_stopped:
         message = f"{engine.title} of the engine does not run, because spec.engine.powerState is Stopped. Its volume"
-        return Failure(Reason.ENGINE_STOPPED, f"{message} keeps the data. Set Running to start it.")
+        return Failure(Reason.STOPPED, f"{message} keeps the data. Set Running to start it.")
     if pod is None and claim is not None:
         return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine is created again, with its volume.")
     if pod is None or pod.is_usable:

@@ -32,6 +32,8 @@ class NodeFacts:
     """Host address and port on which the engine publishes its API server."""
     machine: str = ""
     """Id of the KINDMachine that the container was made for, by its label; empty for a node that kind made."""
+    forgets: bool = False
+    """Whether it is a load balancer that loses its configuration when it stops, as kind v0.32 made it."""
     addresses: tuple[str, ...] = ()
     """All its addresses on kind's network, `address` first. The network gives each container one of either family,
     whatever families the kind cluster uses."""
@@ -59,6 +61,8 @@ class EngineFacts:
     """Whether nodes have restarted and the kind cluster has not answered since."""
     id: str = ""
     """Id of the engine that answers; empty if it has none."""
+    gives_lowest_address: bool = True
+    """Whether it gives the lowest free address to the next container, so that nodes can get their former ones again."""
 
     @property
     def answers(self) -> bool:

@@ -20,6 +20,7 @@ from capk.plan.observed import MachineObserved, Observed
 from capk.plan.ownership import Ownership, is_own, leads_to_own, own_uids, ownership
 from capk.plan.parts import CLAIM
 from capk.plan.plan import AddWorker, AskApiServer, Goal, OperationRequest, Plan, RemoveWorker
+from capk.plan.power import STOPPED, is_to_rest
 from capk.plan.repair import is_known_to_answer
 from capk.plan.status import false, machine_status, queued
 
@@ -48,8 +49,9 @@ def plan_join(observed: MachineObserved) -> Plan:
 
 
 def is_pointless(observed: MachineObserved) -> bool:
-    """Return whether a join that runs cannot lead to a node: its kind cluster goes."""
-    return observed.infrastructure is None or observed.infrastructure.object.is_deleting
+    """Return whether a join that runs cannot lead to a node: its kind cluster goes, or is stopped."""
+    infrastructure = observed.infrastructure
+    return infrastructure is None or infrastructure.object.is_deleting or is_to_rest(infrastructure)
 
 
 def progress(observed: MachineObserved, operation: OperationFacts) -> dict[str, Any]:
@@ -107,6 +109,8 @@ def _unready(infrastructure: Observed) -> str:
         return f"KINDCluster {cluster.name} is being deleted."
     if infrastructure.is_paused:
         return f"KINDCluster {cluster.name} is paused."
+    if is_to_rest(infrastructure):
+        return f"KINDCluster {cluster.name} is stopped, {STOPPED}."
     ready = find(cluster.conditions, Condition.READY)
     if ready is None or ready["status"] != "True":
         # Without a message it is a step of the creation, which the KINDCluster already reports.

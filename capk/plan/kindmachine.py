@@ -29,6 +29,7 @@ from capk.plan.observed import MachineObserved
 from capk.plan.ownership import Ownership, ownership
 from capk.plan.parts import CLAIM, PROVIDER_ID
 from capk.plan.plan import AddWorker, AskApiServer, Plan
+from capk.plan.power import STOPPED, is_to_rest
 from capk.plan.status import Verdict, false, machine_status, paused_status, true
 
 CLONED_SECONDS = 30.0
@@ -211,6 +212,8 @@ def _stopped(observed: MachineObserved, container: NodeFacts) -> Verdict:
     """Return the verdict on a stopped node, which the KINDCluster starts with its other nodes."""
     assert observed.infrastructure is not None
     cluster = observed.infrastructure.object
+    if is_to_rest(observed.infrastructure):
+        return false(Reason.STOPPED, f"KINDCluster {cluster.name} is stopped, {STOPPED}.")
     verdict = find(cluster.conditions, Condition.NODES_RUNNING)
     if verdict is not None and verdict["status"] == "False" and verdict["reason"] != Reason.STARTING_NODES:
         return false(Reason.NODES_STOPPED, f"KINDCluster {cluster.name}: {verdict.get('message', '')}")

@@ -16,12 +16,15 @@ from capk.plan.observed import MachineObserved, Observed
 from capk.plan.ownership import Ownership, leads_to_own, own_uids, ownership
 from capk.plan.parts import FINALIZER
 from capk.plan.plan import Goal, Plan, RemoveWorker
+from capk.plan.power import STOPPED, is_to_rest
 from capk.plan.status import AWAITS_ENGINE, Verdict, blocked_deletion, machine_status, true
 
 NODE_ATTEMPTS = 4
 """How often the provider tries to delete the Node of a standalone machine whose API server does not answer: it may be
 starting. After that the Node stays, because the deletion of the object must end."""
-_OF_WHOLE_NODES = frozenset({Reason.JOINED, Reason.MISSING, Reason.STARTING_NODES, Reason.NODES_STOPPED})
+_OF_WHOLE_NODES = frozenset(
+    {Reason.JOINED, Reason.MISSING, Reason.STARTING_NODES, Reason.NODES_STOPPED, Reason.STOPPED}
+)
 """Reasons of the condition WorkerJoined while no join is under way."""
 
 _DELETING = {Condition.DELETING: true(Reason.DELETING, "Removing the node.")}
@@ -52,6 +55,8 @@ def plan_removal(observed: MachineObserved) -> Plan:
     if ownership(observed.infrastructure) is Ownership.UNSEEN:
         return Plan(refresh=True, status=_deleting(observed), requeue_seconds=1.0)
     container = own_container(observed)
+    if is_to_rest(observed.infrastructure) and _is_whole(observed, container):
+        return _await_start(observed)
     if container is None and container_in_the_way(observed) is not None:
         # The name, and the Node of that name, belong to someone else.
         return _finish(observed)
@@ -140,6 +145,20 @@ def _drains(observed: MachineObserved, container: NodeFacts | None) -> bool:
     machine = observed.object
     is_node = container is not None and has_joined(observed, container)
     return is_node and machine.is_standalone and names.EXCLUDE_DRAINING_ANNOTATION not in machine.annotations
+
+
+def _is_whole(observed: MachineObserved, container: NodeFacts | None) -> bool:
+    """Return whether a node has to be removed, or a Node that nothing but the provider deletes."""
+    return container is not None or (observed.object.is_standalone and was_joined(observed))
+
+
+def _await_start(observed: MachineObserved) -> Plan:
+    """Wait until the kind cluster runs: nothing could drain the node, or delete its Node."""
+    assert observed.infrastructure is not None
+    message = (
+        f"KINDCluster {observed.infrastructure.object.name} is stopped, {STOPPED}. The deletion continues when it runs."
+    )
+    return Plan(status=_deleting(observed, {Condition.DELETING: true(Reason.WAITING_FOR_INFRASTRUCTURE, message)}))
 
 
 def _await_engine(observed: MachineObserved) -> Plan:

@@ -26,6 +26,8 @@ class Goal(StrEnum):
     """The certificates of the kind cluster do not expire soon."""
     KUBELETS = "kubelets"
     """No kubelet is down because its certificate has expired."""
+    STOPPED = "stopped"
+    """No container of the kind cluster runs, because its object asks for that."""
     GONE = "gone"
     """No container of the kind cluster is left."""
     JOINED = "joined"
@@ -115,6 +117,7 @@ class StartNodes:
     addresses: previous address of each node that must get the same one again, by name.
     preferred: previous address of each other node: it starts in its turn if that is free, otherwise last.
     container_ids: containers of these nodes at the time of the decision. Another container may have a name later.
+    although_stopped: whether the object asked for a stop at that time, which was not possible.
     """
 
     name: str
@@ -123,7 +126,23 @@ class StartNodes:
     addresses: Mapping[str, str] = field(default_factory=dict)
     preferred: Mapping[str, str] = field(default_factory=dict)
     container_ids: frozenset[str] = frozenset()
+    although_stopped: bool = False
     goal: Goal = Goal.REPAIRED
+
+
+@dataclass(frozen=True)
+class StopNodes:
+    """Stop the running containers of a kind cluster, which keep their data.
+
+    The executor lists them again immediately before, and stops by id what that listing proves to be the object's.
+    uids: containers whose mark has one of these uids are ours.
+    container_ids: containers without a mark that are proven to be ours: the load balancer, nodes of an adopted cluster.
+    """
+
+    name: str
+    uids: frozenset[str]
+    container_ids: frozenset[str] = frozenset()
+    goal: Goal = Goal.STOPPED
 
 
 @dataclass(frozen=True)
@@ -257,6 +276,7 @@ OperationRequest = (
     Create
     | Delete
     | StartNodes
+    | StopNodes
     | ReadAccess
     | RenewCertificates
     | RenewKubelets

@@ -170,7 +170,12 @@ def start_request(observed: Observed) -> StartNodes | None:
         return None
     if not needs_addresses(observed) or ownership(observed) is Ownership.MIXED:
         # Nodes that belong to someone else are never stopped to free an address.
-        return StartNodes(observed.cluster_name, tuple(node.name for node in due), container_ids=_ids(due))
+        return StartNodes(
+            observed.cluster_name,
+            tuple(node.name for node in due),
+            container_ids=_ids(due),
+            although_stopped=observed.object.is_to_be_stopped,
+        )
     in_the_way = nodes_in_the_way(observed, due)
     due += in_the_way
     known = known_addresses(observed)
@@ -183,6 +188,7 @@ def start_request(observed: Observed) -> StartNodes | None:
         addresses={name: known[name] for name in order if name in known and name in bound},
         preferred={name: known[name] for name in order if name in known and name not in bound},
         container_ids=_ids(due),
+        although_stopped=observed.object.is_to_be_stopped,
     )
 
 

@@ -15,18 +15,22 @@ from capk.plan.engineid import missing_engine_id
 from capk.plan.observed import Observed
 from capk.plan.ownership import removal_of_rest
 from capk.plan.parts import CLAIM
-from capk.plan.plan import Goal, OperationRequest, Plan, ReadAccess
+from capk.plan.plan import Goal, OperationRequest, Plan, ReadAccess, StartNodes
+from capk.plan.power import is_to_rest, will_rest
 from capk.plan.runningstatus import running_status
 from capk.plan.secrets import (
     FOREIGN_SECONDS,
     foreign_among,
 )
 
+UNREST_SECONDS = 3.0
+"""How soon to look again whether a kind cluster can be stopped: what is stored last makes it possible."""
+
 
 def keep_running(observed: Observed) -> Plan:
     """Return the plan that keeps a complete kind cluster running and its Secrets, endpoint and status current."""
-    cluster, access = observed.object, observed.access
-    if cluster.recreates and observed.operation is None and has_answered_empty(observed):
+    cluster, access, rests = observed.object, observed.access, is_to_rest(observed)
+    if cluster.recreates and observed.operation is None and has_answered_empty(observed) and not rests:
         remaining = observed.remaining(Goal.UP)
         return (
             Plan(status=running_status(observed), requeue_seconds=remaining) if remaining > 0 else _start_over(observed)
@@ -36,9 +40,16 @@ def keep_running(observed: Observed) -> Plan:
     if waits or foreign_among(observed):
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
     is_held_back = CLAIM in observed.held_back
+    is_joined = rests and bool(observed.workers.under_way)
+    if is_joined:
+        requeue = WORKERS_SECONDS
+    if will_rest(observed):
+        requeue = min(requeue or UNREST_SECONDS, UNREST_SECONDS)
     if corrected_etcd(observed) and not is_held_back:
         requeue = 0.0
     return Plan(
+        cancel_operation=rests and _is_useless_at_rest(observed),
+        cancel_workers=is_joined,
         add_finalizer=not (cluster.has_finalizer or is_held_back),
         annotations={} if is_held_back else restored_annotations(observed),
         identity=due_identity(observed),
@@ -53,6 +64,12 @@ def keep_running(observed: Observed) -> Plan:
         else running_status(observed),
         requeue_seconds=requeue,
     )
+
+
+def _is_useless_at_rest(observed: Observed) -> bool:
+    """Return whether an operation runs that needs a kind cluster which runs; a renewal is never cut short."""
+    operation = observed.operation
+    return operation is not None and isinstance(operation.request, StartNodes | ReadAccess)
 
 
 def _is_reading(observed: Observed, due: OperationRequest | None) -> bool:

@@ -14,6 +14,7 @@ from capk.plan.enginepods import PodEngine, lost_engine
 from capk.plan.facts import EngineFacts, GoalFacts
 from capk.plan.machines import was_joined
 from capk.plan.observed import MachineObserved, Observed
+from capk.plan.power import awaits_addresses, stop_refusal
 
 HISTORY_LIMIT = 20
 """Maximum number of entries in status.history, newest last."""
@@ -154,12 +155,18 @@ def _pod_verdict(observed: Observed, engine: PodEngine) -> dict[Condition, Verdi
 
 def _power(observed: Observed) -> str:
     """Return a warning if the object asks for a stop that is not possible."""
-    if not observed.object.is_to_be_stopped or observed.object.completed_attempt is None:
+    cluster, engine = observed.object, observed.pod_engine
+    if not cluster.is_to_be_stopped or not (cluster.completed_attempt is not None or cluster.is_provisioned):
         return ""
-    return (
-        "spec.engine.powerState Stopped has no effect: only an engine in a Pod with a volume can be stopped without "
-        "the loss of its data. Set Running, or delete the object."
-    )
+    has_no_volume = engine is not None and engine.facts is not None and engine.facts.claim is None
+    refusal = "the engine in the Pod has no volume and would lose its data" if has_no_volume else stop_refusal(observed)
+    if not refusal and engine is None and awaits_addresses(observed):
+        return (
+            "spec.engine.powerState Stopped takes effect when the API server has answered: until then the addresses "
+            "that the control planes need are not known."
+        )
+    what = "spec.engine.powerState Stopped has no effect"
+    return refusal and f"{what}, because {refusal}. Set Running, or delete the object."
 
 
 def _engine_status(observed: Observed) -> dict[str, Any] | None:
@@ -180,7 +187,7 @@ def _engine_status(observed: Observed) -> dict[str, Any] | None:
 
 
 def _machine_summary(observed: MachineObserved, conditions: Sequence[Mapping[str, Any]]) -> Verdict:
-    """Return Ready of a KINDMachine: Unknown if its node has joined, and the engine cannot be asked about it.
+    """Return Ready of a KINDMachine: Unknown if its node has joined, and is stopped or the engine cannot be asked.
 
     False would let a MachineHealthCheck replace all workers, whose containers may well run, unless the engine is gone.
     """
@@ -188,8 +195,8 @@ def _machine_summary(observed: MachineObserved, conditions: Sequence[Mapping[str
     infrastructure = observed.infrastructure
     is_gone = infrastructure is not None and infrastructure.pod_engine is not None and infrastructure.pod_engine.is_gone
     is_engine = engine is not None and engine["status"] == "False" and summary.reason == engine["reason"]
-    is_unseen = is_engine and not is_gone
-    return replace(summary, status="Unknown") if is_unseen and was_joined(observed) else summary
+    is_off = (is_engine and not is_gone) or summary.reason == Reason.STOPPED
+    return replace(summary, status="Unknown") if is_off and was_joined(observed) else summary
 
 
 def queued(message: str, last: GoalFacts | None) -> Verdict:

@@ -15,6 +15,7 @@ from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, made_by, ownership
 from capk.plan.parts import CLAIM, ENDPOINT, IDENTITY, SECRET
 from capk.plan.plan import Goal
+from capk.plan.power import STOPPED, is_to_rest, resting_nodes
 from capk.plan.renewal import expiry_verdict, kubelets_warning
 from capk.plan.repair import (
     has_lost_its_load_balancer,
@@ -80,6 +81,8 @@ def api_server_verdict(observed: Observed) -> Verdict | None:
     """Return the verdict on the workload cluster's API server; None if nothing new is known."""
     health, access = observed.health, observed.access
     is_known = was_reached(observed)
+    if is_to_rest(observed):
+        return false(Reason.STOPPED, f"It is not asked, {STOPPED}.") if is_known else None
     if is_known_to_answer(observed):
         return true(Reason.ANSWERING)
     if health.answers is False and is_known:
@@ -89,6 +92,9 @@ def api_server_verdict(observed: Observed) -> Verdict | None:
             f"If the provider has moved, check that it can reach that address.{_balancer_hint(observed)}"
         )
         return false(Reason.NOT_ANSWERING, " ".join(filter(None, (message, kubelets_warning(observed)))))
+    stored = find(observed.object.conditions, Condition.API_SERVER_AVAILABLE)
+    if stored is not None and stored["reason"] == Reason.STOPPED:
+        return false(Reason.STARTING_NODES, "Waiting for the API server of the workload cluster.")
     if is_known or not (health.answers is False or access):
         return None
     said = health.said or (access.said if access else "")
@@ -139,6 +145,8 @@ def nodes_verdict(observed: Observed) -> Verdict:
             "you need through the ports of the control-plane containers, then delete the object."
         )
         return false(Reason.MISSING, message)
+    if is_to_rest(observed):
+        return _rest_verdict(observed)
     due = [*stopped_nodes(observed), *misplaced_nodes(observed)]
     if not due and observed.engine.restarted:
         waiting = "Nodes were restarted. Waiting for the kind cluster's API server."
@@ -152,6 +160,17 @@ def nodes_verdict(observed: Observed) -> Verdict:
         reason = Reason.ADDRESS_TAKEN if failure.reason is Reason.ADDRESS_TAKEN else Reason.NODES_STOPPED
         return false(reason, f"Could not start {listed}: {failure.message}")
     return false(Reason.STARTING_NODES, f"Starting stopped nodes: {listed}.")
+
+
+def _rest_verdict(observed: Observed) -> Verdict:
+    """Return how far the stop of the node containers got."""
+    running = ", ".join(sorted(node.name for node in resting_nodes(observed)))
+    if not running:
+        message = f"The node containers do not run, {STOPPED}. Their data is kept. Set Running to start them."
+        return false(Reason.STOPPED, message)
+    if failure := observed.failure(Goal.STOPPED):
+        return false(Reason.STOPPING_NODES, f"Could not stop {running}: {failure.message} The provider tries again.")
+    return false(Reason.STOPPING_NODES, f"Stopping {running}, {STOPPED}.")
 
 
 def _removed_nodes_warning(observed: Observed) -> str:

@@ -47,6 +47,10 @@ def _has(owner: str, field: str) -> str:
     return f"(has({owner}.spec) && has({owner}.spec.{field}))"
 
 
+def _has_class(owner: str) -> str:
+    return f"({_has(owner, 'engine')} && has({owner}.spec.engine.className))"
+
+
 def _has_content(owner: str, field: str) -> str:
     return f"(has({owner}.spec) && has({owner}.spec.{field}) && {owner}.spec.{field}.size() > 0)"
 
@@ -124,10 +128,10 @@ def root_rules() -> list[Schema]:
         ),
         rule(
             f"""
-            {_has("self", "engine")} == {_has("oldSelf", "engine")}
-            && (!{_has("self", "engine")} || self.spec.engine.className == oldSelf.spec.engine.className)
+            {_has_class("self")} == {_has_class("oldSelf")}
+            && (!{_has_class("self")} || self.spec.engine.className == oldSelf.spec.engine.className)
             """,
-            """cannot be added or removed, and its className cannot change: the kind cluster may exist on the engine
+            """its className cannot be added or removed, and cannot change: the kind cluster may exist on the engine
             already. Delete this object and create it again with the other engine""",
             at=".spec.engine",
             reason="FieldValueForbidden",
@@ -168,8 +172,8 @@ def _configuration() -> dict[str, Schema]:
 
 def _engine() -> Schema:
     return record(
-        """The container engine of the kind cluster. Without it, the kind cluster is on the engine of the default
-        KINDEngineClass, otherwise on the provider's own one.""",
+        """The container engine of the kind cluster. Without `className`, it is that of the default KINDEngineClass,
+        otherwise the provider's own one.""",
         {
             "className": text(
                 "Name of a KINDEngineClass that allows the namespace. Cannot change.",
@@ -181,13 +185,14 @@ def _engine() -> Schema:
                 it. A change takes effect when the Pod is created the next time."""
             ),
             "powerState": choice(
-                """`Running` (the default), or `Stopped` to end the Pod of the engine and keep its volume. Only for
-                engines in Pods whose class has `storage.claim`.""",
+                """`Running` (the default), or `Stopped` to stop the node containers and keep their data. On an engine
+                in a Pod, its Pod is deleted instead, and the class needs `storage.claim`. A kind cluster is created
+                before it is stopped. What could not come back is not stopped: an etcd in memory, or several control
+                planes where the engine gives them other addresses.""",
                 "Running",
                 "Stopped",
             ),
         },
-        required=["className"],
     )
 
 
@@ -231,17 +236,36 @@ def spec() -> Schema:
     return record(
         "The desired kind cluster. Every field is optional: `{}` gives one node with kind's default image.",
         {**own, **_configuration()},
-        rules=[*kindconfig.rules(), _engine_address_rule(), _passing_port_rule()],
+        rules=[*kindconfig.rules(), _engine_address_rule(), _power_rule(), _passing_port_rule()],
     )
 
 
 def _engine_address_rule() -> Schema:
     """Return the rule that the address of the API server is the engine's matter."""
     return rule(
-        "!has(self.engine) || !has(self.networking) || !has(self.networking.apiServerAddress)",
-        """cannot be set together with engine, because the KINDEngineClass gives the address. Leave out
+        """!has(self.engine) || !has(self.engine.className) || !has(self.networking)
+        || !has(self.networking.apiServerAddress)""",
+        """cannot be set together with engine.className, because the KINDEngineClass gives the address. Leave out
         networking.apiServerAddress""",
         at=".networking.apiServerAddress",
+    )
+
+
+def _power_rule() -> Schema:
+    """Return the rule that a kind cluster whose etcd is in memory is not stopped.
+
+    It finds the usual form, a patch of all nodes with a folder in /tmp; a longer pattern costs more than the API server
+    allows. Everything else is the provider's matter: see `capk.kindconfig.etcdfolder`.
+    """
+    return rule(
+        r"""
+        !has(self.engine) || !has(self.engine.powerState) || self.engine.powerState != 'Stopped'
+        || !has(self.kubeadmConfigPatches) || has(self.nodes) && self.nodes.exists(n, has(n.extraMounts))
+        || !self.kubeadmConfigPatches.exists(p, p.matches(r'(?m)^[^#]*Dir\W+tmp/'))
+        """,
+        """cannot be Stopped, because a kubeadm patch puts the dataDir of etcd into /tmp of the node, which is in
+        memory, so that the data would be lost. Set Running, or leave out the dataDir before the kind cluster is created""",
+        at=".engine.powerState",
     )
 
 
@@ -274,6 +298,7 @@ def template_spec() -> Schema:
         rules=[
             *kindconfig.rules(),
             _engine_address_rule(),
+            _power_rule(),
             rule(
                 f"!({_PASSING_PORT})",
                 f"""cannot be -1 in a template, because the port then changes at each start and the endpoint of a

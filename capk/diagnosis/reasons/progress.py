@@ -21,10 +21,18 @@ PAGES: Final = (
         (Reason.ENGINE_CRASHING,),
     ),
     Page(
-        Reason.ENGINE_STOPPED,
-        "The engine's Pod does not run, and its volume keeps the data.",
-        "`spec.engine.powerState` is `Stopped`.",
-        "Set it to `Running`: the Pod is created again, and the kind cluster continues.",
+        Reason.STOPPED,
+        "The kind cluster does not run, and its data is kept.",
+        "`spec.engine.powerState` is `Stopped`. The node containers are stopped, or the Pod of the engine is deleted.",
+        "Set it to `Running`: the containers are started, or the Pod is created again, and the kind cluster continues.",
+        (Reason.STOPPING_NODES,),
+    ),
+    Page(
+        Reason.STOPPING_NODES,
+        "The provider stops the node containers.",
+        "`spec.engine.powerState` is `Stopped`, and containers of the kind cluster still run, or run again.",
+        _HANG,
+        (Reason.STOPPED,),
     ),
     Page(
         Reason.CREATING,

@@ -1,0 +1,66 @@
+"""Finds an etcd whose data does not survive a stop of its node. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from posixpath import normpath
+from typing import Any, Final
+
+from capk.kindconfig.config import CONTROL_PLANE
+from capk.kindconfig.patches import PatchReader
+
+_KIND: Final = "ClusterConfiguration"
+_PATH: Final = ("etcd", "local", "dataDir")
+_IN_MEMORY: Final = ("/tmp", "/run", "/var/run", "/dev/shm")
+"""Folders of a node that are in memory; the third one is a link to the second.
+
+Source: kind pkg/cluster/internal/providers/docker/provision.go, the flags `--tmpfs`.
+"""
+
+
+def passing_etcd_folder(spec: Mapping[str, Any]) -> str:
+    """Return the folder that kubeadm patches give to etcd, if its data is gone when the node stops; otherwise empty.
+
+    A folder that a control-plane node mounts is on the machine of the engine.
+    """
+    reader = PatchReader()
+    nodes: Sequence[Mapping[str, Any]] = spec.get("nodes") or ({},)
+    planes = [node for node in nodes if node.get("role", CONTROL_PLANE) == CONTROL_PLANE]
+    of_all = tuple(_folders(spec, reader))
+    for plane in planes:
+        for folder in (*of_all, *_folders(plane, reader)):
+            if _is_below(folder, _IN_MEMORY) and not _is_below(folder, _mounted(plane)):
+                return folder
+    return ""
+
+
+def _folders(holder: Mapping[str, Any], reader: PatchReader) -> Iterator[str]:
+    """Yield the folders of etcd in the patches of a cluster or a node."""
+    for patch in holder.get("kubeadmConfigPatches") or ():
+        for document in reader.documents(patch):
+            if document.get("kind") == _KIND:
+                yield from _folder_in(document, _PATH)
+    for patch in holder.get("kubeadmConfigPatchesJSON6902") or ():
+        if patch.get("kind") == _KIND:
+            for operation in reader.operations(str(patch.get("patch") or "")):
+                yield from _folder_of(operation)
+
+
+def _folder_of(operation: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the folder that an operation of a JSON patch sets, whole or with what is around it."""
+    keys = tuple(str(operation.get("path") or "").strip("/").split("/"))
+    if operation.get("op") in ("add", "replace") and keys == _PATH[: len(keys)]:
+        yield from _folder_in(operation.get("value"), _PATH[len(keys) :])
+
+
+def _folder_in(value: Any, keys: Sequence[str]) -> Iterator[str]:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if isinstance(value, str):
+        yield normpath(value)
+
+
+def _mounted(node: Mapping[str, Any]) -> list[str]:
+    return [normpath(str(mount.get("containerPath") or "")) for mount in node.get("extraMounts") or ()]
+
+
+def _is_below(folder: str, roots: Sequence[str]) -> bool:
+    return any(folder == root or folder.startswith(f"{root}/") for root in roots)

@@ -1,0 +1,41 @@
+"""The operation `StopNodes`: stop the containers of a kind cluster that a listing just before proves to be its own."""
+
+from collections.abc import Callable, Iterable
+
+from capk.engine.containers import Containers, Node
+from capk.engine.inventory import Inventory
+from capk.kindconfig.config import LOAD_BALANCER
+from capk.manager.operations.listing import list_nodes, naming
+from capk.manager.outcome import Withdrawn
+from capk.plan.marks import Mark
+from capk.plan.plan import StopNodes
+
+
+class Stopping:
+    """Stops kind clusters."""
+
+    def __init__(self, containers: Containers, inventory: Inventory) -> None:
+        self._containers = containers
+        self._inventory = inventory
+
+    async def run(self, request: StopNodes, still_wanted: Callable[[], bool]) -> None:
+        """Stop the containers that run. Raises CommandError; Withdrawn if the object does not want it any more."""
+        chosen = stoppable(await list_nodes(self._containers, request.name), request)
+        if not still_wanted():
+            raise Withdrawn
+        with naming({node.name: node.container_id for node in chosen}):
+            await self._containers.halt([node.container_id for node in chosen])
+        await self._inventory.refresh()
+
+
+def stoppable(nodes: Iterable[Node], request: StopNodes) -> list[Node]:
+    """Return the running containers that may be stopped, from a current listing.
+
+    A container without a mark is stopped only by its id, and only if no foreign container has the same cluster name.
+    """
+    nodes = list(nodes)
+    marked = [node for node in nodes if (mark := Mark.parse(node.mark)) and mark.uid in request.uids]
+    named = [node for node in nodes if node.mark is None and node.container_id in request.container_ids]
+    proven = {node.container_id for node in (*marked, *named)}
+    is_shared = any(node.container_id not in proven and node.role != LOAD_BALANCER for node in nodes)
+    return [node for node in (marked if is_shared else [*marked, *named]) if node.running]
