@@ -299,7 +299,7 @@ def test_cluster_on_a_volume_is_stopped_and_continues(
 
     power(terminal, "Stopped")
     with timed(figures, "stopped"):
-        await_reason(engine, "EngineAvailable", "EngineStopped")
+        await_reason(engine, "EngineAvailable", "Stopped")
         eventually(lambda: f"Pod {name}" not in engine_objects(terminal), PATIENCE_SECONDS, 0.5)
     assert set(engine_objects(terminal)) == {
         f"{what} {name}" for what in ("Service", "Secret", "PersistentVolumeClaim")

@@ -425,6 +425,9 @@ def test_resources_and_power_state_of_an_engine_can_always_change(stored: Any) -
     wanted = {"className": "pods", "powerState": "Stopped", "resources": {"memory": "4Gi"}}
     assert_accepted(cluster.change_spec(engine=wanted))
     assert_accepted(cluster.change_spec(engine={"className": "pods", "powerState": "Running", "resources": None}))
+    shared = stored("KINDCluster")
+    assert_accepted(shared.change_spec(engine={"powerState": "Stopped"}))
+    assert_accepted(shared.change_spec(engine=None))
 
 
 def test_class_of_engines_in_pods_cannot_become_one_of_a_machine(stored: Any) -> None:

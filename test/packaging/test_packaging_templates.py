@@ -309,6 +309,10 @@ def test_class_refuses_what_the_schema_of_the_kindcluster_refuses(
     assert patterns_of(of_cluster) - {""} <= patterns_of(of_class)
 
 
+def test_class_has_every_power_state() -> None:
+    assert variable("powerState")["enum"] == field("engine", "powerState")["enum"]
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::", "::1", "fd00:1::2", "::ffff:127.0.0.1"])
 def test_class_takes_an_ip_address_to_listen_on(address: str) -> None:
     pattern = variable("portMappings")["items"]["properties"]["listenAddress"]["pattern"]

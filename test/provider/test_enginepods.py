@@ -908,7 +908,7 @@ class TestVolume:
             engine = world.inner()
             self.power(world, "Stopped")
             await world.until(lambda: world.pods() == [])
-            await world.until(lambda: world.reason() == "EngineStopped")
+            await world.until(lambda: world.reason() == "Stopped")
             assert f"PersistentVolumeClaim {ENGINE}" in world.left()
             before = len(world.kube.writes)
             await asyncio.sleep(1300)
@@ -939,16 +939,26 @@ class TestVolume:
             await world.until(lambda: world.pods() == [])
         async with world.running():
             await asyncio.sleep(700)
-            assert (world.pods(), world.reason()) == ([], "EngineStopped")
+            assert (world.pods(), world.reason()) == ([], "Stopped")
             self.power(world, "Running")
             await world.ready()
 
     async def test_kind_cluster_that_was_never_made_is_made_first(self, world):
         async with world.running():
             world.add(spec={"engine": {"className": "pods", "powerState": "Stopped"}})
-            await world.until(lambda: world.reason() == "EngineStopped")
+            await world.until(lambda: world.reason() == "Stopped")
             assert "Created" in world.history()
             await world.until(lambda: world.pods() == [])
+
+    async def test_etcd_in_memory_would_be_lost_whatever_the_volume_keeps(self, world):
+        in_memory = "kind: ClusterConfiguration\netcd: {local: {dataDir: /tmp/etcd}}"
+        async with world.running():
+            world.add(spec={"engine": {"className": "pods"}, "kubeadmConfigPatches": [in_memory]})
+            await world.ready()
+            self.power(world, "Stopped")
+            await world.until(lambda: "is in memory" in world.condition("EngineAvailable")[2], 60)
+            await asyncio.sleep(300)
+            assert (len(world.pods()), world.reason()) == (1, "Ready")
 
     async def test_stopped_engine_is_deleted_with_its_volume(self, world):
         async with world.running():

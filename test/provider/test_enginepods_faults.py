@@ -203,7 +203,7 @@ async def test_machine_of_an_engine_that_cannot_start_can_be_deleted(tmp_path):
         world.add_standalone_machine()
         await world.joined()
         power(world, "Stopped")
-        await world.until(lambda: world.reason() == "EngineStopped")
+        await world.until(lambda: world.reason() == "Stopped")
         world.delete("dev-w1", resource=KIND_MACHINES)
         await asyncio.sleep(100)
         power(world, "Running")

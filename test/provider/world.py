@@ -203,6 +203,9 @@ class FakeContainers:
         self.host, self.command = engine, command
         self.removes: list[CommandError | None] = []
         self.remove_seconds = 0.1
+        self.halts: list[CommandError | None] = []
+        """Exceptions at the end of the next stops."""
+        self.halt_seconds = 3.0
         self.join_seconds = 2.0
         self.joins: list[CommandError | None] = []
         """Exceptions at the end of the next joins."""
@@ -288,6 +291,14 @@ class FakeContainers:
 
     async def stop(self, node_names: tuple[str, ...]) -> None:
         self.host.note("stop", ",".join(node_names))
+
+    async def halt(self, container_ids: list[str]) -> None:
+        self.host.note("halt", ",".join(sorted(container_ids)))
+        await asyncio.sleep(self.halt_seconds)
+        if self.halts and (error := self.halts.pop(0)) is not None:
+            raise error
+        for container_id in self.host.containers.keys() & set(container_ids):
+            self.host.stop_nodes(container_id)
 
     async def remove(self, container_ids: list[str]) -> None:
         self.host.note("remove", ",".join(sorted(container_ids)))

@@ -179,6 +179,16 @@ class SimulatedContainers(WorkerCalls):
             if container := self._engine.named(name):
                 self._engine.stop(container)
 
+    async def halt(self, container_ids: Sequence[str]) -> None:
+        """Stop containers by id; missing ones are fine."""
+        self._on_call("halt", ",".join(container_ids))
+        for container in filter(None, map(self._engine.containers.get, container_ids)):
+            self._engine.on_halt(container)
+        await self._ask("stop")
+        await asyncio.sleep(self._engine.rng.uniform(0.5, 3))
+        for container in filter(None, map(self._engine.containers.get, container_ids)):
+            self._engine.stop(container)
+
     async def remove(self, container_ids: Sequence[str]) -> None:
         """Remove containers by id, with their volumes."""
         self._on_call("remove", ",".join(container_ids))
@@ -255,6 +265,7 @@ def as_node(container: Container) -> Node:
         "api_port": ("127.0.0.1", container.birth.port) if _publishes(container) else None,
         "addresses": (container.address,) if container.address else (),
         "machine": container.machine,
+        "forgets": container.role == LOAD_BALANCER and container.birth.balancer_forgets,
     }
     return Node(**{name: value for name, value in known.items() if name in _NODE_FIELDS})
 

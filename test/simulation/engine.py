@@ -37,6 +37,8 @@ class Birth:
     """Provider -> time at which kind reported success to it."""
     is_dead: bool = False
     balancer_knows: bool = True
+    balancer_forgets: bool = False
+    """Whether its load balancer loses its configuration when it stops, and so can be seen."""
     empties: int = 0
     lacks_system: bool = False
     """Whether its API server kept running while its etcd was emptied: it does not create kube-system again."""
@@ -141,6 +143,7 @@ class SimulatedEngine:
         self.containers: dict[str, Container] = {}
         self._elsewhere: dict[str, Container] = {}
         self.on_remove: Callable[[Container, str], None] = lambda container, who: None
+        self.on_halt: Callable[[Container], None] = lambda container: None
         self.on_add: Callable[[Container], None] = lambda container: None
         self.births: list[Birth] = []
         self.failing_joins = 0
@@ -225,6 +228,7 @@ class SimulatedEngine:
             self._ports += 1
             port = self._ports
         birth = Birth(len(self.births) + 1, cluster, maker, port, control_planes)
+        birth.balancer_forgets = not self.balancer_survives
         self.births.append(birth)
         self.left_early.discard((self.number, cluster))
         return birth

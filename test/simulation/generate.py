@@ -305,6 +305,25 @@ def _conflicts(rng: Random, end: float) -> list[Step]:
     return [*steps, {"at": round(lasting, 2), "do": "wait"}]
 
 
+SHARE_WITH_STOPS: Final = 0.15
+"""Share of the lives whose users stop kind clusters and start them again."""
+
+
+def _stops(rng: Random, clusters: list[str], end: float) -> list[Step]:
+    """Return steps that change the power state, from numbers of their own, as for conflicts."""
+    if rng.random() >= SHARE_WITH_STOPS:
+        return []
+    steps: list[Step] = []
+    for name in rng.sample(clusters, rng.randint(1, len(clusters))):
+        at, state = rng.uniform(0, end), "Stopped"
+        for _ in range(rng.choice((1, 1, 2, 2, 3, 5))):
+            patch = {"spec": {"engine": {"powerState": state}}}
+            steps.append({"at": round(at, 2), "do": "edit", "name": name, "patch": patch})
+            at += rng.choice((0.3, 2, 8, 30, 120, 700)) * rng.uniform(0.5, 1.5)
+            state = "Running" if state == "Stopped" else "Stopped"
+    return steps
+
+
 def options(rng: Random) -> Options:
     """Return the options of a world."""
     return Options(
@@ -340,6 +359,9 @@ def script(seed: int, *, without: frozenset[str] = frozenset()) -> Script:
     steps += _machines(Random(f"machines {seed}"), sorted({step["name"] for step in first}), without)
     if "conflict" not in without:
         steps += _conflicts(Random(f"conflicts {seed}"), end=at + 20)
+    if "power" not in without:
+        clusters = sorted({step["name"] for step in first})
+        steps += _stops(Random(f"stops {seed}"), clusters, end=at + 20)
     return Script(seed, _without(chosen, without), tuple(steps))
 
 

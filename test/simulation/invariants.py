@@ -13,8 +13,8 @@ from test.simulation.faults import end_all
 from test.simulation.identities import leak
 from test.simulation.life import Life
 from test.simulation.machinetruth import is_untouched, machine_lies, unsettled_machines
-from test.simulation.objects import Body
-from test.simulation.truth import is_left_alone, name_of, said, unsettled
+from test.simulation.objects import Body, is_to_be_stopped
+from test.simulation.truth import can_rest, is_left_alone, name_of, said, still_running, unsettled
 
 SAMPLE_SECONDS: Final = 15.0
 HEALTH_SECONDS: Final = 30.0
@@ -23,6 +23,8 @@ LATE_SECONDS: Final = 2 * HEALTH_SECONDS + 90.0
 """Maximum delay of Ready: two periods, the deadlines of the requests, and a write."""
 DATA_SECONDS: Final = 2 * HEALTH_SECONDS + 330.0
 """Maximum time until an empty etcd is noticed: a period, a back-off, and a read."""
+STOP_SECONDS: Final = 450.0
+"""Maximum time for which containers of a cluster that is to be stopped run: the longest back-off, a listing, a stop."""
 SILENT_SECONDS: Final = 450.0
 """Maximum time without a word about an object that is not Ready: a creation, and the longest back-off."""
 REFUSED_SECONDS: Final = 330.0
@@ -77,6 +79,7 @@ class Watcher:
         if any(fault.kind in ("admission", "conflict") for fault in life.world.api.faults):
             self._excused_until = now() + REFUSED_SECONDS
         wrong = {lie: late for obj in life.world.api.all(names.KIND_CLUSTERS) for lie, late in _lies(life, obj)}
+        wrong |= {lie: late for obj in life.world.api.all(names.KIND_CLUSTERS) for lie, late in _restless(life, obj)}
         wrong |= {
             (obj["metadata"]["uid"], lie): LATE_SECONDS
             for obj in life.world.api.all(names.KIND_MACHINES)
@@ -165,6 +168,25 @@ def _lies(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
         # Without a list of containers no restart shows, and the data itself only if anonymous users may read it.
         return [((uid, f"{name_of(obj)} is Ready, but its etcd came back empty"), DATA_SECONDS)]
     return []
+
+
+def _restless(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
+    """Return the same for a cluster that is to be stopped: it is never Ready, and soon none of it runs."""
+    uid, birth, ready = obj["metadata"]["uid"], life.world.birth_of(obj), _summary(life, obj)
+    status = obj.get("status") or {}
+    is_up = birth is not None and can_rest(life, birth) and (status.get("initialization") or {}).get("provisioned")
+    is_going = bool(obj["metadata"].get("deletionTimestamp"))
+    if not is_to_be_stopped(obj) or not is_up or is_going or birth is None or is_left_alone(life, obj):
+        return []
+    is_own = birth.maker.startswith(uid) and name_of(obj) not in life.world.forged
+    if not is_own or life.world.engine.is_elsewhere(birth):
+        return []
+    lies = []
+    if ready.get("status") == "True":
+        lies.append(((uid, f"{name_of(obj)} is Ready, but is to be stopped"), LATE_SECONDS))
+    if still_running(life, birth):
+        lies.append(((uid, f"{name_of(obj)} is to be stopped, but runs"), STOP_SECONDS))
+    return lies
 
 
 def _is_calm(life: Life) -> bool:

@@ -8,7 +8,7 @@ from capk.plan.machines import node_name
 from test.simulation.engine import FOREIGN, Container
 from test.simulation.life import Life
 from test.simulation.machines import identities
-from test.simulation.objects import Body
+from test.simulation.objects import Body, is_to_be_stopped
 from test.simulation.truth import EITHER, UNTOUCHED, is_left_alone, is_made_for, name_of, owner_of, said, wanted_name
 
 
@@ -154,6 +154,8 @@ def _may_stay(life: Life, obj: Body) -> bool:
     if is_untouched(life, obj) or names.KIND_MACHINE_FINALIZER not in (obj["metadata"].get("finalizers") or ()):
         return True
     infrastructure = infrastructure_of(life, obj)
+    if infrastructure is not None and is_to_be_stopped(infrastructure):
+        return True
     engine = ((infrastructure or {"metadata": {}})["metadata"].get("annotations") or {}).get(names.ENGINE_ANNOTATION)
     return engine not in (None, f"engine-{life.world.engine.number}")
 

@@ -115,3 +115,8 @@ def _is_created(obj: Mapping[str, Any]) -> bool:
         condition["type"] == names.Condition.CLUSTER_CREATED and condition["status"] == "True"
         for condition in status.get("conditions") or ()
     )
+
+
+def is_to_be_stopped(obj: Body) -> bool:
+    """Return whether the user of a KINDCluster has asked for its kind cluster to be stopped."""
+    return (obj["spec"].get("engine") or {}).get("powerState") == "Stopped"

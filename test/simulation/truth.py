@@ -9,11 +9,12 @@ from capk.api.names import Condition
 from test.simulation.engine import CONTROL_PLANE, FOREIGN, LOAD_BALANCER, WORKER, Birth, Container
 from test.simulation.identities import encoded
 from test.simulation.life import Life
-from test.simulation.objects import Body
+from test.simulation.objects import Body, is_to_be_stopped
 
 UNTOUCHED: Final = "left alone"
 STOPPED: Final = "not all of its nodes run"
 SILENT: Final = "it does not answer"
+RESTS: Final = "it is to be stopped"
 EITHER: Final = "ready or not"
 """Both are correct: the provider cannot know the problem, or the kind cluster is not its cause."""
 
@@ -95,6 +96,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if world.engine.is_elsewhere(birth):
         yield "its kind cluster is on another engine"
         return
+    if is_to_be_stopped(obj):
+        yield RESTS if can_rest(life, birth) else EITHER
     own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth and _is_node(one)]
     if birth.cluster in world.lost and _created(own) < _size(obj, birth):
         yield "some of its containers were removed"
@@ -111,6 +114,19 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield SILENT
     if any(_is_forestalled(life, one) for one in own):
         yield EITHER
+
+
+def can_rest(life: Life, birth: Birth) -> bool:
+    """Return whether a kind cluster certainly comes back after a stop.
+
+    Several control planes may be at addresses that the provider does not know.
+    """
+    return life.world.options.lists and birth.is_up and birth.control_planes == 1
+
+
+def still_running(life: Life, birth: Birth) -> list[str]:
+    """Return the containers of a kind cluster that run; a stranger's beside them are none of ours."""
+    return [one.name for one in life.world.engine.of(birth.cluster) if one.birth is birth and one.running]
 
 
 def _is_forestalled(life: Life, container: Container) -> bool:
@@ -222,6 +238,8 @@ def _problem(life: Life, obj: Body) -> str | None:
     why = obstacle(life, obj)
     if why in (UNTOUCHED, EITHER):
         return None
+    if why is RESTS and (birth := life.world.birth_of(obj)) and (running := still_running(life, birth)):
+        return f"{label} is to be stopped, but {', '.join(running)} run: {said(conditions)}"
     ready = conditions.get(Condition.READY)
     if ready and ready["status"] == "True":
         return f"{label} is Ready, but {why}" if why else _wrong_secret(life, obj) or _uncounted(life, obj)

@@ -21,7 +21,7 @@ from test.simulation.core import CoreController
 from test.simulation.engine import FOREIGN, Birth, Container, SimulatedEngine
 from test.simulation.identities import leak
 from test.simulation.kindcommand import KindCommand
-from test.simulation.objects import Body
+from test.simulation.objects import Body, is_to_be_stopped
 from test.simulation.workload import Workload
 
 _MEMORY: Final = Path("/dev/shm")
@@ -66,6 +66,7 @@ class World:
         self.core = CoreController(self.api, self.stream("core"))
         self.engine = SimulatedEngine(self.stream("engine"), balancer_survives=options.balancer_survives)
         self.engine.on_remove = self._removing
+        self.engine.on_halt = self._halting
         self.engine.on_add = self._adding
         self.kind = KindCommand(self.engine, speed=options.speed)
         self.workload = Workload(self.engine, self.stream("workload"), reach=options.reach)
@@ -211,6 +212,15 @@ class World:
         owner = self.owner_of(container.birth)
         if owner is not None and self._is_whole(owner, container.birth, who):
             self.violate(f"the provider removed {container.name} of a complete kind cluster whose object lives")
+
+    def _halting(self, container: Container) -> None:
+        """Check that the provider stops only what is an object's own, and only if its user asks for that."""
+        self.note(f"provider stops {container.name} {container.id[:6]} (made for {container.birth.maker})")
+        if container.birth.maker == FOREIGN and container.birth.number not in self._adopted_births():
+            self.violate(f"the provider stopped {container.name}, which was not made for an object of ours")
+        asking = [obj for obj in self.api.all(names.KIND_CLUSTERS) if self.asks_for(obj, container.cluster)]
+        if self.is_calm_since(30) and not any(is_to_be_stopped(obj) for obj in asking):
+            self.violate(f"the provider stopped {container.name}, although no object asks for it")
 
     def _adding(self, container: Container) -> None:
         if not container.mark:

@@ -261,7 +261,7 @@ def test_engine_with_a_volume_stops_and_starts(place: Place, kubelet: Kubelet) -
     place.create(standalone("kept", engine={"className": "kept"}))
     place.await_condition("kept")
     place.patch(KIND_CLUSTERS, "kept", {"spec": {"engine": {"powerState": "Stopped"}}})
-    place.await_condition("kept", reason="EngineStopped")
+    place.await_condition("kept", reason="Stopped")
     eventually(lambda: not place.api.list(PODS, ENGINES))
     assert engine_of(place, "kept").names() == ["kept"]
     place.patch(KIND_CLUSTERS, "kept", {"spec": {"engine": {"powerState": "Running"}}})

@@ -98,6 +98,34 @@ def test_stopped_node_is_started_again(quick_place: Place) -> None:
     quick_place.delete(KIND_CLUSTERS, "tired")
 
 
+@pytest.mark.rule("C17")
+def test_cluster_is_stopped_and_started_by_its_power_state(quick_place: Place) -> None:
+    power, nodes = {"engine": {"powerState": "Stopped"}}, [{"role": "control-plane"}, {"role": "worker"}]
+
+    def running() -> dict[str, bool]:
+        return {node.name: node.running for node in quick_place.kind_cluster("hibernates").nodes}
+
+    quick_place.create(standalone("hibernates", nodes=nodes))
+    quick_place.await_condition("hibernates")
+    first = quick_place.kind_cluster("hibernates").uid
+    quick_place.patch(KIND_CLUSTERS, "hibernates", {"spec": power})
+    quick_place.await_condition("hibernates", reason="Stopped", status="False")
+    assert set(running().values()) == {False}
+    quick_place.stop_node("hibernates-worker", verb="start")
+    eventually(lambda: not any(running().values()), 60)
+
+    quick_place.patch(KIND_CLUSTERS, "hibernates", {"spec": {"engine": {"powerState": "Running"}}})
+    quick_place.await_condition("hibernates")
+    assert set(running().values()) == {True}
+    assert (quick_place.kind_cluster("hibernates").uid, quick_place.kind.creations("hibernates")) == (first, 1)
+
+    quick_place.patch(KIND_CLUSTERS, "hibernates", {"spec": power})
+    quick_place.await_condition("hibernates", reason="Stopped")
+    quick_place.delete(KIND_CLUSTERS, "hibernates")
+    quick_place.await_gone("hibernates")
+    assert "hibernates" not in quick_place.process.home.names()
+
+
 @pytest.mark.rule("C18", "K2")
 def test_burst_of_edits_ends_at_the_last_one(quick_place: Place) -> None:
     quick_place.create(standalone("restless"))

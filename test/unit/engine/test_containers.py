@@ -642,6 +642,59 @@ class TestStartAndStop:
         assert docker.calls == [["stop", "-t", "10", "dev-worker", "dev-control-plane"]]
 
 
+class TestHalt:
+    async def test_containers_are_stopped_by_their_ids(self, docker, containers):
+        docker.says("stop", f"{A}\n{B}\n")
+        await containers.halt([A, B])
+        await containers.halt([])
+        assert docker.calls == [["stop", "-t", "10", A, B]]
+
+    @pytest.mark.parametrize("printed", GONE)
+    async def test_container_that_is_gone_is_fine(self, docker, containers, printed):
+        docker.says("stop", f"{A}\n", printed, 1)
+        await containers.halt([A, B])
+
+    async def test_other_failure_is_one_even_beside_a_container_that_is_gone(self, docker, containers):
+        docker.says("stop", f"{A}\n", f"{DOCKER_GONE}Error: cannot stop {C}: device or resource busy\n", 1)
+        with pytest.raises(CommandFailed) as failure:
+            await containers.halt([A, B, C])
+        assert "resource busy" in failure.value.output
+
+    @pytest.mark.parametrize("word", ["dev-worker", A[:12], "", "--all"])
+    async def test_nothing_is_stopped_by_anything_but_a_whole_id(self, docker, containers, word):
+        with pytest.raises(CommandFailed):
+            await containers.halt([A, word])
+        assert docker.calls == []
+
+    async def test_without_an_engine_nothing_happens(self):
+        await Containers(None).halt([A])
+
+
+BALANCER = "mkdir -p /home/envoy && echo -en 'x' > /home/envoy/envoy.yaml && {} && while true; do envoy -c x; done"
+
+
+@pytest.mark.parametrize(
+    ("cmd", "forgets"),
+    [
+        (["bash", "-c", BALANCER.format("echo -en 'resources: []' > /home/envoy/lds.yaml")], True),
+        (["bash", "-c", BALANCER.format("{ [ ! -f /home/envoy/lds.yaml ] && echo > /home/envoy/lds.yaml; }")], False),
+        (["haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"], False),
+        (None, False),
+        ("bash", False),
+        ([1, None], False),
+    ],
+    ids=["kind v0.32", "kind v0.33", "haproxy", "none", "text", "no texts"],
+)
+async def test_load_balancer_that_loses_its_configuration_is_known_by_its_command(docker, containers, cmd, forgets):
+    document = inspected("dev-external-load-balancer", role="external-load-balancer")
+    document["Config"]["Cmd"] = cmd
+    same_of_worker = inspected("dev-worker", id=B)
+    same_of_worker["Config"]["Cmd"] = cmd
+    docker.has(document, same_of_worker)
+    found = {node.name: node.forgets for node in await containers.nodes()}
+    assert found == {"dev-external-load-balancer": forgets, "dev-worker": False}
+
+
 class TestRemove:
     async def test_containers_go_with_their_volumes(self, docker, containers):
         docker.says("rm", f"{A}\n{B}\n")

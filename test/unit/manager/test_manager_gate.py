@@ -12,7 +12,7 @@ from capk.manager.record import Record
 from capk.manager.relations import Relations
 from capk.plan.joining import join_request
 from capk.plan.marks import Mark
-from capk.plan.plan import Goal, ReadAccess, RemoveWorker, StartNodes
+from capk.plan.plan import Goal, ReadAccess, RemoveWorker, StartNodes, StopNodes
 from test.unit.plan.builders import (
     CLAIMED,
     FINALIZER,
@@ -73,6 +73,19 @@ def test_object_that_goes_away_wants_its_removal_and_nothing_made() -> None:
     assert not wanted(CREATE, **DELETING)
     assert wanted(GONE, **DELETING)
     assert not wanted(GONE)
+
+
+def test_nodes_are_stopped_and_started_only_as_the_object_asks_by_then() -> None:
+    off: dict[str, Any] = {"spec": {"engine": {"powerState": "Stopped"}}}
+    stop, start = StopNodes("dev", frozenset({UID})), StartNodes("dev", ("a",))
+    assert wanted(stop, **off)
+    assert not wanted(stop)
+    assert not wanted(stop, **off, **DELETING)
+    assert not wanted(stop, paused=True, **off)
+    assert not wanted(stop, vanished=True, **off)
+    assert wanted(start)
+    assert not wanted(start, **off)
+    assert wanted(replace(start, although_stopped=True), **off)
 
 
 def test_room_for_the_next_attempt_is_made_for_a_living_object() -> None:

@@ -1,0 +1,81 @@
+"""Which containers are stopped, by the listing of that moment, whatever the decision knew."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from capk.engine.containers import Node
+from capk.manager.operations.stopping import Stopping, stoppable
+from capk.manager.records import Withdrawn
+from capk.plan.plan import StopNodes
+
+OWN = frozenset({"own"})
+
+
+def node(name: str, mark: str | None = "own.1", *, role: str = "worker", running: bool = True) -> Node:
+    return Node(name, "dev", role, running, f"id-{name}", "172.18.0.2", "", mark=mark)
+
+
+def stopped(*nodes: Node, ids: frozenset[str] = frozenset()) -> list[str]:
+    return [one.name for one in stoppable(nodes, StopNodes("dev", OWN, ids))]
+
+
+def test_every_running_container_with_the_mark_is_stopped() -> None:
+    assert stopped(node("a"), node("b", "own.2"), node("c", "own"), node("d", running=False)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("mark", ["other.1", "ownx.1", "", None])
+def test_container_of_someone_else_is_left_alone(mark: str | None) -> None:
+    assert stopped(node("a"), node("b", mark)) == ["a"]
+
+
+def test_load_balancer_is_stopped_by_its_id_beside_nodes_that_are_all_ours() -> None:
+    balancer, own = node("lb", None, role="external-load-balancer"), node("a")
+    ids = frozenset({"id-lb"})
+    assert stopped(own, balancer, ids=ids) == ["a", "lb"]
+    assert stopped(own, balancer) == ["a"]
+    assert stopped(own, balancer, node("b", "other.1"), ids=ids) == ["a"]
+
+
+def test_nodes_of_an_adopted_cluster_are_stopped_by_their_ids() -> None:
+    ids = frozenset({"id-a", "id-b"})
+    assert stopped(node("a", None), node("b", None), ids=ids) == ["a", "b"]
+    assert stopped(node("a", None), node("c", None), ids=ids) == []
+
+
+class Engine:
+    """An engine with these containers, and an inventory of it."""
+
+    def __init__(self, *nodes: Node) -> None:
+        self.there = list(nodes)
+        self.calls: list[str] = []
+
+    async def nodes(self) -> list[Node]:
+        return self.there
+
+    async def halt(self, container_ids: Sequence[str]) -> None:
+        self.calls += container_ids
+
+    async def refresh(self) -> None:
+        self.calls.append("refresh")
+
+
+async def carry_out(engine: Engine, *, wanted: bool = True) -> list[str]:
+    stopping = Stopping(cast(Any, engine), cast(Any, engine))
+    await stopping.run(StopNodes("dev", OWN), lambda: wanted)
+    return engine.calls
+
+
+async def test_what_appeared_between_decision_and_stop_is_left_alone() -> None:
+    """The request names no container with a mark: the listing of that very moment decides."""
+    other_cluster = Node("b", "other", "worker", True, "id-b", "", "", mark="own.1")
+    engine = Engine(node("a"), node("a2", "other.1"), node("a3", None), other_cluster)
+    assert await carry_out(engine) == ["id-a", "refresh"]
+
+
+async def test_stop_that_is_not_wanted_any_more_stops_nothing() -> None:
+    engine = Engine(node("a"))
+    with pytest.raises(Withdrawn):
+        await carry_out(engine, wanted=False)
+    assert engine.calls == []
