@@ -264,7 +264,8 @@ def _power_rule() -> Schema:
         || !self.kubeadmConfigPatches.exists(p, p.matches(r'(?m)^[^#]*Dir\W+tmp/'))
         """,
         """cannot be Stopped, because a kubeadm patch puts the dataDir of etcd into /tmp of the node, which is in
-        memory, so that the data would be lost. Set Running, or leave out the dataDir before the kind cluster is created""",
+        memory, so that the data would be lost. Set Running, or leave out the dataDir before the kind cluster is
+        created""",
         at=".engine.powerState",
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from capk.engine.containers import Node
 from capk.manager.operations.stopping import Stopping, stoppable
-from capk.manager.records import Withdrawn
+from capk.manager.outcome import Withdrawn
 from capk.plan.plan import StopNodes
 
 OWN = frozenset({"own"})

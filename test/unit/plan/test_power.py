@@ -9,7 +9,8 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan import kindcluster, kindmachine
-from capk.plan.observed import EngineFacts, HealthFacts, NodeFacts, Observed, Workers
+from capk.plan.facts import EngineFacts, HealthFacts, NodeFacts, Workers
+from capk.plan.observed import Observed
 from capk.plan.plan import Goal, ReadAccess, RenewCertificates, StartNodes, StopNodes
 from capk.plan.power import is_to_rest
 from capk.plan.running import UNREST_SECONDS
