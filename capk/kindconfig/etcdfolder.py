@@ -34,14 +34,19 @@ def passing_etcd_folder(spec: Mapping[str, Any]) -> str:
 
 def _folders(holder: Mapping[str, Any], reader: PatchReader) -> Iterator[str]:
     """Yield the folders of etcd in the patches of a cluster or a node."""
-    for patch in holder.get("kubeadmConfigPatches") or ():
+    for patch in _texts(holder.get("kubeadmConfigPatches") or ()):
         for document in reader.documents(patch):
             if document.get("kind") == _KIND:
                 yield from _folder_in(document, _PATH)
     for patch in holder.get("kubeadmConfigPatchesJSON6902") or ():
-        if patch.get("kind") == _KIND:
-            for operation in reader.operations(str(patch.get("patch") or "")):
+        for text in _texts([str(patch.get("patch") or "")] if patch.get("kind") == _KIND else []):
+            for operation in reader.operations(text):
                 yield from _folder_of(operation)
+
+
+def _texts(patches: Sequence[str]) -> Iterator[str]:
+    """Yield the patches that may name the folder: most name none, and need not be parsed."""
+    return (patch for patch in patches if _PATH[-1] in patch)
 
 
 def _folder_of(operation: Mapping[str, Any]) -> Iterator[str]:

@@ -66,4 +66,4 @@ def test_folder_of_the_machine_that_is_mounted_there_passes() -> None:
 
 
 def test_patches_that_are_too_much_are_not_read() -> None:
-    assert passing_etcd_folder({"kubeadmConfigPatches": ["[" * 20_000, patch("/tmp/etcd")]}) == "/tmp/etcd"
+    assert passing_etcd_folder({"kubeadmConfigPatches": ["dataDir" + "[" * 20_000, patch("/tmp/etcd")]}) == "/tmp/etcd"
