@@ -132,7 +132,7 @@ async def test_engine_that_ends_because_its_object_asks_for_that_is_not_lost(tmp
         world.add()
         await world.ready()
         world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"engine": {"powerState": "Stopped"}}})
-        await world.until(lambda: world.reason() == "EngineStopped" and world.pods() == [])
+        await world.until(lambda: world.reason() == "Stopped" and world.pods() == [])
         await asyncio.sleep(100)
         world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"engine": {"powerState": "Running"}}})
         await world.ready()
