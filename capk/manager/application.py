@@ -122,7 +122,10 @@ class Application:
             now=now,
         )
         self.relations = Relations(
-            self.store, lambda cluster: placement.key_of(cluster), lambda cluster: placement.class_of(cluster)
+            self.store,
+            lambda cluster: placement.key_of(cluster),
+            lambda cluster: placement.class_of(cluster),
+            lambda uid: self._kept_class(uid) is not None,
         )
         placement = Placement(shared_place(settings), classes, pods, self.relations.claim, now)
         self.orphans = Orphans(self.store, client, pods, settings)

@@ -23,6 +23,7 @@ from capk.plan.engineclass import (
     default_class,
     incomplete_class,
     missing_class,
+    overridden_class,
     refusal,
     unreadable_class,
 )
@@ -91,8 +92,11 @@ class EngineClasses:
 
     def class_of(self, cluster: KINDCluster, claim: Claim | None) -> str:
         """Return the class of a KINDCluster, OWN_ENGINE for the provider's own engine. claim: its valid claim."""
-        default = default_class(self._classes(), self._labels(cluster.namespace) or {})
-        return chosen_class(cluster, claim, kept=self._kept(cluster.uid), default=default)
+        return chosen_class(cluster, claim, kept=self._kept(cluster.uid), default=self._default(cluster))
+
+    def overridden(self, cluster: KINDCluster, claim: Claim | None) -> str:
+        """Return the class that only annotations keep a KINDCluster from: see `overridden_class`."""
+        return overridden_class(cluster, claim, kept=self._kept(cluster.uid), default=self._default(cluster))
 
     def pods(self, name: str) -> PodEngines | None:
         """Return what a class offers, if its engines are Pods."""
@@ -191,6 +195,9 @@ class EngineClasses:
         except BadKeys as error:
             return None, _unreachable(f"{secret} cannot be used: {error}.")
         return _place(engine_class.name, docker, variables), None
+
+    def _default(self, cluster: KINDCluster) -> str:
+        return default_class(self._classes(), self._labels(cluster.namespace) or {})
 
     def _classes(self) -> list[KINDEngineClass]:
         return [KINDEngineClass(raw) for raw in self._store.values(names.KIND_ENGINE_CLASSES)]

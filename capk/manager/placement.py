@@ -47,6 +47,10 @@ class Placement:
         """Return the KINDEngineClass of a KINDCluster; OWN_ENGINE for the provider's own engine."""
         return self._classes.class_of(cluster, self._claim(cluster.key))
 
+    def overridden(self, cluster: KINDCluster) -> str:
+        """Return the KINDEngineClass that only annotations keep a KINDCluster from; OWN_ENGINE if there is none."""
+        return self._classes.overridden(cluster, self._claim(cluster.key))
+
     def key_of(self, cluster: KINDCluster) -> str:
         """Return the key of the place where the kind cluster of a KINDCluster is, whether or not it can be used.
 

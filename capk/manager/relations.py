@@ -14,7 +14,7 @@ from capk.engine.place import SHARED
 from capk.manager.claimindex import ClaimIndex
 from capk.manager.engineclasses import class_key, place_key
 from capk.manager.machines import Machines
-from capk.plan.claims import Claim, cluster_name, comes_first, holds_name, precedes
+from capk.plan.claims import Claim, cluster_name, comes_first, holds_name, inheritance_rank, precedes
 from capk.plan.engineclass import OWN_ENGINE
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
@@ -25,7 +25,8 @@ class Relations:
 
     core_version: the server's preferred version of Cluster API's objects; None if Cluster API is not installed.
     place_of: returns the key of the place of a KINDCluster's kind cluster. class_of: returns the KINDEngineClass of its
-    engine; see `capk.manager.placement` for both.
+    engine; see `capk.manager.placement` for both. has_begun: returns whether this process knows of a kind cluster that
+    was begun for the KINDCluster with that uid.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Relations:
         store: Store,
         place_of: Callable[[KINDCluster], str] = lambda cluster: SHARED,
         class_of: Callable[[KINDCluster], str] = lambda cluster: OWN_ENGINE,
+        has_begun: Callable[[str], bool] = lambda uid: False,
     ) -> None:
         self.core_version: str | None = None
         self.machines = Machines(store)
         self._store = store
         self.place_of = place_of
         self.class_of = class_of
+        self._has_begun = has_begun
         self._claims = ClaimIndex(store)
         self._names: dict[Key, str] = {}
         self._places: dict[Key, str] = {}
@@ -80,12 +83,18 @@ class Relations:
 
     def first_of_class(self, cluster: KINDCluster) -> int:
         """Return how many KINDClusters of the namespace come before this one in its class: see `comes_first`."""
-        own, installed = self.claim(cluster.key), self.core_version is not None
-        others = self._of_class.get(self._classes.get(cluster.key, OWN_ENGINE), set()) - {cluster.key}
+        of_class = self._of_class.get(self._classes.get(cluster.key, OWN_ENGINE), set()) - {cluster.key}
+        others = self._kindclusters(key for key in of_class if key.namespace == cluster.namespace)
         return sum(
-            comes_first(cluster, own, KINDCluster(raw), self.claim(key), cluster_api_installed=installed)
-            for key in others
-            if key.namespace == cluster.namespace and (raw := self._store.get(key))
+            comes_first(
+                cluster,
+                self.claim(cluster.key),
+                other,
+                self.claim(other.key),
+                other_has_begun=self._has_begun(other.uid),
+                cluster_api_installed=self.core_version is not None,
+            )
+            for other in others
         )
 
     def rival(self, cluster: KINDCluster) -> str | None:
@@ -109,12 +118,30 @@ class Relations:
         if wanted & self._claims.alive:
             return True
         if ids:
-            # At whichever place the other object is: two classes may lead to one engine.
-            same_name = self._wanted_by.get(self.name(cluster.key), set()) - {cluster.key}
-            holders = same_name & self._claims.with_ids(wanted)
-            return any((claim := self.claim(key)) is not None and claim.uid in wanted for key in holders)
+            return bool(self._holders(cluster, wanted))
         others = self._competitors(cluster.key) & self._at.get(self._places.get(cluster.key, ""), set())
         return any(self.claim(key) for key in others)
+
+    def is_adopted_first(self, cluster: KINDCluster, ids: Collection[str]) -> bool:
+        """Return whether another object claims the containers with these ids, and comes first: see `inheritance_rank`.
+
+        Of objects that name the same container, only the first has a valid claim. Those that name another container of
+        the same kind cluster have one each.
+        """
+        claim = self.claim(cluster.key)
+        if claim is None or claim.uid == cluster.uid:
+            return False
+        holders = self._holders(cluster, set(ids) - {claim.uid})
+        return any(inheritance_rank(holder) < inheritance_rank(cluster) for holder in holders)
+
+    def _holders(self, cluster: KINDCluster, ids: Collection[str]) -> list[KINDCluster]:
+        """Return the other objects with a valid claim to one of these ids.
+
+        At whichever place they are: two classes may lead to one engine.
+        """
+        same_name = self._wanted_by.get(self.name(cluster.key), set()) - {cluster.key}
+        keys = sorted(same_name & self._claims.with_ids(ids))
+        return self._kindclusters(key for key in keys if (claim := self.claim(key)) is not None and claim.uid in ids)
 
     def is_claimed(self, uids: Collection[str]) -> bool:
         """Return whether an object has a claim to what was made for one of these objects."""

@@ -87,19 +87,21 @@ def comes_first(
     other: KINDCluster,
     others_claim: Claim | None,
     *,
+    other_has_begun: bool,
     cluster_api_installed: bool,
 ) -> bool:
     """Return whether `other` comes before an object where a namespace may have only so many kind clusters on an engine.
 
     Every claim comes first, because a kind cluster exists or is being created. Of objects without one, those that may
     claim come in the order of their age, so that objects of the same moment do not exceed the limit together.
+
+    other_has_begun: whether memory shows that a kind cluster was begun for `other`, whatever its annotations hold.
     """
-    if other.is_deleted_for_move:
-        return False
-    # Users can write the annotation of an external manager, so it hides no kind cluster.
-    if others_claim is not None or (other.is_provisioned and other.used_engine_class):
+    # Users can write the annotations of a move and of an external manager, so these hide no kind cluster.
+    has_cluster = other.completed_attempt is not None or (other.is_provisioned and bool(other.used_engine_class))
+    if others_claim is not None or other_has_begun or has_cluster:
         return True
-    if other.is_externally_managed:
+    if other.is_left_to_others:
         return False
     if other.is_provisioned:
         return True

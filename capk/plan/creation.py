@@ -31,8 +31,20 @@ from capk.plan.status import false, kindcluster_status, queued
 
 WORKERS_SECONDS = 1.0
 """How soon to look again whether the cancelled joins of workers have ended."""
+CHANGE_SECONDS = 1.0
+"""How soon to look again at an object whose annotations led to another engine; a webhook may put them back."""
 RENAMED_SECONDS = 10.0
 """How long the engine may still add containers of a creation that was ended because the name has changed."""
+DESCRIBING = (
+    names.CLAIM_ANNOTATION,
+    names.CLAIM_ID_ANNOTATION,
+    names.IDENTITY_ANNOTATION,
+    names.ATTEMPT_ANNOTATION,
+    names.KUBE_SYSTEM_ANNOTATION,
+    names.ENGINE_ANNOTATION,
+    names.ENGINE_CLASS_ANNOTATION,
+)
+"""Annotations that describe the kind cluster of one object and are wrong on another object."""
 _REMAINS = "Removing what an interrupted creation left behind."
 
 
@@ -153,6 +165,8 @@ def _start(observed: Observed) -> Plan:
         return Plan(status=_waiting(observed, Reason.WAITING_FOR_CLUSTER, message))
     if observed.engine_refusal:
         return Plan(status=not_allowed_status(observed, observed.engine_refusal))
+    if observed.overridden_class:
+        return _change_to_default(observed)
     if observed.authorities.missing:
         return _await_config_maps(observed)
     try:
@@ -186,6 +200,22 @@ def _start(observed: Observed) -> Plan:
     # cluster does not prove that the cluster is gone: with this claim it would count as incomplete.
     is_doubted = cluster.is_being_created or was_completed(observed)
     return Plan(refresh=is_doubted, add_finalizer=True, annotations=claim, operation=request)
+
+
+def _change_to_default(observed: Observed) -> Plan:
+    """Remove the annotations that keep the object on the provider's own engine, where it has nothing.
+
+    They came with a manifest, or anyone has written them: they must not lead around the default class.
+    """
+    wrong = [name for name in DESCRIBING if name in observed.object.annotations]
+    refusal = observed.refusals.get(CLAIM)
+    if CLAIM in observed.held_back and refusal:
+        message = (
+            f"The default class of the namespace is {observed.overridden_class}, and the API server refuses to remove "
+            f"annotations that name another engine ({', '.join(wrong)}): {refusal}"
+        )
+        return Plan(status=_waiting(observed, Reason.WRITE_REFUSED, message))
+    return Plan(refresh=True, annotations=dict.fromkeys(wrong), requeue_seconds=CHANGE_SECONDS)
 
 
 def _is_retry(last: OperationRequest | None, request: Create) -> bool:

@@ -50,6 +50,16 @@ def chosen_class(cluster: KINDCluster, claim: Claim | None, *, kept: str | None,
     return default
 
 
+def overridden_class(cluster: KINDCluster, claim: Claim | None, *, kept: str | None, default: str) -> str:
+    """Return the default class if nothing but annotations keeps the object on the provider's own engine instead.
+
+    OWN_ENGINE otherwise. Everyone who may create the object can write annotations. Arguments: see `chosen_class`.
+    """
+    is_proven = kept is not None or cluster.completed_attempt is not None or cluster.is_provisioned
+    is_there = chosen_class(cluster, claim, kept=kept, default=default) == OWN_ENGINE
+    return default if is_there and not is_proven else OWN_ENGINE
+
+
 def _has_begun(cluster: KINDCluster) -> bool:
     """Return whether a creation for this very object has begun; a copied annotation proves nothing."""
     return cluster.claim_id == cluster.uid and (cluster.attempt > 0 or cluster.identity is not None)

@@ -39,14 +39,6 @@ REMOVAL_SECONDS = 1.0
 
 _CLAIM = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION)
 """Annotations that claim a name for an object."""
-_COPIED = (
-    *_CLAIM,
-    names.ATTEMPT_ANNOTATION,
-    names.KUBE_SYSTEM_ANNOTATION,
-    names.ENGINE_ANNOTATION,
-    names.ENGINE_CLASS_ANNOTATION,
-)
-"""Annotations that describe the kind cluster of one object and are wrong on another object."""
 
 
 def decide(observed: Observed) -> Plan:
@@ -116,7 +108,7 @@ def drop_copied_claim(observed: Observed, plan: Plan) -> Plan:
     # An object does not lose what the marks prove to be its own because of an edited claim.
     if ownership(observed) is not Ownership.FOREIGN or not observed.engine.answers:
         return plan
-    copied: dict[str, str | None] = {name: None for name in _COPIED if name in cluster.annotations}
+    copied: dict[str, str | None] = {name: None for name in creation.DESCRIBING if name in cluster.annotations}
     return replace(plan, annotations={**copied, **plan.annotations})
 
 

@@ -81,8 +81,13 @@ class Observed(_WithGoals):
     being created for such an object."""
     is_held: bool = False
     """Whether the kind cluster of that name belongs to another existing KINDCluster, whichever has precedence."""
+    is_adopted_first: bool = False
+    """Whether another KINDCluster has adopted the same kind cluster by another of its containers, and comes first."""
     engine_class: str = ""
     """Name of the KINDEngineClass of its engine: see `capk.plan.engineclass`; empty for the provider's own engine."""
+    overridden_class: str = ""
+    """Name of the default KINDEngineClass of its namespace, if nothing but annotations keeps the object on the
+    provider's own engine instead."""
     engine_refusal: Failure | None = None
     """Why nothing new may be created for the object on that engine."""
     engine: EngineFacts = field(default_factory=EngineFacts)

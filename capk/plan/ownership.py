@@ -250,11 +250,13 @@ def is_adopted(observed: Observed) -> bool:
     """Return whether the claim names one of the containers, and none has a mark, which would override the claim.
 
     Workers that were added since are marked with the claim. If the named container was removed, they prove the others:
-    kind creates nothing under a name that has a container.
+    kind creates nothing under a name that has a container. A kind cluster of several containers has several ids that a
+    claim may name, so that two objects may have one each.
     """
     claim, nodes = observed.claim, _nodes(observed)
     return (
         claim is not None
+        and not observed.is_adopted_first
         and all(node.mark is None or (node.machine and is_own(observed, node)) for node in nodes)
         and any(node.container_id == claim.uid or _joined_adopted(observed, claim, node) for node in nodes)
     )

@@ -262,18 +262,68 @@ class TestWhoMay:
             world.delete(namespace="others")
             await world.until(lambda: world.get(namespace="others") is None)
 
-    async def test_cluster_that_another_system_is_said_to_manage_still_counts(self, world: ClassWorld) -> None:
+    @pytest.mark.parametrize("annotation", [names.MANAGED_BY_ANNOTATION, names.DELETE_FOR_MOVE_ANNOTATION])
+    async def test_cluster_that_is_said_to_be_left_to_others_still_counts(
+        self, world: ClassWorld, annotation: str
+    ) -> None:
         async with world.running():
             world.offer(limits={"clustersPerNamespace": 1})
             world.add(spec=ON_LAB)
             await world.ready()
-            world.kube.edit(
-                names.KIND_CLUSTERS, "dev", {"metadata": {"annotations": {names.MANAGED_BY_ANNOTATION: "me"}}}
-            )
+            world.kube.edit(names.KIND_CLUSTERS, "dev", {"metadata": {"annotations": {annotation: "me"}}})
             world.add("second", spec=ON_LAB)
             await world.until(lambda: world.reason("second") == "EngineNotAllowed")
             await asyncio.sleep(60)
             assert len(world.lab.called("create")) == 1
+
+    async def test_creation_counts_though_its_claim_was_removed(self, world: ClassWorld) -> None:
+        """A paused object without a claim may not act, so that it would not count for its name."""
+        world.lab_kind.create_seconds = 60.0
+        async with world.running():
+            world.offer(limits={"clustersPerNamespace": 1})
+            world.add(spec=ON_LAB)
+            await world.until(lambda: world.lab.of("dev") != [])
+            world.annotate(CLAIM=None, CLAIM_ID=None, PAUSED="")
+            world.add("second", spec=ON_LAB)
+            await world.until(lambda: world.reason("second") == "EngineNotAllowed")
+            await asyncio.sleep(120)
+            assert len(world.lab.called("create")) == 1
+        async with world.running():
+            await asyncio.sleep(60)
+            assert len(world.lab.called("create")) == 1
+            world.annotate(PAUSED=None)
+            await world.ready()
+
+    @pytest.mark.parametrize(
+        "annotations",
+        [
+            {names.CLAIM_ANNOTATION: "dev", names.ATTEMPT_ANNOTATION: "3"},
+            {names.ATTEMPT_ANNOTATION: "3"},
+            {names.CLAIM_ANNOTATION: "dev", names.CLAIM_ID_ANNOTATION: "gone", names.IDENTITY_ANNOTATION: "sha256:old"},
+        ],
+    )
+    async def test_annotations_do_not_lead_from_the_default_class_to_the_providers_own_engine(
+        self, world: ClassWorld, annotations: dict[str, str]
+    ) -> None:
+        async with world.running():
+            world.offer(default=True)
+            world.add(annotations=annotations)
+            await world.ready()
+            assert world.engine.called("create") == []
+            assert len(world.lab.containers) == 1
+
+    async def test_cluster_on_the_providers_own_engine_stays_there_whatever_becomes_the_default_class(
+        self, world: ClassWorld
+    ) -> None:
+        async with world.running():
+            world.add(spec={"recreatePolicy": "Always"})
+            await world.ready()
+            world.offer(default=True)
+            await asyncio.sleep(5)
+            world.engine.containers.clear()
+            await world.until(lambda: len(world.engine.called("create")) == 2)
+            await world.ready()
+            assert world.lab.containers == {}
 
     async def test_adopted_cluster_is_not_adopted_again_by_a_class_that_leads_to_the_same_engine(
         self, world: ClassWorld

@@ -101,6 +101,30 @@ async def test_adopted_cluster_that_the_status_shows_is_not_an_older_objects_wit
         await world.ready()
 
 
+@pytest.mark.parametrize("others", [["dev-worker"], ["dev-control-plane2", "dev-external-load-balancer"]])
+async def test_adopted_cluster_is_nobody_elses_who_claims_another_of_its_containers(tmp_path, others):
+    """Each container that nobody marked has an id that a claim may name; several objects may name one each."""
+    world = World(tmp_path, capi="v1beta2")
+    container = [world.engine.run_node(name) for name in ("dev-control-plane", *others)][1]
+    async with world.running():
+        world.add_owned()
+        world.annotate(ADOPT="true")
+        await world.ready()
+        put_thief(world, CLAIM="dev", CLAIM_ID=container, IDENTITY="sha256:forged")
+        await world.until(lambda: world.reason("thief", "tenant") == "NameConflict")
+        await asyncio.sleep(60)
+        assert stolen(world) == []
+        assert world.reason() == "Ready"
+        finalizers = [names.KIND_CLUSTER_FINALIZER]
+        world.kube.edit(KIND_CLUSTERS, "thief", {"metadata": {"finalizers": finalizers}}, "tenant")
+        world.delete("thief", "tenant")
+        await world.until(lambda: world.get("thief", "tenant") is None)
+        assert world.engine.called("remove") == []
+        world.delete()
+        await world.gone()
+        assert world.engine.of("dev") == []
+
+
 @pytest.mark.parametrize("identity", ["unread", "sha256:forged"])
 async def test_without_an_engine_command_a_forged_claim_gets_nothing_of_a_cluster_that_is_made(tmp_path, identity):
     world = World(tmp_path, capi="v1beta2", engine_lists=False)
