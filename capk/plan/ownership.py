@@ -143,9 +143,7 @@ def was_completed(observed: Observed) -> bool:
     lost or a manifest replaced. Annotations and status copied from another object prove nothing.
     """
     cluster, claim = observed.object, observed.claim
-    if observed.made is not None:
-        return True
-    if is_completed_attempt(observed):
+    if observed.made is not None or is_completed_attempt(observed) or _is_from_elsewhere(observed):
         return True
     if cluster.is_being_created:
         return False
@@ -157,6 +155,22 @@ def was_completed(observed: Observed) -> bool:
     return cluster.is_provisioned or (
         cluster.identity is not None and (claim.uid == cluster.uid or observed.engine.exists)
     )
+
+
+def _is_from_elsewhere(observed: Observed) -> bool:
+    """Return whether no creation that this release would begin has made the kind cluster of a provisioned object.
+
+    It was adopted, or made by a release that did not count attempts. The identity annotation does not show that it is
+    complete, because everyone may edit it, and no number in the status does.
+    """
+    cluster = observed.object
+    if is_adopted(observed):
+        return True
+    if not (cluster.is_provisioned and observed.engine.exists):
+        return False
+    marks = {node.mark for node in _kinds_own(observed) if is_own(observed, node)}
+    is_uncounted = bool(marks) and all(mark is not None and mark.attempt is None for mark in marks)
+    return is_uncounted if observed.engine.lists_nodes else cluster.attempt == 0
 
 
 def made_by(observed: Observed) -> int | None:

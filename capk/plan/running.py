@@ -36,6 +36,7 @@ def keep_running(observed: Observed) -> Plan:
             Plan(status=running_status(observed), requeue_seconds=remaining) if remaining > 0 else _start_over(observed)
         )
     operation, requeue = due_operation(observed)
+    identity = due_identity(observed)
     waits = access is not None and awaits_control_plane_secret(observed)
     if waits or foreign_among(observed):
         requeue = min(requeue or FOREIGN_SECONDS, FOREIGN_SECONDS)
@@ -45,14 +46,16 @@ def keep_running(observed: Observed) -> Plan:
         requeue = WORKERS_SECONDS
     if will_rest(observed):
         requeue = min(requeue or UNREST_SECONDS, UNREST_SECONDS)
-    if corrected_etcd(observed) and not is_held_back:
+    is_corrected = identity is not None and cluster.identity not in (None, names.UNREAD)
+    if is_corrected or (corrected_etcd(observed) and not is_held_back):
+        # The status names the creation as soon as the object describes the kind cluster that it has.
         requeue = 0.0
     return Plan(
         cancel_operation=rests and _is_useless_at_rest(observed),
         cancel_workers=is_joined,
         add_finalizer=not (cluster.has_finalizer or is_held_back),
         annotations={} if is_held_back else restored_annotations(observed),
-        identity=due_identity(observed),
+        identity=identity,
         kube_system_uid=due_kube_system_uid(observed),
         engine_id=missing_engine_id(observed),
         operation=operation,

@@ -77,6 +77,27 @@ async def test_cluster_whose_annotations_were_removed_is_made_again_after_a_loss
         await is_made_again(world)
 
 
+@pytest.mark.parametrize("others", [[], ["dev-worker"]])
+async def test_adopted_cluster_that_lost_its_data_is_made_again_though_its_removal_was_cut_short(tmp_path, others):
+    world = World(tmp_path)
+    former = [world.engine.run_node(name) for name in ("dev-control-plane", *others)]
+    async with world.running():
+        world.add(spec={"recreatePolicy": "Always"})
+        world.annotate(ADOPT="true")
+        await world.ready()
+        await asyncio.sleep(60)
+    world.containers.remove_seconds = 30.0
+    async with world.killed():
+        world.kube_system_uid, world.data = OTHER_UID, ABSENT
+        await world.until(lambda: world.engine.called("remove") != [])
+        await asyncio.sleep(1)
+    world.engine.containers.pop(former[-1])
+    async with world.running():
+        await world.until(lambda: world.engine.called("create") != [])
+        await world.ready()
+        assert world.engine.containers.keys().isdisjoint(former)
+
+
 async def is_made_again(world: World) -> None:
     before = list(world.engine.containers)
     await asyncio.sleep(60)

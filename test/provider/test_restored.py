@@ -173,6 +173,60 @@ async def test_identity_that_was_emptied_costs_no_complete_kind_cluster(tmp_path
     assert world.get()["metadata"]["annotations"][names.IDENTITY_ANNOTATION] != ""
 
 
+async def test_identity_that_was_emptied_after_it_was_corrected_costs_no_complete_kind_cluster(tmp_path):
+    """Status and identity were of another kind cluster, and the only read of the kubeconfig was long ago."""
+    world = World(tmp_path)
+    world.engine.run_node("dev-control-plane", mark="uid-that-is-gone.1")
+    containers = dict(world.engine.containers)
+    claim = {names.CLAIM_ANNOTATION: "dev", names.CLAIM_ID_ANNOTATION: "uid-that-is-gone"}
+    async with world.running():
+        world.add(annotations={**claim, names.ATTEMPT_ANNOTATION: "1", names.IDENTITY_ANNOTATION: "sha256:another"})
+        await world.ready()
+        await asyncio.sleep(120)
+    world.annotate(IDENTITY="")
+    async with world.running():
+        await asyncio.sleep(120)
+    assert world.engine.containers == containers
+    assert world.reason() == "Ready"
+
+
+@pytest.mark.parametrize("edit", ["while it runs", "while no provider ran", "before a deletion that retains"])
+@pytest.mark.parametrize("origin", ["adopted", "adopted without an engine command", "made by an early release"])
+async def test_identity_that_was_emptied_costs_no_kind_cluster_without_a_counted_creation(tmp_path, origin, edit):
+    """No number in marks and status shows that it is complete; a creation that has begun would have one."""
+    world = World(tmp_path, engine_lists="without" not in origin)
+    is_adopted = origin.startswith("adopted")
+    world.engine.run_node("dev-control-plane", mark=None if is_adopted else "uid-of-dev")
+    world.engine.run_node("dev-worker", mark=None if is_adopted else "uid-of-dev")
+    claim = {
+        names.CLAIM_ANNOTATION: "dev",
+        names.CLAIM_ID_ANNOTATION: "uid-of-dev",
+        names.IDENTITY_ANNOTATION: "unread",
+    }
+    adopt = {names.ADOPT_ANNOTATION: "true"}
+    spec = {"deletionPolicy": "Retain"} if "deletion" in edit else {"recreatePolicy": "Always"}
+    containers = dict(world.engine.containers)
+    async with world.running():
+        world.add(uid="uid-of-dev", spec=spec, annotations=adopt if is_adopted else claim)
+        await world.ready()
+        await asyncio.sleep(120)
+        if "runs" in edit:
+            world.annotate(IDENTITY="")
+            await asyncio.sleep(120)
+    if "runs" not in edit:
+        world.annotate(IDENTITY="")
+        if "deletion" in edit:
+            world.delete()
+        async with world.running():
+            await asyncio.sleep(120)
+    assert world.engine.containers == containers
+    if "deletion" in edit:
+        assert world.get() is None
+    else:
+        assert world.reason() == "Ready"
+        assert world.get()["metadata"]["annotations"][names.IDENTITY_ANNOTATION] != ""
+
+
 async def test_object_that_was_restored_while_the_kind_cluster_is_removed_gets_a_new_one_and_no_last_moment(tmp_path):
     """The claim of the object that is gone would make what remains of its kind cluster the new object's."""
     world = World(tmp_path)

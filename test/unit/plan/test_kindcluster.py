@@ -1001,7 +1001,8 @@ class TestRunning:
         assert begun.object.is_provisioned
         assert begun.secrets
         # The provider was killed: the nodes exist, but the operation is unknown.
-        left = decide(replace(begun, engine=RUNNING, operation=None, access=None)).operation
+        there = replace(RUNNING, nodes=(node(mark=f"{UID}.1"),))
+        left = decide(replace(begun, engine=there, operation=None, access=None)).operation
         assert left == removal(Goal.UP, up_to_attempt=1)
         assert isinstance(decide(replace(begun, engine=NOTHING_THERE, operation=None)).operation, Create)
 
