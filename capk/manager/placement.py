@@ -130,11 +130,14 @@ class Placement:
     def _is_elsewhere(self, cluster: KINDCluster, facts: EnginePodFacts | None) -> bool:
         """Return whether the kind cluster is on the engine that an earlier class of the same name had.
 
-        A class cannot change from `docker` to `pods`, but another one can get its name.
+        A class cannot change from `docker` to `pods`, but another one can get its name. After a move, or if the status
+        was lost, the annotations show it: only an engine on a machine has an id.
         """
         if cluster.endpoint is None or cluster.has_pod_engine or (facts and facts.any):
             return False
-        return cluster.completed_attempt is not None and cluster.endpoint[0] != self._host(cluster)
+        is_on_machine = cluster.identity is not None and cluster.engine_id is not None
+        is_complete = cluster.completed_attempt is not None or is_on_machine
+        return is_complete and cluster.endpoint[0] != self._host(cluster)
 
     def _may_be(self, cluster: KINDCluster) -> bool:
         """Return whether the creation of an engine may have begun, which is not known until all have been listed.

@@ -136,15 +136,24 @@ async def test_default_class_that_changes_during_a_creation_changes_no_engine(tm
             assert world.left() == []
 
 
-async def test_class_of_another_kind_with_the_same_name_loses_no_kind_cluster(tmp_path):
+@pytest.mark.parametrize("keeps_status", [True, False])
+async def test_class_of_another_kind_with_the_same_name_loses_no_kind_cluster(tmp_path, keeps_status):
     world = PodWorld(tmp_path)
     world.add_secret("pods")
     world.add_class(pods=None)
     async with world.running():
         world.add(spec={**IN_POD, "recreatePolicy": "Always"})
         await world.ready()
+        if keeps_status:
+            world.remove_class()
+            world.add_class()
+            await asyncio.sleep(600)
+            assert world.left() == []
+    if not keeps_status:
         world.remove_class()
         world.add_class()
+        world.kube.put(KIND_CLUSTERS, {field: value for field, value in world.get().items() if field != "status"})
+    async with world.running():
         await asyncio.sleep(600)
         assert world.left() == []
         world.delete()
