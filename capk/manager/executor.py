@@ -85,7 +85,7 @@ class Executor:
 
     async def carry_out(self, record: Record, request: OperationRequest, on_step: Callable[[Step], None]) -> Outcome:
         """Carry out the request; return what a creation or a join has made, or how to reach the workload
-        cluster.
+        cluster. A removal that finds a complete creation in place of the rest of one returns that.
 
         Raises CommandError, AddressTaken, NamesNotResolved, NoApiServer, UnsupportedEngine, InvalidSpec, BadKubeconfig;
         Withdrawn if the object no longer wants it.
@@ -96,7 +96,7 @@ class Executor:
             case Create():
                 return await self._creation.run(request, on_step)
             case Delete():
-                await self._deletion.run(request, lambda: self._still_wanted(record, request))
+                return await self._deletion.run(request, lambda: self._still_wanted(record, request))
             case StartNodes():
                 await self._repair.run(request)
             case StopNodes():

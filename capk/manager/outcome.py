@@ -10,13 +10,15 @@ class Made:
     """The result of a creation.
 
     identity: the fingerprint of its certificate authority, or UNREAD.
-    external: the kubeconfig that kind wrote, not parsed yet; secret.
+    external: the kubeconfig that kind wrote, not parsed yet; secret. None if it was made by another process.
     facts: its warnings.
+    attempt: its number, if no request has it.
     """
 
     identity: str
-    external: str = field(repr=False)
+    external: str | None = field(default=None, repr=False)
     facts: CreationFacts = field(default_factory=CreationFacts)
+    attempt: int | None = None
 
 
 @dataclass(frozen=True)

@@ -356,6 +356,10 @@ class Records:
             record.unfinished = None
         if isinstance(result, Joined):
             record.joined = result.container_id
+        if isinstance(request, Delete) and isinstance(result, Made):
+            # It has removed nothing, and the goal is as far away as before.
+            record.made, record.completed = result.identity, result.attempt
+            return
         if _is_cleanup(request):
             # The cleanup made room for the next attempt; the outcome of the last one still counts.
             return

@@ -139,7 +139,8 @@ def _clean_up(observed: Observed) -> Plan:
         return _after_failure(observed, remaining)
     return Plan(
         add_finalizer=True,
-        operation=removal_of_rest(observed),
+        # This process knows of a creation that it has begun that it was not completed.
+        operation=replace(removal_of_rest(observed), unless_complete=not observed.is_unfinished),
         status=_waiting(observed, Reason.CLEANING_UP, _REMAINS),
     )
 
@@ -149,7 +150,7 @@ def _clean_up_rest(observed: Observed) -> Plan:
     plan = _clean_up(observed)
     if not isinstance(plan.operation, Delete):
         return plan
-    return replace(plan, operation=replace(plan.operation, without_control_plane=True))
+    return replace(plan, operation=replace(plan.operation, without_control_plane=True, unless_complete=False))
 
 
 def _start(observed: Observed) -> Plan:

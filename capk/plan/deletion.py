@@ -166,13 +166,15 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
             return Plan(status=status, requeue_seconds=remaining)
     else:
         status = _deleting(observed)
+    is_unfinished = _is_unfinished(observed)
     removal = Delete(
         observed.cluster_name,
         Goal.GONE,
         uids=own_uids(observed),
         container_ids=unmarked_ids(observed),
         settle_seconds=settle_seconds,
-        is_of_whole=not _is_unfinished(observed),
+        is_of_whole=not is_unfinished,
+        unless_complete=is_unfinished and observed.object.retains and not observed.is_unfinished,
         engine=observed.engine.id,
     )
     return Plan(operation=removal, status=status)

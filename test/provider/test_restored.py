@@ -22,10 +22,10 @@ def restore(world: World, backup: Mapping[str, Any]) -> None:
     world.kube.put(KIND_CLUSTERS, {"metadata": kept, "spec": backup["spec"]})
 
 
-async def half_made(world: World) -> Mapping[str, Any]:
+async def half_made(world: World, control_planes: int = 1) -> Mapping[str, Any]:
     """Have a kind cluster created; return its object as it was in the middle of that."""
     async with world.running():
-        world.add()
+        world.add(spec={"nodes": [{"role": "control-plane"}] * control_planes})
         await world.creating()
         backup = world.get()
         assert backup is not None
@@ -150,6 +150,68 @@ async def test_edit_of_what_a_backup_holds_destroys_nothing_and_is_reported(tmp_
         await world.until(lambda: names.KUBE_SYSTEM_ANNOTATION in world.get()["metadata"]["annotations"])
         assert world.get()["metadata"]["annotations"][names.KUBE_SYSTEM_ANNOTATION] == KUBE_SYSTEM_UID
         assert world.engine.containers == containers
+
+
+class TestSameUid:
+    """The storage of the API server was rolled back, and the container engine runs on."""
+
+    @pytest.mark.parametrize("state", ["running", "stopped", "several control planes"])
+    async def test_object_from_the_middle_of_its_creation_keeps_the_kind_cluster_that_was_completed(
+        self, tmp_path, state
+    ):
+        world = World(tmp_path)
+        backup = await half_made(world, 3 if "several" in state else 1)
+        if state == "stopped":
+            world.engine.stop_nodes()
+        containers = set(world.engine.containers)
+        world.kube.put(KIND_CLUSTERS, backup)
+        async with world.running():
+            await world.ready()
+            assert world.engine.containers.keys() == containers
+            await asyncio.sleep(120)
+            assert world.get()["status"]["attempt"] == 1
+            assert names.BLOCK_MOVE_ANNOTATION not in world.get()["metadata"]["annotations"]
+            world.delete()
+            await world.gone()
+            assert world.engine.containers == {}
+
+    async def test_object_from_the_middle_of_a_later_creation_keeps_it(self, tmp_path):
+        world = World(tmp_path)
+        world.add(spec={"recreatePolicy": "Always"})
+        async with world.running():
+            await world.ready()
+            world.engine.containers.clear()
+            await world.creating()
+            backup = world.get()
+            await world.until(lambda: world.reason() != "Ready")
+            await world.ready()
+        containers = set(world.engine.containers)
+        world.kube.put(KIND_CLUSTERS, backup)
+        async with world.running():
+            await asyncio.sleep(120)
+            assert world.engine.containers.keys() == containers
+            assert world.get()["status"]["attempt"] == 2
+
+    async def test_restored_object_that_retains_its_kind_cluster_leaves_it(self, tmp_path):
+        world = World(tmp_path)
+        backup = await half_made(world)
+        containers = set(world.engine.containers)
+        world.kube.put(KIND_CLUSTERS, {**backup, "spec": {**backup["spec"], "deletionPolicy": "Retain"}})
+        world.delete()
+        async with world.running():
+            await world.gone()
+            assert world.engine.containers.keys() == containers
+
+    async def test_interrupted_creation_is_begun_again(self, tmp_path):
+        world = World(tmp_path)
+        world.kind.create_seconds = 60.0
+        world.add()
+        async with world.killed():
+            await world.creating()
+        first = set(world.engine.containers)
+        async with world.running():
+            await world.ready()
+            assert world.engine.containers.keys().isdisjoint(first)
 
 
 @pytest.mark.parametrize("engine_lists", [True, False], ids=["with an engine command", "without"])

@@ -37,6 +37,7 @@ from capk.engine.place import Place
 from capk.errors import ApiError, CommandError, CommandFailed, Forbidden
 from capk.manager.application import Application
 from capk.manager.engines import Commands
+from capk.manager.operations.completion import COMPLETION_FILE
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
 from capk.workload.answer import Answer
@@ -89,6 +90,8 @@ class Engine:
     def __init__(self) -> None:
         self.containers: dict[str, Node] = {}
         self.calls: list[tuple[str, str, float]] = []
+        self.files: dict[tuple[str, str], str] = {}
+        """What was written into nodes, by container and path."""
         self.down: CommandError | None = None
         self.id = "engine-1"
         self.list_seconds = 0.02
@@ -225,13 +228,17 @@ class FakeContainers:
         return None
 
     async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
-        pass
+        self.host.files[node_name, path] = content
 
     async def run(self, node_name: str, command: Sequence[str], **_: Any) -> Output:
         words = " ".join(word for word in command[:3] if not word.startswith("-"))
         self.host.note("exec", node_name)
         self.host.note(words, node_name)
         match list(command):
+            case ["cat", path] if path == COMPLETION_FILE:
+                if (node_name, path) not in self.host.files or not self.host.containers[node_name].running:
+                    raise trouble(f"cat: {path}: No such file or directory", "docker", "exec")
+                return Output(self.host.files[node_name, path], "")
             case ["cat", *paths]:
                 return Output(files_of_node(paths, "v1.36.1"), "")
             case ["kubeadm", "token", "create", *_]:
@@ -285,7 +292,7 @@ class FakeContainers:
     async def start(self, node_names: tuple[str, ...]) -> None:
         self.host.note("start", ",".join(node_names))
         for node in list(self.host.containers.values()):
-            if node.name in node_names:
+            if node.name in node_names or node.container_id in node_names:
                 started = replace(node, running=True, started_at=f"at {now()}")
                 self.host.containers[node.container_id] = started
 

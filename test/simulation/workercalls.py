@@ -10,6 +10,7 @@ from typing import Any, Final
 from capk.engine.command import Output
 from capk.engine.containers import Sibling
 from capk.errors import CommandFailed, CommandTimedOut
+from capk.manager.operations.completion import COMPLETION_FILE
 from test.provider.workercalls import RequestedNode, files_of_node, requested_node
 from test.simulation.calls import OnCall, ask
 from test.simulation.clock import now, spawn
@@ -124,6 +125,10 @@ class WorkerCalls:
     async def _execute(self, node: Container, command: Sequence[str], timeout_seconds: float) -> Output:
         """Run a command in a running node; those of no concern print nothing."""
         match list(command):
+            case ["cat", path] if path == COMPLETION_FILE:
+                if path not in node.files:
+                    raise _failed("exec", node.name, f"cat: {path}: No such file or directory")
+                return Output(node.files[path], "")
             case ["cat", *paths]:
                 return Output(files_of_node(paths, VERSION), "")
             case ["kubeadm", "token", "create", *_]:

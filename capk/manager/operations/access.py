@@ -11,10 +11,12 @@ from capk.engine.kind import Kind
 from capk.kindconfig.config import API_PORT, CONTROL_PLANE, LOAD_BALANCER
 from capk.kindconfig.images import image_version
 from capk.kindconfig.kubeconfig import Kubeconfig, parse, render, server_url
+from capk.manager.operations.completion import note_completion
 from capk.manager.operations.kubesystem import Ask, kube_system_uid
 from capk.manager.operations.listing import listed_nodes
 from capk.manager.record import Record
 from capk.plan.facts import Access
+from capk.plan.marks import Mark
 from capk.plan.plan import ReadAccess
 from capk.workload.answer import Answer, version_in
 from capk.workload.connection import Target
@@ -72,7 +74,10 @@ class AccessReader:
         internal = server_url(endpoint, API_PORT)
         server = internal if self._endpoint is EndpointMode.INTERNAL else external
         target = Target(server, kubeconfig.authority)
-        answer = await self._await_answer(target, kubeconfig, self._wait_seconds if request.await_answer else 0.0)
+        wait = self._wait_seconds if request.await_answer else 0.0
+        answer, _ = await asyncio.gather(
+            self._await_answer(target, kubeconfig, wait), self._note_completion(record, request.name, is_new=is_new)
+        )
         if request.await_answer:
             # If the provider never reached it, waiting longer would not help.
             self._inventory.answered(request.name)
@@ -94,6 +99,12 @@ class AccessReader:
             nodes=nodes,
             container_ids=frozenset(node.container_id for node in listed_nodes(self._inventory, request.name)),
         )
+
+    async def _note_completion(self, record: Record, name: str, *, is_new: bool) -> None:
+        """Have the nodes of a creation that this process has just completed say so."""
+        if is_new and record.completed is not None:
+            mark = Mark(record.uid, record.completed)
+            await note_completion(self._containers, listed_nodes(self._inventory, name), mark)
 
     async def _external(self, record: Record, name: str) -> str:
         """Return the kubeconfig that kind wrote during the creation, but only once; otherwise ask kind for it."""

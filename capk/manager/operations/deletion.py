@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
+from capk.api.names import UNREAD
 from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
+from capk.manager.operations.completion import completed_creation
+from capk.manager.operations.listing import list_nodes
 from capk.manager.operations.removal import Removal, check_engine, check_later_attempts, removable
+from capk.manager.outcome import Made
 from capk.plan.plan import Delete
 
 
@@ -23,12 +27,23 @@ class Deletion:
         self._logs = logs
         self._removal = removal
 
-    async def run(self, request: Delete, still_wanted: Callable[[], bool]) -> None:
-        """Remove what the request names.
+    async def run(self, request: Delete, still_wanted: Callable[[], bool]) -> Made | None:
+        """Remove what the request names; return a creation that was complete instead, if the request asks for that.
 
         still_wanted: asked again before each removal.
         Raises CommandError; Withdrawn if the object no longer wants it.
         """
+        if request.unless_complete and (made := await self._completed(request)):
+            return made
+        await self._remove(request, still_wanted)
+        return None
+
+    async def _completed(self, request: Delete) -> Made | None:
+        nodes = removable(await list_nodes(self._containers, request.name), request)
+        mark = await completed_creation(self._containers, nodes)
+        return Made(UNREAD, attempt=mark.attempt) if mark else None
+
+    async def _remove(self, request: Delete, still_wanted: Callable[[], bool]) -> None:
         if self._containers.command is None and request.is_shared:
             # Only the engine could show which containers are the object's.
             self._logs.drop(request.name)

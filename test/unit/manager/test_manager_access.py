@@ -40,7 +40,7 @@ class Server:
 async def read(server: Server) -> Access:
     authority = Authority("kubernetes")
     credentials = authority.certificate, *authority.issue_client("kubernetes-admin", "system:masters")
-    record: Any = SimpleNamespace(external=render("dev", "https://127.0.0.1:6443", credentials))
+    record: Any = SimpleNamespace(external=render("dev", "https://127.0.0.1:6443", credentials), completed=None)
     engine: Any = Engine(container("dev-control-plane"))
     inventory = Inventory(engine, engine)
     reader = AccessReader(engine, engine, inventory, server.ask, endpoint=EndpointMode.EXTERNAL, wait_seconds=0)

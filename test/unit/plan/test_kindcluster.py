@@ -723,7 +723,7 @@ class TestCreation:
     def test_half_made_cluster_is_removed_before_a_new_start(self) -> None:
         cluster = kindcluster(annotations=CLAIMED, finalizers=FINALIZER)
         plan = decide(observe(cluster, engine=RUNNING))
-        assert plan.operation == removal(Goal.UP)
+        assert plan.operation == removal(Goal.UP, unless_complete=True)
         assert condition(plan.status, Condition.CLUSTER_CREATED) == ("False", Reason.CLEANING_UP)
 
     @pytest.mark.rule("C21", "C27")
@@ -1003,7 +1003,7 @@ class TestRunning:
         # The provider was killed: the nodes exist, but the operation is unknown.
         there = replace(RUNNING, nodes=(node(mark=f"{UID}.1"),))
         left = decide(replace(begun, engine=there, operation=None, access=None)).operation
-        assert left == removal(Goal.UP, up_to_attempt=1)
+        assert left == removal(Goal.UP, up_to_attempt=1, unless_complete=True)
         assert isinstance(decide(replace(begun, engine=NOTHING_THERE, operation=None)).operation, Create)
 
     @pytest.mark.rule("C10")
