@@ -139,10 +139,18 @@ def _clean_up(observed: Observed) -> Plan:
         return _after_failure(observed, remaining)
     return Plan(
         add_finalizer=True,
-        # This process knows of a creation that it has begun that it was not completed.
-        operation=replace(removal_of_rest(observed), unless_complete=not observed.is_unfinished),
+        operation=replace(removal_of_rest(observed), unless_complete=_may_be_complete(observed)),
         status=_waiting(observed, Reason.CLEANING_UP, _REMAINS),
     )
+
+
+def _may_be_complete(observed: Observed) -> bool:
+    """Return whether the object may have been restored from the middle of a creation that was completed later.
+
+    This process knows of a creation that it has begun that it was not completed. And with the uid of its kube-system,
+    the object is removing a kind cluster that has lost its data: a creation begins without that uid.
+    """
+    return not observed.is_unfinished and observed.object.kube_system_uid is None
 
 
 def _clean_up_rest(observed: Observed) -> Plan:

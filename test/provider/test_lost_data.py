@@ -63,6 +63,28 @@ async def test_etcd_that_is_emptied_before_anything_could_be_stored_is_known_all
         await world.until(lambda: world.reason() == "DataLost", 400)
 
 
+async def test_removal_that_was_cut_short_goes_on_though_the_rest_answers_nobody(tmp_path):
+    """What is left holds that its creation was completed, and would wait for an answer for good."""
+    world = World(tmp_path)
+    world.add(spec={"recreatePolicy": "Always", "nodes": [{"role": "control-plane"}, {"role": "worker"}]})
+    async with world.running():
+        await world.ready()
+        await asyncio.sleep(60)
+    former = list(world.engine.containers)
+    world.containers.remove_seconds = 30.0
+    async with world.killed():
+        lose_data(world)
+        await world.until(lambda: world.engine.called("remove") != [])
+        await asyncio.sleep(1)
+    world.engine.containers.pop(former[1])
+    answer, world.answer = world.answer, NO_ANSWER
+    async with world.running():
+        await world.until(lambda: len(world.engine.called("create")) == 2)
+        world.answer = answer
+        await world.ready()
+        assert world.engine.containers.keys().isdisjoint(former)
+
+
 @pytest.mark.parametrize("shown", [ABSENT, HIDDEN])
 async def test_data_that_only_cannot_be_seen_costs_one_reading_after_a_start(tmp_path, shown):
     """An administrator may hide kubeadm's ConfigMap from anonymous users."""
