@@ -43,7 +43,8 @@ def has_lost_its_load_balancer(observed: Observed) -> bool:
 
     kind cannot create another one, and health does not show it: each control plane publishes a port of its own.
     """
-    if not needs_addresses(observed) or ownership(observed) is not Ownership.OURS:
+    are_own = ownership(observed) in (Ownership.OURS, Ownership.MIXED) and leads_to_own(observed)
+    if not (needs_addresses(observed) and are_own):
         return False
     return not any(node.is_load_balancer for node in observed.engine.nodes or ())
 

@@ -90,6 +90,15 @@ class TestWithoutLoadBalancer:
             assert world.reason() == "Missing"
             assert len(world.engine.of()) == 3
 
+    async def test_load_balancer_that_is_gone_shows_beside_a_worker_of_a_stranger(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running():
+            world.add(spec={"nodes": SEVERAL})
+            await world.ready()
+            world.engine.run_node("dev-worker9")
+            remove(world, "external-load-balancer")
+            await world.until(lambda: world.reason() == "Missing", 60)
+
 
 @pytest.mark.parametrize("name", ["dev-worker2", "dev-control-plane2"])
 async def test_node_that_the_cluster_can_do_without_is_named_and_costs_no_readiness(tmp_path, name):

@@ -429,4 +429,22 @@ SCRIPTS: Final[dict[str, Script]] = {
         inventory_period_seconds=30.0,
         speed=3.0,
     ),
+    "a load balancer that is gone shows although a stranger has a worker of that name": _script(
+        77234,
+        (
+            3.27,
+            {
+                "do": "apply",
+                "name": "dev",
+                "spec": {"recreatePolicy": "Always"},
+                "owned": True,
+                "order": "CKP",
+                "control_plane": True,
+                "replicas": 3,
+            },
+        ),
+        (193.68, {"do": "stranger-makes-worker", "cluster": "dev", "node": "dev-w3"}),
+        (242.42, {"do": "stranger-deletes", "name": "dev", "role": "external-load-balancer"}),
+        reach=False,
+    ),
 }
