@@ -14,7 +14,7 @@ from capk.engine.place import SHARED
 from capk.manager.claimindex import ClaimIndex
 from capk.manager.engineclasses import class_key, place_key
 from capk.manager.machines import Machines
-from capk.plan.claims import Claim, cluster_name, comes_first, holds_name, inheritance_rank, precedes
+from capk.plan.claims import Claim, cluster_name, comes_first, holds_name, inheritance_rank, is_finished, precedes
 from capk.plan.engineclass import OWN_ENGINE
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
@@ -120,7 +120,7 @@ class Relations:
         if ids:
             return bool(self._holders(cluster, wanted))
         others = self._competitors(cluster.key) & self._at.get(self._places.get(cluster.key, ""), set())
-        return any(self.claim(key) for key in others)
+        return any(self.claim(other.key) and not is_finished(other) for other in self._kindclusters(others))
 
     def is_adopted_first(self, cluster: KINDCluster, ids: Collection[str]) -> bool:
         """Return whether another object claims the containers with these ids, and comes first: see `inheritance_rank`.

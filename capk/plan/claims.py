@@ -60,12 +60,17 @@ def cluster_name(cluster: KINDCluster, claim: Claim | None) -> str:
 
 def holds_name(cluster: KINDCluster, claim: Claim | None, *, has_owner: bool, cluster_api_installed: bool) -> bool:
     """Return whether an object blocks its name for others: it has claimed it, or may claim it when it becomes free."""
-    if cluster.is_left_to_others:
+    if cluster.is_left_to_others or is_finished(cluster):
         return False
     waits = cluster_api_installed and not has_owner and not cluster.spec.get("standalone")
     if claim is not None and (claim.uid == cluster.uid or cluster.is_provisioned or not waits):
         return True
     return not (cluster.is_deleting or cluster.is_paused or waits)
+
+
+def is_finished(cluster: KINDCluster) -> bool:
+    """Return whether the provider has nothing left to do for an object, which only finalizers of others keep."""
+    return cluster.is_deleting and not cluster.has_finalizer
 
 
 def precedes(cluster: KINDCluster, claim: Claim | None, other: KINDCluster, others_claim: Claim | None) -> bool:
@@ -97,6 +102,8 @@ def comes_first(
 
     other_has_begun: whether memory shows that a kind cluster was begun for `other`, whatever its annotations hold.
     """
+    if is_finished(other):
+        return False
     # Users can write the annotations of a move and of an external manager, so these hide no kind cluster.
     has_cluster = other.completed_attempt is not None or (other.is_provisioned and bool(other.used_engine_class))
     if others_claim is not None or other_has_begun or has_cluster:

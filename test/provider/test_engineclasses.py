@@ -294,6 +294,17 @@ class TestWhoMay:
             world.annotate(PAUSED=None)
             await world.ready()
 
+    async def test_object_that_only_a_finalizer_of_someone_else_keeps_does_not_count(self, world: ClassWorld) -> None:
+        async with world.running():
+            world.offer(limits={"clustersPerNamespace": 1})
+            world.add(spec=ON_LAB)
+            await world.ready()
+            finalizers = [names.KIND_CLUSTER_FINALIZER, "example.com/mine"]
+            world.kube.edit(names.KIND_CLUSTERS, "dev", {"metadata": {"finalizers": finalizers}})
+            world.delete()
+            world.add("second", spec=ON_LAB)
+            await world.ready("second")
+
     @pytest.mark.parametrize(
         "annotations",
         [

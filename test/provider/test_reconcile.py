@@ -451,6 +451,20 @@ class TestControlPlane:
 
 
 class TestNames:
+    @pytest.mark.parametrize("namespace", ["default", "other"])
+    async def test_finalizer_of_someone_else_keeps_no_name(self, tmp_path, namespace):
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kube.edit(
+                KIND_CLUSTERS, "dev", {"metadata": {"finalizers": [names.KIND_CLUSTER_FINALIZER, "example.com/mine"]}}
+            )
+            world.delete()
+            world.add("second", namespace, spec={"clusterName": "dev"})
+            await world.ready("second", namespace)
+            assert world.get()["metadata"]["finalizers"] == ["example.com/mine"]
+
     async def test_waiting_object_does_not_get_the_name_of_a_missing_cluster_by_a_restart(self, tmp_path):
         world = World(tmp_path)
         shared = {"clusterName": "shared"}
