@@ -105,7 +105,7 @@ class Delete:
     """Whether a load balancer goes too, although it has no mark and the decision does not know its id. Beside nodes of
     someone else it stays."""
     unless_complete: bool = False
-    """Whether nothing is removed if a control plane says that its creation was completed: an object that was restored
+    """Whether nothing is removed if a control plane shows that its creation was completed: an object that was restored
     from the middle of it does not know."""
     without_control_plane: bool = False
     """Whether the kind cluster is removed only because no control plane of it is left: if one is listed, it stays."""

@@ -302,6 +302,7 @@ class TestWhoMay:
             finalizers = [names.KIND_CLUSTER_FINALIZER, "example.com/mine"]
             world.kube.edit(names.KIND_CLUSTERS, "dev", {"metadata": {"finalizers": finalizers}})
             world.delete()
+            await world.until(lambda: (world.get() or {})["metadata"]["finalizers"] == ["example.com/mine"])
             world.add("second", spec=ON_LAB)
             await world.ready("second")
 

@@ -101,7 +101,7 @@ class AccessReader:
         )
 
     async def _note_completion(self, record: Record, name: str, *, is_new: bool) -> None:
-        """Have the nodes of a creation that this process has just completed say so."""
+        """Note in the nodes that this process has just completed their creation."""
         if is_new and record.completed is not None:
             mark = Mark(record.uid, record.completed)
             await note_completion(self._containers, listed_nodes(self._inventory, name), mark)

@@ -1,4 +1,4 @@
-"""A file in the control planes says that their creation was completed.
+"""A file in the control planes, which shows that their creation was completed.
 
 An object that was restored from the middle of the creation does not know it. Without the file, what it finds would be
 the rest of an interrupted creation, and would be removed.
