@@ -53,6 +53,9 @@ class EngineWriter:
                 await self._delete(names.SERVICES, service)
             return True
         pod = await self._own(names.PODS, removal)
+        if pod is not None and removal.pod_uid not in ("", Object(pod).uid):
+            # Its successor runs, although the watch has not shown that yet.
+            return True
         if pod is not None:
             await self._delete(names.PODS, pod)
             return False

@@ -307,7 +307,7 @@ class EngineRemoval:
     """Objects of an engine in a Pod, to be deleted: those of that name that have the label with the uid.
 
     cluster_uid: of the KINDCluster. pod_only, service_only: whether the other objects stay, because another Pod or
-    Service will follow.
+    Service will follow. pod_uid: of the only Pod that may go, because it has ended; empty if any may.
     """
 
     namespace: str
@@ -315,6 +315,7 @@ class EngineRemoval:
     cluster_uid: str
     pod_only: bool = False
     service_only: bool = False
+    pod_uid: str = ""
 
     @property
     def is_partial(self) -> bool:

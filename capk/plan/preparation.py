@@ -115,7 +115,7 @@ def _replace(observed: Observed, engine: PodEngine, ended: PodFacts) -> Plan:
     cause = f": {ended.why.rstrip('.')}" if ended.why else ""
     words = f"{engine.title} of the engine has ended{cause}. The provider creates it again."
     plan = _report(observed, Condition.ENGINE_AVAILABLE, false(Reason.STARTING_ENGINE, words))
-    return replace(plan, remove_engine=removal(observed, engine, pod_only=True))
+    return replace(plan, remove_engine=replace(removal(observed, engine, pod_only=True), pod_uid=ended.uid))
 
 
 def removal(observed: Observed, engine: PodEngine, *, pod_only: bool = False) -> EngineRemoval:

@@ -1,5 +1,6 @@
 """What is created and deleted in the namespace of engines, and what is left alone there."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -136,3 +137,13 @@ async def test_secret_of_a_former_authority_is_replaced(kube, writer) -> None:
     kube.put(SECRETS, body(data={"ca.crt": "former", "tls.crt": "former"}))
     answer = await writer.create(EngineObject(SECRETS, body(), ("host",)))
     assert answer["data"]["ca.crt"] == "authority"
+
+
+async def test_pod_that_has_replaced_one_that_ended_stays(kube, writer) -> None:
+    """The watch may be behind, or another provider may have been quicker."""
+    pod = kube.put(PODS, body())
+    removal = EngineRemoval(NAMESPACE, NAME, UID, pod_only=True, pod_uid="uid-of-the-one-before")
+    await writer.remove(removal)
+    assert left(kube) == ["pods"]
+    assert await writer.remove(replace(removal, pod_uid=pod["metadata"]["uid"])) is False
+    assert left(kube) == []
