@@ -27,6 +27,7 @@ from capk.manager.application import Application
 from capk.manager.enginepods import is_pod_place
 from capk.manager.engines import Commands
 from capk.plan.engineobjects import engine_name
+from test.kubelet import Kubelet, evicted, pending, running
 from test.provider.world import Engine, FakeContainers, FakeKind, WatchedKube, World, kubeconfig, now, trouble
 from test.unit.engine.test_remotekeys import tls_data
 from test.unit.recording_kube import _selects
@@ -129,87 +130,36 @@ class PodsKube(WatchedKube):
             self.news.set()
 
 
-class Kubelet:
-    """Gives Pods their status, every half second: level-triggered, as the real one.
+class PodsKubelet(Kubelet):
+    """The kubelet of a PodWorld, which looks at all Pods every half second.
 
-    trouble: what to report in place of a start, as the fields of a Pod's status. start_seconds: from creation to Ready.
-    lives: containers that have ended, by the uid of their Pod. distrust: what Docker in ready Pods answers, if it is
-    not what it is asked for.
+    distrust: what Docker in ready Pods answers, if it is not what it is asked for.
     """
 
     def __init__(self, world: "PodWorld") -> None:
+        super().__init__(now, write=self._store, remove=self._drop, power=self._switch)
         self.world = world
-        self.trouble: dict[str, Any] | None = None
         self.distrust: CommandFailed | None = None
-        self.start_seconds = 2.0
-        self.end_seconds = 2.0
-        self.seen: dict[str, float] = {}
-        self.restarts: dict[str, int] = {}
-        self.ending: dict[str, float] = {}
 
     async def run(self) -> None:
         while True:
             for pod in self.world.pods():
-                self._look(pod)
+                self.look(pod)
             await asyncio.sleep(0.5)
 
-    def _look(self, pod: dict[str, Any]) -> None:
-        metadata, uid = pod["metadata"], pod["metadata"]["uid"]
-        since = self.seen.setdefault(uid, now())
-        engine = self.world.engine_in(pod)
-        if metadata.get("deletionTimestamp"):
-            engine.down = UNREACHABLE
-            if now() - self.ending.setdefault(uid, now()) >= self.end_seconds:
-                self._remove(pod)
-            return
-        if (pod.get("status") or {}).get("phase") == "Failed":
-            engine.down = UNREACHABLE
-            return
-        if self.trouble is not None:
-            engine.down = UNREACHABLE
-            self._set(pod, self.trouble)
-        elif now() - since >= self.start_seconds:
-            engine.down = self.distrust
-            self._set(pod, running(uid, self.restarts.get(uid, 0)))
+    def _switch(self, pod: dict[str, Any], is_on: bool) -> None:
+        self.world.engine_in(pod).down = self.distrust if is_on else UNREACHABLE
 
-    def _set(self, pod: dict[str, Any], status: dict[str, Any]) -> None:
+    def _store(self, pod: dict[str, Any], status: dict[str, Any], node: str) -> None:
         kube, metadata = self.world.kube, pod["metadata"]
-        spec = (
-            {**pod["spec"], "nodeName": "node-1"} if status.get("phase") != "Pending" or "on" in status else pod["spec"]
-        )
-        wanted = {**pod, "spec": spec, "status": {key: value for key, value in status.items() if key != "on"}}
+        spec = {**pod["spec"], "nodeName": node} if node else pod["spec"]
+        wanted = {**pod, "spec": spec, "status": status}
         if wanted != kube.objects[PODS.plural, metadata["namespace"], metadata["name"]]:
             kube.put(PODS, wanted)
 
-    def _remove(self, pod: dict[str, Any]) -> None:
+    def _drop(self, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]
         del self.world.kube.objects[PODS.plural, metadata["namespace"], metadata["name"]]
-
-    def restart(self, uid: str) -> None:
-        """End the container of a Pod; the next one has the same disk."""
-        self.restarts[uid] = self.restarts.get(uid, 0) + 1
-
-
-def running(uid: str, restarts: int = 0, *, ready: bool = True) -> dict[str, Any]:
-    """Return the status of a Pod that runs."""
-    return {
-        "phase": "Running",
-        "conditions": [
-            {"type": "PodScheduled", "status": "True"},
-            {"type": "Ready", "status": "True" if ready else "False"},
-        ],
-        "containerStatuses": [
-            {
-                "containerID": f"containerd://{uid}-{restarts}",
-                "restartCount": restarts,
-                "state": {"running": {}},
-            }
-        ],
-    }
-
-
-def pending(**fields: Any) -> dict[str, Any]:
-    return {"phase": "Pending", **fields}
 
 
 class PodWorld(World):
@@ -222,7 +172,7 @@ class PodWorld(World):
     ) -> None:
         super().__init__(directory, capi=capi, watch_filter=watch_filter, **settings)
         self.kube = PodsKube(capi, watch_filter)
-        self.kubelet = Kubelet(self)
+        self.kubelet = PodsKubelet(self)
         self.engines: dict[str, Engine] = {}
         """By the uid of the Pod, or of the KINDCluster if the data is on a volume."""
         self.places: list[Place] = []
@@ -300,9 +250,7 @@ class PodWorld(World):
 
     def evict(self, uid: str = UID) -> None:
         """End a Pod as the kubelet does when its machine runs out of something."""
-        self.set_status(
-            {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}, uid
-        )
+        self.set_status(evicted(), uid)
 
     def delete_pod(self, uid: str = UID) -> None:
         """Delete a Pod as `kubectl drain` does."""
@@ -348,4 +296,4 @@ class PodEngine(Engine):
         return container_id
 
 
-__all__ = ["KIND_CLUSTERS", "PodWorld"]
+__all__ = ["KIND_CLUSTERS", "PodWorld", "pending", "running"]

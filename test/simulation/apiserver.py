@@ -6,8 +6,8 @@
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -19,7 +19,7 @@ from capk.api import names
 from capk.api.names import Resource
 from capk.errors import ApiError, Conflict, Unreachable
 from capk.kube.lease import LEASES
-from capk.kube.protocol import Keep, Listing, whole
+from capk.kube.protocol import Change, Keep, Listing, whole
 from test.simulation.clock import context_of, now, timestamp
 from test.simulation.objects import Body, copied, error, merged, refusal, selects
 
@@ -30,14 +30,23 @@ RESOURCES: Final = {
     resource.plural: resource
     for resource in (
         *names.RECONCILED,
+        *names.CLUSTER_WIDE,
         names.CLUSTERS,
         names.MACHINES,
         names.SECRETS,
+        names.PODS,
+        names.SERVICES,
+        names.VOLUME_CLAIMS,
         names.EVENTS,
         LEASES,
     )
 }
-_SPECLESS: Final = frozenset({"secrets", "events", "leases"})
+_SPECLESS: Final = frozenset({"secrets", "events", "leases", "namespaces"})
+FOLLOWED: Final = frozenset({"pods", "services", "persistentvolumeclaims"})
+"""Kinds that the provider watches itself; kopf watches the others for it."""
+CLAIM_FINALIZER: Final = "kubernetes.io/pvc-protection"
+HISTORY: Final = 300
+"""How many changes a watch can still begin before."""
 CLIENT_DEADLINE_SECONDS: Final = 30.0
 READ_ATTEMPTS: Final = 4
 
@@ -70,6 +79,29 @@ class Watch:
     def matches(self, obj: Mapping[str, Any] | None) -> bool:
         """Return whether the selector of the watch matches the object."""
         if obj is None or self.namespace not in (None, obj["metadata"].get("namespace")):
+            return False
+        return selects(self.selector, obj["metadata"].get("labels") or {})
+
+
+@dataclass
+class Stream:
+    """One watch that the provider holds itself. last: when its newest event is delivered."""
+
+    owner: str
+    plural: str
+    namespace: str
+    selector: str
+    cut_off: Callable[[], bool]
+    events: "asyncio.Queue[Change | ApiError | None]" = field(default_factory=asyncio.Queue)
+    last: float = 0.0
+
+    def put(self, change: Change) -> None:
+        """Deliver an event, or break the connection if the provider is cut off."""
+        self.events.put_nowait(_broken(self.plural) if self.cut_off() else change)
+
+    def matches(self, obj: Mapping[str, Any] | None) -> bool:
+        """Return whether the watch selects an object."""
+        if obj is None or obj["metadata"]["namespace"] != self.namespace:
             return False
         return selects(self.selector, obj["metadata"].get("labels") or {})
 
@@ -116,6 +148,18 @@ class ApiServer:
         self.faults: list[Fault] = []
         self.edit_secrets: Callable[[Body], None] | None = None
         self.secret_quota: dict[str, int] = {}
+        self.quotas: dict[tuple[str, str], int] = {}
+        """(Namespace, plural) -> how many objects of that kind it may have."""
+        self.closed: dict[str, str] = {}
+        """Namespace -> "terminating" or "missing"."""
+        self.actor = ""
+        """The provider process whose request is carried out now; empty for everyone else."""
+        self.streams: list[Stream] = []
+        self.no_watch: dict[str, float] = {}
+        """Plural -> until when the provider cannot watch it by itself."""
+        self.history: deque[tuple[int, str, Body | None, Body | None]] = deque(maxlen=HISTORY)
+        self.forgotten = 0
+        """Watches from this version or an older one need a list first."""
         self.on_change: list[Callable[[str, Body | None, Body | None], None]] = []
         self.slow_watches: dict[str, tuple[float, float]] = {}
         """Plural -> (delay of its events in seconds, until when)."""
@@ -153,6 +197,7 @@ class ApiServer:
         label = f"{where[1]}/{where[2]}"
         if where in self.objects:
             raise error("create", resource, label, 409, f'{resource.plural} "{where[2]}" already exists')
+        self._check_namespace(resource, where)
         self._check_quota(resource, where)
         self._uids += 1
         for given in ("resourceVersion", "deletionTimestamp"):
@@ -164,6 +209,10 @@ class ApiServer:
         elif self.edit_secrets and resource.plural == "secrets":
             self.edit_secrets(obj)
         self._validate("create", resource, label, None, obj)
+        if resource.plural == "services":
+            obj["spec"] = {**(obj.get("spec") or {}), "clusterIP": f"10.96.{self._uids // 250}.{self._uids % 250 + 1}"}
+        if resource.plural == "persistentvolumeclaims":
+            metadata["finalizers"] = [CLAIM_FINALIZER]
         stored = Stored({})
         self.living.add(metadata["uid"])
         self._store(where, stored, obj)
@@ -192,7 +241,8 @@ class ApiServer:
         self._validate(verb, resource, label, before, after)
         if resource.plural not in _SPECLESS and after.get("spec") != before.get("spec"):
             after["metadata"]["generation"] = before["metadata"]["generation"] + 1
-        if after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers"):
+        is_free = not after["metadata"].get("finalizers") and resource.plural != "pods"
+        if after["metadata"].get("deletionTimestamp") and is_free:
             self._remove(where, after)
             return after
         self._store(where, stored, after)
@@ -207,10 +257,19 @@ class ApiServer:
             raise Conflict(
                 "delete", f"{resource.plural} {namespace}/{name}", 409, "the UID in the precondition differs"
             )
-        if not metadata.get("finalizers"):
+        if not (metadata.get("finalizers") or self._has_kubelet(resource, stored.body)):
             self._remove(where, stored.body)
         elif not metadata.get("deletionTimestamp"):
             self._store(where, stored, merged(stored.body, {"metadata": {"deletionTimestamp": timestamp()}}))
+
+    def remove(self, resource: Resource, namespace: str, name: str) -> None:
+        """Remove an object immediately, as a kubelet does at the end of a Pod, or `kubectl delete --force`."""
+        where = (resource.plural, namespace, name)
+        self._remove(where, self.get("delete", resource, namespace, name).body)
+
+    def _has_kubelet(self, resource: Resource, body: Body) -> bool:
+        """Return whether a kubelet has to end a Pod first."""
+        return resource.plural == "pods" and bool(body["spec"].get("nodeName"))
 
     def edit(self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any]) -> Body | None:
         """Apply a user's `kubectl patch`; returns None if the server rejects it or the object is gone."""
@@ -235,7 +294,23 @@ class ApiServer:
         wanted.pop("status", None)
         return {**wanted, "status": copied(before["status"])} if "status" in before else wanted
 
+    def _check_namespace(self, resource: Resource, where: Where) -> None:
+        label, state = f"{where[1]}/{where[2]}", self.closed.get(where[1])
+        if state == "missing":
+            raise error("create", resource, label, 404, f'namespaces "{where[1]}" not found')
+        if state and resource.plural != "events":
+            message = f"unable to create new content in namespace {where[1]} because it is being terminated"
+            raise error("create", resource, label, 403, f'{resource.plural} "{where[2]}" is forbidden: {message}')
+
     def _check_quota(self, resource: Resource, where: Where) -> None:
+        most = self.quotas.get((where[1], resource.plural))
+        used = sum(other[:2] == (resource.plural, where[1]) for other in self.objects) if most is not None else 0
+        if most is not None and used >= most:
+            message = (
+                f'{resource.plural} "{where[2]}" is forbidden: exceeded quota: engines, requested: '
+                f"{resource.plural}=1, used: {resource.plural}={used}, limited: {resource.plural}={most}"
+            )
+            raise error("create", resource, f"{where[1]}/{where[2]}", 403, message)
         limit = self.secret_quota.get(where[1])
         if resource.plural != "secrets" or limit is None:
             return
@@ -298,7 +373,7 @@ class ApiServer:
     @property
     def is_behind(self) -> bool:
         """Return whether a watcher has not received a change that is more than a moment old."""
-        return any(watch.last > now() + 1 for watch in self.watches)
+        return any(watch.last > now() + 1 for watch in (*self.watches, *self.streams))
 
     def drop_watches(self, *, seconds: float, plural: str | None = None) -> None:
         """Break streams: changes meanwhile are never sent; afterwards the watcher lists again (410)."""
@@ -307,10 +382,44 @@ class ApiServer:
             if watch.is_open and plural in (None, watch.plural):
                 watch.is_open = False
                 loop.call_later(seconds, self._reopen, watch, context=context_of(""))
+        for followed in sorted(FOLLOWED) if plural is None else [plural]:
+            self.no_watch[followed] = now() + seconds
+        for stream in self.streams:
+            if plural in (None, stream.plural):
+                # Some servers end a watch in order, others break the connection.
+                stream.events.put_nowait(self.rng.choice((None, _broken(stream.plural))))
+        self.streams = [stream for stream in self.streams if plural not in (None, stream.plural)]
+        if seconds > 5:
+            self.forgotten = self.version
 
     def unwatch(self, owner: str) -> None:
         """Remove the watches of a provider that has ended."""
         self.watches = [watch for watch in self.watches if watch.owner != owner]
+        self.streams = [stream for stream in self.streams if stream.owner != owner]
+
+    def follow(self, stream: Stream, version: int) -> None:
+        """Begin a watch of the provider itself from a version on; raises ApiError, with 410 if that is too old."""
+        resource = RESOURCES[stream.plural]
+        if self.no_watch.get(stream.plural, 0.0) > now():
+            raise _broken(stream.plural)
+        if version < self.forgotten or (len(self.history) == HISTORY and version < self.history[0][0] - 1):
+            raise error("watch", resource, stream.namespace, 410, f"too old resource version: {version}")
+        for number, plural, before, after in list(self.history):
+            if number > version and plural == stream.plural:
+                self._stream(stream, number, before, after)
+        self.streams.append(stream)
+
+    def _stream(self, stream: Stream, number: int, before: Body | None, after: Body | None) -> None:
+        was, is_now = stream.matches(before), stream.matches(after)
+        if not (was or is_now):
+            return
+        kind = "DELETED" if not is_now else "MODIFIED" if was else "ADDED"
+        body = copied(after if is_now else before)
+        body["metadata"]["resourceVersion"] = str(number)
+        seconds, until = self.slow_watches.get(stream.plural, (0.0, 0.0))
+        stream.last = max(now() + (seconds if now() < until else 0.01), stream.last)
+        loop = asyncio.get_running_loop()
+        loop.call_at(stream.last, stream.put, Change(kind, body), context=context_of(""))
 
     def _reopen(self, watch: Watch) -> None:
         if watch not in self.watches:
@@ -331,6 +440,11 @@ class ApiServer:
                 # Like the watch cache: the last state that matched, with the version of the change.
                 metadata = {**before["metadata"], "resourceVersion": str(self.version)}
                 self._send(watch, "DELETED", {**before, "metadata": metadata})
+        if plural in FOLLOWED:
+            self.history.append((self.version, plural, before, after))
+            for stream in self.streams:
+                if stream.plural == plural:
+                    self._stream(stream, self.version, before, after)
         for listener in self.on_change:
             listener(plural, before, after)
 
@@ -363,8 +477,10 @@ class ApiClient:
         on_request: Callable[[str, str, str, bool], None],
         on_write: Callable[[str, str], None],
         on_changed: Callable[[str, str, str], None] = lambda verb, plural, where: None,
+        owner: str = "provider",
     ) -> None:
         self._api = server
+        self._owner = owner
         self._rng = rng
         self._on_request = on_request
         self._on_write = on_write
@@ -381,10 +497,11 @@ class ApiClient:
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         keep: Keep = whole,
     ) -> Listing:
         """Return the objects of a kind at one version."""
-        listing = await self._read(lambda: self._list(resource, namespace, label_selector))
+        listing = await self._read(lambda: self._list(resource, namespace, label_selector, field_selector))
         return replace(listing, items=[keep(obj) for obj in listing.items])
 
     async def serves(self, group: str) -> str | None:
@@ -403,7 +520,25 @@ class ApiClient:
         async with _Request(self, "get", resource, f"{namespace}/{name}"):
             return self._seen(resource, self._api.get("get", resource, namespace, name).body)
 
-    async def _list(self, resource: Resource, namespace: str | None, label_selector: str | None) -> Listing:
+    async def watch(
+        self, resource: Resource, namespace: str, *, label_selector: str, version: str
+    ) -> AsyncIterator[Change]:
+        """Yield the changes after a version until the watch ends."""
+        owner = self._owner
+        stream = Stream(owner, resource.plural, namespace, label_selector, lambda: self.is_cut_off)
+        async with _Request(self, "watch", resource, namespace):
+            self._api.follow(stream, int(version))
+        try:
+            while (event := await stream.events.get()) is not None:
+                if isinstance(event, ApiError):
+                    raise event
+                yield event
+        finally:
+            self._api.streams = [one for one in self._api.streams if one is not stream]
+
+    async def _list(
+        self, resource: Resource, namespace: str | None, label_selector: str | None, field_selector: str | None = None
+    ) -> Listing:
         async with _Request(self, "list", resource, namespace or ""):
             if resource.group == names.CORE_GROUP and self._api.core_version is None:
                 raise error("list", resource, "", 404, "the server could not find the requested resource")
@@ -412,6 +547,7 @@ class ApiClient:
                 for obj in self._api.all(resource)
                 if namespace in (None, obj["metadata"]["namespace"])
                 and selects(label_selector, obj["metadata"].get("labels") or {})
+                and selects(field_selector, _fields(obj))
             ]
             version = str(self._api.version)
         return Listing(items, version)
@@ -420,7 +556,7 @@ class ApiClient:
         """Create an object."""
         metadata = obj["metadata"]
         async with _Request(self, "create", resource, f"{metadata.get('namespace')}/{metadata['name']}", obj):
-            return self._seen(resource, self._api.create(resource, obj))
+            return self._seen(resource, self._as_own(self._api.create, resource, obj))
 
     async def patch(
         self,
@@ -442,12 +578,21 @@ class ApiClient:
                 raise Conflict("patch", f"{resource.plural} {namespace}/{name}", 422, str(misfit)) from misfit
 
         async with _Request(self, "patch", resource, f"{namespace}/{name}", operations):
-            return self._seen(resource, self._api.update("patch", resource, where, change, subresource=subresource))
+            updated = self._as_own(self._api.update, "patch", resource, where, change, subresource=subresource)
+            return self._seen(resource, updated)
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         """Request the deletion of an object."""
         async with _Request(self, "delete", resource, f"{namespace}/{name}", {}):
-            self._api.delete(resource, namespace or "", name, uid=uid)
+            self._as_own(self._api.delete, resource, namespace or "", name, uid=uid)
+
+    def _as_own(self, write: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Write in the name of this process."""
+        self._api.actor = self._owner
+        try:
+            return write(*arguments, **options)
+        finally:
+            self._api.actor = ""
 
     async def _serves(self, group: str) -> str | None:
         async with _Request(self, "get", Resource(group, "", "apigroups", "APIGroup"), group):
@@ -469,6 +614,15 @@ class ApiClient:
         if resource.group == names.CORE_GROUP:
             obj["apiVersion"] = resource.api_version
         return obj
+
+
+def _broken(plural: str) -> ApiError:
+    return error("watch", RESOURCES[plural], "", 0, "the connection was reset")
+
+
+def _fields(obj: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a field selector of Events can select."""
+    return {"involvedObject.uid": (obj.get("involvedObject") or {}).get("uid", ""), "type": str(obj.get("type", ""))}
 
 
 class _Request:

@@ -26,7 +26,7 @@ async def ask(engine: SimulatedEngine, command: Sequence[str], down: str) -> Non
                 await hang(engine)
         except TimeoutError:
             raise CommandTimedOut(list(command), "", QUERY_DEADLINE_SECONDS) from None
-    if engine.trouble.down > now():
+    if engine.is_down:
         raise _named(failure(down, "any"), command)
 
 

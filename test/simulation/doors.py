@@ -24,7 +24,7 @@ class SimulatedKind:
 
     def __init__(
         self,
-        kind: KindCommand,
+        find: Callable[[], KindCommand],
         owner: str,
         on_call: OnCall,
         *,
@@ -32,11 +32,16 @@ class SimulatedKind:
         delete_timeout_seconds: float = 300,
     ) -> None:
         self.command = ("kind",)
-        self._kind = kind
+        self._find = find
         self._owner = owner
         self._on_call = on_call
         self._create_timeout_seconds = create_timeout_seconds
         self._delete_timeout_seconds = delete_timeout_seconds
+
+    @property
+    def _kind(self) -> KindCommand:
+        """kind for the engine that is there now: one in a Pod may be replaced."""
+        return self._find()
 
     async def version(self) -> str:
         """Return kind's version."""
@@ -136,11 +141,13 @@ class SimulatedContainers(WorkerCalls):
 
     engine = "docker"
 
-    def __init__(self, engine: SimulatedEngine, owner: str, on_call: OnCall, command: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, find: Callable[[], SimulatedEngine], owner: str, on_call: OnCall, command: tuple[str, ...] | None
+    ) -> None:
         self.command = command
         self.network = "kind"
         self.gives_lowest_address = True
-        super().__init__(engine, owner, on_call)
+        super().__init__(find, owner, on_call)
 
     async def nodes(self) -> list[Node] | None:
         """Return all node containers of all kind clusters."""
@@ -252,6 +259,7 @@ class SimulatedContainers(WorkerCalls):
 
 def as_node(container: Container) -> Node:
     """Return the container as the provider's type."""
+    address = container.birth.engine.address if container.birth.engine else "127.0.0.1"
     known = {
         "name": container.name,
         "cluster": container.cluster,
@@ -262,7 +270,7 @@ def as_node(container: Container) -> Node:
         "started_at": container.started_at,
         "image": container.image,
         "mark": container.mark,
-        "api_port": ("127.0.0.1", container.birth.port) if _publishes(container) else None,
+        "api_port": (address, container.birth.port) if _publishes(container) else None,
         "addresses": (container.address,) if container.address else (),
         "machine": container.machine,
         "forgets": container.role == LOAD_BALANCER and container.birth.balancer_forgets,

@@ -43,8 +43,14 @@ class Birth:
     lacks_system: bool = False
     """Whether its API server kept running while its etcd was emptied: it does not create kube-system again."""
     hostile: dict[str, object] = field(default_factory=dict)
+    engine: "SimulatedEngine | None" = field(default=None, repr=False)
     nodes: dict[str, str] = field(default_factory=dict)
     """Node -> id of the container whose kubelet registered it; only those of workers that joined later."""
+
+    @property
+    def answers(self) -> bool:
+        """Return whether its API server can be reached at the address in its kubeconfig."""
+        return self.engine is not None and self.engine.answers(self)
 
     @property
     def identity(self) -> Identity:
@@ -134,10 +140,23 @@ class SimulatedEngine:
     on_remove: called with (container, who) before a container is removed.
     on_add: called with the container of a KINDMachine when it has been created.
     balancer_survives: kind 0.33's load balancer keeps its configuration over a restart, 0.32's does not.
+    address: where it publishes API servers. births: of all engines; those of one world share it. first_id: of its
+    containers.
     """
 
-    def __init__(self, rng: Random, *, balancer_survives: bool = True) -> None:
+    def __init__(
+        self,
+        rng: Random,
+        *,
+        balancer_survives: bool = True,
+        address: str = "127.0.0.1",
+        births: "list[Birth] | None" = None,
+        first_id: int = 0,
+    ) -> None:
         self.rng = rng
+        self.address = address
+        self.is_off = False
+        """Whether Docker itself does not run."""
         self.trouble = Trouble()
         self.balancer_survives = balancer_survives
         self.containers: dict[str, Container] = {}
@@ -145,7 +164,7 @@ class SimulatedEngine:
         self.on_remove: Callable[[Container, str], None] = lambda container, who: None
         self.on_halt: Callable[[Container], None] = lambda container: None
         self.on_add: Callable[[Container], None] = lambda container: None
-        self.births: list[Birth] = []
+        self.births: list[Birth] = [] if births is None else births
         self.failing_joins = 0
         """The number of next joins that fail."""
         self.clients: list[Any] = []
@@ -162,7 +181,9 @@ class SimulatedEngine:
         """Engines and kind clusters whose creation had just failed when another engine began to answer."""
         self.has_crashed = False
         """Whether listings have raised an error outside the contract."""
-        self._ids = 0
+        self._ids = first_id
+        self._resting: list[Container] = []
+        """What ran when Docker ended."""
         self._ports = 40000
         self._past: list[tuple[float, list[Container]]] = []
 
@@ -174,6 +195,31 @@ class SimulatedEngine:
         self.number = 2 if away else 1
         self.containers, self._elsewhere = self._elsewhere, self.containers
         self._past.clear()
+
+    @property
+    def is_down(self) -> bool:
+        """Return whether it does not answer."""
+        return self.is_off or self.trouble.down > now()
+
+    def switch_off(self) -> None:
+        """End Docker, with everything that runs in it."""
+        if not self.is_off:
+            self.is_off = True
+            self._resting = [one for one in self.containers.values() if one.running]
+            self.held.clear()
+            for container in self._resting:
+                self.stop(container)
+
+    def switch_on(self, order: str = "random") -> None:
+        """Start Docker, which starts what ran before; order: as of `restart`, names or random."""
+        if not self.is_off:
+            return
+        self.is_off = False
+        resting = sorted(self._resting, key=lambda one: one.name)
+        if order == "random":
+            self.rng.shuffle(resting)
+        for place, container in enumerate(resting):
+            asyncio.get_running_loop().call_later(0.1 + 0.1 * place, self.start, container)
 
     # --- state
 
@@ -227,7 +273,7 @@ class SimulatedEngine:
         if not port:
             self._ports += 1
             port = self._ports
-        birth = Birth(len(self.births) + 1, cluster, maker, port, control_planes)
+        birth = Birth(len(self.births) + 1, cluster, maker, port, control_planes, engine=self)
         birth.balancer_forgets = not self.balancer_survives
         self.births.append(birth)
         self.left_early.discard((self.number, cluster))
@@ -259,7 +305,7 @@ class SimulatedEngine:
 
     def start(self, container: Container) -> None:
         """Start a container: it gets the lowest free address."""
-        if container.running or container.id not in self.containers or self.has_no_port(container):
+        if self.is_off or container.running or container.id not in self.containers or self.has_no_port(container):
             return
         container.running = True
         container.started_at = f"{now():.3f}"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
+from test.simulation import podfaults
 from test.simulation.apiserver import Fault
 from test.simulation.clock import now
 from test.simulation.kindcommand import Planned
@@ -102,23 +103,24 @@ def kind_fails(life: Life, fixture: str, times: int = 1, name: str | None = None
 @action("node")
 def node(life: Life, name: str, how: str, role: str = "control-plane", seconds: float = 300.0) -> None:
     """A node container has a temporary fault: `stuck` cannot be removed, `exits` exits after each start."""
-    for container in life.world.engine.of(name):
+    for container in life.world.engine_for(name).of(name):
         if container.role != role:
             continue
         attribute = "is_stuck" if how == "stuck" else "exits_again"
         setattr(container, attribute, True)
         asyncio.get_running_loop().call_later(seconds, setattr, container, attribute, False)
         if how == "exits":
-            life.world.engine.stop(container)
+            life.world.engine_for(name).stop(container)
 
 
 @action("balancer-restarts")
 def balancer_restarts(life: Life, name: str) -> None:
     """The load balancer's container restarts."""
-    for container in life.world.engine.of(name):
+    engine = life.world.engine_for(name)
+    for container in engine.of(name):
         if container.role == "external-load-balancer":
-            life.world.engine.stop(container)
-            life.world.engine.start(container)
+            engine.stop(container)
+            engine.start(container)
 
 
 # --- workload clusters
@@ -130,13 +132,14 @@ def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
 
     how: dead; empty, with a restart of the containers; emptied, without one.
     """
-    births = {one.birth.number: one.birth for one in life.world.engine.of(name)}
+    engine = life.world.engine_for(name)
+    births = {one.birth.number: one.birth for one in engine.of(name)}
     for birth in births.values():
         if how == "empty" and birth.number in life.world.workload.identified:
             birth.empties += 1
-            for container in life.world.engine.of(name):
-                life.world.engine.stop(container)
-                life.world.engine.start(container)
+            for container in engine.of(name):
+                engine.stop(container)
+                engine.start(container)
         elif how == "emptied" and birth.number in life.world.workload.identified and not birth.hides_data:
             birth.empties += 1
             birth.lacks_system = True
@@ -148,7 +151,7 @@ def plane(life: Life, name: str, how: str, seconds: float = 300.0) -> None:
 @action("hostile-node")
 def hostile_node(life: Life, name: str) -> None:
     """An administrator of a workload cluster adds fields to the kubeconfig of its node."""
-    for container in life.world.engine.of(name):
+    for container in life.world.engine_for(name).of(name):
         container.birth.hostile = {"tokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token", "as": "root"}
 
 
@@ -200,6 +203,7 @@ def end_all(life: Life) -> None:
     world.api.slow_watches.clear()
     world.api.secret_quota.clear()
     world.api.edit_secrets = None
+    podfaults.end(life)
     world.kind.planned.clear()
     world.engine.failing_joins = 0
     world.workload.slow = 0.0

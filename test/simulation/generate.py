@@ -1,6 +1,7 @@
 """From a seed to a script: objects, and the times and steps of their life. Pure."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -273,6 +274,87 @@ MACHINE_KINDS: Final[dict[str, tuple[float, MachineMaker]]] = {
 }
 
 
+SHARE_WITH_PODS: Final = 0.25
+"""Share of the lives with a KINDEngineClass whose engines are Pods."""
+_ENGINE_PLURALS: Final = ("pods", "services", "persistentvolumeclaims", "secrets")
+
+
+def _engine_api(rng: Random, name: str) -> Step:
+    """Return a fault of the API server that concerns the objects of engines."""
+    plural, kind = rng.choice(_ENGINE_PLURALS), rng.choice(("error", "lost", "slow", "admission", "conflict"))
+    status = {"admission": 403, "conflict": 409}.get(kind) or rng.choice((0, 429, 500, 503))
+    return {**_api(rng, name), "plural": plural, "kind": kind, "status": status, "message": f"no {kind} for {plural}"}
+
+
+POD_KINDS: Final[dict[str, tuple[float, Maker]]] = {
+    "pod-no-room": (1, _other("kubelet", trouble="no_room", seconds=(20, 200, 900))),
+    "pod-no-image": (0.7, _other("kubelet", trouble="no_image", seconds=(20, 200, 900))),
+    "pod-refused": (0.5, _other("kubelet", trouble="refuses", seconds=(20, 300))),
+    "pod-node-lost": (1, _other("kubelet", trouble="node_lost", seconds=(10, 100, 900))),
+    "pod-slow-end": (0.7, _other("slow-end", seconds=(30, 300))),
+    "pod-crashes": (
+        1.5,
+        _one("pod-crashes", reason=("OOMKilled", "Error"), seconds=(2, 2, 30, 300), times=(1, 1, 5)),
+    ),
+    "pod-evicted": (1, _one("pod-evicted")),
+    "pod-deleted": (1.5, _one("pod-deleted", force=(False, False, True))),
+    "pod-part-deleted": (
+        1,
+        _one("engine-object-deleted", plural=("services", "secrets", "persistentvolumeclaims")),
+    ),
+    "pod-name-taken": (0.6, _one("engine-name-taken", plural=_ENGINE_PLURALS, seconds=(60, 600))),
+    "pod-copied": (0.4, _one("copied-engine-pod")),
+    "pod-quota": (0.8, _other("engine-quota", plural=_ENGINE_PLURALS, most=(0, 1), seconds=(60, 600))),
+    "pod-namespace": (0.3, _other("engine-namespace-deleted", seconds=(20, 200))),
+    "pod-users-namespace": (0.4, _other("namespace-deleted", seconds=(60, 300))),
+    "pod-power": (1.5, _one("power", state=("Stopped", "Stopped", "Running"))),
+    "pod-class": (1.5, _other("class", how=("delete", "image", "closed", "volume"), seconds=(5, 60, 600))),
+    "pod-engine": (1, _one("pod-engine", trouble=("down", "hang", "slow", "full_disk"), seconds=(5, 60, 400))),
+    "pod-authority": (0.4, _other("authority-deleted")),
+    "pod-api": (2, _engine_api),
+    "pod-drop-watches": (0.8, _other("drop-watches", plural=_ENGINE_PLURALS, seconds=(1, 10, 120))),
+    "pod-slow-watch": (0.8, _other("slow-watch", plural=_ENGINE_PLURALS, latency=(3, 20))),
+    "pod-kill": (1.5, _other("kill", linger=(0, 0, 1.5, 8))),
+    "pod-replace-provider": (0.4, _other("replace-provider", overlap=(0.5, 5, 40), hard=(True, False))),
+    "pod-delete": (1, _one("delete", kind=("kindclusters", "clusters"))),
+    "pod-apply": (
+        1,
+        lambda rng, name: {**_one("apply")(rng, name), "spec": {"engine": dict(_IN_POD), "standalone": True}},
+    ),
+    "pod-recreate": (0.8, _one("edit", patch={"spec": {"recreatePolicy": "Always"}})),
+    "pod-force-delete": (0.5, _one("force-delete")),
+    "pod-replace": (0.4, _one("replace")),
+    "pod-move": (0.4, _one("move", after=(2, 30))),
+}
+_IN_POD: Final = {"className": "pods"}
+
+
+def _pods(rng: Random, steps: list[Step], without: frozenset[str]) -> tuple[str, list[Step]]:
+    """Return what kind of engines in Pods a life has, and its steps: some objects have such an engine.
+
+    From numbers of their own: other lives do not change.
+    """
+    kinds = [kind for kind in POD_KINDS if kind not in without]
+    if rng.random() >= SHARE_WITH_PODS or "pods" in without or not kinds:
+        return "", steps
+    first = [step for step in steps if step["do"] == "apply" and "spec" in step]
+    chosen = {step["name"] for step in first if rng.random() < 0.8}
+    steps = [_with_engine(step) if step in first and step["name"] in chosen else step for step in steps]
+    steps = [step for step in steps if step.get("cluster") not in chosen]
+    at, weights = rng.uniform(0, 60), [POD_KINDS[kind][0] for kind in kinds]
+    for _ in range(rng.choice((1, 2, 3, 5, 8, 13))):
+        step = POD_KINDS[rng.choices(kinds, weights)[0]][1](rng, rng.choice(sorted(chosen) or NAMES[:1]))
+        steps.append({"at": round(at, 2), **step})
+        at += rng.choice((0.2, 1, 3, 8, 8, 20, 60, 200)) * rng.uniform(0.5, 1.5)
+    return rng.choice(("disk", "volume")), steps
+
+
+def _with_engine(step: Step) -> Step:
+    """Return the creation of an object that asks for an engine in a Pod."""
+    spec = {key: value for key, value in step["spec"].items() if key != "clusterName"}
+    return {**step, "spec": {**spec, "engine": dict(_IN_POD)}}
+
+
 SHARE_WITH_CONFLICTS: Final = 0.2
 """Share of the lives in which the API server answers writes with conflicts that have no cause in the objects."""
 
@@ -362,6 +444,8 @@ def script(seed: int, *, without: frozenset[str] = frozenset()) -> Script:
     if "power" not in without:
         clusters = sorted({step["name"] for step in first})
         steps += _stops(Random(f"stops {seed}"), clusters, end=at + 20)
+    pods, steps = _pods(Random(f"pods {seed}"), steps, without)
+    chosen = replace(chosen, pods=pods)
     return Script(seed, _without(chosen, without), tuple(steps))
 
 

@@ -162,7 +162,7 @@ def _lies(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
     uid, birth = obj["metadata"]["uid"], life.world.birth_of(obj)
     if birth and birth.number not in life.world.workload.reached:
         return []
-    if birth is None or not life.world.engine.answers(birth):
+    if birth is None or not birth.answers:
         return [((uid, f"{name_of(obj)} is Ready, but its API server does not answer"), LATE_SECONDS)]
     if birth.empties and (life.world.options.lists or not birth.hides_data):
         # Without a list of containers no restart shows, and the data itself only if anonymous users may read it.
@@ -199,6 +199,8 @@ def _is_calm(life: Life) -> bool:
         and not provider.client.is_cut_off
         and not any(until > now() for until in trouble)
         and world.engine.number == 1
+        and not any(until > now() for until in world.api.no_watch.values())
+        and not world.api.closed
         and not any(fault.until > now() for fault in world.api.faults)
         and all(watch.is_open for watch in world.api.watches)
         and not any(until > now() for _, until in world.api.slow_watches.values())

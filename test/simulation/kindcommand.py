@@ -185,6 +185,8 @@ class KindCommand:
     ) -> None:
         """Run `docker run`: the engine always creates the container; the command then starts it in a second step."""
         await asyncio.sleep(min(self.speed * self.engine.rng.choice((0.3, 0.8, 2.0, 5.0)), MOST_SECONDS))
+        if self.engine.is_off:
+            raise failure("get-clusters-engine-down", birth.cluster, *command)
         if self.engine.port_owner(birth):
             raise failure("create-port-allocated", birth.cluster, *command)
         if self.engine.trouble.full_disk > now():
@@ -252,7 +254,7 @@ class KindCommand:
         """Make one call of the engine, which may hang or be down."""
         await self._takes(0.02)
         await hang(self.engine)
-        if self.engine.trouble.down > now():
+        if self.engine.is_down:
             raise failure(down, name, "get", "clusters")
 
 
@@ -285,7 +287,8 @@ def mark_of(node: Mapping[str, Any]) -> str | None:
 def kubeconfig_of(birth: Birth, name: str, *, internal: bool) -> str:
     """Return the kubeconfig of a kind cluster; a hostile node adds fields."""
     host = f"{name}-{LOAD_BALANCER if birth.control_planes > 1 else CONTROL_PLANE}:6443"
-    server = f"https://{host}" if internal else f"https://127.0.0.1:{birth.port}"
+    address = birth.engine.address if birth.engine else "127.0.0.1"
+    server = f"https://{host}" if internal else f"https://{address}:{birth.port}"
     user: dict[str, Any] = dict(birth.hostile)
     return kubeconfig(name, server, birth.identity, user=user)
 

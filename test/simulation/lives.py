@@ -2,11 +2,11 @@
 
 import gc
 
-from test.simulation import expectations, faults, machines, users
+from test.simulation import expectations, faults, machines, podfaults, users
 from test.simulation.invariants import CHECKS, Finisher, Watcher
 from test.simulation.life import Outcome, Script, live
 
-ACTIONS_OF = (users, machines, faults, expectations)
+ACTIONS_OF = (users, machines, faults, podfaults, expectations)
 """Imported because they register actions."""
 
 

@@ -9,7 +9,8 @@ from test.simulation.engine import FOREIGN, Container
 from test.simulation.life import Life
 from test.simulation.machines import identities
 from test.simulation.objects import Body, is_to_be_stopped
-from test.simulation.truth import EITHER, UNTOUCHED, is_left_alone, is_made_for, name_of, owner_of, said, wanted_name
+from test.simulation.outcomes import EITHER, UNTOUCHED
+from test.simulation.truth import is_left_alone, is_made_for, name_of, owner_of, said, wanted_name
 
 
 def cluster_of(life: Life, obj: Body) -> Body | None:

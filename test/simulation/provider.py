@@ -9,9 +9,11 @@ from typing import Any
 
 from capk.api import names
 from capk.api.names import Resource
+from capk.engine.place import Place
 from capk.errors import LostLease, Unreachable
 from capk.kube.lease import hold_lease
 from capk.manager.application import Application
+from capk.manager.enginepods import is_pod_place
 from capk.manager.engines import Commands
 from capk.runtime.metrics import Metrics
 from capk.settings import Endpoint, Settings
@@ -60,7 +62,8 @@ class Provider:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
         loop.kill(self.id)
-        self.world.kind.orphan(self.id, linger_seconds)
+        for kind in (self.world.kind, *(machine.kind for machine in self.world.pods.machines())):
+            kind.orphan(self.id, linger_seconds)
         self._leave()
 
     async def _main(self) -> None:
@@ -106,7 +109,8 @@ class Provider:
         wanted = self.world.options.watch_filter
         ours = f"{names.WATCH_FILTER_LABEL}={wanted}" if wanted else None
         selectors = {
-            **dict.fromkeys(names.RECONCILED, ours),
+            **dict.fromkeys(names.FILTERED, ours),
+            names.NAMESPACES: None,
             names.CLUSTERS: None,
             names.SECRETS: names.SECRET_CLUSTER_LABEL,
         }
@@ -237,20 +241,31 @@ def _application(provider: Provider) -> Application:
     def on_call(what: str, name: str) -> None:
         world.on_call(provider.id, what, name)
 
-    kind: Any = SimulatedKind(
-        world.kind,
-        provider.id,
-        on_call,
-        create_timeout_seconds=settings.create_timeout_seconds,
-        delete_timeout_seconds=settings.delete_timeout_seconds,
-    )
+    timeouts = {
+        "create_timeout_seconds": settings.create_timeout_seconds,
+        "delete_timeout_seconds": settings.delete_timeout_seconds,
+    }
     command = ("docker",) if world.options.lists else None
-    containers: Any = SimulatedContainers(world.engine, provider.id, on_call, command)
+    kind: Any = SimulatedKind(lambda: world.kind, provider.id, on_call, **timeouts)
+    containers: Any = SimulatedContainers(lambda: world.engine, provider.id, on_call, command)
+
+    def commands(place: Place) -> Commands:
+        if not is_pod_place(place.key):
+            return Commands(kind, containers)
+        host = place.endpoint_host
+
+        def on_call_there(what: str, name: str) -> None:
+            world.on_call(provider.id, what, name, host)
+
+        there: Any = SimulatedKind(lambda: world.pods.at(host).kind, provider.id, on_call_there, **timeouts)
+        engine: Any = SimulatedContainers(lambda: world.pods.at(host).engine, provider.id, on_call_there, ("docker",))
+        return Commands(there, engine)
+
     return Application(
         settings,
         client,
         Metrics(),
-        commands=lambda place: Commands(kind, containers),
+        commands=commands,
         ask=world.workload.ask,
         ask_health=world.workload.ask_health,
     )

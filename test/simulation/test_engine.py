@@ -40,13 +40,18 @@ THREE = {"nodes": [{"role": "control-plane"}] * 3}
 def in_time(test: Callable[[SimulatedEngine, SimulatedKind], Coroutine[Any, Any, Any]], seed: int = 1) -> None:
     async def main() -> None:
         engine = SimulatedEngine(Random(seed))
-        await test(engine, SimulatedKind(KindCommand(engine), "provider-1", lambda *_: None))
+        await test(engine, _kind_of(engine))
 
     clock.run(main())
 
 
+def _kind_of(engine: SimulatedEngine) -> SimulatedKind:
+    kind = KindCommand(engine)
+    return SimulatedKind(lambda: kind, "provider-1", lambda *_: None)
+
+
 def containers(engine: SimulatedEngine) -> SimulatedContainers:
-    return SimulatedContainers(engine, "provider-1", lambda *_: None, ("docker",))
+    return SimulatedContainers(lambda: engine, "provider-1", lambda *_: None, ("docker",))
 
 
 def test_a_creation_makes_all_nodes_and_a_load_balancer() -> None:

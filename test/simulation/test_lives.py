@@ -16,11 +16,12 @@ from test.simulation.lives import run
 from test.simulation.scripts_found import SCRIPTS as FOUND
 from test.simulation.scripts_known import SCRIPTS as KNOWN
 from test.simulation.scripts_machines import SCRIPTS as MACHINES
+from test.simulation.scripts_pods import SCRIPTS as PODS
 from test.simulation.shrink import shrink
 from test.simulation.world import Options
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = KNOWN | FOUND | MACHINES
+SCRIPTS = KNOWN | FOUND | MACHINES | PODS
 
 
 MOST_LIVES = 160

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator
-from typing import Final
 
 from capk.api import names
 from capk.api.names import Condition
@@ -10,13 +9,8 @@ from test.simulation.engine import CONTROL_PLANE, FOREIGN, LOAD_BALANCER, WORKER
 from test.simulation.identities import encoded
 from test.simulation.life import Life
 from test.simulation.objects import Body, is_to_be_stopped
-
-UNTOUCHED: Final = "left alone"
-STOPPED: Final = "not all of its nodes run"
-SILENT: Final = "it does not answer"
-RESTS: Final = "it is to be stopped"
-EITHER: Final = "ready or not"
-"""Both are correct: the provider cannot know the problem, or the kind cluster is not its cause."""
+from test.simulation.outcomes import EITHER, RESTS, SILENT, STOPPED, UNTOUCHED
+from test.simulation.podtruth import engine_obstacles, may_stay
 
 
 def name_of(obj: Body) -> str:
@@ -58,35 +52,39 @@ def obstacle(life: Life, obj: Body) -> str | None:
     """Return why an object cannot be Ready, or None if it must be."""
     if is_left_alone(life, obj):
         return UNTOUCHED
-    return next(_obstacles(life, obj), None)
+    return next((_obstacles_in_pod if life.world.pods.has(obj) else _obstacles)(life, obj), None)
+
+
+def _obstacles_in_pod(life: Life, obj: Body) -> Iterator[str]:
+    """Yield the same for an object whose engine is a Pod, where nothing else is."""
+    name, birth = wanted_name(life, obj), life.world.birth_of(obj)
+    if name_of(obj) in life.world.forged:
+        yield EITHER
+    yield from _obstacles_of_owner(life, obj, birth)
+    yield from _foreign_secrets(life, obj, name)
+    for other in life.world.api.all(names.KIND_CLUSTERS):
+        if other["metadata"]["uid"] != obj["metadata"]["uid"] and wanted_name(life, other) == name:
+            # Both want the same Secret.
+            yield EITHER
+    yield from engine_obstacles(life, obj, birth)
+    if birth is not None:
+        yield from _obstacles_of_nodes(life, obj, birth)
 
 
 def _obstacles(life: Life, obj: Body) -> Iterator[str]:
-    world, metadata = life.world, obj["metadata"]
+    world = life.world
     name, birth = wanted_name(life, obj), world.birth_of(obj)
-    owner = owner_of(life, obj)
     if name_of(obj) in world.forged and not (world.options.lists and birth and is_made_for(birth, obj)):
         yield EITHER
     if birth and not world.options.lists and not (obj.get("status") or {}).get("initialization"):
         # Without a list of containers only the status shows a creation, and no status may have been written.
         yield EITHER
-    if f"{metadata['namespace']}/{metadata['name']}" in life.invalid:
-        yield "its spec cannot work"
-    if owner is None and birth is None and world.api.core_version and not obj["spec"].get("standalone"):
-        yield "no Cluster owns it"
-    if owner and owner["metadata"].get("deletionTimestamp"):
-        # Core deletes it only after the Machines, which may be paused; `machinetruth` judges them.
-        yield EITHER if _has_machines(life, owner) else "its Cluster goes away"
-    if owner and birth is None and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
-        yield "its KINDControlPlane does not exist"
+    yield from _obstacles_of_owner(life, obj, birth)
     yield from _conflicts(life, obj, name, birth)
     port = (obj["spec"].get("controlPlaneEndpoint") or {}).get("port")
     if birth is None and port and any(one.birth.port == port for one in world.engine.containers.values()):
         yield "another kind cluster has its port"
-    if birth and owner and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
-        kubeconfig = f"{owner['metadata']['name']}-kubeconfig"
-        if world.api.find(names.SECRETS, metadata["namespace"], kubeconfig) is None:
-            yield "nobody writes its kubeconfig"
+    yield from _missing_kubeconfig(life, obj, birth)
     if birth is None and _may_have_left_containers(life, obj, name):
         yield "its last creation may have left containers on another engine"
     if birth is None:
@@ -98,19 +96,46 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         return
     if is_to_be_stopped(obj):
         yield RESTS if can_rest(life, birth) else EITHER
-    own = [one for one in world.engine.of(birth.cluster, unlisted=True) if one.birth is birth and _is_node(one)]
-    if birth.cluster in world.lost and _created(own) < _size(obj, birth):
+    yield from _obstacles_of_nodes(life, obj, birth)
+
+
+def _obstacles_of_owner(life: Life, obj: Body, birth: Birth | None) -> Iterator[str]:
+    world, metadata, owner = life.world, obj["metadata"], owner_of(life, obj)
+    if f"{metadata['namespace']}/{metadata['name']}" in life.invalid:
+        yield "its spec cannot work"
+    if owner is None and birth is None and world.api.core_version and not obj["spec"].get("standalone"):
+        yield "no Cluster owns it"
+    if owner and owner["metadata"].get("deletionTimestamp"):
+        # Core deletes it only after the Machines, which may be paused; `machinetruth` judges them.
+        yield EITHER if _has_machines(life, owner) else "its Cluster goes away"
+    if owner and birth is None and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
+        yield "its KINDControlPlane does not exist"
+
+
+def _missing_kubeconfig(life: Life, obj: Body, birth: Birth | None) -> Iterator[str]:
+    world, metadata, owner = life.world, obj["metadata"], owner_of(life, obj)
+    if birth and owner and "controlPlaneRef" in owner["spec"] and not _control_plane(life, owner):
+        kubeconfig = f"{owner['metadata']['name']}-kubeconfig"
+        if world.api.find(names.SECRETS, metadata["namespace"], kubeconfig) is None:
+            yield "nobody writes its kubeconfig"
+
+
+def _obstacles_of_nodes(life: Life, obj: Body, birth: Birth) -> Iterator[str]:
+    world, engine = life.world, birth.engine
+    assert engine is not None
+    own = [one for one in engine.of(birth.cluster, unlisted=True) if one.birth is birth and _is_node(one)]
+    if world.is_lost(birth) and _created(own) < _size(obj, birth):
         yield "some of its containers were removed"
-    if birth.port != 0 and world.engine.port_owner(birth) and not all(one.running for one in own):
+    if birth.port != 0 and engine.port_owner(birth) and not all(one.running for one in own):
         yield "another kind cluster has its port"
     if not all(one.running for one in own) and world.options.lists:
         yield STOPPED
-    if birth.number not in world.workload.reached and (birth.empties or not world.engine.answers(birth)):
+    if birth.number not in world.workload.reached and (birth.empties or not birth.answers):
         yield EITHER
     if birth.empties:
         # Without a list of containers no restart shows, and the data itself only if anonymous users may read it.
         yield EITHER if birth.hides_data and not world.options.lists else "its etcd came back empty"
-    if not world.engine.answers(birth):
+    if not birth.answers:
         yield SILENT
     if any(_is_forestalled(life, one) for one in own):
         yield EITHER
@@ -136,7 +161,8 @@ def _is_forestalled(life: Life, container: Container) -> bool:
     """
     if not _needs_its_home(container) or container.address == container.home:
         return False
-    others = (one for one in life.world.engine.containers.values() if one.birth is not container.birth)
+    engine = container.birth.engine or life.world.engine
+    others = (one for one in engine.containers.values() if one.birth is not container.birth)
     return any(
         one.running
         and one.address == container.home
@@ -154,7 +180,8 @@ def _can_be_repaired(life: Life, obj: Body) -> bool:
     birth = life.world.birth_of(obj)
     if birth is None or not life.world.options.lists or not birth.is_up or birth.empties or not birth.balancer_knows:
         return False
-    own = [one for one in life.world.engine.of(birth.cluster, unlisted=True) if one.birth is birth]
+    engine = birth.engine or life.world.engine
+    own = [one for one in engine.of(birth.cluster, unlisted=True) if one.birth is birth]
     # The addresses of several control planes are in the status, which clusterctl does not move.
     knows_homes = birth.control_planes == 1 or birth.maker.startswith(obj["metadata"]["uid"])
     is_whole = _created(own) >= _size(obj, birth) and not _is_shared(life, birth.cluster)
@@ -164,6 +191,8 @@ def _can_be_repaired(life: Life, obj: Body) -> bool:
 def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterator[str]:
     world, metadata = life.world, obj["metadata"]
     for other in world.api.all(names.KIND_CLUSTERS):
+        if world.pods.has(other):
+            continue
         is_other = other["metadata"]["uid"] != metadata["uid"] and wanted_name(life, other) == name
         if is_other and birth is None and _may_be_created(life, other):
             yield f"{name_of(other)} wants the same name"
@@ -172,7 +201,11 @@ def _conflicts(life: Life, obj: Body, name: str, birth: Birth | None) -> Iterato
         yield "a kind cluster of that name is not ours"
     if birth and any(one.role != WORKER for one in theirs):
         yield EITHER
-    owner = owner_of(life, obj)
+    yield from _foreign_secrets(life, obj, name)
+
+
+def _foreign_secrets(life: Life, obj: Body, name: str) -> Iterator[str]:
+    world, metadata, owner = life.world, obj["metadata"], owner_of(life, obj)
     secrets = [f"{name}-config", *([f"{owner['metadata']['name']}-kubeconfig"] if owner else [])]
     for secret in secrets:
         stored = world.api.find(names.SECRETS, metadata["namespace"], secret)
@@ -222,13 +255,17 @@ def _size(obj: Body, birth: Birth) -> int:
 def unsettled(life: Life) -> list[str]:
     """Return the problems that remain after all faults have ended; empty if there are none."""
     found = [problem for obj in life.world.api.all(names.KIND_CLUSTERS) if (problem := _problem(life, obj))]
-    return [*found, *orphans(life), *_secrets_left(life)]
+    # With a watch filter, no provider knows whose engine is left when a finalizer was removed by force.
+    excused = life.world.forced if life.world.options.watch_filter else set()
+    return [*found, *orphans(life), *_secrets_left(life), *life.world.pods.leftovers(excused)]
 
 
 def _problem(life: Life, obj: Body) -> str | None:
     conditions, label = life.world.conditions(obj), name_of(obj)
     if obj["metadata"].get("deletionTimestamp"):
         if is_left_alone(life, obj) or names.KIND_CLUSTER_FINALIZER not in (obj["metadata"].get("finalizers") or ()):
+            return None
+        if may_stay(life, obj):
             return None
         if (birth := life.world.birth_of(obj)) and life.world.engine.is_elsewhere(birth):
             return None

@@ -248,17 +248,19 @@ def stranger_makes_node(life: Life, name: str, role: str = "control-plane") -> N
 @action("stranger-deletes")
 def stranger_deletes(life: Life, name: str, only: str | None = None, role: str | None = None) -> None:
     """A user removes a kind cluster, one container of it, or all of a role, by hand."""
-    for container in life.world.engine.of(name, unlisted=True):
+    engine = life.world.engine_for(name)
+    for container in engine.of(name, unlisted=True):
         if only in (None, container.name) and role in (None, container.role):
-            life.world.engine.remove(container, "user")
+            engine.remove(container, "user")
 
 
 @action("stop-nodes")
 def stop_nodes(life: Life, name: str, only: str | None = None) -> None:
     """Containers of a kind cluster stop."""
-    for container in life.world.engine.of(name):
+    engine = life.world.engine_for(name)
+    for container in engine.of(name):
         if only in (None, container.role):
-            life.world.engine.stop(container)
+            engine.stop(container)
 
 
 @action("occupy")

@@ -4,7 +4,7 @@ Engine and kubeadm go on when the provider's call has ended: a container appears
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from capk.engine.command import Output
@@ -28,10 +28,14 @@ REGISTER_SECONDS: Final = 5.0
 class WorkerCalls:
     """Those calls of `capk.engine.containers.Containers` that only workers need."""
 
-    def __init__(self, engine: SimulatedEngine, owner: str, on_call: OnCall) -> None:
-        self._engine = engine
+    def __init__(self, find: Callable[[], SimulatedEngine], owner: str, on_call: OnCall) -> None:
+        self._find = find
         self._owner = owner
         self._on_call = on_call
+
+    @property
+    def _engine(self) -> SimulatedEngine:
+        return self._find()
 
     async def sibling(self, container_id: str) -> Sibling:
         """Return what the nodes of a kind cluster have in common."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from random import Random
 from urllib.parse import urlsplit
 
@@ -21,12 +22,21 @@ class Workload:
     """Finds the kind cluster behind a URL and answers for it.
 
     reach: whether the provider can reach the addresses (it cannot from a pod without a route).
-    slow: until when answers exceed the provider's deadline. on_ask: called with the kind cluster's name.
+    slow: until when answers exceed the provider's deadline. resolve: returns the kind cluster behind the name of a
+    Service. on_ask: called with the kind cluster's name.
     """
 
-    def __init__(self, engine: SimulatedEngine, rng: Random, *, reach: bool = True) -> None:
+    def __init__(
+        self,
+        engine: SimulatedEngine,
+        rng: Random,
+        *,
+        reach: bool = True,
+        resolve: Callable[[str], Birth | None] = lambda host: None,
+    ) -> None:
         self._engine = engine
         self._rng = rng
+        self._resolve = resolve
         self.reach = reach
         self.slow = 0.0
         self.hostile_answer: bytes | None = None
@@ -39,6 +49,8 @@ class Workload:
     def find(self, server: str) -> Birth | None:
         """Return the kind cluster with an API server at that URL."""
         parts = urlsplit(server)
+        if str(parts.hostname).endswith(".svc"):
+            return self._resolve(str(parts.hostname))
         for container in self._engine.everywhere():
             birth = container.birth
             if parts.port == birth.port or parts.hostname == container.name:
@@ -53,7 +65,7 @@ class Workload:
             return Answer(0, f"no answer within {PATIENCE_SECONDS:g} s")
         await asyncio.sleep(self._rng.uniform(0.002, 0.02))
         birth = self.find(target.server)
-        if birth is None or not self._engine.answers(birth):
+        if birth is None or not birth.answers:
             return Answer(0, "connection refused")
         # Another cluster, with a certificate of another authority, may have taken the port.
         if birth.identity.authority.strip() != target.authority.strip():

@@ -22,6 +22,7 @@ from test.simulation.engine import FOREIGN, Birth, Container, SimulatedEngine
 from test.simulation.identities import leak
 from test.simulation.kindcommand import KindCommand
 from test.simulation.objects import Body, is_to_be_stopped
+from test.simulation.podengines import PodEngines, PodMachine
 from test.simulation.workload import Workload
 
 _MEMORY: Final = Path("/dev/shm")
@@ -47,6 +48,8 @@ class Options:
     sync_period_seconds: float = 600.0
     inventory_period_seconds: float = 10.0
     speed: float = 1.0
+    pods: str = ""
+    """Whether there is a class with engines in Pods, whose data is on a "disk" or a "volume"."""
 
 
 class World:
@@ -69,7 +72,10 @@ class World:
         self.engine.on_halt = self._halting
         self.engine.on_add = self._adding
         self.kind = KindCommand(self.engine, speed=options.speed)
-        self.workload = Workload(self.engine, self.stream("workload"), reach=options.reach)
+        self.pods = PodEngines(
+            self.api, self.stream("kubelet"), self._machine, violate=self.violate, is_calm=self.is_calm_since
+        )
+        self.workload = Workload(self.engine, self.stream("workload"), reach=options.reach, resolve=self.pods.birth_at)
         self.trace: list[str] = []
         self.violations: list[str] = []
         self.failed = asyncio.Event()
@@ -83,6 +89,8 @@ class World:
         """Ids of containers that a user has asked the provider to adopt."""
         self.lost: set[str] = set()
         """Names of kind clusters that a stranger or a user removed, in whole or in part."""
+        self.lost_in_pods: set[int] = set()
+        """Numbers of kind clusters in Pods to which the same has happened."""
         self.forced: set[str] = set()
         """Uids of objects whose finalizer was removed by force, or that were moved: their containers may stay."""
         self.retained: set[str] = set()
@@ -102,6 +110,32 @@ class World:
         self.asked_to_stop = False
         self._creating: dict[tuple[str, str], int] = defaultdict(int)
         self.api.on_change.append(self._changed)
+        if options.pods:
+            self.pods.begin(has_volume=options.pods == "volume", watch_filter=options.watch_filter)
+
+    def _machine(self, first_id: int) -> PodMachine:
+        """Return an empty engine for a Pod."""
+        engine = SimulatedEngine(
+            self.stream(f"engine {first_id}"),
+            balancer_survives=self.options.balancer_survives,
+            address="0.0.0.0",
+            births=self.engine.births,
+            first_id=first_id,
+        )
+        engine.on_remove, engine.on_add = self._removing, self._adding
+        return PodMachine(engine, KindCommand(engine, speed=self.options.speed))
+
+    def engine_for(self, name: str, namespace: str = "default") -> SimulatedEngine:
+        """Return the engine of the KINDCluster of that name."""
+        obj = self.api.find(names.KIND_CLUSTERS, namespace, name)
+        if obj is None or not self.pods.has(obj):
+            return self.engine
+        machine = self.pods.of(obj["metadata"]["uid"])
+        return machine.engine if machine else self.pods.at("").engine
+
+    def leak(self, text: str) -> str | None:
+        """Return the part of a text that is a secret, or None."""
+        return leak(text) or next((one for one in sorted(self.pods.needles) if one in text), None)
 
     def stream(self, what: str) -> Random:
         """Return a separate source of random numbers, so that one part does not change the numbers of another."""
@@ -136,7 +170,7 @@ class World:
                 self.note(f"{owner} {verb} {plural} {where}")
 
         def on_write(plural: str, text: str) -> None:
-            if plural != "secrets" and (found := leak(text)):
+            if plural != "secrets" and (found := self.leak(text)):
                 self.violate(f"a secret is sent in a document of {plural}: …{found}…")
 
         def on_changed(verb: str, plural: str, where: str) -> None:
@@ -144,32 +178,41 @@ class World:
                 self.writes.append((now(), plural, f"{verb} {where}"))
 
         chance = self.stream(f"client {owner}")
-        return ApiClient(self.api, chance, on_request=on_request, on_write=on_write, on_changed=on_changed)
+        return ApiClient(self.api, chance, on_request=on_request, on_write=on_write, on_changed=on_changed, owner=owner)
 
-    def on_call(self, owner: str, what: str, name: str) -> None:
-        """Record a call of the engine by a provider."""
+    def on_call(self, owner: str, what: str, name: str, host: str = "") -> None:
+        """Record a call of an engine by a provider. host: of an engine in a Pod."""
         self.totals["calls"] += 1
         if what in ("clusters", "list", "version", "info"):
             return
-        self.calls.append((now(), what, name))
+        self.calls.append((now(), what, f"{host} {name}" if host else name))
         if what == "logs":
             return
-        self.note(f"{owner} {what} {name}")
+        self.note(f"{owner} {what} {name} {host}")
         if what == "create":
-            self._judge_creation(owner, name)
+            self._judge_creation(owner, name, self.pods.at(host).kind if host else self.kind)
 
-    def _judge_creation(self, owner: str, name: str) -> None:
-        creating = [one for one in self.kind.running if one.doing == "create" and one.name == name]
+    def _judge_creation(self, owner: str, name: str, kind: KindCommand) -> None:
+        creating = [one for one in kind.running if one.doing == "create" and one.name == name]
         if any(one.owner == owner and one.is_alive for one in creating):
             self.violate(f"two creations of {name} run at one time")
         if not self.is_calm_since(30):
             return
-        asking = [obj for obj in self.api.all(names.KIND_CLUSTERS) if self.asks_for(obj, name)]
+        asking = [
+            obj
+            for obj in self.api.all(names.KIND_CLUSTERS)
+            if self.asks_for(obj, name) and self.engine_for(obj["metadata"]["name"]) is kind.engine
+        ]
         if not asking:
             self.violate(f"a creation of {name} begins although no object asks for it")
         elif all(names.PAUSED_ANNOTATION in (obj["metadata"].get("annotations") or {}) for obj in asking):
             self.violate(f"a creation of {name} begins while its object is paused")
-        elif self.engine.number != 1 and self.options.lists and any(self.birth_of(obj) for obj in asking):
+        elif (
+            kind is self.kind
+            and self.engine.number != 1
+            and self.options.lists
+            and any(self.birth_of(obj) for obj in asking)
+        ):
             self.violate(f"a creation of {name} begins on another engine than the one that has its kind cluster")
         elif self.core_since < now() - 30 and all(self._waits_for_owner(obj) for obj in asking):
             self.violate(f"a creation of {name} begins although its object waits for its Cluster")
@@ -199,7 +242,7 @@ class World:
     def _removing(self, container: Container, who: str) -> None:
         self.note(f"{who or 'nobody'} removes {container.name} {container.id[:6]} (made for {container.birth.maker})")
         if not who.startswith("provider"):
-            self.lost |= set() if container.is_added else {container.cluster}
+            self._lose(container)
             return
         if container.is_added and container.mark:
             self._judge_removal_of_worker(container, who)
@@ -221,6 +264,20 @@ class World:
         asking = [obj for obj in self.api.all(names.KIND_CLUSTERS) if self.asks_for(obj, container.cluster)]
         if self.is_calm_since(30) and not any(is_to_be_stopped(obj) for obj in asking):
             self.violate(f"the provider stopped {container.name}, although no object asks for it")
+
+    def is_lost(self, birth: Birth) -> bool:
+        """Return whether a stranger or a user removed containers of a kind cluster."""
+        return birth.cluster in self.lost if birth.engine is self.engine else birth.number in self.lost_in_pods
+
+    def _lose(self, container: Container) -> None:
+        birth = container.birth
+        if container.is_added:
+            return
+        if birth.engine is self.engine:
+            self.lost.add(container.cluster)
+        else:
+            self.lost_in_pods.add(birth.number)
+            self.pods.note_loss(birth.maker.partition(".")[0], [birth])
 
     def _adding(self, container: Container) -> None:
         if not container.mark:
@@ -263,7 +320,7 @@ class World:
 
         A process cannot know what another one learnt right before its end or could not write.
         """
-        if birth.reported is None or birth.empties or birth.cluster in self.lost or not self.engine.answers(birth):
+        if birth.reported is None or birth.empties or self.is_lost(birth) or not birth.answers:
             return False
         when, by = birth.reported
         status = owner.get("status") or {}
@@ -299,6 +356,11 @@ class World:
         The claim of a living object does not count for a copy, and a claim counts only for the object's own name.
         """
         uid = obj["metadata"]["uid"]
+        if self.pods.has(obj):
+            machine = self.pods.of(uid)
+            own = {one.birth.number: one.birth for one in machine.engine.containers.values()} if machine else {}
+            made = [birth for birth in own.values() if birth.maker.startswith(uid)]
+            return max(made, key=lambda birth: birth.number, default=None)
         claim_id = (obj["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION) or uid
         if claim_id in self.api.living or self._has_heir_before(obj, claim_id):
             claim_id = uid
@@ -365,7 +427,7 @@ class _Handler(logging.Handler):
             self.world.violate(f"an exception that nobody expected: {text[:300]}")
         with suppress(RuntimeError):
             self.world.logs.append(f"{now():10.3f} {record.levelname} {text}"[:1000])
-        if leak(text) and leak(redact(text)):
+        if self.world.leak(text) and self.world.leak(redact(text)):
             self.world.violate(f"a secret is logged: {redact(text)[:200]}")
 
 
