@@ -108,7 +108,7 @@ class Placement:
             return another_kind_of_class(name)
         if engine is None or self._classes.are_unreadable:
             return self._classes.failure(name)
-        return engine_failure(engine, self._now()) if engine.facts else self._pods.failure
+        return engine_failure(engine, self._now(), cluster.conditions) if engine.facts else self._pods.failure
 
     def allows(self, cluster: KINDCluster) -> bool:
         """Return whether the namespace of a KINDCluster may use the engine at its place, whatever exists there.

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from capk.api import names
-from capk.api.names import Reason
+from capk.api.conditions import find
+from capk.api.names import Condition, Reason
 from capk.api.objects import Key, Object
 from capk.api.podengines import PodEngines
 from capk.api.quantities import RESOURCES, Amounts, parse
@@ -21,8 +22,9 @@ ENGINE_CONTAINER: Final = "engine"
 MOST_OF_A_TEXT: Final = 512
 NOTHING: Final = Amounts(0, 0, 0)
 _MOST_LOOKED_AT: Final = 4096
+_BETWEEN_PULLS: Final = "ImagePullBackOff"
 _IMAGE_TROUBLES: Final = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+    {"ErrImagePull", _BETWEEN_PULLS, "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 )
 _CRASHING: Final = "CrashLoopBackOff"
 _OOM_KILLED: Final = "OOMKilled"
@@ -214,8 +216,13 @@ def claim_facts(raw: Mapping[str, Any]) -> Owned:
     return Owned(**_owned(Object(raw)))
 
 
-def engine_failure(engine: PodEngine, now: datetime) -> Failure | None:
-    """Return why an engine in a Pod cannot be used; None if it can, or if it is gone."""
+def engine_failure(
+    engine: PodEngine, now: datetime, conditions: Iterable[Mapping[str, Any]] = ()
+) -> Failure | None:
+    """Return why an engine in a Pod cannot be used; None if it can, or if it is gone.
+
+    conditions: what the KINDCluster reports now.
+    """
     pod, claim = (engine.facts.pod, engine.facts.claim) if engine.facts else (None, None)
     if engine.is_stopped:
         message = f"{engine.title} of the engine does not run, because spec.engine.powerState is Stopped. Its volume"
@@ -233,7 +240,7 @@ def engine_failure(engine: PodEngine, now: datetime) -> Failure | None:
     if pod.unscheduled:
         message = f"No node has room for {engine.title} of the engine: {pod.unscheduled}"
         return Failure(Reason.ENGINE_UNSCHEDULABLE, message)
-    return _container_failure(engine, pod, now)
+    return _container_failure(engine, pod, now, find(conditions, Condition.ENGINE_AVAILABLE) or {})
 
 
 def unanswered(engine: PodEngine, failure: Failure | None) -> Failure | None:
@@ -278,13 +285,10 @@ def edited_authority(secret: str) -> str:
     )
 
 
-def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failure:
+def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime, reported: Mapping[str, Any]) -> Failure:
     reason, message = pod.waiting
     if reason in _IMAGE_TROUBLES:
-        cause = f"The image of {engine.title} cannot be pulled on node {pod.node}{_colon(message or reason)}."
-        return Failure(
-            Reason.ENGINE_IMAGE_NOT_FOUND, f"{cause} Ask the administrator to correct the KINDEngineClass's image."
-        )
+        return Failure(Reason.ENGINE_IMAGE_NOT_FOUND, _no_image(engine, pod, reported))
     if pod.was_out_of_memory:
         return Failure(Reason.OUT_OF_MEMORY, _out_of_memory(engine, pod))
     if reason == _CRASHING:
@@ -296,6 +300,18 @@ def _container_failure(engine: PodEngine, pod: PodFacts, now: datetime) -> Failu
         return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine waits for the scheduler.")
     told = _colon(engine.event or message) if is_late(pod, now) else ""
     return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine starts on node {pod.node}{told}.")
+
+
+def _no_image(engine: PodEngine, pod: PodFacts, reported: Mapping[str, Any]) -> str:
+    """Return why the image cannot be pulled.
+
+    Between two attempts, the kubelet reports less than the cause, which was reported after the last one.
+    """
+    reason, message = pod.waiting
+    what, before = f"The image of {engine.title} cannot be pulled on node {pod.node}", str(reported.get("message"))
+    if reason == _BETWEEN_PULLS and before.startswith(what):
+        return before
+    return f"{what}{_colon(message or reason)}. Ask the administrator to correct the KINDEngineClass's image."
 
 
 def _out_of_memory(engine: PodEngine, pod: PodFacts) -> str:

@@ -340,7 +340,6 @@ def _pods(rng: Random, steps: list[Step], without: frozenset[str]) -> tuple[str,
     first = [step for step in steps if step["do"] == "apply" and "spec" in step]
     chosen = {step["name"] for step in first if rng.random() < 0.8}
     steps = [_with_engine(step) if step in first and step["name"] in chosen else step for step in steps]
-    steps = [step for step in steps if step.get("cluster") not in chosen]
     at, weights = rng.uniform(0, 60), [POD_KINDS[kind][0] for kind in kinds]
     for _ in range(rng.choice((1, 2, 3, 5, 8, 13))):
         step = POD_KINDS[rng.choices(kinds, weights)[0]][1](rng, rng.choice(sorted(chosen) or NAMES[:1]))

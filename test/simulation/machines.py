@@ -135,14 +135,16 @@ def _expanded(life: Life, value: str | None) -> str | None:
 @action("worker")
 def worker(life: Life, node: str, how: str) -> None:
     """Someone stops, starts or removes the container of a worker by hand."""
-    if (container := life.world.engine.named(node)) is None:
+    container = next((one for one in life.world.everywhere() if one.name == node), None)
+    engine = container.birth.engine if container else None
+    if container is None or engine is None:
         return
     if how == "remove":
-        life.world.engine.remove(container, "user")
+        engine.remove(container, "user")
     elif how == "stop":
-        life.world.engine.stop(container)
+        engine.stop(container)
     else:
-        life.world.engine.start(container)
+        engine.start(container)
 
 
 @action("stranger-makes-worker")
@@ -151,8 +153,8 @@ def stranger_makes_worker(life: Life, cluster: str, node: str, machine: str = ""
 
     Without a container engine nobody can: the fake kind has no command that adds a container to a kind cluster.
     """
-    engine = life.world.engine
-    if life.world.options.lists and engine.named(node) is None:
+    engine = life.world.engine_for(cluster)
+    if life.world.options.lists and not engine.is_off and engine.named(node) is None:
         birth = engine.begin(cluster, FOREIGN, 0, 1)
         engine.start(engine.make(birth, node, WORKER, None, "kindest/node:v1.37.0", machine=machine))
 

@@ -35,7 +35,7 @@ def container_of(life: Life, obj: Body) -> Container | None:
     known, name = identities(obj), _node_of(life, obj)
     found = [
         container
-        for container in life.world.engine.everywhere()
+        for container in life.world.everywhere()
         if container.is_added and (container.machine in known or container.id == recorded)
     ]
     # Of two with a copied id, the name shows whose each is.
@@ -83,7 +83,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         if not container.running:
             yield "its container does not run"
         return
-    taken = world.engine.named(_node_of(life, obj))
+    metadata = infrastructure["metadata"]
+    taken = world.engine_for(metadata["name"], metadata["namespace"]).named(_node_of(life, obj))
     if taken is not None and taken is not container:
         yield "a container of someone else has its name"
     if _was_joined(obj) and infrastructure["spec"].get("recreatePolicy") != "Always":
@@ -106,7 +107,7 @@ def _unready(life: Life, infrastructure: Body) -> Iterator[str]:
     if _status_of(life, infrastructure) != "True":
         yield "its KINDCluster is not Ready"
     birth = life.world.birth_of(infrastructure)
-    if birth is None or not life.world.engine.answers(birth):
+    if birth is None or not birth.answers:
         yield "its API server does not answer"
     owner = owner_of(life, infrastructure)
     reference = (owner["spec"].get("controlPlaneRef") or {}).get("name") if owner else None
@@ -178,7 +179,7 @@ def _workers_of_nobody(life: Life) -> list[str]:
     recorded = {(obj.get("status") or {}).get("containerID") for obj in objects}
     left = [
         container.name
-        for container in world.engine.containers.values()
+        for container in world.answering()
         if container.is_added
         and not (container.birth.maker == FOREIGN and container.mark is None)
         and container.machine not in known

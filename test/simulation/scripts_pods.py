@@ -57,6 +57,13 @@ SCRIPTS: Final[dict[str, Script]] = {
         (400, _expect(ready=True)),
         pods="volume",
     ),
+    "an image that cannot be pulled changes no condition at each attempt": _script(
+        6,
+        (0, {"do": "class", "how": "image", "seconds": 3000}),
+        (1, _ONE),
+        (700, _expect(ready=False, words="cannot be pulled")),
+        (701, {"do": "expect-writes", "plural": "kindclusters", "most": 12}),
+    ),
     "a provider that is killed while an engine is created leaves one Pod": _script(
         5,
         (1, _ALWAYS),

@@ -66,6 +66,7 @@ def _obstacles_in_pod(life: Life, obj: Body) -> Iterator[str]:
         if other["metadata"]["uid"] != obj["metadata"]["uid"] and wanted_name(life, other) == name:
             # Both want the same Secret.
             yield EITHER
+    yield from _missing_kubeconfig(life, obj, birth)
     yield from engine_obstacles(life, obj, birth)
     if birth is not None:
         yield from _obstacles_of_nodes(life, obj, birth)

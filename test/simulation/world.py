@@ -133,6 +133,17 @@ class World:
         machine = self.pods.of(obj["metadata"]["uid"])
         return machine.engine if machine else self.pods.at("").engine
 
+    def everywhere(self) -> list[Container]:
+        """Return the containers of all engines."""
+        return [*self.engine.everywhere(), *self._in_pods()]
+
+    def answering(self) -> list[Container]:
+        """Return the containers of all engines but one that does not answer now."""
+        return [*self.engine.containers.values(), *self._in_pods()]
+
+    def _in_pods(self) -> list[Container]:
+        return [one for machine in self.pods.machines() for one in machine.engine.containers.values()]
+
     def leak(self, text: str) -> str | None:
         """Return the part of a text that is a secret, or None."""
         return leak(text) or next((one for one in sorted(self.pods.needles) if one in text), None)
@@ -283,7 +294,7 @@ class World:
         if not container.mark:
             return
         self.workers.add(container.name)
-        own = [one for one in self.engine.everywhere() if one.mark and one.machine == container.machine]
+        own = [one for one in self.everywhere() if one.mark and one.machine == container.machine]
         if len(own) > 1 and not self._is_copied(container.machine):
             self.violate(f"the machine of {container.name} has {len(own)} containers: {[one.name for one in own]}")
 

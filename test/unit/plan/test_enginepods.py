@@ -98,6 +98,20 @@ def test_image_that_cannot_be_pulled_is_named(waiting: str) -> None:
     assert (reason, "docker:x: not found" in message) == (Reason.ENGINE_IMAGE_NOT_FOUND, True)
 
 
+def test_cause_of_an_image_that_cannot_be_pulled_stays_between_two_attempts() -> None:
+    def waits(reason: str, message: str) -> PodEngine:
+        state = {"waiting": {"reason": reason, "message": message}}
+        return engine(pod(container(state=state, restartCount=0)))
+
+    attempt = engine_failure(waits("ErrImagePull", "unauthorized"), NOW)
+    assert attempt is not None
+    between = waits("ImagePullBackOff", 'Back-off pulling image "docker:x"')
+    for said, expected in ((attempt.message, "unauthorized"), ("something else", "Back-off")):
+        found = engine_failure(between, NOW, [{"type": "EngineAvailable", "message": said}])
+        assert found is not None
+        assert expected in found.message
+
+
 def test_crash_has_its_exit_code_and_the_way_to_the_output() -> None:
     status = container(
         state={"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
