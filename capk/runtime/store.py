@@ -78,8 +78,7 @@ class Store:
         A recreated object has another uid and a higher version, because versions count for the whole API server.
         """
         key, uid, version = _identify(resource, obj)
-        metadata = obj["metadata"]
-        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+        if _has_left(obj["metadata"]):
             # The answer to the removal of the last finalizer: the object is gone, whatever version the answer has.
             return self._delete(resource, obj)
         seen = self._of(resource).get(key)
@@ -191,6 +190,12 @@ class Store:
     def _rotate_left(self, resource: Resource, left: dict[str, int]) -> None:
         _, newer = self._left.get(resource.kind, ({}, {}))
         self._left[resource.kind] = (newer, left)
+
+
+def _has_left(metadata: Mapping[str, Any]) -> bool:
+    """Return whether nothing keeps an object that was deleted: no finalizer, and no kubelet that has to end a Pod."""
+    is_ending = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+    return bool(metadata.get("deletionTimestamp")) and not is_ending
 
 
 def _identify(resource: Resource, obj: Body) -> tuple[Key, str, int]:

@@ -21,7 +21,7 @@ from capk.api.names import (
     Resource,
 )
 from capk.engine.place import Place
-from capk.errors import CommandFailed, Forbidden, NotFound
+from capk.errors import CommandFailed, Conflict, Forbidden, NotFound
 from capk.kube.protocol import Change, Listing
 from capk.manager.application import Application
 from capk.manager.enginepods import is_pod_place
@@ -74,13 +74,14 @@ class PodsKube(WatchedKube):
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         found = self.objects.get((resource.plural, namespace, name))
-        if resource == PODS and found is not None and not found["metadata"].get("finalizers"):
-            # A kubelet has to end it first.
-            self.objects[resource.plural, namespace, name] = {
-                **found,
-                "metadata": {**found["metadata"], "finalizers": ["kubelet"]},
-            }
-        await super().delete(resource, namespace, name, uid=uid)
+        if resource != PODS or found is None:
+            await super().delete(resource, namespace, name, uid=uid)
+            return
+        await self._request("delete", resource)
+        self._record("delete", resource, namespace, name, uid)
+        if uid not in (None, found["metadata"]["uid"]):
+            raise Conflict("delete", resource.plural, 409, "another object has that name")
+        self.put(resource, ending(found))
 
     async def list(self, resource: Resource, namespace: str | None = None, **selectors: Any) -> Listing:
         await self._request("list", resource)
@@ -128,6 +129,12 @@ class PodsKube(WatchedKube):
             number = int(after["metadata"]["resourceVersion"]) if after else next(self._versions)
             self.log.append((number, plural, copy.deepcopy(before), copy.deepcopy(after) if after else None))  # type: ignore[arg-type]
             self.news.set()
+
+
+def ending(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return a Pod that was deleted: without a finalizer it stays until its kubelet has ended it."""
+    marks = {"deletionTimestamp": "2026-01-02T00:00:00Z", "deletionGracePeriodSeconds": 10}
+    return {**pod, "metadata": {**pod["metadata"], **marks}}
 
 
 class PodsKubelet(Kubelet):
@@ -254,9 +261,7 @@ class PodWorld(World):
 
     def delete_pod(self, uid: str = UID) -> None:
         """Delete a Pod as `kubectl drain` does."""
-        pod = self.pod(uid)
-        metadata = {**pod["metadata"], "deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["kubelet"]}
-        self.kube.put(PODS, {**pod, "metadata": metadata})
+        self.kube.put(PODS, ending(self.pod(uid)))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Application]:

@@ -260,7 +260,10 @@ class ApiServer:
         if not (metadata.get("finalizers") or self._has_kubelet(resource, stored.body)):
             self._remove(where, stored.body)
         elif not metadata.get("deletionTimestamp"):
-            self._store(where, stored, merged(stored.body, {"metadata": {"deletionTimestamp": timestamp()}}))
+            marks: Body = {"deletionTimestamp": timestamp()}
+            if self._has_kubelet(resource, stored.body):
+                marks["deletionGracePeriodSeconds"] = stored.body["spec"].get("terminationGracePeriodSeconds", 30)
+            self._store(where, stored, merged(stored.body, {"metadata": marks}))
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
         """Remove an object immediately, as a kubelet does at the end of a Pod, or `kubectl delete --force`."""

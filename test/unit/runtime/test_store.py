@@ -122,6 +122,16 @@ def test_answer_to_the_removal_of_the_last_finalizer_is_a_deletion() -> None:
     assert store.get(DEV) is None
 
 
+def test_pod_that_is_ending_is_there_until_its_kubelet_has_ended_it() -> None:
+    store = Store()
+    times = {"deletionTimestamp": "2030-01-01T00:00:00Z", "deletionGracePeriodSeconds": 10}
+    store.put(KIND_CLUSTERS, cluster(5))
+    assert store.put(KIND_CLUSTERS, cluster(6, metadata=times))
+    assert version_of(store) == "6"
+    assert store.apply_event(KIND_CLUSTERS, "DELETED", cluster(7, metadata=times))
+    assert store.get(DEV) is None
+
+
 def test_deletion_that_arrives_before_the_object_counts() -> None:
     store = Store()
     assert not store.apply_event(KIND_CLUSTERS, "DELETED", cluster(8))
