@@ -34,6 +34,8 @@ class Orphans:
         self._writer = EngineWriter(client, pods)
         self._is_responsible = not settings.namespace and not settings.watch_filter
         self._due = asyncio.Event()
+        self._unfinished: set[str] = set()
+        """Uids of KINDClusters whose Pod is ending: then nothing may show that more of its engine is left."""
 
     def look(self) -> None:
         """Look for engines without an object soon."""
@@ -57,7 +59,8 @@ class Orphans:
         Raises ApiError.
         """
         known = {Object(raw).uid for raw in self._store.values(names.KIND_CLUSTERS)}
-        suspects = self._pods.owners().keys() - known - {""}
+        self._unfinished -= known
+        suspects = (self._pods.owners().keys() | self._unfinished) - known - {""}
         if not suspects:
             return
         listing = await self._client.list(names.KIND_CLUSTERS)
@@ -67,8 +70,10 @@ class Orphans:
     async def _remove(self, removal: EngineRemoval) -> None:
         """Delete an engine; a refusal keeps no other engine. Raises ApiError if the API server does not answer."""
         log.warning("The KINDCluster of the engine %s is gone. Deleting the engine.", removal.name)
+        self._unfinished.add(removal.cluster_uid)
         try:
-            await self._writer.remove(removal)
+            if await self._writer.remove(removal):
+                self._unfinished.discard(removal.cluster_uid)
         except ApiError as error:
             if error.status == 0:
                 raise

@@ -51,7 +51,7 @@ def engine_name(uid: str) -> str:
     return f"kc-{re.sub('[^0-9a-z]', '', uid.lower())[:16]}"
 
 
-def engine_service(cluster: KINDCluster, engines: PodEngines, *, class_name: str, namespace: str) -> dict[str, Any]:
+def engine_service(cluster: KINDCluster, *, class_name: str, namespace: str) -> dict[str, Any]:
     """Return the Service, which gives the engine an address that stays, for Docker, the API server and mapped ports.
 
     It leads to a Pod that is not ready too: an engine that is busy must not lose the connection of a running command.

@@ -216,9 +216,7 @@ def claim_facts(raw: Mapping[str, Any]) -> Owned:
     return Owned(**_owned(Object(raw)))
 
 
-def engine_failure(
-    engine: PodEngine, now: datetime, conditions: Iterable[Mapping[str, Any]] = ()
-) -> Failure | None:
+def engine_failure(engine: PodEngine, now: datetime, conditions: Iterable[Mapping[str, Any]] = ()) -> Failure | None:
     """Return why an engine in a Pod cannot be used; None if it can, or if it is gone.
 
     conditions: what the KINDCluster reports now.

@@ -68,8 +68,16 @@ def keep_engine(observed: Observed) -> Plan | None:
         return None
     if claim is not None and not claim.is_deleting and (pod is None or pod.has_ended):
         return _prepare(observed, engine)
-    is_served = service is not None or engine.offer is None
-    return None if pod is None or pod.is_deleting or is_served else _prepare(observed, engine)
+    return None if pod is None or pod.is_deleting or service is not None else _serve(observed, engine, pod)
+
+
+def _serve(observed: Observed, engine: PodEngine, pod: PodFacts) -> Plan:
+    """Create the Service of a Pod that has lost it: that needs neither the class nor a spec that it would accept."""
+    service = engine_service(observed.object, class_name=pod.class_name, namespace=engine.namespace)
+    objects = (EngineObject(names.SERVICES, service),)
+    words = f"Creating the Service of {engine.title} again."
+    plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects, words))
+    return replace(plan, engine_objects=objects)
 
 
 def _stop(observed: Observed, engine: PodEngine) -> Plan:
@@ -105,7 +113,8 @@ def _prepare(observed: Observed, engine: PodEngine) -> Plan:
         return _report(observed, condition, false(Reason.INVALID_CONFIG, str(wrong)))
     if facts.pod is not None and facts.pod.has_ended:
         return _replace(observed, engine, facts.pod)
-    plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects))
+    words = f"Creating {engine.title} for the engine."
+    plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects, words))
     held = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_ENGINE}
     return replace(plan, add_finalizer=True, annotations=held, engine_objects=objects)
 
@@ -132,7 +141,7 @@ def _objects(
     """
     cluster, common = observed.object, {"class_name": observed.engine_class, "namespace": engine.namespace}
     if facts.service is None:
-        return (EngineObject(names.SERVICES, engine_service(cluster, offer, **common)),)
+        return (EngineObject(names.SERVICES, engine_service(cluster, **common)),)
     if facts.pod is not None or facts.service.is_deleting or not facts.service.address:
         return ()
     hosts = (engine.host, facts.service.address, *LOCAL)
@@ -144,12 +153,12 @@ def _objects(
     return EngineObject(names.SECRETS, secret, hosts), *volume, EngineObject(names.PODS, pod)
 
 
-def _progress(observed: Observed, engine: PodEngine, objects: tuple[EngineObject, ...]) -> Verdict:
+def _progress(observed: Observed, engine: PodEngine, objects: tuple[EngineObject, ...], doing: str) -> Verdict:
     for part in (part_of(one.resource) for one in objects):
         if words := observed.refusals.get(part):
             message = f"The API server refuses the {part} of {engine.namespace}/{engine.name}: {words}"
             return false(Reason.ENGINE_REFUSED, f"{message.rstrip('.')}. The provider tries again.")
-    return false(Reason.STARTING_ENGINE, f"Creating {engine.title} for the engine.")
+    return false(Reason.STARTING_ENGINE, doing)
 
 
 def part_of(resource: Resource) -> str:

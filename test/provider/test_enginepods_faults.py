@@ -18,7 +18,7 @@ from capk.api.names import (
 )
 from capk.errors import Forbidden
 from capk.manager.enginekeys import AUTHORITY_SECRET
-from test.provider.podworld import IN_POD, PodWorld, pending
+from test.provider.podworld import IN_POD, NAMESPACE, PodWorld, pending
 from test.provider.test_enginepods import ALL, posted
 
 pytestmark = pytest.mark.virtual_time
@@ -262,3 +262,32 @@ async def test_container_beside_the_engine_hides_no_cause(world):
     async with world.running():
         world.add()
         await world.until(lambda: world.reason() == "EngineImageNotFound")
+
+
+@pytest.mark.parametrize("change", ["class", "spec"])
+async def test_service_comes_back_whatever_became_of_class_and_spec(world, change):
+    async with world.running():
+        world.add()
+        await world.ready()
+        if change == "class":
+            world.remove_class()
+        else:
+            # Without a volume that is refused.
+            power(world, "Stopped")
+        await asyncio.sleep(5)
+        (service,) = world.of_engines(SERVICES)
+        del world.kube.objects[SERVICES.plural, NAMESPACE, service["metadata"]["name"]]
+        await world.until(lambda: world.left() == ALL, 60)
+        (again,) = world.of_engines(SERVICES)
+        assert again["metadata"]["annotations"] == service["metadata"]["annotations"]
+
+
+async def test_secret_of_an_orphan_goes_although_nothing_else_of_its_engine_is_left(world):
+    async with world.running():
+        world.add()
+        await world.ready()
+        world.kubelet.end_seconds = 60
+        world.vanish()
+        (service,) = world.of_engines(SERVICES)
+        del world.kube.objects[SERVICES.plural, NAMESPACE, service["metadata"]["name"]]
+        await world.until(lambda: world.left() == [], 200)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from capk.api import names
 from capk.api.names import Condition, Reason
+from capk.manager.engines import POD_SECONDS
 from capk.manager.process import STUCK_SECONDS
 from capk.runtime.probes import moving_queue
 from test.simulation.clock import now
@@ -81,7 +82,7 @@ class Watcher:
         wrong = {lie: late for obj in life.world.api.all(names.KIND_CLUSTERS) for lie, late in _lies(life, obj)}
         wrong |= {lie: late for obj in life.world.api.all(names.KIND_CLUSTERS) for lie, late in _restless(life, obj)}
         wrong |= {
-            (obj["metadata"]["uid"], lie): LATE_SECONDS
+            (obj["metadata"]["uid"], lie): LATE_SECONDS + (POD_SECONDS if life.world.options.pods else 0)
             for obj in life.world.api.all(names.KIND_MACHINES)
             for lie in machine_lies(life, obj)
         }

@@ -76,6 +76,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if name_of(infrastructure) in world.forged and not (birth and is_made_for(birth, infrastructure)):
         # With an edited claim it loses what was made for the object before it.
         yield EITHER
+    if _is_unserved(life, infrastructure):
+        yield EITHER
     container = container_of(life, obj)
     if container is not None and container.has_joined:
         if birth is not container.birth or world.engine.is_elsewhere(birth):
@@ -90,6 +92,12 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
     if _was_joined(obj) and infrastructure["spec"].get("recreatePolicy") != "Always":
         yield "its container was removed"
     yield from _unready(life, infrastructure)
+
+
+def _is_unserved(life: Life, infrastructure: Body) -> bool:
+    """Return whether the engine of a KINDCluster is a Pod that does not run, or that no Service leads to."""
+    pods, uid = life.world.pods, infrastructure["metadata"]["uid"]
+    return pods.has(infrastructure) and None in (pods.own(names.SERVICES, uid), pods.own(names.PODS, uid))
 
 
 def _is_shared(life: Life, obj: Body) -> bool:

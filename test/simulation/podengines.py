@@ -28,6 +28,8 @@ _NO_ROOM: Final = (
 )
 _NODE_SECONDS: Final = 40.0
 """After this time, Kubernetes notices that a node does not answer."""
+_LATE_SECONDS: Final = 3.0
+"""How long the news of a deletion may take."""
 _IDS: Final = 65536
 """Containers of an engine."""
 
@@ -76,6 +78,8 @@ class PodEngines:
         self._machines: dict[str, PodMachine] = {}
         self._made = 0
         self._stopped_at: dict[str, float] = {}
+        self._gone_at: dict[str, float] = {}
+        """Uids of KINDClusters -> when they were deleted."""
         self._nothing = make(0)
         self._nothing.engine.is_off = True
         api.on_change.append(self._changed)
@@ -152,6 +156,8 @@ class PodEngines:
 
     def _changed(self, plural: str, before: Body | None, after: Body | None) -> None:
         metadata = (after or before or {})["metadata"]
+        if plural == names.KIND_CLUSTERS.plural and (after is None or metadata.get("deletionTimestamp")):
+            self._gone_at.setdefault(metadata["uid"], now())
         if plural == names.KIND_CLUSTERS.plural and before and after and before["spec"] != after["spec"]:
             self._stopped_at[metadata["uid"]] = now()
         if metadata["namespace"] != NAMESPACE:
@@ -233,7 +239,8 @@ class PodEngines:
 
     def _judge_creation(self, plural: str, obj: Body) -> None:
         uid, owner = _uid_of(obj), self._living(_uid_of(obj))
-        if owner is None and self._is_calm(30):
+        was_there = self._gone_at.get(uid, now()) > now() - _LATE_SECONDS
+        if owner is None and not was_there and self._is_calm(30):
             self._violate(f"the provider creates {plural} {obj['metadata']['name']} for no living KINDCluster")
         others = [pod for pod in self.pods() if _uid_of(pod) == uid and pod["metadata"]["uid"] not in self.strangers]
         if plural == names.PODS.plural and len(others) > 1:

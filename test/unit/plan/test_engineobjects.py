@@ -283,7 +283,7 @@ def test_service_leads_to_docker_the_api_server_and_each_published_port_once() -
     ]
     again = [{"containerPort": 30080, "hostPort": 30080, "listenAddress": "0.0.0.0"}]
     nodes = [{"extraPortMappings": mappings}, {"role": "worker", "extraPortMappings": again}, {}]
-    service = validated(engine_service(cluster(nodes=nodes), engines(), **IN))
+    service = validated(engine_service(cluster(nodes=nodes), **IN))
     ports = service["spec"]["ports"]
     assert [(one["name"], one["protocol"], one["port"], one["targetPort"]) for one in ports] == [
         ("docker", "TCP", 2376, 2376),
@@ -311,7 +311,7 @@ def test_every_object_names_its_cluster_and_has_no_owner_in_another_namespace() 
     of = engines(storage={"claim": {"size": "1Gi"}})
     data = dict.fromkeys(("ca.crt", "tls.crt", "tls.key"), "")
     objects = [
-        engine_service(cluster(), of, **IN),
+        engine_service(cluster(), **IN),
         engine_secret(cluster(), **IN, data=data),
         engine_claim(cluster(), of, **IN) or {},
         pod(of),
