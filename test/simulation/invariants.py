@@ -172,7 +172,10 @@ def _lies(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
 
 
 def _restless(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
-    """Return the same for a cluster that is to be stopped: it is never Ready, and soon none of it runs."""
+    """Return the same for a cluster that is to be stopped: it is never Ready, and soon none of it runs.
+
+    One in a Pod without a volume cannot be stopped: `podtruth` judges those in Pods.
+    """
     uid, birth, ready = obj["metadata"]["uid"], life.world.birth_of(obj), _summary(life, obj)
     status = obj.get("status") or {}
     is_up = birth is not None and can_rest(life, birth) and (status.get("initialization") or {}).get("provisioned")
@@ -180,7 +183,7 @@ def _restless(life: Life, obj: Body) -> list[tuple[tuple[str, str], float]]:
     if not is_to_be_stopped(obj) or not is_up or is_going or birth is None or is_left_alone(life, obj):
         return []
     is_own = birth.maker.startswith(uid) and name_of(obj) not in life.world.forged
-    if not is_own or life.world.engine.is_elsewhere(birth):
+    if not is_own or birth.engine is not life.world.engine or birth.engine.is_elsewhere(birth):
         return []
     lies = []
     if ready.get("status") == "True":
