@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench.core import core
 from bench.creation import creation
+from bench.engines import engines
 from bench.latency import latency
 from bench.overhead import overhead, together
 from bench.parallel import parallel
@@ -45,6 +46,8 @@ def run(
     latency_size: int = 300,
     edits: Annotated[int, typer.Option(help="Edits of the latency part.")] = 300,
     core_size: Annotated[int, typer.Option(help="Number of Clusters of the core part.")] = 300,
+    engine_sizes: Annotated[str, typer.Option(help="Numbers of KINDClusters of the engines part.")] = "100 300 1000",
+    engine_minutes: Annotated[float, typer.Option(help="Rest of the engines part in minutes.")] = 10,
     creates: Annotated[int, typer.Option(help="Concurrent kind calls on the instant engine.")] = 8,
     out: Annotated[Path, typer.Option(help="File for the results.")] = Path("out/bench/latest.json"),
     plots: Annotated[Path, typer.Option(help="Directory for the plots.")] = Path("out/bench"),
@@ -70,6 +73,7 @@ def run(
         "takeover": partial(takeover, rounds),
         "peers": partial(peers, _numbers(peer_sizes), rounds, creates, console.print),
         "workers": partial(workers, rounds, choice),
+        "engines": partial(engines, _numbers(engine_sizes), engine_minutes, creates),
     }
     found: dict[str, Part] = {}
     for part in wanted:
@@ -117,8 +121,8 @@ def _show(run: Mapping[str, Part], plots: Path) -> None:
     found = {name: part.rows for name, part in run.items() if part.rows}
     for name, rows in found.items():
         console.print(table(name, rows))
-    for line in fits(found.get("scale", [])):
-        console.print(line, highlight=False)
+        for line in fits(name, rows):
+            console.print(line, highlight=False)
     try:
         from bench.plots import draw
     except ImportError:

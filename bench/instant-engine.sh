@@ -5,8 +5,12 @@
 #
 #   BENCH_ENGINE          directory with clusters/, names/, kubeconfig (of every cluster) and calls (one line per call)
 #   BENCH_ENGINE_SECONDS  duration of a creation
-cd "$BENCH_ENGINE/clusters" || exit
-printf '%s\n' "$1 $2" >>../calls
+#   BENCH_ENGINE_PORT     port on which every kind cluster publishes its API server; empty for none
+#   DOCKER_HOST           if it names a Service: the kind clusters are those below hosts/ of that engine in a Pod
+engine=$BENCH_ENGINE
+case $DOCKER_HOST in tcp://*.svc:*) engine=$BENCH_ENGINE/hosts/${DOCKER_HOST#tcp://} ;; esac
+cd "$engine/clusters" || exit
+printf '%s\n' "$1 $2" >>"$BENCH_ENGINE/calls"
 
 for argument; do
   case $argument in
@@ -23,13 +27,16 @@ create() {
     "Starting control-plane" "Installing CNI" "Installing StorageClass"; do
     printf ' • %s  ...\n ✓ %s\n' "$step" "$step" >&2
   done
+  ports=
+  [ -z "$BENCH_ENGINE_PORT" ] ||
+    ports="\"6443/tcp\": [{\"HostIp\": \"127.0.0.1\", \"HostPort\": \"$BENCH_ENGINE_PORT\"}]"
   set -- $(printf %s "$name" | sha256sum)
-  printf '[{"Id": "%s", "Name": "/%s", "Config": {"Image": "kindest/node", "Labels": {"io.x-k8s.kind.cluster": "%s", "io.x-k8s.kind.role": "control-plane"}}, "State": {"Running": true, "StartedAt": "2025-01-01T00:00:00Z"}, "Mounts": [{"Destination": "%s"}], "NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.2"}}, "Ports": {}}}]\n' \
-    "$1" "$name-control-plane" "$name" "$claim" >"../made.$$"
+  printf '[{"Id": "%s", "Name": "/%s", "Config": {"Image": "kindest/node", "Labels": {"io.x-k8s.kind.cluster": "%s", "io.x-k8s.kind.role": "control-plane"}}, "State": {"Running": true, "StartedAt": "2025-01-01T00:00:00Z"}, "Mounts": [{"Destination": "%s"}], "NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.2"}}, "Ports": {%s}}}]\n' \
+    "$1" "$name-control-plane" "$name" "$claim" "$ports" >"../made.$$"
   mv "../made.$$" "$1"
   echo "$1" >"../names/$name"
   [ "$BENCH_ENGINE_SECONDS" = 0 ] || sleep "$BENCH_ENGINE_SECONDS"
-  exec cat ../kubeconfig >"$kubeconfig"
+  exec cat "$BENCH_ENGINE/kubeconfig" >"$kubeconfig"
 }
 
 case "$1 $2" in
@@ -37,7 +44,7 @@ case "$1 $2" in
   "get clusters") exec ls ../names ;;
   "ps "*) exec ls ;;
   "get nodes") [ ! -e "../names/$name" ] || echo "$name-control-plane" ;;
-  "get kubeconfig") exec cat ../kubeconfig ;;
+  "get kubeconfig") exec cat "$BENCH_ENGINE/kubeconfig" ;;
   "inspect "*) shift 2 && exec cat "$@" ;;
   "rm "*)
     for id; do

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from bench.results import Row
-from bench.rig import Object, Provider, Rig, show_cluster_info, wait_until
+from bench.rig import Object, Provider, Rig, is_provisioned, show_cluster_info, wait_until
 from bench.usage import Usage, resident_mib
 from capk.api.names import KIND_CLUSTERS
 from capkdev.binaries import BinaryMissing, find_binary
@@ -80,7 +80,7 @@ def _turn(peer: Peer, size: int) -> Row:
     provisioned: set[str] = set()
 
     def seen(type: str, obj: Object) -> None:
-        if ((obj.get("status") or {}).get("initialization") or {}).get("provisioned"):
+        if is_provisioned(obj):
             provisioned.add(obj["metadata"]["name"])
 
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Rig(Path(directory), core=True) as rig:

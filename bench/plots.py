@@ -17,7 +17,7 @@ mpl.rcParams["svg.hashsalt"] = "capk"
 def draw(parts: Mapping[str, Sequence[Row]], directory: Path) -> list[Path]:
     """Write an SVG file for each part with enough rows, and return the files."""
     drawn = []
-    for part, plot in {"scale": _scale, "parallel": _parallel, "overhead": _overhead, "peers": _peers}.items():
+    for part, plot in PLOTS.items():
         if rows := parts.get(part):
             figure = plot(rows)
             directory.mkdir(parents=True, exist_ok=True)
@@ -74,9 +74,29 @@ def _peers(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def _engines(rows: Sequence[Row]) -> Figure:
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    shown = (
+        ("create", "cpu_ms_each", "ms per KINDCluster", "processor time of the provider, creation"),
+        ("rest", "cpu_percent", "% of a core", "processor time of the provider, at rest"),
+        ("rest", "resident_mib", "MiB", "memory of the provider, at rest"),
+    )
+    for axes, (phase, column, unit, title) in zip(figure.subplots(1, len(shown)), shown, strict=True):
+        for engines in dict.fromkeys(row["engines"] for row in rows):
+            found = [row for row in rows if (row["engines"], row["phase"]) == (engines, phase)]
+            axes.plot([row["objects"] for row in found], [row[column] for row in found], "o-", label=engines)
+        _label(axes, "KINDClusters", unit)
+        axes.set_title(title)
+    return figure
+
+
 def _label(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
+
+
+PLOTS = {"scale": _scale, "parallel": _parallel, "overhead": _overhead, "peers": _peers, "engines": _engines}
+"""What draws the rows of a part."""

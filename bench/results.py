@@ -28,8 +28,15 @@ KEYS: Final[Mapping[str, Sequence[str]]] = {
     "takeover": ("round",),
     "peers": ("objects", "round", "provider"),
     "workers": ("workers", "round"),
+    "engines": ("objects", "engines", "phase"),
 }
 """The parts of the bench, and the columns that identify the rows of each."""
+
+FITTED: Final[Mapping[str, Sequence[tuple[str, str]]]] = {
+    "scale": (("seconds", "ms"), ("peak_mib", "KiB")),
+    "engines": (("provider_cpu_s", "ms"), ("resident_mib", "KiB")),
+}
+"""The parts with rows for several numbers of objects: columns to which lines are fitted, and their units per object."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def document(run: Mapping[str, Part], drawn: Iterable[Path]) -> str:
     for name, part in run.items():
         if part.rows:
             lines += ["", f"## {name.capitalize()}", "", _origin(part.machine), "", *_markdown(part.rows)]
-            lines += ["", *(f"- {line}" for line in fits(part.rows))] if name == "scale" and fits(part.rows) else []
+            lines += ["", *(f"- {line}" for line in fitted)] if (fitted := fits(name, part.rows)) else []
             lines += ["", f"![{name}]({plots[name]})"] if name in plots else []
     return "\n".join(lines) + "\n"
 
@@ -116,22 +123,20 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def fits(rows: Iterable[Row]) -> list[str]:
-    """Return the growth of time and memory of each phase of the scale part: one line each."""
+def fits(part: str, rows: Iterable[Row]) -> list[str]:
+    """Return how costs grow with the number of objects: one line per column of FITTED and kind of row."""
     told = []
-    phases: dict[str, list[Row]] = {}
-    for row in rows:
-        phases.setdefault(row["phase"], []).append(row)
-    for phase, found in phases.items():
+    kinds: dict[str, list[Row]] = {}
+    for row in rows if part in FITTED else ():
+        kinds.setdefault(", ".join(str(row[key]) for key in KEYS[part] if key != "objects"), []).append(row)
+    for kind, found in kinds.items():
         sizes = [row["objects"] for row in found]
-        if len(sizes) < 3:
-            continue
-        for column, unit in (("seconds", "ms"), ("peak_mib", "KiB")):
+        for column, unit in FITTED[part] if len(sizes) >= 3 else ():
             values = [row[column] for row in found]
             slope, start = statistics.linear_regression(sizes, values)
             square = statistics.correlation(sizes, values) ** 2 if len(set(values)) > 1 else 1.0
             factor = 1024 if unit == "KiB" else 1000
-            told.append(f"{phase}, {column}: {slope * factor:.1f} {unit} per object + {start:.1f} (R² {square:.3f})")
+            told.append(f"{kind}, {column}: {slope * factor:.1f} {unit} per object + {start:.1f} (R² {square:.3f})")
     return told
 
 

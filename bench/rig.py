@@ -260,6 +260,11 @@ def is_ready(obj: Mapping[str, Any]) -> bool:
     return ready is not None and ready["status"] == "True"
 
 
+def is_provisioned(obj: Mapping[str, Any]) -> bool:
+    """Return whether the kind cluster of an infrastructure object is complete."""
+    return bool(((obj.get("status") or {}).get("initialization") or {}).get("provisioned"))
+
+
 def wait_until(
     look: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS, every: float = POLL_SECONDS
 ) -> None:

@@ -14,6 +14,7 @@ READS = frozenset({"GET", "LIST"})
 OURS = frozenset({"kindclusters", "kindcontrolplanes", "secrets", "events"})
 """Resources that the provider writes. Requests that the API server makes for itself do not count."""
 _TICKS = os.sysconf("SC_CLK_TCK")
+_WATCHES = re.compile(r'^apiserver_longrunning_requests\{.*?verb="WATCH".*?\} (\S+)$', re.MULTILINE)
 _SERIES = re.compile(r'^apiserver_request_total\{.*?resource="([^"]*)".*?verb="([^"]*)".*?\} (\S+)$', re.MULTILINE)
 
 
@@ -87,6 +88,11 @@ def requests(exposed: str) -> Counter[tuple[str, str]]:
     for resource, verb, count in _SERIES.findall(exposed):
         counted[resource, verb] += int(float(count))
     return counted
+
+
+def watches(exposed: str) -> int:
+    """Return the number of watches that an API server serves, including its own."""
+    return int(sum(map(float, _WATCHES.findall(exposed))))
 
 
 def series(exposed: str) -> Mapping[str, float]:

@@ -1,7 +1,7 @@
 # Measures speed and size: docs/performance.md. All of it takes an hour with the real kind, on a machine that does nothing else.
 #
-#   make bench PARTS="scale latency"           some parts: overhead together parallel creation scale steady latency core takeover peers
-#                                              workers
+#   make bench PARTS="scale latency"           some parts: overhead together parallel creation scale steady latency core
+#                                              takeover peers workers engines
 #   make bench ARGS="--sizes '10 100'"         other sizes; `python -m bench run --help` shows all options
 #   make bench-compare BASE=out/bench/old.json  the last run against an older one
 

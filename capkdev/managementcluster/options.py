@@ -25,6 +25,7 @@ class Options:
     provider: the arguments of `capk run`; None for no provider.
     attached: everything ends with the process that started the management cluster, even if that is killed.
     binaries: the directory to search first for executables. api_server: further arguments of kube-apiserver.
+    hosts: further names and addresses in its certificate.
     """
 
     core: bool = True
@@ -33,6 +34,7 @@ class Options:
     attached: bool = False
     binaries: str | None = None
     api_server: Sequence[str] = field(default_factory=list)
+    hosts: Sequence[str] = field(default_factory=list)
 
     def save(self, directory: Path) -> None:
         """Write the options for the supervisor."""

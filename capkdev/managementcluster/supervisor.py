@@ -99,7 +99,7 @@ class Supervisor:
         control_plane = ControlPlane(place, self._binaries, on_start=self.guard.watch)
         for name in (ETCD, API_SERVER):
             self._watched.append(_Watched(Member(name, str(place)), partial(control_plane.start_process, name)))
-        control_plane.prepare_once(Settings(hosts=["capkdev"], arguments=self.options.api_server))
+        control_plane.prepare_once(Settings(hosts=["capkdev", *self.options.hosts], arguments=self.options.api_server))
         control_plane.start()
         self._watched[1].member = Member(API_SERVER, str(place), control_plane.server)
         text = kubeconfig.render("capkdev", control_plane.server, control_plane.credentials())

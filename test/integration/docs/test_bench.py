@@ -1,8 +1,12 @@
 """The bench runs and fills all its columns. This test ignores the figures."""
 
-from bench.results import KEYS, Part, comparison, document, load, merged, save, table
+from bench.engines import engines
+from bench.results import KEYS, Part, comparison, document, fits, load, merged, save, table
 from bench.scale import scale
+from bench.servicenames import look_up
+from bench.usage import watches
 
+ENGINE_PHASES = ["create", "restart", "rest", "delete"]
 PHASES = ["create", "restart", "resync", "edit", "delete"]
 
 
@@ -17,6 +21,52 @@ def test_bench_measures_every_phase_of_a_few_objects(monkeypatch):
     assert [writes[phase] for phase in ("restart", "resync", "edit")] == [0, 0, 0]
     assert table("scale", rows).row_count == comparison("scale", rows, rows).row_count == len(rows)
     assert {"objects", "phase"} == set(KEYS["scale"])
+
+
+def test_bench_compares_engines_in_pods_with_the_shared_one(monkeypatch):
+    monkeypatch.setattr("bench.engines.SETTLE_SECONDS", 1)
+    rows = list(engines([2], minutes=0.05, creates=2))
+    turns = [(where, phase) for where in ("pods", "shared") for phase in ENGINE_PHASES]
+    assert [(row["engines"], row["phase"]) for row in rows] == turns
+    assert all(row["cpu_ms_each"] > 0 and row["resident_mib"] > 0 for row in rows if row["phase"] != "rest")
+    by_turn = {(row["engines"], row["phase"]): row for row in rows}
+    for phase in ("create", "delete"):
+        in_pods, shared = (_kinds(by_turn[where, phase]) for where in ("pods", "shared"))
+        assert {"pods": 1, "services": 1}.items() <= in_pods.items()
+        assert in_pods["secrets"] == shared["secrets"] + 1
+        assert shared["kindclusters"] > 0
+        assert not {"pods", "services"} & shared.keys()
+    assert [row["writes"] for row in rows if row["phase"] == "rest"] == ["none", "none"]
+    # Of Pods, Services and volume claims.
+    assert by_turn["pods", "rest"]["watches"] == by_turn["shared", "rest"]["watches"] + 3
+    assert table("engines", rows).row_count == comparison("engines", rows, rows).row_count == len(rows)
+
+
+def _kinds(row: dict) -> dict[str, float]:
+    return {kind: float(count) for kind, count in (part.split() for part in row["writes"].split(", "))}
+
+
+def test_names_of_services_lead_to_this_machine():
+    assert {address[0] for *_, address in look_up("kc-1.capkind-engines.svc", 6443)} == {"127.0.0.1"}
+    assert {address[0] for *_, address in look_up("127.0.0.2", 6443)} == {"127.0.0.2"}
+
+
+def test_watches_are_counted_from_the_metrics_of_the_api_server():
+    series = 'apiserver_longrunning_requests{component="apiserver",resource="pods",verb="%s",version="v1"} %d'
+    assert watches("\n".join([series % ("WATCH", 3), series % ("CONNECT", 5), series % ("WATCH", 1)])) == 4
+
+
+def test_lines_are_fitted_to_each_kind_of_row():
+    sizes = (1, 2, 3)
+    rows = [
+        {"objects": size, "engines": where, "phase": "rest", "provider_cpu_s": factor * size, "resident_mib": 70.0}
+        for where, factor in (("pods", 0.002), ("shared", 0.001))
+        for size in sizes
+    ]
+    told = fits("engines", rows)
+    assert told[0] == "pods, rest, provider_cpu_s: 2.0 ms per object + 0.0 (R² 1.000)"
+    assert told[2].startswith("shared, rest, provider_cpu_s: 1.0 ms")
+    assert fits("engines", rows[:2]) == fits("takeover", [{"round": 1}]) == []
 
 
 def test_figures_keep_the_parts_that_a_run_lacks_with_the_commit_of_each(tmp_path):
