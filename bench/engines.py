@@ -41,7 +41,11 @@ _CLASS = {
     "apiVersion": KIND_ENGINE_CLASSES.api_version,
     "kind": KIND_ENGINE_CLASSES.kind,
     "metadata": {"name": PODS},
-    "spec": {"namespaceSelector": {}, "pods": {"image": "docker:29-dind"}},
+    "spec": {
+        "namespaceSelector": {},
+        "limits": {"clustersPerNamespace": 1000},
+        "pods": {"image": "docker:29-dind"},
+    },
 }
 
 

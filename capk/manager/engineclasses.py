@@ -131,16 +131,18 @@ class EngineClasses:
             return unreadable_class(name, self._managed)
         return missing_class(name, self._watch_filter) if self._get(name) is None else self._failures.get(name)
 
-    def refusal(self, cluster: KINDCluster, name: str, others: Callable[[], int]) -> Failure | None:
+    def refusal(self, cluster: KINDCluster, name: str, neighbours: int, others: Callable[[], int]) -> Failure | None:
         """Return why nothing new may be created for a KINDCluster on the engine of a class; None if it may.
 
-        others: counts the KINDClusters of its namespace that come first on that engine; it looks at each one there.
+        neighbours: how many KINDClusters of its namespace have that class, including itself. others: counts those that
+        come first on that engine; it looks at each one, which is too much work if all of them may be there.
         """
         engine_class = self._get(name)
         if engine_class is None:
             return None
         labels = self._labels(cluster.namespace)
-        before = 0 if engine_class.clusters_per_namespace is None else others()
+        limit = engine_class.clusters_per_namespace
+        before = 0 if limit is None or neighbours <= limit else others()
         return refusal(engine_class, labels, namespace=cluster.namespace, others=before)
 
     def allows(self, cluster: KINDCluster, name: str) -> bool:

@@ -106,7 +106,9 @@ class Observer:
             is_adopted_first=self._relations.is_adopted_first(cluster, ids_of(engine)),
             engine_class=self._placement.class_of(cluster),
             overridden_class=self._placement.overridden(cluster),
-            engine_refusal=self._placement.refusal(cluster, partial(self._relations.first_of_class, cluster)),
+            engine_refusal=self._placement.refusal(
+                cluster, self._relations.neighbours(cluster), partial(self._relations.first_of_class, cluster)
+            ),
             engine=engine,
             pod_engine=self._placement.in_pod(cluster),
             operation=self._records.operation(cluster.uid),

@@ -119,13 +119,14 @@ class Placement:
         has_pod = self._classes.is_gone(name) and self.in_pod(cluster) is not None
         return name == OWN_ENGINE or has_pod or self._classes.allows(cluster, name)
 
-    def refusal(self, cluster: KINDCluster, others: Callable[[], int]) -> Failure | None:
+    def refusal(self, cluster: KINDCluster, neighbours: int, others: Callable[[], int]) -> Failure | None:
         """Return why nothing new may be created for a KINDCluster at its place; None if it may.
 
-        others: counts the KINDClusters of its namespace that come first there.
+        neighbours: how many KINDClusters of its namespace have its class, including itself. others: counts those that
+        come first there.
         """
         name = self.class_of(cluster)
-        return None if name == OWN_ENGINE else self._classes.refusal(cluster, name, others)
+        return None if name == OWN_ENGINE else self._classes.refusal(cluster, name, neighbours, others)
 
     def _is_elsewhere(self, cluster: KINDCluster, facts: EnginePodFacts | None) -> bool:
         """Return whether the kind cluster is on the engine that an earlier class of the same name had.

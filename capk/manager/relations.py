@@ -5,7 +5,7 @@ The store keeps them up to date, so they are complete before the first decision.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from capk.api import names
 from capk.api.names import Resource
@@ -18,6 +18,8 @@ from capk.plan.claims import Claim, cluster_name, comes_first, holds_name, inher
 from capk.plan.engineclass import OWN_ENGINE
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
+
+T = TypeVar("T")
 
 
 class Relations:
@@ -50,6 +52,8 @@ class Relations:
         self._classes: dict[Key, str] = {}
         self._of_class: dict[str, set[Key]] = defaultdict(set)
         """KINDEngineClass -> the KINDClusters whose engines are of that class."""
+        self._neighbours: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        """KINDEngineClass and namespace -> the same, of that namespace."""
         self._wanted_by: dict[str, set[Key]] = defaultdict(set)
         self._meanings: dict[Key, tuple[Any, ...]] = {}
         """What each KINDEngineClass means: changes of its status are many."""
@@ -81,10 +85,14 @@ class Relations:
         """Return how many KINDClusters have, or want, their kind clusters on an engine of that class."""
         return len(self._of_class.get(engine_class, ()))
 
+    def neighbours(self, cluster: KINDCluster) -> int:
+        """Return how many KINDClusters of the namespace have the class of this one, including itself."""
+        return len(self._neighbours.get((self._classes.get(cluster.key, OWN_ENGINE), cluster.namespace), ()))
+
     def first_of_class(self, cluster: KINDCluster) -> int:
         """Return how many KINDClusters of the namespace come before this one in its class: see `comes_first`."""
-        of_class = self._of_class.get(self._classes.get(cluster.key, OWN_ENGINE), set()) - {cluster.key}
-        others = self._kindclusters(key for key in of_class if key.namespace == cluster.namespace)
+        chosen = self._classes.get(cluster.key, OWN_ENGINE)
+        neighbours = self._neighbours.get((chosen, cluster.namespace), set()) - {cluster.key}
         return sum(
             comes_first(
                 cluster,
@@ -94,7 +102,7 @@ class Relations:
                 other_has_begun=self._has_begun(other.uid),
                 cluster_api_installed=self.core_version is not None,
             )
-            for other in others
+            for other in self._kindclusters(neighbours)
         )
 
     def rival(self, cluster: KINDCluster) -> str | None:
@@ -293,7 +301,9 @@ class Relations:
             _discard(self._wanted_by, name, key)
         if (place := self._places.pop(key, None)) is not None:
             _discard(self._at, place, key)
-            _discard(self._of_class, self._classes.pop(key), key)
+            chosen = self._classes.pop(key)
+            _discard(self._of_class, chosen, key)
+            _discard(self._neighbours, (chosen, key.namespace), key)
         if raw is None:
             return
         cluster = KINDCluster(raw)
@@ -302,6 +312,7 @@ class Relations:
         self._at[place].add(key)
         self._classes[key] = chosen = self.class_of(cluster)
         self._of_class[chosen].add(key)
+        self._neighbours[chosen, key.namespace].add(key)
         self._wanted_by[name].add(key)
 
 
@@ -310,7 +321,7 @@ def _meaning(current: Object) -> tuple[Any, ...]:
     return current.uid, current.generation, current.labels, current.annotations
 
 
-def _discard(index: dict[str, set[Key]], value: str, key: Key) -> None:
+def _discard(index: dict[T, set[Key]], value: T, key: Key) -> None:
     index[value].discard(key)
     if not index[value]:
         del index[value]

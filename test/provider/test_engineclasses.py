@@ -8,6 +8,7 @@ import pytest
 
 from capk.api import names
 from capk.api.names import KIND_ENGINE_CLASSES, KIND_MACHINES, NAMESPACES, SECRETS
+from capk.api.objects import KINDCluster
 from capk.errors import Forbidden
 from test.provider.classworld import ADDRESS, ON_LAB, ClassWorld
 from test.provider.world import quiet, trouble
@@ -373,6 +374,32 @@ class TestWhoMay:
             world.delete(ready)
             left = [name for name in "abcd" if name != ready]
             await world.until(lambda: [world.reason(name) for name in left].count("Ready") == 2)
+
+    async def test_objects_within_the_limit_are_not_compared_with_each_other(
+        self, world: ClassWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Otherwise each reconcile would look at all of them."""
+        compared: list[str] = []
+
+        def noted(cluster: KINDCluster, *_: object, **__: object) -> bool:
+            compared.append(cluster.name)
+            return False
+
+        monkeypatch.setattr("capk.manager.relations.comes_first", noted)
+        world.add_namespace("others", kind="allowed")
+        async with world.running():
+            world.offer(limits={"clustersPerNamespace": 2})
+            await asyncio.sleep(1)
+            for name in ("a", "b"):
+                world.add(name, spec=ON_LAB)
+                world.add(name, "others", spec={**ON_LAB, "clusterName": f"other-{name}"})
+            for namespace in ("default", "others"):
+                for name in ("a", "b"):
+                    await world.ready(name, namespace)
+            assert compared == []
+            world.add("c", spec=ON_LAB)
+            await world.ready("c")
+            assert "c" in compared
 
     async def test_cluster_of_a_namespace_that_is_no_longer_allowed_runs_on_and_can_be_deleted(
         self, world: ClassWorld
