@@ -78,6 +78,7 @@ class EnginePods:
         self._store = Store()
         for resource, facts in KINDS.items():
             self._store.project(resource, facts)
+        self._store.linger(names.PODS)
         self._listed: set[Resource] = set()
         self._wanted = asyncio.Event()
         self._events: dict[str, tuple[float, str]] = {}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from capk.api.conditions import find
 from capk.api.engineclasses import KINDEngineClass
 from capk.api.names import Condition, Reason
 from capk.api.objects import SecretFacts
@@ -42,10 +43,18 @@ class ClassObserved:
 def decide(observed: ClassObserved) -> Plan:
     """Return the plan for a KINDEngineClass."""
     current = observed.object
-    verdicts = {Condition.READY: _ready(observed)}
+    # A provider that has just started does not know yet what the status still says.
+    verdicts = {} if _is_still_unknown(observed) else {Condition.READY: _ready(observed)}
     status = conditions_only(current.status, verdicts, generation=current.generation, now=observed.now)
     status = {**status, "clusters": observed.clusters, "observedGeneration": current.generation}
     return Plan(status=status, requeue_seconds=RETRY_SECONDS if observed.failure else REFRESH_SECONDS)
+
+
+def _is_still_unknown(observed: ClassObserved) -> bool:
+    """Return whether nothing is known yet of the engine, but the status has a verdict on this very spec."""
+    stored = find(observed.object.status.get("conditions") or (), Condition.READY)
+    is_of_this_spec = stored is not None and stored.get("observedGeneration") == observed.object.generation
+    return is_of_this_spec and _ready(observed) is UNKNOWN
 
 
 def _ready(observed: ClassObserved) -> Verdict:

@@ -51,10 +51,19 @@ class Store:
         # longer than any event or answer is in transit.
         self._left: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
         self._listeners: dict[str, list[Callable[[Key], None]]] = {}
+        self._lingering: set[str] = set()
 
     def project(self, resource: Resource, projection: Callable[[Body], Any]) -> None:
         """Keep only what `projection` returns for objects of that kind, for example a Secret without its data."""
         self._projections[resource.kind] = projection
+
+    def linger(self, resource: Resource) -> None:
+        """Keep objects of that kind until an event or a list shows that they are gone.
+
+        The API server reports that the time of a Pod is over some milliseconds before it reports the deletion. Until
+        then, the Pod can still be read.
+        """
+        self._lingering.add(resource.kind)
 
     def index(self, name: str, values: Callable[[Body], Iterable[str]]) -> None:
         """Index objects by values computed from the whole object, before its projection. Call it before any `put`."""
@@ -78,7 +87,7 @@ class Store:
         A recreated object has another uid and a higher version, because versions count for the whole API server.
         """
         key, uid, version = _identify(resource, obj)
-        if _has_left(obj["metadata"]):
+        if _has_left(obj["metadata"]) and resource.kind not in self._lingering:
             # The answer to the removal of the last finalizer: the object is gone, whatever version the answer has.
             return self._delete(resource, obj)
         seen = self._of(resource).get(key)

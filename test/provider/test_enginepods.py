@@ -705,6 +705,15 @@ class TestDeletion:
             await world.gone()
             assert world.left() == []
 
+    async def test_object_goes_as_soon_as_its_pod_is_gone(self, world):
+        world.kubelet.end_seconds = 8
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.delete()
+            assert await world.until(lambda: not world.pods()) > 7
+            assert await world.until(lambda: world.get() is None) < 1
+
     @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.3, 1.0, 2.5, 4.0, 8.0, 12.0])
     async def test_it_works_at_each_moment(self, world, seconds):
         async with world.running():

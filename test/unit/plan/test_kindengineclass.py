@@ -24,6 +24,15 @@ def test_class_is_ready_while_its_engine_answers() -> None:
     assert ready() == ("Unknown", "Unknown", "Not observed yet.")
 
 
+def test_class_keeps_its_verdict_until_a_new_provider_has_one() -> None:
+    status = decide(ClassObserved(engine_class(), NOW, answers=True)).status
+    stored = KINDEngineClass({**engine_class().raw, "status": status})
+    assert ready(object=stored)[0] == "True"
+    changed = KINDEngineClass({**stored.raw, "metadata": {"name": "lab", "generation": 4}})
+    verdict = decide(ClassObserved(changed, NOW)).status["conditions"][0]  # type: ignore[index]
+    assert (verdict["status"], verdict["observedGeneration"]) == ("Unknown", 4)
+
+
 def test_class_reports_why_its_engine_cannot_be_used() -> None:
     failure = Failure(Reason.ENGINE_UNREACHABLE, "Secret capkind-system/lab does not exist.")
     assert ready(failure=failure, answers=True) == ("False", "EngineUnreachable", failure.message)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capk.api.names import KIND_CLUSTERS, SECRETS
+from capk.api.names import KIND_CLUSTERS, PODS, SECRETS
 from capk.api.objects import Key
 from capk.runtime.store import Store
 
@@ -130,6 +130,16 @@ def test_pod_that_is_ending_is_there_until_its_kubelet_has_ended_it() -> None:
     assert version_of(store) == "6"
     assert store.apply_event(KIND_CLUSTERS, "DELETED", cluster(7, metadata=times))
     assert store.get(DEV) is None
+
+
+def test_pod_whose_time_is_over_is_there_until_its_deletion_is_reported() -> None:
+    store, over = Store(), {"deletionTimestamp": "2030-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}
+    store.linger(PODS)
+    pod = {**cluster(6, metadata=over), "kind": "Pod"}
+    assert store.put(PODS, pod)
+    assert store.get(DEV._replace(kind="Pod")) is not None
+    assert store.apply_event(PODS, "DELETED", pod)
+    assert store.get(DEV._replace(kind="Pod")) is None
 
 
 def test_deletion_that_arrives_before_the_object_counts() -> None:
