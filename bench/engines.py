@@ -111,7 +111,7 @@ class _Turn:
         with self.rig.measured(provider, WRITTEN) as usage:
             usage.seconds = act(provider)
         own = len(self.names) if phase in ("create", "delete") else 0
-        usage.writes.subtract(kindclusters=own, pods=self.kubelet.writes - sent)
+        usage.writes.subtract({"kindclusters": own, "pods": self.kubelet.writes - sent})
         return {
             "phase": phase,
             **_costs(usage, len(self.names), monotonic() - began),
