@@ -7,13 +7,14 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from bench.rig import Object, Rig
 from capk.api.names import PODS
-from capk.errors import ApiError
-from capkdev.rest import MERGE_PATCH, Rest
+from capk.errors import ApiError, Unreachable
+from capkdev.rest import JSON, MERGE_PATCH, Rest
 
 NAMESPACE = "capkind-engines"
 PATH = f"/api/{PODS.version}/namespaces/{NAMESPACE}/{PODS.plural}"
@@ -94,7 +95,12 @@ class Kubelet:
     def _write(self, rest: Rest, method: str, path: str, body: Object) -> None:
         with self._lock:
             self.writes += 1
-        rest.request(method, f"{PATH}/{path}", body, *([MERGE_PATCH] if method == "PATCH" else []))
+        send = partial(rest.request, method, f"{PATH}/{path}", body, MERGE_PATCH if method == "PATCH" else JSON)
+        try:
+            send()
+        except Unreachable:
+            # The API server has closed a connection that was idle for long.
+            send()
 
     def _place(self, name: str) -> Path:
         return self._engines / f"{name}.{NAMESPACE}.svc:2376"

@@ -1,7 +1,7 @@
 """The KINDEngineClasses: where their engines are, by their Secrets, and which class an object gets."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from capk.api import names
 from capk.api.endpoint import EndpointMode
@@ -89,6 +89,8 @@ class EngineClasses:
         self._failures: dict[str, Failure] = {}
         self._read: dict[str, tuple[float, DockerHost | None]] = {}
         """Class -> when its Secret was last read, and for which engine."""
+        self._offers: dict[str, tuple[Any, PodEngines | None]] = {}
+        """Class -> its stored object, and what that offers."""
 
     def class_of(self, cluster: KINDCluster, claim: Claim | None) -> str:
         """Return the class of a KINDCluster, OWN_ENGINE for the provider's own engine. claim: its valid claim."""
@@ -99,9 +101,15 @@ class EngineClasses:
         return overridden_class(cluster, claim, kept=self._kept(cluster.uid), default=self._default(cluster))
 
     def pods(self, name: str) -> PodEngines | None:
-        """Return what a class offers, if its engines are Pods."""
-        engine_class = self._get(name)
-        return engine_class.pods if engine_class else None
+        """Return what a class offers, if its engines are Pods. Each reconcile asks several times."""
+        raw = self._store.get(Key(names.KIND_ENGINE_CLASSES.kind, "", name))
+        if raw is None:
+            self._offers.pop(name, None)
+            return None
+        known = self._offers.get(name)
+        if known is None or known[0] is not raw:
+            known = self._offers[name] = raw, KINDEngineClass(raw).pods
+        return known[1]
 
     @property
     def are_unreadable(self) -> bool:

@@ -206,7 +206,7 @@ class Engines:
     def restarted(self, key: str) -> None:
         """Take a new inventory of the engine at the place with that key, which may have lost or stopped anything."""
         if engine := self._engines.get(key):
-            engine.inventory.doubt()
+            engine.watch.doubt()
             engine.asked.set()
 
     def changed(self, key: str) -> None:

@@ -53,6 +53,11 @@ class EngineWatch:
         self._wake_all = wake_all
         self._announced: Snapshot | None = None
 
+    def doubt(self) -> None:
+        """Forget the inventory; the end of the next one queues all objects, which wait for it."""
+        self._inventory.doubt()
+        self._announced = None
+
     async def refresh(self) -> None:
         """Take an inventory, and queue the objects for which something has changed since the last one."""
         began = time.monotonic()

@@ -11,6 +11,7 @@ from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.engineclass import is_proven_own
 from capk.plan.engineid import another_engine
 from capk.plan.enginepods import PodEngine
+from capk.plan.facts import UNLISTED_SECONDS
 from capk.plan.observed import Observed
 from capk.plan.ownership import (
     Ownership,
@@ -197,7 +198,7 @@ def _prove(observed: Observed) -> Plan:
 def _await_engine(observed: Observed) -> Plan:
     failure = observed.engine.failure
     if failure is None:
-        return Plan(requeue_seconds=1.0)
+        return Plan(requeue_seconds=UNLISTED_SECONDS)
     is_classless = failure.reason is Reason.ENGINE_CLASS_NOT_FOUND
     return Plan(status=_deleting(observed, blocked_deletion(failure, AWAITS_CLASS if is_classless else AWAITS_ENGINE)))
 

@@ -6,6 +6,7 @@ Plain data; `capk.plan.observed` has what is known of the objects themselves.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from capk.api.endpoint import EndpointMode
 from capk.api.names import Reason
@@ -42,6 +43,11 @@ class NodeFacts:
     def is_load_balancer(self) -> bool:
         """Whether it is the load balancer, which kind creates without mounts and therefore without a mark."""
         return self.role == LOAD_BALANCER
+
+
+UNLISTED_SECONDS: Final = 10.0
+"""How often to look at an object whose engine was not listed yet. The end of the first inventory wakes it; looks each
+second at 1,000 objects with engines of their own would leave no time for the inventories."""
 
 
 @dataclass(frozen=True)

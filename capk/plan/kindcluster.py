@@ -19,6 +19,7 @@ from capk.plan.duewrites import due_identity
 from capk.plan.engineclass import is_proven_own, not_allowed_status
 from capk.plan.engineevents import announce_engine
 from capk.plan.engineid import another_engine, released_engine
+from capk.plan.facts import UNLISTED_SECONDS
 from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, adoptable_as, has_left_nothing, ownership, was_completed
 from capk.plan.parts import CLAIM
@@ -199,7 +200,7 @@ def await_engine(observed: Observed) -> Plan | None:
     """Change nothing while the container engine does not answer, and report that."""
     engine = observed.engine
     if not engine.was_listed and engine.failure is None:
-        return Plan(requeue_seconds=1.0)
+        return Plan(requeue_seconds=UNLISTED_SECONDS)
     if engine.failure is None:
         return None
     # Events with the cause of a slow start are looked for, no watch delivers them.

@@ -14,7 +14,7 @@ from capk.api.names import Condition, Reason
 from capk.plan import joining, leaving
 from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.engineid import another_engine
-from capk.plan.facts import NodeFacts
+from capk.plan.facts import UNLISTED_SECONDS, NodeFacts
 from capk.plan.kindcluster import FRESH_SECONDS
 from capk.plan.machines import (
     addresses_of,
@@ -118,7 +118,7 @@ def await_engine(observed: MachineObserved) -> Plan | None:
     assert observed.infrastructure is not None
     engine = observed.infrastructure.engine
     if not engine.was_listed and engine.failure is None:
-        return Plan(requeue_seconds=1.0)
+        return Plan(requeue_seconds=UNLISTED_SECONDS)
     failure = engine.failure or another_engine(observed.infrastructure)
     if failure is None:
         return None

@@ -9,7 +9,7 @@ from capk.api.names import Condition, Reason
 from capk.kindconfig.config import CONTROL_PLANE
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.engineid import another_engine
-from capk.plan.facts import NodeFacts
+from capk.plan.facts import UNLISTED_SECONDS, NodeFacts
 from capk.plan.joining import unserved_kindcluster
 from capk.plan.machines import container_in_the_way, has_joined, machine_id, node_of, own_container, was_joined
 from capk.plan.observed import MachineObserved, Observed
@@ -165,7 +165,7 @@ def _await_engine(observed: MachineObserved) -> Plan:
     assert observed.infrastructure is not None
     failure = observed.infrastructure.engine.failure
     if failure is None:
-        return Plan(requeue_seconds=1.0)
+        return Plan(requeue_seconds=UNLISTED_SECONDS)
     return Plan(status=_deleting(observed, blocked_deletion(failure, AWAITS_ENGINE)))
 
 

@@ -12,7 +12,7 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan.deletion import SETTLE_SECONDS
-from capk.plan.facts import EngineFacts, HealthFacts
+from capk.plan.facts import UNLISTED_SECONDS, EngineFacts, HealthFacts
 from capk.plan.joining import join_request
 from capk.plan.kindmachine import decide
 from capk.plan.marks import Mark
@@ -299,7 +299,9 @@ class TestWaiting:
         assert (ready["status"], ready["lastTransitionTime"]) == ("False", later.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     def test_engine_that_was_not_asked_yet_is_waited_for_without_a_status(self) -> None:
-        assert decide(observe_machine(infrastructure=cluster_with(engine=EngineFacts()))) == Plan(requeue_seconds=1.0)
+        assert decide(observe_machine(infrastructure=cluster_with(engine=EngineFacts()))) == Plan(
+            requeue_seconds=UNLISTED_SECONDS
+        )
 
     @pytest.mark.parametrize("machine", [kindmachine(), joined_machine(), joined_machine(**DELETED)])
     def test_another_engine_changes_nothing(self, machine: Any) -> None:
@@ -801,7 +803,7 @@ class TestDeletion:
         assert (plan.operation, plan.remove_finalizer) == (None, False)
         assert said(plan, Condition.DELETING).endswith("The deletion continues when the engine answers.")
         unasked = self.gone(joined_machine(**DELETED), infrastructure=cluster_with(engine=EngineFacts()))
-        assert unasked == Plan(requeue_seconds=1.0)
+        assert unasked == Plan(requeue_seconds=UNLISTED_SECONDS)
 
     def test_failed_removal_keeps_the_finalizer_and_is_tried_again(self) -> None:
         machine, busy = joined_machine(**DELETED), Failure(Reason.COMMAND_FAILED, "device busy")
