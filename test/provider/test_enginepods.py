@@ -22,11 +22,13 @@ from capk.api.names import (
     SERVICES,
     VOLUME_CLAIMS,
 )
+from capk.api.objects import KINDCluster
 from capk.engine.place import PODS as POOL
 from capk.errors import Forbidden
 from capk.manager.enginekeys import AUTHORITY_SECRET
+from capk.manager.observe import Observer
 from test.provider.podworld import IN_POD, NAMESPACE, UID, PodWorld, pending, running
-from test.provider.world import NO_ANSWER, quiet
+from test.provider.world import NO_ANSWER, now, quiet
 
 pytestmark = pytest.mark.virtual_time
 
@@ -678,6 +680,47 @@ class TestHangingEngine:
             assert await world.until(lambda: world.reason() == "Ready") < 20
             del world.kube.objects[SECRETS.plural, "default", "dev-config"]
             assert await world.until(lambda: world.get(resource=SECRETS, name="dev-config") is not None) < 20
+
+
+class TestFirstInventory:
+    async def test_object_waits_for_it_without_looking_each_second(self, world, monkeypatch):
+        """Looks at 1,000 objects would leave no time for the inventories that they wait for."""
+        looks, observe = [], Observer.kindcluster
+
+        async def noted(observer, key):
+            looks.append(now())
+            return await observe(observer, key)
+
+        monkeypatch.setattr(Observer, "kindcluster", noted)
+        async with world.running():
+            world.add()
+            await world.ready()
+        world.inner().list_seconds = 45
+        writes = len(world.kube.writes)
+        async with world.running():
+            await asyncio.sleep(5)
+            looks.clear()
+            await asyncio.sleep(30)
+            assert len(looks) <= 4
+            listed = now() + 20
+            await world.until(lambda: world.app.engines.of_cluster(KINDCluster(world.get())).inventory.latest)
+            assert now() < listed
+            await asyncio.sleep(0.5)
+            assert now() - looks[-1] < 1
+        assert len(world.kube.writes) == writes
+
+    async def test_object_continues_as_soon_as_its_restarted_engine_was_listed(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            engine = world.app.engines.of_cluster(KINDCluster(world.get()))
+            world.inner().list_seconds = 3
+            world.kubelet.restart(world.pod()["metadata"]["uid"])
+            await world.until(lambda: engine.inventory.latest is None, 5)
+            await world.until(lambda: engine.inventory.latest is not None, 10)
+            await asyncio.sleep(0.5)
+            assert world.reason() == "Ready"
+            assert world.get()["status"]["engine"]["restarts"] == 1
 
 
 class TestDeletion:
