@@ -135,7 +135,7 @@ class Application:
         self.lanes = Lanes(
             {Lane.CREATE: settings.max_concurrent_creates, Lane.WORKER: settings.max_concurrent_workers, **LANES},
             of_pools={(Lane.CREATE, PODS): settings.max_concurrent_pod_creates},
-            on_change=self._operation_changed,
+            on_change=partial(self._changed, urgent=True),
             clock=clock,
         )
         for lane in Lane:
@@ -156,7 +156,7 @@ class Application:
         self.records = Records(self.lanes, metrics, policy, clock)
         self.health = HealthMonitor(
             period_seconds=settings.health_period_seconds,
-            on_change=self._operation_changed,
+            on_change=self._changed,
             clock=clock,
             ask=ask_health,
         )
@@ -415,10 +415,15 @@ class Application:
             for key in self.store.keys(resource):
                 self.queue.add(key)
 
-    def _operation_changed(self, uid: Any) -> None:
+    def _changed(self, uid: Any, *, urgent: bool = False) -> None:
+        """Reconcile an object whose operation or health has changed.
+
+        urgent: before what has not begun. Otherwise a kubeconfig would be forgotten before it is written, if hundreds
+        of kind clusters are created together.
+        """
         record = self.records.find(uid)
         if record is None:
             return
-        self.queue.add(record.key)
+        self.queue.add(record.key, urgent=urgent)
         for sibling in self.relations.siblings(record.key):
             self.queue.add(sibling)

@@ -43,7 +43,7 @@ class ClassObserved:
 def decide(observed: ClassObserved) -> Plan:
     """Return the plan for a KINDEngineClass."""
     current = observed.object
-    # A provider that has just started does not know yet what the status still says.
+    # A provider that has just started knows less than the status that an earlier one has written.
     verdicts = {} if _is_still_unknown(observed) else {Condition.READY: _ready(observed)}
     status = conditions_only(current.status, verdicts, generation=current.generation, now=observed.now)
     status = {**status, "clusters": observed.clusters, "observedGeneration": current.generation}

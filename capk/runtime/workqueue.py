@@ -5,6 +5,8 @@
 - Only the earliest of several delayed additions of a key counts.
 - Each failure of a key doubles its delay, until `forget`.
 
+One rule is not client-go's: keys that are added as urgent come before the others.
+
 For one event loop, not for threads. It uses the loop's clock.
 """
 
@@ -52,10 +54,11 @@ class WorkQueue(Generic[K]):
         self._limit = limit_seconds
         self._observer = observer
         self._rng = rng
-        self._ready: asyncio.Queue[K | None] = asyncio.Queue()
-        self._waiting: dict[K, float] = {}  # key → since when, in the order of the queue
+        self._ready: asyncio.Queue[bool] = asyncio.Queue()  # True for each waiting key, False for the end
+        self._urgent: dict[K, float] = {}  # key → since when, in the order of the queue
+        self._waiting: dict[K, float] = {}  # the same for the keys after these
         self._working: dict[K, float] = {}
-        self._dirty: set[K] = set()  # added while in work
+        self._dirty: dict[K, bool] = {}  # added while in work; whether as urgent
         self._delayed: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._taken_at = float("-inf")
@@ -63,17 +66,22 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """Return the number of keys that wait for a worker, without delayed keys and those that a worker has."""
-        return len(self._waiting)
+        return len(self._urgent) + len(self._waiting)
 
-    def add(self, key: K) -> None:
-        """Add the key for the next free worker."""
-        if self._is_shut_down or key in self._waiting:
+    def add(self, key: K, *, urgent: bool = False) -> None:
+        """Add the key for the next free worker; urgent: before all keys that are not."""
+        if self._is_shut_down or key in self._urgent:
             return
         if key in self._working:
-            self._dirty.add(key)
+            self._dirty[key] = urgent or self._dirty.get(key, False)
             return
-        self._waiting[key] = _now()
-        self._ready.put_nowait(key)
+        since = self._waiting.get(key)
+        if since is not None:
+            if urgent:
+                self._urgent[key] = self._waiting.pop(key)
+            return
+        (self._urgent if urgent else self._waiting)[key] = _now()
+        self._ready.put_nowait(True)
         self._report_depth()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -110,13 +118,15 @@ class WorkQueue(Generic[K]):
         """Wait for a key and take it; the caller must call `done`. Returns None once the queue is shut down."""
         if self._is_shut_down:
             return None
-        # There is no await after the key leaves the inner queue, so a cancellation cannot lose it.
-        key = await self._ready.get()
-        if self._is_shut_down or key is None:
-            self._ready.put_nowait(None)  # wakes the next worker
+        # There is no await after this, so a cancellation cannot lose a key.
+        await self._ready.get()
+        first = self._urgent or self._waiting
+        if not first:  # the queue was shut down
+            self._ready.put_nowait(False)  # wakes the next worker
             return None
         now = self._taken_at = _now()
-        since = self._waiting.pop(key)
+        key = next(iter(first))
+        since = first.pop(key)
         self._working[key] = now
         if self._observer:
             self._observer.waited(now - since)
@@ -126,9 +136,8 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Return the key; it waits again if it was added meanwhile."""
         del self._working[key]
-        if key in self._dirty:
-            self._dirty.discard(key)
-            self.add(key)
+        if (urgent := self._dirty.pop(key, None)) is not None:
+            self.add(key, urgent=urgent)
 
     def shutdown(self) -> None:
         """Hand out no more keys and drop all delays; the next start reconciles every object anyway."""
@@ -136,16 +145,16 @@ class WorkQueue(Generic[K]):
         for handle in self._delayed.values():
             handle.cancel()
         self._delayed.clear()
+        self._urgent.clear()
         self._waiting.clear()
         self._dirty.clear()
-        self._ready.put_nowait(None)
+        self._ready.put_nowait(False)
         self._report_depth()
 
     def stalled_for(self) -> float:
         """Return the seconds that keys have waited while no worker took one; 0 if none waits."""
-        if not self._waiting:
-            return 0.0
-        return _now() - max(self._taken_at, next(iter(self._waiting.values())))
+        since = [next(iter(keys.values())) for keys in (self._urgent, self._waiting) if keys]
+        return _now() - max(self._taken_at, min(since)) if since else 0.0
 
     def longest_work(self) -> float:
         """Return the longest time in seconds that a worker has had its key; 0 if none has one."""
@@ -157,7 +166,7 @@ class WorkQueue(Generic[K]):
 
     def _report_depth(self) -> None:
         if self._observer:
-            self._observer.depth(len(self._waiting))
+            self._observer.depth(len(self))
 
 
 def _now() -> float:

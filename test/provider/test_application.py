@@ -274,6 +274,18 @@ class TestKubeconfigs:
             await asyncio.sleep(61)
             assert (record.access, record.external) == (None, None)
 
+    async def test_kubeconfig_of_a_new_cluster_is_written_before_others_begin(self, tmp_path, monkeypatch):
+        """Otherwise it would be forgotten in a long queue, and read again: it was, with 1,000 objects."""
+        monkeypatch.setattr("capk.manager.records.ACCESS_SECONDS", 0.5)
+        world = World(tmp_path, workers=1, max_concurrent_creates=100)
+        world.kind.create_seconds = 0.01
+        async with world.running():
+            for number in range(100):
+                world.add(f"c{number}")
+            for number in range(100):
+                await world.until(lambda name=f"c{number}": world.reason(name) == "Ready")
+            assert world.engine.called("kubeconfig") == []
+
     @pytest.mark.rule("C14")
     async def test_what_a_node_adds_to_its_kubeconfig_reaches_no_secret(self, tmp_path):
         world = World(tmp_path, capi="v1beta2")

@@ -118,6 +118,24 @@ def test_keys_come_in_order_of_arrival() -> None:
     queue_test(body)
 
 
+def test_urgent_keys_come_first_and_in_order_of_arrival() -> None:
+    async def body(queue: WorkQueue[str]) -> None:
+        for key in "abc":
+            queue.add(key)
+        for key in "dc":
+            queue.add(key, urgent=True)
+        queue.add("d")
+        assert len(queue) == 4
+        assert [await queue.get() for _ in range(4)] == ["d", "c", "a", "b"]
+        queue.add("e")
+        queue.add("a", urgent=True)
+        queue.add("a")
+        queue.done("a")
+        assert [await queue.get() for _ in range(2)] == ["a", "e"]
+
+    queue_test(body)
+
+
 def test_earliest_of_several_delays_counts() -> None:
     async def body(queue: WorkQueue[str]) -> None:
         queue.add_after("a", 10)
