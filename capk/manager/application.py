@@ -135,7 +135,7 @@ class Application:
         self.lanes = Lanes(
             {Lane.CREATE: settings.max_concurrent_creates, Lane.WORKER: settings.max_concurrent_workers, **LANES},
             of_pools={(Lane.CREATE, PODS): settings.max_concurrent_pod_creates},
-            on_change=partial(self._changed, urgent=True),
+            on_change=self._operation_changed,
             clock=clock,
         )
         for lane in Lane:
@@ -415,12 +415,15 @@ class Application:
             for key in self.store.keys(resource):
                 self.queue.add(key)
 
-    def _changed(self, uid: Any, *, urgent: bool = False) -> None:
-        """Reconcile an object whose operation or health has changed.
+    def _operation_changed(self, uid: Any) -> None:
+        """Reconcile an object whose operation has changed; what has ended comes before what has not begun.
 
-        urgent: before what has not begun. Otherwise a kubeconfig would be forgotten before it is written, if hundreds
-        of kind clusters are created together.
+        Otherwise a kubeconfig would be forgotten before it is written, if hundreds of kind clusters come together.
         """
+        operation = self.lanes.get(uid)
+        self._changed(uid, urgent=operation is not None and operation.done)
+
+    def _changed(self, uid: Any, *, urgent: bool = False) -> None:
         record = self.records.find(uid)
         if record is None:
             return
