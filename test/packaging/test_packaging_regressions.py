@@ -10,7 +10,7 @@ from test.packaging.packaged import ROOT
 
 PAGE = ROOT / "docs" / "regressions.md"
 HEADING = "| What went wrong | Now | Test |"
-TEST = re.compile(r"`(test/[\w/]+\.py)::(test_\w+)`")
+TEST = re.compile(r"`(test/[\w/]+\.py)::(?:Test\w+::)?(test_\w+)`")
 
 
 def rows() -> list[list[str]]:

@@ -47,7 +47,7 @@ SCRIPTS: Final[dict[str, Script]] = {
         (1, _ONE),
         (42, _machine()),
         (41, {"do": "joins-fail", "times": 1}),
-        (55, _expect(ready=False, words="kubeadm cannot join")),
+        (51, _expect(ready=False, words="kubeadm cannot join")),
         (400, _expect(ready=True)),
     ),
     "a provider that is killed during a join leaves one container": _script(
