@@ -203,8 +203,8 @@ async def test_names_that_do_not_fit_beside_others_are_no_failure_of_their_serve
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait(60) and [])
     monkeypatch.setattr(asking, "TIMEOUT_SECONDS", 0.05)
     try:
-        for number in range(MOST_LOOKUPS):
-            await pool.ask(replace(server.target, server=f"https://silent-{number}.example"), HEALTH_PATH)
+        silent = [replace(server.target, server=f"https://silent-{number}.example") for number in range(MOST_LOOKUPS)]
+        await asyncio.gather(*(pool.ask(target, HEALTH_PATH) for target in silent))
         answer = await pool.ask(replace(server.target, server="https://other.example"), HEALTH_PATH)
         assert answer.is_our_trouble
     finally:
