@@ -383,13 +383,15 @@ class World:
         return None
 
     def _has_heir_before(self, obj: Body, claim_id: str) -> bool:
-        """Return whether another object with a third one's claim comes first: provisioned, or older."""
+        """Return whether another object with a third one's claim to its name comes first: provisioned, or older."""
+        claimed = (obj["metadata"].get("annotations") or {}).get(names.CLAIM_ANNOTATION)
         heirs = [
             other
             for other in self.api.all(names.KIND_CLUSTERS)
             if claim_id != obj["metadata"]["uid"]
             and (other["metadata"].get("annotations") or {}).get(names.CLAIM_ID_ANNOTATION) == claim_id
             and self.asks_for(other, str(other["metadata"]["annotations"].get(names.CLAIM_ANNOTATION)))
+            and other["metadata"]["annotations"].get(names.CLAIM_ANNOTATION) == claimed
         ]
         return bool(heirs) and min(heirs, key=_rank)["metadata"]["uid"] != obj["metadata"]["uid"]
 
