@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from capkdev.managementcluster.options import Options
 from test.chaos.counters import Counters
 from test.chaos.scenario import Stage, staged
 
@@ -34,13 +35,21 @@ def management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManage
         yield started
 
 
+@pytest.fixture(scope="session")
+def management_of_pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManagementCluster]:
+    """An API server with our definitions; a provider with engines in Pods has to manage all of it."""
+    with LocalManagementCluster(tmp_path_factory.mktemp("pods"), Options(core=False)) as started:
+        yield started
+
+
 @pytest.fixture
-def stage(management: LocalManagementCluster, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    """Sets up stages: `stage(*flags, owned=, create_seconds=, instant=, environment=)`."""
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Sets up stages: `stage(*flags, owned=, pods=, create_seconds=, instant=, environment=)`."""
     with ExitStack() as stack:
 
         def set_up(*flags: str, **choices: Any) -> Stage:
             directory = tmp_path / f"stage{len(list(tmp_path.iterdir()))}"
+            management = request.getfixturevalue("management_of_pods" if choices.get("pods") else "management")
             return stack.enter_context(staged(management, directory, *flags, **choices))
 
         yield set_up

@@ -8,7 +8,7 @@ import base64
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from capk.api.names import (
     CLAIM_ID_ANNOTATION,
@@ -16,22 +16,37 @@ from capk.api.names import (
     IDENTITY_ANNOTATION,
     KIND_CLUSTERS,
     PAUSED_ANNOTATION,
+    PODS,
     SECRETS,
+    SERVICES,
 )
 from capk.errors import ApiError
+from capk.plan.engineobjects import engine_name
 from capk.plan.marks import Mark
-from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Node
+from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Home, Node
+from test.chaos.enginepods import PLAIN, WITH_VOLUME
 from test.chaos.kills import restarting
 from test.chaos.proxy import Call, Fault
 from test.chaos.scenario import PATIENCE_SECONDS, Stage
 from test.integration.api import Object, condition, eventually
 from test.integration.provider.journeys import standalone
+from test.kubelet import unscheduled
 
-OBJECTS = {"a": "a", "b": "b", "rival-of-a": "a"}
+OBJECTS = {"a": "a", "b": "b", "rival-of-a": "a", "pod": "pod", "kept": "kept"}
 """Objects, and the kind cluster that each requests."""
+IN_PODS = {"pod": PLAIN, "kept": WITH_VOLUME}
+"""Those of them with an engine in a Pod, and what its class offers."""
 
 Step = tuple[str, str]
 """What happens, and to which object; also its own record."""
+
+
+class Whole(NamedTuple):
+    """A kind cluster that was complete: the object that requests it, its own uid, and that of the object."""
+
+    name: str
+    uid: str
+    owner: str
 
 
 class World:
@@ -44,7 +59,7 @@ class World:
         self.stage = stage
         self._prefix = prefix
         self._strangers: dict[str, str] = {}
-        self._whole: dict[str, tuple[str, str]] = {}
+        self._whole: dict[str, Whole] = {}
         self._disturbed: set[str] = set()
         self.steps: Mapping[str, Callable[[str], None]] = {
             name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
@@ -67,13 +82,26 @@ class World:
         return self.stage.find(KIND_CLUSTERS, self.object_name(name))
 
     def standing(self, name: str) -> Cluster | None:
-        return self.stage.process.home.find(self.kind_name(name))
+        seen = self.find(name)
+        return self._home(name, seen["metadata"]["uid"] if seen else "gone").find(self.kind_name(name))
+
+    def pod(self, name: str) -> Object | None:
+        """Return the Pod with the engine of an object."""
+        seen = self.find(name) if name in IN_PODS else None
+        pods = self.stage.pods
+        return pods.api.find(PODS, pods.namespace, engine_name(seen["metadata"]["uid"])) if seen else None
+
+    def _home(self, name: str, uid: str) -> Home:
+        """Return the engine of the object with that uid."""
+        return self.stage.pods.home(uid) if name in IN_PODS else self.stage.process.home
 
     # What users do.
 
     def do_apply(self, name: str) -> None:
         if self.find(name) is None:
-            self.stage.create(standalone(self.object_name(name), clusterName=self.kind_name(name)))
+            offer = IN_PODS.get(name)
+            engine = {"engine": {"className": self.stage.pods.class_name(offer)}} if offer else {}
+            self.stage.create(standalone(self.object_name(name), clusterName=self.kind_name(name), **engine))
 
     def do_delete(self, name: str) -> None:
         self.stage.delete(KIND_CLUSTERS, self.object_name(name))
@@ -104,23 +132,72 @@ class World:
         if self.stage.find(SECRETS, secret):
             self._ignore(lambda: self.stage.patch(SECRETS, secret, edited))
 
+    def do_stop(self, name: str) -> None:
+        if IN_PODS.get(name) == WITH_VOLUME:
+            self._patch(name, {"spec": {"engine": {"powerState": "Stopped"}}})
+
+    def do_run(self, name: str) -> None:
+        if IN_PODS.get(name) == WITH_VOLUME:
+            self._patch(name, {"spec": {"engine": {"powerState": "Running"}}})
+
+    # What administrators and Kubernetes do to engines in Pods.
+
+    def do_withdraw_class(self, name: str) -> None:
+        if name in IN_PODS:
+            self.stage.pods.withdraw(IN_PODS[name])
+
+    def do_offer_class(self, name: str) -> None:
+        if name in IN_PODS:
+            self.stage.pods.offer(IN_PODS[name])
+
+    def do_no_room(self, name: str) -> None:
+        self.stage.pods.kubelet.trouble = unscheduled("0/1 nodes are available: 1 Insufficient memory.")
+
+    def do_room(self, name: str) -> None:
+        self.stage.pods.kubelet.trouble = None
+
+    def do_restart_pod(self, name: str) -> None:
+        if pod := self.pod(name):
+            self.stage.pods.kubelet.restart(pod["metadata"]["name"])
+
+    def do_evict_pod(self, name: str) -> None:
+        if pod := self.pod(name):
+            self._lose_data(name)
+            self.stage.pods.kubelet.evict(self.stage.api, pod["metadata"]["name"])
+
+    def do_delete_pod(self, name: str) -> None:
+        if pod := self.pod(name):
+            self._lose_data(name)
+            self.stage.api.delete(PODS, self.stage.pods.namespace, pod["metadata"]["name"])
+            uid = pod["metadata"]["uid"]
+            eventually(lambda: (found := self.pod(name)) is None or found["metadata"]["uid"] != uid)
+
+    def do_delete_service(self, name: str) -> None:
+        if pod := self.pod(name):
+            self.stage.api.delete(SERVICES, self.stage.pods.namespace, pod["metadata"]["name"])
+
+    def _lose_data(self, name: str) -> None:
+        if IN_PODS[name] != WITH_VOLUME:
+            self._disturbed.add(self.kind_name(name))
+
     # What others do.
 
     def do_remove_cluster(self, name: str) -> None:
         standing = self.standing(name)
-        if standing and self.kind_name(name) not in self._strangers:
+        # Nobody else reaches an engine in a Pod.
+        if standing and self.kind_name(name) not in self._strangers and name not in IN_PODS:
             self._disturbed.add(self.kind_name(name))
             self.stage.process.home.remove(standing)
 
     def do_stop_node(self, name: str) -> None:
         standing = self.standing(name)
-        if standing and standing.is_initialized:
+        if standing and standing.is_initialized and name not in IN_PODS:
             self._ignore(lambda: self.stage.stop_node(f"{self.kind_name(name)}-control-plane"))
 
     def do_stranger_comes(self, name: str) -> None:
         kind_name = self.kind_name(name)
         node = Node(f"{kind_name}-control-plane", CONTROL_PLANE, "kindest/node:v1.36.1")
-        if self.standing(name) is None:
+        if self.standing(name) is None and name not in IN_PODS:
             made = self.stage.process.home.claim(kind_name, [node], instant=True)
             if made:
                 self._disturbed.add(kind_name)
@@ -179,21 +256,21 @@ class World:
             standing = self.stage.process.home.find(name)
             assert standing, f"the stranger's cluster {name} is gone"
             assert standing.uid == uid, f"the stranger's cluster {name} was replaced"
-        for name, (uid, owner) in self._whole.items():
-            standing = self.stage.process.home.find(name)
-            if not self._was_given_up(name, owner):
-                assert standing, f"kind cluster {name} is gone, and nobody asked for that"
-                assert standing.uid == uid, f"kind cluster {name} was replaced, and nobody asked for that"
+        for kind_name, whole in self._whole.items():
+            standing = self._home(whole.name, whole.owner).find(kind_name)
+            if not self._was_given_up(kind_name, whole.owner):
+                assert standing, f"kind cluster {kind_name} is gone, and nobody asked for that"
+                assert standing.uid == whole.uid, f"kind cluster {kind_name} was replaced, and nobody asked for that"
         assert self.stage.proxy.objections == []
 
     def _remember_whole_ones(self) -> None:
         """Record which kind clusters were ready for which object, until one of the two is deleted."""
-        self._whole = {name: seen for name, seen in self._whole.items() if not self._was_given_up(name, seen[1])}
+        self._whole = {name: seen for name, seen in self._whole.items() if not self._was_given_up(name, seen.owner)}
         for name in OBJECTS:
             standing, seen = self.standing(name), self.find(name)
             if standing and seen and self._is_whole(standing, seen):
                 self._disturbed.discard(standing.name)
-                self._whole[standing.name] = standing.uid, seen["metadata"]["uid"]
+                self._whole[standing.name] = Whole(name, standing.uid, seen["metadata"]["uid"])
 
     def _is_whole(self, standing: Cluster, seen: Object) -> bool:
         """Whether the provider knows that this kind cluster is complete; status may describe an earlier one."""
@@ -226,6 +303,9 @@ class World:
         self.stage.proxy.begin()
         for name in OBJECTS:
             self.do_unpause(name)
+            self.do_run(name)
+            self.do_offer_class(name)
+            self.do_room(name)
         with restarting(self.stage):
             for name in OBJECTS:
                 eventually(lambda name=name: self._is_settled(name), PATIENCE_SECONDS)
@@ -278,7 +358,7 @@ class World:
             self.do_delete(name)
         for name in OBJECTS:
             self.stage.await_gone(self.object_name(name), seconds=PATIENCE_SECONDS)
-        assert self.stage.process.home.names() == sorted(self._strangers)
+        assert sorted(self.stage.clusters()) == sorted(self._strangers)
         for name in OBJECTS:
             self.do_stranger_leaves(name)
         self.stage.check_residue()
@@ -298,7 +378,7 @@ class World:
 
 def draw(chance: random.Random, steps: Sequence[str], length: int) -> list[Step]:
     """Return a random sequence that begins with objects; any step may follow."""
-    drawn = [("apply", "a"), ("apply", "b")]
+    drawn = [("apply", "a"), ("apply", "b"), ("apply", "pod"), ("apply", "kept")]
     weights = [4 if step in ("apply", "await_rest", "kill") else 1 for step in steps]
     drawn += [(chance.choices(steps, weights)[0], chance.choice(list(OBJECTS))) for _ in range(length)]
     return drawn

@@ -41,7 +41,7 @@ class Call:
 
     @property
     def is_watch(self) -> bool:
-        return self.query.get("watch") == "true"
+        return self.query.get("watch") in ("true", "1")
 
     @property
     def body(self) -> Any:

@@ -13,8 +13,10 @@ import jsonpatch
 from capk.api.names import CLAIM_ANNOTATION, KIND_CLUSTERS, SECRET_CLUSTER_LABEL, SECRETS
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
-from capkdev.fakekind.listing import HOME_VARIABLE
+from capkdev.fakekind.listing import HOME_VARIABLE, HOSTS
 from capkdev.managementcluster.cluster import LocalManagementCluster
+from test.chaos.enginecalls import CallGate
+from test.chaos.enginepods import PLAIN, Engines, engines_in_pods
 from test.chaos.killable_provider import KillableProvider
 from test.chaos.proxy import Call, Proxy
 from test.integration.api import CLUSTERS, Api, Object, connected, eventually
@@ -25,6 +27,7 @@ PATIENCE_SECONDS = float(os.environ.get("CAPK_CHAOS_PATIENCE", "120"))
 """Time that a very busy machine has to settle after a fault."""
 
 FAILURE_LOGS = "failed"
+CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,19 @@ class Stage(Place):
     proxy: Proxy
     owned: bool = False
     """Whether each KINDCluster has a Cluster and a KINDControlPlane."""
+    engines: Engines | None = None
+    """Engines in Pods, on which `create_cluster` then creates all kind clusters."""
+
+    @property
+    def pods(self) -> Engines:
+        """The engines in Pods of a stage that has them."""
+        assert self.engines
+        return self.engines
 
     def create_cluster(self, name: str, **spec: Any) -> None:
         """Create all objects of one workload cluster."""
+        if self.engines:
+            spec = {"engine": {"className": self.engines.class_name(PLAIN)}, **spec}
         if self.owned:
             self.create(owner(name), control_plane(name), kindcluster(name, **spec))
         else:
@@ -85,15 +98,26 @@ class Stage(Place):
 
     def check_residue(self, *names: str) -> None:
         """Assert that only these kind clusters and their parts are left."""
-        assert self.process.home.names() == sorted(names)
+        assert sorted(self.clusters()) == sorted(names)
         left = [secret["metadata"]["name"] for secret in self.secrets()]
         assert len(left) == len(names) * (2 if self.owned else 1), left
         eventually(lambda: not self.children(), 30)
         # An inventory of the engine has files for a moment.
-        eventually(lambda: not [file for part in self.parts() for file in files_below(part)], 30)
+        eventually(lambda: not self.private_files(), 30)
         assert files_below(self.process.temporary) == []
         assert len(self.parts()) <= 1, "killed providers have left their private directories"
         assert self.proxy.objections == []
+        if self.engines and not names:
+            assert self.engines.left() == []
+
+    def clusters(self) -> list[str]:
+        """Return the names of the kind clusters on all engines."""
+        return self.process.home.names() + (self.engines.clusters() if self.engines else [])
+
+    def private_files(self) -> list[Path]:
+        """Return the files of the provider, without its certificate for engines in Pods."""
+        kept = CERTIFICATE_FILES if self.engines else ()
+        return [file for part in self.parts() for file in files_below(part) if file.name not in kept]
 
     def parts(self) -> list[Path]:
         """Return the private directories of all providers, also killed ones, without the logs of failed creations."""
@@ -127,8 +151,8 @@ class ReadyWitness:
     At that moment the kind cluster has to be complete, the Secret and the endpoint have to be stored.
     """
 
-    def __init__(self, api: Api, namespace: str, home: Home) -> None:
-        self._api, self._namespace, self._home = api, namespace, home
+    def __init__(self, api: Api, namespace: str, home: Home, engines: Engines | None = None) -> None:
+        self._api, self._namespace, self._home, self._engines = api, namespace, home, engines
         self.seen = 0
 
     def __call__(self, call: Call) -> None:
@@ -147,7 +171,9 @@ class ReadyWitness:
             return
         self.seen += 1
         name = seen["metadata"]["annotations"][CLAIM_ANNOTATION]
-        standing = self._home.find(name)
+        is_in_pod = "engine" in seen["spec"]
+        home = self._engines.home(seen["metadata"]["uid"]) if self._engines and is_in_pod else self._home
+        standing = home.find(name)
         assert standing is not None, "called ready, and there is no kind cluster"
         assert standing.is_initialized, "called ready, and the kind cluster is half made"
         assert seen["spec"].get("controlPlaneEndpoint"), "called ready without an endpoint"
@@ -165,6 +191,7 @@ def staged(
     directory: Path,
     *flags: str,
     owned: bool = False,
+    pods: bool = False,
     create_seconds: float = 0.2,
     instant: bool = True,
     environment: Mapping[str, str] = MappingProxyType({}),
@@ -175,16 +202,23 @@ def staged(
         connected(management) as api,
         connected(management) as witness_api,
         Proxy(management, directory / "proxy") as proxy,
+        contextlib.ExitStack() as stack,
     ):
         namespace, kind = api.new_namespace(), SwitchableKind(directory / "bin")
         mode = {SECONDS_VARIABLE: str(create_seconds), **({MODE_VARIABLE: "instant"} if instant else {})}
-        waits = ("--wait-for-nodes", "0") if instant else ()
-        kubeconfig = ("--kubeconfig", str(proxy.kubeconfig))
-        arguments = ["--namespace", namespace, *PERIODS, *kind.flags, *kubeconfig, *waits, *flags]
-        process = KillableProvider(management, directory, arguments, {**mode, **environment})
-        proxy.witness = ReadyWitness(witness_api, namespace, process.home)
+        arguments = [*PERIODS, *kind.flags, "--kubeconfig", str(proxy.kubeconfig)]
+        arguments += ["--wait-for-nodes", "0"] if instant else []
+        engines = None
+        if pods:
+            data, calls = directory / "kind" / HOSTS, CallGate(directory / "gate", kind)
+            engines = stack.enter_context(engines_in_pods(management, api, namespace, data, calls))
+            arguments += ["--engine-namespace", engines.namespace, *calls.flags]
+        else:
+            arguments += ["--namespace", namespace]
+        process = KillableProvider(management, directory, [*arguments, *flags], {**mode, **environment})
+        proxy.witness = ReadyWitness(witness_api, namespace, process.home, engines)
         try:
-            yield Stage(management, api, namespace, process, kind, proxy, owned)
+            yield Stage(management, api, namespace, process, kind, proxy, owned, engines)
         except BaseException:
             print(f"\n--- {process.log}\n" + "\n".join(process.log_text().splitlines()[-80:]))
             raise

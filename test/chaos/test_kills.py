@@ -2,39 +2,62 @@
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from capk.api.names import KIND_CLUSTERS
 from test.chaos.counters import Counters
-from test.chaos.kills import MOMENTS, KillAtWrite, Moment, kill_at_random, live, restarting
+from test.chaos.kills import MOMENTS, KillAtCall, KillAtWrite, Moment, kill_at_random, live, restarting
 from test.chaos.scenario import Stage
 
 RANDOM_KILLS = int(os.environ.get("CAPK_CHAOS_KILLS", "60"))
 ALL_MOMENTS = "CAPK_CHAOS_KILLS" in os.environ
-"""Lives with a Cluster take ten times as long, so by default each of their writes has one moment."""
+"""Lives with a Cluster or a Pod take much longer, so by default each of their writes has one moment."""
 
 pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.mark.rule("C21", "C23", "K37")
-@pytest.mark.parametrize("owned", [False, True], ids=["standalone", "owned"])
+@pytest.mark.parametrize("kind", [{}, {"owned": True}, {"pods": True}], ids=["standalone", "owned", "in-a-pod"])
 def test_life_is_the_same_with_a_kill_at_any_write(
-    stage: Callable[..., Stage], owned: bool, counters: Counters
+    stage: Callable[..., Stage], kind: dict[str, bool], counters: Counters
 ) -> None:
-    stage = stage(owned=owned)
+    stage = stage(**kind)
     stage.process.start()
     undisturbed = live(stage, "peace")
     assert undisturbed.creations == 1
     number, done = 0, True
     while done:
         number, done = number + 1, False
-        moments = MOMENTS if ALL_MOMENTS or not owned else [MOMENTS[number % len(MOMENTS)]]
-        for moment in moments:
+        for moment in MOMENTS if not kind else moments_of(number):
             done |= _killed_once(stage, number, moment, undisturbed.outcome)
     assert number > 8, "a life without writes"
     counters.add("kills at a write", stage.process.kills)
+
+
+@pytest.mark.rule("C21", "C23", "K37")
+def test_life_in_a_pod_is_the_same_with_a_kill_at_any_call_of_its_engine(
+    stage: Callable[..., Stage], counters: Counters
+) -> None:
+    stage = stage(pods=True)
+    stage.process.start()
+    undisturbed = live(stage, "peace")
+    number, done = 0, True
+    while done:
+        number, done = number + 1, False
+        for moment in moments_of(number):
+            with KillAtCall(stage, number, moment) as trouble:
+                life = live(stage, f"c{number}-{moment.replace(' ', '-')}")
+            assert life.outcome == undisturbed.outcome, f"killed {moment} call {number}"
+            done |= trouble.done
+    assert number > 4, "a life without calls"
+    counters.add("kills at a call of an engine in a Pod", stage.process.kills)
+
+
+def moments_of(number: int) -> Sequence[Moment]:
+    """Return the moments of a write or call at which a provider is killed whose lives take long."""
+    return MOMENTS if ALL_MOMENTS else [MOMENTS[number % len(MOMENTS)]]
 
 
 def _killed_once(stage: Stage, number: int, moment: Moment, wanted: object) -> bool:

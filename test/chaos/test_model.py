@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from capk.api.names import KIND_CLUSTERS, SECRETS
+from capk.api.names import SECRETS
 from test.chaos.counters import Counters
 from test.chaos.model import Step, World, draw
 from test.chaos.scenario import Stage
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(3600)
 def test_random_lives_keep_every_guarantee(
     stage: Callable[..., Stage], chance: random.Random, seed: int, counters: Counters
 ) -> None:
-    stage = stage(create_seconds=0.3)
+    stage = stage(pods=True, create_seconds=0.3)
     stage.process.start()
     number = itertools.count(1)
 
@@ -72,9 +72,7 @@ def _abandon(stage: Stage) -> None:
     stage.proxy.begin()
     stage.proxy.objections.clear()
     stage.process.kill()
-    for seen in stage.api.list(KIND_CLUSTERS, stage.namespace):
-        stage.patch(KIND_CLUSTERS, seen["metadata"]["name"], {"metadata": {"finalizers": None}})
-        stage.delete(KIND_CLUSTERS, seen["metadata"]["name"])
+    stage.pods.clear()
     for secret in stage.secrets():
         stage.delete(SECRETS, secret["metadata"]["name"])
     stage.process.remove_clusters()

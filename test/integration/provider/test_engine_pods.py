@@ -3,33 +3,33 @@
 The provider has the rights and the flag of config/pods: it has no engine of its own.
 """
 
-import contextlib
-import shutil
-import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from capk.api.names import (
     BLOCK_MOVE_ANNOTATION,
     KIND_CLUSTERS,
-    KIND_ENGINE_CLASSES,
     NAMESPACES,
     PODS,
-    SECRETS,
     SERVICES,
-    VOLUME_CLAIMS,
     Resource,
 )
-from capk.errors import ApiError, NotFound
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE
 from capkdev.fakekind.listing import HOSTS
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from test.integration.api import Api, Object, connected, eventually, path
+from test.integration.api import Object, connected, eventually
 from test.integration.provider.conftest import NOTHING_ANSWERS
+from test.integration.provider.enginepods import (
+    ENGINES,
+    NODE,
+    Kubelet,
+    create_node,
+    engine_class,
+    objects_of_engines,
+    service_account,
+)
 from test.integration.provider.journeys import SHORT_PERIODS, Place, SwitchableKind, standalone
 from test.integration.provider_process import ProviderProcess
 from test.integration.service_account import (
@@ -47,68 +47,10 @@ from test.integration.service_account import (
     shipped,
 )
 
-ENGINES = "capkind-engines"
 OVERLAY = "pods"
-NODE = "node-1"
-ALL = (PODS, SERVICES, SECRETS, VOLUME_CLAIMS)
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 IN_POD = {"className": "pods"}
-
-
-class Kubelet(threading.Thread):
-    """Binds Pods to a node, and reports and ends them, as scheduler and kubelet do. trouble: the status to report."""
-
-    def __init__(self, management: LocalManagementCluster, engines: Path) -> None:
-        super().__init__(daemon=True)
-        self._management = management
-        self._engines = engines
-        self._stopped = threading.Event()
-        self.trouble: dict[str, Any] | None = None
-        self.restarts = 0
-
-    def run(self) -> None:
-        with connected(self._management) as api:
-            while not self._stopped.wait(0.1):
-                for pod in api.list(PODS, ENGINES):
-                    with contextlib.suppress(ApiError):
-                        self._look(api, pod)
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self.join()
-
-    def _look(self, api: Api, pod: Object) -> None:
-        name, status = pod["metadata"]["name"], pod.get("status") or {}
-        if pod["metadata"].get("deletionTimestamp"):
-            if "persistentVolumeClaim" not in pod["spec"]["volumes"][0]:
-                shutil.rmtree(self._engines / f"{name}.{ENGINES}.svc:2376", ignore_errors=True)
-            api.rest.request("DELETE", path(PODS, ENGINES, name), {"gracePeriodSeconds": 0})
-            return
-        if not pod["spec"].get("nodeName"):
-            binding = {
-                "apiVersion": "v1",
-                "kind": "Binding",
-                "metadata": {"name": name},
-                "target": {"kind": "Node", "name": NODE},
-            }
-            api.rest.request("POST", f"{path(PODS, ENGINES, name)}/binding", binding)
-            return
-        wanted = self.trouble or running(self.restarts)
-        if {key: status.get(key) for key in wanted} != wanted:
-            api.patch(PODS, ENGINES, name, {"status": wanted}, "status")
-
-
-def running(restarts: int) -> dict[str, Any]:
-    container = {
-        "name": "engine",
-        "containerID": f"containerd://{restarts}",
-        "restartCount": restarts,
-        "image": "docker:29-dind",
-        "imageID": "docker:29-dind",
-        "ready": True,
-    }
-    conditions = [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}]
-    return {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}
+ALLOWED = {"kind-engines": "pods"}
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +58,7 @@ def management(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalManage
     """A separate management cluster: the provider manages all of it, and its requests are recorded."""
     with audited(tmp_path_factory.mktemp("engines")) as started:
         with connected(started) as api:
-            api.create("", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+            create_node(api)
         yield started
 
 
@@ -131,8 +73,9 @@ def place(management: LocalManagementCluster, tmp_path_factory: pytest.TempPathF
         flags += [flag for flag in own_container()["args"] if "engine" in flag]
         process = ProviderProcess(management, directory, flags, {MODE_VARIABLE: "instant"})
         process.start()
-        api.patch(NAMESPACES, "", namespace, {"metadata": {"labels": {"kind-engines": "pods"}}})
-        api.create("", engine_class("pods"), engine_class("kept", storage={"claim": {"size": "1Gi"}}))
+        api.patch(NAMESPACES, "", namespace, {"metadata": {"labels": ALLOWED}})
+        api.create("", engine_class("pods", ALLOWED))
+        api.create("", engine_class("kept", ALLOWED, storage={"claim": {"size": "1Gi"}}))
         yield Place(management, api, namespace, process, kind)
         process.kill()
         print(process.log_text())
@@ -144,18 +87,6 @@ def kubelet(place: Place) -> Iterator[Kubelet]:
     thread.start()
     yield thread
     thread.stop()
-
-
-def engine_class(name: str, **pods: object) -> Object:
-    return {
-        "apiVersion": KIND_ENGINE_CLASSES.api_version,
-        "kind": "KINDEngineClass",
-        "metadata": {"name": name},
-        "spec": {
-            "pods": {"image": "docker:29-dind", **pods},
-            "namespaceSelector": {"matchLabels": {"kind-engines": "pods"}},
-        },
-    }
 
 
 def own_pod() -> Object:
@@ -171,14 +102,13 @@ def own_container() -> Object:
 
 def namespace_of_engines() -> list[Object]:
     """Return the shipped manifests, and the account that a controller manager would create."""
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": ENGINES}}
     found = shipped("Namespace", "Role", "RoleBinding", "NetworkPolicy", overlay="engine-namespace")
-    return sorted([*found, account], key=lambda one: one["kind"] != "Namespace")
+    return sorted([*found, service_account(ENGINES)], key=lambda one: one["kind"] != "Namespace")
 
 
 def left(place: Place) -> list[str]:
     """Return what is in the namespace of engines."""
-    return [f"{kind.kind} {one['metadata']['name']}" for kind in ALL for one in place.api.list(kind, ENGINES)]
+    return objects_of_engines(place.api)
 
 
 def engine_of(place: Place, name: str) -> Home:
@@ -211,7 +141,7 @@ def test_cluster_lives_in_a_pod_of_its_own(place: Place, kubelet: Kubelet) -> No
     assert seen["metadata"]["annotations"][BLOCK_MOVE_ANNOTATION] == "engine"
     assert len(left(place)) == 3
 
-    kubelet.restarts = 1
+    kubelet.restart(pod["metadata"]["name"])
     eventually(lambda: place.get(KIND_CLUSTERS, "first")["status"]["engine"]["restarts"] == 1)
     place.await_condition("first")
     eventually(lambda: {"EngineScheduled", "EngineRestarted"} <= place.events("first").keys())
@@ -268,12 +198,7 @@ def test_engine_with_a_volume_stops_and_starts(place: Place, kubelet: Kubelet) -
     place.await_condition("kept")
     place.delete(KIND_CLUSTERS, "kept")
     place.await_gone("kept")
-    for claim in place.api.list(VOLUME_CLAIMS, ENGINES):
-        # A controller does that as soon as no Pod uses the claim.
-        assert claim["metadata"]["deletionTimestamp"]
-        with contextlib.suppress(NotFound):
-            place.api.patch(VOLUME_CLAIMS, ENGINES, claim["metadata"]["name"], {"metadata": {"finalizers": None}})
-    assert left(place) == []
+    eventually(lambda: left(place) == [])
 
 
 def test_killed_provider_leaves_nothing_behind(place: Place, kubelet: Kubelet) -> None:
