@@ -1,6 +1,7 @@
 """Engines in Pods for one stage: a namespace, classes and a pretended kubelet of its own."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from test.integration.provider.enginepods import (
 PLAIN, WITH_VOLUME = "plain", "volume"
 OFFERS: dict[str, dict[str, object]] = {PLAIN: {}, WITH_VOLUME: {"storage": {"claim": {"size": "1Gi"}}}}
 """The classes of a stage, and the fields of `spec.pods` in which they differ."""
+
+NEWS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class Engines:
     def pods_of(self, uid: str) -> int:
         """Return the number of Pods that a KINDCluster has had so far."""
         return len(self.kubelet.births[engine_name(uid)])
+
+    def has_just_lost(self, uid: str) -> bool:
+        """Return whether the data of an engine went with its Pod a moment ago, which its provider may not know yet."""
+        return time.monotonic() - self.kubelet.lost_at.get(engine_name(uid), float("-inf")) < NEWS_SECONDS
 
     def left(self) -> list[str]:
         """Return the objects of all engines."""

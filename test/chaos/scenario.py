@@ -171,9 +171,10 @@ class ReadyWitness:
             return
         self.seen += 1
         name = seen["metadata"]["annotations"][CLAIM_ANNOTATION]
-        is_in_pod = "engine" in seen["spec"]
-        home = self._engines.home(seen["metadata"]["uid"]) if self._engines and is_in_pod else self._home
-        standing = home.find(name)
+        uid, engines = seen["metadata"]["uid"], self._engines if "engine" in seen["spec"] else None
+        standing = (engines.home(uid) if engines else self._home).find(name)
+        if standing is None and engines and engines.has_just_lost(uid):
+            return
         assert standing is not None, "called ready, and there is no kind cluster"
         assert standing.is_initialized, "called ready, and the kind cluster is half made"
         assert seen["spec"].get("controlPlaneEndpoint"), "called ready without an endpoint"

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ class Kubelet(threading.Thread):
     """Binds Pods to a node, and reports and ends them, as scheduler and kubelet do; deletes claims that no Pod uses.
 
     engines: the directory with the data of all engines, by address. trouble: the status of Pods that have not started.
-    births: the uids of all Pods that it has seen, by name.
+    births: the uids of all Pods that it has seen, by name. lost_at: when the data of an engine went with its Pod.
     """
 
     def __init__(self, management: LocalManagementCluster, engines: Path, namespace: str = ENGINES) -> None:
@@ -33,6 +34,7 @@ class Kubelet(threading.Thread):
         self.namespace = namespace
         self.trouble: dict[str, Any] | None = None
         self.births: dict[str, set[str]] = defaultdict(set)
+        self.lost_at: dict[str, float] = {}
         self._restarts: Counter[str] = Counter()
         self._management = management
         self._stopped = threading.Event()
@@ -98,8 +100,10 @@ class Kubelet(threading.Thread):
         api.patch(PODS, self.namespace, metadata["name"], body, "status")
 
     def _lose(self, pod: Object) -> None:
-        if "persistentVolumeClaim" not in pod["spec"]["volumes"][0]:
-            shutil.rmtree(self.data(pod["metadata"]["name"]), ignore_errors=True)
+        name = pod["metadata"]["name"]
+        if "persistentVolumeClaim" not in pod["spec"]["volumes"][0] and self.data(name).exists():
+            self.lost_at[name] = time.monotonic()
+            shutil.rmtree(self.data(name), ignore_errors=True)
 
     def _release(self, api: Api, claim: Object) -> None:
         metadata = claim["metadata"]
