@@ -19,6 +19,7 @@ from capk.api.names import (
     PODS,
     SECRETS,
     SERVICES,
+    VOLUME_CLAIMS,
 )
 from capk.errors import ApiError
 from capk.plan.engineobjects import engine_name
@@ -358,6 +359,8 @@ class World:
             self.do_delete(name)
         for name in OBJECTS:
             self.stage.await_gone(self.object_name(name), seconds=PATIENCE_SECONDS)
+        # The data of a claim goes a moment after the last Pod that used it.
+        eventually(lambda: not self.stage.api.list(VOLUME_CLAIMS, self.stage.pods.namespace), 10)
         assert sorted(self.stage.clusters()) == sorted(self._strangers)
         for name in OBJECTS:
             self.do_stranger_leaves(name)
