@@ -34,7 +34,7 @@ def test_bench_compares_engines_in_pods_with_the_shared_one(monkeypatch):
         in_pods, shared = (_kinds(by_turn[where, phase]) for where in ("pods", "shared"))
         assert {"pods": 1, "services": 1}.items() <= in_pods.items()
         # One for each engine. The authority of all may come with the first one, or before.
-        assert in_pods["secrets"] - shared["secrets"] in (1, 1.5)
+        assert in_pods["secrets"] >= shared["secrets"] + 1
         assert shared["kindclusters"] > 0
         assert not {"pods", "services"} & shared.keys()
     assert [row["writes"] for row in rows if row["phase"] == "rest"] == ["none", "none"]
