@@ -15,13 +15,26 @@ from capk.plan.enginespec import POWER_STATE, check_engine_spec, engine_amounts,
 from capk.plan.observed import Observed
 
 
-def counts_to_create(observed: Observed, offer: PodEngines, *, has_data: bool) -> tuple[int, int]:
-    """Return the numbers of control planes and workers that a new engine has to have room for. Raises InvalidSpec.
+def nodes_to_create(observed: Observed, offer: PodEngines, *, has_data: bool) -> tuple[int, int]:
+    """Return the numbers of control planes and workers that a new engine has to have room for.
 
     Workers are those of the spec, and those that join: the KINDMachines that exist, or the replicas that the topology
     of the owner Cluster asks for. Those do not keep an engine with data from coming back: it could not even lose them
-    before.
+    before. Raises InvalidSpec if the class does not offer what they need, or what the spec asks for.
     """
+    control_planes, workers = _nodes_to_create(observed, offer, has_data=has_data)
+    check_engine_spec(
+        observed.object,
+        offer,
+        class_name=observed.engine_class,
+        control_planes=control_planes,
+        workers=workers,
+        cluster_network=observed.owner.cluster_network if observed.owner else None,
+    )
+    return control_planes, workers
+
+
+def _nodes_to_create(observed: Observed, offer: PodEngines, *, has_data: bool) -> tuple[int, int]:
     try:
         spec = with_control_planes(observed.object.spec, observed.wanted_control_planes)
     except InvalidSpec:
@@ -104,15 +117,7 @@ def _refused(observed: Observed, engine: PodEngine, offer: PodEngines) -> Iterat
     """Check the spec again: it, or the class, may have changed since the Pod was created."""
     has_data = engine.facts is not None and engine.facts.claim is not None
     try:
-        control_planes, workers = counts_to_create(observed, offer, has_data=has_data)
-        check_engine_spec(
-            observed.object,
-            offer,
-            class_name=observed.engine_class,
-            control_planes=control_planes,
-            workers=workers,
-            cluster_network=observed.owner.cluster_network if observed.owner else None,
-        )
+        nodes_to_create(observed, offer, has_data=has_data)
     except InvalidSpec as wrong:
         if wrong.path != POWER_STATE:
             # A stop that is not possible has a warning of its own, for any engine.

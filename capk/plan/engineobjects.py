@@ -15,9 +15,7 @@ from capk.api.podengines import PodEngines
 from capk.api.quantities import MEMORY, STORAGE, Amounts, text
 from capk.kindconfig.config import API_PORT
 from capk.plan.enginepods import ENGINE_CONTAINER
-from capk.plan.enginespec import DOCKER_PORT, check_engine_spec, engine_amounts, published_ports
-
-__all__ = ["check_engine_spec", "engine_claim", "engine_name", "engine_pod", "engine_secret", "engine_service"]
+from capk.plan.enginespec import DOCKER_PORT, engine_amounts, published_ports
 
 AUTHORITY, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"
 """Keys of the Secret."""

@@ -11,13 +11,12 @@ from capk.api import names
 from capk.api.names import Condition, Reason, Resource
 from capk.api.podengines import PodEngines
 from capk.errors import InvalidSpec
-from capk.plan.enginechanges import counts_to_create
+from capk.plan.enginechanges import nodes_to_create
 from capk.plan.engineclass import missing_class
 from capk.plan.engineobjects import (
     AUTHORITY,
     CERTIFICATE,
     KEY,
-    check_engine_spec,
     engine_claim,
     engine_pod,
     engine_secret,
@@ -97,16 +96,8 @@ def _prepare(observed: Observed, engine: PodEngine) -> Plan:
         failure = missing_class(observed.engine_class)
         return _report(observed, Condition.ENGINE_AVAILABLE, false(failure.reason, failure.message))
     try:
-        control_planes, workers = counts_to_create(observed, offer, has_data=facts.claim is not None)
-        check_engine_spec(
-            observed.object,
-            offer,
-            class_name=observed.engine_class,
-            control_planes=control_planes,
-            workers=workers,
-            cluster_network=observed.owner.cluster_network if observed.owner else None,
-        )
-        objects = _objects(observed, engine, offer, facts, (control_planes, workers))
+        nodes = nodes_to_create(observed, offer, has_data=facts.claim is not None)
+        objects = _objects(observed, engine, offer, facts, nodes)
     except InvalidSpec as wrong:
         # A kind cluster whose data is on a volume exists, and lacks only its engine.
         condition = Condition.CLUSTER_CREATED if facts.claim is None else Condition.ENGINE_AVAILABLE

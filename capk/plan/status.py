@@ -194,8 +194,8 @@ def _machine_summary(observed: MachineObserved, conditions: Sequence[Mapping[str
     summary, engine = _summary(conditions, _MACHINE_PARTS), find(conditions, Condition.ENGINE_AVAILABLE)
     infrastructure = observed.infrastructure
     is_gone = infrastructure is not None and infrastructure.pod_engine is not None and infrastructure.pod_engine.is_gone
-    is_engine = engine is not None and engine["status"] == "False" and summary.reason == engine["reason"]
-    is_unseen = is_engine and not is_gone
+    is_of_engine = engine is not None and engine["status"] == "False" and summary.reason == engine["reason"]
+    is_unseen = is_of_engine and not is_gone
     is_off = is_unseen or summary.reason == Reason.STOPPED
     return replace(summary, status="Unknown") if is_off and was_joined(observed) else summary
 

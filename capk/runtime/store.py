@@ -60,8 +60,8 @@ class Store:
     def linger(self, resource: Resource) -> None:
         """Keep objects of that kind until an event or a list shows that they are gone.
 
-        The API server reports that the time of a Pod is over some milliseconds before it reports the deletion. Until
-        then, the Pod can still be read.
+        A Pod without a finalizer stays until its kubelet has ended it. The API server reports that its time is over
+        some milliseconds before it reports the deletion. Until then, the Pod can still be read.
         """
         self._lingering.add(resource.kind)
 
@@ -202,9 +202,8 @@ class Store:
 
 
 def _has_left(metadata: Mapping[str, Any]) -> bool:
-    """Return whether nothing keeps an object that was deleted: no finalizer, and no kubelet that has to end a Pod."""
-    is_ending = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
-    return bool(metadata.get("deletionTimestamp")) and not is_ending
+    """Return whether an object was deleted, and no finalizer keeps it."""
+    return bool(metadata.get("deletionTimestamp")) and not metadata.get("finalizers")
 
 
 def _identify(resource: Resource, obj: Body) -> tuple[Key, str, int]:

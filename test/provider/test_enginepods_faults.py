@@ -136,6 +136,21 @@ async def test_default_class_that_changes_during_a_creation_changes_no_engine(tm
             assert world.left() == []
 
 
+@pytest.mark.parametrize("begun", [1, 2, 3])
+async def test_creation_whose_default_class_goes_continues_nowhere_else(tmp_path, begun):
+    world = PodWorld(tmp_path)
+    world.add_class(default=True)
+    async with world.killed():
+        world.add(spec={})
+        await world.until(lambda: len(world.left()) >= begun, every=0.001)
+    world.remove_class()
+    list_slowly(world)
+    async with world.running():
+        await asyncio.sleep(60)
+    assert world.engine.called("create") == []
+    assert len(world.left()) == begun
+
+
 @pytest.mark.parametrize("keeps_status", [True, False])
 async def test_class_of_another_kind_with_the_same_name_loses_no_kind_cluster(tmp_path, keeps_status):
     world = PodWorld(tmp_path)

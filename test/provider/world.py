@@ -600,12 +600,12 @@ class World:
         """Wait until an object is gone; return the seconds that it took."""
         return await self.until(lambda: self.get(name, resource=resource) is None)
 
-    async def until(self, said: Callable[[], bool], seconds: float = 600.0) -> float:
-        """Wait until a condition holds; return the seconds that it took, or fail."""
+    async def until(self, said: Callable[[], bool], seconds: float = 600.0, *, every: float = 0.1) -> float:
+        """Wait until a condition holds, looking so often; return the seconds that it took, or fail."""
         began = now()
         while not said():
             assert now() - began < seconds, f"not so within {seconds:.0f} s: {self._ready()}"
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(every)
         return now() - began
 
     def _ready(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ import pytest
 from capk.api.engineclasses import KINDEngineClass
 from capk.api.objects import KINDCluster
 from capk.errors import InvalidSpec
-from capk.plan.engineobjects import check_engine_spec
+from capk.plan.enginespec import check_engine_spec
 
 
 def check(spec: dict[str, Any], *, control_planes: int = 1, workers: int = 0, **pods: Any) -> None:

@@ -122,20 +122,11 @@ def test_answer_to_the_removal_of_the_last_finalizer_is_a_deletion() -> None:
     assert store.get(DEV) is None
 
 
-def test_pod_that_is_ending_is_there_until_its_kubelet_has_ended_it() -> None:
-    store = Store()
-    times = {"deletionTimestamp": "2030-01-01T00:00:00Z", "deletionGracePeriodSeconds": 10}
-    store.put(KIND_CLUSTERS, cluster(5))
-    assert store.put(KIND_CLUSTERS, cluster(6, metadata=times))
-    assert version_of(store) == "6"
-    assert store.apply_event(KIND_CLUSTERS, "DELETED", cluster(7, metadata=times))
-    assert store.get(DEV) is None
-
-
-def test_pod_whose_time_is_over_is_there_until_its_deletion_is_reported() -> None:
-    store, over = Store(), {"deletionTimestamp": "2030-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}
+@pytest.mark.parametrize("seconds_left", [10, 0])
+def test_pod_that_is_ending_is_there_until_its_deletion_is_reported(seconds_left: int) -> None:
+    store, times = Store(), {"deletionTimestamp": "2030-01-01T00:00:00Z", "deletionGracePeriodSeconds": seconds_left}
     store.linger(PODS)
-    pod = {**cluster(6, metadata=over), "kind": "Pod"}
+    pod = {**cluster(6, metadata=times), "kind": "Pod"}
     assert store.put(PODS, pod)
     assert store.get(DEV._replace(kind="Pod")) is not None
     assert store.apply_event(PODS, "DELETED", pod)
