@@ -397,4 +397,10 @@ SCRIPTS: Final[dict[str, Script]] = {
     "a node that comes to light after a crash and a deletion is removed": _script(
         (1, _ALONE), (8, {"do": "kill"}), (8.1, {"do": "delete", "name": "dev"}), speed=3.0, seed=3
     ),
+    "a stop that its user takes back while it begins ends with nodes that run": _script(
+        (1, _WORKER),
+        (100, {"do": "edit", "name": "dev", "patch": {"spec": {"engine": {"powerState": "Stopped"}}}}),
+        (100.18, {"do": "edit", "name": "dev", "patch": {"spec": {"engine": {"powerState": "Running"}}}}),
+        (400, _READY),
+    ),
 }

@@ -27,6 +27,9 @@ from test.simulation.workload import Workload
 
 _MEMORY: Final = Path("/dev/shm")
 
+UNDER_WAY_SECONDS: Final = 5.0
+"""How long a stop may go on after its reason has ended: listing, asking etcd, and the engine's grace period."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -102,6 +105,8 @@ class World:
         """When the provider last could not observe or write, according to the samples of the invariants."""
         self.core_since = 0.0 if options.core else float("inf")
         self.claimed_at: dict[str, float] = {}
+        self.resumed_at: dict[str, float] = {}
+        """When a KINDCluster that was to be stopped was last asked to run, by uid."""
         self.copies: set[str] = set()
         """Uids of objects that were applied with the annotations of another one."""
         self.names_of: dict[str, str] = {}
@@ -273,8 +278,13 @@ class World:
         if container.birth.maker == FOREIGN and container.birth.number not in self._adopted_births():
             self.violate(f"the provider stopped {container.name}, which was not made for an object of ours")
         asking = [obj for obj in self.api.all(names.KIND_CLUSTERS) if self.asks_for(obj, container.cluster)]
-        if self.is_calm_since(30) and not any(is_to_be_stopped(obj) for obj in asking):
+        is_asked = any(is_to_be_stopped(obj) or self._may_still_stop(obj) for obj in asking)
+        if self.is_calm_since(30) and not is_asked:
             self.violate(f"the provider stopped {container.name}, although no object asks for it")
+
+    def _may_still_stop(self, obj: Body) -> bool:
+        """Return whether a stop that began before the user's last edit may still be under way."""
+        return self.resumed_at.get(obj["metadata"]["uid"], float("-inf")) > now() - UNDER_WAY_SECONDS
 
     def is_lost(self, birth: Birth) -> bool:
         """Return whether a stranger or a user removed containers of a kind cluster."""
@@ -358,6 +368,8 @@ class World:
             self.retained.add(metadata["uid"])
         if names.DELETE_FOR_MOVE_ANNOTATION in annotations:
             self.forced.add(metadata["uid"])
+        if before and after and is_to_be_stopped(before) and not is_to_be_stopped(after):
+            self.resumed_at[metadata["uid"]] = now()
 
     # --- queries of the invariants
 
