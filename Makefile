@@ -83,8 +83,9 @@ test-e2e: venv tools ## Run the end-to-end tests with the real kind on a contain
 	CAPK_E2E=1 pytest -q -m "e2e and not long" test/contract test/e2e
 
 .PHONY: test-e2e-podman
-test-e2e-podman: venv tools ## Run creation, repair, workers and deletion of a kind cluster on podman
+test-e2e-podman: venv tools ## Run creation, repair, power state, workers and deletion of a kind cluster on podman
 	CAPK_E2E=1 KIND_EXPERIMENTAL_PROVIDER=podman pytest -q -m e2e test/e2e/test_standalone.py test/e2e/test_repair.py \
+	  test/e2e/test_power_state.py \
 	  test/e2e/test_workers_at_the_engine.py::test_worker_is_like_one_of_kind_and_goes_without_a_trace \
 	  test/e2e/test_workers.py::test_provider_that_is_killed_during_a_join_joins_the_worker_all_the_same
 

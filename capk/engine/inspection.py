@@ -40,6 +40,8 @@ PASSED_ON: Final = (
 Source: kind pkg/cluster/internal/providers/*/provision.go and common/proxy.go.
 """
 
+_STOPPING: Final = "stopping"
+"""podman's word for a container that has been asked to end."""
 _ROLE: Final = re.compile(r"[a-z][a-z-]{0,62}")
 _DESKTOP_LABEL: Final = f"desktop.docker.io/ports/{API_PORT}"
 """For kind, this label overrides the published port (GetAPIServerEndpoint of its providers)."""
@@ -84,7 +86,8 @@ _BRIEF_PORTS: Final = (
 )
 BRIEF: Final = (
     '[ {"Id": {{json .ID}}, "Name": {{json .Name}}, '
-    '"State": {"Running": {{json .State.Running}}, "StartedAt": {{json .State.StartedAt}} }, '
+    '"State": {"Running": {{json .State.Running}}, "Status": {{json .State.Status}}, '
+    '"StartedAt": {{json .State.StartedAt}} }, '
     f'"Config": {{"Image": {{{{json .Config.Image}}}}, "Labels": {{ {_BRIEF_LABELS}"": "" }} }}, '
     f'"Mounts": [ {_BRIEF_MOUNTS}{{"Destination": ""}} ], '
     f'"NetworkSettings": {{"Networks": {{ {_BRIEF_NETWORKS}"": null }}, "Ports": {{ {_BRIEF_PORTS}"": null }} }} }} ]'
@@ -187,8 +190,7 @@ def node(document: Document, network: str) -> Node | None:
     cluster = _text(labels.get(KIND_CLUSTER_LABEL), KIND_CLUSTER_LABEL, sys.maxsize)
     if not CLUSTER_NAME.fullmatch(cluster):
         return None
-    if not isinstance(running := state.get("Running"), bool):
-        raise Unreadable("State.Running is missing or not a boolean")
+    running = _runs(state)
     role = _text(labels.get(ROLE_LABEL), ROLE_LABEL, sys.maxsize)
     addresses = _node_addresses(document, network)
     return Node(
@@ -206,6 +208,16 @@ def node(document: Document, network: str) -> Node | None:
         machine=str(labels.get(MACHINE_CONTAINER_LABEL) or "")[:MAX_LABEL],
         forgets=role == _LOAD_BALANCER and _forgets(config),
     )
+
+
+def _runs(state: Document) -> bool:
+    """Return whether processes of a container run. For podman, one that it is stopping no longer runs, for up to 10 s.
+
+    Source: podman libpod/container_inspect.go, State.Running.
+    """
+    if not isinstance(running := state.get("Running"), bool):
+        raise Unreadable("State.Running is missing or not a boolean")
+    return running or state.get("Status") == _STOPPING
 
 
 def sibling(document: Document, network: str) -> Sibling:

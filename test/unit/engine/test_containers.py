@@ -266,6 +266,13 @@ class TestNodes:
         assert [node.container_id for node in await containers.nodes() or []] == [A, B, C]
         assert len(docker.calls) < 12
 
+    async def test_container_that_podman_is_stopping_still_runs(self, docker, containers):
+        """podman reports it as not running for as long as its processes take to end."""
+        ending = {"State": {"Running": False, "Status": "stopping", "StartedAt": "2025-01-01T00:00:00Z"}}
+        ended = {"State": {"Running": False, "Status": "exited", "StartedAt": "2025-01-01T00:00:00Z"}}
+        docker.has(inspected("a", id=A, **ending), inspected("b", id=B, **ended))
+        assert {node.name: node.running for node in await containers.nodes() or []} == {"a": True, "b": False}
+
     @pytest.mark.parametrize("filling", [",", "x"])
     async def test_container_that_is_too_much_hides_no_other(self, docker, containers, filling):
         """Its image chooses its labels."""
@@ -285,6 +292,8 @@ class TestNodes:
         assert brief.keys() == whole.keys()
         for container, document in whole.items():
             assert inspection.node(brief[container], "kind") == inspection.node(document, "kind")
+            assert brief[container]["State"].items() <= document["State"].items()
+            assert brief[container]["State"].keys() == {"Running", "Status", "StartedAt"}
             assert inspection.addresses_on(brief[container], "kind") == inspection.addresses_on(document, "kind")
             assert inspection.holds_address_for(brief[container]) == ""
             assert inspection.var_volume(brief[container]) == inspection.var_volume(document)
