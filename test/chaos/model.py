@@ -262,7 +262,7 @@ class World:
             if not self._was_given_up(kind_name, whole.owner):
                 assert standing, f"kind cluster {kind_name} is gone, and nobody asked for that"
                 assert standing.uid == whole.uid, f"kind cluster {kind_name} was replaced, and nobody asked for that"
-        assert self.stage.proxy.objections == []
+        assert self.stage.proxy.objections == [], self.stage.proxy.objections
 
     def _remember_whole_ones(self) -> None:
         """Record which kind clusters were ready for which object, until one of the two is deleted."""

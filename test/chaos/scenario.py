@@ -106,7 +106,7 @@ class Stage(Place):
         eventually(lambda: not self.private_files(), 30)
         assert files_below(self.process.temporary) == []
         assert len(self.parts()) <= 1, "killed providers have left their private directories"
-        assert self.proxy.objections == []
+        assert self.proxy.objections == [], self.proxy.objections
         if self.engines and not names:
             assert self.engines.left() == []
 
@@ -167,7 +167,9 @@ class ReadyWitness:
             # Computed from an older view: the API server refuses it.
             return
         conditions = {item["type"]: item["status"] for item in status.get("conditions") or ()}
-        if not status.get("ready") and conditions.get("Ready") != "True":
+        was_ready = (seen.get("status") or {}).get("ready")
+        # `ready` stays true for good, also where the provider reports that the cluster is not Ready any more.
+        if conditions.get("Ready") != "True" and (was_ready or not status.get("ready")):
             return
         self.seen += 1
         name = seen["metadata"]["annotations"][CLAIM_ANNOTATION]
