@@ -83,19 +83,18 @@ class Reconciler:
         """
         with logs.context(**{key.kind: f"{key.namespace}/{key.name}".lstrip("/")}):
             try:
-                seconds = await self._reconcile(key)
+                return await self._reconcile(key)
             except LostLease:
                 raise
             except Exception as error:
                 await self._troubles.failed(key, error)
                 raise
-            self._troubles.over(key)
-            return seconds
 
     async def _reconcile(self, key: Key) -> float | None:
         observed = await self._controllers[key.kind].observe(key)
         if observed is None:
             self._inventories.pop(key, None)
+            self._troubles.over(key)
         abandoned = await self._vanished.end_work(key, observed.object.uid if observed else None)
         return _soonest(abandoned, await self._round(key, observed) if observed else None)
 
@@ -159,6 +158,9 @@ class Reconciler:
                 self._vanished.forget(observed.object.uid)
             elif refusals_of_deletion_changed:
                 await self._update_status(key)
+        if plan.status is not None:
+            # A round without a status proves nothing: it may come between two whose status is refused.
+            self._troubles.over(key)
         return 0.0 if refusals_changed and plan.has_work else self._next(plan, record)
 
     async def _update_status(self, key: Key) -> None:

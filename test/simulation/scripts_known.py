@@ -403,4 +403,27 @@ SCRIPTS: Final[dict[str, Script]] = {
         (100.18, {"do": "edit", "name": "dev", "patch": {"spec": {"engine": {"powerState": "Running"}}}}),
         (400, _READY),
     ),
+    "a worker whose writes are all refused has an Event, although its kind cluster is asked in between": _script(
+        (2.82, {"do": "apply", "name": "prod", "spec": {}, "owned": True, "order": "KPC", "control_plane": True}),
+        (
+            183.67,
+            {
+                "do": "api",
+                "kind": "admission",
+                "status": 403,
+                "message": 'admission webhook "policy.example" denied the request: not on my watch',
+                "plural": "kindmachines",
+                "seconds": 700,
+            },
+        ),
+        (194.08, {"do": "machine", "name": "prod-w1", "standalone": False, "cluster": "prod"}),
+        (794.4, {"do": "wait"}),
+        seed=31001556,
+        reach=False,
+        creates=1,
+        workers=1,
+        sync_period_seconds=120.0,
+        inventory_period_seconds=5.0,
+        speed=0.5,
+    ),
 }
