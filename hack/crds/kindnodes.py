@@ -189,6 +189,12 @@ def node_labels() -> Schema:
                 region, kubernetes.io/hostname, arch and os. Set others, such as node-role.kubernetes.io/worker,
                 with kubectl label on the running cluster""",
             ),
+            # Their DaemonSets select it: kind pkg/build/nodeimage/const_cni.go, kubeadm's manifest of kube-proxy.
+            rule(
+                "!('kubernetes.io/os' in self) || self['kubernetes.io/os'] == 'linux'",
+                """kubernetes.io/os must be linux: kind's network plugin and kube-proxy run on no other node, so that
+                this one would never be Ready. Omit the label""",
+            ),
         ],
     )
 
