@@ -5,6 +5,7 @@ same. Sources: kubernetes/autoscaler, cluster-autoscaler/cloudprovider/clusterap
 clusterapi_controller.go, clusterapi_nodegroup.go and clusterapi_unstructured.go.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from test.packaging.packaged import ROOT
 from test.unit.plan.builders import kindmachine, observe_machine
 
 BOUNDS = {f"{CORE_GROUP}/cluster-api-autoscaler-node-group-{bound}-size" for bound in ("min", "max")}
-CAPACITY = {f"capacity.cluster-autoscaler.kubernetes.io/{what}" for what in ("cpu", "memory")}
+CAPACITY = {f"capacity.cluster-autoscaler.kubernetes.io/{what}" for what in ("cpu", "memory", "labels")}
 
 
 @pytest.mark.parametrize("name", ["dev-workers-x7k2p", "helper", "a.b", f"dev-{'long' * 20}"])
@@ -45,5 +46,32 @@ def test_deployment_names_its_cluster_and_template(deployment: dict[str, Any]) -
 
 @pytest.mark.rule("C56")
 def test_page_names_the_annotations_that_the_autoscaler_reads() -> None:
+    assert [name for name in sorted(BOUNDS | CAPACITY) if not annotations_of_page().get(name)] == []
+
+
+@pytest.mark.rule("C56")
+@pytest.mark.parametrize("deployment", deployments())
+def test_annotations_of_the_page_describe_the_labels_that_pods_select(deployment: dict[str, Any]) -> None:
+    """Without them a Pod that selects its operating system would never make the autoscaler add the first node."""
+    expected = labels_of_first_node(annotations_of_page())
+    assert expected["kubernetes.io/os"] == "linux"
+    assert expected["kubernetes.io/arch"] in ("amd64", "arm64")
+    assert deployment["spec"]["template"].get("metadata", {}).get("labels", {}).items() <= expected.items()
+
+
+def annotations_of_page() -> dict[str, str]:
+    """Return the annotations that the page about workers gives a MachineDeployment."""
     page = (ROOT / "docs" / "workers.md").read_text()
-    assert [name for name in sorted(BOUNDS | CAPACITY) if name not in page] == []
+    _, _, command = page.partition("kubectl annotate machinedeployment demo-workers")
+    words = command.partition("```")[0].replace("\\\n", " ").split()
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def labels_of_first_node(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels that the autoscaler expects of a node as long as the group has none.
+
+    A template without `status.nodeInfo` that it may read hides its defaults: both values are empty.
+    """
+    of_template = {"kubernetes.io/os": "", "kubernetes.io/arch": ""}
+    described = annotations["capacity.cluster-autoscaler.kubernetes.io/labels"].split(",")
+    return of_template | {name: value for name, _, value in (one.partition("=") for one in described)}

@@ -28,6 +28,7 @@ NAME = "elastic"
 WORKERS = f"{NAME}-workers"
 GROUP = "cluster.x-k8s.io/cluster-api-autoscaler-node-group"
 CAPACITY = {"cpu": "2", "memory": "4Gi", "pods": "110"}
+SELECTED = {"kubernetes.io/os": "linux", "node-role.kubernetes.io/worker": ""}
 PROMPT = (
     *("--scan-interval=1s", "--scale-down-delay-after-add=1s", "--scale-down-unneeded-time=5s"),
     *("--scale-down-delay-after-failure=1s", "--unremovable-node-recheck-timeout=2s", "--new-pod-scale-up-delay=0s"),
@@ -64,13 +65,16 @@ def autoscaler(tmp_path: Path) -> StartAutoscaler:
 
 
 def pod() -> Object:
-    """Return a Pod that fits on no control-plane node."""
+    """Return a Pod that fits on no control-plane node; many Pods select the operating system."""
     requests = {"cpu": "1", "memory": "1Gi"}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "hungry"},
-        "spec": {"containers": [{"name": "pause", "image": "pause", "resources": {"requests": requests}}]},
+        "spec": {
+            "nodeSelector": SELECTED,
+            "containers": [{"name": "pause", "image": "pause", "resources": {"requests": requests}}],
+        },
     }
 
 
@@ -83,6 +87,7 @@ def test_autoscaler_adds_a_worker_from_zero_and_removes_it(
     place.await_condition(NAME, "Available", resource=CLUSTERS, seconds=180)
     bounds = {f"{GROUP}-min-size": "0", f"{GROUP}-max-size": "2"}
     described = {f"capacity.cluster-autoscaler.kubernetes.io/{what}": CAPACITY[what] for what in ("cpu", "memory")}
+    described["capacity.cluster-autoscaler.kubernetes.io/labels"] = ",".join("=".join(one) for one in SELECTED.items())
     place.patch(DEPLOYMENTS, WORKERS, {"metadata": {"annotations": {**bounds, **described}}})
     secret = place.get(SECRETS, f"{NAME}-kubeconfig")
 
