@@ -12,6 +12,7 @@ import yaml
 from test.integration.clusterctl import ManagementCluster, empty, generate, initialise
 
 ROOT = Path(__file__).parents[2]
+BASES = ROOT / "config" / "crd" / "bases"
 FLAVORS = ["", "development", "ha", "pods", "ports", "registry", "standalone", "topology"]
 
 Generate = Callable[..., str]
@@ -61,6 +62,21 @@ def test_init_labels_the_kinds_that_a_move_looks_for(cluster: ManagementCluster)
         "KINDMachine",
         "KINDMachineTemplate",
     }
+
+
+@pytest.mark.parametrize("crd", sorted(BASES.glob("*.yaml")), ids=lambda path: path.stem.partition("_")[2])
+def test_kubectl_explains_the_kind_and_its_spec(cluster: ManagementCluster, crd: Path) -> None:
+    definition = yaml.load(crd.read_text(), yaml.CSafeLoader)["spec"]
+    (version,) = definition["versions"]
+    schema = version["schema"]["openAPIV3Schema"]
+    for path, described in ((), schema), (("spec",), schema["properties"]["spec"]):
+        name = ".".join([definition["names"]["plural"], *path])
+        printed = cluster.kubectl("explain", name, f"--api-version={definition['group']}/{version['name']}")
+        description = printed.partition("DESCRIPTION:")[2].partition("FIELDS:")[0]
+        assert description.split() == described["description"].split()
+        assert "<empty>" not in printed
+        for field in described.get("properties", {}).keys() - {"metadata"}:
+            assert f"  {field}\t<" in printed
 
 
 @pytest.mark.rule("C34")
