@@ -176,11 +176,29 @@ def test_replicas_of_the_topology_are_made_and_a_change_is_refused_until_it_is_t
     classy.delete(CLUSTERS, name)
 
 
+@pytest.mark.rule("C46")
+def test_deprecated_count_above_the_replicas_is_refused_until_they_agree(classy: Place) -> None:
+    """Fewer of the variable than replicas are completed, as where the variable is not set."""
+    name = "counted"
+    wanted = topology(name, classy.version)
+    wanted["spec"]["topology"]["variables"] = [{"name": "controlPlaneCount", "value": 3}]
+    wanted["spec"]["topology"]["controlPlane"] = {"replicas": 1}
+    classy.create(wanted)
+    said = classy.await_condition(name, reason="InvalidConfig", status="False")["message"]
+    assert "lists 3 control-plane nodes, but the KINDControlPlane's spec.replicas is 1" in said
+    assert classy.process.home.find(name) is None
+    classy.patch(CLUSTERS, name, {"spec": {"topology": {"controlPlane": {"replicas": 5}}}})
+    classy.await_condition(name, "Available", resource=CLUSTERS, seconds=120)
+    roles = [node["role"] for node in classy.get(KIND_CLUSTERS, name)["status"]["nodes"]]
+    assert roles.count("control-plane") == 5
+    classy.delete(CLUSTERS, name)
+
+
 @pytest.mark.rule("C55")
-def test_workers_of_the_topology_are_machines(classy: Place) -> None:
+def test_workers_of_the_topology_are_machines_beside_those_of_the_deprecated_count(classy: Place) -> None:
     name = "staffed"
     wanted = topology(name, classy.version)
-    wanted["spec"]["topology"]["variables"] = []
+    wanted["spec"]["topology"]["variables"] = [{"name": "workerCount", "value": 1}]
     workers = {"machineDeployments": [{"class": "worker", "name": "workers", "replicas": 1}]}
     wanted["spec"]["topology"]["workers"] = workers
     classy.create(wanted)
@@ -190,6 +208,7 @@ def test_workers_of_the_topology_are_machines(classy: Place) -> None:
     assert len(classy.api.list(KIND_CONFIGS, classy.namespace)) == 1
     nodes = classy.get(KIND_CLUSTERS, name)["status"]["nodes"]
     assert [node["machine"] for node in nodes if "machine" in node] == [machine["metadata"]["name"]]
+    assert sorted(node["role"] for node in nodes) == ["control-plane", "worker", "worker"]
     classy.delete(CLUSTERS, name)
     classy.await_gone(name, CLUSTERS, seconds=180)
     assert classy.api.list(KIND_MACHINES, classy.namespace) == classy.api.list(KIND_CONFIGS, classy.namespace) == []
