@@ -56,9 +56,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Record:
     """Returns what a release of kind asks of an engine for a control plane and a worker."""
 
     @cache
-    def recording(program: str, engine: str, network: str = "ipv4", version: str = LATEST) -> Recording:
+    def recording(
+        program: str, engine: str, network: str = "ipv4", version: str = LATEST, control_planes: int = 1
+    ) -> Recording:
         networking, environment = NETWORKS[network]
-        nodes = [{"role": "control-plane"}, {"role": "worker", "extraMounts": [dict(mount) for mount in MOUNTS]}]
+        worker = {"role": "worker", "extraMounts": [dict(mount) for mount in MOUNTS]}
+        nodes = [*({"role": "control-plane"} for _ in range(control_planes)), worker]
         wanted = config(nodes=nodes, networking=networking, kubeadmConfigPatches=[PATCH])
         command = KINDS[program]
         assert command, f"{program} is missing in bin/"
@@ -115,6 +118,27 @@ def test_worker_joins_with_the_configuration_and_the_calls_of_kind(
     assert [*JOIN_COMMAND, *template.flags] in calls, recording.printed
     assert ["cat", VERSION_FILE] in calls
     assert ["cp", "/dev/stdin", JOIN_FILE] in calls
+
+
+@every_release
+@every_network
+def test_worker_joins_several_control_planes_by_the_name_of_their_load_balancer(
+    recorded: Record, program: str, network: str
+) -> None:
+    """Each control plane may be the one that is read. A load balancer that gets another address keeps its name."""
+    recording = recorded(program, "docker", network, control_planes=3)
+    joining = Joining(("172.18.0.3", "fc00::3"), "kind://docker/dev/dev-worker", {}, (), ())
+    documents = yaml.safe_load_all(recording.configurations["dev-worker"])
+    theirs = next(document for document in documents if document["kind"] == "JoinConfiguration")
+    assert theirs["discovery"]["bootstrapToken"]["apiServerEndpoint"] == "dev-external-load-balancer:6443"
+    for number in ("", "2", "3"):
+        template = parse_join(recording.configurations[f"dev-control-plane{number}"])
+        ours = yaml.safe_load(join_configuration(template, joining, KIND_TOKEN))
+        assert with_sorted_arguments(ours) == with_sorted_arguments(theirs)
+    sibling = sibling_of(recording.runs()["dev-control-plane"])
+    container = Container("dev-worker", "dev", MACHINE, IMAGE, MOUNTS, "")
+    ours = run_arguments("docker", container, sibling, has_ipv6=network != "ipv4")
+    assert with_values(without_label(ours), sibling.environment) == sorted(recording.runs()["dev-worker"])
 
 
 def sibling_of(control_plane: list[str]) -> Sibling:

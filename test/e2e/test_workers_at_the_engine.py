@@ -23,6 +23,7 @@ from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, RemoveWorker
 from test.e2e.conftest import NewName
 from test.e2e.real_kind import RealKind
+from test.e2e.test_highly_available import actual, take_lowest_addresses
 from test.integration.api import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -191,6 +192,21 @@ def test_worker_joins_several_control_planes_by_their_load_balancer(
     kind.engine("start", f"{name}-control-plane")
     eventually(lambda: node not in cluster.names(), 120, 1)
     assert set(kind.containers(name)) >= {f"{name}-w2"}
+
+    # The load balancer comes back at another address.
+    balancer, squatters = f"{name}-external-load-balancer", list[str]()
+    former = actual(kind, {balancer: ""})
+    kind.engine("stop", "-t", "1", balancer)
+    try:
+        take_lowest_addresses(kind, squatters, f"{name}-squatter", former, "")
+        kind.engine("start", balancer)
+        assert actual(kind, {balancer: ""}) != former
+        eventually(lambda: cluster.is_ready(f"{name}-w2"), 120, 1)
+        cluster.add(f"{name}-w3")
+        eventually(lambda: cluster.is_ready(f"{name}-w3"), 60, 1)
+    finally:
+        for squatter in squatters:
+            kind.engine("rm", "--force", "--volumes", squatter)
     kind.delete(name)
     assert kind.containers(name) == {}
 
