@@ -44,7 +44,7 @@ def management_of_pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loc
 
 @pytest.fixture
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    """Sets up stages: `stage(*flags, owned=, pods=, create_seconds=, instant=, environment=)`."""
+    """Sets up stages: `stage(*flags, owned=, pods=, staffed=, create_seconds=, instant=, environment=)`."""
     with ExitStack() as stack:
 
         def set_up(*flags: str, **choices: Any) -> Stage:

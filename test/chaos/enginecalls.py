@@ -1,4 +1,4 @@
-"""Stops a chosen call of kind or docker for an engine in a Pod, so that its provider can be killed there."""
+"""Stops a chosen call of kind or docker, so that its provider can be killed there."""
 
 import itertools
 import stat
@@ -8,7 +8,7 @@ from test.integration.provider.journeys import SwitchableKind
 
 _SCRIPT = """#!/bin/sh
 place=${0%/*}
-case "$DOCKER_HOST" in tcp://*) ;; *) exec {command} "$@" ;; esac
+case {what} in {chosen}) ;; *) exec {command} "$@" ;; esac
 read -r life number moment 2>/dev/null <"$place/plan" || exec {command} "$@"
 n=1
 while ! mkdir "$place/$life/$n" 2>/dev/null; do n=$((n + 1)); done
@@ -23,17 +23,28 @@ exec sleep 60
 """A provider that is killed takes its commands along, so the last line of a call that was chosen never ends."""
 
 
-class CallGate:
-    """The commands of a stage, which number their calls for engines in Pods from 1 in each life."""
+OF_PODS = ('"$DOCKER_HOST"', "tcp://*")
+"""The calls for engines in Pods."""
+OF_NODES = ('"$*"', '"run "*|"exec "*|"logs "*|"rm "*')
+"""The calls with which a worker joins and leaves; those of its control plane are among them."""
 
-    def __init__(self, directory: Path, kind: SwitchableKind) -> None:
+
+class CallGate:
+    """The commands of a stage, which number some of their calls from 1 in each life.
+
+    counted: what decides which calls are counted, and its patterns, for the shell.
+    """
+
+    def __init__(self, directory: Path, kind: SwitchableKind, counted: tuple[str, str]) -> None:
         self._directory = directory
         self._lives = itertools.count(1)
         directory.mkdir()
         flags: list[str] = []
         for name, option, command in zip(("kind", "engine"), kind.flags[::2], kind.flags[1::2], strict=True):
             script = directory / name
-            script.write_text(_SCRIPT.replace("{command}", command))
+            what, chosen = counted
+            text = _SCRIPT.replace("{what}", what).replace("{chosen}", chosen)
+            script.write_text(text.replace("{command}", command))
             script.chmod(stat.S_IRWXU)
             flags += [option, str(script)]
         self.flags = tuple(flags)

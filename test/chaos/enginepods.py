@@ -10,7 +10,6 @@ from capk.api.names import KIND_CLUSTERS, KIND_ENGINE_CLASSES
 from capk.plan.engineobjects import engine_name
 from capkdev.fakekind.clusters import Home
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from test.chaos.enginecalls import CallGate
 from test.integration.api import Api, eventually
 from test.integration.provider.enginepods import (
     KINDS,
@@ -35,7 +34,6 @@ class Engines:
     api: Api
     users: str
     kubelet: Kubelet
-    calls: CallGate
 
     @property
     def namespace(self) -> str:
@@ -89,14 +87,12 @@ class Engines:
 
 
 @contextlib.contextmanager
-def engines_in_pods(
-    management: LocalManagementCluster, api: Api, users: str, data: Path, calls: CallGate
-) -> Iterator[Engines]:
+def engines_in_pods(management: LocalManagementCluster, api: Api, users: str, data: Path) -> Iterator[Engines]:
     """Yield the engines in Pods of a stage. data: the directory with the data of all of them."""
     namespace = api.new_namespace()
     create_node(api)
     api.apply(namespace, service_account(namespace))
-    engines = Engines(api, users, Kubelet(management, data, namespace), calls)
+    engines = Engines(api, users, Kubelet(management, data, namespace))
     for offer in OFFERS:
         engines.offer(offer)
     engines.kubelet.start()

@@ -48,7 +48,7 @@ class KillAtWrite:
 
 
 class KillAtCall:
-    """Kills the provider once, at its n-th call for an engine in a Pod; `done` is set afterwards."""
+    """Kills the provider once, at the n-th call that its stage counts; `done` is set afterwards."""
 
     def __init__(self, stage: Stage, number: int, moment: Moment) -> None:
         self._stage, self._number, self._moment = stage, number, moment
@@ -56,7 +56,8 @@ class KillAtCall:
         self.done = False
 
     def __enter__(self) -> Self:
-        reached = self._stage.pods.calls.begin(self._number, self._moment)
+        assert self._stage.calls, "a stage that counts no calls"
+        reached = self._stage.calls.begin(self._number, self._moment)
         self._thread = threading.Thread(target=self._look, args=[reached], daemon=True)
         self._thread.start()
         return self

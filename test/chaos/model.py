@@ -15,6 +15,8 @@ from capk.api.names import (
     CLAIM_MOUNT_FOLDER,
     IDENTITY_ANNOTATION,
     KIND_CLUSTERS,
+    KIND_MACHINES,
+    MACHINE_CONTAINER_LABEL,
     PAUSED_ANNOTATION,
     PODS,
     SECRETS,
@@ -28,7 +30,7 @@ from capkdev.fakekind.clusters import CONTROL_PLANE, Cluster, Home, Node
 from test.chaos.enginepods import PLAIN, WITH_VOLUME
 from test.chaos.kills import restarting
 from test.chaos.proxy import Call, Fault
-from test.chaos.scenario import PATIENCE_SECONDS, Stage
+from test.chaos.scenario import PATIENCE_SECONDS, Stage, worker, worker_name
 from test.integration.api import Object, condition, eventually
 from test.integration.provider.journeys import standalone
 from test.kubelet import unscheduled
@@ -81,6 +83,15 @@ class World:
 
     def find(self, name: str) -> Object | None:
         return self.stage.find(KIND_CLUSTERS, self.object_name(name))
+
+    def find_worker(self, name: str) -> Object | None:
+        """Return the KINDMachine of a kind cluster; rivals share it."""
+        return self.stage.find(KIND_MACHINES, worker_name(self.kind_name(name)))
+
+    def container_of_worker(self, name: str) -> Node | None:
+        """Return the container of that KINDMachine."""
+        nodes = standing.nodes if (standing := self.standing(name)) else []
+        return next((node for node in nodes if node.name == worker_name(self.kind_name(name))), None)
 
     def standing(self, name: str) -> Cluster | None:
         seen = self.find(name)
@@ -141,6 +152,13 @@ class World:
         if IN_PODS.get(name) == WITH_VOLUME:
             self._patch(name, {"spec": {"engine": {"powerState": "Running"}}})
 
+    def do_hire(self, name: str) -> None:
+        if self.find_worker(name) is None:
+            self.stage.create(worker(worker_name(self.kind_name(name)), self.object_name(name)))
+
+    def do_dismiss(self, name: str) -> None:
+        self.stage.delete(KIND_MACHINES, worker_name(self.kind_name(name)))
+
     # What administrators and Kubernetes do to engines in Pods.
 
     def do_withdraw_class(self, name: str) -> None:
@@ -194,6 +212,14 @@ class World:
         standing = self.standing(name)
         if standing and standing.is_initialized and name not in IN_PODS:
             self._ignore(lambda: self.stage.stop_node(f"{self.kind_name(name)}-control-plane"))
+
+    def do_remove_worker(self, name: str) -> None:
+        if name not in IN_PODS and self.container_of_worker(name):
+            self._ignore(lambda: self.stage.stop_node(worker_name(self.kind_name(name)), "rm --force"))
+
+    def do_stop_worker(self, name: str) -> None:
+        if name not in IN_PODS and self.container_of_worker(name):
+            self._ignore(lambda: self.stage.stop_node(worker_name(self.kind_name(name))))
 
     def do_stranger_comes(self, name: str) -> None:
         kind_name = self.kind_name(name)
@@ -310,6 +336,8 @@ class World:
         with restarting(self.stage):
             for name in OBJECTS:
                 eventually(lambda name=name: self._is_settled(name), PATIENCE_SECONDS)
+            for name in OBJECTS:
+                eventually(lambda name=name: self._is_worker_settled(name), PATIENCE_SECONDS)
             self._check_rivals()
             self._check_steady()
             self._clean_up()
@@ -339,6 +367,27 @@ class World:
             assert secret["metadata"]["ownerReferences"][0]["uid"] == seen["metadata"]["uid"]
         return True
 
+    def _is_worker_settled(self, name: str) -> bool:
+        seen, node = self.find_worker(name), self.container_of_worker(name)
+        if seen is None:
+            # Also one that went without its KINDCluster, or in the middle of its join.
+            assert node is None, f"the container {node} has no KINDMachine"
+            return True
+        assert "deletionTimestamp" not in seen["metadata"], seen.get("status")
+        ready = condition(seen, "Ready")
+        match ready.get("reason"):
+            case "Ready":
+                assert node, "ready without a container"
+                assert node.running
+                assert node.container_labels[MACHINE_CONTAINER_LABEL] == seen["metadata"]["uid"]
+            case "Missing":
+                assert node is None, f"missing, but there is {node}"
+            case reason:
+                cluster = self.find(seen["spec"]["clusterName"].removeprefix(f"{self._prefix}-"))
+                assert reason == "WaitingForInfrastructure", ready
+                assert condition(cluster, "Ready").get("status") != "True", ready
+        return True
+
     def _check_rivals(self) -> None:
         ready = [name for name in OBJECTS if condition(self.find(name), "Ready").get("status") == "True"]
         assert len({self.kind_name(name) for name in ready}) == len(ready), f"one kind cluster for several of {ready}"
@@ -357,8 +406,10 @@ class World:
     def _clean_up(self) -> None:
         for name in OBJECTS:
             self.do_delete(name)
+            self.do_dismiss(name)
         for name in OBJECTS:
             self.stage.await_gone(self.object_name(name), seconds=PATIENCE_SECONDS)
+            self.stage.await_gone(worker_name(self.kind_name(name)), KIND_MACHINES, PATIENCE_SECONDS)
         # The data of a claim goes a moment after the last Pod that used it.
         eventually(lambda: not self.stage.api.list(VOLUME_CLAIMS, self.stage.pods.namespace), 10)
         assert sorted(self.stage.clusters()) == sorted(self._strangers)
@@ -381,7 +432,7 @@ class World:
 
 def draw(chance: random.Random, steps: Sequence[str], length: int) -> list[Step]:
     """Return a random sequence that begins with objects; any step may follow."""
-    drawn = [("apply", "a"), ("apply", "b"), ("apply", "pod"), ("apply", "kept")]
+    drawn = [("apply", "a"), ("apply", "b"), ("apply", "pod"), ("apply", "kept"), ("hire", "a"), ("hire", "kept")]
     weights = [4 if step in ("apply", "await_rest", "kill") else 1 for step in steps]
     drawn += [(chance.choices(steps, weights)[0], chance.choice(list(OBJECTS))) for _ in range(length)]
     return drawn

@@ -10,12 +10,21 @@ from typing import Any
 
 import jsonpatch
 
-from capk.api.names import CLAIM_ANNOTATION, KIND_CLUSTERS, SECRET_CLUSTER_LABEL, SECRETS
+from capk.api.names import (
+    CLAIM_ANNOTATION,
+    JOINED_CONTAINER_ANNOTATION,
+    KIND_CLUSTERS,
+    KIND_MACHINES,
+    MACHINE_CONTAINER_LABEL,
+    MACHINE_ID_ANNOTATION,
+    SECRET_CLUSTER_LABEL,
+    SECRETS,
+)
 from capkdev.fakekind.clusters import Home
 from capkdev.fakekind.create import MODE_VARIABLE, SECONDS_VARIABLE
 from capkdev.fakekind.listing import HOME_VARIABLE, HOSTS
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from test.chaos.enginecalls import CallGate
+from test.chaos.enginecalls import OF_NODES, OF_PODS, CallGate
 from test.chaos.enginepods import PLAIN, Engines, engines_in_pods
 from test.chaos.killable_provider import KillableProvider
 from test.chaos.proxy import Call, Proxy
@@ -40,6 +49,10 @@ class Stage(Place):
     """Whether each KINDCluster has a Cluster and a KINDControlPlane."""
     engines: Engines | None = None
     """Engines in Pods, on which `create_cluster` then creates all kind clusters."""
+    calls: CallGate | None = None
+    """Stops calls for engines in Pods, or else those with which workers join and leave."""
+    staffed: bool = False
+    """Whether each kind cluster gets a worker that joins when it is ready, and leaves before it goes."""
 
     @property
     def pods(self) -> Engines:
@@ -55,9 +68,15 @@ class Stage(Place):
             self.create(owner(name), control_plane(name), kindcluster(name, **spec))
         else:
             self.create(standalone(name, **spec))
+        if self.staffed:
+            self.create(worker(worker_name(name), name))
 
     def end(self, name: str) -> None:
-        """Request the deletion of a workload cluster."""
+        """Request the deletion of a workload cluster, after that of its worker has ended."""
+        if self.staffed:
+            self.delete(KIND_MACHINES, worker_name(name))
+            self.await_gone(worker_name(name), KIND_MACHINES, PATIENCE_SECONDS)
+            assert worker_name(name) not in [node.name for node in self.kind_cluster(name).nodes]
         self.delete(CLUSTERS if self.owned else KIND_CLUSTERS, name)
 
     def await_end(self, name: str) -> None:
@@ -71,6 +90,9 @@ class Stage(Place):
         if self.owned:
             for kind in ("InfrastructureReady", "ControlPlaneInitialized"):
                 self.await_condition(name, kind, resource=CLUSTERS, seconds=PATIENCE_SECONDS)
+        if self.staffed:
+            self.await_condition(worker_name(name), resource=KIND_MACHINES, seconds=PATIENCE_SECONDS)
+            eventually(lambda: len(self.get(KIND_CLUSTERS, name)["status"]["nodes"]) == 2, PATIENCE_SECONDS)
 
     def outcome(self, name: str) -> Mapping[str, Any]:
         """Return the result of a life, without the parts that differ between lives."""
@@ -78,6 +100,7 @@ class Stage(Place):
         status = seen["status"]
         conditions = {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
         return {
+            "worker": self._outcome_of_worker(name) if self.staffed else {},
             "finalizers": sorted(seen["metadata"]["finalizers"]),
             "annotations": sorted(seen["metadata"]["annotations"]),
             "endpoint": sorted(seen["spec"]["controlPlaneEndpoint"]),
@@ -89,6 +112,20 @@ class Stage(Place):
             "secrets": sorted(
                 secret["metadata"]["name"].removeprefix(name) for secret in self.secrets(name) if self._is_whole(secret)
             ),
+        }
+
+    def _outcome_of_worker(self, name: str) -> Mapping[str, Any]:
+        seen = self.get(KIND_MACHINES, worker_name(name))
+        (node,) = (node for node in self.kind_cluster(name).nodes if node.name == worker_name(name))
+        annotations, status = seen["metadata"]["annotations"], seen["status"]
+        assert annotations[MACHINE_ID_ANNOTATION] == node.container_labels[MACHINE_CONTAINER_LABEL]
+        assert annotations[JOINED_CONTAINER_ANNOTATION] == self.kind_cluster(name).container_id(node)
+        assert seen["spec"]["providerID"].rpartition("/")[2] == node.name
+        return {
+            "finalizers": sorted(seen["metadata"]["finalizers"]),
+            "annotations": sorted(annotations),
+            "status": sorted(status),
+            "conditions": {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]},
         }
 
     def secrets(self, name: str = "") -> list[Object]:
@@ -140,6 +177,17 @@ class Stage(Place):
     @staticmethod
     def _is_whole(secret: Object) -> bool:
         return bool(secret.get("data")) and bool(secret["metadata"].get("ownerReferences"))
+
+
+def worker_name(cluster: str) -> str:
+    """Return the name of the worker of a kind cluster, which is also that of its container."""
+    return f"{cluster}-helper"
+
+
+def worker(name: str, cluster: str) -> Object:
+    """Return a KINDMachine that names its KINDCluster itself."""
+    head = {"apiVersion": KIND_MACHINES.api_version, "kind": KIND_MACHINES.kind}
+    return {**head, "metadata": {"name": name}, "spec": {"clusterName": cluster}}
 
 
 _READINESS = ("/status/conditions", "/status/ready")
@@ -195,6 +243,7 @@ def staged(
     *flags: str,
     owned: bool = False,
     pods: bool = False,
+    staffed: bool = False,
     create_seconds: float = 0.2,
     instant: bool = True,
     environment: Mapping[str, str] = MappingProxyType({}),
@@ -209,19 +258,21 @@ def staged(
     ):
         namespace, kind = api.new_namespace(), SwitchableKind(directory / "bin")
         mode = {SECONDS_VARIABLE: str(create_seconds), **({MODE_VARIABLE: "instant"} if instant else {})}
-        arguments = [*PERIODS, *kind.flags, "--kubeconfig", str(proxy.kubeconfig)]
+        arguments = [*PERIODS, "--kubeconfig", str(proxy.kubeconfig)]
         arguments += ["--wait-for-nodes", "0"] if instant else []
         engines = None
+        calls = CallGate(directory / "gate", kind, OF_PODS if pods else OF_NODES) if pods or staffed else None
+        arguments += calls.flags if calls else kind.flags
         if pods:
-            data, calls = directory / "kind" / HOSTS, CallGate(directory / "gate", kind)
-            engines = stack.enter_context(engines_in_pods(management, api, namespace, data, calls))
-            arguments += ["--engine-namespace", engines.namespace, *calls.flags]
+            data = directory / "kind" / HOSTS
+            engines = stack.enter_context(engines_in_pods(management, api, namespace, data))
+            arguments += ["--engine-namespace", engines.namespace]
         else:
             arguments += ["--namespace", namespace]
         process = KillableProvider(management, directory, [*arguments, *flags], {**mode, **environment})
         proxy.witness = ReadyWitness(witness_api, namespace, process.home, engines)
         try:
-            yield Stage(management, api, namespace, process, kind, proxy, owned, engines)
+            yield Stage(management, api, namespace, process, kind, proxy, owned, engines, calls, staffed)
         except BaseException:
             print(f"\n--- {process.log}\n" + "\n".join(process.log_text().splitlines()[-80:]))
             raise

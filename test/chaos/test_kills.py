@@ -19,7 +19,11 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.mark.rule("C21", "C23", "K37")
-@pytest.mark.parametrize("kind", [{}, {"owned": True}, {"pods": True}], ids=["standalone", "owned", "in-a-pod"])
+@pytest.mark.parametrize(
+    "kind",
+    [{}, {"owned": True}, {"pods": True}, {"staffed": True}],
+    ids=["standalone", "owned", "in-a-pod", "with-a-worker"],
+)
 def test_life_is_the_same_with_a_kill_at_any_write(
     stage: Callable[..., Stage], kind: dict[str, bool], counters: Counters
 ) -> None:
@@ -36,11 +40,12 @@ def test_life_is_the_same_with_a_kill_at_any_write(
     counters.add("kills at a write", stage.process.kills)
 
 
-@pytest.mark.rule("C21", "C23", "K37")
-def test_life_in_a_pod_is_the_same_with_a_kill_at_any_call_of_its_engine(
-    stage: Callable[..., Stage], counters: Counters
+@pytest.mark.rule("C21", "C23", "C53", "K37")
+@pytest.mark.parametrize("kind", [{"pods": True}, {"staffed": True}], ids=["in-a-pod", "with-a-worker"])
+def test_life_is_the_same_with_a_kill_at_any_call_of_its_engine(
+    stage: Callable[..., Stage], kind: dict[str, bool], counters: Counters
 ) -> None:
-    stage = stage(pods=True)
+    stage = stage(**kind)
     stage.process.start()
     undisturbed = live(stage, "peace")
     number, done = 0, True
@@ -52,7 +57,7 @@ def test_life_in_a_pod_is_the_same_with_a_kill_at_any_call_of_its_engine(
             assert life.outcome == undisturbed.outcome, f"killed {moment} call {number}"
             done |= trouble.done
     assert number > 4, "a life without calls"
-    counters.add("kills at a call of an engine in a Pod", stage.process.kills)
+    counters.add("kills at a call of an engine", stage.process.kills)
 
 
 def moments_of(number: int) -> Sequence[Moment]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from capk.api.names import SECRETS
+from capk.api.names import KIND_MACHINES, SECRETS
 from test.chaos.counters import Counters
 from test.chaos.model import Step, World, draw
 from test.chaos.scenario import Stage
@@ -72,6 +72,9 @@ def _abandon(stage: Stage) -> None:
     stage.proxy.begin()
     stage.proxy.objections.clear()
     stage.process.kill()
+    for one in stage.api.list(KIND_MACHINES, stage.namespace):
+        stage.patch(KIND_MACHINES, one["metadata"]["name"], {"metadata": {"finalizers": None}})
+        stage.delete(KIND_MACHINES, one["metadata"]["name"])
     stage.pods.clear()
     for secret in stage.secrets():
         stage.delete(SECRETS, secret["metadata"]["name"])
