@@ -7,13 +7,15 @@ import pytest
 
 from capk.api.names import CLAIM_ANNOTATION
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from test.chaos.kills import MOMENTS, KillAtWrite, live
+from test.chaos.kills import MOMENTS, KillAtCall, KillAtWrite, live
 from test.chaos.proxy import Call, Fault
 from test.chaos.scenario import Stage, staged
 from test.integration.provider.journeys import FINALIZERS
 from test.unit.recording_kube import asked_for
 
 WRITES = range(1, 11, 2)
+CALLS = (12, 15)
+"""Calls of the engine in the life of a worker: `kubeadm join`, and the removal of its container."""
 
 
 @pytest.fixture
@@ -52,3 +54,17 @@ def test_life_is_the_same_with_kills_all_along_it(stage: Stage) -> None:
         life = live(stage, f"killed{number}", KillAtWrite(stage, number, moment))
         assert life.outcome == undisturbed.outcome, f"killed {moment} write {number}"
     assert stage.process.kills > len(WRITES) / 2
+
+
+@pytest.mark.rule("C48", "C53", "K37")
+def test_worker_joins_and_leaves_though_the_provider_is_killed_meanwhile(
+    management: LocalManagementCluster, tmp_path: Path
+) -> None:
+    with staged(management, tmp_path / "stage", create_seconds=0, staffed=True) as stage:
+        stage.process.start()
+        undisturbed = live(stage, "peace")
+        for number in CALLS:
+            with KillAtCall(stage, number, "in flight") as trouble:
+                life = live(stage, f"killed{number}")
+            assert life.outcome == undisturbed.outcome, f"killed in call {number}"
+            assert trouble.done
