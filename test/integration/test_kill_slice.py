@@ -1,4 +1,4 @@
-"""Some of the kills of `make test-chaos`: one at every second of the first writes of a life, at changing moments."""
+"""Some of the kills of `make test-chaos`: at every second of the first writes of a life, and in that of a worker."""
 
 from collections.abc import Iterator
 from pathlib import Path
