@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from capk.manager.operations.workers import Joined, Workers
 from capk.plan.marks import Mark
 from capk.plan.plan import AddWorker, RemoveWorker
 from test.e2e.conftest import NewName
-from test.e2e.real_kind import RealKind
+from test.e2e.real_kind import RealKind, run
 from test.e2e.test_highly_available import actual, take_lowest_addresses
 from test.integration.api import eventually
 
@@ -87,6 +88,10 @@ class Place:
     def node(self, name: str) -> dict[str, Any]:
         return dict(json.loads(self.kubectl("get", "node", name, "--output=json")))
 
+    def addresses(self, name: str) -> list[str]:
+        """Return the internal addresses of a Node."""
+        return [one["address"] for one in self.node(name)["status"]["addresses"] if one["type"] == "InternalIP"]
+
     def names(self) -> list[str]:
         return [line.partition("/")[2] for line in self.kubectl("get", "nodes", "--output=name").split()]
 
@@ -123,7 +128,9 @@ def cluster(kind: RealKind, tmp_path: Path) -> Place:
     return Place(kind, tmp_path)
 
 
-def test_worker_is_like_one_of_kind_and_goes_without_a_trace(cluster: Place, kind: RealKind, new_name: NewName) -> None:
+def test_worker_is_like_one_of_kind_and_goes_without_a_trace(
+    cluster: Place, kind: RealKind, new_name: NewName, tmp_path: Path
+) -> None:
     name = new_name("join")
     cluster.create(
         name,
@@ -160,8 +167,21 @@ def test_worker_is_like_one_of_kind_and_goes_without_a_trace(cluster: Place, kin
     kind.engine("rm", "--force", "--volumes", first)
     cluster.add(first, second)
     eventually(lambda: cluster.is_ready(first) and cluster.is_ready(second), 60, 1)
-    kind.engine("restart", "-t", "1", second)
-    eventually(lambda: cluster.is_ready(second), 120, 1)
+    assert {first, second} < set(run([*kind.command, "get", "nodes", "--name", name]).split())
+    run([*kind.command, "export", "logs", "--name", name, str(tmp_path / "logs")])
+    assert (tmp_path / "logs" / first).is_dir()
+
+    # The engine starts them in another order: docker gives each the address of the other.
+    before = actual(kind, {first: "", second: ""})
+    kind.engine("stop", "-t", "1", first, second)
+    kind.engine("start", *sorted(before, key=lambda node: ip_address(before[node]), reverse=True))
+
+    def back() -> bool:
+        found = {one: cluster.addresses(one) for one in before if cluster.is_ready(one)}
+        assert found == {one: [address] for one, address in actual(kind, before).items()}, found
+        return True
+
+    eventually(back, 120, 1)
 
     with pytest.raises(InvalidSpec):
         cluster.add(f"{name}-w3", patches=("kind: JoinConfiguration\ncontrolPlane: {}",))
@@ -182,8 +202,7 @@ def test_worker_joins_several_control_planes_by_their_load_balancer(
     cluster.add(node)
     eventually(lambda: cluster.is_ready(node), 60, 1)
     assert "load-balancer:6443" in kind.engine("exec", node, "cat", "/etc/kubernetes/kubelet.conf")
-    addresses = [one["address"] for one in cluster.node(node)["status"]["addresses"] if one["type"] == "InternalIP"]
-    assert sorted(":" in address for address in addresses) == [False, True]
+    assert sorted(":" in address for address in cluster.addresses(node)) == [False, True]
 
     # The first control plane is not needed.
     kind.engine("stop", "-t", "1", f"{name}-control-plane")
