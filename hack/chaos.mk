@@ -11,8 +11,8 @@
 ##@ Break things on purpose
 
 .PHONY: test-chaos
-test-chaos: venv tools-test ## Inject faults: kills, failing requests, random lives (80 minutes); tests in TESTS
-	CAPK_CASES=thorough timeout 3600 pytest -q $(or $(TESTS),test/unit test/provider test/chaos)
+test-chaos: venv tools-test ## Inject faults: kills, failing requests, random lives (100 minutes); tests in TESTS
+	CAPK_CASES=thorough timeout 5400 pytest -q $(or $(TESTS),test/unit test/provider test/chaos)
 	python -m test.simulation --seconds $(or $(SECONDS_OF_LIVES),3600) --seed $${CAPK_CHAOS_SEED:-$$RANDOM}
 
 .PHONY: simulation
