@@ -143,11 +143,14 @@ def _obstacles_of_nodes(life: Life, obj: Body, birth: Birth) -> Iterator[str]:
 
 
 def can_rest(life: Life, birth: Birth) -> bool:
-    """Return whether a kind cluster certainly comes back after a stop.
+    """Return whether a kind cluster is certainly stopped where its user wants that, and comes back.
 
-    Several control planes may be at addresses that the provider does not know.
+    Several control planes may be at addresses that the provider does not know. One whose control plane was removed is
+    Missing, and its workers stay as they are.
     """
-    return life.world.options.lists and birth.is_up and birth.control_planes == 1
+    if not (life.world.options.lists and birth.is_up and birth.control_planes == 1):
+        return False
+    return any(one.birth is birth and one.role == CONTROL_PLANE for one in life.world.engine.of(birth.cluster))
 
 
 def still_running(life: Life, birth: Birth) -> list[str]:
