@@ -13,8 +13,14 @@ from capk.engine.remotekeys import BadKeys, ssh_files, tls_files
 from capk.engine.workdir import WorkDir
 
 _SSH: Final = "ssh"
-_NOT_INHERITED: Final = ("DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK")
-"""Variables of the provider's own engine, which must not count for another one."""
+_NOT_INHERITED: Final = (
+    *("DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK"),
+    *("DOCKER_AUTH_CONFIG", "DOCKER_CUSTOM_HEADERS"),
+)
+"""Variables of the provider's own engine, which must not count for another one. The last two hold logins.
+
+Source: docker/cli cli/config/configfile/file.go, cli/command/cli_options.go.
+"""
 _CONFIG: Final = """Host *
   BatchMode yes
   IdentitiesOnly yes

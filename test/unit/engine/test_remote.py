@@ -40,9 +40,12 @@ def test_logins_and_proxies_of_the_providers_own_docker_are_not_sent_to_another_
     remote: RemoteFiles, docker: DockerHost, data: dict[str, str], tmp_path: Path
 ) -> None:
     """docker sends the login for a registry with each pull, and the image is the user's choice."""
-    directory = Path(remote.write("lab", docker, data)["DOCKER_CONFIG"])
+    variables = remote.write("lab", docker, data)
+    directory = Path(variables["DOCKER_CONFIG"])
     assert directory.is_relative_to(tmp_path / "work")
     assert not (directory / "config.json").exists()
+    # A CI job has its logins in the first one; docker sends the second one with every request.
+    assert variables["DOCKER_AUTH_CONFIG"] == variables["DOCKER_CUSTOM_HEADERS"] == ""
 
 
 def test_only_the_provider_can_read_the_files(remote: RemoteFiles) -> None:
