@@ -33,6 +33,10 @@ MOST_REMEMBERED: Final = 4096
 """Dropped engines in Pods of which it is remembered when their nodes have started."""
 PODS_IN_PARALLEL: Final = 16
 """How many inventories of engines in Pods run in parallel: after a restart of the provider, all are due."""
+LATE_SECONDS: Final = 10.0
+"""Longest inventory of an engine that holds up no other one."""
+LATE_IN_PARALLEL: Final = 8
+"""The same as PODS_IN_PARALLEL, for engines that were ever late: its tenant can make an engine hang at any time."""
 INVENTORY_SECONDS: Final = 60.0
 """How long the engine watch waits for an inventory; a longer one continues, and the next round waits for it."""
 
@@ -156,6 +160,9 @@ class Engines:
         self._new: asyncio.Queue[Engine] = asyncio.Queue()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._pod_room = asyncio.Semaphore(PODS_IN_PARALLEL)
+        self._late_room = asyncio.Semaphore(LATE_IN_PARALLEL)
+        self._late: set[str] = set()
+        """Keys of the places of engines in Pods that have been late: they wait for each other only."""
         self._starts: dict[str, Starts] = {}
         """Of engines in Pods that were dropped, by key: the next Pod may have the same nodes on its volume."""
         self._inventories: weakref.WeakSet[Inventory] = weakref.WeakSet()
@@ -202,6 +209,7 @@ class Engines:
         """Drop the engines at all places but these and the shared one."""
         for key in self._engines.keys() - keys - {SHARED}:
             self.drop(key)
+        self._late &= set(keys)
 
     def restarted(self, key: str) -> None:
         """Take a new inventory of the engine at the place with that key, which may have lost or stopped anything."""
@@ -224,6 +232,15 @@ class Engines:
         with suppress(TimeoutError):
             async with asyncio.timeout(INVENTORY_SECONDS):
                 await engine.watch.refresh()
+
+    async def _look_in_turn(self, engine: Engine) -> None:
+        """Take an inventory of an engine in a Pod as soon as not too many others are being taken."""
+        key, clock = engine.place.key, asyncio.get_running_loop().time
+        async with self._late_room if key in self._late else self._pod_room:
+            began = clock()
+            await self.look(engine)
+        if clock() - began > LATE_SECONDS:
+            self._late.add(key)
 
     async def run(self) -> None:
         """Watch the engines until cancelled. If the watch on one of them fails, all end. Raises an ExceptionGroup."""
@@ -283,8 +300,7 @@ class Engines:
         while True:
             engine.asked.clear()
             with logs.context(engine=engine.place.key):
-                async with self._pod_room:
-                    await self.look(engine)
+                await self._look_in_turn(engine)
             latest = engine.inventory.latest
             fails = latest is None or latest.error is not None
             with suppress(TimeoutError):

@@ -25,6 +25,7 @@ from capk.api.names import (
 from capk.api.objects import KINDCluster
 from capk.engine.place import PODS as POOL
 from capk.errors import Forbidden
+from capk.manager import engines
 from capk.manager.enginekeys import AUTHORITY_SECRET
 from capk.manager.observe import Observer
 from test.provider.podworld import IN_POD, NAMESPACE, UID, PodWorld, pending, running
@@ -680,6 +681,25 @@ class TestHangingEngine:
             assert await world.until(lambda: world.reason() == "Ready") < 20
             del world.kube.objects[SECRETS.plural, "default", "dev-config"]
             assert await world.until(lambda: world.get(resource=SECRETS, name="dev-config") is not None) < 20
+
+    async def test_engines_that_are_known_to_hang_keep_no_other_one_waiting(self, world, monkeypatch):
+        """Also after they have answered again: a tenant may let an engine hang whenever it likes."""
+        monkeypatch.setattr(engines, "PODS_IN_PARALLEL", 2)
+        monkeypatch.setattr(engines, "LATE_IN_PARALLEL", 1)
+        uids = [f"{number:08x}-4e5f-4a6b-8c7d-000000000001" for number in range(1, 4)]
+        async with world.running():
+            for uid in uids:
+                world.add(f"hangs-{uid[:8]}", uid=uid)
+            for uid in uids:
+                await world.ready(f"hangs-{uid[:8]}")
+            for seconds in (3600.0, 0.02, 3600.0):
+                for uid in uids:
+                    world.inner(uid).list_seconds = seconds
+                    world.kubelet.restart(world.pod(uid)["metadata"]["uid"])
+                await asyncio.sleep(250)
+            world.kubelet.restart(world.pod(uids[0])["metadata"]["uid"])
+            world.add()
+            assert await world.until(lambda: world.reason() == "Ready") < 20
 
 
 class TestFirstInventory:
