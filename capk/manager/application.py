@@ -46,6 +46,7 @@ from capk.manager.placement import Placement
 from capk.manager.reconcile import Reconciler
 from capk.manager.records import Records
 from capk.manager.relations import Relations
+from capk.plan.claims import is_finished
 from capk.plan.enginepods import PodFacts
 from capk.plan.policy import Policy
 from capk.runtime.metrics import Metrics
@@ -125,7 +126,7 @@ class Application:
             self.store,
             lambda cluster: placement.key_of(cluster),
             lambda cluster: placement.class_of(cluster),
-            lambda uid: self._kept_class(uid) is not None,
+            self._has_begun,
         )
         placement = Placement(shared_place(settings), classes, pods, self.relations.claim, now)
         self.orphans = Orphans(self.store, client, pods, settings)
@@ -352,6 +353,11 @@ class Application:
             return engine_class
         place = self.records.kept_place(uid)
         return None if place is None or is_pod_place(place) else class_at(place)
+
+    def _has_begun(self, cluster: KINDCluster) -> bool:
+        """Return whether a kind cluster was begun for an object; its containers are searched only if it is finished."""
+        is_kept = self._kept_class(cluster.uid) is not None
+        return is_kept or (is_finished(cluster) and self.engines.lists_nodes_of(cluster))
 
     def _look_for_engines(self, key: Key) -> None:
         """Follow the engines in Pods as soon as a class offers them, or an object may have one."""

@@ -20,6 +20,7 @@ from capk.engine.place import PODS, SHARED, Place
 from capk.engine.workdir import WorkDir
 from capk.manager.enginewatch import EngineWatch, KindVersions
 from capk.manager.executor import Executor
+from capk.manager.facts import bears_mark
 from capk.manager.placement import Placement
 from capk.plan.policy import Policy
 from capk.runtime import logs
@@ -177,6 +178,12 @@ class Engines:
         """Return the engine of a KINDCluster's kind cluster; None if it cannot be used, see `Placement.failure`."""
         place = self._placement.of(cluster)
         return self.of(place) if place else None
+
+    def lists_nodes_of(self, cluster: KINDCluster) -> bool:
+        """Return whether the engine of a KINDCluster was last seen with containers that have its mark."""
+        engine = self._engines.get(self._placement.key_of(cluster))
+        latest = engine.inventory.latest if engine else None
+        return latest is not None and any(bears_mark(entry, cluster.uid) for entry in latest.clusters.values())
 
     def policy_of(self, cluster: KINDCluster | None) -> Policy:
         """Return the settings for decisions about a KINDCluster; None: without one."""

@@ -15,7 +15,7 @@ from capk.manager.claimindex import ClaimIndex
 from capk.manager.engineclasses import class_key, place_key
 from capk.manager.machines import Machines
 from capk.plan.claims import Claim, cluster_name, comes_first, holds_name, inheritance_rank, is_finished, precedes
-from capk.plan.engineclass import OWN_ENGINE
+from capk.plan.engineclass import OWN_ENGINE, is_refused
 from capk.plan.repair import needed_addresses
 from capk.runtime.store import Store
 
@@ -27,8 +27,8 @@ class Relations:
 
     core_version: the server's preferred version of Cluster API's objects; None if Cluster API is not installed.
     place_of: returns the key of the place of a KINDCluster's kind cluster. class_of: returns the KINDEngineClass of its
-    engine; see `capk.manager.placement` for both. has_begun: returns whether this process knows of a kind cluster that
-    was begun for the KINDCluster with that uid.
+    engine; see `capk.manager.placement` for both. has_begun: returns whether this process, or an engine, knows of a
+    kind cluster that was begun for a KINDCluster.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Relations:
         store: Store,
         place_of: Callable[[KINDCluster], str] = lambda cluster: SHARED,
         class_of: Callable[[KINDCluster], str] = lambda cluster: OWN_ENGINE,
-        has_begun: Callable[[str], bool] = lambda uid: False,
+        has_begun: Callable[[KINDCluster], bool] = lambda cluster: False,
     ) -> None:
         self.core_version: str | None = None
         self.machines = Machines(store)
@@ -99,7 +99,7 @@ class Relations:
                 self.claim(cluster.key),
                 other,
                 self.claim(other.key),
-                other_has_begun=self._has_begun(other.uid),
+                other_has_begun=self._has_begun(other),
                 cluster_api_installed=self.core_version is not None,
             )
             for other in self._kindclusters(neighbours)
@@ -207,10 +207,18 @@ class Relations:
         if resource is names.KIND_MACHINES:
             return self.machines.keys_for_event(KINDMachine(raw))
         rivals = self._competitors(current.key)
-        related = {current.key} | self.siblings(current.key)
+        related = {current.key} | self.siblings(current.key) | self._heirs(KINDCluster(raw))
         workers = {key for cluster in self._kindclusters(related, current) for key in self.workers(cluster)}
         chosen = class_key(place_key(self._classes.get(current.key, OWN_ENGINE)))
         return related | rivals | workers | ({chosen} if chosen else set())
+
+    def _heirs(self, cluster: KINDCluster) -> set[Key]:
+        """Return the KINDClusters that may get the place of one that goes, if its class allows only so many."""
+        if not is_finished(cluster):
+            return set()
+        chosen = self._classes.get(cluster.key, OWN_ENGINE)
+        neighbours = self._kindclusters(self._neighbours.get((chosen, cluster.namespace), ()))
+        return {one.key for one in neighbours if is_refused(one)}
 
     def kindcluster_named(self, namespace: str, cluster_name: str) -> KINDCluster | None:
         """Return the KINDCluster in a namespace whose kind cluster has, or should have, that name."""

@@ -100,10 +100,11 @@ def comes_first(
     Every claim comes first, because a kind cluster exists or is being created. Of objects without one, those that may
     claim come in the order of their age, so that objects of the same moment do not exceed the limit together.
 
-    other_has_begun: whether memory shows that a kind cluster was begun for `other`, whatever its annotations hold.
+    other_has_begun: whether memory or the engine shows that a kind cluster was begun for `other`, whatever the object
+    holds: its user may have removed the finalizer while it was paused.
     """
     if is_finished(other):
-        return False
+        return other_has_begun
     # Users can write the annotations of a move and of an external manager, so these hide no kind cluster.
     has_cluster = other.completed_attempt is not None or (other.is_provisioned and bool(other.used_engine_class))
     if others_claim is not None or other_has_begun or has_cluster:

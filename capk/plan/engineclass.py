@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from capk.api.conditions import find
 from capk.api.engineclasses import KINDEngineClass
 from capk.api.names import ENGINE_CLASS_ANNOTATION, WATCH_FILTER_LABEL, Condition, Reason
 from capk.api.objects import KINDCluster
@@ -143,6 +144,12 @@ def is_proven_own(observed: Observed) -> bool:
     if cluster.completed_attempt is not None or (cluster.is_provisioned and bool(cluster.used_engine_class)):
         return True
     return any(node.mark is not None and node.mark.uid == cluster.uid for node in observed.engine.nodes or ())
+
+
+def is_refused(cluster: KINDCluster) -> bool:
+    """Return whether an object reports that it may not have a kind cluster on its engine."""
+    created = find(cluster.conditions, Condition.CLUSTER_CREATED)
+    return created is not None and created["reason"] == Reason.ENGINE_NOT_ALLOWED
 
 
 def not_allowed_status(observed: Observed, refused: Failure) -> dict[str, Any]:

@@ -27,6 +27,13 @@ def keys(folder: Path) -> dict[Path, str]:
     return {file: file.read_text() for file in folder.rglob("key.pem")}
 
 
+def finish(world: ClassWorld) -> None:
+    """Delete an object, and remove the provider's finalizer from it; one of someone else keeps it."""
+    for finalizers in ([names.KIND_CLUSTER_FINALIZER, "example.com/mine"], ["example.com/mine"]):
+        world.kube.edit(names.KIND_CLUSTERS, "dev", {"metadata": {"finalizers": finalizers}})
+        world.delete()
+
+
 class TestOnTheEngineOfAClass:
     async def test_cluster_lives_there_from_creation_to_deletion(self, world: ClassWorld) -> None:
         async with world.running():
@@ -306,6 +313,36 @@ class TestWhoMay:
             await world.until(lambda: (world.get() or {})["metadata"]["finalizers"] == ["example.com/mine"])
             world.add("second", spec=ON_LAB)
             await world.ready("second")
+
+    @pytest.mark.parametrize("is_restarted", [False, True])
+    async def test_cluster_counts_though_its_finalizer_was_removed(self, world: ClassWorld, is_restarted: bool) -> None:
+        """While the object is paused, nothing is deleted, and its user may remove any finalizer."""
+        async with world.running():
+            world.offer(limits={"clustersPerNamespace": 1})
+            world.add(spec=ON_LAB)
+            await world.ready()
+            world.annotate(PAUSED="")
+            finish(world)
+            world.add("second", spec=ON_LAB)
+            await world.until(lambda: world.reason("second") == "EngineNotAllowed")
+            if is_restarted:
+                world.delete("second")
+        async with world.running():
+            if is_restarted:
+                world.add("third", spec=ON_LAB)
+            await asyncio.sleep(60)
+            assert len(world.lab.called("create")) == 1
+
+    async def test_next_object_takes_the_place_of_one_that_goes(self, world: ClassWorld) -> None:
+        async with world.running():
+            world.offer(limits={"clustersPerNamespace": 1})
+            world.add(spec=ON_LAB)
+            await world.ready()
+            world.add("second", spec=ON_LAB)
+            await world.until(lambda: world.reason("second") == "EngineNotAllowed")
+            world.delete()
+            await world.gone()
+            assert await world.until(lambda: world.reason("second") == "Ready") < 20
 
     @pytest.mark.parametrize(
         "annotations",

@@ -242,6 +242,21 @@ class TestFirstCreation:
             await world.until(lambda: world.reason("second") == "EngineNotAllowed")
             assert world.left() == ALL
 
+    async def test_limit_counts_an_engine_whose_object_has_lost_its_finalizer(self, world):
+        world.kube.edit(KIND_ENGINE_CLASSES, "pods", {"spec": {"limits": {"clustersPerNamespace": 1}}}, None)
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.annotate(PAUSED="")
+            for finalizers in ([names.KIND_CLUSTER_FINALIZER, "example.com/mine"], ["example.com/mine"]):
+                world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"finalizers": finalizers}})
+                world.delete()
+        async with world.running():
+            world.add("second", uid=ANOTHER_UID)
+            await world.until(lambda: world.reason("second") == "EngineNotAllowed")
+            await asyncio.sleep(60)
+            assert len(world.pods()) == 1
+
     async def test_spec_that_the_engine_cannot_give_is_refused_before_anything_is_created(self, world):
         async with world.running():
             world.add(spec={**IN_POD, "deletionPolicy": "Retain"})
