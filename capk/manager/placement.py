@@ -13,7 +13,7 @@ from capk.kindconfig.etcdfolder import passing_etcd_folder
 from capk.manager.engineclasses import EngineClasses, place_key
 from capk.manager.enginepods import EnginePods, may_have_engine, pod_place_key
 from capk.plan.claims import Claim
-from capk.plan.engineclass import OWN_ENGINE, another_kind_of_class, no_own_engine
+from capk.plan.engineclass import OWN_ENGINE, another_kind_of_class, has_begun, no_own_engine
 from capk.plan.engineobjects import engine_name
 from capk.plan.enginepods import EnginePodFacts, PodEngine, engine_failure
 from capk.plan.preparation import LOCAL
@@ -131,10 +131,14 @@ class Placement:
     def _is_elsewhere(self, cluster: KINDCluster, facts: EnginePodFacts | None) -> bool:
         """Return whether the kind cluster is on the engine that an earlier class of the same name had.
 
-        A class cannot change from `docker` to `pods`, but another one can get its name. After a move, or if the status
-        was lost, the annotations show it: only an engine on a machine has an id.
+        A class cannot change from `docker` to `pods`, but another one can get its name. During a creation, after a move,
+        or if the status was lost, the annotations show it: only an engine on a machine has an id.
         """
-        if cluster.endpoint is None or cluster.has_pod_engine or (facts and facts.any):
+        if cluster.has_pod_engine or (facts and facts.any):
+            return False
+        if cluster.engine_id is not None and has_begun(cluster):
+            return True
+        if cluster.endpoint is None:
             return False
         is_on_machine = cluster.identity is not None and cluster.engine_id is not None
         is_complete = cluster.completed_attempt is not None or is_on_machine

@@ -46,7 +46,7 @@ def chosen_class(cluster: KINDCluster, claim: Claim | None, *, kept: str | None,
         return kept
     if cluster.completed_attempt is not None or cluster.is_provisioned:
         return cluster.used_engine_class
-    if claim is not None or _has_begun(cluster):
+    if claim is not None or has_begun(cluster):
         return cluster.annotations.get(ENGINE_CLASS_ANNOTATION) or OWN_ENGINE
     return default
 
@@ -61,7 +61,7 @@ def overridden_class(cluster: KINDCluster, claim: Claim | None, *, kept: str | N
     return default if is_there and not is_proven else OWN_ENGINE
 
 
-def _has_begun(cluster: KINDCluster) -> bool:
+def has_begun(cluster: KINDCluster) -> bool:
     """Return whether a creation for this very object has begun; a copied annotation proves nothing."""
     return cluster.claim_id == cluster.uid and (cluster.attempt > 0 or cluster.identity is not None)
 

@@ -176,6 +176,34 @@ async def test_class_of_another_kind_with_the_same_name_loses_no_kind_cluster(tm
         assert world.get() is not None or world.engine.of("dev") == []
 
 
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_class_of_another_kind_during_a_creation_makes_no_second_kind_cluster(tmp_path, is_away):
+    """A creation that was cut short has left containers on the machine, which nothing else remembers."""
+    world = PodWorld(tmp_path)
+    world.add_secret("pods")
+    world.add_class(pods=None)
+    world.kind.create_seconds = 30.0
+    async with world.killed():
+        world.add()
+        await world.until(lambda: world.engine.of() != [])
+        if not is_away:
+            world.remove_class()
+            world.add_class()
+            await asyncio.sleep(100)
+    if is_away:
+        world.remove_class()
+        world.add_class()
+    async with world.running():
+        await world.until(lambda: world.reason() == "EngineClassNotFound")
+        await asyncio.sleep(100)
+        assert world.left() == []
+        world.delete()
+        world.remove_class()
+        world.add_class(pods=None)
+        await world.gone()
+        assert world.engine.of() == []
+
+
 async def test_watch_that_is_forbidden_does_not_make_conditions_change_all_the_time(world):
     async def forbidden(resource, namespace, **_):
         raise Forbidden("watch", resource.plural, 403, "no watch")
