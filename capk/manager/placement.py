@@ -131,8 +131,8 @@ class Placement:
     def _is_elsewhere(self, cluster: KINDCluster, facts: EnginePodFacts | None) -> bool:
         """Return whether the kind cluster is on the engine that an earlier class of the same name had.
 
-        A class cannot change from `docker` to `pods`, but another one can get its name. During a creation, after a move,
-        or if the status was lost, the annotations show it: only an engine on a machine has an id.
+        A class cannot change from `docker` to `pods`, but another one can get its name. During a creation, after a
+        move, or if the status was lost, the annotations show it: only an engine on a machine has an id.
         """
         if cluster.has_pod_engine or (facts and facts.any):
             return False

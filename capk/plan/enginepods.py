@@ -309,7 +309,8 @@ def _no_image(engine: PodEngine, pod: PodFacts, reported: Mapping[str, Any]) -> 
     what, before = f"The image of {engine.title} cannot be pulled on node {pod.node}", str(reported.get("message"))
     if reason == _BETWEEN_PULLS and before.startswith(what):
         return before
-    return f"{what}{_colon(message or reason)}. Ask the administrator to correct the KINDEngineClass's image."
+    remedy = f"If spec.pods.image of KINDEngineClass {pod.class_name} is wrong, ask the administrator to correct it and"
+    return f"{what}{_colon(message or reason)}. {remedy} to delete the Pod: the provider creates it again."
 
 
 def _out_of_memory(engine: PodEngine, pod: PodFacts) -> str:

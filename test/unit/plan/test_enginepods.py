@@ -96,6 +96,8 @@ def test_image_that_cannot_be_pulled_is_named(waiting: str) -> None:
     state = {"waiting": {"reason": waiting, "message": "docker:x: not found"}}
     reason, message = failure(pod(container(state=state, restartCount=0)))
     assert (reason, "docker:x: not found" in message) == (Reason.ENGINE_IMAGE_NOT_FOUND, True)
+    assert "KINDEngineClass pods" in message
+    assert "delete the Pod" in message
 
 
 def test_cause_of_an_image_that_cannot_be_pulled_stays_between_two_attempts() -> None:
