@@ -158,6 +158,10 @@ class EnginePods:
         found = [facts for resource in KINDS for facts in self._store.values(resource)]
         return {facts.cluster_uid: facts.cluster for facts in found}
 
+    def may_exist(self, place: str) -> bool:
+        """Return whether anything of the engine at the place with that key exists, as far as that is known."""
+        return not self.are_known or place in map(pod_place_key, self.owners())
+
     def pods(self) -> list[PodFacts]:
         """Return the Pods of all engines."""
         return self._store.values(names.PODS)

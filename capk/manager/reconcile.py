@@ -71,7 +71,7 @@ class Reconciler:
             for kind, controller in self._controllers.items()
         }
         resources = {kind: controller.resource for kind, controller in self._controllers.items()}
-        self._vanished = VanishedObjects(client, records, health, resources, on_forgotten)
+        self._vanished = VanishedObjects(client, records, health, resources, on_forgotten, pods)
         self._troubles = Troubles(resources, find=find, objects=objects, recorder=recorder, clock=clock)
         self._inventories: dict[Key, tuple[Engine, asyncio.Task[bool]]] = {}
         """Inventories that were incomplete at the end of a reconcile, each with its engine."""

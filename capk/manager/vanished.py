@@ -8,7 +8,8 @@ from capk.api.names import Reason, Resource
 from capk.api.objects import Key, Object
 from capk.engine.place import PODS
 from capk.kube.protocol import KubeApi
-from capk.manager.record import Record
+from capk.manager.enginepods import EnginePods
+from capk.manager.record import Executing, Record
 from capk.manager.records import Records
 from capk.plan.deletion import SETTLE_SECONDS
 from capk.plan.plan import AddWorker, Create, Delete, Goal, RemoveWorker
@@ -33,8 +34,10 @@ class VanishedObjects:
         health: HealthMonitor,
         resources: Mapping[str, Resource],
         on_forgotten: Callable[[], None],
+        pods: EnginePods,
     ) -> None:
         """Take the parts; resources: those that are reconciled, by kind. on_forgotten: called after each `forget`."""
+        self._pods = pods
         self._client = client
         self._records = records
         self._health = health
@@ -68,9 +71,8 @@ class VanishedObjects:
             # Only this record shows that the kind cluster is complete, until the object is back and can be written.
             self._health.forget(record.uid)
             return HIDDEN_SECONDS
-        if removal is None or record.executor is None or is_hidden or record.executor.place.pool == PODS:
-            # Nothing is left to remove, or the object only left this provider's watch filter. An engine in a Pod goes
-            # as a whole, with all that it has.
+        if removal is None or record.executor is None or is_hidden or self._goes_with_its_pod(removal, record.executor):
+            # Nothing is left to remove, or the object only left this provider's watch filter.
             self.forget(record.uid)
             return None
         record.vanished = True
@@ -80,6 +82,11 @@ class VanishedObjects:
         log.warning("The object vanished before its containers were complete, or removed. Removing what is left.")
         self._records.start(record, removal, record.executor)
         return None
+
+    def _goes_with_its_pod(self, removal: Delete | RemoveWorker, executor: Executing) -> bool:
+        """Return whether the engine of a removal is a Pod that goes as a whole, or has gone; a worker's may stay."""
+        place = executor.place
+        return place.pool == PODS and (isinstance(removal, Delete) or not self._pods.may_exist(place.key))
 
     def _pending_removal(self, record: Record) -> Delete | RemoveWorker | None:
         """Return the removal of what unfinished work or a failed deletion of a vanished object has left."""

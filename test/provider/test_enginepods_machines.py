@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from capk.api.names import KIND_MACHINES
+from capk.api.objects import KINDCluster
 from test.provider.podworld import IN_POD, NAMESPACE, PodWorld, pending
+from test.provider.world import trouble
 
 pytestmark = pytest.mark.virtual_time
 
@@ -69,3 +71,37 @@ async def test_worker_shows_why_its_engine_cannot_be_created(world):
         assert f"Namespace {NAMESPACE} does not exist" in shown(world)[2]
         world.kube.missing = set()
         await world.joined()
+
+
+@pytest.mark.parametrize("has_joined", [True, False])
+async def test_worker_whose_object_vanished_goes_although_its_engine_stays(world, has_joined):
+    async with world.running() as app:
+        world.add()
+        await world.ready()
+        containers = app.engines.of_cluster(KINDCluster(world.get())).containers
+        world.add_standalone_machine()
+        await world.until(lambda: len(world.inner().of()) == 2)
+        if has_joined:
+            await world.joined()
+        containers.removes = [trouble("Error: device or resource busy", "docker", "rm") for _ in range(3)]
+        world.delete("dev-w1", resource=KIND_MACHINES)
+        await asyncio.sleep(1)
+        world.vanish("dev-w1", resource=KIND_MACHINES)
+        await world.until(lambda: len(world.inner().of()) == 1)
+
+
+async def test_worker_whose_object_and_engine_are_gone_is_forgotten(world):
+    async with world.running() as app:
+        world.add()
+        await world.ready()
+        world.add_standalone_machine()
+        await world.joined()
+        uid = world.machine().uid
+        containers = app.engines.of_cluster(KINDCluster(world.get())).containers
+        containers.removes = [trouble("Error: device or resource busy", "docker", "rm") for _ in range(30)]
+        world.delete("dev-w1", resource=KIND_MACHINES)
+        await asyncio.sleep(1)
+        world.vanish("dev-w1", resource=KIND_MACHINES)
+        world.delete()
+        await world.gone()
+        await world.until(lambda: app.records.find(uid) is None)
