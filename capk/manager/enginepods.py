@@ -26,6 +26,7 @@ from capk.plan.enginepods import (
     newest_message,
     pod_facts,
     service_facts,
+    shown_of_event,
 )
 from capk.runtime.store import Store
 
@@ -122,7 +123,9 @@ class EnginePods:
             return
         try:
             selector = f"involvedObject.uid={pod.uid},type=Warning"
-            listing = await self._client.list(names.EVENTS, self.namespace, field_selector=selector)
+            listing = await self._client.list(
+                names.EVENTS, self.namespace, field_selector=selector, keep=shown_of_event
+            )
         except ApiError as error:
             if not error.is_refusal:
                 raise

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from capk.api import names
 from capk.api.objects import Object
@@ -63,7 +64,7 @@ class Orphans:
         suspects = (self._pods.owners().keys() | self._unfinished) - known - {""}
         if not suspects:
             return
-        listing = await self._client.list(names.KIND_CLUSTERS)
+        listing = await self._client.list(names.KIND_CLUSTERS, keep=_uid)
         for uid in sorted(suspects - {Object(raw).uid for raw in listing.items}):
             await self._remove(EngineRemoval(self._pods.namespace, engine_name(uid), uid))
 
@@ -78,3 +79,8 @@ class Orphans:
             if error.status == 0:
                 raise
             log.warning("The engine %s could not be deleted; the next resync tries again: %s", removal.name, error)
+
+
+def _uid(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return no more of an object than its uid: a second copy of all objects would take as much memory as the first."""
+    return {"metadata": {"uid": Object(raw).uid}}

@@ -334,6 +334,11 @@ def is_late(pod: PodFacts, now: datetime) -> bool:
     return pod.is_scheduled and not pod.is_usable and (now - since).total_seconds() > EVENT_SECONDS
 
 
+def shown_of_event(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is read of an Event: root on a node may write any number of them, as large as objects may be."""
+    return {name: _text(event.get(name)) for name in ("lastTimestamp", "eventTime", "message")}
+
+
 def newest_message(events: Iterable[Mapping[str, Any]]) -> str:
     """Return the message of the newest Event; empty without any."""
     when = [(str(one.get("lastTimestamp") or one.get("eventTime") or ""), one) for one in events]

@@ -492,6 +492,27 @@ class TestTroubleAtTheStart:
             world.kubelet.trouble = None
             await world.ready()
 
+    async def test_no_more_of_an_event_is_kept_than_is_shown(self, world, monkeypatch):
+        """Root on the node of an engine can write Events as large as objects may be, and any number of them."""
+        world.kubelet.trouble = pending(on=True)
+        kept, list_ = [], world.kube.list
+
+        async def noted(resource, namespace=None, **options):
+            listing = await list_(resource, namespace, **options)
+            kept.extend(listing.items if resource is EVENTS else ())
+            return listing
+
+        monkeypatch.setattr(world.kube, "list", noted)
+        async with world.running():
+            world.add()
+            await world.until(lambda: "starts on node node-1" in engine_message(world))
+            about = {"uid": world.pod()["metadata"]["uid"]}
+            metadata = {"name": "large", "namespace": NAMESPACE, "annotations": {"x": "y" * 10**6}}
+            event = {"metadata": metadata, "involvedObject": about, "type": "Warning", "message": "m" * 10**6}
+            world.kube.put(EVENTS, event)
+            await world.until(lambda: "mmm" in engine_message(world))
+        assert len(str(kept)) < 2000
+
     async def test_class_that_appears_later_is_used(self, world):
         world.remove_class()
         async with world.running():
