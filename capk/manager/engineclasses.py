@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _PREFIX: Final = "class-"
 _NEVER: Final = (float("-inf"), None)
+_ANY: Final = "*"
+"""Instead of the name of a class: whichever is the default one."""
 _EARLY_SECONDS: Final = 1.0
 """A reconcile may come a little before its time."""
 
@@ -95,6 +97,15 @@ class EngineClasses:
     def class_of(self, cluster: KINDCluster, claim: Claim | None) -> str:
         """Return the class of a KINDCluster, OWN_ENGINE for the provider's own engine. claim: its valid claim."""
         return chosen_class(cluster, claim, kept=self._kept(cluster.uid), default=self._default(cluster))
+
+    def awaits_namespace(self, cluster: KINDCluster, claim: Claim | None) -> bool:
+        """Return whether the class of a KINDCluster depends on the labels of its namespace, which are not known yet.
+
+        The object may arrive before its new namespace.
+        """
+        if self._labels(cluster.namespace) is not None or not any(one.is_default for one in self._classes()):
+            return False
+        return chosen_class(cluster, claim, kept=self._kept(cluster.uid), default=_ANY) == _ANY
 
     def overridden(self, cluster: KINDCluster, claim: Claim | None) -> str:
         """Return the class that only annotations keep a KINDCluster from: see `overridden_class`."""

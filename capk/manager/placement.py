@@ -65,8 +65,11 @@ class Placement:
     def of(self, cluster: KINDCluster) -> Place | None:
         """Return where the kind cluster of a KINDCluster is; its KINDMachines are there too.
 
-        None if the engine of its class cannot be used, or if its keys were not read yet.
+        None if the engine of its class cannot be used, or if its keys were not read yet, or if it is not known yet
+        which class it has.
         """
+        if self._classes.awaits_namespace(cluster, self._claim(cluster.key)):
+            return None
         if (engine := self.in_pod(cluster)) is None:
             name = self.class_of(cluster)
             return self.shared if name == OWN_ENGINE else self._classes.place(name)
@@ -102,6 +105,8 @@ class Placement:
     def failure(self, cluster: KINDCluster) -> Failure | None:
         """Return why there is no such place; None if there is one, or if that is not known yet."""
         name, engine = self.class_of(cluster), self.in_pod(cluster)
+        if self._classes.awaits_namespace(cluster, self._claim(cluster.key)):
+            return None
         if engine is None and name == OWN_ENGINE:
             return None if self.shared else no_own_engine()
         if engine is None and self._offer(name):

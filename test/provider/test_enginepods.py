@@ -224,6 +224,21 @@ class TestFirstCreation:
             assert (world.reason(), world.get()["status"]["engine"]["className"]) == ("Ready", "pods")
             assert world.left() == ALL
 
+    @pytest.mark.parametrize("shared_engine", [True, False])
+    async def test_object_that_comes_before_its_namespace_waits_for_the_default_class(self, tmp_path, shared_engine):
+        """No order is certain between two watches, and a tenant may create both at the same moment."""
+        world = PodWorld(tmp_path, shared_engine=shared_engine)
+        world.add_class(default=True)
+        async with world.running():
+            await asyncio.sleep(1)
+            world.add(namespace="fresh", spec={"standalone": True})
+            await asyncio.sleep(5)
+            assert world.history(namespace="fresh") == []
+            world.kube.put(NAMESPACES, {"metadata": {"name": "fresh", "labels": {"kind": "allowed"}}})
+            await world.ready(namespace="fresh")
+            assert world.engine.called("create") == []
+            assert world.left() == ALL
+
     async def test_namespace_that_is_not_allowed_gets_no_engine(self, world):
         world.kube.put(NAMESPACES, {"metadata": {"name": "others", "labels": {}}})
         async with world.running():
