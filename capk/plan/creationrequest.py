@@ -54,8 +54,10 @@ def is_outdated(observed: Observed, request: Create) -> bool:
     """Return whether the objects now request another kind cluster than the one that is being created."""
     if observed.control_plane_name and observed.control_plane is None:
         return False
-    if not observed.engine.was_listed:
-        # Without its engine, the address and the ports that the engine's class gives are unknown.
+    in_pod = observed.pod_engine
+    if not observed.engine.was_listed or (in_pod and in_pod.offer is None):
+        # Without its engine, the address and the ports that the engine's class gives are unknown. Without the class of
+        # an engine in a Pod, the paths that nodes may mount are.
         return False
     try:
         image, config = _image_and_config(observed)

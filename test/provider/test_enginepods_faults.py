@@ -204,6 +204,19 @@ async def test_class_of_another_kind_during_a_creation_makes_no_second_kind_clus
         assert world.engine.of() == []
 
 
+async def test_creation_in_a_pod_does_not_need_its_class_any_more(tmp_path):
+    """Not even for the paths that its nodes mount."""
+    world = PodWorld(tmp_path)
+    world.add_class(pods={"allowedHostPaths": ["/data"]})
+    mounts = [{"hostPath": "/data/x", "containerPath": "/x"}]
+    async with world.running():
+        world.add(spec={**IN_POD, "nodes": [{"role": "control-plane", "extraMounts": mounts}]})
+        await world.until(lambda: world.pods() != [] and world.inner().called("create") != [])
+        world.remove_class()
+        await world.ready()
+        assert len(world.inner().called("create")) == 1
+
+
 async def test_watch_that_is_forbidden_does_not_make_conditions_change_all_the_time(world):
     async def forbidden(resource, namespace, **_):
         raise Forbidden("watch", resource.plural, 403, "no watch")
