@@ -3,6 +3,7 @@
 A Pod keeps the resources that it was created with. It is never replaced for that: without a volume, the data would go.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -43,8 +44,13 @@ def _nodes_to_create(observed: Observed, offer: PodEngines, *, has_data: bool) -
     control_planes = sum(node.get("role", CONTROL_PLANE) == CONTROL_PLANE for node in nodes)
     workers, topology = len(nodes) - control_planes, observed.served.topology_workers if observed.served else 0
     joined = max(len(observed.workers.names), topology)
-    while has_data and joined and not _fits(observed, offer, control_planes, workers + joined):
-        joined -= 1
+    if has_data:
+        # By bisection, because a topology may ask for any number.
+        joined = bisect_left(
+            range(joined),
+            True,
+            key=lambda others: not _fits(observed, offer, control_planes, workers + others + 1),
+        )
     return control_planes, workers + joined
 
 

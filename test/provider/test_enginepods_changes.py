@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from capk.api.names import CLUSTERS, EVENTS, KIND_CLUSTERS, KIND_ENGINE_CLASSES, KIND_MACHINES, PODS
+from capk.plan import enginechanges
 from test.provider.podworld import NAMESPACE, PodWorld
 
 pytestmark = pytest.mark.virtual_time
@@ -210,3 +211,24 @@ class TestTopology:
             self.scale(world, 6)
             await world.ready()
             assert memory(world) == "4Gi"
+
+    async def test_topology_that_asks_for_any_number_of_workers_keeps_nothing_busy(self, tmp_path, monkeypatch):
+        """Everyone who may edit a Cluster chooses that number, and an engine with data comes back all the same."""
+        world = PodWorld(tmp_path, capi="v1beta2")
+        world.add_class(claim=True, pods={"resources": {"max": {"memory": "4Gi"}}})
+        world.add_owned()
+        async with world.running():
+            await world.ready()
+            counted, amounts_of = [], enginechanges.engine_amounts
+
+            def noted(*arguments, **options):
+                counted.append(options["workers"])
+                return amounts_of(*arguments, **options)
+
+            monkeypatch.setattr(enginechanges, "engine_amounts", noted)
+            self.scale(world, 60_000, 60_000)
+            await asyncio.sleep(10)
+            world.delete_pod()
+            await world.until(lambda: world.pods() != [] and memory(world) == "4Gi")
+            await world.ready()
+        assert 0 < len(counted) < 1000
