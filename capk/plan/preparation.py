@@ -22,7 +22,7 @@ from capk.plan.engineobjects import (
     engine_secret,
     engine_service,
 )
-from capk.plan.enginepods import EnginePodFacts, PodEngine, PodFacts
+from capk.plan.enginepods import EVENT_SECONDS, EnginePodFacts, PodEngine, PodFacts, ServiceFacts
 from capk.plan.enginespec import published_ports
 from capk.plan.observed import Observed
 from capk.plan.parts import ENGINE
@@ -56,7 +56,7 @@ def _replace_service(observed: Observed, engine: PodEngine) -> Plan:
 
 
 def keep_engine(observed: Observed) -> Plan | None:
-    """Stop or start an engine that has data on a volume, or create a Service that someone has deleted."""
+    """Stop or start an engine that has data on a volume, or create a Service or a Secret that someone has deleted."""
     engine = observed.pod_engine
     if engine is None or engine.facts is None:
         return None
@@ -67,7 +67,11 @@ def keep_engine(observed: Observed) -> Plan | None:
         return None
     if claim is not None and not claim.is_deleting and (pod is None or pod.has_ended):
         return _prepare(observed, engine)
-    return None if pod is None or pod.is_deleting or service is not None else _serve(observed, engine, pod)
+    if pod is None or pod.is_deleting:
+        return None
+    if service is None:
+        return _serve(observed, engine, pod)
+    return _restore_secret(observed, engine, pod, service) if _lacks_its_secret(engine) else None
 
 
 def _serve(observed: Observed, engine: PodEngine, pod: PodFacts) -> Plan:
@@ -77,6 +81,26 @@ def _serve(observed: Observed, engine: PodEngine, pod: PodFacts) -> Plan:
     words = f"Creating the Service of {engine.title} again."
     plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects, words))
     return replace(plan, engine_objects=objects)
+
+
+def _lacks_its_secret(engine: PodEngine) -> bool:
+    """Return whether the kubelet reports that the Secret is missing, without which it does not start the Pod again."""
+    return any(f'{kind} "{engine.name}" not found' in engine.event for kind in ("secret", "secrets"))
+
+
+def _restore_secret(observed: Observed, engine: PodEngine, pod: PodFacts, service: ServiceFacts) -> Plan:
+    """Create the Secret again that someone has deleted: a Pod needs it when its node has restarted."""
+    objects = (_secret(observed, engine, pod.class_name, service),)
+    words = f"Creating the Secret of {engine.title} again, which its node does not find."
+    plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects, words))
+    return replace(plan, engine_objects=objects, requeue_seconds=EVENT_SECONDS)
+
+
+def _secret(observed: Observed, engine: PodEngine, class_name: str, service: ServiceFacts) -> EngineObject:
+    """Return the Secret, whose certificate the writer makes."""
+    data = dict.fromkeys((AUTHORITY, CERTIFICATE, KEY), "")
+    secret = engine_secret(observed.object, class_name=class_name, namespace=engine.namespace, data=data)
+    return EngineObject(names.SECRETS, secret, (engine.host, service.address, *LOCAL))
 
 
 def _stop(observed: Observed, engine: PodEngine) -> Plan:
@@ -135,13 +159,12 @@ def _objects(
         return (EngineObject(names.SERVICES, engine_service(cluster, **common)),)
     if facts.pod is not None or facts.service.is_deleting or not facts.service.address:
         return ()
-    hosts = (engine.host, facts.service.address, *LOCAL)
     has_claim = facts.claim is not None
     claim = None if has_claim else engine_claim(cluster, offer, **common)
     pod = engine_pod(cluster, offer, **common, control_planes=nodes[0], workers=nodes[1], has_claim=has_claim)
-    secret = engine_secret(cluster, **common, data=dict.fromkeys((AUTHORITY, CERTIFICATE, KEY), ""))
+    secret = _secret(observed, engine, observed.engine_class, facts.service)
     volume = (EngineObject(names.VOLUME_CLAIMS, claim),) if claim else ()
-    return EngineObject(names.SECRETS, secret, hosts), *volume, EngineObject(names.PODS, pod)
+    return secret, *volume, EngineObject(names.PODS, pod)
 
 
 def _progress(observed: Observed, engine: PodEngine, objects: tuple[EngineObject, ...], doing: str) -> Verdict:

@@ -8,6 +8,7 @@ import pytest
 
 from capk.api.names import (
     BLOCK_MOVE_ANNOTATION,
+    EVENTS,
     KIND_CLUSTERS,
     KIND_ENGINE_CLASSES,
     KIND_MACHINES,
@@ -336,6 +337,29 @@ async def test_service_comes_back_whatever_became_of_class_and_spec(world, chang
         await world.until(lambda: world.left() == ALL, 60)
         (again,) = world.of_engines(SERVICES)
         assert again["metadata"]["annotations"] == service["metadata"]["annotations"]
+
+
+async def test_secret_without_which_a_pod_does_not_start_again_comes_back(world):
+    async with world.running():
+        world.add()
+        await world.ready()
+        del world.kube.objects[SECRETS.plural, NAMESPACE, world.pod()["metadata"]["name"]]
+        world.kubelet.trouble = pending(on=True)
+        uid, name = world.pod()["metadata"]["uid"], world.pod()["metadata"]["name"]
+        world.kube.put(
+            EVENTS,
+            {
+                "metadata": {"name": "event", "namespace": NAMESPACE},
+                "involvedObject": {"uid": uid},
+                "type": "Warning",
+                "message": f'MountVolume.SetUp failed for volume "certs" : secret "{name}" not found',
+            },
+        )
+        await world.until(lambda: len(world.of_engines(SECRETS)) == 1, 300)
+        assert all(world.of_engines(SECRETS)[0]["data"].values())
+        world.kubelet.trouble = None
+        await world.ready()
+        assert world.pod()["metadata"]["uid"] == uid
 
 
 async def test_secret_of_an_orphan_goes_although_nothing_else_of_its_engine_is_left(world):
