@@ -9,6 +9,7 @@
       AddressTaken           a node cannot get its former address; another container has it
       NamesNotResolved       nodes would not find each other: the engine's network has no DNS
       NoApiServer            no worker can join: the API server of its kind cluster does not answer
+      UnprovenCreation       a kind cluster is not removed: its creation may have been completed
       UnsupportedEngine      the operation has not been proven to work with this container engine
       ApiError               the API server did not carry out a request
         Conflict             another writer changed the object first; read it again
@@ -122,6 +123,21 @@ class NoApiServer(CapkError):
     def __init__(self, cluster: str, node: str) -> None:
         super().__init__(f"the API server of kind cluster {cluster} does not answer in its own node {node}")
         self.node = node
+
+
+class UnprovenCreation(CapkError):
+    """Nothing proves that a kind cluster is the rest of an interrupted creation, so nothing of it is removed.
+
+    node, container_id, mark: of the control plane that could not be read. cause: why not.
+    """
+
+    def __init__(self, cluster: str, node: str, container_id: str, mark: str, cause: "CommandError") -> None:
+        super().__init__(f"the control plane {node} of kind cluster {cluster} cannot be read")
+        self.cluster = cluster
+        self.node = node
+        self.container_id = container_id
+        self.mark = mark
+        self.cause = cause
 
 
 class UnsupportedEngine(CapkError):

@@ -57,6 +57,7 @@ async def run(
     on_line: Callable[[str], None] | None = None,
     check: bool = True,
     max_stdout: int = MAX_STDOUT,
+    encoding: str = "utf-8",
 ) -> Output:
     """Run a command and return its output.
 
@@ -64,6 +65,7 @@ async def run(
     on_line: called with each of the first MAX_LINES lines of standard error as it arrives; must not raise.
     check: False also returns the output of a failure, with its exit status.
     max_stdout: limit of standard output in bytes; a command that prints more is killed and fails.
+    encoding: of standard output; with latin-1, each byte is one character.
     At the deadline and on cancellation, the whole process group gets SIGTERM, 5 s later SIGKILL, and is awaited.
     Processes that a failed command left are killed; those of a successful one keep running.
     Raises CommandFailed (last 64 KiB of output; TooMuchOutput is one), CommandTimedOut, CommandMissing.
@@ -89,7 +91,7 @@ async def run(
         raise TooMuchOutput(command, f"{child.tail}\nstandard output exceeds {max_stdout} bytes", child.exit_status)
     if check and child.exit_status != 0:
         raise CommandFailed(command, child.tail, child.exit_status)
-    return Output(_text(child.stdout), _text(child.stderr), child.exit_status)
+    return Output(child.stdout.decode(encoding, errors="replace"), _text(child.stderr), child.exit_status)
 
 
 class _Child:

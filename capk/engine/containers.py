@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from capk.api.names import MACHINE_CONTAINER_LABEL
-from capk.engine import command, departures, info, inspection
+from capk.engine import archive, command, departures, info, inspection
 from capk.engine.enginecli import EngineCli, UnreadableAnswer
 from capk.engine.info import EngineInfo, UnreadableInfo
 from capk.engine.inspection import (
@@ -255,6 +255,28 @@ class Containers:
         """
         script = ["sh", "-c", WRITE_FILE, "write-file", path, mode, str(len(content.encode()))]
         await self.run(node_name, script, stdin=content)
+
+    async def copied(self, container_id: str, folder: str, *, timeout_seconds: float = 30) -> Mapping[str, str]:
+        """Return the content of a small folder of a container, running or not: text of each file, by path below it.
+
+        folder: absolute. Whatever is not a file has no text. What the container holds is listed as a whole or not at
+        all, because no error of an engine proves that a file is missing: docker reports a missing source of a mount in
+        the same words, and podman any failure.
+        Also raises UnreadableAnswer. With nerdctl it always fails: before 2.3 it copies nothing to its output, and
+        without root nothing from a stopped container.
+        Source: moby daemon/archive.go, daemon/containerfs_linux.go; podman cmd/podman/containers/cp.go; nerdctl
+        pkg/containerutil/cp_linux.go.
+        """
+        call = ["cp", f"{container_id}:{folder}", "-"]
+        if not self.command:
+            raise CommandMissing(call, "no container engine command is available")
+        if self._cli.engine == "nerdctl":
+            raise CommandFailed([*self.command, *call], "nerdctl copies nothing from a container that is stopped", 0)
+        output = await self._cli.run(call, timeout_seconds, max_stdout=EXEC_BYTES, encoding="latin-1")
+        try:
+            return archive.files(output.stdout.encode("latin-1"), folder)
+        except ValueError as error:
+            raise UnreadableAnswer([*self.command, *call], str(error)) from error
 
     async def occupants(self) -> Mapping[str, str]:
         """Return the used addresses on kind's network: address -> name of a running container, kind's or not.

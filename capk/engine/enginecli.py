@@ -82,6 +82,7 @@ class EngineCli:
         stdin: str | None = None,
         check: bool = True,
         max_stdout: int = command.MAX_STDOUT,
+        encoding: str = "utf-8",
     ) -> command.Output:
         """Run the command with these arguments; see `capk.engine.command.run`."""
         return await command.run(
@@ -91,6 +92,7 @@ class EngineCli:
             env=self.env,
             check=check,
             max_stdout=max_stdout,
+            encoding=encoding,
         )
 
     def failed(self, verb: str, output: command.Output) -> CommandFailed:

@@ -21,6 +21,22 @@ mv -f -- "$new" "$1"
 """
 """Arguments: path, mode, length in bytes. mktemp creates a file that only its owner can read."""
 
+READ_NOTE: Final = """set -eu
+cd -- "$1"
+names=$(ls -A)
+verdict=unknown
+for name in $names; do
+  case "$name" in
+    "$2") verdict=held; break ;;
+    "$3") verdict=missing ;;
+  esac
+done
+echo "$verdict"
+[ "$verdict" != held ] || cat -- "$2"
+"""
+"""Arguments: folder, name of a file there, name of what else is there. Prints `held` and the file. It prints `missing`
+only if the listing shows the other one: then the folder was read, and the file is not in it."""
+
 READ_REGISTRIES: Final = """cd /etc/containerd
 folder=$(ls -d certs.d 2>/dev/null || true)
 tar -chf - config.toml $folder | base64

@@ -10,10 +10,18 @@ from capk.api import names
 from capk.api.conditions import find
 from capk.api.endpoint import EndpointMode
 from capk.api.objects import SecretFacts
-from capk.diagnosis.failures import Failure, classify
+from capk.diagnosis.failures import Failure, cause_of, classify
 from capk.engine.containers import Node
 from capk.engine.inventory import Entry, Snapshot
-from capk.errors import AddressTaken, CommandError, InvalidSpec, NamesNotResolved, NoApiServer, UnsupportedEngine
+from capk.errors import (
+    AddressTaken,
+    CommandError,
+    InvalidSpec,
+    NamesNotResolved,
+    NoApiServer,
+    UnprovenCreation,
+    UnsupportedEngine,
+)
 from capk.kindconfig.config import API_PORT, CONTROL_PLANE
 from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig, secret_digest, server_url
@@ -234,6 +242,14 @@ def failure_of(error: Exception | None) -> Failure | None:
                 "and etcd in that node, and the free space on the engine's disk."
             )
             return Failure(names.Reason.NOT_ANSWERING, f"{_sentence(error)} {remedy}")
+        case UnprovenCreation():
+            remedy = (
+                "Nothing is removed without that proof, and the provider tries again. To remove the kind cluster "
+                "without it, delete the object with spec.deletionPolicy Delete."
+            )
+            cause = f"its control plane {error.node} cannot be read: {cause_of(error.cause)}"
+            unknown = f'Cannot find out whether the creation of kind cluster "{error.cluster}" was completed'
+            return Failure(names.Reason.COMMAND_FAILED, f"{unknown}, because {cause}. {remedy}")
         case InvalidSpec():
             return Failure(names.Reason.INVALID_CONFIG, f"{error}.", retry=False)
         case UnsupportedEngine():

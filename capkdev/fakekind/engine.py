@@ -1,8 +1,8 @@
 """Answers the few calls that the provider makes to the container engine behind kind, in docker's shape.
 
-`ps`, `inspect`, `run`, `start`, `stop`, `rm`, `exec`, `logs`, `image inspect`, `pull`, `info`. `run` only adds a node
-to a cluster. Stopping a control plane stops its local processes, starting it runs them again on the same port and data,
-removing it stops them for good. Removing the last node removes the cluster.
+`ps`, `inspect`, `run`, `start`, `stop`, `rm`, `exec`, `cp`, `logs`, `image inspect`, `pull`, `info`. `run` only adds a
+node to a cluster. Stopping a control plane stops its local processes, starting it runs them again on the same port and
+data, removing it stops them for good. Removing the last node removes the cluster.
 """
 
 import argparse
@@ -44,6 +44,9 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     execute.add_argument("-i", "--interactive", action="store_true")
     execute.add_argument("names", nargs=1, metavar="name")
     execute.add_argument("command", nargs=argparse.REMAINDER)
+    copy = commands.add_parser("cp", help="print a folder of a node container as an archive")
+    copy.add_argument("names", nargs=1, metavar="name:folder")
+    copy.add_argument("target", choices=["-"])
     logs = commands.add_parser("logs", help="print the output of a node container, which is one line")
     logs.add_argument("-n", "--tail", help="accepted without effect")
     logs.add_argument("names", nargs=1, metavar="name")
@@ -88,6 +91,11 @@ def run(home: Home, arguments: argparse.Namespace) -> Iterator[str]:
             from capkdev.fakekind.execution import execute
 
             execute(*_found(home, arguments.names[0]), arguments.command)
+        case "cp":
+            from capkdev.fakekind.execution import copy
+
+            name, _, folder = arguments.names[0].partition(":")
+            copy(*_found(home, name), folder)
         case "logs":
             _found(home, arguments.names[0])
             yield BOOTED

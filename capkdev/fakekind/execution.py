@@ -15,6 +15,7 @@ from capk.engine.nodescripts import (
     NODE_LOGS,
     PODS_SCRIPT,
     READ_KUBELET,
+    READ_NOTE,
     READ_REGISTRIES,
     VERSION_FILE,
     WRITE_FILE,
@@ -50,6 +51,8 @@ def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
             print("-- No entries --")
         case ["sh", "-c", script, name, path, mode, size] if script == WRITE_FILE:
             _write(files, ["-c", script, name, str(_below(files, path)), mode, size])
+        case ["sh", "-c", script, _, folder, file, _] if script == READ_NOTE:
+            _show(_below(files, folder) / file)
         case ["sh", "-c", script, *_] if script in (READ_REGISTRIES, WRITE_REGISTRIES):
             return  # containerd's settings, which no node has here
         case ["sh", "-c", script] if script == READ_KUBELET:
@@ -66,6 +69,30 @@ def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
             )
         case _:
             raise KindError('"docker exec" requires at least 2 arguments.')
+
+
+def copy(cluster: Cluster, node: Node, path: str) -> None:
+    """Print a folder of a node, running or not, as an archive: what was written there, and its mounts.
+
+    Raises KindError with docker's message if there is none.
+    """
+    import tarfile  # which takes longer to import than most calls need
+
+    folder, mounts = _below(cluster.files(node), path), [one for one in node.mounts if one.startswith(f"{path}/")]
+    if not (folder.is_dir() or mounts):
+        raise KindError(f"Error response from daemon: Could not find the file {path} in container {node.name}")
+    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
+        if folder.is_dir():
+            archive.add(folder, folder.name)
+        for mount in mounts:
+            archive.addfile(tarfile.TarInfo(f"{folder.name}{mount.removeprefix(path)}"))
+
+
+def _show(file: Path) -> None:
+    """Answer READ_NOTE; a folder without anything in it is not known here, because mounts are no files."""
+    print("held" if file.exists() else "missing")
+    if file.exists():
+        print(file.read_text(), end="")
 
 
 def _cat(cluster: Cluster, node: Node, paths: Sequence[str]) -> None:

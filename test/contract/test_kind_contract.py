@@ -20,6 +20,8 @@ from capk.engine.nodelogs import last_words, node_logs
 from capk.engine.progress import Step
 from capk.engine.workdir import WorkDir
 from capk.errors import CommandFailed
+from capk.manager.operations.completion import COMPLETION_FILE, completed_creation, note_completion
+from capk.plan.marks import Mark
 from test.contract.engines import KINDS, REAL, USERS_KUBECONFIG, Engine, config
 from test.contract.workload import authority, get, server
 
@@ -170,6 +172,18 @@ async def test_file_is_written_into_a_node(engine, running):
     with pytest.raises(CommandFailed) as failure:
         await engine.containers.run(name, ["capk-no-such-command"])
     assert failure.value.exit_status in (126, 127)
+
+
+async def test_what_a_control_plane_notes_is_read_in_it_and_copied_from_it(engine, running):
+    plane = (await nodes_of(engine, running.name))[0]
+    folder, _, file = COMPLETION_FILE.rpartition("/")
+    assert await completed_creation(engine.containers, [plane]) is None
+    copied = await engine.containers.copied(plane.container_id, folder)
+    assert "claim" in {path.partition("/")[0] for path in copied}
+    assert file not in copied
+    await note_completion(engine.containers, [plane], Mark(plane.mark))
+    assert await completed_creation(engine.containers, [plane]) == Mark(plane.mark)
+    assert (await engine.containers.copied(plane.container_id, folder))[file] == plane.mark
 
 
 async def test_inventory_joins_clusters_and_nodes(engine, running):

@@ -9,7 +9,7 @@ import pytest
 from capk.api import names
 from capk.api.names import KIND_CLUSTERS
 from capk.workload.answer import Answer
-from test.provider.world import KUBE_SYSTEM_UID, World
+from test.provider.world import KUBE_SYSTEM_UID, World, trouble
 
 pytestmark = pytest.mark.virtual_time
 
@@ -201,6 +201,81 @@ class TestSameUid:
         async with world.running():
             await world.gone()
             assert world.engine.containers.keys() == containers
+
+    @pytest.mark.parametrize("state", ["running", "stopped"])
+    async def test_nothing_is_removed_as_long_as_no_control_plane_can_be_read(self, tmp_path, state):
+        """For example because the engine is busy: that proves nothing."""
+        world = World(tmp_path)
+        backup = await half_made(world)
+        if state == "stopped":
+            world.engine.stop_nodes()
+        containers = set(world.engine.containers)
+        world.kube.put(KIND_CLUSTERS, backup)
+        world.containers.unreadable = trouble("OCI runtime exec failed: exec failed", "docker", "exec")
+        async with world.running():
+            await asyncio.sleep(1800)
+            assert world.engine.containers.keys() == containers
+            reason, message = world.condition("ClusterCreated")[1:3]
+            assert reason == "CommandFailed"
+            assert "dev-control-plane cannot be read: OCI runtime exec failed" in message
+            assert "delete the object with spec.deletionPolicy Delete" in message
+            world.containers.unreadable = None
+            await world.ready()
+            assert world.engine.containers.keys() == containers
+
+    async def test_deletion_needs_no_proof(self, tmp_path):
+        world = World(tmp_path)
+        backup = await half_made(world)
+        world.kube.put(KIND_CLUSTERS, backup)
+        world.containers.unreadable = trouble("OCI runtime exec failed: exec failed", "docker", "exec")
+        async with world.running():
+            await asyncio.sleep(60)
+            world.delete()
+            await world.gone()
+            assert world.engine.containers == {}
+
+    async def test_deletion_that_retains_a_kind_cluster_waits_a_while_for_the_proof_and_leaves_it(self, tmp_path):
+        world = World(tmp_path)
+        backup = await half_made(world)
+        containers = set(world.engine.containers)
+        world.kube.put(KIND_CLUSTERS, {**backup, "spec": {**backup["spec"], "deletionPolicy": "Retain"}})
+        world.containers.unreadable = trouble("OCI runtime exec failed: exec failed", "docker", "exec")
+        async with world.running():
+            world.delete()
+            await world.gone()
+            assert world.engine.containers.keys() == containers
+
+    async def test_deletion_that_retains_removes_what_is_proven_incomplete_meanwhile(self, tmp_path):
+        world = World(tmp_path)
+        world.kind.create_seconds = 60.0
+        world.add(spec={"deletionPolicy": "Retain"})
+        async with world.killed():
+            await world.creating()
+        world.containers.unreadable = trouble("OCI runtime exec failed: exec failed", "docker", "exec")
+        world.delete()
+        async with world.running():
+            await asyncio.sleep(20)
+            world.containers.unreadable = None
+            await world.gone()
+            assert world.engine.containers == {}
+
+    async def test_control_plane_that_vanishes_while_it_is_read_delays_nothing(self, tmp_path):
+        world = World(tmp_path)
+        world.kind.create_seconds = 60.0
+        world.add()
+        async with world.killed():
+            await world.creating()
+        copied = world.containers.copied
+
+        async def vanishing(container_id: str, folder: str, **options: Any) -> Any:
+            world.engine.containers.pop(container_id, None)
+            return await copied(container_id, folder, **options)
+
+        world.containers.copied = vanishing
+        world.engine.stop_nodes()
+        async with world.running():
+            await asyncio.sleep(3)
+            assert world.engine.called("create")[1:]
 
     async def test_interrupted_creation_is_begun_again(self, tmp_path):
         world = World(tmp_path)

@@ -33,6 +33,7 @@ from capk.api.objects import KINDMachine
 from capk.api.rights import Access, needed
 from capk.engine.command import Output
 from capk.engine.containers import Node, Sibling
+from capk.engine.nodescripts import READ_NOTE
 from capk.engine.place import Place
 from capk.errors import ApiError, CommandError, CommandFailed, Forbidden
 from capk.manager.application import Application
@@ -214,6 +215,8 @@ class FakeContainers:
         """Exceptions at the end of the next joins."""
         self.runs: list[CommandError | None] = []
         """Exceptions at the end of the next requests for a container, which exists by then."""
+        self.unreadable: CommandError | None = None
+        """Why nothing can be read in nodes and nothing copied from them; None: it can."""
 
     engine = "docker"
     gives_lowest_address = True
@@ -235,10 +238,11 @@ class FakeContainers:
         self.host.note("exec", node_name)
         self.host.note(words, node_name)
         match list(command):
-            case ["cat", path] if path == COMPLETION_FILE:
-                if (node_name, path) not in self.host.files or not self.host.containers[node_name].running:
-                    raise trouble(f"cat: {path}: No such file or directory", "docker", "exec")
-                return Output(self.host.files[node_name, path], "")
+            case ["sh", "-c", script, *_] if script == READ_NOTE:
+                if self.unreadable or not self._container(node_name).running:
+                    raise self.unreadable or trouble("container is not running", "docker", "exec")
+                held = self.host.files.get((node_name, COMPLETION_FILE))
+                return Output("missing\n" if held is None else f"held\n{held}", "")
             case ["cat", *paths]:
                 return Output(files_of_node(paths, "v1.36.1"), "")
             case ["kubeadm", "token", "create", *_]:
@@ -254,6 +258,18 @@ class FakeContainers:
 
     async def read(self, node_name: str, command: Sequence[str], **_: Any) -> Output:
         return await self.run(node_name, command)
+
+    async def copied(self, container_id: str, folder: str, **_: Any) -> dict[str, str]:
+        self.host.note("cp", container_id)
+        if self._container(container_id) and self.unreadable:
+            raise self.unreadable
+        files = {path: text for (one, path), text in self.host.files.items() if one == container_id}
+        return {"claim": "", **{path.removeprefix(f"{folder}/"): text for path, text in files.items()}}
+
+    def _container(self, container_id: str) -> Node:
+        if container_id not in self.host.containers:
+            raise trouble(f"No such container: {container_id}", "docker", "exec")
+        return self.host.containers[container_id]
 
     async def sibling(self, container_id: str) -> Sibling:
         node = self.host.containers[container_id]

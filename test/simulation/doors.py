@@ -170,7 +170,7 @@ class SimulatedContainers(WorkerCalls):
         for name in names:
             await self._ask("start")
             await asyncio.sleep(self._engine.rng.uniform(0.2, 0.8))
-            if (container := self._engine.named(name)) is None:
+            if (container := self._engine.containers.get(name) or self._engine.named(name)) is None:
                 raise failure("engine-start-absent", name, "start")
             if self._engine.has_no_port(container):
                 said = f"Bind for 127.0.0.1:{container.birth.port} failed: port is already allocated"

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from capk.engine.command import Output
 from capk.engine.containers import Sibling
+from capk.engine.nodescripts import READ_NOTE
 from capk.errors import CommandFailed, CommandTimedOut
 from capk.manager.operations.completion import COMPLETION_FILE
 from test.provider.workercalls import RequestedNode, files_of_node, requested_node
@@ -118,6 +119,13 @@ class WorkerCalls:
         await self._ask("exec")
         return await self._execute(self._running(node_name), command, timeout_seconds)
 
+    async def copied(self, container_id: str, folder: str, *, timeout_seconds: float = 30) -> Mapping[str, str]:
+        """Return the files in a folder of a container, running or not."""
+        self._on_call("cp", container_id)
+        await self._ask("cp")
+        files = self._existing(container_id, "cp").files
+        return {"claim": "", **{path.removeprefix(f"{folder}/"): text for path, text in files.items()}}
+
     def _running(self, node: str) -> Container:
         container = self._engine.containers.get(node) or self._engine.named(node)
         if container is None or not container.running:
@@ -129,10 +137,9 @@ class WorkerCalls:
     async def _execute(self, node: Container, command: Sequence[str], timeout_seconds: float) -> Output:
         """Run a command in a running node; those of no concern print nothing."""
         match list(command):
-            case ["cat", path] if path == COMPLETION_FILE:
-                if path not in node.files:
-                    raise _failed("exec", node.name, f"cat: {path}: No such file or directory")
-                return Output(node.files[path], "")
+            case ["sh", "-c", script, *_] if script == READ_NOTE:
+                held = node.files.get(COMPLETION_FILE)
+                return Output("missing\n" if held is None else f"held\n{held}", "")
             case ["cat", *paths]:
                 return Output(files_of_node(paths, VERSION), "")
             case ["kubeadm", "token", "create", *_]:

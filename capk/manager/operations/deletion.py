@@ -1,18 +1,28 @@
 """The operation `Delete`: remove a kind cluster, or what is left of one."""
 
 import asyncio
+import logging
 from collections.abc import Callable
+from typing import Final
 
 from capk.api.names import UNREAD
 from capk.engine.containers import Containers
 from capk.engine.failurelogs import FailureLogs
 from capk.engine.inventory import Inventory
 from capk.engine.kind import Kind
+from capk.errors import UnprovenCreation
 from capk.manager.operations.completion import completed_creation
 from capk.manager.operations.listing import list_nodes
 from capk.manager.operations.removal import Removal, check_engine, check_later_attempts, removable
 from capk.manager.outcome import Made
-from capk.plan.plan import Delete
+from capk.plan.marks import Mark
+from capk.plan.plan import Delete, Goal
+
+log = logging.getLogger(__name__)
+
+KEEP_TRIES: Final = 4
+KEEP_SECONDS: Final = 15.0
+"""How often, and at which interval, control planes are read before what may be complete is kept."""
 
 
 class Deletion:
@@ -39,9 +49,33 @@ class Deletion:
         return None
 
     async def _completed(self, request: Delete) -> Made | None:
-        nodes = removable(await list_nodes(self._containers, request.name), request)
-        mark = await completed_creation(self._containers, nodes)
+        """Return the creation that was complete; None if none is, by proof.
+
+        Raises CommandMissing, UnprovenCreation. An object that is being deleted and retains its kind cluster does not
+        wait for the proof for ever: what may be complete stays.
+        """
+        tries = KEEP_TRIES if request.goal is Goal.GONE else 1
+        while True:
+            nodes = removable(await list_nodes(self._containers, request.name), request)
+            try:
+                mark = await completed_creation(self._containers, nodes)
+                break
+            except UnprovenCreation as error:
+                if await self._is_gone(error):
+                    continue
+                tries -= 1
+                if tries == 0:
+                    if request.goal is not Goal.GONE:
+                        raise
+                    log.warning("%s; it stays, because its object retains it: %s", error, error.cause)
+                    mark = Mark.parse(error.mark)
+                    break
+            await asyncio.sleep(KEEP_SECONDS)
         return Made(UNREAD, attempt=mark.attempt) if mark else None
+
+    async def _is_gone(self, error: UnprovenCreation) -> bool:
+        nodes = await list_nodes(self._containers, error.cluster)
+        return all(node.container_id != error.container_id for node in nodes)
 
     async def _remove(self, request: Delete, still_wanted: Callable[[], bool]) -> None:
         if self._containers.command is None and request.is_shared:

@@ -3,8 +3,10 @@
 Hundreds of calls would start more than a thousand processes, so all but a few are answered in the script's place.
 """
 
+import io
 import json
 import re
+import tarfile
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -800,6 +802,47 @@ class TestRemove:
         nerdctl.says("rm", f"{A}\n", 'level=error msg="1 errors:\\nfailed to delete task"\n')
         with pytest.raises(CommandFailed):
             await nerdctl.containers.remove([A, B])
+
+
+class TestCopy:
+    """A script prints a real archive; all that is not text arrives as it is."""
+
+    def engine(self, tmp_path: Path, name: str = "docker", *, cut: int = 0) -> Engine:
+        engine = Engine(tmp_path, name)
+        folder = tmp_path / "capk"
+        (folder / "claim").mkdir(parents=True)
+        (folder / "complete").write_text("u1.2")
+        whole = io.BytesIO()
+        with tarfile.open(fileobj=whole, mode="w") as archive:
+            archive.add(folder, "capk")
+            entry = tarfile.TarInfo("capk/theirs")
+            entry.uid = 2**31 + 5  # in bytes that are not ASCII
+            archive.addfile(entry)
+        (tmp_path / "archive.tar").write_bytes(whole.getvalue()[: len(whole.getvalue()) - cut])
+        engine.path.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\ncat {tmp_path}/archive.tar\n')
+        return engine
+
+    @pytest.mark.parametrize("name", ["docker", "podman"])
+    async def test_folder_of_a_container_is_read(self, tmp_path, name):
+        engine = self.engine(tmp_path, name)
+        found = await engine.containers.copied(A, "/etc/capk")
+        assert found == {"": "", "claim": "", "complete": "u1.2", "theirs": ""}
+        assert engine.calls == [["cp", f"{A}:/etc/capk", "-"]]
+
+    async def test_folder_that_arrives_in_part_is_no_answer(self, tmp_path):
+        with pytest.raises(UnreadableAnswer):
+            await self.engine(tmp_path, cut=tarfile.RECORDSIZE).containers.copied(A, "/etc/capk")
+
+    async def test_nerdctl_is_not_asked(self, tmp_path):
+        """An older one would copy the folder to where the provider runs."""
+        nerdctl = self.engine(tmp_path, "nerdctl")
+        with pytest.raises(CommandFailed):
+            await nerdctl.containers.copied(A, "/etc/capk")
+        assert nerdctl.calls == []
+
+    async def test_without_a_command_there_is_no_answer(self):
+        with pytest.raises(CommandMissing):
+            await Containers(None).copied(A, "/etc/capk")
 
 
 class TestExec:
