@@ -1,11 +1,12 @@
 """Writes the Secrets of a plan, but never a Secret of the same name that belongs to someone else."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from capk.api import names
 from capk.api.objects import SecretFacts
-from capk.errors import CapkError, Conflict
+from capk.errors import CapkError, Conflict, NotFound
 from capk.kube.jsonpatches import secret_patch
 from capk.kube.protocol import KubeApi
 from capk.manager.observe import ForeignSecrets
@@ -25,12 +26,17 @@ class SecretWriter:
     async def write(self, wanted: Mapping[str, Any], current: SecretFacts | None) -> dict[str, Any]:
         """Write a Secret and return the stored one.
 
-        current: the known facts; None if it is not known to exist.
+        current: the known facts; None if it is not known to exist. If it is gone, it is created again.
         Raises ForeignSecret; ApiError if the server refuses.
         """
         namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
         if current is not None:
-            return await self._replace(wanted, current.metadata)
+            try:
+                return await self._replace(wanted, current.metadata)
+            except NotFound:
+                # The watch may have broken off before it could show the deletion.
+                if await self._exists(namespace, name):
+                    raise
         try:
             return await self._client.create(names.SECRETS, wanted)
         except Conflict:
@@ -39,6 +45,12 @@ class SecretWriter:
             self._foreign.found(namespace, name)
             raise ForeignSecret(f"Secret {namespace}/{name} belongs to someone else")
         return await self._replace(wanted, existing["metadata"])
+
+    async def _exists(self, namespace: str, name: str) -> bool:
+        with suppress(NotFound):
+            await self._client.get(names.SECRETS, namespace, name)
+            return True
+        return False
 
     async def _replace(self, wanted: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Patch the existing Secret, guarded by its version: raises Conflict if something else has changed it."""

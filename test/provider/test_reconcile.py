@@ -379,6 +379,19 @@ class TestSecretsThatChange:
             await asyncio.sleep(30)
             assert world.read("dev-config") == wanted
 
+    async def test_secret_that_was_deleted_while_its_watch_was_broken_is_back_with_the_next_write(self, tmp_path):
+        world = World(tmp_path)
+        async with world.running() as app:
+            world.add()
+            await world.ready()
+            await asyncio.sleep(60)
+            seen = world.kube.objects.pop(("secrets", "default", "dev-config"))  # without an event
+            metadata = {**seen["metadata"], "annotations": {}, "resourceVersion": "100000"}
+            app.cache.on_event(SECRETS, "MODIFIED", {**seen, "metadata": metadata})
+            await world.until(lambda: world.kube.find(SECRETS, "dev-config") is not None, 5)
+            assert world.kube.find(SECRETS, "dev-config")["data"] == seen["data"]
+            assert world.condition("KubeconfigAvailable")[0] == "True"
+
 
 class TestControlPlane:
     @pytest.mark.rule("C18")

@@ -7,7 +7,7 @@ import pytest
 
 from capk.api import names
 from capk.api.names import SECRETS
-from capk.errors import ApiError, Conflict, Forbidden
+from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
 from capk.manager.facts import project_secret, secret_facts
 from capk.manager.observe import FOREIGN_SECONDS, ForeignSecrets
 from capk.manager.secretwriter import ForeignSecret, SecretWriter
@@ -141,6 +141,44 @@ async def test_namesake_that_was_created_again_is_a_conflict(world):
     world.there(uid="another")
     with pytest.raises(Conflict):
         await world.writer.write(WANTED, seen)
+
+
+GONE = NotFound("patch", "secrets default/dev-config", 404, "not found")
+
+
+async def test_secret_that_was_deleted_unseen_is_created_again(world):
+    """The watch may have broken off before the deletion."""
+    seen = facts(world.there())
+    await world.kube.delete(SECRETS, "default", "dev-config")
+    answer = await world.writer.write(WANTED, seen)
+    assert not differs(WANTED, facts(answer))
+    assert world.stored()["data"] == WANTED["data"]
+
+
+@pytest.mark.parametrize("second", [None, Unreachable("get", "secrets default/dev-config", 404, "no such route")])
+async def test_secret_is_created_again_only_if_the_api_server_confirms_that_it_is_gone(world, second):
+    """The answer to the patch alone may be that of a replica of the API server that is behind."""
+    there = world.there()
+    world.kube.fail = [GONE] if second is None else [GONE, second]
+    with pytest.raises(NotFound if second is None else Unreachable):
+        await world.writer.write(WANTED, facts(there))
+    assert world.stored() == there
+
+
+async def test_name_that_someone_else_took_meanwhile_is_left_alone(world):
+    seen = facts(world.there())
+    theirs = {"metadata": {"name": "dev-config", "namespace": "default"}, "data": {"a": "eA=="}}
+    await world.kube.delete(SECRETS, "default", "dev-config")
+    create = world.kube.create
+
+    async def late(*arguments: Any) -> Any:
+        world.kube.put(SECRETS, theirs)
+        return await create(*arguments)
+
+    world.kube.create = late
+    with pytest.raises(ForeignSecret):
+        await world.writer.write(WANTED, seen)
+    assert world.stored()["data"] == theirs["data"]
 
 
 @pytest.mark.parametrize(
