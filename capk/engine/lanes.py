@@ -74,6 +74,8 @@ class _Operation:
     task: asyncio.Task[Any] | None = None
     timer: asyncio.TimerHandle | None = None
     forgotten: bool = False
+    begun: bool = False
+    on_dropped: Callable[[], None] = lambda: None
 
 
 @dataclass(eq=False)
@@ -122,12 +124,14 @@ class Lanes:
         *,
         pool: str = SHARED,
         name: str = "",
+        on_dropped: Callable[[], None] = lambda: None,
     ) -> OperationState:
         """Queue work in its lane, unless the key has an operation that has not ended; return the operation's state.
 
         work: its argument is a function that reports steps. It is complete before the last `on_change`.
         pool: of the engine that the work is for.
         name: of the operation, for logs and metrics.
+        on_dropped: called before the last `on_change` if the work was cancelled before it began, queued or not.
         """
         latest = self._operations.get(key)
         if latest and not latest.state.done:
@@ -135,7 +139,8 @@ class Lanes:
         if self._stopped:
             raise RuntimeError("lanes have been stopped")
         due = asyncio.get_running_loop().time() + self._first_seconds
-        operation = _Operation(key, work, OperationState(lane, name or lane.value), pool, due)
+        state = OperationState(lane, name or lane.value)
+        operation = _Operation(key, work, state, pool, due, on_dropped=on_dropped)
         self._operations[key] = operation
         self._announce_when_due(operation)
         limit = self._of_pools.get((lane, pool), self._limits[lane])
@@ -204,6 +209,7 @@ class Lanes:
             self._announce_when_due(operation)
 
     async def _work(self, operation: _Operation) -> Any:
+        operation.begun = True
         return await operation.work(lambda step: self._report(operation, step))
 
     def _report(self, operation: _Operation, step: Step) -> None:
@@ -251,4 +257,6 @@ class Lanes:
         )
         if operation.forgotten:
             del self._operations[operation.key]
+        if not operation.begun:
+            operation.on_dropped()
         self._announce(operation)

@@ -182,9 +182,14 @@ class Records:
                 record.request = None
                 self._metrics.operation_seconds.labels(lane.value, outcome).observe(self._clock() - began)
 
+        def drop() -> None:
+            _note_unbegun(record, request)
+            record.request = None
+
         # Only creations are costly for the provider. In all other lanes, an engine that hangs must not delay others.
         pool = place.pool if lane is Lane.CREATE else place.key
-        self._lanes.start(record.uid, lane, work, pool=pool, name=f"{type(request).__name__} {request.name}")
+        name = f"{type(request).__name__} {request.name}"
+        self._lanes.start(record.uid, lane, work, pool=pool, name=name, on_dropped=drop)
 
     def operation(self, uid: str) -> OperationFacts | None:
         """Return the running or queued operation."""
@@ -326,10 +331,6 @@ class Records:
     def cancel(self, uid: str, *, queued_only: bool = False) -> None:
         """Cancel the object's operation; it is `done`, and announced, when its processes have ended."""
         self._lanes.cancel(uid, queued_only=queued_only)
-        state, record = self._lanes.get(uid), self._records.get(uid)
-        if record and (state is None or state.done):
-            _note_unbegun(record, record.request)
-            record.request = None
 
     def forget(self, uid: str) -> None:
         """Drop the record of an object and cancel its operation."""

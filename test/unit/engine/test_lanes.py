@@ -1,5 +1,6 @@
 import asyncio
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -205,6 +206,24 @@ async def test_operation_cancelled_before_its_first_step_is_done(lanes):
     lanes.cancel("a")
     await ticks()
     assert lanes.get("a").cancelled
+
+
+async def test_only_work_that_never_began_is_dropped_and_that_before_the_last_change(lanes, changes):
+    dropped = {}
+
+    def drop(number: int) -> None:
+        dropped[number] = changes.count(number)
+
+    for number in range(3):
+        lanes.start(number, Lane.CREATE, Work(), on_dropped=partial(drop, number))
+    assert [lanes.get(number).queued for number in range(3)] == [False, False, True]
+    for number in (2, 0):
+        lanes.cancel(number)
+    await ticks()
+    lanes.cancel(1)
+    await ticks()
+    assert all(lanes.get(number).cancelled for number in range(3))
+    assert dropped == {number: changes.count(number) - 1 for number in (2, 0)}
 
 
 async def test_cancel_of_nothing_is_fine(lanes):

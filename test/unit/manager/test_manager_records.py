@@ -143,6 +143,23 @@ class TestOperation:
         assert world.executor.done == [CREATE]
         assert world.attempts(Goal.UP, "two") is None
 
+    @pytest.mark.parametrize("queued", [True, False], ids=["queued", "before its first step"])
+    async def test_creation_that_never_began_keeps_no_place(self, queued):
+        """Otherwise the object could go to no other engine, and what it would have left would be waited for."""
+        world = World(limit=1)
+        if queued:
+            await world.run(READ, uid="another")
+            world.records.start(world.record("another"), CREATE, world.executor)
+        record = world.record()
+        world.records.start(record, CREATE, world.executor)
+        assert world.records.kept_place("one") == HERE.key
+        world.records.cancel("one")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert world.records.kept_place("one") is None
+        assert (record.request, record.unfinished, record.never_began) == (None, None, CREATE.mark)
+        assert world.records.operation("one") is None
+
     async def test_cancelled_while_it_runs_it_counts_for_nothing(self, world):
         world.records.start(world.record(), CREATE, world.executor)
         await asyncio.sleep(0.5)
