@@ -256,6 +256,13 @@ class KINDCluster(Object):
         """The uid that the workload cluster's kube-system namespace had when it was first read."""
         return self.annotations.get(names.KUBE_SYSTEM_ANNOTATION) or None
 
+    @property
+    def noted_authority(self) -> str:
+        """status.etcd.authority: fingerprint of the certificate authority of the kind cluster that was first read for
+        the object; empty if there is none. Only the provider writes it.
+        """
+        return str((self.status.get("etcd") or {}).get("authority") or "")
+
     def kube_system_uid_of(self, authority: str | None) -> str | None:
         """Return the same from status.etcd, for the kind cluster with that authority; only the provider writes it."""
         etcd = self.status.get("etcd") or {}

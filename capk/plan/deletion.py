@@ -7,6 +7,7 @@ from typing import Any
 
 from capk.api.names import KIND_CLUSTER_FINALIZER, Condition, Reason
 from capk.diagnosis.failures import Failure
+from capk.plan.adoption import by_hand, restored_claim
 from capk.plan.creation import WORKERS_SECONDS
 from capk.plan.engineclass import is_proven_own
 from capk.plan.engineid import another_engine
@@ -19,10 +20,11 @@ from capk.plan.ownership import (
     has_left_nothing,
     own_uids,
     ownership,
+    restorable_as,
     unmarked_ids,
     was_completed,
 )
-from capk.plan.parts import ENGINE_REMOVAL, FINALIZER, REMOVAL
+from capk.plan.parts import CLAIM, ENGINE_REMOVAL, FINALIZER, REMOVAL
 from capk.plan.plan import Delete, EngineRemoval, Goal, Plan, ReadAccess
 from capk.plan.secrets import own_among
 from capk.plan.status import AWAITS_CLASS, AWAITS_ENGINE, Verdict, blocked_deletion, kindcluster_status, true
@@ -66,6 +68,8 @@ def plan_deletion(observed: Observed) -> Plan:
         return _finish_absent(observed)
     if failure := another_engine(observed):
         return Plan(status=_deleting(observed, blocked_deletion(failure)))
+    if restorable_as(observed) is not None and (restored := _restore_claim(observed)):
+        return restored
     may_appear = _may_still_appear(observed)
     match ownership(observed):
         case Ownership.ABSENT if not may_appear:
@@ -181,6 +185,20 @@ def _delete(observed: Observed, *, settle_seconds: float) -> Plan:
     return Plan(operation=removal, status=status)
 
 
+def _restore_claim(observed: Observed) -> Plan | None:
+    """Find out whether a kind cluster is the object's own although its claim was removed; None if it is not.
+
+    Otherwise it would stay.
+    """
+    if observed.access is None:
+        return _prove(observed)
+    claim = restored_claim(observed, observed.access)
+    if claim and CLAIM in observed.held_back:
+        refusal = f"The API server refuses the claim to the kind cluster: {observed.refusals.get(CLAIM, '')}"
+        return Plan(status=_deleting(observed, {Condition.DELETING: true(Reason.WRITE_REFUSED, refusal)}))
+    return Plan(annotations=claim, requeue_seconds=0.0, status=_deleting(observed)) if claim else None
+
+
 def _prove(observed: Observed) -> Plan:
     """Read the kubeconfig again, because the claim proves nothing."""
     remaining, status, failure = observed.remaining(Goal.GONE), _deleting(observed), observed.failure(Goal.GONE)
@@ -189,6 +207,7 @@ def _prove(observed: Observed) -> Plan:
             f'{failure.message} Only the kubeconfig proves whether the kind cluster "{observed.cluster_name}" belongs '
             "to this object. The provider retries. To leave that cluster alone, set spec.deletionPolicy to Retain."
         )
+        message = f"{message} {by_hand(observed)}".rstrip()
         status = _deleting(observed, {Condition.DELETING: true(failure.reason, message)})
     if remaining > 0:
         return Plan(status=status, requeue_seconds=remaining)

@@ -12,7 +12,7 @@ from capk.api.names import Condition, Reason
 from capk.errors import InvalidSpec
 from capk.kindconfig.config import check_cluster_name
 from capk.plan import creation, deletion
-from capk.plan.adoption import adopt
+from capk.plan.adoption import adopt, restore_claim
 from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.dueoperation import read_when_due
 from capk.plan.duewrites import due_identity
@@ -236,6 +236,8 @@ def leave_others_alone(observed: Observed) -> Plan | None:
         return Plan(operation=read_when_due(observed)[0])
     if owned is not Ownership.FOREIGN:
         return None
+    if restored := restore_claim(observed):
+        return restored
     adoptable = adoptable_as(observed)
     if adoptable and not _is_claimed_in_vain(observed, adoptable):
         return adopt(observed)

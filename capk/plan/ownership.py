@@ -114,20 +114,35 @@ def adoptable_as(observed: Observed) -> str | None:
 
     The kind cluster of another existing object is never adopted, because its kubeconfig alone gives full access to it.
     """
-    if observed.is_held:
+    wanted, marks = observed.object.adopts, {node.mark for node in _kinds_own(observed) if node.mark}
+    named = {mark.uid for mark in marks} | {str(mark) for mark in marks} if marks else {"true"}
+    return _claimable_as(observed) if wanted in named else None
+
+
+def restorable_as(observed: Observed) -> str | None:
+    """Return the uid or container id to claim a kind cluster with whose claim was removed from the object.
+
+    None if the object holds a claim, or if its status does not show that it had a kind cluster of that name. Only the
+    certificate authority in the status then proves that it is this one: see `capk.plan.adoption`.
+    """
+    cluster = observed.object
+    holds_claim = {names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION} <= cluster.annotations.keys()
+    if holds_claim or not cluster.noted_authority or cluster.provisioned_name != observed.cluster_name:
         return None
-    wanted, nodes = observed.object.adopts, _kinds_own(observed)
+    return _claimable_as(observed) if ownership(observed) is Ownership.FOREIGN else None
+
+
+def _claimable_as(observed: Observed) -> str | None:
+    """Return what a claim to the kind cluster has to name; None if nothing could, or if it is another object's."""
+    nodes = _kinds_own(observed)
+    if observed.is_held or not (nodes or not observed.engine.lists_nodes):
+        return None
     marks = {node.mark for node in nodes}
-    if not wanted or not (nodes or not observed.engine.lists_nodes):
-        return None
     if marks <= {None}:
         control_planes = [node.container_id for node in nodes if node.role == CONTROL_PLANE]
-        if wanted != "true" or (nodes and not control_planes):
-            return None
-        return min(control_planes, default=observed.object.uid)
+        return None if nodes and not control_planes else min(control_planes, default=observed.object.uid)
     uids = {mark.uid for mark in marks if mark}
-    named = wanted in uids | {str(mark) for mark in marks if mark}
-    return uids.pop() if named and None not in marks and len(uids) == 1 else None
+    return uids.pop() if None not in marks and len(uids) == 1 else None
 
 
 def is_completed_attempt(observed: Observed) -> bool:

@@ -1,13 +1,15 @@
 """A kind cluster that is adopted where the object had another one before is judged by nothing of that one."""
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
 
+from capk.api import names
 from capk.api.names import KIND_CLUSTERS
 from capk.workload.answer import Answer
-from test.provider.world import World, authority, kubeconfig, quiet
+from test.provider.world import World, authority, kubeconfig, quiet, trouble
 
 pytestmark = pytest.mark.virtual_time
 
@@ -169,3 +171,139 @@ async def test_kubeconfig_that_was_just_read_is_not_that_of_the_cluster_which_ta
         assert list(world.engine.containers) == theirs
         cluster = world.read("dev-config")["clusters"][0]["cluster"]
         assert cluster["certificate-authority-data"] == authority("another")[0]
+
+
+async def moved(world: World) -> None:
+    """Have a kind cluster made, and its object moved here: another uid, and no status."""
+    async with world.running():
+        world.add()
+        await world.ready()
+    before = world.get()
+    assert before is not None
+    world.vanish()
+    kept = {field: before["metadata"][field] for field in ("name", "namespace", "annotations", "finalizers")}
+    world.kube.put(KIND_CLUSTERS, {"metadata": kept, "spec": before["spec"]})
+    async with world.running():
+        await world.ready()
+        await asyncio.sleep(120)
+
+
+async def adopted(world: World) -> None:
+    world.engine.run_node("dev-control-plane")
+    async with world.running():
+        world.add(annotations={names.ADOPT_ANNOTATION: "true"})
+        await world.ready()
+        await asyncio.sleep(120)
+
+
+def strip(world: World) -> dict[str, str]:
+    """Remove all annotations; return those about whose the kind cluster is."""
+    before = world.get()["metadata"]["annotations"]
+    world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"annotations": dict.fromkeys(before)}})
+    assert not world.get()["metadata"].get("annotations")
+    claim = (names.CLAIM_ANNOTATION, names.CLAIM_ID_ANNOTATION, names.IDENTITY_ANNOTATION)
+    return {name: before[name] for name in claim}
+
+
+class TestStripped:
+    """Neither marks nor annotations lead to the kind cluster any more; the status has its certificate authority."""
+
+    @pytest.fixture(params=[adopted, moved], ids=["adopted", "moved"])
+    async def world(self, request, tmp_path):
+        world = World(tmp_path)
+        await request.param(world)
+        return world
+
+    @pytest.mark.parametrize("restarts", [False, True])
+    async def test_object_finds_its_kind_cluster_again(self, world, restarts):
+        containers = dict(world.engine.containers)
+        claim = strip(world) if restarts else {}
+        async with world.running():
+            if not restarts:
+                await asyncio.sleep(120)
+                claim = strip(world)
+            await asyncio.sleep(60)
+            assert world.reason() == "Ready"
+            assert claim.items() <= world.get()["metadata"]["annotations"].items()
+            assert world.engine.containers == containers
+
+    @pytest.mark.parametrize("restarts", [False, True])
+    async def test_deletion_leaves_nothing_behind(self, world, restarts):
+        if restarts:
+            strip(world)
+            world.delete()
+        async with world.running():
+            if not restarts:
+                await asyncio.sleep(120)
+                strip(world)
+                world.delete()
+            await world.gone()
+            assert world.engine.containers == {}
+
+    async def test_deletion_waits_for_the_proof_and_names_the_way_out(self, world):
+        containers = dict(world.engine.containers)
+        world.kind.kubeconfigs = [trouble("ERROR: the control plane does not run", "kind", "get", "kubeconfig")] * 99
+        strip(world)
+        world.delete()
+        async with world.running():
+            await asyncio.sleep(600)
+            assert world.engine.containers == containers
+            message = world.condition("Deleting")[2]
+            assert "Only the kubeconfig proves whether" in message
+            assert "set spec.deletionPolicy to Retain" in message
+            world.kind.kubeconfigs.clear()
+            await world.gone()
+            assert world.engine.containers == {}
+
+    @pytest.mark.parametrize("deleted", [False, True])
+    async def test_command_of_the_message_restores_the_claim_without_the_proof(self, world, deleted):
+        containers = dict(world.engine.containers)
+        world.kind.kubeconfigs = [trouble("ERROR: the control plane does not run", "kind", "get", "kubeconfig")] * 99
+        claim = strip(world)
+        if deleted:
+            world.delete()
+        async with world.running():
+            await asyncio.sleep(60)
+            message = world.condition("Deleting" if deleted else "ClusterCreated")[2]
+            found = re.search(r"`kubectl annotate --overwrite kindcluster dev --namespace default (.*)`", message)
+            restored = dict(word.split("=") for word in found[1].split())
+            assert restored == {**claim, names.IDENTITY_ANNOTATION: names.UNREAD}
+            world.kube.edit(KIND_CLUSTERS, "dev", {"metadata": {"annotations": restored}})
+            if deleted:
+                await world.gone()
+                assert world.engine.containers == {}
+            else:
+                world.kind.kubeconfigs.clear()
+                await world.ready()
+                assert world.engine.containers == containers
+
+    async def test_kind_cluster_that_came_into_its_place_stays_someone_elses(self, world):
+        theirs = replace_by_hand(world, "172.18.0.2")
+        strip(world)
+        async with world.running():
+            await asyncio.sleep(600)
+            assert world.reason() == "NameConflict"
+            world.delete()
+            await world.gone()
+            assert list(world.engine.containers) == theirs
+
+    @pytest.mark.parametrize("deleted", [False, True])
+    async def test_kind_cluster_that_another_object_has_adopted_since_stays_its_own(self, world, deleted):
+        strip(world)
+        world.add("other", spec={"clusterName": "dev"})
+        mark = next(iter(world.engine.containers.values())).mark
+        world.annotate("other", ADOPT=mark or "true")
+        first = world.get()
+        world.vanish()
+        async with world.running():
+            await world.ready("other")
+            deleting = {"deletionTimestamp": "2026-01-02T00:00:00Z"} if deleted else {}
+            world.kube.put(KIND_CLUSTERS, {**first, "metadata": {**first["metadata"], **deleting}})
+            if not deleted:
+                await asyncio.sleep(120)
+                assert world.reason() == "NameConflict"
+                world.delete()
+            await world.gone()
+            await asyncio.sleep(60)
+            assert world.engine.containers
+            assert world.reason("other") == "Ready"
