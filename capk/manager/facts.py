@@ -29,7 +29,7 @@ from capk.kindconfig.registries import AUTHORITY_KEY
 from capk.plan.facts import EngineFacts, HealthFacts, NodeFacts
 from capk.plan.marks import Mark
 from capk.plan.observed import Observed
-from capk.workload.answer import EXPIRED
+from capk.workload.answer import EXPIRED, NOT_ACCEPTED
 from capk.workload.connection import Target
 from capk.workload.health import Health
 
@@ -151,6 +151,7 @@ def health_facts(
         reached=health.ever_answered,
         said=unanswered_because if is_silent else health.said,
         has_expired=EXPIRED in health.said,
+        is_mistrusted=NOT_ACCEPTED in health.said and EXPIRED not in health.said,
         is_doubted=doubted is not None and (proven_at is None or proven_at < doubted),
     )
 

@@ -122,6 +122,7 @@ class Observer:
             creation=record.creation,
             access=record.access if record.access and record.access.leads_to(engine.nodes) else None,
             validity=record.validity,
+            refused=record.refused,
             kube_system_uid=record.kube_system_uid,
             first_kube_system_uid=record.first_kube_system_uid,
             unedited_kube_system_uid=record.unedited_kube_system_uid,

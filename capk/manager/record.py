@@ -97,6 +97,8 @@ class Record:
     creation: CreationFacts = field(default_factory=CreationFacts)
     access: Access | None = field(default=None, repr=False)
     validity: Validity | None = None
+    refused: str = ""
+    """What the API server said to the login of the kubeconfigs that were last read, if it refused it."""
     access_timer: asyncio.TimerHandle | None = None
     read_at: float | None = None
     unanswered_at: float | None = None

@@ -143,7 +143,7 @@ class Records:
             # Facts about a previous kind cluster do not apply to the new one.
             record.made = record.external = record.validity = None
             record.kube_system_uid = record.unedited_kube_system_uid = record.first_kube_system_uid = None
-            record.creation = CreationFacts()
+            record.creation, record.refused = CreationFacts(), ""
             _forget_access(record)
 
         async def work(on_step: Callable[[Step], None]) -> None:
@@ -374,6 +374,7 @@ class Records:
             record.access, record.read_at, record.external = result, self._clock(), None
             record.unanswered_at = None if result.answered else record.read_at
             record.unanswered_because = result.said
+            record.refused = result.refused
             if result.kube_system_uid is not None:
                 record.proven_at, record.kube_system_uid = began, result.kube_system_uid
                 first = record.first_kube_system_uid

@@ -12,10 +12,14 @@ from capk.plan.renewal import kubelets_request, kubelets_wait, renewal_request, 
 from capk.plan.repair import (
     must_be_asked_first,
     start_request,
+    was_reached,
 )
 from capk.plan.secrets import (
     are_intact,
 )
+
+NOWHERE_SECONDS = 60.0
+"""How soon to read kubeconfigs again that do not work: nothing announces that there are others."""
 
 
 def due_operation(observed: Observed) -> tuple[OperationRequest | None, float | None]:
@@ -37,7 +41,7 @@ def due_operation(observed: Observed) -> tuple[OperationRequest | None, float | 
     if renewal and renewal_wait(observed) <= 0:
         return renewal, None
     is_due = observed.recheck or needs_access(observed) or _is_back(observed) or _may_be_renewed(observed)
-    if observed.access is None and is_due:
+    if observed.access is None and (is_due or _leads_nowhere(observed)):
         return read_when_due(observed)
     if _may_have_lost_its_data(observed):
         return read_when_due(observed)
@@ -45,7 +49,17 @@ def due_operation(observed: Observed) -> tuple[OperationRequest | None, float | 
     if kubelets and kubelets_wait(observed) <= 0:
         return kubelets, None
     waits = [renewal_wait(observed)] if renewal else []
-    return None, min([*waits, kubelets_wait(observed)] if kubelets else waits, default=None)
+    waits += [kubelets_wait(observed)] if kubelets else []
+    return None, min([*waits, NOWHERE_SECONDS] if _leads_nowhere(observed) else waits, default=None)
+
+
+def _leads_nowhere(observed: Observed) -> bool:
+    """Return whether the kubeconfigs do not work, because of the login or of the certificate authority in them.
+
+    The nodes may have other ones by now: someone has replaced an authority.
+    """
+    is_mistrusted = observed.health.answers is False and observed.health.is_mistrusted and was_reached(observed)
+    return bool(observed.refused) or is_mistrusted
 
 
 def _is_back(observed: Observed) -> bool:

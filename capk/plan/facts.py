@@ -113,6 +113,7 @@ class HealthFacts:
     said: its last answer, or why there was none; one line. is_watched: whether the provider probes it.
     is_doubted: whether its data may have changed since the kubeconfig was last read: its etcd may have been emptied.
     has_expired: whether its certificate has expired, as after a year in which its machine was switched off.
+    is_mistrusted: whether another authority has issued its certificate than the known one, or for another name.
     """
 
     answers: bool | None = None
@@ -121,6 +122,7 @@ class HealthFacts:
     is_watched: bool = True
     is_doubted: bool = False
     has_expired: bool = False
+    is_mistrusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ class Access:
     """Whether the API server gave any answer."""
     said: str = ""
     """Its answer, or why there was none; one line."""
+    refused: str = ""
+    """Its words if it does not accept the login of the kubeconfigs (HTTP 401); one line."""
     nodes: tuple[str, ...] = ()
     """Node names as kind lists them, for engines that cannot list containers."""
     container_ids: frozenset[str] = frozenset()

@@ -114,6 +114,8 @@ class Observed(_WithGoals):
     access: Access | None = None
     validity: Validity | None = None
     """Of the kubeconfigs that were last read; kept for longer than the kubeconfigs."""
+    refused: str = ""
+    """As in `Access`, of the last read; kept for longer than the kubeconfigs."""
     kube_system_uid: str | None = None
     """As in `Access`, of the last read; kept for longer than the kubeconfigs."""
     first_kube_system_uid: tuple[str, str] | None = None

@@ -1,10 +1,13 @@
 """Judge a complete kind cluster: one verdict per condition."""
 
+import shlex
+
 from capk.api import names
 from capk.api.conditions import find
 from capk.api.names import Condition, Reason
 from capk.kindconfig.advice import replicas_warnings
 from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER, node_names
+from capk.kindconfig.expiry import RENEW_COMMAND
 from capk.kindconfig.kubeconfig import server_url
 from capk.plan.blockedmove import blocked_move_warning
 from capk.plan.creationrequest import advice
@@ -215,6 +218,14 @@ def kubeconfig_verdict(observed: Observed) -> Verdict:
         return false(Reason.WAITING_FOR_CONTROL_PLANE, message)
     if expiry := expiry_verdict(observed):
         return expiry
+    if observed.refused:
+        message = (
+            "The API server of the workload cluster does not accept the login of the kubeconfigs, although it has not "
+            f"expired: {observed.refused}. Its clock may be wrong, or someone has replaced the certificate authority "
+            f"of its clients. For a new login, run `{shlex.join(RENEW_COMMAND)}` in each control-plane node. The "
+            "provider reads it again."
+        )
+        return false(Reason.KUBECONFIG_UNAVAILABLE, message)
     if observed.access is not None or not needs_access(observed):
         return true(Reason.PROVISIONED)
     if failure := observed.failure(Goal.ACCESS):

@@ -17,6 +17,8 @@ from capk.workload.response import Response
 
 MOST_WORDS: Final = 200
 """Characters of `Answer.said`."""
+NOT_ACCEPTED: Final = "its certificate is not accepted"
+"""In `Answer.said` if the server's certificate is not one of the known authority for that name."""
 EXPIRED: Final = "certificate has expired"
 """In `Answer.said` if the server's certificate has: OpenSSL's words."""
 _MOST_LOOKED_AT: Final = 4096
@@ -118,7 +120,7 @@ def _cause(error: Exception, timeout_seconds: float) -> str:
         case TimeoutError():
             return f"no answer within {timeout_seconds:g} s"
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not accepted: {error.verify_message}"
+            return f"{NOT_ACCEPTED}: {error.verify_message}"
         case ssl.SSLError():
             return f"TLS failed: {error.reason or 'the connection was closed'}"
         case socket.gaierror():

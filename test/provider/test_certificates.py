@@ -13,8 +13,8 @@ import yaml
 from capk.engine.command import Output
 from capk.engine.nodescripts import INSTALL_KUBELET, READ_KUBELET
 from capk.manager import observe
-from capk.workload.answer import Answer
-from test.provider.world import World, kubeconfig
+from capk.workload.answer import NOT_ACCEPTED, Answer
+from test.provider.world import World, authority, kubeconfig
 
 pytestmark = pytest.mark.virtual_time
 
@@ -129,3 +129,97 @@ async def test_kubelets_that_were_off_for_too_long_get_certificates_and_the_clus
 def issued_certificate(ends: datetime) -> str:
     pair = AUTHORITY.issue_cert("node", not_before=ends - YEAR, not_after=ends)
     return pair.cert_chain_pems[0].bytes().decode()
+
+
+REFUSED = Answer(401, "HTTP 401: Unauthorized")
+
+
+class TestRefusedLogin:
+    """Anonymous users get answers, so that the API server is alive, but the kubeconfig in the Secret is of no use."""
+
+    async def test_object_is_not_ready_until_the_login_is_accepted_again(self, tmp_path):
+        world = World(tmp_path)
+        world.to_login = REFUSED
+        async with world.running():
+            world.add()
+            await world.until(lambda: world.reason() == "KubeconfigUnavailable")
+            await asyncio.sleep(1800)
+            assert world.reason() == "KubeconfigUnavailable"
+            assert world.condition("APIServerAvailable")[0] == "True"
+            status, _, message = world.condition("KubeconfigAvailable")
+            assert status == "False"
+            assert "does not accept the login" in message
+            assert REFUSED.said in message
+            assert "`kubeadm certs renew all --config=/kind/kubeadm.conf`" in message
+            assert len(world.engine.called("kubeconfig")) < 20
+            world.to_login = None
+            await world.until(lambda: world.reason() == "Ready", 400)
+
+    async def test_refusal_after_an_outage_is_noticed(self, tmp_path):
+        """A new authority of clients mostly needs a restart of the API server."""
+        world = World(tmp_path)
+        async with world.running():
+            world.add()
+            await world.ready()
+            await asyncio.sleep(120)
+            world.answer = Answer(0, "connection refused")
+            await world.until(lambda: world.reason() == "NotAnswering")
+            world.answer, world.to_login = Answer(200, "HTTP 200"), REFUSED
+            await world.until(lambda: world.reason() == "KubeconfigUnavailable")
+            await asyncio.sleep(120)
+            assert world.reason() == "KubeconfigUnavailable"
+
+    async def test_login_that_is_refused_for_a_moment_changes_nothing(self, tmp_path):
+        world = World(tmp_path)
+        world.to_login = REFUSED
+        async with world.running():
+            world.add()
+            await world.creating()
+            asyncio.get_running_loop().call_later(world.kind.create_seconds, setattr, world, "to_login", None)
+            await world.ready()
+            assert "KubeconfigUnavailable" not in world.history()
+            assert len(world.engine.called("kubeconfig")) < 3
+
+    async def test_anonymous_users_who_are_refused_leave_it_ready(self, tmp_path):
+        """An API server may be set up to answer nobody without a login."""
+        world = World(tmp_path)
+        world.answer, world.to_login = REFUSED, Answer(200, "HTTP 200", b'{"gitVersion": "v1.36.1"}')
+        async with world.running():
+            world.add()
+            await world.ready()
+            await asyncio.sleep(1800)
+            assert world.reason() == "Ready"
+
+
+async def test_authority_that_was_replaced_reaches_the_secrets_within_minutes(tmp_path):
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        await asyncio.sleep(120)
+        world.answer = Answer(0, f"{NOT_ACCEPTED}: self-signed certificate in certificate chain", is_tls_failure=True)
+        await world.until(lambda: world.reason() == "NotAnswering")
+        await asyncio.sleep(120)
+        before = len(world.engine.called("kubeconfig"))
+        await asyncio.sleep(3600)
+        assert len(world.engine.called("kubeconfig")) - before < 20
+        world.kind.text = kubeconfig(ca="another")
+
+        def is_known() -> bool:
+            cluster = world.read("dev-config")["clusters"][0]["cluster"]
+            return cluster["certificate-authority-data"] == authority("another")[0]
+
+        await world.until(is_known, 400)
+        world.answer = Answer(200, "HTTP 200")
+        await world.ready()
+
+
+async def test_certificate_of_an_api_server_that_was_never_reached_is_asked_for_once(tmp_path):
+    """Something else may answer at that address."""
+    world = World(tmp_path)
+    world.answer = Answer(0, f"{NOT_ACCEPTED}: self-signed certificate in certificate chain", is_tls_failure=True)
+    async with world.running():
+        world.add()
+        await world.until(lambda: world.reason() == "Ready")
+        await asyncio.sleep(7200)
+        assert len(world.engine.called("kubeconfig")) < 2

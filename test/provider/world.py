@@ -476,6 +476,8 @@ class World:
         """The answers of workload API servers."""
         self.data = Answer(200, "HTTP 200", f'{{"metadata": {{"uid": "{DATA_UID}"}}}}'.encode())
         """Their answers to anonymous users about the data in their etcd."""
+        self.to_login: Answer | None = None
+        """Their answers to administrators, if these differ."""
         self.kube_system_uid = KUBE_SYSTEM_UID
         self._app: Application | None = None
 
@@ -648,6 +650,8 @@ class World:
         await asyncio.sleep(0.01)
         if not self.answer.came:
             return self.answer
+        if login is not None and self.to_login is not None:
+            return self.to_login
         body = b'{"gitVersion": "v1.36.1"}' if path == "/version" else b'{"metadata": {"uid": "%s"}}'
         return replace(self.answer, body=body.replace(b"%s", self.kube_system_uid.encode()))
 

@@ -111,7 +111,8 @@ PAGES: Final = (
     Page(
         Reason.KUBECONFIG_UNAVAILABLE,
         "There is no usable kubeconfig.",
-        "kind could not read it from the control-plane node, or its output cannot be used.",
+        "kind could not read it from the control-plane node, its output cannot be used, or the API server does not "
+        "accept its login.",
         "Follow the message, which names the cause.",
         (Reason.NODES_STOPPED,),
     ),

@@ -24,6 +24,8 @@ from capk.workload.connection import Target
 VERSION: Final = "/version"
 ANSWER_SECONDS: Final = 1.0
 """Interval between two requests to an API server that is starting."""
+LOGIN_TRIES: Final = 3
+"""Requests with a login before it counts as refused: an API server that has just started may not know it yet."""
 
 
 class AccessReader:
@@ -75,7 +77,7 @@ class AccessReader:
         server = internal if self._endpoint is EndpointMode.INTERNAL else external
         target = Target(server, kubeconfig.authority)
         wait = self._wait_seconds if request.await_answer else 0.0
-        answer, _ = await asyncio.gather(
+        (answer, refused), _ = await asyncio.gather(
             self._await_answer(target, kubeconfig, wait), self._note_completion(record, request.name, is_new=is_new)
         )
         if request.await_answer:
@@ -93,6 +95,7 @@ class AccessReader:
             version=version_in(answer.body) or self._version_of_image(request.name),
             answered=answer.came,
             said=answer.said,
+            refused=refused,
             kube_system_uid=await kube_system_uid(self._ask, self._containers, request.name, target, kubeconfig)
             if answer.came
             else None,
@@ -129,24 +132,30 @@ class AccessReader:
         balancer = f"{name}-{LOAD_BALANCER}"
         return balancer if balancer in names else f"{name}-{CONTROL_PLANE}"
 
-    async def _await_answer(self, target: Target, login: Kubeconfig, wait_seconds: float) -> Answer:
+    async def _await_answer(self, target: Target, login: Kubeconfig, wait_seconds: float) -> tuple[Answer, str]:
         clock = asyncio.get_running_loop().time
         deadline = clock() + wait_seconds
         while True:
-            answer = await self._ask_version(target, login)
+            answer, refused = await self._ask_version(target, login)
             if answer.came or clock() >= deadline:
-                return answer
+                return answer, refused
             await asyncio.sleep(ANSWER_SECONDS)
 
-    async def _ask_version(self, target: Target, login: Kubeconfig) -> Answer:
+    async def _ask_version(self, target: Target, login: Kubeconfig) -> tuple[Answer, str]:
         """Ask with the login, because the next question needs it too and can then use the same connection.
 
         Anonymous users may read the version too. They are not affected by a login that the API server refuses, for
-        example because its certificate has expired.
+        example because its certificate has expired. Also return its words if it does; empty if not.
         """
         answer = await self._ask(target, VERSION, login)
-        is_refused = answer.is_tls_failure or (answer.came and answer.status != HTTPStatus.OK)
-        return await self._ask(target, VERSION, None) if is_refused else answer
+        for _ in range(LOGIN_TRIES - 1):
+            if answer.status != HTTPStatus.UNAUTHORIZED:
+                break
+            await asyncio.sleep(ANSWER_SECONDS)
+            answer = await self._ask(target, VERSION, login)
+        refused = answer.said if answer.status == HTTPStatus.UNAUTHORIZED else ""
+        is_of_no_use = answer.is_tls_failure or (answer.came and answer.status != HTTPStatus.OK)
+        return await self._ask(target, VERSION, None) if is_of_no_use else answer, refused
 
     def _version_of_image(self, name: str) -> str | None:
         """Return the version in the tag of the control plane's image, for when the API server does not answer."""

@@ -9,7 +9,7 @@ import pytest
 from capk.api.endpoint import EndpointMode
 from capk.engine.inventory import Inventory
 from capk.kindconfig.kubeconfig import Kubeconfig
-from capk.manager.operations.access import VERSION, AccessReader
+from capk.manager.operations.access import LOGIN_TRIES, VERSION, AccessReader
 from capk.plan.facts import Access
 from capk.plan.plan import ReadAccess
 from capk.workload.answer import Answer
@@ -18,6 +18,8 @@ from capk.workload.connection import Target
 from capkdev.certificates import Authority
 from capkdev.fakekind.kubeconfig import render
 from test.unit.manager.test_manager_executor import Engine, container
+
+pytestmark = pytest.mark.virtual_time
 
 UID = "7713a44d-485b-4273-bb54-07281125da3c"
 FOUND = Answer(200, "HTTP 200", json.dumps({"gitVersion": "v1.36.3", "metadata": {"uid": UID}}).encode())
@@ -59,7 +61,8 @@ async def test_login_that_is_refused_hides_neither_the_version_nor_that_the_serv
     server = Server(refusal, FOUND)
     access = await read(server)
     assert (access.answered, access.version, access.kube_system_uid) == (True, "v1.36.3", None)
-    assert server.asked[:2] == [(VERSION, "administrator"), (VERSION, "anonymous")]
+    tries = LOGIN_TRIES if refusal is UNAUTHORIZED else 1
+    assert server.asked[: tries + 1] == [*[(VERSION, "administrator")] * tries, (VERSION, "anonymous")]
 
 
 async def test_silent_server_is_asked_once() -> None:
@@ -67,3 +70,24 @@ async def test_silent_server_is_asked_once() -> None:
     access = await read(server)
     assert (access.answered, access.said) == (False, SILENT.said)
     assert server.asked == [(VERSION, "administrator")]
+
+
+@pytest.mark.parametrize("refused", [1, 3])
+async def test_login_counts_as_refused_if_the_server_keeps_to_it(refused: int) -> None:
+    """An API server that has just started may not know the authority of its clients yet."""
+    server = Server(UNAUTHORIZED, FOUND)
+    asked = server.ask
+
+    async def ask(target: Target, path: str, login: Kubeconfig | None) -> Answer:
+        if login is not None and len(server.asked) >= refused:
+            server.answers[True] = FOUND
+        return await asked(target, path, login)
+
+    server.ask = ask  # type: ignore[method-assign]
+    access = await read(server)
+    assert access.refused == (UNAUTHORIZED.said if refused == 3 else "")
+    assert access.answered
+
+
+async def test_login_that_is_accepted_but_not_allowed_is_not_refused() -> None:
+    assert (await read(Server(Answer(403, "HTTP 403: forbidden"), FOUND))).refused == ""
