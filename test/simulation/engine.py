@@ -46,6 +46,8 @@ class Birth:
     engine: "SimulatedEngine | None" = field(default=None, repr=False)
     nodes: dict[str, str] = field(default_factory=dict)
     """Node -> id of the container whose kubelet registered it; only those of workers that joined later."""
+    joined: dict[str, str] = field(default_factory=dict)
+    """Label of a worker that has ever joined later -> the provider that has let it join."""
 
     @property
     def answers(self) -> bool:
@@ -178,7 +180,7 @@ class SimulatedEngine:
         self.touched: dict[str, float] = {}
         """Kind cluster -> when kind last ended on it, or a container of it was last removed."""
         self.left_early: set[tuple[int, str]] = set()
-        """Engines and kind clusters whose creation had just failed when another engine began to answer."""
+        """Engines and kind clusters whose creation ran, or had just failed, when another engine began to answer."""
         self.has_crashed = False
         """Whether listings have raised an error outside the contract."""
         self._ids = first_id
@@ -187,10 +189,14 @@ class SimulatedEngine:
         self._ports = 40000
         self._past: list[tuple[float, list[Container]]] = []
 
-    def switch(self, *, away: bool) -> None:
-        """Let another, empty engine answer, or the first one again; the first one's containers keep running."""
+    def switch(self, *, away: bool, creating: Iterable[str] = ()) -> None:
+        """Let another, empty engine answer, or the first one again; the first one's containers keep running.
+
+        creating: names of kind clusters whose creation runs. Nobody can remove any more what it leaves.
+        """
         if away != (self.number == 1):
             return
+        self.left_early |= {(self.number, one) for one in creating}
         self.left_early |= {(self.number, one) for one, at in self.touched.items() if now() - at < SETTLE_SECONDS}
         self.number = 2 if away else 1
         self.containers, self._elsewhere = self._elsewhere, self.containers

@@ -11,6 +11,7 @@ from test.simulation.kindcommand import Planned
 from test.simulation.life import Life, action
 from test.simulation.objects import Body
 from test.simulation.printed import FAILURES_OF_CREATION
+from test.simulation.world import World
 
 # --- the API server
 
@@ -91,7 +92,12 @@ def another_engine(life: Life, seconds: float = 300.0) -> None:
         # A kind cluster that is split between two engines cannot be repaired.
         return
     life.world.engine.switch(away=True)
-    life.later(seconds, lambda: life.world.engine.switch(away=False))
+    life.later(seconds, lambda: _switch_back(life.world))
+
+
+def _switch_back(world: World) -> None:
+    creating = {one.name for one in world.kind.running if one.doing == "create"}
+    world.engine.switch(away=False, creating=creating)
 
 
 @action("kind-fails")
@@ -197,7 +203,7 @@ def end_all(life: Life) -> None:
     """End all faults, so that everything can settle."""
     world = life.world
     world.engine.trouble.end()
-    world.engine.switch(away=False)
+    _switch_back(world)
     world.engine.occupied.clear()
     world.api.faults.clear()
     world.api.slow_watches.clear()

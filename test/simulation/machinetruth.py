@@ -91,6 +91,8 @@ def _obstacles(life: Life, obj: Body) -> Iterator[str]:
         yield "a container of someone else has its name"
     if _was_joined(obj) and infrastructure["spec"].get("recreatePolicy") != "Always":
         yield "its container was removed"
+    if infrastructure["spec"].get("recreatePolicy") != "Always" and _is_remembered(life, obj):
+        yield EITHER
     yield from _unready(life, infrastructure)
 
 
@@ -131,6 +133,14 @@ def _was_joined(obj: Body) -> bool:
     annotations = obj["metadata"].get("annotations") or {}
     is_own = annotations.get(names.MACHINE_ID_ANNOTATION) == obj["metadata"]["uid"]
     return bool(initialization.get("provisioned")) or (is_own and names.JOINED_CONTAINER_ANNOTATION in annotations)
+
+
+def _is_remembered(life: Life, obj: Body) -> bool:
+    """Return whether the provider has let a container of the machine join, which it could not store."""
+    current, known = life.deployment.current, identities(obj)
+    return current is not None and any(
+        by == current.id for birth in life.world.engine.births for one, by in birth.joined.items() if one in known
+    )
 
 
 def _status_of(life: Life, obj: Body) -> str:

@@ -429,6 +429,27 @@ SCRIPTS: Final[dict[str, Script]] = {
         inventory_period_seconds=30.0,
         speed=3.0,
     ),
+    "what a creation may have left on an engine that went away during it waits for that engine or its user": _script(
+        9193,
+        (
+            2.62,
+            {
+                "do": "apply",
+                "name": "dev",
+                "spec": {"recreatePolicy": "Always"},
+                "owned": True,
+                "order": "PCK",
+                "control_plane": True,
+                "replicas": 3,
+            },
+        ),
+        (3.54, {"do": "engine", "trouble": "full_disk", "seconds": 400}),
+        (207.12, {"do": "another-engine", "seconds": 20}),
+        (213.31, {"do": "kill", "linger": 0}),
+        (365.4, {"do": "replace", "name": "dev"}),
+        (900, _expect(ready=False, words="remove the annotation kind.infrastructure.cluster.x-k8s.io/engine")),
+        speed=0.5,
+    ),
     "a load balancer that is gone shows although a stranger has a worker of that name": _script(
         77234,
         (

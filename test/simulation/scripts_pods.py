@@ -75,4 +75,23 @@ SCRIPTS: Final[dict[str, Script]] = {
         (201.5, {"do": "kill"}),
         (300, _expect(exists=False)),
     ),
+    "a worker whose join could not be stored is Missing once the engine of its cluster is replaced": _script(
+        9684,
+        (1.59, _ONE),
+        (42.09, {"do": "machine", "name": "dev-w1", "standalone": False, "cluster": "dev"}),
+        (
+            42.99,
+            {
+                "do": "api",
+                "kind": "admission",
+                "status": 403,
+                "message": 'admission webhook "policy.example" denied the request: not on my watch',
+                "plural": "kindmachines",
+                "seconds": 700,
+            },
+        ),
+        (99.93, {"do": "replace", "name": "dev"}),
+        (1200, _expect("dev-w1", kind="kindmachines", ready=False, words="was removed, but not through this object")),
+        pods="volume",
+    ),
 }

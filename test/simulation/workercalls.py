@@ -123,8 +123,14 @@ class WorkerCalls:
         """Return the files in a folder of a container, running or not."""
         self._on_call("cp", container_id)
         await self._ask("cp")
-        files = self._existing(container_id, "cp").files
+        container = self._existing(container_id, "cp")
+        self._may_be_garbled("cp", container)
+        files = container.files
         return {"claim": "", **{path.removeprefix(f"{folder}/"): text for path, text in files.items()}}
+
+    def _may_be_garbled(self, verb: str, container: Container) -> None:
+        if self._engine.trouble.garble > now() and self._engine.rng.random() < 0.5:
+            raise _failed(verb, container.name, "OCI runtime exec failed: exec failed: resource busy")
 
     def _running(self, node: str) -> Container:
         container = self._engine.containers.get(node) or self._engine.named(node)
@@ -138,6 +144,7 @@ class WorkerCalls:
         """Run a command in a running node; those of no concern print nothing."""
         match list(command):
             case ["sh", "-c", script, *_] if script == READ_NOTE:
+                self._may_be_garbled("exec", node)
                 held = node.files.get(COMPLETION_FILE)
                 return Output("missing\n" if held is None else f"held\n{held}", "")
             case ["cat", *paths]:
@@ -190,6 +197,7 @@ class WorkerCalls:
             said = f'a Node with name "{node.name}" and status "Ready" already exists in the cluster'
             raise _failed("exec", node.name, said)
         birth.nodes[node.name] = node.id
+        birth.joined[node.machine] = self._owner
 
     def _delete_node(self, birth: Birth, name: str) -> None:
         container = self._engine.containers.get(birth.nodes.pop(name, ""))
