@@ -41,8 +41,8 @@ class FreeEngine(Containers):
         super().__init__(["docker"])
         self.made: dict[str, Node] = {}
 
-    async def nodes(self) -> list[Node] | None:
-        return list(self.made.values())
+    async def nodes(self, cluster: str | None = None) -> list[Node] | None:
+        return [node for name, node in self.made.items() if cluster in (None, name)]
 
     async def remove(self, container_ids: Sequence[str]) -> None:
         self.made = {name: node for name, node in self.made.items() if node.container_id not in container_ids}

@@ -42,7 +42,12 @@ create() {
 case "$1 $2" in
   "create cluster") create ;;
   "get clusters") exec ls ../names ;;
-  "ps "*) exec ls ;;
+  "ps "*)
+    case $* in
+      *label=io.x-k8s.kind.cluster=*) [ ! -e "../names/${*##*=}" ] || exec cat "../names/${*##*=}" ;;
+      *) exec ls ;;
+    esac
+    ;;
   "get nodes") [ ! -e "../names/$name" ] || echo "$name-control-plane" ;;
   "get kubeconfig") exec cat "$BENCH_ENGINE/kubeconfig" ;;
   "inspect "*) shift 2 && exec cat "$@" ;;

@@ -94,12 +94,19 @@ class Containers:
         """
         return self._cli.engine == "docker"
 
-    async def nodes(self) -> list[Node] | None:
-        """Return all node containers of all kind clusters, running or not, by name; None without an engine."""
+    async def nodes(self, cluster: str | None = None) -> list[Node] | None:
+        """Return all node containers of a kind cluster, running or not, by name; None without an engine.
+
+        cluster: None for all kind clusters. The engine filters by its name, so that the work does not grow with the
+        number of others; kind relies on the same filter. What the engine returns is checked all the same.
+        Source: kind pkg/cluster/internal/providers/*/provider.go (ListNodes).
+        """
         if self.command is None:
             return None
-        found = await self._listing.inspected(inspection.node, f"label={KIND_CLUSTER_LABEL}", "--all")
-        return sorted((node for node in found if node), key=lambda node: node.name)
+        label = KIND_CLUSTER_LABEL if cluster is None else f"{KIND_CLUSTER_LABEL}={cluster}"
+        found = await self._listing.inspected(inspection.node, f"label={label}", "--all")
+        nodes = (node for node in found if node and cluster in (None, node.cluster))
+        return sorted(nodes, key=lambda node: node.name)
 
     async def sibling(self, container_id: str) -> Sibling:
         """Return what a new node has to have in common with an existing one. Also raises UnreadableAnswer."""

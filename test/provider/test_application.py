@@ -181,7 +181,7 @@ class TestLoops:
             world.add("up", spec={"standalone": True})
             await world.ready("up")
 
-            async def hangs():
+            async def hangs(cluster=None):
                 await asyncio.sleep(120)
                 return
 
@@ -195,7 +195,7 @@ class TestLoops:
         """Otherwise its liveness probe would restart it until the engine answers."""
         world = World(tmp_path)
 
-        async def hangs():
+        async def hangs(cluster=None):
             await asyncio.sleep(10_000)
 
         world.containers.nodes = hangs

@@ -36,7 +36,7 @@ class TwoEngines(ClassWorld):
     def hang(self) -> None:
         """Have the other engine answer no question any more."""
 
-        async def never() -> Any:
+        async def never(*_: Any) -> Any:
             await asyncio.Event().wait()
 
         self.remote_containers.nodes = self.remote_kind.clusters = never  # type: ignore[method-assign]
@@ -179,7 +179,7 @@ class TestTrouble:
             assert len(world.remote.called("create")) == 1
 
     async def test_bug_in_the_watch_on_one_engine_ends_the_provider(self, world, caplog):
-        async def broken() -> Any:
+        async def broken(*_: Any) -> Any:
             raise KeyError("a bug of ours")
 
         expected = pytest.raises(CapkError, match="watch on the container engine")

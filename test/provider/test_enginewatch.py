@@ -76,9 +76,9 @@ async def test_late_answer_holds_nobody_and_is_taken_in_when_it_comes(world):
     await world.look()
     nodes = world.containers.nodes
 
-    async def slow():
+    async def slow(cluster=None):
         await asyncio.sleep(30)
-        return await nodes()
+        return await nodes(cluster)
 
     world.containers.nodes = slow
     world.engine.run_node("dev-control-plane")

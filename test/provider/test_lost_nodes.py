@@ -61,10 +61,10 @@ class TestWithoutControlPlane:
             await world.ready()
             there, listings, listed = set(world.engine.containers), 0, world.containers.nodes
 
-            async def without_control_planes() -> list[Node]:
+            async def without_control_planes(cluster: str | None = None) -> list[Node]:
                 nonlocal listings
                 listings += 1
-                found = await listed() or []
+                found = await listed(cluster) or []
                 return [node for node in found if listings > 2 or node.role != "control-plane"]
 
             world.containers.nodes = without_control_planes

@@ -959,8 +959,8 @@ class TestCreation:
         world.kind.create_seconds = 60.0
         nodes = world.containers.nodes
 
-        async def unmarked():
-            return [replace(node, mark=None, running=False) for node in await nodes()]
+        async def unmarked(cluster=None):
+            return [replace(node, mark=None, running=False) for node in await nodes(cluster)]
 
         async with world.running():
             world.add(spec={"nodes": [{"role": "control-plane"}] * 3})
@@ -1031,8 +1031,8 @@ class TestStrangers:
             await asyncio.sleep(215)
             nodes, theirs = world.containers.nodes, []
 
-            async def nodes_and_then():
-                seen = await nodes()
+            async def nodes_and_then(cluster=None):
+                seen = await nodes(cluster)
                 if not theirs:
                     theirs.append(world.engine.run_node("dev-control-plane"))
                 return seen

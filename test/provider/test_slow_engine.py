@@ -13,9 +13,9 @@ pytestmark = pytest.mark.virtual_time
 def slow_down(world: World) -> None:
     nodes = world.containers.nodes
 
-    async def slow():
+    async def slow(cluster=None):
         await asyncio.sleep(2 * REFRESH_SECONDS)
-        return await nodes()
+        return await nodes(cluster)
 
     world.containers.nodes = slow
 

@@ -295,9 +295,9 @@ async def test_removal_of_a_half_made_cluster_whose_attempt_is_not_known_does_no
         before = world.kube.requests
         looks, nodes = [], world.containers.nodes
 
-        async def counted():
+        async def counted(cluster=None):
             looks.append(1)
-            return await nodes()
+            return await nodes(cluster)
 
         world.containers.nodes = counted
         await asyncio.sleep(60)

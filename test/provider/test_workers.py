@@ -347,8 +347,8 @@ class TestWhoseContainer:
             await world.joined()
             former, listed = world.node().container_id, world.containers.nodes
 
-            async def old():
-                return [node for node in await listed() if not node.machine]
+            async def old(cluster=None):
+                return [node for node in await listed(cluster) if not node.machine]
 
             world.containers.nodes = old
             await world.until(lambda: len(world.engine.called("run")) > 1)

@@ -299,11 +299,12 @@ class FakeContainers:
         self.host.note("logs", container_id)
         return "Reached target Multi-User System."
 
-    async def nodes(self) -> list[Node] | None:
+    async def nodes(self, cluster: str | None = None) -> list[Node] | None:
         await asyncio.sleep(self.host.list_seconds)
         if self.host.down:
             raise self.host.down
-        return sorted(self.host.containers.values(), key=lambda node: node.name) if self.command else None
+        found = [node for node in self.host.containers.values() if cluster in (None, node.cluster)]
+        return sorted(found, key=lambda node: node.name) if self.command else None
 
     async def start(self, node_names: tuple[str, ...]) -> None:
         self.host.note("start", ",".join(node_names))

@@ -149,8 +149,8 @@ class SimulatedContainers(WorkerCalls):
         self.gives_lowest_address = True
         super().__init__(find, owner, on_call)
 
-    async def nodes(self) -> list[Node] | None:
-        """Return all node containers of all kind clusters."""
+    async def nodes(self, cluster: str | None = None) -> list[Node] | None:
+        """Return all node containers of all kind clusters, or of one."""
         self._on_call("list", "")
         if self.command is None:
             return None
@@ -162,7 +162,8 @@ class SimulatedContainers(WorkerCalls):
             raise CommandFailed(["docker", "inspect"], '[{"Id": "abc", "Name": "/dev-control-pl', 0)
         engine.remember()
         behind = trouble.disagree > now() and engine.rng.random() < 0.7
-        return [as_node(one) for one in (engine.a_while_ago() if behind else engine.listed())]
+        listed = engine.a_while_ago() if behind else engine.listed()
+        return [as_node(one) for one in listed if cluster in (None, one.cluster)]
 
     async def start(self, names: Sequence[str]) -> None:
         """Start containers, one after the other."""

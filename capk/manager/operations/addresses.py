@@ -13,6 +13,7 @@ from typing import Final
 from capk.engine.containers import Containers, Node
 from capk.errors import AddressTaken, CommandError
 from capk.kindconfig.config import CONTROL_PLANE
+from capk.manager.operations.listing import list_nodes
 
 MOST_PLACEHOLDERS: Final = 64
 """For all nodes of one kind cluster together."""
@@ -74,7 +75,7 @@ async def start_elsewhere(containers: Containers, cluster: str, names: Sequence[
     """
     if not names:
         return
-    nodes = [node for node in await containers.nodes() or () if node.cluster == cluster and node.role == CONTROL_PLANE]
+    nodes = [node for node in await list_nodes(containers, cluster) if node.role == CONTROL_PLANE]
     left = iter(range(MOST_PLACEHOLDERS))
     try:
         for name in names:
@@ -99,7 +100,7 @@ async def _keep_free(containers: Containers, planes: list[Node], needed: Collect
 
 
 async def _running(containers: Containers, cluster: str) -> list[Node]:
-    return [node for node in await containers.nodes() or () if node.cluster == cluster and node.running]
+    return [node for node in await list_nodes(containers, cluster) if node.running]
 
 
 async def _start_in_place(containers: Containers, nodes: list[Node], addresses: Mapping[str, str]) -> None:

@@ -12,8 +12,7 @@ from capk.plan.plan import RenewCertificates, RenewKubelets, StartNodes
 
 async def list_nodes(containers: Containers, name: str) -> list[Node]:
     """Ask the engine for the containers of a kind cluster, now."""
-    nodes = await containers.nodes() or []
-    return [node for node in nodes if node.cluster == name]
+    return await containers.nodes(name) or []
 
 
 def listed_nodes(inventory: Inventory, name: str) -> tuple[Node, ...]:

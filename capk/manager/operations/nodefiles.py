@@ -11,6 +11,7 @@ from capk.diagnosis.failures import cause_of
 from capk.engine.containers import Containers, Node
 from capk.engine.progress import Step
 from capk.errors import CommandError
+from capk.manager.operations.listing import list_nodes
 from capk.plan.marks import Mark
 from capk.plan.plan import Create
 
@@ -59,9 +60,8 @@ class NodeFiles:
 
     async def _nodes(self) -> list[Node]:
         """Return this creation's nodes, without the load balancer, which has no mark."""
-        nodes = await self._containers.nodes() or []
-        request = self._request
-        return [node for node in nodes if node.cluster == request.name and Mark.parse(node.mark) == request.mark]
+        nodes = await list_nodes(self._containers, self._request.name)
+        return [node for node in nodes if Mark.parse(node.mark) == self._request.mark]
 
     async def _write_into(self, node: Node) -> str:
         try:

@@ -78,7 +78,7 @@ class Workers:
         except BaseException as error:
             container_id = created[0].container_id if created else ""
             if isinstance(error, CommandError):
-                await self._keep_logs(request.node, container_id, error)
+                await self._keep_logs(request, container_id, error)
             await self._clean_up(request, control_plane, container_id)
             raise
         self._logs.drop(request.node)
@@ -160,15 +160,16 @@ class Workers:
             cause = cause_of(error) if isinstance(error, CommandError) else f"no end within {CLEANUP_SECONDS:.0f} s"
             log.warning("Could not remove what the failed join of node %s left: %s", request.node, cause)
 
-    async def _keep_logs(self, node: str, container_id: str, error: CommandError) -> None:
+    async def _keep_logs(self, request: AddWorker, container_id: str, error: CommandError) -> None:
         """Keep the logs of a node that did not join; an error here never stops the cleanup."""
+        node = request.node
         place = self._logs.begin(node, error.output)
         error.logs = str(place or "")
         if place is None:
             return
         try:
             async with asyncio.timeout(LOGS_SECONDS):
-                await self._keep_node_logs(place, node, container_id)
+                await self._keep_node_logs(place, request, container_id)
         except (CommandError, TimeoutError) as late:
             log.info("The logs in %s are incomplete: %s", place, str(late) or f"time limit of {LOGS_SECONDS:.0f} s")
         except Exception:
@@ -176,11 +177,11 @@ class Workers:
             log.exception("Cannot keep the logs of node %s in %s", node, place)
         self._logs.end(place)
 
-    async def _keep_node_logs(self, place: Path, node: str, container_id: str) -> None:
-        found = [one for one in await self._containers.nodes() or [] if one.container_id == container_id]
-        for one in found:
-            read = node_logs if one.running else last_words
-            self._logs.add(place, f"{node}.log", await read(self._containers, one.container_id))
+    async def _keep_node_logs(self, place: Path, request: AddWorker, container_id: str) -> None:
+        for one in await list_nodes(self._containers, request.name):
+            if one.container_id == container_id:
+                read = node_logs if one.running else last_words
+                self._logs.add(place, f"{request.node}.log", await read(self._containers, one.container_id))
 
     async def _best_effort(self, work: Awaitable[None], what: str, node: str) -> None:
         try:

@@ -60,8 +60,8 @@ class NodesDouble(Containers):
         if step in self.failing:
             raise self.failing[step]
 
-    async def nodes(self) -> list[Node] | None:
-        return list(self.listed)
+    async def nodes(self, cluster: str | None = None) -> list[Node] | None:
+        return [node for node in self.listed if cluster in (None, node.cluster)]
 
     async def sibling(self, container_id: str) -> Sibling:
         return self.siblings[container_id]

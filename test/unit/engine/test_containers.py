@@ -248,6 +248,18 @@ class TestNodes:
             ["inspect", "--type=container", A, B],
         ]
 
+    async def test_nodes_of_one_cluster_are_all_that_is_inspected(self, docker, containers):
+        docker.has(inspected())
+        assert [node.name for node in await containers.nodes("dev")] == ["dev-worker"]
+        assert docker.calls == [
+            ["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.x-k8s.kind.cluster=dev"],
+            ["inspect", "--type=container", A],
+        ]
+
+    async def test_engine_that_ignores_the_filter_shows_no_nodes_of_other_clusters(self, docker, containers):
+        docker.has(inspected(), changed(Id=B, Name="/other", Config__Labels={"io.x-k8s.kind.cluster": "other"}))
+        assert [node.name for node in await containers.nodes("dev")] == ["dev-worker"]
+
     async def test_no_nodes_take_one_call(self, docker, containers):
         assert await containers.nodes() == []
         assert len(docker.calls) == 1

@@ -56,8 +56,9 @@ class Engine:
             raise error
         return names
 
-    async def nodes(self) -> list[Node] | None:
-        return [node(name, self.id) for name in self.names] if self.known_nodes else None
+    async def nodes(self, cluster: str | None = None) -> list[Node] | None:
+        found = [node(name, self.id) for name in self.names if cluster in (None, name)]
+        return found if self.known_nodes else None
 
 
 @pytest.fixture(autouse=True)

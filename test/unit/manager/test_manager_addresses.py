@@ -72,8 +72,8 @@ class Engine:
     async def version(self) -> str:
         return "v0.33.0"
 
-    async def nodes(self) -> list[Node]:
-        return [self.node(name) for name in self.names]
+    async def nodes(self, cluster: str | None = None) -> list[Node]:
+        return [node for name in self.names if cluster in (None, (node := self.node(name)).cluster)]
 
     async def start(self, names: Sequence[str]) -> None:
         for name in names:

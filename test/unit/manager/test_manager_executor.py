@@ -91,8 +91,8 @@ class Engine:
     async def engine_id(self) -> None:
         return None
 
-    async def nodes(self) -> list[Node]:
-        return list(self.there)
+    async def nodes(self, cluster: str | None = None) -> list[Node]:
+        return [node for node in self.there if cluster in (None, node.cluster)]
 
     async def remove(self, ids: list[str]) -> None:
         assert {*ids} <= {node.container_id for node in self.there}
@@ -462,7 +462,7 @@ class TestRemoval:
         engine = Engine()
         listed = 0
 
-        async def nodes() -> list[Node]:
+        async def nodes(cluster: str | None = None) -> list[Node]:
             nonlocal listed
             listed += 1
             if listed == 4:

@@ -51,8 +51,8 @@ class Engine:
         self.there = list(nodes)
         self.calls: list[str] = []
 
-    async def nodes(self) -> list[Node]:
-        return self.there
+    async def nodes(self, cluster: str | None = None) -> list[Node]:
+        return [node for node in self.there if cluster in (None, node.cluster)]
 
     async def halt(self, container_ids: Sequence[str]) -> None:
         self.calls += container_ids
