@@ -82,8 +82,9 @@ def ids_of(engine: EngineFacts) -> frozenset[str]:
 
 def bears_mark(entry: Entry, uid: str) -> bool:
     """Return whether a container of that kind cluster has the mark of the object with that uid."""
-    marks = (Mark.parse(node.mark) for node in entry.nodes or ())
-    return any(mark is not None and mark.uid == uid for mark in marks)
+    # Most marks are those of other objects, and are not worth parsing.
+    likely = (node.mark for node in entry.nodes or () if node.mark is not None and node.mark.startswith(uid))
+    return any((mark := Mark.parse(text)) is not None and mark.uid == uid for text in likely)
 
 
 def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:

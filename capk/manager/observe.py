@@ -214,9 +214,10 @@ class Observer:
         name, latest = self._relations.name(cluster.key), engine.inventory.latest if engine else None
         if not cluster.is_deleting or latest is None:
             return name
-        clusters = latest.clusters
-        own = sorted(one for one, entry in clusters.items() if bears_mark(entry, cluster.uid))
-        return name if name in own else next(iter(own), name)
+        clusters, uid = latest.clusters, cluster.uid
+        if name in clusters and bears_mark(clusters[name], uid):
+            return name
+        return min((one for one, entry in clusters.items() if bears_mark(entry, uid)), default=name)
 
     def _needed_by_others(self, place: str, name: str, engine: EngineFacts) -> frozenset[str]:
         planes = sum(node.role == CONTROL_PLANE for node in engine.nodes or ())
