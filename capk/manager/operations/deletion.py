@@ -13,7 +13,14 @@ from capk.engine.kind import Kind
 from capk.errors import UnprovenCreation
 from capk.manager.operations.completion import completed_creation
 from capk.manager.operations.listing import list_nodes
-from capk.manager.operations.removal import Removal, check_engine, check_later_attempts, removable
+from capk.manager.operations.removal import (
+    Removal,
+    Removed,
+    check_engine,
+    check_engine_id,
+    check_later_attempts,
+    removable,
+)
 from capk.manager.outcome import Made
 from capk.plan.marks import Mark
 from capk.plan.plan import Delete, Goal
@@ -91,12 +98,24 @@ class Deletion:
                     await self._kind.delete_cluster(request.name)
             self._inventory.deleted(request.name)
         else:
-            others = await self._removal.remove(
+            removed = await self._removal.remove(
                 request.name,
                 lambda nodes: removable(nodes, request),
                 settle_seconds=request.settle_seconds,
                 still_wanted=still_wanted,
             )
-            check_engine(await self._inventory.refresh(), request)
-            check_later_attempts(others, request)
+            await self._check_absence(request, removed)
+            check_later_attempts(removed.others, request)
         self._logs.drop(request.name)
+
+    async def _check_absence(self, request: Delete, removed: Removed) -> None:
+        """Raise CommandError unless the engine that has the kind cluster has listed that nothing is left of it.
+
+        Two listings of one kind cluster prove that if only the first one had containers, and the engine has an id.
+        Otherwise it takes a listing of everything, which is many times the work: the engine may not know the filter.
+        """
+        if request.engine and removed.has_found and not removed.others:
+            check_engine_id(await self._containers.engine_id() or "", request)
+            self._inventory.deleted(request.name)
+        else:
+            check_engine(await self._inventory.refresh(), request)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Snapshot
@@ -24,6 +24,16 @@ LISTING_SECONDS: Final = 1.0
 """Interval between two listings of containers that are being removed or may still appear."""
 
 
+class Removed(NamedTuple):
+    """The end of a removal.
+
+    others: the containers of that name that it left alone. has_found: whether it has found any to remove.
+    """
+
+    others: list[Node]
+    has_found: bool
+
+
 class Removal:
     """Lists and removes containers until nothing is left to remove."""
 
@@ -43,16 +53,14 @@ class Removal:
         *,
         settle_seconds: float = 0.0,
         still_wanted: Callable[[], bool] = lambda: True,
-    ) -> list[Node]:
+    ) -> Removed:
         """List the containers of a kind cluster and remove the chosen ones, until none is left to choose.
-
-        Return the containers of that name that it left alone.
 
         The engine may still be creating containers during the removal: it copies a volume for seconds.
         Raises CommandTimedOut if chosen containers are left in the end.
         """
         clock = asyncio.get_running_loop().time
-        quiet_since, lone = clock(), _LoneBalancers()
+        quiet_since, lone, has_found = clock(), _LoneBalancers(), False
         deadline = quiet_since + self._delete_seconds
         while True:
             if not still_wanted():
@@ -63,8 +71,9 @@ class Removal:
                 await asyncio.sleep(LISTING_SECONDS)
                 continue
             if not chosen and clock() - quiet_since >= settle_seconds:
-                return nodes
+                return Removed(nodes, has_found)
             if chosen:
+                has_found = True
                 await self._containers.remove([node.container_id for node in chosen])
                 quiet_since = clock()
             if clock() + LISTING_SECONDS >= deadline:
@@ -124,7 +133,12 @@ def check_engine(snapshot: Snapshot, request: Delete | RemoveWorker) -> None:
         return
     if snapshot.error:
         raise snapshot.error
-    if snapshot.engine_id != request.engine:
+    check_engine_id(snapshot.engine_id, request)
+
+
+def check_engine_id(engine_id: str, request: Delete | RemoveWorker) -> None:
+    """Raise CommandFailed if that is not the engine which has the kind cluster."""
+    if engine_id != request.engine:
         cause = "another container engine answered than the one that has the kind cluster"
         raise CommandFailed(["kind", "delete", "cluster", "--name", request.name], cause, 0)
 

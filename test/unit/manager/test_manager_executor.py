@@ -63,6 +63,7 @@ class Engine:
         self.late: list[Node] = []
         self.makes: list[Node] = []
         self.calls: list[tuple[str, Any]] = []
+        self.listings: list[str | None] = []
         self.taken: dict[str, str] = {}
         self.stuck = False
         self.prints = "what the node prints"
@@ -92,6 +93,7 @@ class Engine:
         return None
 
     async def nodes(self, cluster: str | None = None) -> list[Node]:
+        self.listings.append(cluster)
         return [node for node in self.there if cluster in (None, node.cluster)]
 
     async def remove(self, ids: list[str]) -> None:
@@ -388,6 +390,43 @@ class TestRemoval:
         assert inventory.latest.engine_id == "other"
         engine.there, engine.engine_id = there, AsyncMock(return_value="one")
         assert "dev" in (await inventory.refresh()).clusters
+
+    async def test_removal_lists_only_its_own_kind_cluster(self, tmp_path):
+        """Otherwise each deletion would cost as much as there are kind clusters."""
+        engine = Engine(container("dev-control-plane"), container("other-control-plane", cluster="other"))
+        engine.engine_id = AsyncMock(return_value="one")
+        inventory = Inventory(engine, engine)
+        acting = executor(engine, tmp_path, inventory=inventory)
+        await inventory.refresh()
+        engine.listings.clear()
+        await acting.carry_out(RECORD, replace(REMOVE, engine="one"), lambda step: None)
+        assert engine.listings == ["dev", "dev"]
+        assert set(inventory.latest.clusters) == {"other"}
+
+    async def test_engine_that_does_not_know_the_filter_hides_no_kind_cluster(self, tmp_path):
+        class Forgetful(Engine):
+            async def nodes(self, cluster: str | None = None) -> list[Node]:
+                return await super().nodes() if cluster is None else []
+
+        engine = Forgetful(container("dev-control-plane"))
+        engine.engine_id = AsyncMock(return_value="one")
+        inventory = Inventory(engine, engine)
+        acting = executor(engine, tmp_path, inventory=inventory)
+        await inventory.refresh()
+        await acting.carry_out(RECORD, replace(REMOVE, engine="one"), lambda step: None)
+        assert set(inventory.latest.clusters) == {"dev"}
+
+    async def test_engine_that_answers_after_the_removal_has_to_be_that_of_the_cluster(self, tmp_path):
+        engine = Engine(container("dev-control-plane"))
+        engine.engine_id = AsyncMock(return_value="one")
+        inventory = Inventory(engine, engine)
+        acting = executor(engine, tmp_path, inventory=inventory)
+        await inventory.refresh()
+        engine.engine_id = AsyncMock(return_value="other")
+        with pytest.raises(CommandFailed) as caught:
+            await acting.carry_out(RECORD, replace(REMOVE, engine="one"), lambda step: None)
+        assert "another container engine answered" in caught.value.output
+        assert set(inventory.latest.clusters) == {"dev"}
 
     @pytest.mark.parametrize("answers", ["other", ""], ids=["with an id", "without one"])
     async def test_removal_that_another_engine_has_answered_has_failed(self, tmp_path, answers):
