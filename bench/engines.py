@@ -25,7 +25,7 @@ from bench.rig import (
     wait_until,
 )
 from bench.servicenames import COMMAND
-from bench.usage import OURS, Usage, resident_mib, watches
+from bench.usage import OURS, Usage, connections, resident_mib, watches
 from capk.api.names import KIND_ENGINE_CLASSES
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.options import Options
@@ -117,6 +117,7 @@ class _Turn:
             **_costs(usage, len(self.names), monotonic() - began),
             "calls_each": round((len(self.rig.calls()) - called) / len(self.names), 2),
             "resident_mib": round(resident_mib(provider.pid), 1),
+            "connections": connections(provider.pid),
             # One watch is the kubelet's.
             "watches": _watches(self.rest) - idle - 1,
         }

@@ -5,7 +5,8 @@
 #
 #   BENCH_ENGINE          directory with clusters/, names/, kubeconfig (of every cluster) and calls (one line per call)
 #   BENCH_ENGINE_SECONDS  duration of a creation
-#   BENCH_ENGINE_PORT     port on which every kind cluster publishes its API server; empty for none
+#   BENCH_ENGINE_PORT     port on which every kind cluster publishes its API server, each under a name of its own: the
+#                         provider keeps one connection for each address; empty for none
 #   DOCKER_HOST           if it names a Service: the kind clusters are those below hosts/ of that engine in a Pod
 engine=$BENCH_ENGINE
 case $DOCKER_HOST in tcp://*.svc:*) engine=$BENCH_ENGINE/hosts/${DOCKER_HOST#tcp://} ;; esac
@@ -28,11 +29,14 @@ create() {
     printf ' • %s  ...\n ✓ %s\n' "$step" "$step" >&2
   done
   ports=
-  [ -z "$BENCH_ENGINE_PORT" ] ||
+  address=
+  if [ -n "$BENCH_ENGINE_PORT" ]; then
     ports="\"6443/tcp\": [{\"HostIp\": \"127.0.0.1\", \"HostPort\": \"$BENCH_ENGINE_PORT\"}]"
+    address=", \"desktop.docker.io/ports/6443/tcp\": \"$name.capkind-engines.svc:$BENCH_ENGINE_PORT\""
+  fi
   set -- $(printf %s "$name" | sha256sum)
-  printf '[{"Id": "%s", "Name": "/%s", "Config": {"Image": "kindest/node", "Labels": {"io.x-k8s.kind.cluster": "%s", "io.x-k8s.kind.role": "control-plane"}}, "State": {"Running": true, "StartedAt": "2025-01-01T00:00:00Z"}, "Mounts": [{"Destination": "%s"}], "NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.2"}}, "Ports": {%s}}}]\n' \
-    "$1" "$name-control-plane" "$name" "$claim" "$ports" >"../made.$$"
+  printf '[{"Id": "%s", "Name": "/%s", "Config": {"Image": "kindest/node", "Labels": {"io.x-k8s.kind.cluster": "%s", "io.x-k8s.kind.role": "control-plane"%s}}, "State": {"Running": true, "StartedAt": "2025-01-01T00:00:00Z"}, "Mounts": [{"Destination": "%s"}], "NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.2"}}, "Ports": {%s}}}]\n' \
+    "$1" "$name-control-plane" "$name" "$address" "$claim" "$ports" >"../made.$$"
   mv "../made.$$" "$1"
   echo "$1" >"../names/$name"
   [ "$BENCH_ENGINE_SECONDS" = 0 ] || sleep "$BENCH_ENGINE_SECONDS"

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -121,6 +121,15 @@ def peak_mib(pid: int) -> float:
 def resident_mib(pid: int) -> float:
     """Return the current resident memory of a process."""
     return _kib(pid, "VmRSS") / 1024
+
+
+def connections(pid: int) -> int:
+    """Return the number of sockets that a process has open, those of its watches and requests included."""
+    found = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += os.readlink(file).startswith("socket:")
+    return found
 
 
 def _kib(pid: int, name: str) -> int:

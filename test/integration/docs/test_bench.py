@@ -1,10 +1,16 @@
 """The bench runs and fills all its columns. This test ignores the figures."""
 
+import json
+import os
+import subprocess
+
 from bench.engines import engines
 from bench.results import KEYS, Part, comparison, document, fits, load, merged, save, table
+from bench.rig import ENGINE
 from bench.scale import scale
 from bench.servicenames import look_up
 from bench.usage import watches
+from capk.engine import inspection
 
 ENGINE_PHASES = ["create", "restart", "rest", "delete"]
 PHASES = ["create", "restart", "resync", "edit", "delete"]
@@ -41,6 +47,19 @@ def test_bench_compares_engines_in_pods_with_the_shared_one(monkeypatch):
     # Of Pods, Services and volume claims.
     assert by_turn["pods", "rest"]["watches"] == by_turn["shared", "rest"]["watches"] + 3
     assert table("engines", rows).row_count == comparison("engines", rows, rows).row_count == len(rows)
+
+
+def test_instant_engine_publishes_each_kind_cluster_under_an_address_of_its_own(tmp_path):
+    """The provider keeps one connection for each address: with one for all, most health checks would open another."""
+    for folder in ("clusters", "names"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "kubeconfig").touch()
+    environment = {**os.environ, "BENCH_ENGINE": str(tmp_path), "BENCH_ENGINE_SECONDS": "0", "BENCH_ENGINE_PORT": "77"}
+    for name in ("dev", "prod"):
+        call = [ENGINE, "create", "cluster", f"--name={name}", f"--kubeconfig={tmp_path / name}"]
+        subprocess.run(call, env=environment, input="", text=True, capture_output=True, check=True)
+    found = [inspection.node(json.loads(file.read_text())[0], "kind") for file in (tmp_path / "clusters").iterdir()]
+    assert len({node.api_port for node in found}) == 2
 
 
 def _kinds(row: dict) -> dict[str, float]:
