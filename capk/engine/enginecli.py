@@ -68,7 +68,9 @@ class EngineCli:
     @property
     def network(self) -> str:
         """The name of kind's network."""
-        return self.env.get(_NETWORK_VARIABLES.get(self.engine, "")) or "kind"
+        variable = _NETWORK_VARIABLES.get(self.engine, "")
+        # Read for each container of a listing, so not from a copy of all variables.
+        return self._environment.get(variable, os.environ.get(variable)) or "kind"
 
     async def query(self, *arguments: str, check: bool = True) -> command.Output:
         """Run the command with the time limit of a query."""

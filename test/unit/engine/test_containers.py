@@ -17,7 +17,7 @@ import pytest
 from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.engine import command, inspection
 from capk.engine.containers import Containers, Node
-from capk.engine.enginecli import UnreadableAnswer, chosen_engine, engine_command
+from capk.engine.enginecli import EngineCli, UnreadableAnswer, chosen_engine, engine_command
 from capk.engine.nodescripts import WRITE_FILE
 from capk.errors import CommandFailed, CommandMissing, CommandTimedOut, TooMuchOutput
 
@@ -259,6 +259,13 @@ class TestNodes:
     async def test_engine_that_ignores_the_filter_shows_no_nodes_of_other_clusters(self, docker, containers):
         docker.has(inspected(), changed(Id=B, Name="/other", Config__Labels={"io.x-k8s.kind.cluster": "other"}))
         assert [node.name for node in await containers.nodes("dev")] == ["dev-worker"]
+
+    async def test_environment_is_copied_for_each_call_not_for_each_container(self, docker, containers, monkeypatch):
+        docker.has(*(inspected(f"n{number}", id=f"{number:064x}") for number in range(9)))
+        copies: list[EngineCli] = []
+        monkeypatch.setattr(EngineCli, "env", property(lambda cli: copies.append(cli) or {}))
+        assert len(await containers.nodes()) == 9
+        assert len(copies) == len(docker.calls) == 2
 
     async def test_no_nodes_take_one_call(self, docker, containers):
         assert await containers.nodes() == []
