@@ -196,8 +196,8 @@ async def test_list_gives_items_their_kind(api: ApiServer, client: KubeClient) -
     assert listing.items == [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}]
     assert (await client.list(SECRETS, "default")).items == listing.items
     assert [path for _, path, *_ in api.requests] == [
-        "/api/v1/secrets?limit=20&labelSelector=a%3Db%2Cc",
-        "/api/v1/namespaces/default/secrets?limit=20",
+        "/api/v1/secrets?limit=5&labelSelector=a%3Db%2Cc",
+        "/api/v1/namespaces/default/secrets?limit=5",
     ]
 
 
@@ -216,14 +216,14 @@ async def test_list_is_put_together_from_its_pages(api: ApiServer, client: KubeC
     listing = await client.list(SECRETS, label_selector="a=b")
     assert [item["metadata"] for item in listing.items] == [{"name": "a"}, {"name": "b"}]
     assert listing.resource_version == "77"
-    first = "/api/v1/secrets?limit=20&labelSelector=a%3Db"
+    first = "/api/v1/secrets?limit=5&labelSelector=a%3Db"
     assert [path for _, path, *_ in api.requests] == [first, f"{first}&continue=t%2F0"]
 
 
 async def test_field_selector_reaches_the_server(api: ApiServer, client: KubeClient) -> None:
     api.answers = [answer(200, {"metadata": {"resourceVersion": "77"}, "items": []})]
     await client.list(SECRETS, field_selector="a.b=c")
-    assert api.requests[0][1] == "/api/v1/secrets?limit=20&fieldSelector=a.b%3Dc"
+    assert api.requests[0][1] == "/api/v1/secrets?limit=5&fieldSelector=a.b%3Dc"
 
 
 async def watched(client: KubeClient) -> list[Change]:
