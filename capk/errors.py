@@ -152,6 +152,16 @@ class UnsupportedEngine(CapkError):
         self.engine = engine
 
 
+class PassingData(CapkError):
+    """A control-plane node must not be stopped, because the data of its etcd would be lost.
+
+    folder: the mount point of that data, which is in memory.
+    """
+
+    def __init__(self, node: str, folder: str) -> None:
+        super().__init__(f"etcd of {node} has its data in {folder}, which is in memory, so that it would be lost")
+
+
 class ApiError(CapkError):
     """The API server did not carry out a request.
 

@@ -55,6 +55,12 @@ fi
 """
 """Argument: `all`, or `registries` to keep the node's own config.toml, which fits its image."""
 
+ETCD_MOUNT: Final = """set -eu
+manifest=/etc/kubernetes/manifests/etcd.yaml
+[ ! -e "$manifest" ] || stat --format=%m -- "$(sed -n 's/^ *- --data-dir=//p' "$manifest")"
+"""
+"""Prints the mount point of the folder where etcd has its data; nothing if the node has no etcd."""
+
 PODS_SCRIPT: Final = """ls -t /var/log/containers/*.log 2>/dev/null | head -n 16 | while read -r file; do
   echo "--- $file"
   tail -c 16384 -- "$file"

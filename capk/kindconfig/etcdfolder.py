@@ -32,6 +32,11 @@ def passing_etcd_folder(spec: Mapping[str, Any]) -> str:
     return ""
 
 
+def is_in_memory(mount_point: str) -> bool:
+    """Return whether a folder of a node is in memory, by its mount point; a mount of `extraMounts` has its own."""
+    return normpath(mount_point) in _IN_MEMORY
+
+
 def _folders(holder: Mapping[str, Any], reader: PatchReader) -> Iterator[str]:
     """Yield the folders of etcd in the patches of a cluster or a node."""
     for patch in _texts(holder.get("kubeadmConfigPatches") or ()):

@@ -19,6 +19,7 @@ from capk.errors import (
     InvalidSpec,
     NamesNotResolved,
     NoApiServer,
+    PassingData,
     UnprovenCreation,
     UnsupportedEngine,
 )
@@ -254,6 +255,8 @@ def failure_of(error: Exception | None) -> Failure | None:
             return Failure(names.Reason.COMMAND_FAILED, f"{unknown}, because {cause}. {remedy}")
         case InvalidSpec():
             return Failure(names.Reason.INVALID_CONFIG, f"{error}.", retry=False)
+        case PassingData():
+            return Failure(names.Reason.INVALID_CONFIG, str(error), retry=False)
         case UnsupportedEngine():
             remedy = "List the workers in spec.nodes of the KINDCluster, so that kind creates them."
             return Failure(names.Reason.ENGINE_UNSUPPORTED, f"{_sentence(error)} {remedy}", retry=False)

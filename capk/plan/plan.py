@@ -140,11 +140,14 @@ class StopNodes:
     The executor lists them again immediately before, and stops by id what that listing proves to be the object's.
     uids: containers whose mark has one of these uids are ours.
     container_ids: containers without a mark that are proven to be ours: the load balancer, nodes of an adopted cluster.
+    undescribed: control planes that were not created for this object: its spec does not show where etcd has its data,
+    so each of them is asked.
     """
 
     name: str
     uids: frozenset[str]
     container_ids: frozenset[str] = frozenset()
+    undescribed: frozenset[str] = frozenset()
     goal: Goal = Goal.STOPPED
 
 

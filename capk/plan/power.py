@@ -10,7 +10,7 @@ from capk.kindconfig.etcdfolder import passing_etcd_folder
 from capk.plan.facts import NodeFacts
 from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, describes_another, is_own, leads_to_own, own_uids, ownership
-from capk.plan.plan import Create, StopNodes
+from capk.plan.plan import Create, Goal, StopNodes
 from capk.plan.repair import known_addresses
 
 _FIELD = "spec.engine.powerState"
@@ -47,7 +47,16 @@ def stop_refusal(observed: Observed) -> str:
         return refusal
     if any(node.forgets for node in nodes):
         return "kind v0.32 or earlier made its load balancer, which loses its configuration when it stops"
-    return ""
+    return _refusal_by_nodes(observed)
+
+
+def _refusal_by_nodes(observed: Observed) -> str:
+    """Return the same, as far as only the nodes show it: the spec does not describe a kind cluster that was adopted."""
+    last = observed.goals.get(Goal.STOPPED)
+    if last is None or last.failure is None or last.failure.retry or not isinstance(last.request, StopNodes):
+        return ""
+    there = {node.container_id for node in observed.engine.nodes or ()}
+    return "" if last.request.undescribed.isdisjoint(there) else last.failure.message
 
 
 def awaits_addresses(observed: Observed) -> bool:
@@ -106,4 +115,7 @@ def stop_request(observed: Observed) -> StopNodes | None:
     if not running:
         return None
     unmarked = frozenset(node.container_id for node in running if node.mark is None)
-    return StopNodes(observed.cluster_name, own_uids(observed), unmarked)
+    planes = [node for node in running if node.role == CONTROL_PLANE]
+    adopted = (node for node in planes if node.mark is None or node.mark.uid != observed.object.uid)
+    undescribed = frozenset(node.container_id for node in adopted)
+    return StopNodes(observed.cluster_name, own_uids(observed), unmarked, undescribed)

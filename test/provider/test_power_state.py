@@ -284,6 +284,22 @@ class TestRefusal:
             world.engine.stop_nodes()
             await world.until(lambda: running(world) == there, 60)
 
+    async def test_adopted_cluster_whose_etcd_is_in_memory_keeps_running(self, world):
+        """Its spec shows nothing of the configuration that it was made with."""
+        world.engine.run_node("dev-control-plane")
+        world.containers.etcd_mount = "/tmp"
+        async with world.running():
+            world.add(annotations={names.ADOPT_ANNOTATION: "true"})
+            await world.ready()
+            power(world, "Stopped")
+            await world.until(lambda: "no effect" in world.condition("EngineAvailable")[2], 30)
+            assert "dev-control-plane has its data in /tmp, which is in memory" in world.condition("EngineAvailable")[2]
+            await asyncio.sleep(300)
+            assert (running(world), world.reason()) == (["dev-control-plane"], "Ready")
+            assert world.engine.called("halt") == []
+            world.engine.stop_nodes()
+            await world.until(lambda: running(world) != [], 60)
+
     async def test_engine_that_cannot_list_containers_keeps_running(self, tmp_path):
         world = World(tmp_path, engine_lists=False)
         async with world.running():

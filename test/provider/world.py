@@ -33,7 +33,7 @@ from capk.api.objects import KINDMachine
 from capk.api.rights import Access, needed
 from capk.engine.command import Output
 from capk.engine.containers import Node, Sibling
-from capk.engine.nodescripts import READ_NOTE
+from capk.engine.nodescripts import ETCD_MOUNT, READ_NOTE
 from capk.engine.place import Place
 from capk.errors import ApiError, CommandError, CommandFailed, Forbidden
 from capk.manager.application import Application
@@ -210,6 +210,8 @@ class FakeContainers:
         self.halts: list[CommandError | None] = []
         """Exceptions at the end of the next stops."""
         self.halt_seconds = 3.0
+        self.etcd_mount = "/var"
+        """Where the folder of etcd is mounted in every control plane."""
         self.join_seconds = 2.0
         self.joins: list[CommandError | None] = []
         """Exceptions at the end of the next joins."""
@@ -245,6 +247,8 @@ class FakeContainers:
                 return Output("missing\n" if held is None else f"held\n{held}", "")
             case ["cat", *paths]:
                 return Output(files_of_node(paths, "v1.36.1"), "")
+            case ["sh", "-c", script] if script == ETCD_MOUNT:
+                return Output(f"{self.etcd_mount}\n", "")
             case ["kubeadm", "token", "create", *_]:
                 return Output("0a1b2c.0a1b2c3d4e5f6a7b", "")
             case ["kubeadm", "join", *_]:

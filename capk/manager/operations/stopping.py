@@ -1,14 +1,21 @@
 """The operation `StopNodes`: stop the containers of a kind cluster that a listing just before proves to be its own."""
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Inventory
+from capk.engine.nodescripts import ETCD_MOUNT
+from capk.errors import PassingData
 from capk.kindconfig.config import LOAD_BALANCER
+from capk.kindconfig.etcdfolder import is_in_memory
 from capk.manager.operations.listing import list_nodes, naming
 from capk.manager.outcome import Withdrawn
 from capk.plan.marks import Mark
 from capk.plan.plan import StopNodes
+
+CHECK_SECONDS: Final = 15.0
+"""Time limit for the question where the etcd of a node has its data."""
 
 
 class Stopping:
@@ -19,13 +26,28 @@ class Stopping:
         self._inventory = inventory
 
     async def run(self, request: StopNodes, still_wanted: Callable[[], bool]) -> None:
-        """Stop the containers that run. Raises CommandError; Withdrawn if the object does not want it any more."""
+        """Stop the containers that run.
+
+        Raises CommandError; PassingData if data would be lost; Withdrawn if the object does not want it any more.
+        """
         chosen = stoppable(await list_nodes(self._containers, request.name), request)
+        with naming({node.name: node.container_id for node in chosen}):
+            for node in chosen:
+                if node.container_id in request.undescribed:
+                    await self._check_data(node)
         if not still_wanted():
             raise Withdrawn
         with naming({node.name: node.container_id for node in chosen}):
             await self._containers.halt([node.container_id for node in chosen])
         await self._inventory.refresh()
+
+    async def _check_data(self, node: Node) -> None:
+        """Raise PassingData if the data of the node's etcd is in memory; without an answer, nothing is proven."""
+        call = ["sh", "-c", ETCD_MOUNT]
+        output = await self._containers.run(node.container_id, call, timeout_seconds=CHECK_SECONDS)
+        folder = output.stdout.strip()
+        if folder and is_in_memory(folder):
+            raise PassingData(node.name, folder)
 
 
 def stoppable(nodes: Iterable[Node], request: StopNodes) -> list[Node]:

@@ -1,11 +1,14 @@
 """Which containers are stopped, by the listing of that moment, whatever the decision knew."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 
+from capk.engine.command import Output
 from capk.engine.containers import Node
+from capk.errors import CommandError, CommandFailed, PassingData
 from capk.manager.operations.stopping import Stopping, stoppable
 from capk.manager.outcome import Withdrawn
 from capk.plan.plan import StopNodes
@@ -50,6 +53,7 @@ class Engine:
     def __init__(self, *nodes: Node) -> None:
         self.there = list(nodes)
         self.calls: list[str] = []
+        self.mount: str | CommandError = "/var\n"
 
     async def nodes(self, cluster: str | None = None) -> list[Node]:
         return [node for node in self.there if cluster in (None, node.cluster)]
@@ -60,11 +64,38 @@ class Engine:
     async def refresh(self) -> None:
         self.calls.append("refresh")
 
+    async def run(self, node_name: str, command: Sequence[str], **_: Any) -> Output:
+        self.calls.append("run")
+        if isinstance(self.mount, CommandError):
+            raise self.mount
+        return Output(self.mount, "")
+
 
 async def carry_out(engine: Engine, *, wanted: bool = True) -> list[str]:
     stopping = Stopping(cast(Any, engine), cast(Any, engine))
     await stopping.run(StopNodes("dev", OWN), lambda: wanted)
     return engine.calls
+
+
+async def stop_adopted(mount: str | CommandError) -> Engine:
+    """Try to stop an adopted kind cluster of one node, where the folder of etcd is mounted there."""
+    engine = Engine(node("a", None))
+    engine.mount = mount
+    ids = frozenset({"id-a"})
+    with suppress(PassingData, CommandError):
+        await Stopping(cast(Any, engine), cast(Any, engine)).run(StopNodes("dev", OWN, ids, ids), lambda: True)
+    return engine
+
+
+@pytest.mark.parametrize("mount", ["/var\n", "/\n", "", "/tmp/etcd\n"])
+async def test_etcd_on_a_disk_or_elsewhere_is_stopped(mount: str) -> None:
+    """A folder that is a mount of its own is one of `extraMounts`, which stays."""
+    assert (await stop_adopted(mount)).calls == ["run", "id-a", "refresh"]
+
+
+@pytest.mark.parametrize("mount", ["/tmp\n", "/run\n", "/dev/shm\n", CommandFailed(["docker"], "no such file", 1)])
+async def test_etcd_in_memory_or_in_an_unknown_place_is_not_stopped(mount: str | CommandError) -> None:
+    assert (await stop_adopted(mount)).calls == ["run"]
 
 
 async def test_what_appeared_between_decision_and_stop_is_left_alone() -> None:
