@@ -6,6 +6,7 @@ Nothing here does input or output; the current time is part of the data.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
 from capk.api.objects import (
@@ -18,6 +19,7 @@ from capk.api.objects import (
     SecretFacts,
 )
 from capk.diagnosis.failures import Failure
+from capk.kindconfig.etcdfolder import passing_etcd_folder
 from capk.plan.claims import Claim
 from capk.plan.enginepods import PodEngine
 from capk.plan.facts import (
@@ -145,6 +147,11 @@ class Observed(_WithGoals):
     def is_paused(self) -> bool:
         """Whether the object or its owner Cluster is paused (C7)."""
         return self.object.is_paused or (self.owner is not None and self.owner.pauses)
+
+    @cached_property
+    def passing_etcd_folder(self) -> str:
+        """See `capk.kindconfig.etcdfolder`. Users decide how long it takes, and a decision needs it many times."""
+        return passing_etcd_folder(self.object.spec)
 
     @property
     def served(self) -> OwnerCluster | None:

@@ -6,7 +6,6 @@ Only what comes back with its data is stopped. An engine in a Pod is stopped as 
 from capk.api import names
 from capk.errors import InvalidSpec
 from capk.kindconfig.config import CONTROL_PLANE
-from capk.kindconfig.etcdfolder import passing_etcd_folder
 from capk.plan.facts import NodeFacts
 from capk.plan.observed import Observed
 from capk.plan.ownership import Ownership, describes_another, is_own, leads_to_own, own_uids, ownership
@@ -74,7 +73,7 @@ def refusal_by_spec(observed: Observed, *, control_planes: int) -> str:
     """Return the same, as far as it is known before the kind cluster exists."""
     if not observed.engine.lists_nodes:
         return "the provider has no command of the container engine to stop it with; see --engine-command"
-    if folder := passing_etcd_folder(observed.object.spec):
+    if folder := observed.passing_etcd_folder:
         return in_memory(folder)
     if control_planes > 1 and not observed.engine.gives_lowest_address:
         return (

@@ -9,6 +9,7 @@ from capk.api import names
 from capk.api.names import Condition, Reason
 from capk.diagnosis.failures import Failure
 from capk.plan import kindcluster, kindmachine
+from capk.plan import observed as observed_module
 from capk.plan.facts import EngineFacts, HealthFacts, NodeFacts, Workers
 from capk.plan.observed import Observed
 from capk.plan.plan import Goal, ReadAccess, RenewCertificates, StartNodes, StopNodes
@@ -221,6 +222,15 @@ class TestMachines:
         plan = kindmachine.decide(observe_machine(going, infrastructure=self.infrastructure(worker(running=False))))
         assert (plan.operation, plan.remove_finalizer) == (None, False)
         assert condition(plan.status or {}, Condition.DELETING) == ("True", "WaitingForInfrastructure")
+
+
+def test_patches_are_read_for_a_stop_once_in_a_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users write them: reading them takes up to 70 ms, in which nothing else runs."""
+    read: list[Any] = []
+    monkeypatch.setattr(observed_module, "passing_etcd_folder", lambda spec: read.append(spec) or "")
+    observed = asked_to_stop(*planes())
+    kindcluster.decide(observed)
+    assert read == [observed.object.spec]
 
 
 def test_goal_of_a_stop_is_its_own() -> None:
