@@ -1,11 +1,12 @@
 """Finds an etcd whose data does not survive a stop of its node. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from posixpath import normpath
 from typing import Any, Final
 
 from capk.kindconfig.config import CONTROL_PLANE
-from capk.kindconfig.patches import PatchReader
+from capk.kindconfig.patches import PatchReader, json_operations, kubeadm_documents
 
 _KIND: Final = "ClusterConfiguration"
 _PATH: Final = ("etcd", "local", "dataDir")
@@ -14,6 +15,9 @@ _IN_MEMORY: Final = ("/tmp", "/run", "/var/run", "/dev/shm")
 
 Source: kind pkg/cluster/internal/providers/docker/provision.go, the flags `--tmpfs`.
 """
+
+_MOST_KEPT: Final = 256
+"""Patches whose folders are kept: each KINDMachine needs those of its KINDCluster. Admission takes 64 KiB of each."""
 
 
 def passing_etcd_folder(spec: Mapping[str, Any]) -> str:
@@ -40,13 +44,21 @@ def is_in_memory(mount_point: str) -> bool:
 def _folders(holder: Mapping[str, Any], reader: PatchReader) -> Iterator[str]:
     """Yield the folders of etcd in the patches of a cluster or a node."""
     for patch in _texts(holder.get("kubeadmConfigPatches") or ()):
-        for document in reader.documents(patch):
-            if document.get("kind") == _KIND:
-                yield from _folder_in(document, _PATH)
+        yield from _folders_in_documents(patch) if reader.has_room_for(patch) else ()
     for patch in holder.get("kubeadmConfigPatchesJSON6902") or ():
         for text in _texts([str(patch.get("patch") or "")] if patch.get("kind") == _KIND else []):
-            for operation in reader.operations(text):
-                yield from _folder_of(operation)
+            yield from _folders_in_operations(text) if reader.has_room_for(text) else ()
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _folders_in_documents(patch: str) -> tuple[str, ...]:
+    documents = (document for document in kubeadm_documents(patch) if document.get("kind") == _KIND)
+    return tuple(folder for document in documents for folder in _folder_in(document, _PATH))
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _folders_in_operations(patch: str) -> tuple[str, ...]:
+    return tuple(folder for operation in json_operations(patch) for folder in _folder_of(operation))
 
 
 def _texts(patches: Sequence[str]) -> Iterator[str]:

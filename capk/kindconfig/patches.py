@@ -35,6 +35,15 @@ def kubeadm_documents(patch: str) -> list[Mapping[str, Any]]:
     return [document for document in loaded if isinstance(document, Mapping)]
 
 
+def json_operations(patch: str) -> list[Mapping[str, Any]]:
+    """Return the operations of a JSON patch, which may be YAML; none if it is neither."""
+    try:
+        loaded = yamlio.load_texts(patch)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return []
+    return [one for one in loaded if isinstance(one, Mapping)] if isinstance(loaded, list) else []
+
+
 class PatchReader:
     """Reads the kubeadm patches of one spec, as long as they are not too much together.
 
@@ -49,19 +58,14 @@ class PatchReader:
 
     def documents(self, patch: str) -> list[Mapping[str, Any]]:
         """Return the documents of a kubeadm merge patch; none if it is not YAML, or if it is too much."""
-        return kubeadm_documents(patch) if self._has_room_for(patch) else []
+        return kubeadm_documents(patch) if self.has_room_for(patch) else []
 
     def operations(self, patch: str) -> list[Mapping[str, Any]]:
         """Return the operations of a JSON patch, which may be YAML; none if it is neither, or if it is too much."""
-        if not self._has_room_for(patch):
-            return []
-        try:
-            loaded = yamlio.load_texts(patch)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            return []
-        return [one for one in loaded if isinstance(one, Mapping)] if isinstance(loaded, list) else []
+        return json_operations(patch) if self.has_room_for(patch) else []
 
-    def _has_room_for(self, patch: str) -> bool:
+    def has_room_for(self, patch: str) -> bool:
+        """Return whether a patch is not too much beside those before it, which it then counts to."""
         cost = yamlio.signs(patch) + _SIGNS_OF_A_DOCUMENT * (1 + patch.count("\n---"))
         if cost > self._left:
             self.has_left_out = True

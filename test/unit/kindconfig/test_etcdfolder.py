@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from capk.kindconfig import etcdfolder
 from capk.kindconfig.etcdfolder import passing_etcd_folder
 
 
@@ -67,3 +68,12 @@ def test_folder_of_the_machine_that_is_mounted_there_passes() -> None:
 
 def test_patches_that_are_too_much_are_not_read() -> None:
     assert passing_etcd_folder({"kubeadmConfigPatches": ["dataDir" + "[" * 20_000, patch("/tmp/etcd")]}) == "/tmp/etcd"
+
+
+def test_patch_is_parsed_once_for_all_who_need_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each KINDMachine asks for that of its KINDCluster, whose patches may take long to parse."""
+    parsed: list[str] = []
+    monkeypatch.setattr(etcdfolder, "kubeadm_documents", lambda text: parsed.append(text) or [])
+    spec = {"kubeadmConfigPatches": [patch("/run/only-here")]}
+    assert [passing_etcd_folder(spec) for _ in range(3)] == ["", "", ""]
+    assert parsed == spec["kubeadmConfigPatches"]
