@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -141,7 +142,8 @@ def _certificates(name: str, authorities: Mapping[str, str], path: str) -> str:
             f"key {AUTHORITY_KEY} of ConfigMap {name} must hold certificates in PEM, at most "
             f"{_MOST_AUTHORITY // 1024} KiB",
         )
-    return "".join(map(_pem, bodies))
+    # Creations that wait keep their files, and hundreds of objects may name one ConfigMap, each in all its mirrors.
+    return sys.intern("".join(map(_pem, bodies)))
 
 
 def _decoded(body: str) -> bytes:

@@ -105,6 +105,14 @@ def test_certificates_are_rebuilt_and_nothing_else_goes_into_a_node() -> None:
     assert max(map(len, text.splitlines())) == 64
 
 
+def test_certificates_of_a_configmap_are_kept_once_for_all_mirrors_of_all_objects() -> None:
+    """A creation that waits keeps its files: one ConfigMap and a hundred small objects would take 400 MiB."""
+    reference = {"name": "corp-ca"}
+    mirrors = spec(*(mirror(host, "https://m", caConfigMapRef=reference) for host in ("a.io", "b.io")))
+    kept = [hosts_files(mirrors, {"corp-ca": PEM})[f"{CERTS}/{host}/ca.crt"] for host in ("a.io", "b.io") * 2]
+    assert len({id(text) for text in kept}) == 1
+
+
 @pytest.mark.parametrize(
     ("authorities", "says"),
     [
