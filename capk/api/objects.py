@@ -457,8 +457,8 @@ class SecretFacts:
     digest: str
     """Digest of the current data."""
     metadata: Mapping[str, Any]
-    """Labels, annotations, ownerReferences, uid and resourceVersion."""
-    keys: tuple[str, ...] = ()
-    """Keys of its data."""
+    """uid and resourceVersion; labels, annotations and ownerReferences that the provider writes, and other owners."""
+    is_whole: bool = True
+    """Whether `metadata` has all its ownerReferences: someone may have added too many, or too large ones."""
     authority: str = ""
     """The certificate authority that it names, in base64; public."""

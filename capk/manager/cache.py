@@ -14,7 +14,7 @@ from capk.manager.facts import project_namespace, project_secret
 from capk.manager.machines import INDEXES
 from capk.manager.relations import Relations
 from capk.runtime.probes import WatchLag
-from capk.runtime.store import Store
+from capk.runtime.store import Reduced, Store
 from capk.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Cache:
         self._is_filled = True
 
     async def _relist_kind(self, resource: Resource) -> None:
-        news: list[Mapping[str, Any]] = []
+        news: list[Reduced] = []
         try:
             listing = await self._list(resource, news)
         except NotFound:
@@ -141,22 +141,22 @@ class Cache:
         # Nothing reconciles a Secret or a Cluster; every object that may need it is reconciled after the list anyway.
         for key in drift.vanished if resource in names.RECONCILED else ():
             self._wake(key, 0.0)
-        for obj in news:
-            if self._serves(resource, obj):
-                self._store.put(resource, obj)
+        for one in news:
+            self._store.take(resource, one)
         if drift.is_restored:
             # What was stored before the list was no news to it, and has been dropped.
             await self._relist_kind(resource)
 
-    async def _list(self, resource: Resource, news: list[Mapping[str, Any]]) -> Listing:
+    async def _list(self, resource: Resource, news: list[Reduced]) -> Listing:
         """Return a list with no more of each object than shows its version; add to `news` what the store lacks.
 
-        A second copy of all stored objects would leave this process larger for good.
+        A second copy of all stored objects would leave this process larger for good. Before the first list the store
+        lacks everything, also the Secrets of a megabyte each that anyone may have created.
         """
 
         def sort_out(obj: dict[str, Any]) -> dict[str, Any]:
-            if not self._store.has(resource, obj):
-                news.append(obj)
+            if self._serves(resource, obj) and not self._store.has(resource, obj):
+                news.append(self._store.reduced(resource, obj))
             return _identity(obj)
 
         selector = names.SECRET_CLUSTER_LABEL if resource is names.SECRETS else None
@@ -183,8 +183,10 @@ def _key(resource: Resource, obj: Mapping[str, Any]) -> Key:
 
 def _identity(obj: Mapping[str, Any]) -> dict[str, Any]:
     """Return what shows that a listed object exists, in which version, and whether it is served."""
-    kept = ("name", "namespace", "uid", "resourceVersion", "labels")
-    return {"metadata": {field: obj["metadata"][field] for field in kept if field in obj["metadata"]}}
+    kept = ("name", "namespace", "uid", "resourceVersion")
+    metadata = {field: obj["metadata"][field] for field in kept if field in obj["metadata"]}
+    chosen = Object(obj).labels.get(names.WATCH_FILTER_LABEL)
+    return {"metadata": {**metadata, "labels": {names.WATCH_FILTER_LABEL: chosen}}}
 
 
 def _version(obj: Mapping[str, Any]) -> int:

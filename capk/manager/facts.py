@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -35,6 +35,12 @@ from capk.workload.connection import Target
 from capk.workload.health import Health
 
 _MOST_OF_A_KUBECONFIG: Final = 64 * 1024
+_OWN_METADATA: Final = {
+    "labels": (names.SECRET_CLUSTER_LABEL, names.CORE_CLUSTER_NAME_LABEL),
+    "annotations": (names.DIGEST_ANNOTATION,),
+}
+"""What the provider writes into its Secrets."""
+_MOST_OWNERS, _MOST_OF_AN_OWNER, _MOST_OF_A_VALUE = 8, 1024, 256
 _AUTHORITY: Final = re.compile(rb"certificate-authority-data: *([A-Za-z0-9+/=]{1,16384})")
 _REASONS: Final = frozenset(map(str, names.Reason))
 _LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -89,18 +95,37 @@ def bears_mark(entry: Entry, uid: str) -> bool:
 
 
 def project_secret(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the store keeps of our Secret: metadata and a digest of the data, never the data itself."""
+    """Return what the store keeps of our Secret: metadata and a digest of the data, never the data itself.
+
+    Everyone who may create Secrets may give them our label, and a megabyte of labels, annotations or owners. Of these,
+    only what the provider writes itself is kept, and as many owners as a Secret of ours may have.
+    """
     metadata = raw.get("metadata") or {}
-    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "annotations", "ownerReferences")
+    kept = ("name", "namespace", "uid", "resourceVersion")
     data = {key: value or "" for key, value in (raw.get("data") or {}).items()}
+    owners = metadata.get("ownerReferences") or ()
+    known = [owner for owner in owners if _is_short(owner)]
+    first = sorted(known, key=lambda owner: not owner.get("controller"))[:_MOST_OWNERS]
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {field: metadata[field] for field in kept if field in metadata},
+        "metadata": {
+            **{field: metadata[field] for field in kept if field in metadata},
+            **{field: _only(metadata[field], own) for field, own in _OWN_METADATA.items() if field in metadata},
+            **({"ownerReferences": [owner for owner in owners if owner in first]} if owners else {}),
+        },
+        "is_whole": len(first) == len(owners),
         "digest": secret_digest(data),
-        "keys": sorted(data),
         "authority": authority_in(data),
     }
+
+
+def _is_short(owner: Mapping[str, Any]) -> bool:
+    return sum(len(str(value)) for value in owner.values()) <= _MOST_OF_AN_OWNER
+
+
+def _only(values: Mapping[str, str] | None, wanted: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in (values or {}).items() if name in wanted and len(value) <= _MOST_OF_A_VALUE}
 
 
 def project_namespace(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,7 +234,7 @@ def secret_facts(projected: Mapping[str, Any]) -> SecretFacts:
         name=metadata["name"],
         digest=projected["digest"],
         metadata=metadata,
-        keys=tuple(projected["keys"]),
+        is_whole=projected["is_whole"],
         authority=projected["authority"],
     )
 

@@ -32,7 +32,7 @@ class SecretWriter:
         namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
         if current is not None:
             try:
-                return await self._replace(wanted, current.metadata)
+                return await self._replace(wanted, await self._metadata(current, namespace, name))
             except NotFound:
                 # The watch may have broken off before it could show the deletion.
                 if await self._exists(namespace, name):
@@ -51,6 +51,12 @@ class SecretWriter:
             await self._client.get(names.SECRETS, namespace, name)
             return True
         return False
+
+    async def _metadata(self, current: SecretFacts, namespace: str, name: str) -> Mapping[str, Any]:
+        """Return the metadata to compute a patch from: someone may have added more owners than are remembered."""
+        if current.is_whole:
+            return current.metadata
+        return dict((await self._client.get(names.SECRETS, namespace, name))["metadata"])
 
     async def _replace(self, wanted: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Patch the existing Secret, guarded by its version: raises Conflict if something else has changed it."""

@@ -37,6 +37,15 @@ class _Entry:
     indexed: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Reduced:
+    """What the store would keep of an object; see `Store.reduced`."""
+
+    key: Key
+    entry: _Entry
+    has_left: bool
+
+
 class Store:
     """The latest known objects. Callers must not change what it returns."""
 
@@ -79,7 +88,7 @@ class Store:
         type: ADDED, MODIFIED, DELETED, or None for an object of the initial list. DELETED from a watch with a selector
         only means that the object no longer matches.
         """
-        return self._delete(resource, obj) if type == "DELETED" else self.put(resource, obj)
+        return self._delete(resource, *_identify(resource, obj)) if type == "DELETED" else self.put(resource, obj)
 
     def put(self, resource: Resource, obj: Body) -> bool:
         """Store an object, unless the stored one is as new (integers since KEP-5504), or the object has left since.
@@ -87,18 +96,29 @@ class Store:
         A recreated object has another uid and a higher version, because versions count for the whole API server.
         """
         key, uid, version = _identify(resource, obj)
-        if _has_left(obj["metadata"]) and resource.kind not in self._lingering:
+        if self._has_left(resource, obj):
             # The answer to the removal of the last finalizer: the object is gone, whatever version the answer has.
-            return self._delete(resource, obj)
-        seen = self._of(resource).get(key)
-        if (seen is not None and version <= seen.version) or version <= self._left_at(resource, uid):
-            return False
-        self._drop(resource, key)
+            return self._delete(resource, key, uid, version)
+        return self._is_newer(resource, key, uid, version) and self.take(resource, self.reduced(resource, obj))
+
+    def reduced(self, resource: Resource, obj: Body) -> Reduced:
+        """Return an object as `put` would keep it: a list may hold hundreds of large ones that are not stored yet."""
+        key, uid, version = _identify(resource, obj)
         bare = _without_managed_fields(obj)
         project = self._projections.get(resource.kind)
         pairs = ((name, str(value)) for name, values in self._indexes.items() for value in values(bare))
         kept = _compact(project(bare) if project else bare)
         entry = _Entry(kept, uid, version, tuple(dict.fromkeys(pairs)))
+        return Reduced(key, entry, self._has_left(resource, obj))
+
+    def take(self, resource: Resource, one: Reduced) -> bool:
+        """Do what `put` does."""
+        key, entry = one.key, one.entry
+        if one.has_left:
+            return self._delete(resource, key, entry.uid, entry.version)
+        if not self._is_newer(resource, key, entry.uid, entry.version):
+            return False
+        self._drop(resource, key)
         self._of(resource)[key] = entry
         for pair in entry.indexed:
             self._indexed.setdefault(pair, {})[key] = None
@@ -168,8 +188,15 @@ class Store:
             self._drop(resource, key)
             self._announce(resource, key)
 
-    def _delete(self, resource: Resource, obj: Body) -> bool:
-        key, uid, version = _identify(resource, obj)
+    def _has_left(self, resource: Resource, obj: Body) -> bool:
+        return _has_left(obj["metadata"]) and resource.kind not in self._lingering
+
+    def _is_newer(self, resource: Resource, key: Key, uid: str, version: int) -> bool:
+        """Return whether an object is newer than what is stored under its name, and has not left since."""
+        seen = self._of(resource).get(key)
+        return (seen is None or version > seen.version) and version > self._left_at(resource, uid)
+
+    def _delete(self, resource: Resource, key: Key, uid: str, version: int) -> bool:
         seen = self._of(resource).get(key)
         latest = self._left.setdefault(resource.kind, ({}, {}))[1]
         latest[uid] = max(version, latest.get(uid, 0))

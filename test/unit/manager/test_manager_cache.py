@@ -1,12 +1,14 @@
 """The objects that the cache stores, and the objects that it wakes."""
 
+import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from capk.api import names
-from capk.api.names import KIND_CLUSTERS, SECRETS
+from capk.api.names import KIND_CLUSTERS, SECRET_CLUSTER_LABEL, SECRETS
 from capk.api.objects import Key
 from capk.errors import NotFound
 from capk.manager.cache import SETTLE_SECONDS, Cache, new_store
@@ -183,6 +185,31 @@ async def test_list_of_what_is_stored_keeps_no_second_copy(world, monkeypatch):
     await world.cache.relist()
     assert world.store.get(DEV)["spec"] == {"standalone": True}
     assert [item for listing in listings for item in listing.items if "spec" in item] == []
+
+
+async def test_first_list_keeps_only_what_the_store_keeps_of_each_object(world, monkeypatch):
+    """Anyone may have created hundreds of Secrets with our label, of a megabyte each."""
+    kept = list[int]()
+
+    async def listed(*arguments: Any, keep: Any, **options: Any) -> Any:
+        tracemalloc.start()
+        listing = await RecordingKube.list(world.kube, *arguments, keep=lambda obj: keep(_apart(obj)), **options)
+        kept.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        return listing
+
+    for number in range(20):
+        labels = {SECRET_CLUSTER_LABEL: "dev", **{f"{number}-{other}": "x" for other in range(500)}}
+        world.kube.put(SECRETS, {"metadata": {"name": f"s{number}", "labels": labels}, "data": {"a": "x" * 100_000}})
+    monkeypatch.setattr(world.kube, "list", listed)
+    await world.cache._relist_kind(SECRETS)
+    assert len(world.store.keys(SECRETS)) == 20
+    assert kept[0] < 200_000
+
+
+def _apart(obj: Any) -> Any:
+    """Return an object that shares no text with another one, as an answer of the API server."""
+    return json.loads(json.dumps(obj))
 
 
 async def test_kind_that_is_not_installed_yet_is_passed_over(world):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from capk.api import names
 from capk.api.endpoint import EndpointMode
 from capk.errors import AddressTaken, NamesNotResolved
 from capk.kindconfig.images import kind_release
@@ -138,7 +139,30 @@ def test_data_of_a_secret_is_not_kept():
     metadata = {"name": "dev-config", "namespace": "default", "uid": "u", "resourceVersion": "1"}
     kept = project_secret({"metadata": metadata, "data": {"config": "c2VjcmV0", "other": "b3RoZXI="}})
     assert "c2VjcmV0" not in str(kept)
-    assert kept["keys"] == ["config", "other"]
+
+
+MANY = {f"{number}.example": "x" * 60 for number in range(5000)}
+OWN = {"apiVersion": "v1", "kind": "KINDCluster", "name": "dev", "uid": "own", "controller": True}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"labels": {names.SECRET_CLUSTER_LABEL: "dev", **MANY}},
+        {"annotations": {names.DIGEST_ANNOTATION: "x" * 200_000, **MANY}},
+        {"ownerReferences": [{**OWN, "name": "x" * 1_000_000, "controller": False}, OWN]},
+        {"ownerReferences": [*({**OWN, "uid": uid, "controller": False} for uid in MANY), OWN]},
+    ],
+    ids=["labels", "annotations", "a large owner", "many owners"],
+)
+def test_of_a_secret_of_anyone_no_more_is_kept_than_the_provider_writes(hostile):
+    """Everyone who may create Secrets may create hundreds with our label, of a megabyte each."""
+    metadata = {"name": "dev-config", "namespace": "default", "uid": "u", "resourceVersion": "1", **hostile}
+    kept = project_secret({"metadata": metadata, "data": dict.fromkeys(MANY, "eA==")})
+    assert len(str(kept)) < 3000
+    if "ownerReferences" in hostile:
+        assert OWN in kept["metadata"]["ownerReferences"]
+        assert not secret_facts(kept).is_whole
 
 
 def test_secret_with_a_null_under_a_key_is_as_one_with_nothing_there():

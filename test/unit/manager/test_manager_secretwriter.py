@@ -123,9 +123,20 @@ async def test_new_controller_takes_the_place_of_the_old_and_other_owners_stay(w
 
 
 async def test_labels_of_others_stay(world):
-    before = world.there(labels={**WANTED["metadata"]["labels"], "backup": "no"})
+    before = world.there(labels={**WANTED["metadata"]["labels"], "backup": "no"}, annotations={"backup": "no"})
     answer = await world.writer.write(WANTED, facts(before))
-    assert answer["metadata"]["labels"]["backup"] == "no"
+    assert answer["metadata"]["labels"]["backup"] == answer["metadata"]["annotations"]["backup"] == "no"
+    assert not differs(WANTED, facts(answer))
+
+
+async def test_owners_that_are_too_much_to_remember_stay(world):
+    large = [{**THEIRS, "uid": f"theirs-{number}", "name": "x" * 100_000} for number in range(3)]
+    before = world.there(ownerReferences=[*large, CLUSTER.owner_reference(controller=True)])
+    assert not differs(WANTED, facts(before))
+    wanted = wanted_config_secret(kindcluster(uid="another", name="other"), "dev", ACCESS.external)
+    answer = await world.writer.write(wanted, facts(before))
+    owner, *others = answer["metadata"]["ownerReferences"]
+    assert (owner["uid"], others) == ("another", large)
 
 
 async def test_secret_that_changed_meanwhile_is_a_conflict_and_stays(world):

@@ -163,8 +163,7 @@ def message(status: Mapping[str, Any], kind: Condition) -> str:
 def written(secret: Mapping[str, Any]) -> SecretFacts:
     """Return the facts of a Secret after it was written."""
     metadata = secret["metadata"]
-    keys = tuple(sorted(secret["data"]))
-    return SecretFacts(name=metadata["name"], digest=secret_digest(secret["data"]), metadata=metadata, keys=keys)
+    return SecretFacts(name=metadata["name"], digest=secret_digest(secret["data"]), metadata=metadata)
 
 
 def apply(observed: Observed, plan: Plan) -> Observed:
