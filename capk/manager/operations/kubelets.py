@@ -1,5 +1,6 @@
 """The operation `RenewKubelets`: give kubelets that cannot start another client certificate."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
@@ -15,6 +16,9 @@ from capk.plan.plan import RenewKubelets
 
 CALL_SECONDS: Final = 60.0
 """Time limit of a command in a node, on a busy machine."""
+
+MOST_SECONDS: Final = 300.0
+"""After that long, no further node is tried if one has failed: dozens of nodes may hang."""
 
 
 class Kubelets:
@@ -32,7 +36,11 @@ class Kubelets:
         """
         ids = await check_containers(self._inventory, request)
         failures: list[CapkError] = []
+        until = asyncio.get_running_loop().time() + MOST_SECONDS
         for node in request.nodes:
+            if failures and asyncio.get_running_loop().time() > until:
+                # The nodes that are left wait for the next attempt: meanwhile, nothing else is done for the object.
+                break
             try:
                 with naming(ids):
                     await self._renew_if_expired(request, node, ids)

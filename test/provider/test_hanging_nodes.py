@@ -1,0 +1,59 @@
+"""What commands in nodes wait for is up to root in them, and holds nobody else up."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from capk.engine.nodescripts import READ_KUBELET
+from capk.errors import CommandTimedOut
+from test.provider.world import NO_ANSWER, World
+
+pytestmark = pytest.mark.virtual_time
+
+MANY = {"nodes": [{"role": "control-plane"}, *({"role": "worker"} for _ in range(20))]}
+
+
+def hang(world: World) -> list[str]:
+    """Let commands about kubelets hang in every node; return the nodes where they did."""
+    run, asked = world.containers.run, list[str]()
+
+    async def hanging(node_name: str, command: Any, *, timeout_seconds: float = 30, **options: Any) -> Any:
+        if list(command)[-1] != READ_KUBELET:
+            return await run(node_name, command, **options)
+        asked.append(node_name)
+        await asyncio.sleep(timeout_seconds)
+        raise CommandTimedOut(["docker", "exec"], "", timeout_seconds)
+
+    world.containers.run = hanging  # type: ignore[method-assign]
+    return asked
+
+
+async def test_nodes_that_hang_do_not_keep_others_from_a_start(tmp_path):
+    world = World(tmp_path)
+    asked, answer = hang(world), world.answer
+    async with world.running():
+        for number in range(8):
+            world.add(f"hangs-{number}", spec=MANY)
+        for number in range(8):
+            await world.ready(f"hangs-{number}")
+        world.answer = NO_ANSWER
+        await world.until(lambda: len(asked) >= 4, 300)
+        world.answer = answer
+        world.add()
+        await world.ready()
+        world.engine.stop_nodes(*(node.container_id for node in world.engine.of("dev")))
+        await world.until(lambda: all(node.running for node in world.engine.of("dev")), 60)
+
+
+async def test_nodes_that_hang_delay_the_start_of_another_by_some_minutes(tmp_path):
+    world = World(tmp_path)
+    asked = hang(world)
+    async with world.running():
+        world.add(spec=MANY)
+        await world.ready()
+        world.answer = NO_ANSWER
+        await world.until(lambda: asked != [], 300)
+        worker = next(node for node in world.engine.of() if node.role == "worker")
+        world.engine.stop_nodes(worker.container_id)
+        await world.until(lambda: all(node.running for node in world.engine.of()), 420)
