@@ -392,10 +392,11 @@ class Records:
         record.goals[request.goal] = GoalOutcome(attempts, self._clock(), request, failure, logs, left_nothing)
 
     def _drop_later(self, record: Record) -> None:
-        """Forget the kubeconfigs after a while, because they hold keys."""
+        """Forget the kubeconfigs after a while, because they hold keys; not before they can be written."""
         if record.access_timer:
             record.access_timer.cancel()
-        record.access_timer = asyncio.get_running_loop().call_later(ACCESS_SECONDS, _forget_access, record)
+        seconds = self.backoff.contest_wait(record.uid) + ACCESS_SECONDS
+        record.access_timer = asyncio.get_running_loop().call_later(seconds, _forget_access, record)
 
 
 def _is_cleanup(request: OperationRequest) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from capk.api import names
-from capk.api.names import KIND_CLUSTERS, Resource
+from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capk.manager.application import Application
 from test.provider.world import World, now
 
@@ -101,6 +101,27 @@ async def test_controller_that_undoes_each_write_is_answered_ever_less_often(tmp
             forget(world, what)
             await world.until(lambda: _is_restored(world, what), 2)
             await asyncio.sleep(90)
+
+
+async def test_secret_that_was_deleted_comes_back_although_something_undoes_each_write_of_its_object(tmp_path):
+    """The object waits for longer than kubeconfigs stay in memory."""
+    world = World(tmp_path)
+    async with world.running():
+        world.add()
+        await world.ready()
+        patch = world.kube.patch
+
+        async def patch_and_undo(resource: Resource, *args: Any, **options: Any) -> dict[str, Any]:
+            answer = await patch(resource, *args, **options)
+            if resource is KIND_CLUSTERS:
+                asyncio.get_running_loop().call_later(0.02, forget, world, "claim")
+            return answer
+
+        world.kube.patch = patch_and_undo
+        forget(world, "claim")
+        await asyncio.sleep(1200)
+        del world.kube.objects[SECRETS.plural, "default", "dev-config"]
+        await world.until(lambda: world.kube.find(SECRETS, "dev-config") is not None, 900)
 
 
 def _is_restored(world: World, what: str) -> bool:
