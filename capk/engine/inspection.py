@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import islice
 from typing import Any, Final
 
 from capk.api.names import CLAIM_MOUNT_FOLDER, CLUSTER_NAME, INFRASTRUCTURE_GROUP, MACHINE_CONTAINER_LABEL
@@ -58,6 +59,8 @@ _WRITES_ROUTES: Final = f"> {_ROUTES}"
 _KEEPS_ROUTES: Final = f"[ ! -f {_ROUTES} ]"
 """In the command of a load balancer: it writes a file without routes, or only if there is none."""
 _DOCUMENTS: Final = json.JSONDecoder()
+MOST_PORTS: Final = 256
+"""Of one container, whose user may publish thousands."""
 MOST_ARRAYS: Final = 10_000
 """In one output, which may have one array for each container."""
 _SPACE: Final = re.compile(r"\s*")
@@ -122,6 +125,8 @@ class Node:
     addresses: on kind's network, IPv4 before IPv6.
     machine: id of the KINDMachine that the container was created for, by its label; empty for the others.
     forgets: whether it is a load balancer that loses its configuration when it stops.
+    host_ports: those of the engine's machine that it publishes while it runs, without those that the engine picks; none
+    if the description was too much to read whole.
     """
 
     name: str
@@ -137,6 +142,7 @@ class Node:
     addresses: tuple[str, ...] = ()
     machine: str = ""
     forgets: bool = False
+    host_ports: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,7 @@ def node(document: Document, network: str) -> Node | None:
         addresses=addresses,
         machine=str(labels.get(MACHINE_CONTAINER_LABEL) or "")[:MAX_LABEL],
         forgets=role == _LOAD_BALANCER and _forgets(config),
+        host_ports=_host_ports(_mapping(document.get("HostConfig"), "HostConfig")),
     )
 
 
@@ -387,6 +394,14 @@ def _api_port(document: Document, labels: Document) -> tuple[str, int] | None:
         if port not in ("", "0"):
             raise Unreadable("HostPort is not a valid port")
     return None
+
+
+def _host_ports(host: Document) -> frozenset[int]:
+    """Return the ports that were asked for; other than those in use, they are there while the container is stopped."""
+    bindings = _mapping(host.get("PortBindings"), "PortBindings").values()
+    ends = (_mapping(end, "a port") for binding in bindings for end in _list(binding, "a port"))
+    texts = (end.get("HostPort") for end in islice(ends, MOST_PORTS))
+    return frozenset(int(text) for text in texts if isinstance(text, str) and _is_port(text))
 
 
 def _is_port(text: str) -> bool:

@@ -1,6 +1,7 @@
 """One provider, its own engine, and that of a KINDEngineClass."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ class TestOnTheEngineOfAClass:
         status = (world.get() or {})["status"]
         assert status["endpoints"]["external"] == f"https://{ADDRESS}:20001"
         assert world.read("dev-config")["clusters"][0]["cluster"]["server"] == f"https://{ADDRESS}:20001"
+
+    async def test_ports_of_a_stopped_kind_cluster_are_given_to_no_other(self, world: ClassWorld) -> None:
+        """It could not start again."""
+        container = world.lab.run_node("other-control-plane", "other")
+        stopped = replace(world.lab.containers[container], running=False, api_port=None)
+        world.lab.containers[container] = replace(stopped, host_ports=frozenset(range(30000, 30009)))
+        async with world.running():
+            world.offer(docker={"ports": {"first": 30000, "last": 30009}})
+            world.add(spec=ON_LAB)
+            await world.ready()
+        assert world.configs[0]["networking"]["apiServerPort"] == 30009
 
     async def test_attempt_after_a_conflict_tries_another_port(self, world: ClassWorld) -> None:
         taken = "docker: Error response from daemon: Bind for 10.0.0.7:20001 failed: port is already allocated"

@@ -135,8 +135,10 @@ class Creation:
         if request.ports is None:
             return request.config
         latest = self._inventory.latest
-        nodes = (node for entry in (latest.clusters.values() if latest else ()) for node in entry.nodes or ())
-        taken = {node.api_port[1] for node in nodes if node.api_port}
+        nodes = [node for entry in (latest.clusters.values() if latest else ()) for node in entry.nodes or ()]
+        # One that is stopped needs its own again, and nothing occupies them meanwhile.
+        taken = {port for node in nodes for port in node.host_ports}
+        taken |= {node.api_port[1] for node in nodes if node.api_port}
         return with_ports(request.config, request.ports, seed=str(request.mark), taken=taken)
 
     async def _keep_logs(self, request: Create, error: CommandError) -> None:
