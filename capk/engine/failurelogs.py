@@ -124,8 +124,8 @@ class FailureLogs:
 
     def _write(self, place: Path, output: str, config: str | None) -> None:
         _remove(place)
-        for parent in (self._directory, place):
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.mkdir(mode=0o700)
         self._make_room(place, self._failure_bytes)
         (place / KIND_OUTPUT).write_bytes(output.encode(errors="replace")[-self._file_bytes :])
         # A truncated configuration is useless.
@@ -171,10 +171,12 @@ class FailureLogs:
 
 
 def _remove(place: Path) -> None:
-    if place.is_symlink():
-        with suppress(OSError):
+    """Remove the logs of a failure; what else has that path stays: the work directory may be somebody's home."""
+    with suppress(OSError):
+        if place.is_symlink():
             place.unlink()
-    shutil.rmtree(place, ignore_errors=True)
+        elif place.is_dir() and ((place / KIND_OUTPUT).is_file() or not any(place.iterdir())):
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _files(place: Path) -> list[Path]:

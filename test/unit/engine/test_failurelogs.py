@@ -133,6 +133,20 @@ def test_name_never_becomes_a_path(tmp_path, name):
     assert not (tmp_path / "failed").exists() or not kept(tmp_path / "failed")
 
 
+def test_directories_that_hold_no_logs_of_a_failure_stay(tmp_path):
+    """The work directory may be somebody's home, which has a directory of that name."""
+    for name in ("dev", *(f"own-{number}" for number in range(20))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "diary").write_text("dear diary")
+    logs = logs_in(tmp_path, keep=2)
+    assert logs.begin("dev", "ERROR") is None
+    logs.drop("dev")
+    for name in ("a", "b", "c"):
+        logs.end(logs.begin(name, "ERROR"))
+    assert len(list(tmp_path.glob("*/diary"))) == 21
+    assert {place.parent.name for place in tmp_path.glob(f"*/{KIND_OUTPUT}")} <= {"a", "b", "c"}
+
+
 def test_link_in_the_place_of_logs_is_not_followed(tmp_path):
     mine, failed = tmp_path / "mine", tmp_path / "failed"
     mine.mkdir()
