@@ -171,7 +171,7 @@ class FailureLogs:
 
 
 def _remove(place: Path) -> None:
-    """Remove the logs of a failure; what else has that path stays: the work directory may be somebody's home."""
+    """Remove the logs of a failure; what else has that path stays: the work directory may be a home directory."""
     with suppress(OSError):
         if place.is_symlink():
             place.unlink()

@@ -40,8 +40,12 @@ class Announcer:
             if warning := warning_of(find(before, condition["type"]), condition):
                 await self._recorder.record(raw, *warning)
         for event in events:
-            log.log(logging.WARNING if event.type == "Warning" else logging.INFO, "%s: %s", event.reason, event.message)
-            await self._recorder.record(raw, *event)
+            await self.report(raw, event)
+
+    async def report(self, raw: Mapping[str, Any], event: Event) -> None:
+        """Log and record what no condition shows. raw: the object as it is stored now."""
+        log.log(logging.WARNING if event.type == "Warning" else logging.INFO, "%s: %s", event.reason, event.message)
+        await self._recorder.record(raw, *event)
 
     async def _announce(self, raw: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
         """Log a change of a condition, and record an Event if it is worth one."""

@@ -1,6 +1,5 @@
 """Writes finalizers, annotations, spec and status of an object, guarded by its version; nothing if nothing differs."""
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -15,8 +14,6 @@ from capk.kube.protocol import KubeApi
 from capk.manager.announcer import Announcer
 from capk.plan.events import Event
 
-log = logging.getLogger(__name__)
-
 _DECISIVE: Final = (
     names.CLAIM_ANNOTATION,
     names.CLAIM_ID_ANNOTATION,
@@ -26,6 +23,12 @@ _DECISIVE: Final = (
     names.JOINED_CONTAINER_ANNOTATION,
 )
 """Annotations that decisions depend on: if one is not stored, the next decision is the same again."""
+
+_CONTESTED: Final = (
+    "Something else changes this object each time the provider has written it, so the provider waits ever longer "
+    "between its writes. Does a second provider manage it, perhaps with another container engine? Run providers with "
+    "--leader-elect, or give each its own --namespace or --watch-filter."
+)
 
 Written = Callable[[Resource, Mapping[str, Any], Key], None]
 """Called with every object after it was written, and with the key of the object that it was written for."""
@@ -53,7 +56,7 @@ class ObjectWriter:
             return raw
         metadata = raw["metadata"]
         answer = await self._client.patch(resource, metadata.get("namespace"), metadata["name"], patch)
-        self._written(resource, metadata, answer)
+        await self._written(resource, metadata, answer)
         if dropped := _dropped(Object(answer), **changes):
             message = f"it dropped {', '.join(dropped)} without an error; a mutating webhook may be the cause"
             raise ApiError("patch", resource.plural, HTTPStatus.UNPROCESSABLE_ENTITY, message)
@@ -82,18 +85,15 @@ class ObjectWriter:
         answer = await self._client.patch(
             resource, metadata.get("namespace"), metadata["name"], patch, subresource="status"
         )
-        self._written(resource, metadata, answer)
+        await self._written(resource, metadata, answer)
         await self._announcer.announce(answer, raw, status, events)
         return answer
 
-    def _written(self, resource: Resource, before: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    async def _written(self, resource: Resource, before: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         self._on_written(resource, answer, Object(answer).key)
         if self._count(before["uid"], before["resourceVersion"], answer["metadata"]["resourceVersion"]):
-            log.warning(
-                "Something else changes this object each time the provider has written it, so the provider waits ever "
-                "longer between its writes. Does a second provider manage it, perhaps with another container engine? "
-                "Run providers with --leader-elect, or give each its own --namespace or --watch-filter."
-            )
+            # A condition would be one more write that something else undoes.
+            await self._announcer.report(answer, Event("Warning", names.Reason.CONTESTED, _CONTESTED))
 
 
 def _dropped(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from capk.api import names
-from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
+from capk.api.names import EVENTS, KIND_CLUSTERS, SECRETS, Resource
 from capk.manager.application import Application
 from test.provider.world import World, now
 
@@ -95,6 +95,10 @@ async def test_controller_that_undoes_each_write_is_answered_ever_less_often(tmp
             await asyncio.sleep(60)
             assert world.kube.written(KIND_CLUSTERS) - before < MOST_WRITES
         assert world.kube.written(KIND_CLUSTERS) - before > 12
+        events = [one for (plural, *_), one in world.kube.objects.items() if plural == EVENTS.plural]
+        contested = [event["message"] for event in events if event["reason"] == "Contested"]
+        assert len(contested) == 1
+        assert "a second provider" in contested[0]
         world.kube.patch = patch
         await asyncio.sleep(700)
         for _ in range(3):

@@ -125,9 +125,10 @@ PAGES: Final = (
     ),
     Page(
         Reason.CONTESTED,
-        "A kubeconfig Secret is changed each time the provider writes it.",
-        "Another writer, such as an admission webhook, changes it.",
-        "Exempt the Secret that the message names. The provider writes it again with exponential back-off.",
+        "A kubeconfig Secret, or in an Event the object itself, is changed each time the provider writes it.",
+        "Another writer, such as an admission webhook or a second provider, changes it.",
+        "Exempt the Secret that the message names, or follow the message of the Event. The provider writes again with "
+        "exponential back-off.",
     ),
     Page(
         Reason.WRITE_REFUSED,

@@ -134,7 +134,7 @@ def test_name_never_becomes_a_path(tmp_path, name):
 
 
 def test_directories_that_hold_no_logs_of_a_failure_stay(tmp_path):
-    """The work directory may be somebody's home, which has a directory of that name."""
+    """The work directory may be a home directory, which has a directory of that name."""
     for name in ("dev", *(f"own-{number}" for number in range(20))):
         (tmp_path / name).mkdir()
         (tmp_path / name / "diary").write_text("dear diary")
