@@ -123,7 +123,7 @@ class Records:
         latest = self._lanes.get(record.uid)
         if latest is not None and not latest.done:
             return
-        lane = Lane.WAIT if isinstance(request, ReadAccess) and request.await_answer else LANES[type(request)]
+        lane = _lane(record, request)
         record.request, record.executor = request, executor
         place = executor.place
         if isinstance(request, Create | Delete):
@@ -397,6 +397,17 @@ class Records:
             record.access_timer.cancel()
         seconds = self.backoff.contest_wait(record.uid) + ACCESS_SECONDS
         record.access_timer = asyncio.get_running_loop().call_later(seconds, _forget_access, record)
+
+
+def _lane(record: Record, request: OperationRequest) -> Lane:
+    """Return the lane of a request.
+
+    The first read after a creation has the kubeconfig already. It does not wait for those of kind clusters in whose
+    nodes commands hang, and there are no more of them than creations.
+    """
+    if isinstance(request, ReadAccess) and (request.await_answer or record.external is not None):
+        return Lane.WAIT
+    return LANES[type(request)]
 
 
 def _is_cleanup(request: OperationRequest) -> bool:

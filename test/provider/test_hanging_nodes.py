@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from capk.api.names import SECRETS
 from capk.engine.nodescripts import READ_KUBELET
 from capk.errors import CommandTimedOut
 from test.provider.world import NO_ANSWER, World
@@ -57,3 +58,27 @@ async def test_nodes_that_hang_delay_the_start_of_another_by_some_minutes(tmp_pa
         worker = next(node for node in world.engine.of() if node.role == "worker")
         world.engine.stop_nodes(worker.container_id)
         await world.until(lambda: all(node.running for node in world.engine.of()), 420)
+
+
+async def test_nodes_whose_kubeconfig_cannot_be_read_do_not_keep_a_new_cluster_from_being_ready(tmp_path):
+    world = World(tmp_path)
+    read = world.kind.kubeconfig
+
+    async def hanging(name: str, *, internal: bool) -> str:
+        if name == "dev":
+            return await read(name, internal=internal)
+        await asyncio.sleep(60)
+        raise CommandTimedOut(["kind", "get", "kubeconfig"], "", 60)
+
+    async with world.running():
+        for number in range(40):
+            world.add(f"hangs-{number}")
+        for number in range(40):
+            await world.ready(f"hangs-{number}")
+        world.kind.kubeconfig = hanging  # type: ignore[method-assign]
+        await asyncio.sleep(60)
+        for number in range(40):
+            del world.kube.objects[SECRETS.plural, "default", f"hangs-{number}-config"]
+        await asyncio.sleep(10)
+        world.add()
+        await world.until(lambda: world.reason() == "Ready", 30)
