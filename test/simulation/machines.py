@@ -30,21 +30,23 @@ def machine(
     spec: Body = {"clusterName": cluster}
     if not standalone and api.core_version and api.find(names.CLUSTERS, NAMESPACE, cluster):
         labels[names.CORE_CLUSTER_NAME_LABEL] = cluster
-        spec, metadata["ownerReferences"] = {}, [_owner(life, name, cluster)]
+        if (owner := _owner(life, name, cluster)) is None:
+            return
+        spec, metadata["ownerReferences"] = {}, [owner]
     with suppress(ApiError):
         api.create(names.KIND_MACHINES, {"metadata": metadata, "spec": spec})
 
 
-def _owner(life: Life, name: str, cluster: str) -> Body:
-    """Return the reference to the Machine of that name, which is created if it is missing."""
+def _owner(life: Life, name: str, cluster: str) -> Body | None:
+    """Return the reference to the Machine of that name, which is created if it is missing; None if that is refused."""
     api = life.world.api
     resource = names.machines(api.core_version or "")
     labels = {names.CORE_CLUSTER_NAME_LABEL: cluster}
     body = {"name": name, "namespace": NAMESPACE, "labels": labels, "finalizers": [MACHINE_FINALIZER]}
     with suppress(ApiError):
         api.create(resource, {"metadata": body, "spec": {"clusterName": cluster, "version": VERSION}})
-    found = api.find(resource, NAMESPACE, name)
-    assert found is not None
+    if (found := api.find(resource, NAMESPACE, name)) is None:
+        return None
     reference = {"apiVersion": resource.api_version, "kind": "Machine", "name": name, "uid": found["metadata"]["uid"]}
     return {**reference, "controller": True, "blockOwnerDeletion": True}
 
