@@ -117,6 +117,11 @@ def _is_created(obj: Mapping[str, Any]) -> bool:
     )
 
 
+def is_paused(obj: Body) -> bool:
+    """Return whether a user has paused an object by its annotation."""
+    return names.PAUSED_ANNOTATION in (obj["metadata"].get("annotations") or {})
+
+
 def is_to_be_stopped(obj: Body) -> bool:
     """Return whether the user of a KINDCluster has asked for its kind cluster to be stopped."""
     return (obj["spec"].get("engine") or {}).get("powerState") == "Stopped"

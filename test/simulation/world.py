@@ -21,12 +21,14 @@ from test.simulation.core import CoreController
 from test.simulation.engine import FOREIGN, Birth, Container, SimulatedEngine
 from test.simulation.identities import leak
 from test.simulation.kindcommand import KindCommand
-from test.simulation.objects import Body, is_to_be_stopped
+from test.simulation.objects import Body, is_paused, is_to_be_stopped
 from test.simulation.podengines import PodEngines, PodMachine
 from test.simulation.workload import Workload
 
 _MEMORY: Final = Path("/dev/shm")
 
+EVENT_SECONDS: Final = 0.5
+"""How long an event may be on its way to the provider."""
 UNDER_WAY_SECONDS: Final = 5.0
 """How long a stop may go on after its reason has ended: listing, asking etcd, and the engine's grace period."""
 
@@ -105,6 +107,8 @@ class World:
         """When the provider last could not observe or write, according to the samples of the invariants."""
         self.core_since = 0.0 if options.core else float("inf")
         self.claimed_at: dict[str, float] = {}
+        self.paused_at: dict[str, float] = {}
+        """When a KINDCluster was last paused, by uid."""
         self.resumed_at: dict[str, float] = {}
         """When a KINDCluster that was to be stopped was last asked to run, by uid."""
         self.copies: set[str] = set()
@@ -221,7 +225,7 @@ class World:
         ]
         if not asking:
             self.violate(f"a creation of {name} begins although no object asks for it")
-        elif all(names.PAUSED_ANNOTATION in (obj["metadata"].get("annotations") or {}) for obj in asking):
+        elif all(is_paused(obj) and self._knows_of_pause(obj) for obj in asking):
             self.violate(f"a creation of {name} begins while its object is paused")
         elif (
             kind is self.kind
@@ -281,6 +285,10 @@ class World:
         is_asked = any(is_to_be_stopped(obj) or self._may_still_stop(obj) for obj in asking)
         if self.is_calm_since(30) and not is_asked:
             self.violate(f"the provider stopped {container.name}, although no object asks for it")
+
+    def _knows_of_pause(self, obj: Body) -> bool:
+        """Return whether the event of the user's pause has had the time to arrive."""
+        return self.paused_at.get(obj["metadata"]["uid"], 0.0) < now() - EVENT_SECONDS
 
     def _may_still_stop(self, obj: Body) -> bool:
         """Return whether a stop that began before the user's last edit may still be under way."""
@@ -368,6 +376,8 @@ class World:
             self.retained.add(metadata["uid"])
         if names.DELETE_FOR_MOVE_ANNOTATION in annotations:
             self.forced.add(metadata["uid"])
+        if after and is_paused(after) and not (before and is_paused(before)):
+            self.paused_at[metadata["uid"]] = now()
         if before and after and is_to_be_stopped(before) and not is_to_be_stopped(after):
             self.resumed_at[metadata["uid"]] = now()
 
