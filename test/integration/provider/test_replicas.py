@@ -31,6 +31,8 @@ def counted(place: Place) -> Iterator[Place]:
     place.create(owner(OPEN), kindcluster(OPEN, nodes=CONTROL_PLANE_AND_WORKER), asking(OPEN, place.version))
     for name in (ASKED, OPEN):
         place.await_condition(name, "Available", resource=CLUSTERS, seconds=120)
+        # Written with the first status that counts the nodes, which core does not wait for.
+        eventually(lambda name=name: place.get(KIND_CONTROL_PLANES, name)["spec"]["replicas"], 30)
     yield place
     for name in (ASKED, OPEN):
         place.delete(CLUSTERS, name)
