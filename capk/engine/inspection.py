@@ -218,8 +218,9 @@ def node(document: Document, network: str) -> Node | None:
 
 
 def _runs(state: Document) -> bool:
-    """Return whether processes of a container run. For podman, one that it is stopping no longer runs, for up to 10 s.
+    """Return whether processes of a container run.
 
+    While podman stops a container, which takes up to 10 s, it reports it as not running.
     Source: podman libpod/container_inspect.go, State.Running.
     """
     if not isinstance(running := state.get("Running"), bool):

@@ -2,8 +2,8 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,32 +74,39 @@ def forget(world: World, what: str) -> None:
     world.kube.edit(KIND_CLUSTERS, "dev", undone[what])
 
 
+@contextmanager
+def undoing(world: World, what: str) -> Iterator[None]:
+    """Undo what was written of a KINDCluster, and then each further write a moment later."""
+    patch = world.kube.patch
+
+    async def patch_and_undo(resource: Resource, *args: Any, **options: Any) -> dict[str, Any]:
+        answer = await patch(resource, *args, **options)
+        if resource is KIND_CLUSTERS:
+            asyncio.get_running_loop().call_later(0.02, forget, world, what)
+        return answer
+
+    world.kube.patch = patch_and_undo
+    forget(world, what)
+    yield
+    world.kube.patch = patch
+
+
 @pytest.mark.parametrize("what", ["claim", "finalizer", "conditions"])
 async def test_controller_that_undoes_each_write_is_answered_ever_less_often(tmp_path, what):
     world = World(tmp_path)
     async with world.running():
         world.add()
         await world.ready()
-        patch = world.kube.patch
-
-        async def patch_and_undo(resource: Resource, *args: Any, **options: Any) -> dict[str, Any]:
-            answer = await patch(resource, *args, **options)
-            if resource is KIND_CLUSTERS:
-                asyncio.get_running_loop().call_later(0.02, forget, world, what)
-            return answer
-
-        world.kube.patch = patch_and_undo
         before = world.kube.written(KIND_CLUSTERS)
-        forget(world, what)
-        for _ in range(60):
-            await asyncio.sleep(60)
-            assert world.kube.written(KIND_CLUSTERS) - before < MOST_WRITES
-        assert world.kube.written(KIND_CLUSTERS) - before > 12
-        events = [one for (plural, *_), one in world.kube.objects.items() if plural == EVENTS.plural]
-        contested = [event["message"] for event in events if event["reason"] == "Contested"]
-        assert len(contested) == 1
-        assert "a second provider" in contested[0]
-        world.kube.patch = patch
+        with undoing(world, what):
+            for _ in range(60):
+                await asyncio.sleep(60)
+                assert world.kube.written(KIND_CLUSTERS) - before < MOST_WRITES
+            assert world.kube.written(KIND_CLUSTERS) - before > 12
+            events = [one for (plural, *_), one in world.kube.objects.items() if plural == EVENTS.plural]
+            contested = [event["message"] for event in events if event["reason"] == "Contested"]
+            assert len(contested) == 1
+            assert "a second provider" in contested[0]
         await asyncio.sleep(700)
         for _ in range(3):
             forget(world, what)
@@ -113,19 +120,10 @@ async def test_secret_that_was_deleted_comes_back_although_something_undoes_each
     async with world.running():
         world.add()
         await world.ready()
-        patch = world.kube.patch
-
-        async def patch_and_undo(resource: Resource, *args: Any, **options: Any) -> dict[str, Any]:
-            answer = await patch(resource, *args, **options)
-            if resource is KIND_CLUSTERS:
-                asyncio.get_running_loop().call_later(0.02, forget, world, "claim")
-            return answer
-
-        world.kube.patch = patch_and_undo
-        forget(world, "claim")
-        await asyncio.sleep(1200)
-        del world.kube.objects[SECRETS.plural, "default", "dev-config"]
-        await world.until(lambda: world.kube.find(SECRETS, "dev-config") is not None, 900)
+        with undoing(world, "claim"):
+            await asyncio.sleep(1200)
+            del world.kube.objects[SECRETS.plural, "default", "dev-config"]
+            await world.until(lambda: world.kube.find(SECRETS, "dev-config") is not None, 900)
 
 
 def _is_restored(world: World, what: str) -> bool:
