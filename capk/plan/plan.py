@@ -140,14 +140,14 @@ class StopNodes:
     The executor lists them again immediately before, and stops by id what that listing proves to be the object's.
     uids: containers whose mark has one of these uids are ours.
     container_ids: containers without a mark that are proven to be ours: the load balancer, nodes of an adopted cluster.
-    undescribed: control planes that were not created for this object: its spec does not show where etcd has its data,
-    so each of them is asked.
+    control_planes: ids of those that run. Each is asked where its etcd has the data. The spec does not prove that: the
+    kind cluster may be adopted, and not all patches may have been read.
     """
 
     name: str
     uids: frozenset[str]
     container_ids: frozenset[str] = frozenset()
-    undescribed: frozenset[str] = frozenset()
+    control_planes: frozenset[str] = frozenset()
     goal: Goal = Goal.STOPPED
 
 

@@ -50,12 +50,12 @@ def stop_refusal(observed: Observed) -> str:
 
 
 def _refusal_by_nodes(observed: Observed) -> str:
-    """Return the same, as far as only the nodes show it: the spec does not describe a kind cluster that was adopted."""
+    """Return the same, as far as only the nodes show it: the spec may not describe all of a kind cluster."""
     last = observed.goals.get(Goal.STOPPED)
     if last is None or last.failure is None or last.failure.retry or not isinstance(last.request, StopNodes):
         return ""
     there = {node.container_id for node in observed.engine.nodes or ()}
-    return "" if last.request.undescribed.isdisjoint(there) else last.failure.message
+    return "" if last.request.control_planes.isdisjoint(there) else last.failure.message
 
 
 def awaits_addresses(observed: Observed) -> bool:
@@ -114,7 +114,5 @@ def stop_request(observed: Observed) -> StopNodes | None:
     if not running:
         return None
     unmarked = frozenset(node.container_id for node in running if node.mark is None)
-    planes = [node for node in running if node.role == CONTROL_PLANE]
-    adopted = (node for node in planes if node.mark is None or node.mark.uid != observed.object.uid)
-    undescribed = frozenset(node.container_id for node in adopted)
-    return StopNodes(observed.cluster_name, own_uids(observed), unmarked, undescribed)
+    planes = frozenset(node.container_id for node in running if node.role == CONTROL_PLANE)
+    return StopNodes(observed.cluster_name, own_uids(observed), unmarked, planes)

@@ -300,6 +300,17 @@ class TestRefusal:
             world.engine.stop_nodes()
             await world.until(lambda: running(world) != [], 60)
 
+    async def test_cluster_whose_etcd_is_in_memory_without_a_word_in_the_spec_keeps_running(self, world):
+        """Of many patches together, not all are read."""
+        world.containers.etcd_mount = "/tmp"
+        async with world.running():
+            world.add()
+            await world.ready()
+            power(world, "Stopped")
+            await world.until(lambda: "which is in memory" in world.condition("EngineAvailable")[2], 30)
+            await asyncio.sleep(300)
+            assert (running(world), world.reason()) == (["dev-control-plane"], "Ready")
+
     async def test_engine_that_cannot_list_containers_keeps_running(self, tmp_path):
         world = World(tmp_path, engine_lists=False)
         async with world.running():

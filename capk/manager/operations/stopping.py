@@ -7,7 +7,7 @@ from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Inventory
 from capk.engine.nodescripts import ETCD_MOUNT
 from capk.errors import PassingData
-from capk.kindconfig.config import LOAD_BALANCER
+from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
 from capk.kindconfig.etcdfolder import is_in_memory
 from capk.manager.operations.listing import list_nodes, naming
 from capk.manager.outcome import Withdrawn
@@ -33,7 +33,7 @@ class Stopping:
         chosen = stoppable(await list_nodes(self._containers, request.name), request)
         with naming({node.name: node.container_id for node in chosen}):
             for node in chosen:
-                if node.container_id in request.undescribed:
+                if node.role == CONTROL_PLANE:
                     await self._check_data(node)
         if not still_wanted():
             raise Withdrawn

@@ -77,9 +77,9 @@ async def carry_out(engine: Engine, *, wanted: bool = True) -> list[str]:
     return engine.calls
 
 
-async def stop_adopted(mount: str | CommandError) -> Engine:
-    """Try to stop an adopted kind cluster of one node, where the folder of etcd is mounted there."""
-    engine = Engine(node("a", None))
+async def stop_where(mount: str | CommandError, mark: str | None) -> Engine:
+    """Try to stop a kind cluster of one node; mount: of its etcd's folder, mark: None for an adopted one."""
+    engine = Engine(node("a", mark, role="control-plane"))
     engine.mount = mount
     ids = frozenset({"id-a"})
     with suppress(PassingData, CommandError):
@@ -87,15 +87,19 @@ async def stop_adopted(mount: str | CommandError) -> Engine:
     return engine
 
 
+@pytest.mark.parametrize("mark", [None, "own.1"])
 @pytest.mark.parametrize("mount", ["/var\n", "/\n", "", "/tmp/etcd\n"])
-async def test_etcd_on_a_disk_or_elsewhere_is_stopped(mount: str) -> None:
+async def test_etcd_on_a_disk_or_elsewhere_is_stopped(mount: str, mark: str | None) -> None:
     """A folder that is a mount of its own is one of `extraMounts`, which stays."""
-    assert (await stop_adopted(mount)).calls == ["run", "id-a", "refresh"]
+    assert (await stop_where(mount, mark)).calls == ["run", "id-a", "refresh"]
 
 
+@pytest.mark.parametrize("mark", [None, "own.1"])
 @pytest.mark.parametrize("mount", ["/tmp\n", "/run\n", "/dev/shm\n", CommandFailed(["docker"], "no such file", 1)])
-async def test_etcd_in_memory_or_in_an_unknown_place_is_not_stopped(mount: str | CommandError) -> None:
-    assert (await stop_adopted(mount)).calls == ["run"]
+async def test_etcd_in_memory_or_in_an_unknown_place_is_not_stopped(
+    mount: str | CommandError, mark: str | None
+) -> None:
+    assert (await stop_where(mount, mark)).calls == ["run"]
 
 
 async def test_what_appeared_between_decision_and_stop_is_left_alone() -> None:

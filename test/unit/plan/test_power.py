@@ -65,7 +65,8 @@ def asked_to_stop(*nodes: NodeFacts, spec: Any = None, **facts: Any) -> Observed
 class TestStop:
     def test_what_runs_is_stopped_by_mark_and_the_rest_by_id(self) -> None:
         plan = kindcluster.decide(asked_to_stop(*planes(), BALANCER))
-        assert plan.operation == StopNodes("dev", frozenset({UID}), frozenset({"lb"}))
+        control_planes = frozenset({"c0", "c1", "c2"})
+        assert plan.operation == StopNodes("dev", frozenset({UID}), frozenset({"lb"}), control_planes)
         assert condition(plan.status or {}, Condition.READY) == ("False", "StoppingNodes")
 
     def test_what_is_stopped_stays_so(self) -> None:
@@ -106,7 +107,7 @@ class TestStop:
         other = node("dev-worker", mark="someone-else", container_id="w")
         unmarked = node("dev-worker2", mark=None, container_id="w2")
         plan = kindcluster.decide(asked_to_stop(node(), engine=listing(node(), other, unmarked)))
-        assert plan.operation == StopNodes("dev", frozenset({UID}))
+        assert plan.operation == StopNodes("dev", frozenset({UID}), control_planes=frozenset({"c1"}))
         assert "Stopping dev-control-plane, because" in message(plan.status or {}, Condition.NODES_RUNNING)
 
 
