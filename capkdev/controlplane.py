@@ -249,9 +249,13 @@ def api_server_arguments(settings: Settings) -> list[str]:
         "--profiling=false",
     ]
     if settings.feature_gates:
-        gates = ",".join(f"{name}={str(value).lower()}" for name, value in settings.feature_gates.items())
-        arguments.append(f"--feature-gates={gates}")
+        arguments.append(feature_gates_argument(settings.feature_gates))
     if settings.runtime_config:
         groups = ",".join(f"{name}={value}" for name, value in settings.runtime_config.items())
         arguments.append(f"--runtime-config={groups}")
     return [*arguments, *settings.arguments]
+
+
+def feature_gates_argument(gates: Mapping[str, bool]) -> str:
+    """Return the argument that switches feature gates, as all of Kubernetes' components take it."""
+    return "--feature-gates=" + ",".join(f"{name}={str(value).lower()}" for name, value in gates.items())

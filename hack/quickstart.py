@@ -26,7 +26,7 @@ from capk.kindconfig.images import image_version
 from capkdev.files import remove_tree
 from capkdev.managementcluster.cluster import LocalManagementCluster
 from capkdev.managementcluster.engines import EngineChoice, answers, choose_engine, earlier_choice
-from capkdev.managementcluster.options import LEADER_ELECTION, Options
+from capkdev.managementcluster.options import LEADER_ELECTION, WITHOUT_RATE_LIMIT, Options
 from capkdev.rest import Rest
 from hack.firstcluster import (
     CLUSTER_RESOURCES,
@@ -150,7 +150,8 @@ def bring_kind(root: Path) -> None:
 
 
 def _management_for(choice: EngineChoice) -> LocalManagementCluster:
-    return LocalManagementCluster(DIRECTORY, Options(provider=[*choice.provider_arguments, *LEADER_ELECTION]))
+    arguments = [*choice.provider_arguments, *LEADER_ELECTION]
+    return LocalManagementCluster(DIRECTORY, Options(core_feature_gates=WITHOUT_RATE_LIMIT, provider=arguments))
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def up(
 ) -> None:
     """Start the management cluster and return when it is ready. It runs until `capkdev down`."""
     from capkdev.managementcluster.cluster import LocalManagementCluster
-    from capkdev.managementcluster.options import LEADER_ELECTION, Options
+    from capkdev.managementcluster.options import LEADER_ELECTION, WITHOUT_RATE_LIMIT, Options
 
     if LocalManagementCluster(directory).is_running:
         typer.echo(
@@ -58,7 +58,8 @@ def up(
         )
         return
     arguments = [*_engine_arguments(engine), *LEADER_ELECTION, *(provider_arguments or [])] if provider else None
-    management = LocalManagementCluster(directory, Options(core=core, provider=arguments))
+    options = Options(core=core, core_feature_gates=WITHOUT_RATE_LIMIT, provider=arguments)
+    management = LocalManagementCluster(directory, options)
     try:
         management.start(on_progress=typer.echo)
     except CapkError as failure:

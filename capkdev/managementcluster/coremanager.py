@@ -1,13 +1,14 @@
 """Cluster API's core manager as a local process, with its definitions, webhooks and certificates."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from capk.errors import ApiError
 from capkdev.binaries import find_binary, find_manifest
 from capkdev.certificates import Authority
+from capkdev.controlplane import feature_gates_argument
 from capkdev.files import write_private
 from capkdev.managementcluster import install, manifests
 from capkdev.managementcluster.options import CORE_MANAGER
@@ -16,6 +17,7 @@ from capkdev.ports import free_port
 from capkdev.rest import Rest, client_context
 
 _WEBHOOKS = "webhooks"
+_FEATURE_GATES = {"ClusterTopology": True, "MachinePool": True}
 
 
 @dataclass
@@ -24,6 +26,7 @@ class CoreManager:
 
     directory: Path
     binaries: Path | None = None
+    feature_gates: Mapping[str, bool] = field(default_factory=dict)
     _webhook_port: int = field(default_factory=free_port)
     _health_port: int = field(default_factory=free_port)
 
@@ -63,7 +66,7 @@ class CoreManager:
             "--diagnostics-address=127.0.0.1:0",
             "--insecure-diagnostics=true",
             "--leader-elect=false",
-            "--feature-gates=ClusterTopology=true,MachinePool=true",
+            feature_gates_argument({**_FEATURE_GATES, **self.feature_gates}),
         ]
 
     def await_ready(self) -> None:

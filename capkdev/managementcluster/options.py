@@ -1,7 +1,7 @@
 """The parts of a management cluster, and the places of its files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,13 @@ PROVIDER = "provider"
 LEADER_ELECTION = ("--leader-elect",)
 """Arguments of `capk run` where people may also start a provider: the second waits, and does not undo the first one's
 work."""
+WITHOUT_RATE_LIMIT = {"ReconcilerRateLimiting": False}
+"""Feature gates of the core manager where a person waits for one Cluster.
+
+By default, core reconciles an object at most once per second. That spares management clusters with many objects, but
+takes a quarter of the time until a first Cluster is Available (docs/decisions/0018-beside-capd.md).
+Source: Cluster API util/controller/controller.go.
+"""
 _FILE = "options.json"
 _STATE = "state.json"
 
@@ -21,7 +28,8 @@ _STATE = "state.json"
 class Options:
     """The parts of a management cluster besides etcd and kube-apiserver.
 
-    core: Cluster API's definitions and core manager. definitions: ours.
+    core: Cluster API's definitions and core manager. core_feature_gates: of that manager, besides those that it always
+    has here. definitions: ours.
     provider: the arguments of `capk run`; None for no provider.
     attached: everything ends with the process that started the management cluster, even if that is killed.
     binaries: the directory to search first for executables. api_server: further arguments of kube-apiserver.
@@ -29,6 +37,7 @@ class Options:
     """
 
     core: bool = True
+    core_feature_gates: Mapping[str, bool] = field(default_factory=dict)
     definitions: bool = True
     provider: Sequence[str] | None = None
     attached: bool = False

@@ -87,7 +87,8 @@ class Supervisor:
         rest = self._start_control_plane()
         self._save("starting", "installing definitions")
         own = manifests.own_definitions() if self.options.definitions else []
-        core = CoreManager(self.directory, self._binaries) if self.options.core else None
+        gates = self.options.core_feature_gates
+        core = CoreManager(self.directory, self._binaries, gates) if self.options.core else None
         if core:
             core.prepare(rest, own)
         else:

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from capkdev.managementcluster import cli
 from capkdev.managementcluster.cli import app
 from capkdev.managementcluster.cluster import LocalManagementCluster
-from capkdev.managementcluster.options import Member, Options, State
+from capkdev.managementcluster.coremanager import CoreManager
+from capkdev.managementcluster.options import CORE_MANAGER, WITHOUT_RATE_LIMIT, Member, Options, State
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,6 +23,14 @@ def test_options_and_state_are_read_as_they_were_written(tmp_path: Path) -> None
     state.save(tmp_path)
     assert State.load(tmp_path) == state
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
+
+
+def test_feature_gates_of_the_options_reach_the_core_manager(tmp_path: Path) -> None:
+    Options(core_feature_gates=WITHOUT_RATE_LIMIT).save(tmp_path)
+    (tmp_path / CORE_MANAGER).touch(mode=0o700)
+    manager = CoreManager(tmp_path, tmp_path, Options.load(tmp_path).core_feature_gates)
+    assert "--feature-gates=ClusterTopology=true,MachinePool=true,ReconcilerRateLimiting=false" in manager.command()
+    assert "--feature-gates=ClusterTopology=true,MachinePool=true" in CoreManager(tmp_path, tmp_path).command()
 
 
 def test_a_plane_that_never_was_is_stopped(tmp_path: Path) -> None:
