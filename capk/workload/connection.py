@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from capk.kindconfig.kubeconfig import Kubeconfig
 from capk.workload.clientcertificate import load_login
 from capk.workload.lookups import Address, Lookups
+from capk.workload.recognition import Known, known, recognising_context, verifying_context
 from capk.workload.response import MOST_BYTES, BadResponse, Response, read_response
 
 _MOST_READS: Final = 256
@@ -49,12 +50,23 @@ class Connection:
 
     login: adds its client certificate or token to each request; None asks as an anonymous user.
     lookups: of host names, shared with other connections.
+    certificate: that the server showed to an earlier connection. If it still does, this connection takes less memory.
     """
 
-    def __init__(self, target: Target, login: Kubeconfig | None = None, lookups: Lookups | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        login: Kubeconfig | None = None,
+        lookups: Lookups | None = None,
+        certificate: Known | None = None,
+    ) -> None:
         self._target = target
         self._login = login
         self._lookups = lookups or Lookups()
+        self.is_first = certificate is None
+        """Whether no certificate of the server was known before."""
+        self.certificate = certificate
+        """Of the server, verified by this connection or an earlier one; None before the first request."""
         self._socket: socket.socket | None = None
         self._reads = 0
         self._left = 0
@@ -111,18 +123,22 @@ class Connection:
         host, port = parts.hostname, parts.port or 443
         if parts.scheme != "https" or not host:
             raise ValueError("the URL of the API server is not an https URL")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # Without finite-field Diffie-Hellman: the server may choose groups that cost us a tenth of a second each time.
-        context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-        # A second handshake would be one more chain of certificates.
-        context.options |= ssl.OP_NO_RENEGOTIATION
-        context.load_verify_locations(cadata=self._target.authority)
+        addresses, name = await self._addresses(host, port), self._target.server_name or host
+        if self.certificate and not self._login:
+            await self._shake_hands(addresses, recognising_context(), name)
+            if self.certificate.is_shown_by(self._tls):
+                return
+            self.close()
+        context = verifying_context(self._target.authority)
         if self._login and self._login.client_key:
             load_login(context, self._login)
+        await self._shake_hands(addresses, context, name)
+        self.certificate = known(self._tls)
+
+    async def _shake_hands(self, addresses: Sequence[Address], context: ssl.SSLContext, name: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        name = self._target.server_name or host
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
-        self._socket = await _connect(await self._addresses(host, port))
+        self._socket = await _connect(addresses)
         self._left = _MOST_HANDSHAKE_BYTES
         await self._step(self._tls.do_handshake)
 

@@ -1,8 +1,11 @@
 """A TLS server that answers with any bytes, like a hostile node."""
 
 import asyncio
+import ssl
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from capk.workload.connection import Target
 from capkdev.certificates import Authority
@@ -15,6 +18,7 @@ class Server:
     """reply: sent for each request, or called instead. requests: received heads. connections: their number."""
 
     authority: Authority
+    context: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     url: str = ""
     reply: Reply = b""
     requests: list[str] = field(default_factory=list)
@@ -26,6 +30,13 @@ class Server:
     @property
     def target(self) -> Target:
         return Target(self.url, self.authority.certificate.decode())
+
+    def show_certificate(self, authority: Authority) -> None:
+        """Use a new certificate of this authority for new connections."""
+        pair = authority.issue_server("kube-apiserver", ["127.0.0.1"])
+        with tempfile.NamedTemporaryFile() as file:
+            Path(file.name).write_bytes(pair.certificate + pair.key)
+            self.context.load_cert_chain(file.name)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
