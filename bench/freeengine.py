@@ -3,7 +3,8 @@
 A kind cluster is one entry in memory, so what remains is the provider's own work: no process, no pipe, no output to
 parse. Everything else is real, including the requests to the API server of each workload cluster.
 
-BENCH_ENGINE: directory with `kubeconfig`, the one of every workload cluster.
+BENCH_ENGINE: directory with `kubeconfig`, whose API server answers for every workload cluster, for each under a name of
+its own: the provider keeps one connection for each address.
 """
 
 import hashlib
@@ -13,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from capk import cli
+from bench import servicenames
+from bench.kubelet import NAMESPACE
+from bench.servicenames import THIS_MACHINE
 from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.engine import progress
 from capk.engine.containers import Containers, Node
@@ -47,6 +50,9 @@ class FreeEngine(Containers):
     async def remove(self, container_ids: Sequence[str]) -> None:
         self.made = {name: node for name, node in self.made.items() if node.container_id not in container_ids}
 
+    async def write_file(self, node_name: str, path: str, content: str, *, mode: str = "0644") -> None:
+        """Write nothing: the file is for a later clean-up, which no bench has."""
+
     async def engine_id(self) -> str | None:
         return "free"
 
@@ -76,13 +82,13 @@ class FreeKind(Kind):
             if step := progress.step(f" • {title}  ..."):
                 on_step(step)
         self._engine.made[name] = _node(name, config)
-        return self._kubeconfig
+        return await self.kubeconfig(name, internal=False)
 
     async def clusters(self) -> list[str]:
         return sorted(self._engine.made)
 
     async def kubeconfig(self, name: str, *, internal: bool) -> str:
-        return self._kubeconfig
+        return self._kubeconfig.replace(f"//{THIS_MACHINE}:", f"//{name}.{NAMESPACE}.svc:")
 
 
 def _node(name: str, config: Mapping[str, Any]) -> Node:
@@ -107,7 +113,7 @@ def main() -> None:
     engine = FreeEngine()
     kind = FreeKind(engine, Path(os.environ["BENCH_ENGINE"]))
     process.run_provider = partial(process.run_provider, commands=lambda place: Commands(kind, engine))
-    cli.main()
+    servicenames.main()
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
+from bench.kubelet import NAMESPACE
 from bench.results import Row
 from bench.rig import Object, Provider, Rig, is_provisioned, show_cluster_info, wait_until
+from bench.servicenames import COMMAND
 from bench.usage import Usage, resident_mib
 from capk.api.names import KIND_CLUSTERS
 from capkdev.binaries import BinaryMissing, find_binary
@@ -138,11 +140,13 @@ def _create(rig: Rig, documents: Path) -> float:
 
 def _capk(flags: tuple[str, ...], rig: Rig, *, free: bool) -> Iterator[Provider]:
     # Workload clusters have an API server of their own, so that their work is not counted as the management cluster's.
-    with LocalManagementCluster(rig.directory / "workload", Options(core=False, definitions=False)) as workload:
+    options = Options(core=False, definitions=False, hosts=[f"*.{NAMESPACE}.svc"])
+    with LocalManagementCluster(rig.directory / "workload", options) as workload:
         with workload.rest() as rest:
             show_cluster_info(rest)
+            rig.environment["BENCH_ENGINE_PORT"] = rest.server.rpartition(":")[2]
         rig.reset_engine(workload.kubeconfig)
-        command = [sys.executable, "-m", "bench.freeengine" if free else "capk"]
+        command = (sys.executable, "-m", "bench.freeengine") if free else COMMAND
         with rig.provider(*flags, command=command) as provider:
             yield provider
 
