@@ -16,9 +16,10 @@ RUN cd /src && /opt/build/bin/python -c "from setuptools import build_meta; buil
  # The typed calls of the Kubernetes client, 80 MB of generated code, are never imported: the provider sends its own.
  && rm -r /opt/capk/lib/python3.*/site-packages/kubernetes/client/api \
           /opt/capk/lib/python3.*/site-packages/kubernetes/aio/client/api \
- # Compiled once, here: at run time the file system is read-only. Of the Kubernetes client, only what is imported.
+ # Compiled once, here: at run time the file system is read-only. Of the Kubernetes client, only what a login with a
+ # kubeconfig imports; a pod with its service account imports nothing of it.
  && /opt/capk/bin/python -m compileall -q -x /kubernetes/ /opt/capk/lib \
- && /opt/capk/bin/python -c "import capk.cli, capk.manager.process"
+ && /opt/capk/bin/python -c "import capk.cli, capk.manager.process, capk.kube.kubeconfiglogin"
 COPY bin/kind /usr/local/bin/kind
 COPY bin/docker-cli /usr/local/bin/docker
 ARG KIND_VERSION=v0.33.0

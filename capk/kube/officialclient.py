@@ -1,9 +1,9 @@
 """The parts of the official client that the provider uses, imported without the rest.
 
-Its packages import all that they have. The loaders and kopf need a few modules. The rest, such as `dynamic` and
+Its packages import all that they have. The loader of kubeconfigs needs a few modules. The rest, such as `dynamic` and
 `stream` with their dependencies, takes a tenth of the time in which the provider starts, and 10 MiB while it runs.
 So the packages are registered without running their `__init__.py`, and their modules are imported one by one. This
-works only before any other import of `kubernetes`: `capk/manager/__init__.py` imports this module before kopf.
+works only before any other import of `kubernetes`: `capk/manager/__init__.py` keeps kopf from importing it.
 """
 
 import sys

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import capk.cli
+import capk.kube.kubeconfiglogin
 import capk.manager.process
 
 PR_SET_PDEATHSIG = 1

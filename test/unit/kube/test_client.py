@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from capk.api.names import KIND_CLUSTERS, SECRETS, Resource
 from capk.api.rights import Access
 from capk.errors import ApiError, Conflict, Forbidden, NotFound, Unreachable
+from capk.kube import credentials
 from capk.kube.client import KubeClient
 from capk.kube.credentials import Credentials
 from capk.kube.protocol import Change
@@ -635,6 +636,67 @@ async def test_unusable_kubeconfig_is_told_by_its_path(text: str | None, cause: 
 async def test_unknown_context_is_told(kubeconfig: Path) -> None:
     with pytest.raises(Unreachable, match="context elsewhere"):
         await KubeClient.connect(kubeconfig=str(kubeconfig), context="elsewhere")
+
+
+@pytest.fixture
+def account(api: ApiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The directory that the kubelet mounts in a pod."""
+    (tmp_path / "token").write_text("first\n")
+    (tmp_path / "ca.crt").write_bytes(AUTHORITY.certificate)
+    monkeypatch.setattr(credentials, "TOKEN_FILE", tmp_path / "token")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(api.server.host))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.server.port))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+async def pod(account: Path, throttle: NotedThrottle, requests: Requests) -> AsyncIterator[KubeClient]:
+    """The client of a provider in a pod."""
+    transport = Transport(Credentials(), timeout_seconds=5, pool_size=4, reload_seconds=0)
+    await transport.open()
+    client = KubeClient(transport, throttle, requests, read_wait=tenacity.wait_none())
+    yield client
+    await client.close()
+
+
+async def test_pod_logs_in_with_its_token(api: ApiServer, pod: KubeClient) -> None:
+    await pod.get(KIND_CLUSTERS, "default", "dev")
+    async with await pod.session() as session, session.get(f"{pod.server}/x") as response:
+        assert response.status == 200
+    assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer first"] * 2
+
+
+async def test_rotated_token_of_a_pod_is_used_before_the_old_one_is_refused(
+    api: ApiServer, pod: KubeClient, account: Path
+) -> None:
+    (account / "token").write_text("second\n")
+    await pod.get(KIND_CLUSTERS, "default", "dev")
+    async with await pod.session() as session:
+        assert session.headers["Authorization"] == "Bearer second"
+    assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer second"]
+    assert pod._transport.generation == 1
+
+
+async def test_token_of_a_pod_that_cannot_be_read_again_is_used_until_it_is_refused(
+    api: ApiServer, pod: KubeClient, account: Path
+) -> None:
+    (account / "token").write_text("")
+    await pod.get(KIND_CLUSTERS, "default", "dev")
+    assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer first"]
+    api.answers = [answer(401)]
+    with pytest.raises(Unreachable, match=f"the service account of the pod cannot be used: {account}/token is empty"):
+        await pod.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
+
+
+async def test_replaced_authority_of_a_pod_is_read_again(api: ApiServer, pod: KubeClient, account: Path) -> None:
+    (account / "ca.crt").write_bytes(OTHER_AUTHORITY.certificate)
+    await pod._transport.open()
+    with pytest.raises(Unreachable, match="certificate verify failed"):
+        await pod.patch(KIND_CLUSTERS, "default", "dev", CHANGE)
+    assert api.requests == []
+    (account / "ca.crt").write_bytes(AUTHORITY.certificate)
+    assert await pod.patch(KIND_CLUSTERS, "default", "dev", CHANGE) == {}
 
 
 async def test_service_account_is_missed_outside_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
