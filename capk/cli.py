@@ -136,6 +136,9 @@ def run(
     gc.disable()
     from capk.manager.process import run_provider
 
+    if not settings.in_pod:
+        # The login would import it too, but later, with the garbage collector.
+        import capk.kube.kubeconfiglogin  # noqa: F401
     gc.freeze()
     gc.enable()
     try:

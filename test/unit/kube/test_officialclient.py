@@ -12,10 +12,12 @@ import yaml
 from capkdev.certificates import Authority
 
 SCRIPT = """
-import asyncio, json, pathlib, sys
+import asyncio, contextlib, io, json, pathlib, sys
 import capk.cli, capk.manager.process
 from capk.kube import credentials
 from capk.kube.transport import Transport
+
+folder = sys.argv[1]
 
 def print_modules():
     print(json.dumps(list(sys.modules)))
@@ -27,10 +29,13 @@ async def log_in(chosen):
     await transport.close()
     print_modules()
 
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    sys.argv = ["capk", "explain", "Ready"]  # the command that does least reads its command line as `capk run` does
+    capk.cli.main()
 print_modules()
-credentials.TOKEN_FILE = pathlib.Path(sys.argv[1], "token")
+credentials.TOKEN_FILE = pathlib.Path(folder, "token")
 asyncio.run(log_in(credentials.Credentials(in_cluster=True)))
-asyncio.run(log_in(credentials.Credentials(str(pathlib.Path(sys.argv[1], "config")))))
+asyncio.run(log_in(credentials.Credentials(str(pathlib.Path(folder, "config")))))
 import kubernetes.client, kubernetes.aio.client as aio
 print(kubernetes.client.V1ObjectMeta.__name__, aio.ApiClient.__name__)
 """
