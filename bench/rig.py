@@ -14,6 +14,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self
 
+from bench.inpod import pod_files
 from bench.usage import OURS, Usage, measured, series
 from capk.api.conditions import find
 from capk.api.names import KIND_CLUSTERS
@@ -27,7 +28,7 @@ from capkdev.rest import Rest
 
 Object = dict[str, Any]
 
-CAPK = (sys.executable, "-m", "capk")
+CAPK = (sys.executable, "-m", "bench.inpod")
 ENGINE = Path(__file__).with_name("instant-engine.sh")
 KIND_CLUSTER_PATH = f"/apis/{KIND_CLUSTERS.api_version}/namespaces/default/{KIND_CLUSTERS.plural}"
 PATIENCE_SECONDS = 1200
@@ -37,7 +38,7 @@ CLIENTS = 4
 
 
 class Provider:
-    """The provider as users run it."""
+    """The provider as the release runs it."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log: Path, address: str) -> None:
         self.began = monotonic()
@@ -106,6 +107,8 @@ class Rig:
         self.management.start(attached=True)
         with self.management.rest() as rest:
             show_cluster_info(rest)
+        control_plane = ControlPlane(self.management.directory / "control-plane")
+        self.environment.update(pod_files(control_plane, self.directory / "pod"))
         self.reset_engine()
         return self
 
@@ -138,8 +141,7 @@ class Rig:
         """Start a provider, which stops at the end of a `with`."""
         address = f"127.0.0.1:{free_port()}"
         arguments = [
-            *(*command, "run", "--kubeconfig", str(self.management.kubeconfig)),
-            *("--kind-command", kind, "--engine-command", engine, "--endpoint", "external"),
+            *(*command, "run", "--kind-command", kind, "--engine-command", engine, "--endpoint", "external"),
             *("--work-dir", str(self.directory / "work"), "--health-addr", address, *flags),
         ]
         return Provider(arguments, self.environment, self.directory / "provider.log", address)

@@ -1,4 +1,4 @@
-"""The provider where Services have no names: `python -m bench.servicenames run`, as `capk run`.
+"""The provider as in a pod, where Services have no names: `python -m bench.servicenames run`, as `capk run`.
 
 Without cluster DNS, every name of a Service leads to this machine, where one API server answers for all kind clusters.
 """
@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any
 
-from capk import cli
+from bench import inpod
 
 COMMAND = (sys.executable, "-m", "bench.servicenames")
 THIS_MACHINE = "127.0.0.1"
@@ -23,7 +23,7 @@ def look_up(host: Any, *arguments: Any, **options: Any) -> list[Any]:
 def main() -> None:
     """Run the command line of `capk` with these names."""
     socket.getaddrinfo = look_up
-    cli.main()
+    inpod.main()
 
 
 if __name__ == "__main__":
