@@ -16,6 +16,9 @@ _IN_MEMORY: Final = ("/tmp", "/run", "/var/run", "/dev/shm")
 Source: kind pkg/cluster/internal/providers/docker/provision.go, the flags `--tmpfs`.
 """
 
+NODES_OWN: Final = ("/", "/var")
+"""Mount points of what the engine keeps with the container of a node."""
+
 _MOST_KEPT: Final = 256
 """Patches whose folders are kept: each KINDMachine needs those of its KINDCluster. Admission takes 64 KiB of each."""
 

@@ -9,7 +9,6 @@ from capk.api.podengines import PodEngines
 from capk.diagnosis.failures import Failure
 from capk.engine.place import ANY_ADDRESS, PODS, SHARED, Place
 from capk.kindconfig.config import API_PORT
-from capk.kindconfig.etcdfolder import passing_etcd_folder
 from capk.manager.engineclasses import EngineClasses, place_key
 from capk.manager.enginepods import EnginePods, may_have_engine, pod_place_key
 from capk.plan.claims import Claim
@@ -183,6 +182,5 @@ class Placement:
 
 
 def _is_to_be_stopped(cluster: KINDCluster) -> bool:
-    """Return whether an engine in a Pod has to be stopped with its kind cluster, which would not lose its data."""
-    is_wanted = cluster.is_to_be_stopped and cluster.completed_attempt is not None
-    return is_wanted and not passing_etcd_folder(cluster.spec)
+    """Return whether an engine in a Pod has to be stopped with its kind cluster, if that can come back."""
+    return cluster.is_to_be_stopped and cluster.completed_attempt is not None

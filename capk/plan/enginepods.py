@@ -87,6 +87,11 @@ class PodFacts(Owned):
         return not (self.is_deleting or self.has_ended)
 
     @property
+    def may_have_nodes(self) -> bool:
+        """Whether its container may run, and in it node containers."""
+        return self.lives and self.is_scheduled and not self.waiting[0]
+
+    @property
     def was_out_of_memory(self) -> bool:
         """Whether its container has last ended because it needed more memory than its limit."""
         return self.last[0] == _OOM_KILLED
@@ -150,8 +155,18 @@ class PodEngine:
     is_authority_edited: bool = False
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether it is to lose its Pod as soon as no node runs in it: only these show whether data would be lost."""
+        pod = self.facts.pod if self.facts else None
+        return self._may_stop and pod is not None and pod.may_have_nodes
+
+    @property
     def is_stopped(self) -> bool:
-        """Whether it has no Pod, or is to lose it, and its data is kept for later."""
+        """Whether it has no Pod, or one in which nothing runs, and its data is kept for later."""
+        return self._may_stop and not self.is_stopping
+
+    @property
+    def _may_stop(self) -> bool:
         return self.is_to_be_stopped and self.facts is not None and self.facts.claim is not None
 
     @property

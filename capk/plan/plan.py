@@ -141,13 +141,15 @@ class StopNodes:
     uids: containers whose mark has one of these uids are ours.
     container_ids: containers without a mark that are proven to be ours: the load balancer, nodes of an adopted cluster.
     control_planes: ids of those that run. Each is asked where its etcd has the data. The spec does not prove that: the
-    kind cluster may be adopted, and not all patches may have been read.
+    kind cluster may be adopted, the spec edited since, and not all patches may have been read.
+    is_in_pod: whether the engine is a Pod, which is deleted afterwards.
     """
 
     name: str
     uids: frozenset[str]
     container_ids: frozenset[str] = frozenset()
     control_planes: frozenset[str] = frozenset()
+    is_in_pod: bool = False
     goal: Goal = Goal.STOPPED
 
 

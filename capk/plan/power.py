@@ -1,6 +1,7 @@
 """Decide whether a kind cluster has to be stopped, and which containers of it. Pure.
 
-Only what comes back with its data is stopped. An engine in a Pod is stopped as a whole: see `capk.plan.preparation`.
+Only what comes back with its data is stopped. An engine in a Pod is stopped as a whole, as soon as no node runs in it:
+see `capk.plan.preparation`.
 """
 
 from capk.api import names
@@ -23,7 +24,7 @@ def is_to_rest(observed: Observed) -> bool:
     A kind cluster whose kubeconfig was never read is completed first.
     """
     cluster = observed.object
-    if observed.pod_engine is not None or not cluster.is_to_be_stopped or cluster.is_deleting:
+    if not _is_asked(observed) or cluster.is_deleting:
         return False
     # A moved object has lost its status, but not its endpoint.
     was_up = cluster.is_provisioned or cluster.endpoint is not None
@@ -34,8 +35,20 @@ def is_to_rest(observed: Observed) -> bool:
 
 def will_rest(observed: Observed) -> bool:
     """Return whether the kind cluster has to be stopped, but something has to be known or stored first."""
-    is_asked = observed.pod_engine is None and observed.object.is_to_be_stopped
-    return is_asked and not is_to_rest(observed) and not stop_refusal(observed)
+    return _is_asked(observed) and not is_to_rest(observed) and not stop_refusal(observed)
+
+
+def rests(observed: Observed) -> bool:
+    """Return whether an engine in a Pod has stopped all node containers, so that its Pod may go."""
+    engine, in_pod = observed.engine, observed.pod_engine
+    is_seen = engine.answers and (engine.nodes is not None or not engine.exists)
+    return in_pod is not None and is_seen and is_to_rest(observed) and not resting_nodes(observed)
+
+
+def _is_asked(observed: Observed) -> bool:
+    """Return whether node containers may run that the object asks to stop."""
+    in_pod = observed.pod_engine
+    return observed.object.is_to_be_stopped and (in_pod is None or in_pod.is_stopping)
 
 
 def stop_refusal(observed: Observed) -> str:
@@ -115,4 +128,5 @@ def stop_request(observed: Observed) -> StopNodes | None:
         return None
     unmarked = frozenset(node.container_id for node in running if node.mark is None)
     planes = frozenset(node.container_id for node in running if node.role == CONTROL_PLANE)
-    return StopNodes(observed.cluster_name, own_uids(observed), unmarked, planes)
+    is_in_pod = observed.pod_engine is not None
+    return StopNodes(observed.cluster_name, own_uids(observed), unmarked, planes, is_in_pod=is_in_pod)

@@ -27,7 +27,9 @@ from capk.plan.enginespec import published_ports
 from capk.plan.observed import Observed
 from capk.plan.parts import ENGINE
 from capk.plan.plan import Create, EngineObject, EngineRemoval, Plan
+from capk.plan.power import rests
 from capk.plan.status import Verdict, false, kindcluster_status
+from capk.plan.verdicts import rest_verdict
 
 LOCAL: Final = ("localhost", "127.0.0.1")
 """For clients behind a forwarded port."""
@@ -61,7 +63,7 @@ def keep_engine(observed: Observed) -> Plan | None:
     if engine is None or engine.facts is None:
         return None
     pod, service, claim = engine.facts.pod, engine.facts.service, engine.facts.claim
-    if engine.is_stopped:
+    if engine.is_stopped or rests(observed):
         return _stop(observed, engine)
     if observed.operation is not None:
         return None
@@ -106,7 +108,7 @@ def _secret(observed: Observed, engine: PodEngine, class_name: str, service: Ser
 def _stop(observed: Observed, engine: PodEngine) -> Plan:
     """Delete the Pod and keep the rest; its containers end in order, which takes up to a minute."""
     pod = engine.facts.pod if engine.facts else None
-    status = kindcluster_status(observed, {})
+    status = kindcluster_status(observed, {Condition.NODES_RUNNING: rest_verdict(observed)} if rests(observed) else {})
     if observed.operation is not None or observed.workers.under_way:
         return Plan(cancel_operation=True, cancel_workers=bool(observed.workers.under_way), status=status)
     if pod is None or pod.is_deleting:

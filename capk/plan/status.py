@@ -147,10 +147,21 @@ def _pod_verdict(observed: Observed, engine: PodEngine) -> dict[Condition, Verdi
         is_lost = observed.object.completed_attempt is not None
         return {Condition.ENGINE_AVAILABLE: false(Reason.MISSING, lost_engine(engine))} if is_lost else {}
     if not observed.engine.answers:
-        return _engine_verdict(observed.engine)
+        return _late_stop(engine, _engine_verdict(observed.engine))
     stays = f"The engine is {engine.title}. `clusterctl move` cannot take it elsewhere, so an annotation blocks it."
     warnings = (stays, _power(observed), *engine_warnings(observed))
     return {Condition.ENGINE_AVAILABLE: true(Reason.ENGINE_ANSWERS, " ".join(filter(None, warnings)))}
+
+
+def _late_stop(engine: PodEngine, verdicts: dict[Condition, Verdict]) -> dict[Condition, Verdict]:
+    """Add to what is wrong with an engine that it is not stopped for that: only its nodes show what would be lost."""
+    late = (
+        "spec.engine.powerState Stopped takes effect when it answers: until then nothing proves that no data would be "
+        "lost."
+    )
+    if not engine.is_stopping:
+        return verdicts
+    return {kind: replace(verdict, message=f"{verdict.message} {late}") for kind, verdict in verdicts.items()}
 
 
 def _power(observed: Observed) -> str:
@@ -160,7 +171,7 @@ def _power(observed: Observed) -> str:
         return ""
     has_no_volume = engine is not None and engine.facts is not None and engine.facts.claim is None
     refusal = "the engine in the Pod has no volume and would lose its data" if has_no_volume else stop_refusal(observed)
-    if not refusal and engine is None and awaits_addresses(observed):
+    if not refusal and awaits_addresses(observed):
         return (
             "spec.engine.powerState Stopped takes effect when the API server has answered: until then the addresses "
             "that the control planes need are not known."

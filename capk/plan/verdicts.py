@@ -149,7 +149,7 @@ def nodes_verdict(observed: Observed) -> Verdict:
         )
         return false(Reason.MISSING, message)
     if is_to_rest(observed):
-        return _rest_verdict(observed)
+        return rest_verdict(observed)
     due = [*stopped_nodes(observed), *misplaced_nodes(observed)]
     if not due and observed.engine.restarted:
         waiting = "Nodes were restarted. Waiting for the kind cluster's API server."
@@ -165,7 +165,7 @@ def nodes_verdict(observed: Observed) -> Verdict:
     return false(Reason.STARTING_NODES, f"Starting stopped nodes: {listed}.")
 
 
-def _rest_verdict(observed: Observed) -> Verdict:
+def rest_verdict(observed: Observed) -> Verdict:
     """Return how far the stop of the node containers got."""
     running = ", ".join(sorted(node.name for node in resting_nodes(observed)))
     if not running:

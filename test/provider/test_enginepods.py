@@ -28,7 +28,7 @@ from capk.errors import Forbidden
 from capk.manager import engines
 from capk.manager.enginekeys import AUTHORITY_SECRET
 from capk.manager.observe import Observer
-from test.provider.podworld import IN_POD, NAMESPACE, UID, PodWorld, pending, running
+from test.provider.podworld import IN_POD, NAMESPACE, UID, UNREACHABLE, PodWorld, pending, running
 from test.provider.world import NO_ANSWER, now, quiet
 
 pytestmark = pytest.mark.virtual_time
@@ -1082,6 +1082,31 @@ class TestVolume:
             await world.until(lambda: "is in memory" in world.condition("EngineAvailable")[2], 60)
             await asyncio.sleep(300)
             assert (len(world.pods()), world.reason()) == (1, "Ready")
+
+    @pytest.mark.parametrize("mount", ["/tmp", "/var/lib/etcd"])
+    async def test_engine_whose_pod_has_the_data_of_etcd_keeps_running(self, world, mount):
+        """The spec may have been edited since; a mount of the Pod is not on its volume."""
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.inner().etcd_mount = mount
+            self.power(world, "Stopped")
+            await world.until(lambda: f"has its data in {mount}, which" in engine_message(world), 60)
+            await asyncio.sleep(300)
+            assert (len(world.pods()), world.reason()) == (1, "Ready")
+            assert world.inner().called("halt") == []
+
+    async def test_engine_that_does_not_answer_is_stopped_when_it_does(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            world.kubelet.distrust = UNREACHABLE
+            await asyncio.sleep(2)
+            self.power(world, "Stopped")
+            await world.until(lambda: "Stopped takes effect when" in engine_message(world), 900)
+            assert len(world.pods()) == 1
+            world.kubelet.distrust = None
+            await world.until(lambda: world.pods() == [], 900)
 
     async def test_stopped_engine_is_deleted_with_its_volume(self, world):
         async with world.running():

@@ -287,7 +287,7 @@ class TestRefusal:
     async def test_adopted_cluster_whose_etcd_is_in_memory_keeps_running(self, world):
         """Its spec shows nothing of the configuration that it was made with."""
         world.engine.run_node("dev-control-plane")
-        world.containers.etcd_mount = "/tmp"
+        world.engine.etcd_mount = "/tmp"
         async with world.running():
             world.add(annotations={names.ADOPT_ANNOTATION: "true"})
             await world.ready()
@@ -302,7 +302,7 @@ class TestRefusal:
 
     async def test_cluster_whose_etcd_is_in_memory_without_a_word_in_the_spec_keeps_running(self, world):
         """Of many patches together, not all are read."""
-        world.containers.etcd_mount = "/tmp"
+        world.engine.etcd_mount = "/tmp"
         async with world.running():
             world.add()
             await world.ready()

@@ -98,6 +98,8 @@ class Engine:
         self.list_seconds = 0.02
         self.kubernetes_nodes: set[str] = set()
         """Nodes that kubeadm has joined."""
+        self.etcd_mount = "/var"
+        """Where the folder of etcd is mounted in every control plane."""
         self._ids = itertools.count(1)
 
     def run_node(
@@ -210,8 +212,6 @@ class FakeContainers:
         self.halts: list[CommandError | None] = []
         """Exceptions at the end of the next stops."""
         self.halt_seconds = 3.0
-        self.etcd_mount = "/var"
-        """Where the folder of etcd is mounted in every control plane."""
         self.join_seconds = 2.0
         self.joins: list[CommandError | None] = []
         """Exceptions at the end of the next joins."""
@@ -248,7 +248,7 @@ class FakeContainers:
             case ["cat", *paths]:
                 return Output(files_of_node(paths, "v1.36.1"), "")
             case ["sh", "-c", script] if script == ETCD_MOUNT:
-                return Output(f"{self.etcd_mount}\n", "")
+                return Output(f"{self.host.etcd_mount}\n", "")
             case ["kubeadm", "token", "create", *_]:
                 return Output("0a1b2c.0a1b2c3d4e5f6a7b", "")
             case ["kubeadm", "join", *_]:

@@ -8,7 +8,7 @@ from capk.engine.inventory import Inventory
 from capk.engine.nodescripts import ETCD_MOUNT
 from capk.errors import PassingData
 from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
-from capk.kindconfig.etcdfolder import is_in_memory
+from capk.kindconfig.etcdfolder import NODES_OWN, is_in_memory
 from capk.manager.operations.listing import list_nodes, naming
 from capk.manager.outcome import Withdrawn
 from capk.plan.marks import Mark
@@ -34,20 +34,22 @@ class Stopping:
         with naming({node.name: node.container_id for node in chosen}):
             for node in chosen:
                 if node.role == CONTROL_PLANE:
-                    await self._check_data(node)
+                    await self._check_data(node, is_in_pod=request.is_in_pod)
         if not still_wanted():
             raise Withdrawn
         with naming({node.name: node.container_id for node in chosen}):
             await self._containers.halt([node.container_id for node in chosen])
         await self._inventory.refresh()
 
-    async def _check_data(self, node: Node) -> None:
-        """Raise PassingData if the data of the node's etcd is in memory; without an answer, nothing is proven."""
+    async def _check_data(self, node: Node, *, is_in_pod: bool) -> None:
+        """Raise PassingData if the stop takes the data of the node's etcd; without an answer, nothing is proven."""
         call = ["sh", "-c", ETCD_MOUNT]
         output = await self._containers.run(node.container_id, call, timeout_seconds=CHECK_SECONDS)
         folder = output.stdout.strip()
         if folder and is_in_memory(folder):
-            raise PassingData(node.name, folder)
+            raise PassingData(node.name, folder, "is in memory")
+        if folder and is_in_pod and folder not in NODES_OWN:
+            raise PassingData(node.name, folder, "is a folder of the Pod and not of its volume")
 
 
 def stoppable(nodes: Iterable[Node], request: StopNodes) -> list[Node]:
