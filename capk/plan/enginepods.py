@@ -92,6 +92,11 @@ class PodFacts(Owned):
         return self.lives and self.is_scheduled and not self.waiting[0]
 
     @property
+    def has_its_volumes(self) -> bool:
+        """Whether it got as far as its image or its first start: the kubelet mounts all volumes before that."""
+        return self.waiting[0] in _IMAGE_TROUBLES or self.waiting[0] == _CRASHING
+
+    @property
     def was_out_of_memory(self) -> bool:
         """Whether its container has last ended because it needed more memory than its limit."""
         return self.last[0] == _OOM_KILLED

@@ -73,7 +73,7 @@ def keep_engine(observed: Observed) -> Plan | None:
         return None
     if service is None:
         return _serve(observed, engine, pod)
-    return _restore_secret(observed, engine, pod, service) if _lacks_its_secret(engine) else None
+    return _restore_secret(observed, engine, pod, service) if _lacks_its_secret(engine, pod) else None
 
 
 def _serve(observed: Observed, engine: PodEngine, pod: PodFacts) -> Plan:
@@ -85,9 +85,12 @@ def _serve(observed: Observed, engine: PodEngine, pod: PodFacts) -> Plan:
     return replace(plan, engine_objects=objects)
 
 
-def _lacks_its_secret(engine: PodEngine) -> bool:
-    """Return whether the kubelet reports that the Secret is missing, without which it does not start the Pod again."""
-    return any(f'{kind} "{engine.name}" not found' in engine.event for kind in ("secret", "secrets"))
+def _lacks_its_secret(engine: PodEngine, pod: PodFacts) -> bool:
+    """Return whether the kubelet reports that the Secret is missing, without which it does not start the Pod again.
+
+    It may have reported that up to an hour ago.
+    """
+    return not pod.has_its_volumes and any(f'{kind} "{engine.name}" not found' in engine.event for kind in ("secret", "secrets"))
 
 
 def _restore_secret(observed: Observed, engine: PodEngine, pod: PodFacts, service: ServiceFacts) -> Plan:

@@ -362,6 +362,24 @@ async def test_secret_without_which_a_pod_does_not_start_again_comes_back(world)
         assert world.pod()["metadata"]["uid"] == uid
 
 
+async def test_event_about_a_secret_that_is_back_hides_no_cause(world):
+    """Kubernetes keeps Events for an hour."""
+    async with world.running():
+        world.add()
+        await world.ready()
+        uid, name = world.pod()["metadata"]["uid"], world.pod()["metadata"]["name"]
+        waiting = {"reason": "ImagePullBackOff", "message": "no such image docker:x"}
+        world.kubelet.trouble = pending(
+            on=True, containerStatuses=[{"name": "engine", "restartCount": 0, "state": {"waiting": waiting}}]
+        )
+        about = {"involvedObject": {"uid": uid}, "type": "Warning", "message": f'secret "{name}" not found'}
+        world.kube.put(EVENTS, {"metadata": {"name": "event", "namespace": NAMESPACE}, **about})
+        await world.until(lambda: world.reason() == "EngineImageNotFound", 300)
+        before = len(world.kube.writes)
+        await asyncio.sleep(1300)
+        assert (world.reason(), world.kube.writes[before:]) == ("EngineImageNotFound", [])
+
+
 async def test_secret_of_an_orphan_goes_although_nothing_else_of_its_engine_is_left(world):
     async with world.running():
         world.add()
