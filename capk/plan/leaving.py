@@ -68,7 +68,8 @@ def plan_removal(observed: MachineObserved) -> Plan:
 def _goes_with_its_cluster(observed: MachineObserved) -> bool:
     """Return whether the deletion of the kind cluster removes the node, or leaves it running on purpose.
 
-    The remains of a join are never left in a kind cluster that is retained.
+    The remains of a join are never left in a kind cluster that is retained. One in a Pod goes in any case, after its
+    user has allowed that.
     """
     infrastructure = observed.infrastructure
     is_going = (observed.owner is not None and observed.owner.is_deleting) or (
@@ -78,7 +79,8 @@ def _goes_with_its_cluster(observed: MachineObserved) -> bool:
         return is_going
     container = own_container(observed)
     is_whole = container is not None and has_joined(observed, container)
-    return not infrastructure.object.retains or is_whole or not _leaves_something(observed)
+    is_retained = infrastructure.object.retains and infrastructure.pod_engine is None
+    return not is_retained or is_whole or not _leaves_something(observed)
 
 
 def _leaves_something(observed: MachineObserved) -> bool:

@@ -90,7 +90,9 @@ def _lacks_its_secret(engine: PodEngine, pod: PodFacts) -> bool:
 
     It may have reported that up to an hour ago.
     """
-    return not pod.has_its_volumes and any(f'{kind} "{engine.name}" not found' in engine.event for kind in ("secret", "secrets"))
+    if pod.has_its_volumes:
+        return False
+    return any(f'{kind} "{engine.name}" not found' in engine.event for kind in ("secret", "secrets"))
 
 
 def _restore_secret(observed: Observed, engine: PodEngine, pod: PodFacts, service: ServiceFacts) -> Plan:

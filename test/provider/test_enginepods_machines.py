@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from capk.api.names import KIND_MACHINES
+from capk.api.names import KIND_CLUSTERS, KIND_MACHINES
 from capk.api.objects import KINDCluster
 from test.provider.podworld import IN_POD, NAMESPACE, PodWorld, pending
 from test.provider.world import trouble
@@ -105,3 +105,19 @@ async def test_worker_whose_object_and_engine_are_gone_is_forgotten(world):
         world.delete()
         await world.gone()
         await world.until(lambda: app.records.find(uid) is None)
+
+
+async def test_worker_goes_although_its_cluster_waits_for_its_user_and_its_engine_has_ended(tmp_path):
+    world = PodWorld(tmp_path)
+    world.add_class(claim=True)
+    async with world.running():
+        await with_worker(world)
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"deletionPolicy": "Retain"}})
+        world.evict()
+        world.delete()
+        await world.until(lambda: "set spec.deletionPolicy to Delete" in world.condition("Deleting")[2])
+        world.delete("dev-w1", resource=KIND_MACHINES)
+        await world.gone("dev-w1", resource=KIND_MACHINES)
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"deletionPolicy": "Delete"}})
+        await world.gone()
+        assert world.left() == []
