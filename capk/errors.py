@@ -155,11 +155,11 @@ class UnsupportedEngine(CapkError):
 class PassingData(CapkError):
     """A control-plane node must not be stopped, because the data of its etcd would be lost.
 
-    folder: the mount point of that data. why: a clause about it.
+    where: where that data is, and why it would go.
     """
 
-    def __init__(self, node: str, folder: str, why: str) -> None:
-        super().__init__(f"etcd of {node} has its data in {folder}, which {why}, so that it would be lost")
+    def __init__(self, node: str, where: str) -> None:
+        super().__init__(f"etcd of {node} has its data {where}, so that it would be lost")
 
 
 class ApiError(CapkError):

@@ -55,11 +55,22 @@ fi
 """
 """Argument: `all`, or `registries` to keep the node's own config.toml, which fits its image."""
 
+ETCD_MANIFEST: Final = "/etc/kubernetes/manifests/etcd.yaml"
+"""Where kubeadm describes the Pod of etcd."""
 ETCD_MOUNT: Final = """set -eu
-manifest=/etc/kubernetes/manifests/etcd.yaml
-[ ! -e "$manifest" ] || stat --format=%m -- "$(sed -n 's/^ *- --data-dir=//p' "$manifest")"
+[ -e "$1" ] || exit 0
+folder=$(sed -n 's/^ *- --data-dir=//p' "$1")
+[ -n "$folder" ]
+sed -n 's/^ *path: //p' "$1" | grep --quiet --line-regexp --fixed-strings -- "$folder" || { echo pod; exit 0; }
+point=$(stat --dereference --format=%m -- "$folder")
+kind=$(stat --file-system --format=%T -- "$folder")
+root=
+while read -r _ _ _ of at _; do [ "$at" != "$point" ] || root=$of; done </proc/self/mountinfo
+printf '%s\n' node "$point" "$kind" "$root"
 """
-"""Prints the mount point of the folder where etcd has its data; nothing if the node has no etcd."""
+"""Argument: ETCD_MANIFEST. Prints nothing if the node has no etcd, `pod` if its data is in no folder of the node, and
+otherwise `node` and of the mount with its data the mount point, the kind of file system, and which folder of that file
+system it is."""
 
 PODS_SCRIPT: Final = """ls -t /var/log/containers/*.log 2>/dev/null | head -n 16 | while read -r file; do
   echo "--- $file"

@@ -16,7 +16,7 @@ _IN_MEMORY: Final = ("/tmp", "/run", "/var/run", "/dev/shm")
 Source: kind pkg/cluster/internal/providers/docker/provision.go, the flags `--tmpfs`.
 """
 
-NODES_OWN: Final = ("/", "/var")
+_OWN: Final = ("/", "/var")
 """Mount points of what the engine keeps with the container of a node."""
 
 _MOST_KEPT: Final = 256
@@ -39,9 +39,21 @@ def passing_etcd_folder(spec: Mapping[str, Any]) -> str:
     return ""
 
 
-def is_in_memory(mount_point: str) -> bool:
-    """Return whether a folder of a node is in memory, by its mount point; a mount of `extraMounts` has its own."""
-    return normpath(mount_point) in _IN_MEMORY
+def passing_because(facts: Sequence[str], *, is_in_pod: bool) -> str:
+    """Return why a stop would take the data of etcd, as a clause about it; empty if it would not.
+
+    facts: lines that `capk.engine.nodescripts.ETCD_MOUNT` prints. is_in_pod: whether the engine is a Pod that goes.
+    A whole file system in memory was mounted in the node. Of one that the engine's machine has, `extraMounts` shows a
+    folder, which stays.
+    """
+    if not facts:
+        return ""
+    if facts[0] == "pod":
+        return "in a volume of its Pod, which goes with the node"
+    _, point, kind, root = facts
+    if normpath(point) in _IN_MEMORY or (kind in ("tmpfs", "ramfs") and root == "/"):
+        return f"in {point}, which is in memory"
+    return f"in {point}, which is a folder of the Pod and not of its volume" if is_in_pod and point not in _OWN else ""
 
 
 def _folders(holder: Mapping[str, Any], reader: PatchReader) -> Iterator[str]:

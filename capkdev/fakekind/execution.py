@@ -56,8 +56,8 @@ def execute(cluster: Cluster, node: Node, command: Sequence[str]) -> None:
             _show(_below(files, folder) / file)
         case ["sh", "-c", script, *_] if script in (READ_REGISTRIES, WRITE_REGISTRIES):
             return  # containerd's settings, which no node has here
-        case ["sh", "-c", script] if script == ETCD_MOUNT:
-            print("/var")
+        case ["sh", "-c", script, *_] if script == ETCD_MOUNT:
+            print("node", "/var", "ext2/ext3", f"/var/lib/docker/volumes/{node.name}/_data", sep="\n")
         case ["sh", "-c", script] if script == READ_KUBELET:
             return  # there is no kubelet
         case ["sh", "-c", script] if script in NODE_LOGS.values():

@@ -247,8 +247,8 @@ class FakeContainers:
                 return Output("missing\n" if held is None else f"held\n{held}", "")
             case ["cat", *paths]:
                 return Output(files_of_node(paths, "v1.36.1"), "")
-            case ["sh", "-c", script] if script == ETCD_MOUNT:
-                return Output(f"{self.host.etcd_mount}\n", "")
+            case ["sh", "-c", script, *_] if script == ETCD_MOUNT:
+                return Output(f"node\n{self.host.etcd_mount}\next2/ext3\n/data\n", "")
             case ["kubeadm", "token", "create", *_]:
                 return Output("0a1b2c.0a1b2c3d4e5f6a7b", "")
             case ["kubeadm", "join", *_]:

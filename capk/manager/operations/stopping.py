@@ -5,10 +5,10 @@ from typing import Final
 
 from capk.engine.containers import Containers, Node
 from capk.engine.inventory import Inventory
-from capk.engine.nodescripts import ETCD_MOUNT
+from capk.engine.nodescripts import ETCD_MANIFEST, ETCD_MOUNT
 from capk.errors import PassingData
 from capk.kindconfig.config import CONTROL_PLANE, LOAD_BALANCER
-from capk.kindconfig.etcdfolder import NODES_OWN, is_in_memory
+from capk.kindconfig.etcdfolder import passing_because
 from capk.manager.operations.listing import list_nodes, naming
 from capk.manager.outcome import Withdrawn
 from capk.plan.marks import Mark
@@ -43,13 +43,10 @@ class Stopping:
 
     async def _check_data(self, node: Node, *, is_in_pod: bool) -> None:
         """Raise PassingData if the stop takes the data of the node's etcd; without an answer, nothing is proven."""
-        call = ["sh", "-c", ETCD_MOUNT]
+        call = ["sh", "-c", ETCD_MOUNT, "etcd-mount", ETCD_MANIFEST]
         output = await self._containers.run(node.container_id, call, timeout_seconds=CHECK_SECONDS)
-        folder = output.stdout.strip()
-        if folder and is_in_memory(folder):
-            raise PassingData(node.name, folder, "is in memory")
-        if folder and is_in_pod and folder not in NODES_OWN:
-            raise PassingData(node.name, folder, "is a folder of the Pod and not of its volume")
+        if where := passing_because(output.stdout.splitlines(), is_in_pod=is_in_pod):
+            raise PassingData(node.name, where)
 
 
 def stoppable(nodes: Iterable[Node], request: StopNodes) -> list[Node]:

@@ -1,13 +1,16 @@
 """Which containers are stopped, by the listing of that moment, whatever the decision knew."""
 
+import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from capk.engine.command import Output
 from capk.engine.containers import Node
+from capk.engine.nodescripts import ETCD_MOUNT
 from capk.errors import CommandError, CommandFailed, PassingData
 from capk.manager.operations.stopping import Stopping, stoppable
 from capk.manager.outcome import Withdrawn
@@ -47,13 +50,18 @@ def test_nodes_of_an_adopted_cluster_are_stopped_by_their_ids() -> None:
     assert stopped(node("a", None), node("c", None), ids=ids) == []
 
 
+def where(point: str, kind: str = "ext2/ext3", root: str = "/data") -> str:
+    """Return what a node answers whose etcd has its data on that mount."""
+    return f"node\n{point}\n{kind}\n{root}\n"
+
+
 class Engine:
     """An engine with these containers, and an inventory of it."""
 
     def __init__(self, *nodes: Node) -> None:
         self.there = list(nodes)
         self.calls: list[str] = []
-        self.mount: str | CommandError = "/var\n"
+        self.mount: str | CommandError = where("/var")
 
     async def nodes(self, cluster: str | None = None) -> list[Node]:
         return [node for node in self.there if cluster in (None, node.cluster)]
@@ -88,14 +96,25 @@ async def stop_where(mount: str | CommandError, mark: str | None) -> Engine:
 
 
 @pytest.mark.parametrize("mark", [None, "own.1"])
-@pytest.mark.parametrize("mount", ["/var\n", "/\n", "", "/tmp/etcd\n"])
+@pytest.mark.parametrize(
+    "mount", [where("/var"), where("/"), "", where("/tmp/etcd"), where("/var/lib/etcd", "tmpfs", "/etcd")]
+)
 async def test_etcd_on_a_disk_or_elsewhere_is_stopped(mount: str, mark: str | None) -> None:
-    """A folder that is a mount of its own is one of `extraMounts`, which stays."""
+    """A folder of the machine's memory is one of `extraMounts`, which stays."""
     assert (await stop_where(mount, mark)).calls == ["run", "id-a", "refresh"]
 
 
 @pytest.mark.parametrize("mark", [None, "own.1"])
-@pytest.mark.parametrize("mount", ["/tmp\n", "/run\n", "/dev/shm\n", CommandFailed(["docker"], "no such file", 1)])
+@pytest.mark.parametrize(
+    "mount",
+    [
+        *(where(point, "tmpfs", "/") for point in ("/tmp", "/run", "/dev/shm", "/dev", "/var/lib/etcd")),
+        where("/var/lib/etcd", "ramfs", "/"),
+        where("/tmp"),
+        "pod\n",
+        CommandFailed(["docker"], "no such file", 1),
+    ],
+)
 async def test_etcd_in_memory_or_in_an_unknown_place_is_not_stopped(
     mount: str | CommandError, mark: str | None
 ) -> None:
@@ -114,3 +133,41 @@ async def test_stop_that_is_not_wanted_any_more_stops_nothing() -> None:
     with pytest.raises(Withdrawn):
         await carry_out(engine, wanted=False)
     assert engine.calls == []
+
+
+def manifest(tmp_path: Path, folder: Path, volume: str = "hostPath") -> str:
+    """Write the Pod of etcd as kubeadm does; return where it is."""
+    source = f"hostPath:\n      path: {folder}\n" if volume == "hostPath" else "emptyDir:\n      medium: Memory\n"
+    text = (
+        f"spec:\n  containers:\n  - command:\n    - --data-dir={folder}\n  volumes:\n  - {source}    name: etcd-data\n"
+    )
+    (tmp_path / "etcd.yaml").write_text(text)
+    return str(tmp_path / "etcd.yaml")
+
+
+def printed(path: str) -> list[str]:
+    script = ["sh", "-c", ETCD_MOUNT, "etcd-mount", path]
+    return subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_script_shows_the_mount_that_a_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "etcd").symlink_to("/dev/shm")
+    answer, point, kind, root = printed(manifest(tmp_path, tmp_path / "etcd"))
+    assert (answer, point, root) == ("node", "/dev/shm", "/")
+    assert kind == "tmpfs"
+    (tmp_path / "disk").mkdir()
+    mount = next(parent for parent in (tmp_path, *tmp_path.parents) if parent.is_mount())
+    assert printed(manifest(tmp_path, tmp_path / "disk"))[:2] == ["node", str(mount)]
+
+
+def test_script_shows_that_the_data_is_in_a_volume_of_the_pod(tmp_path: Path) -> None:
+    assert printed(manifest(tmp_path, tmp_path, "emptyDir")) == ["pod"]
+
+
+def test_script_prints_nothing_without_an_etcd_and_fails_without_its_folder(tmp_path: Path) -> None:
+    assert printed(str(tmp_path / "etcd.yaml")) == []
+    with pytest.raises(subprocess.CalledProcessError):
+        printed(manifest(tmp_path, tmp_path / "absent"))
+    (tmp_path / "etcd.yaml").write_text("spec: {}\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        printed(str(tmp_path / "etcd.yaml"))
