@@ -34,7 +34,10 @@ class Lane(StrEnum):
     """Removals of single workers. What a drain waits for is up to the administrators of the kind cluster."""
     DELETE = "delete"
     REPAIR = "repair"
-    """Starts and stops of nodes."""
+    """Starts of nodes."""
+    ASK = "ask"
+    """Stops of nodes, and removals of what may be complete: the nodes are asked first. How long that takes is up to
+    root in them."""
     RENEW = "renew"
     """Renewals of certificates. How long a command in a node takes is up to root in it."""
     READ = "read"

@@ -65,7 +65,7 @@ RECONCILE_SECONDS = 240.0
 """Deadline of a reconcile, which waits only for the API server, never for kind; after that it is retried."""
 KEPT_SECONDS = 3.0
 """How long the connection of an operation to a workload API server stays open for its next question."""
-LANES = {Lane.DELETE: 8, Lane.LEAVE: 8, Lane.REPAIR: 4, Lane.RENEW: 4, Lane.READ: 8, Lane.WAIT: 256}
+LANES = {Lane.DELETE: 8, Lane.LEAVE: 8, Lane.REPAIR: 4, Lane.ASK: 8, Lane.RENEW: 4, Lane.READ: 8, Lane.WAIT: 256}
 """How many operations run in parallel, per lane; waiting costs only one connection attempt per second."""
 
 

@@ -48,7 +48,7 @@ LANES: Final[dict[type, Lane]] = {
     Create: Lane.CREATE,
     Delete: Lane.DELETE,
     StartNodes: Lane.REPAIR,
-    StopNodes: Lane.REPAIR,
+    StopNodes: Lane.ASK,
     ReadAccess: Lane.READ,
     RenewCertificates: Lane.RENEW,
     RenewKubelets: Lane.RENEW,
@@ -407,6 +407,8 @@ def _lane(record: Record, request: OperationRequest) -> Lane:
     """
     if isinstance(request, ReadAccess) and (request.await_answer or record.external is not None):
         return Lane.WAIT
+    if isinstance(request, Delete) and request.unless_complete:
+        return Lane.ASK
     return LANES[type(request)]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from capk.api.names import SECRETS
-from capk.engine.nodescripts import READ_KUBELET
+from capk.api.names import KIND_CLUSTERS, SECRETS
+from capk.engine.nodescripts import ETCD_MOUNT, READ_KUBELET, READ_NOTE
 from capk.errors import CommandTimedOut
 from test.provider.world import NO_ANSWER, World
 
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.virtual_time
 MANY = {"nodes": [{"role": "control-plane"}, *({"role": "worker"} for _ in range(20))]}
 
 
-def hang(world: World) -> list[str]:
-    """Let commands about kubelets hang in every node; return the nodes where they did."""
+def hang(world: World, script: str = READ_KUBELET) -> list[str]:
+    """Let a script hang in every node, by default that about kubelets; return the nodes where it did."""
     run, asked = world.containers.run, list[str]()
 
     async def hanging(node_name: str, command: Any, *, timeout_seconds: float = 30, **options: Any) -> Any:
-        if list(command)[-1] != READ_KUBELET:
+        if script not in list(command):
             return await run(node_name, command, **options)
         asked.append(node_name)
         await asyncio.sleep(timeout_seconds)
@@ -82,3 +82,52 @@ async def test_nodes_whose_kubeconfig_cannot_be_read_do_not_keep_a_new_cluster_f
         await asyncio.sleep(10)
         world.add()
         await world.until(lambda: world.reason() == "Ready", 30)
+
+
+async def test_nodes_that_hang_before_their_stop_do_not_keep_others_from_a_start(tmp_path):
+    world = World(tmp_path)
+    asked = hang(world, ETCD_MOUNT)
+    async with world.running():
+        for number in range(40):
+            world.add(f"hangs-{number}")
+        world.add()
+        for number in range(40):
+            await world.ready(f"hangs-{number}")
+        await world.ready()
+        for number in range(40):
+            world.kube.edit(KIND_CLUSTERS, f"hangs-{number}", {"spec": {"engine": {"powerState": "Stopped"}}})
+        await world.until(lambda: len(asked) >= 4, 30)
+        world.engine.stop_nodes(*(node.container_id for node in world.engine.of("dev")))
+        await world.until(lambda: all(node.running for node in world.engine.of("dev")), 30)
+
+
+async def test_all_control_planes_are_asked_together_before_a_stop(tmp_path):
+    world = World(tmp_path)
+    asked = hang(world, ETCD_MOUNT)
+    async with world.running():
+        world.add(spec={"nodes": [{"role": "control-plane"}] * 3})
+        await world.ready()
+        world.kube.edit(KIND_CLUSTERS, "dev", {"spec": {"engine": {"powerState": "Stopped"}}})
+        await world.until(lambda: len(asked) == 3, 10)
+        await world.until(lambda: "Could not stop" in world.condition("NodesRunning")[2], 20)
+
+
+async def test_nodes_that_hang_before_a_removal_do_not_keep_others_from_theirs(tmp_path):
+    """An interrupted creation is removed only if no control plane holds the file of a completed one."""
+    world = World(tmp_path)
+    asked = hang(world, READ_NOTE)
+    backups = []
+    async with world.running():
+        world.add()
+        for number in range(40):
+            world.add(f"hangs-{number}")
+            await world.creating(f"hangs-{number}")
+            backups.append(world.get(f"hangs-{number}"))
+            await world.ready(f"hangs-{number}")
+        await world.ready()
+    for backup in backups:
+        world.kube.put(KIND_CLUSTERS, backup)
+    async with world.running():
+        await world.until(lambda: len(asked) >= 8, 60)
+        world.delete()
+        await world.until(lambda: world.engine.of("dev") == [], 30)

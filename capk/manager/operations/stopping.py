@@ -1,5 +1,6 @@
 """The operation `StopNodes`: stop the containers of a kind cluster that a listing just before proves to be its own."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -32,9 +33,12 @@ class Stopping:
         """
         chosen = stoppable(await list_nodes(self._containers, request.name), request)
         with naming({node.name: node.container_id for node in chosen}):
-            for node in chosen:
-                if node.role == CONTROL_PLANE:
-                    await self._check_data(node, is_in_pod=request.is_in_pod)
+            planes = [node for node in chosen if node.role == CONTROL_PLANE]
+            checks = (self._check_data(node, is_in_pod=request.is_in_pod) for node in planes)
+            outcomes = await asyncio.gather(*checks, return_exceptions=True)
+            # That data would be lost is final, whatever became of the other questions.
+            for error in sorted(filter(None, outcomes), key=lambda one: not isinstance(one, PassingData)):
+                raise error
         if not still_wanted():
             raise Withdrawn
         with naming({node.name: node.container_id for node in chosen}):

@@ -121,6 +121,20 @@ async def test_etcd_in_memory_or_in_an_unknown_place_is_not_stopped(
     assert (await stop_where(mount, mark)).calls == ["run"]
 
 
+async def test_lost_data_is_the_verdict_whatever_another_node_answers() -> None:
+    engine = Engine(node("a", role="control-plane"), node("b", role="control-plane"))
+    answers: dict[str, Any] = {"id-a": CommandFailed(["docker"], "a: no answer", 1), "id-b": Output("pod\n", "")}
+
+    async def run(node_name: str, *_: Any, **__: Any) -> Output:
+        if isinstance(answer := answers[node_name], Exception):
+            raise answer
+        return cast(Output, answer)
+
+    engine.run = run  # type: ignore[method-assign]
+    with pytest.raises(PassingData, match="etcd of b"):
+        await carry_out(engine)
+
+
 async def test_what_appeared_between_decision_and_stop_is_left_alone() -> None:
     """The request names no container with a mark: the listing of that very moment decides."""
     other_cluster = Node("b", "other", "worker", True, "id-b", "", "", mark="own.1")
