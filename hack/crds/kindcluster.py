@@ -186,7 +186,7 @@ def _engine() -> Schema:
             ),
             "powerState": choice(
                 """`Running` (the default), or `Stopped` to stop the node containers and keep their data. On an engine
-                in a Pod, its Pod is deleted instead, and the class needs `storage.claim`. A kind cluster is created
+                in a Pod, its Pod is deleted then, and the class needs `storage.claim`. A kind cluster is created
                 before it is stopped. What could not come back is not stopped: an etcd in memory, or several control
                 planes where the engine gives them other addresses.""",
                 "Running",
