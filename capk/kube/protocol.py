@@ -24,6 +24,11 @@ def whole(obj: dict[str, Any]) -> dict[str, Any]:
     return obj
 
 
+def uid_only(obj: dict[str, Any]) -> dict[str, Any]:
+    """Keep no more of an object than its uid: a second copy of all objects would take as much memory as the first."""
+    return {"metadata": {"uid": obj["metadata"].get("uid", "")}}
+
+
 class Change(NamedTuple):
     """One event of a watch. type: ADDED, MODIFIED, DELETED, or BOOKMARK for one that only has a newer version."""
 

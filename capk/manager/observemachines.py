@@ -158,9 +158,12 @@ class MachineObserver:
 
     async def _list_kindclusters(self, machine: KINDMachine) -> list[KINDCluster]:
         """Read the KINDClusters of a KINDMachine, so that it is certain whether there is one; return them."""
-        listing = await self._client.list(names.KIND_CLUSTERS, machine.namespace)
-        clusters = [KINDCluster(raw) for raw in listing.items]
-        own = [cluster for cluster in clusters if self._relations.machines.belong_together(machine, cluster)]
+
+        def only_own(raw: dict[str, Any]) -> dict[str, Any]:
+            return raw if self._relations.machines.belong_together(machine, KINDCluster(raw)) else {}
+
+        listing = await self._client.list(names.KIND_CLUSTERS, machine.namespace, keep=only_own)
+        own = [KINDCluster(raw) for raw in listing.items if raw]
         for cluster in own:
             self._found(names.KIND_CLUSTERS, cluster.raw)
         return own

@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from capk.api import names
 from capk.api.objects import Object
 from capk.errors import ApiError
-from capk.kube.protocol import KubeApi
+from capk.kube.protocol import KubeApi, uid_only
 from capk.manager.enginepods import EnginePods
 from capk.manager.enginewriter import EngineWriter
 from capk.plan.engineobjects import engine_name
@@ -64,7 +63,7 @@ class Orphans:
         suspects = (self._pods.owners().keys() | self._unfinished) - known - {""}
         if not suspects:
             return
-        listing = await self._client.list(names.KIND_CLUSTERS, keep=_uid)
+        listing = await self._client.list(names.KIND_CLUSTERS, keep=uid_only)
         for uid in sorted(suspects - {Object(raw).uid for raw in listing.items}):
             await self._remove(EngineRemoval(self._pods.namespace, engine_name(uid), uid))
 
@@ -79,8 +78,3 @@ class Orphans:
             if error.status == 0:
                 raise
             log.warning("The engine %s could not be deleted; the next resync tries again: %s", removal.name, error)
-
-
-def _uid(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return no more of an object than its uid: a second copy of all objects would take as much memory as the first."""
-    return {"metadata": {"uid": Object(raw).uid}}

@@ -7,7 +7,7 @@ from typing import Final
 from capk.api.names import Reason, Resource
 from capk.api.objects import Key, Object
 from capk.engine.place import PODS
-from capk.kube.protocol import KubeApi
+from capk.kube.protocol import KubeApi, uid_only
 from capk.manager.enginepods import EnginePods
 from capk.manager.record import Executing, Record
 from capk.manager.records import Records
@@ -120,7 +120,8 @@ class VanishedObjects:
     async def _still_exists(self, record: Record) -> bool:
         """Return whether the object exists: a watch with a selector also reports a lost match as deleted."""
         # The provider may list its objects, but not get one (docs/permissions.md).
-        listing = await self._client.list(self._resources[record.key.kind], record.key.namespace)
+        resource = self._resources[record.key.kind]
+        listing = await self._client.list(resource, record.key.namespace, keep=uid_only)
         return any(Object(raw).uid == record.uid for raw in listing.items)
 
     def forget(self, uid: str) -> None:

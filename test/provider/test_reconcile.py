@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from capk.api import names
-from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, SECRETS
+from capk.api.names import CLUSTERS, KIND_CLUSTERS, KIND_CONTROL_PLANES, KIND_MACHINES, SECRETS
 from capk.errors import ApiError, Conflict, Forbidden, Unreachable
 from test.provider.world import World, authority, kubeconfig, quiet, trouble
 from test.unit.recording_kube import asked_for
@@ -669,6 +669,30 @@ class TestVanished:
             assert world.engine.called("create", "waits") == []
             assert len(app.records) == 0
             assert not app.lanes._operations
+
+    @pytest.mark.parametrize("what", ["cluster", "worker"])
+    async def test_of_the_objects_beside_one_that_vanished_no_second_copy_is_kept(self, tmp_path, monkeypatch, what):
+        """Its namespace may have hundreds, of a megabyte each."""
+        world = World(tmp_path, max_concurrent_creates=1)
+        world.kind.create_seconds = 60.0
+        kept, list_ = [], world.kube.list
+
+        async def noted(resource, namespace=None, **options):
+            listing = await list_(resource, namespace, **options)
+            kept.extend(listing.items if namespace and resource is KIND_CLUSTERS else ())
+            return listing
+
+        async with world.running():
+            world.add()
+            await world.creating()
+            world.add("other", annotations={"large": "x" * 10**6})
+            world.add_standalone_machine("gone-w1", cluster="gone", finalizers=[names.KIND_MACHINE_FINALIZER])
+            await asyncio.sleep(5)
+            monkeypatch.setattr(world.kube, "list", noted)
+            world.vanish() if what == "cluster" else world.delete("gone-w1", resource=KIND_MACHINES)
+            await asyncio.sleep(60)
+        assert kept
+        assert len(str(kept)) < 2000
 
     async def test_cluster_that_is_complete_stays_when_its_finalizer_was_removed_by_force(self, tmp_path):
         """A person who removes a finalizer wants to delete the object, regardless of the cluster."""
