@@ -156,6 +156,12 @@ def _timed_out(error: CommandTimedOut) -> Failure:
             Reason.TIMEOUT,
             f"kind could not {doing} {took}. Check whether the container engine answers, and restart it if not.",
         )
+    if node := _node_of(error):
+        return Failure(
+            Reason.COMMAND_FAILED,
+            f"A command in {node} did not end {took} (to see more, run {_again(error)}). Check whether that node and "
+            "its API server work, and whether its machine is overloaded.",
+        )
     return Failure(
         Reason.ENGINE_UNREACHABLE,
         f"The container engine did not answer {took} (to {_again(error)}). Check whether it hangs, and restart it if "
@@ -172,8 +178,9 @@ _KIND_CALLS: Final = {
     ("export", "logs"): (Reason.COMMAND_FAILED, "keep the logs"),
 }
 _JOIN: Final = ("kubeadm", "join")
+_EXEC: Final = "exec"
 _ENGINE_CALLS: Final = {
-    "exec": "run a command in a node",
+    _EXEC: "run a command in a node",
     "start": "start the node containers",
     "image": "look for the node image",
     "run": "create the container of a node",
@@ -191,6 +198,14 @@ def _operation(error: CommandError) -> tuple[Reason, str]:
     return Reason.COMMAND_FAILED, doing
 
 
+def _node_of(error: CommandError) -> str:
+    """Return the node in which a command ran; empty if it was not run in a node."""
+    if _is_kind(error) or _EXEC not in error.command:
+        return ""
+    after = error.command[error.command.index(_EXEC) + 1 :]
+    return next((word for word in after if not word.startswith("-")), "")
+
+
 def _is_kind(error: CommandError) -> bool:
     words = error.command
     return words[-1] == "version" or any(pair in _KIND_CALLS for pair in pairwise(words))
@@ -202,6 +217,10 @@ def _again(error: CommandError) -> str:
     It omits arguments that differ from call to call (C18): a private kubeconfig, formats, ids of containers.
     """
     words = [word for word in error.command if not word.startswith(("--kubeconfig=", "--format", "{{", "["))]
+    if (node := _node_of(error)) and any("\n" in word for word in words):
+        # A script in one line is no script any more.
+        engine = words[: words.index(_EXEC)]
+        words = [*engine, _EXEC, "--interactive", "--tty", node, "sh"]
     if not _is_kind(error):
         return output.clean(redact(f"`{shlex.join(words[:8])}`"))
     if error.config:

@@ -686,6 +686,21 @@ def test_name_of_a_worker_that_a_foreign_container_has_is_told() -> None:
     assert "A container named dev-1 already exists that was not made for this object" in failure.message
 
 
+def test_command_in_a_node_that_hangs_does_not_blame_the_engine() -> None:
+    failure = classify(CommandTimedOut(["docker", "--tls", "exec", "--interactive", "dev-1", "cat", "/x"], "", 15))
+    assert failure.reason is Reason.COMMAND_FAILED
+    assert "A command in dev-1 did not end within 15 s" in failure.message
+    assert "restart" not in failure.message
+
+
+@pytest.mark.parametrize("error", [CommandFailed, CommandTimedOut])
+def test_script_that_failed_in_a_node_is_shown_as_a_shell_there(error) -> None:
+    """In one line, as messages are, it would be another script."""
+    failure = classify(error(["docker", "exec", "dev-1", "sh", "-c", "set -eu\ncat $1\n", "name", "/x"], "", 1))
+    assert "`docker exec --interactive --tty dev-1 sh`" in failure.message
+    assert "set -eu" not in failure.message
+
+
 def test_join_that_takes_too_long_does_not_blame_the_engine() -> None:
     failure = classify(CommandTimedOut(["docker", "exec", "a" * 64, "kubeadm", "join", "--config", "/x"], "", 300))
     assert failure.reason is Reason.TIMEOUT
