@@ -19,7 +19,9 @@ FOLDER: Final = "/etc/containerd/certs.d"
 AUTHORITY_KEY: Final = "ca.crt"
 """Key of a ConfigMap that `caConfigMapRef` names."""
 
-_MOST_MIRRORS, _MOST_ENDPOINTS, _MOST_AUTHORITY = 16, 8, 256 * 1024
+MOST_AUTHORITY: Final = 256 * 1024
+"""Characters under that key."""
+_MOST_MIRRORS, _MOST_ENDPOINTS = 16, 8
 _LONGEST_HOST, _LONGEST_ENDPOINT = 253, 512
 _NAME = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[A-Fa-f0-9:]+\])"
 _HOST = re.compile(rf"\*|{_NAME}(?::[0-9]{{1,5}})?")
@@ -135,12 +137,12 @@ def _certificates(name: str, authorities: Mapping[str, str], path: str) -> str:
             f"{path}.caConfigMapRef",
             f"ConfigMap {name} does not exist in the namespace of the KINDCluster, or has no key {AUTHORITY_KEY}",
         )
-    bodies = [_decoded(match[1]) for match in _CERTIFICATE.finditer(text[:_MOST_AUTHORITY])]
-    if not bodies or not all(bodies) or len(text) > _MOST_AUTHORITY:
+    bodies = [_decoded(match[1]) for match in _CERTIFICATE.finditer(text[:MOST_AUTHORITY])]
+    if not bodies or not all(bodies) or len(text) > MOST_AUTHORITY:
         raise InvalidSpec(
             f"{path}.caConfigMapRef",
             f"key {AUTHORITY_KEY} of ConfigMap {name} must hold certificates in PEM, at most "
-            f"{_MOST_AUTHORITY // 1024} KiB",
+            f"{MOST_AUTHORITY // 1024} KiB",
         )
     # Creations that wait keep their files, and hundreds of objects may name one ConfigMap, each in all its mirrors.
     return sys.intern("".join(map(_pem, bodies)))

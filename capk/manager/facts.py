@@ -26,7 +26,7 @@ from capk.errors import (
 from capk.kindconfig.config import API_PORT, CONTROL_PLANE
 from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig, secret_digest, server_url
-from capk.kindconfig.registries import AUTHORITY_KEY
+from capk.kindconfig.registries import AUTHORITY_KEY, MOST_AUTHORITY
 from capk.plan.facts import EngineFacts, HealthFacts, NodeFacts
 from capk.plan.marks import Mark
 from capk.plan.observed import Observed
@@ -149,11 +149,15 @@ def authority_in(data: Mapping[str, str]) -> str:
 
 
 def authority_of(config_map: Mapping[str, Any]) -> str:
-    """Return the certificates in a mirror's ConfigMap. Raises KeyError if there are none."""
+    """Return the certificates in a mirror's ConfigMap, or enough to show that they are too long.
+
+    An object may name sixteen of a megabyte, which takes four if there is a single emoji in it. Raises KeyError if
+    there are none.
+    """
     text = (config_map.get("data") or {})[AUTHORITY_KEY]
     if not text.strip():
         raise KeyError(AUTHORITY_KEY)
-    return str(text)
+    return str(text[: MOST_AUTHORITY + 1]).encode("ascii", errors="replace").decode()
 
 
 def health_facts(

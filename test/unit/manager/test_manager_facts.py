@@ -1,16 +1,19 @@
 """The facts for decisions, from the engine and the API server."""
 
 import base64
+import sys
 from dataclasses import replace
 
 import pytest
 
 from capk.api import names
 from capk.api.endpoint import EndpointMode
-from capk.errors import AddressTaken, NamesNotResolved
+from capk.errors import AddressTaken, InvalidSpec, NamesNotResolved
 from capk.kindconfig.images import kind_release
 from capk.kindconfig.kubeconfig import BadKubeconfig
+from capk.kindconfig.registries import hosts_files
 from capk.manager.facts import (
+    authority_of,
     failure_of,
     health_facts,
     health_target,
@@ -180,3 +183,12 @@ def test_only_reasons_of_the_provider_are_counted(reason: str, counted: str) -> 
 
 def test_object_without_a_status_is_counted_as_unknown() -> None:
     assert ready_reason({}) == "Unknown"
+
+
+def test_configmap_of_certificates_takes_no_more_memory_than_certificates_may():
+    """Sixteen workers may each look at an object that names sixteen of them."""
+    text = authority_of({"data": {"ca.crt": "\N{GRINNING FACE}" + "x" * 10**6}})
+    assert sys.getsizeof(text) < 300_000
+    mirror = {"host": "a.io", "endpoints": ["https://m"], "caConfigMapRef": {"name": "ca"}}
+    with pytest.raises(InvalidSpec, match="at most 256 KiB"):
+        hosts_files({"registries": {"mirrors": [mirror]}}, {"ca": text})
