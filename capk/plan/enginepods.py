@@ -172,7 +172,13 @@ class PodEngine:
 
     @property
     def _may_stop(self) -> bool:
-        return self.is_to_be_stopped and self.facts is not None and self.facts.claim is not None
+        return self.is_to_be_stopped and self.keeps_data
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether its data stays when its Pod goes."""
+        claim = self.facts.claim if self.facts else None
+        return claim is not None and not claim.is_deleting
 
     @property
     def is_gone(self) -> bool:
@@ -245,6 +251,9 @@ def engine_failure(engine: PodEngine, now: datetime, conditions: Iterable[Mappin
     if engine.is_stopped:
         message = f"{engine.title} of the engine does not run, because spec.engine.powerState is Stopped. Its volume"
         return Failure(Reason.STOPPED, f"{message} keeps the data. Set Running to start it.")
+    if pod is None and claim is not None and claim.is_deleting:
+        message = f"{engine.title} of the engine is not created again, because its volume is being deleted."
+        return Failure(Reason.ENGINE_UNREACHABLE, f"{message} The data of the kind cluster goes with it.")
     if pod is None and claim is not None:
         return Failure(Reason.STARTING_ENGINE, f"{engine.title} of the engine is created again, with its volume.")
     if pod is None or pod.is_usable:

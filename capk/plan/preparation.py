@@ -67,6 +67,9 @@ def keep_engine(observed: Observed) -> Plan | None:
         return _stop(observed, engine)
     if observed.operation is not None:
         return None
+    if claim is not None and claim.is_deleting and pod is not None and pod.has_ended:
+        # Kubernetes keeps the claim for as long as the Pod exists.
+        return _drop(observed, engine, pod, "Its volume is being deleted, and the data with it.")
     if claim is not None and not claim.is_deleting and (pod is None or pod.has_ended):
         return _prepare(observed, engine)
     if pod is None or pod.is_deleting:
@@ -134,17 +137,20 @@ def _prepare(observed: Observed, engine: PodEngine) -> Plan:
         condition = Condition.CLUSTER_CREATED if facts.claim is None else Condition.ENGINE_AVAILABLE
         return _report(observed, condition, false(Reason.INVALID_CONFIG, str(wrong)))
     if facts.pod is not None and facts.pod.has_ended:
-        return _replace(observed, engine, facts.pod)
+        return _drop(observed, engine, facts.pod, "The provider creates it again.")
     words = f"Creating {engine.title} for the engine."
     plan = _report(observed, Condition.ENGINE_AVAILABLE, _progress(observed, engine, objects, words))
     held = {names.BLOCK_MOVE_ANNOTATION: names.HELD_BY_ENGINE}
     return replace(plan, add_finalizer=True, annotations=held, engine_objects=objects)
 
 
-def _replace(observed: Observed, engine: PodEngine, ended: PodFacts) -> Plan:
-    """Delete a Pod that has ended, so that the next one can be created, later and later if each one ends."""
+def _drop(observed: Observed, engine: PodEngine, ended: PodFacts, then: str) -> Plan:
+    """Delete a Pod that has ended, so that the next one can be created, later and later if each one ends.
+
+    then: what follows, as a sentence.
+    """
     cause = f": {ended.why.rstrip('.')}" if ended.why else ""
-    words = f"{engine.title} of the engine has ended{cause}. The provider creates it again."
+    words = f"{engine.title} of the engine has ended{cause}. {then}"
     plan = _report(observed, Condition.ENGINE_AVAILABLE, false(Reason.STARTING_ENGINE, words))
     return replace(plan, remove_engine=replace(removal(observed, engine, pod_only=True), pod_uid=ended.uid))
 

@@ -169,8 +169,11 @@ def _power(observed: Observed) -> str:
     cluster, engine = observed.object, observed.pod_engine
     if not cluster.is_to_be_stopped or not (cluster.completed_attempt is not None or cluster.is_provisioned):
         return ""
-    has_no_volume = engine is not None and engine.facts is not None and engine.facts.claim is None
-    refusal = "the engine in the Pod has no volume and would lose its data" if has_no_volume else stop_refusal(observed)
+    refusal = stop_refusal(observed)
+    if engine is not None and engine.facts is not None and not engine.keeps_data:
+        refusal = "the engine in the Pod has no volume and would lose its data"
+        if engine.facts.claim is not None:
+            refusal = "the volume of the engine in the Pod is being deleted, and its data would go with the Pod"
     if not refusal and awaits_addresses(observed):
         return (
             "spec.engine.powerState Stopped takes effect when the API server has answered: until then the addresses "

@@ -1024,6 +1024,34 @@ class TestVolume:
             await world.ready()
             assert len(world.inner().called("create")) == 1
 
+    async def test_pod_that_has_ended_does_not_keep_a_volume_that_is_being_deleted(self, world):
+        """Kubernetes keeps a claim for as long as a Pod exists that was scheduled with it."""
+        async with world.running():
+            world.add()
+            await world.ready()
+            (claim,) = world.of_engines(VOLUME_CLAIMS)
+            metadata = {**claim["metadata"], "deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["in-use"]}
+            world.kube.put(VOLUME_CLAIMS, {**claim, "metadata": metadata})
+            world.evict()
+            await world.until(lambda: world.pods() == [], 60)
+            await world.until(lambda: "volume is being deleted" in engine_message(world), 60)
+            del world.kube.objects[VOLUME_CLAIMS.plural, NAMESPACE, ENGINE]
+            await world.until(lambda: world.reason() == "Missing", 60)
+
+    async def test_engine_whose_volume_is_being_deleted_is_not_stopped(self, world):
+        """Its data stays for as long as its Pod."""
+        async with world.running():
+            world.add()
+            await world.ready()
+            (claim,) = world.of_engines(VOLUME_CLAIMS)
+            metadata = {**claim["metadata"], "deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["in-use"]}
+            world.kube.put(VOLUME_CLAIMS, {**claim, "metadata": metadata})
+            self.power(world, "Stopped")
+            await world.until(lambda: "has no effect" in engine_message(world), 60)
+            assert "is being deleted" in engine_message(world)
+            await asyncio.sleep(300)
+            assert (len(world.pods()), world.reason()) == (1, "Ready")
+
     async def test_stopped_engine_has_no_pod_and_comes_back_with_its_kind_cluster(self, world):
         async with world.running():
             world.add()
