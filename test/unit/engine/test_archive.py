@@ -1,9 +1,12 @@
 """What an engine hands out of a container: a whole folder, or nothing that counts."""
 
+import contextlib
 import io
 import tarfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from capk.engine.archive import MAX_TEXT, files
 
@@ -53,3 +56,49 @@ def test_archive_that_is_cut_off_is_none(end):
 def test_something_else_is_none(archive):
     with pytest.raises(ValueError, match=r"archive"):
         files(archive, FOLDER)
+
+
+def header(size: bytes, kind: bytes = b"0", name: str = "capk/complete") -> bytes:
+    """Return the header of an entry with any size."""
+    head = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    head[124:136], head[156:157], head[148:156] = size, kind, b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head[:512])
+    return bytes(head[:512])
+
+
+BACK = b"\xff" * 10 + b"\xfe\x00"
+"""-512, as GNU tar writes it."""
+
+
+@pytest.mark.parametrize("kind", [b"0", b"x", b"L", b"S"])
+@pytest.mark.parametrize("size", [BACK, b"-0000001000\0", b"\x80" + b"\xff" * 11, b"77777777777\0"])
+def test_entry_that_leads_back_or_beyond_the_end_is_no_archive(size, kind):
+    """Python's reader would go on for ever."""
+    claim = header(b"00000000000\0", b"5", "capk/claim")
+    with pytest.raises(ValueError, match="archive"):
+        files(claim + header(size, kind) + bytes(1024), FOLDER)
+
+
+def test_facts_about_an_entry_are_passed_over():
+    """docker writes them for large numbers and long names; Python's reader takes hours for these."""
+    facts = b"2 " * 100_000 + b"="
+    padding = bytes(-len(facts) % 512)
+    whole = tar(**{"capk/claim": None, "capk/complete": b"u1.2"})
+    assert files(header(b"%011o\0" % len(facts), b"x") + facts + padding + whole, FOLDER) == files(whole, FOLDER)
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("deep", ["capk/claim/u1.2", "a" * 90 + "/capk/complete"])
+def test_both_formats_of_archives_are_read(form, deep):
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=form) as archive:
+        entry = tarfile.TarInfo(deep)
+        entry.size, entry.uid, entry.mtime = 5, 2**40, 1.5
+        archive.addfile(entry, io.BytesIO(b"hello"))
+    assert list(files(whole.getvalue(), FOLDER).values()) == ["hello"]
+
+
+@given(st.binary(max_size=3000))
+def test_any_bytes_are_an_archive_or_refused(content):
+    with contextlib.suppress(ValueError):
+        files(content + bytes(1024), FOLDER)
