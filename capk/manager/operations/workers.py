@@ -153,6 +153,9 @@ class Workers:
         )
         try:
             async with asyncio.timeout(CLEANUP_SECONDS):
+                if container_id:
+                    # The engine gave that id, so it has the container, whatever a listing shows.
+                    await self._containers.remove([container_id])
                 left = await self._remove_containers(removal, lambda: True)
                 if container_id and not _is_taken(left, request.node):
                     await self._nodes.delete_node(control_plane, request.node)

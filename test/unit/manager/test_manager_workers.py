@@ -207,6 +207,19 @@ def test_cancelled_join_leaves_nothing(place: Place, step: str) -> None:
     assert step == "run" or place.engine.steps[-2:] == ["remove", DELETE_NODE]
 
 
+def test_failed_join_removes_its_container_whatever_a_listing_shows(place: Place) -> None:
+    """A listing may be older than the container, whose id the engine has given."""
+
+    async def older(cluster: str | None = None) -> list[Node]:
+        return [one for one in place.engine.listed if one.container_id == CONTROL_PLANE]
+
+    place.engine.nodes = older  # type: ignore[method-assign]
+    place.engine.failing["kubeadm join in new"] = failed("error execution phase preflight")
+    with pytest.raises(CommandError):
+        place.add()
+    assert names(place) == ["rec-control-plane"]
+
+
 def test_container_that_appears_after_a_failed_call_is_removed(place: Place) -> None:
     def late() -> Awaitable[None]:
         asyncio.get_running_loop().call_later(
