@@ -56,8 +56,10 @@ def obstacle(life: Life, obj: Body) -> str | None:
 
 
 def _obstacles_in_pod(life: Life, obj: Body) -> Iterator[str]:
-    """Yield the same for an object whose engine is a Pod, where nothing else is."""
+    """Yield the same for an object whose engine is a Pod, where nothing else is but what its user makes by hand."""
     name, birth = wanted_name(life, obj), life.world.birth_of(obj)
+    if birth is None and any(not is_made_for(one.birth, obj) for one in life.world.engine_for(name).of(name)):
+        yield "a kind cluster of that name is not ours"
     if name_of(obj) in life.world.forged:
         yield EITHER
     yield from _obstacles_of_owner(life, obj, birth)
