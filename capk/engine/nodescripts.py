@@ -61,7 +61,10 @@ ETCD_MOUNT: Final = """set -eu
 [ -e "$1" ] || exit 0
 folder=$(sed -n 's/^ *- --data-dir=//p' "$1")
 [ -n "$folder" ]
-sed -n 's/^ *path: //p' "$1" | grep --quiet --line-regexp --fixed-strings -- "$folder" || { echo pod; exit 0; }
+sed -n 's/^ *path: //p' "$1" | {
+  while read -r path; do case "$folder/" in "${path%/}"/*) exit 0 ;; esac; done
+  exit 1
+} || { echo pod; exit 0; }
 point=$(stat --dereference --format=%m -- "$folder")
 kind=$(stat --file-system --format=%T -- "$folder")
 root=

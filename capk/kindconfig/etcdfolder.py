@@ -44,11 +44,11 @@ def passing_because(facts: Sequence[str], *, is_in_pod: bool) -> str:
 
     facts: lines that `capk.engine.nodescripts.ETCD_MOUNT` prints. is_in_pod: whether the engine is a Pod that goes.
     A whole file system in memory was mounted in the node. Of one that the engine's machine has, `extraMounts` shows a
-    folder, which stays.
+    folder, which stays. Raises ValueError if the script prints no such lines.
     """
     if not facts:
         return ""
-    if facts[0] == "pod":
+    if facts == ["pod"]:
         return "in a volume of its Pod, which goes with the node"
     _, point, kind, root = facts
     if normpath(point) in _IN_MEMORY or (kind in ("tmpfs", "ramfs") and root == "/"):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from capk.engine.containers import Containers, Node
+from capk.engine.enginecli import UnreadableAnswer
 from capk.engine.inventory import Inventory
 from capk.engine.nodescripts import ETCD_MANIFEST, ETCD_MOUNT
 from capk.errors import PassingData
@@ -17,6 +18,8 @@ from capk.plan.plan import StopNodes
 
 CHECK_SECONDS: Final = 15.0
 """Time limit for the question where the etcd of a node has its data."""
+_MOST_READ: Final = 8192
+"""Characters of the answer, which may name two paths. What follows is cut off: root in the node decides how much."""
 
 
 class Stopping:
@@ -49,7 +52,11 @@ class Stopping:
         """Raise PassingData if the stop takes the data of the node's etcd; without an answer, nothing is proven."""
         call = ["sh", "-c", ETCD_MOUNT, "etcd-mount", ETCD_MANIFEST]
         output = await self._containers.run(node.container_id, call, timeout_seconds=CHECK_SECONDS)
-        if where := passing_because(output.stdout.splitlines(), is_in_pod=is_in_pod):
+        try:
+            where = passing_because(output.stdout[:_MOST_READ].splitlines(), is_in_pod=is_in_pod)
+        except ValueError:
+            raise UnreadableAnswer(["exec", node.name], "it does not name the mount of etcd's data") from None
+        if where:
             raise PassingData(node.name, where)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from capk.engine.command import Output
 from capk.engine.containers import Node
+from capk.engine.enginecli import UnreadableAnswer
 from capk.engine.nodescripts import ETCD_MOUNT
 from capk.errors import CommandError, CommandFailed, PassingData
 from capk.manager.operations.stopping import Stopping, stoppable
@@ -121,6 +122,19 @@ async def test_etcd_in_memory_or_in_an_unknown_place_is_not_stopped(
     assert (await stop_where(mount, mark)).calls == ["run"]
 
 
+@pytest.mark.parametrize(
+    "answer", ["node\n/tmp\n", "/tmp\n", "pod\nx\n", where("/tmp") + "x\n", where(f"/{'a' * 1_000_000}", "tmpfs", "/")]
+)
+async def test_answer_that_no_script_gives_stops_nothing_and_is_not_kept(answer: str) -> None:
+    """Root in a node chooses what it answers, up to a megabyte."""
+    engine = Engine(node("a", role="control-plane"))
+    engine.mount = answer
+    with pytest.raises(UnreadableAnswer, match="exec a: its output cannot be read") as raised:
+        await carry_out(engine)
+    assert len(str(raised.value)) < 1000
+    assert engine.calls == ["run"]
+
+
 async def test_lost_data_is_the_verdict_whatever_another_node_answers() -> None:
     engine = Engine(node("a", role="control-plane"), node("b", role="control-plane"))
     answers: dict[str, Any] = {"id-a": CommandFailed(["docker"], "a: no answer", 1), "id-b": Output("pod\n", "")}
@@ -149,9 +163,14 @@ async def test_stop_that_is_not_wanted_any_more_stops_nothing() -> None:
     assert engine.calls == []
 
 
-def manifest(tmp_path: Path, folder: Path, volume: str = "hostPath") -> str:
-    """Write the Pod of etcd as kubeadm does; return where it is."""
-    source = f"hostPath:\n      path: {folder}\n" if volume == "hostPath" else "emptyDir:\n      medium: Memory\n"
+def manifest(tmp_path: Path, folder: Path, volume: str = "hostPath", *, mounted: Path | None = None) -> str:
+    """Write the Pod of etcd as kubeadm does; return where it is.
+
+    folder: of the data. mounted: what the volume has, if that is another folder.
+    """
+    source = (
+        f"hostPath:\n      path: {mounted or folder}\n" if volume == "hostPath" else "emptyDir:\n      medium: Memory\n"
+    )
     text = (
         f"spec:\n  containers:\n  - command:\n    - --data-dir={folder}\n  volumes:\n  - {source}    name: etcd-data\n"
     )
@@ -176,6 +195,14 @@ def test_script_shows_the_mount_that_a_link_leads_to(tmp_path: Path) -> None:
 
 def test_script_shows_that_the_data_is_in_a_volume_of_the_pod(tmp_path: Path) -> None:
     assert printed(manifest(tmp_path, tmp_path, "emptyDir")) == ["pod"]
+
+
+def test_script_takes_a_folder_below_that_of_the_volume_for_one_of_the_node(tmp_path: Path) -> None:
+    """The extraArgs of kubeadm may name it, and leave the volume as it is."""
+    (tmp_path / "etcd" / "data").mkdir(parents=True)
+    (tmp_path / "etcd-2").mkdir()
+    assert printed(manifest(tmp_path, tmp_path / "etcd" / "data", mounted=tmp_path / "etcd"))[0] == "node"
+    assert printed(manifest(tmp_path, tmp_path / "etcd-2", mounted=tmp_path / "etcd")) == ["pod"]
 
 
 def test_script_prints_nothing_without_an_etcd_and_fails_without_its_folder(tmp_path: Path) -> None:
