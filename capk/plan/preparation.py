@@ -116,7 +116,7 @@ def _secret(observed: Observed, engine: PodEngine, class_name: str, service: Ser
 def _stop(observed: Observed, engine: PodEngine) -> Plan:
     """Delete the Pod and keep the rest; its containers end in order, which takes up to a minute."""
     pod = engine.facts.pod if engine.facts else None
-    status = kindcluster_status(observed, {Condition.NODES_RUNNING: rest_verdict(observed)} if rests(observed) else {})
+    status = kindcluster_status(observed, {Condition.NODES_RUNNING: rest_verdict(observed)})
     if observed.operation is not None or observed.workers.under_way:
         return Plan(cancel_operation=True, cancel_workers=bool(observed.workers.under_way), status=status)
     if pod is None or pod.is_deleting:

@@ -1136,6 +1136,16 @@ class TestVolume:
             world.kubelet.distrust = None
             await world.until(lambda: world.pods() == [], 900)
 
+    async def test_pod_that_goes_while_its_nodes_stop_leaves_none_that_is_stopping(self, world):
+        async with world.running():
+            world.add()
+            await world.ready()
+            self.power(world, "Stopped")
+            await world.until(lambda: world.condition("NodesRunning")[1] == "StoppingNodes")
+            world.evict()
+            await world.until(lambda: world.pods() == [], 60)
+            await world.until(lambda: world.condition("NodesRunning")[1] == "Stopped", 60)
+
     async def test_stopped_engine_is_deleted_with_its_volume(self, world):
         async with world.running():
             world.add()
