@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import servicenames
+from bench import hostnames
 from bench.kubelet import NAMESPACE
-from bench.servicenames import THIS_MACHINE
 from capk.api.names import CLAIM_MOUNT_FOLDER
 from capk.engine import progress
 from capk.engine.containers import Containers, Node
@@ -88,7 +87,7 @@ class FreeKind(Kind):
         return sorted(self._engine.made)
 
     async def kubeconfig(self, name: str, *, internal: bool) -> str:
-        return self._kubeconfig.replace(f"//{THIS_MACHINE}:", f"//{name}.{NAMESPACE}.svc:")
+        return self._kubeconfig.replace(f"//{hostnames.THIS_MACHINE}:", f"//{name}.{NAMESPACE}.svc:")
 
 
 def _node(name: str, config: Mapping[str, Any]) -> Node:
@@ -113,7 +112,7 @@ def main() -> None:
     engine = FreeEngine()
     kind = FreeKind(engine, Path(os.environ["BENCH_ENGINE"]))
     process.run_provider = partial(process.run_provider, commands=lambda place: Commands(kind, engine))
-    servicenames.main()
+    hostnames.main()
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
+from bench.hostnames import COMMAND
 from bench.kubelet import NAMESPACE
 from bench.results import Row
 from bench.rig import Object, Provider, Rig, is_provisioned, show_cluster_info, wait_until
-from bench.servicenames import COMMAND
 from bench.usage import Usage, resident_mib
 from capk.api.names import KIND_CLUSTERS
 from capkdev.binaries import BinaryMissing, find_binary
