@@ -1024,14 +1024,17 @@ class TestVolume:
             await world.ready()
             assert len(world.inner().called("create")) == 1
 
+    def delete_volume(self, world):
+        """Delete the claim as a user does; Kubernetes keeps it as long as a Pod exists that was scheduled with it."""
+        (claim,) = world.of_engines(VOLUME_CLAIMS)
+        metadata = {**claim["metadata"], "deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["in-use"]}
+        world.kube.put(VOLUME_CLAIMS, {**claim, "metadata": metadata})
+
     async def test_pod_that_has_ended_does_not_keep_a_volume_that_is_being_deleted(self, world):
-        """Kubernetes keeps a claim for as long as a Pod exists that was scheduled with it."""
         async with world.running():
             world.add()
             await world.ready()
-            (claim,) = world.of_engines(VOLUME_CLAIMS)
-            metadata = {**claim["metadata"], "deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["in-use"]}
-            world.kube.put(VOLUME_CLAIMS, {**claim, "metadata": metadata})
+            self.delete_volume(world)
             world.evict()
             await world.until(lambda: world.pods() == [], 60)
             await world.until(lambda: "volume is being deleted" in engine_message(world), 60)
@@ -1043,9 +1046,7 @@ class TestVolume:
         async with world.running():
             world.add()
             await world.ready()
-            (claim,) = world.of_engines(VOLUME_CLAIMS)
-            metadata = {**claim["metadata"], "deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["in-use"]}
-            world.kube.put(VOLUME_CLAIMS, {**claim, "metadata": metadata})
+            self.delete_volume(world)
             self.power(world, "Stopped")
             await world.until(lambda: "has no effect" in engine_message(world), 60)
             assert "is being deleted" in engine_message(world)
